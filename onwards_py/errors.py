@@ -1,0 +1,154 @@
+"""Every failure that a client can be told about, in one table: kind -> status, type, code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Origin(Enum):
+    """Whose doing a failure is; the access log and the fallback rules tell them apart."""
+
+    CLIENT = "client"
+    PROXY = "proxy"
+    UPSTREAM = "upstream"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a kind of failure is presented: HTTP status, and ``type`` and ``code`` of the envelope."""
+
+    status: int
+    type: str
+    code: str
+    origin: Origin
+    message: str
+
+
+class Kind(Enum):
+    """The closed set of failures. The value is the whole presentation, so that none can be forgotten."""
+
+    BAD_REQUEST = Answer(400, "invalid_request_error", "bad_request", Origin.CLIENT, "The request is malformed.")
+    MODEL_REQUIRED = Answer(
+        400,
+        "invalid_request_error",
+        "bad_request",
+        Origin.CLIENT,
+        "Name a model: either as 'model' in the body or in the Model-Override header.",
+    )
+    UNAUTHENTICATED = Answer(
+        401,
+        "invalid_request_error",
+        "unauthenticated",
+        Origin.CLIENT,
+        "Please supply an authentication token to access this resource",
+    )
+    FORBIDDEN = Answer(403, "invalid_request_error", "forbidden", Origin.CLIENT, "Forbidden")
+    MODEL_NOT_FOUND = Answer(
+        404,
+        "invalid_request_error",
+        "model_not_found",
+        Origin.CLIENT,
+        "The model does not exist or you do not have access to it.",
+    )
+    NOT_FOUND = Answer(404, "invalid_request_error", "not_found", Origin.CLIENT, "There is nothing at this path.")
+    METHOD_NOT_ALLOWED = Answer(
+        405, "invalid_request_error", "method_not_allowed", Origin.CLIENT, "This method is not served here."
+    )
+    REQUEST_TIMEOUT = Answer(
+        408, "invalid_request_error", "request_timeout", Origin.CLIENT, "The request did not arrive in time."
+    )
+    BODY_TOO_LARGE = Answer(
+        413, "invalid_request_error", "payload_too_large", Origin.CLIENT, "The request body is too large."
+    )
+    TARGET_TOO_LONG = Answer(
+        414, "invalid_request_error", "uri_too_long", Origin.CLIENT, "The request target is too long."
+    )
+    UNSUPPORTED_ENCODING = Answer(
+        415,
+        "invalid_request_error",
+        "unsupported_content_encoding",
+        Origin.CLIENT,
+        "Send the body as it is, or encoded as one of: zstd, gzip, br, deflate.",
+    )
+    EXPECTATION_FAILED = Answer(
+        417, "invalid_request_error", "expectation_failed", Origin.CLIENT, "Only 'Expect: 100-continue' is understood."
+    )
+    HEAD_TOO_LARGE = Answer(
+        431, "invalid_request_error", "headers_too_large", Origin.CLIENT, "The request head is too large."
+    )
+    RATE_LIMIT = Answer(
+        429,
+        "rate_limit_error",
+        "rate_limit",
+        Origin.CLIENT,
+        "You are sending requests too quickly. Please slow down.",
+    )
+    CONCURRENCY_LIMIT = Answer(
+        429,
+        "rate_limit_error",
+        "concurrency_limit_exceeded",
+        Origin.CLIENT,
+        "Too many concurrent requests. Please wait for some requests to complete before sending more.",
+    )
+    INTERNAL = Answer(
+        500, "internal_error", "internal_error", Origin.PROXY, "An internal error occurred. Please try again later."
+    )
+    TRANSFER_CODING = Answer(
+        501,
+        "invalid_request_error",
+        "transfer_encoding_not_supported",
+        Origin.CLIENT,
+        "The only transfer coding understood is 'chunked'.",
+    )
+    UPSTREAM_INVALID = Answer(
+        502,
+        "internal_error",
+        "bad_gateway",
+        Origin.UPSTREAM,
+        "The upstream service gave no valid HTTP answer.",
+    )
+    UPSTREAM_UNREACHABLE = Answer(
+        503,
+        "internal_error",
+        "upstream_unreachable",
+        Origin.UPSTREAM,
+        "The upstream service could not be reached. Please try again.",
+    )
+    NO_PROVIDER = Answer(
+        503,
+        "internal_error",
+        "service_unavailable",
+        Origin.PROXY,
+        "No provider is available for this model at the moment.",
+    )
+    OVERLOADED = Answer(
+        503, "internal_error", "overloaded", Origin.PROXY, "The proxy is at its capacity. Please try again."
+    )
+    UPSTREAM_TIMEOUT = Answer(
+        504,
+        "internal_error",
+        "gateway_timeout",
+        Origin.UPSTREAM,
+        "The upstream service took too long to respond. Please try again.",
+    )
+    VERSION = Answer(
+        505, "invalid_request_error", "http_version_not_supported", Origin.CLIENT, "Only HTTP/1.0 and HTTP/1.1 are spoken."
+    )
+
+
+class ProxyError(Exception):
+    """A failure with a presentation. ``message`` overrides the kind's own; it never holds a secret.
+
+    ``param`` names the request parameter at fault, as in the OpenAI error envelope.
+    ``retry_after`` is in seconds.
+    """
+
+    def __init__(
+        self, kind: Kind, message: str | None = None, *, param: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message or kind.value.message)
+        self.kind = kind
+        self.message = message or kind.value.message
+        self.param = param
+        self.retry_after = retry_after

@@ -1,0 +1,93 @@
+"""What crosses rooms: requests, response heads, endings, and the shapes of filters and downstreams.
+
+Everything here is plain data or a protocol. Field names and values are ``bytes`` exactly as they
+were on the wire; order, case and repeats are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+Field = tuple[bytes, bytes]
+"""One header field line: name and value, without the colon, the padding or the line end."""
+
+Fields = list[Field]
+
+
+class Ending(Enum):
+    """Why a body stream ended. Every place that maps it is closed by ``assert_never``."""
+
+    DONE = "done"  # framing says that the message is whole
+    EOF = "eof"  # the peer closed although its framing promised more
+    RESET = "reset"  # the connection broke, or what arrived on it is not HTTP
+    IDLE = "idle"  # nothing arrived for longer than the idle timeout
+    LIMIT = "limit"  # a size or total-time limit of ours was passed
+    CLIENT_GONE = "client_gone"  # downstream went away; nothing more can be delivered
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """A response head as it arrived: never normalised, hop-by-hop fields still inside."""
+
+    status: int
+    reason: bytes
+    fields: Fields
+
+
+class Filter(Protocol):
+    """A pure transformer of a byte stream: ``feed`` until the end, then ``finish`` once."""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Take the next bytes and return what is ready, in order (perhaps nothing)."""
+        ...
+
+    def finish(self, ending: Ending) -> bytes:
+        """Return what remains; the filter is spent afterwards."""
+        ...
+
+
+class Source(Protocol):
+    """What feeds a downstream and can be told to hold back."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Downstream(Protocol):
+    """Toward the client: one response. Calls are synchronous and never block.
+
+    Order: ``begin``, any number of ``write``, then exactly one of ``end`` and ``abort``.
+    """
+
+    @property
+    def committed(self) -> bool:
+        """True from ``begin`` on: no other answer can be given any more."""
+        ...
+
+    def begin(self, status: int, reason: bytes, block: bytes, length: int | None) -> None:
+        """Commit to a response.
+
+        ``block`` is the joined field lines (each with its CRLF), free of framing and
+        connection fields other than a ``Content-Length`` that equals ``length``.
+        ``length`` is the announced body size in bytes, or None if it is not known.
+        """
+        ...
+
+    def write(self, piece: bytes) -> None:
+        """Send body bytes; the head travels with the first of them."""
+        ...
+
+    def end(self) -> None:
+        """The body is whole: finish its framing."""
+        ...
+
+    def abort(self) -> None:
+        """The body is not whole: make sure that the client can tell."""
+        ...
+
+    def feed_from(self, source: Source) -> None:
+        """Say whom to pause while the client reads slower than the source sends."""
+        ...

@@ -1,0 +1,170 @@
+"""Compiled targets: what the configuration becomes before the first request needs it.
+
+Everything that can be computed once per reload is a field here, as bytes where the wire wants
+bytes. Secrets are kept out of every ``repr``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from onwards_py.messages import Field
+
+
+class Mode(Enum):
+    """What a provider does with Open Responses requests (``open_responses_mode``)."""
+
+    NATIVE = "native"
+    TRANSLATE = "translate"
+    DISABLED = "disabled"
+
+
+class Strategy(Enum):
+    """How a pool orders its providers (``strategy``)."""
+
+    WEIGHTED_RANDOM = "weighted_random"
+    PRIORITY = "priority"
+    LEAST_INFLIGHT = "least_inflight"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. ``connect`` covers DNS, TCP and TLS; ``first_byte`` runs from the sent request to the
+    whole response head; ``idle`` between two reads of a body; ``total`` bounds the exchange (None: no bound)."""
+
+    connect: float = 5.0
+    first_byte: float = 300.0
+    idle: float = 300.0
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A token bucket: ``per_second`` tokens flow in, ``burst`` is its size."""
+
+    per_second: float
+    burst: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a pool, a provider or a key. None: unbounded."""
+
+    rate: RateLimit | None = None
+    concurrency: int | None = None
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where connections go and what makes them interchangeable: the key of the connection pool.
+
+    ``proxy_url`` is an HTTP proxy to CONNECT through; ``ca_file`` replaces the system's trust store.
+    """
+
+    tls: bool
+    host: str
+    port: int
+    ca_file: str | None = None
+    verify: bool = True
+    proxy_url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EchoSettings:
+    """The embedded provider: answers without a model. Delays in seconds.
+
+    ``error_status`` and ``error_rate``: this share (0..1) of requests is answered with this status.
+    ``cut_after``: the stream is broken off after so many tokens (None: never).
+    """
+
+    first_token_delay: float = 0.0
+    token_delay: float = 0.0
+    error_status: int = 500
+    error_rate: float = 0.0
+    cut_after: int | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One member of a pool, compiled.
+
+    ``identity`` is stable across reloads as long as place, credential and model stay the same, and
+    holds no secret (a digest). ``name`` is what logs and metrics show. Exactly one of ``origin``
+    (http) and ``local`` is set.
+    """
+
+    identity: str
+    name: str
+    weight: int = 1
+    mode: Mode = Mode.NATIVE
+    origin: Origin | None = None
+    host: bytes = b""
+    """Value of the Host field: authority of the URL, with the port if it is not the scheme's."""
+    base_path: bytes = b""
+    """Path of the URL, percent-encoded as written, without a trailing slash."""
+    local: EchoSettings | None = None
+    credential: Field | None = field(default=None, repr=False)
+    """The header that authenticates us to the provider, prefix included."""
+    model_name: str | None = None
+    """``onwards_model``: what the provider calls the model; None keeps the client's bytes."""
+    model_json: bytes | None = None
+    """``model_name`` as a JSON string, quotes included."""
+    response_fields: tuple[Field, ...] = ()
+    """``response_headers``: set on every response of this provider, replacing fields of that name."""
+    propagate_trace: bool = False
+    trusted: bool = False
+    rechunk: bool = True
+    """Re-chunk event streams so that no event is split across frames."""
+    max_event_bytes: int = 8 * 1024 * 1024
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackPolicy:
+    """When another provider is tried. ``statuses`` is the expansion of ``on_status``.
+
+    ``max_attempts`` None: as many as the pool has providers. Backoff figures are in seconds;
+    ``backoff_initial`` 0 means that no wait is made. ``retry_sent``: also repeat a POST whose fresh
+    connection died after the request was sent (the provider may have worked, and billed, twice).
+    """
+
+    enabled: bool = False
+    statuses: frozenset[int] = frozenset()
+    on_rate_limit: bool = False
+    with_replacement: bool = False
+    max_attempts: int | None = None
+    retry_sent: bool = False
+    backoff_initial: float = 0.0
+    backoff_max: float = 5.0
+    backoff_factor: float = 2.0
+    backoff_jitter: bool = True
+    max_total_backoff: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A target, compiled. ``keys`` are SHA-256 digests of the accepted tokens; None: open to all."""
+
+    name: str
+    providers: tuple[Provider, ...]
+    strategy: Strategy = Strategy.WEIGHTED_RANDOM
+    fallback: FallbackPolicy = FallbackPolicy()
+    keys: frozenset[bytes] | None = field(default=None, repr=False)
+    limits: Limits = NO_LIMITS
+    max_body: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDefinition:
+    """What is known about a token (found by its SHA-256 digest)."""
+
+    id: str
+    limits: Limits = NO_LIMITS
+    labels: Mapping[str, str] = field(default_factory=dict)

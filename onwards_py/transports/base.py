@@ -1,0 +1,91 @@
+"""What every transport offers: one round trip to one provider."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from onwards_py.messages import Downstream, Ending, Filter, ResponseHead
+from onwards_py.routing.model import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundRequest:
+    """A request as it is to leave: ``head`` ends with its blank line; ``body`` is complete.
+
+    ``method`` and ``target`` (raw, as it came from the client) repeat what ``head`` says, for transports that
+    send no bytes. ``model`` is the name that the provider is asked for. ``repeatable``: the
+    operation may be sent twice without harm (RFC 9110 section 9.2.2 idempotent methods).
+    """
+
+    method: bytes
+    target: bytes
+    head: bytes
+    body: bytes
+    model: str
+    repeatable: bool = False
+
+
+class UpstreamResponse(Protocol):
+    """A response whose head has arrived. Exactly one of ``pump``, ``read`` and ``discard`` is called."""
+
+    @property
+    def head(self) -> ResponseHead: ...
+
+    @property
+    def length(self) -> int | None:
+        """Announced body size in bytes; None if only the stream's end tells."""
+        ...
+
+    async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
+        """Move the body downstream until it ends, one await for all of it.
+
+        Neither ``end`` nor ``abort`` of the downstream is called: what an ending means is the caller's to say.
+        On cancellation the upstream side is closed before the exception travels on.
+        """
+        ...
+
+    async def read(self, limit: int) -> bytes | None:
+        """The whole body, if it ends well within ``limit`` bytes; else None, and the rest is discarded."""
+        ...
+
+    def discard(self) -> None:
+        """The body is not wanted: free what carries it, at once."""
+        ...
+
+
+class Fault(Enum):
+    """How an attempt failed before a whole response head arrived."""
+
+    CONNECT = "connect"  # DNS, TCP, TLS or the proxy's CONNECT: no request byte was sent
+    CONNECT_TIMEOUT = "connect_timeout"  # the same, by the clock
+    FIRST_BYTE_TIMEOUT = "first_byte_timeout"  # sent, and no whole head within timeouts.first_byte
+    CLOSED = "closed"  # sent on a fresh connection, which then died without a whole head
+    INVALID = "invalid"  # what came back is not an HTTP response that may be forwarded
+    UNAVAILABLE = "unavailable"  # the transport itself cannot serve (a local engine is not installed)
+
+
+class TransportError(Exception):
+    """An attempt that got no response. ``detail`` is for logs: no secrets, no bodies."""
+
+    def __init__(self, fault: Fault, detail: str) -> None:
+        super().__init__(f"{fault.value}: {detail}")
+        self.fault = fault
+        self.detail = detail
+
+
+class Transport(Protocol):
+    """Performs one round trip to a provider."""
+
+    async def send(self, provider: Provider, request: OutboundRequest) -> UpstreamResponse:
+        """Send and return when the response head is there. Raises TransportError.
+
+        The provider's ``timeouts`` apply. On cancellation nothing is left open.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free everything; exchanges that still run are cut."""
+        ...
