@@ -133,7 +133,11 @@ class Kind(Enum):
         "The upstream service took too long to respond. Please try again.",
     )
     VERSION = Answer(
-        505, "invalid_request_error", "http_version_not_supported", Origin.CLIENT, "Only HTTP/1.0 and HTTP/1.1 are spoken."
+        505,
+        "invalid_request_error",
+        "http_version_not_supported",
+        Origin.CLIENT,
+        "Only HTTP/1.0 and HTTP/1.1 are spoken.",
     )
 
 

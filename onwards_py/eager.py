@@ -1,0 +1,158 @@
+"""Coroutines that run in the callback that wakes them, instead of one loop turn later.
+
+An exchange is straight-line coroutine code, but a task per request would cost more than the exchange's own
+work: a Task object, a Future per wait, and a trip through the loop's ready queue per wake-up. `Drive` steps a
+coroutine by hand; a `Signal` resumes it synchronously. Futures can be awaited too, at their usual price.
+
+What does not work under `Drive` is what asks for the current task: ``asyncio.timeout``, ``wait_for``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+_UNSET: Any = object()
+
+
+class Signal(Generic[T]):
+    """One value, set once, awaited by at most one `Drive`. Setting it resumes the waiter before ``set`` returns.
+
+    So ``set`` and ``fail`` belong at the end of a callback: whatever stands behind them runs after the waiter's work.
+    """
+
+    __slots__ = ("_error", "_resume", "_value")
+
+    def __init__(self) -> None:
+        self._value: T = _UNSET
+        self._error: BaseException | None = None
+        self._resume: Callable[[], None] | None = None
+
+    @property
+    def done(self) -> bool:
+        return self._value is not _UNSET or self._error is not None
+
+    def set(self, value: T) -> None:
+        """Give the value; later calls are ignored (the first cause counts)."""
+        if not self.done:
+            self._value = value
+            self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """Raise ``error`` in the waiter; ignored if something came before."""
+        if not self.done:
+            self._error = error
+            self._wake()
+
+    def _wake(self) -> None:
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            resume()
+
+    def on_done(self, resume: Callable[[], None] | None) -> None:
+        """Used by `Drive`: whom to resume (None: nobody any more)."""
+        self._resume = resume
+
+    def __await__(self) -> Generator[Signal[T], None, T]:
+        if not self.done:
+            yield self
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class Drive:
+    """Runs one coroutine, starting now, until it ends or is cancelled.
+
+    ``on_error`` is called with an exception that the coroutine did not handle (never with CancelledError).
+    """
+
+    __slots__ = ("_cancelled", "_coroutine", "_future", "_on_error", "_running", "_signal")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], on_error: Callable[[BaseException], None]) -> None:
+        self._coroutine: Coroutine[Any, Any, None] | None = coroutine
+        self._on_error = on_error
+        self._signal: Signal[Any] | None = None
+        self._future: asyncio.Future[Any] | None = None
+        self._running = False
+        self._cancelled = False
+        self._step()
+
+    @property
+    def done(self) -> bool:
+        return self._coroutine is None
+
+    def cancel(self) -> None:
+        """Raise CancelledError inside the coroutine, at once if it waits, else at its next wait."""
+        if self._coroutine is None:
+            return
+        if self._running:
+            self._cancelled = True
+            return
+        if self._signal is not None:
+            self._signal.on_done(None)
+            self._signal = None
+        elif self._future is not None:
+            self._future.remove_done_callback(self._on_future)
+            self._future.cancel()
+            self._future = None
+        self._step(asyncio.CancelledError())
+
+    def _on_future(self, _: asyncio.Future[Any]) -> None:
+        self._future = None
+        self._step()
+
+    def _on_signal(self) -> None:
+        self._signal = None
+        self._step()
+
+    def _step(self, error: BaseException | None = None) -> None:
+        coroutine = self._coroutine
+        if coroutine is None:
+            return
+        self._running = True
+        try:
+            awaited = coroutine.send(None) if error is None else coroutine.throw(error)
+        except StopIteration:
+            self._coroutine = None
+            return
+        except asyncio.CancelledError:
+            self._coroutine = None
+            return
+        except BaseException as exception:
+            self._coroutine = None
+            self._on_error(exception)
+            if not isinstance(exception, Exception):
+                raise
+            return
+        finally:
+            self._running = False
+        self._wait_for(awaited)
+
+    def _wait_for(self, awaited: object) -> None:
+        if isinstance(awaited, Signal):
+            if awaited.done:  # set from inside the coroutine's own call
+                self._step()
+                return
+            self._signal = awaited
+            awaited.on_done(self._on_signal)
+        elif awaited is None:  # asyncio.sleep(0)
+            loop = asyncio.get_running_loop()
+            self._future = future = loop.create_future()
+            future.add_done_callback(self._on_future)
+            loop.call_soon(_resolve, future)
+        else:
+            assert isinstance(awaited, asyncio.Future), f"cannot await {awaited!r} here"
+            awaited._asyncio_future_blocking = False
+            self._future = awaited
+            awaited.add_done_callback(self._on_future)
+        if self._cancelled:
+            self._cancelled = False
+            self.cancel()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

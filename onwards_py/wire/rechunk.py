@@ -1,0 +1,119 @@
+"""The re-chunker: whole server-sent events out, bytes unchanged.
+
+An event ends with a blank line; a line ends with LF, CR or CRLF (WHATWG HTML, section 9.2.5). Only
+line ends are looked for, so a split UTF-8 character cannot confuse. What is held back is at most
+one unfinished event, and it leaves in the same call in which its last byte came.
+
+After ``CR CR`` an event is over even though an LF might still belong to that line end: it leaves at once,
+and such an LF travels in front of the next event. After ``CRLF CR`` the LF is waited for, since a
+stream that ends one line with CRLF ends the next so too.
+"""
+
+from __future__ import annotations
+
+import re
+
+from onwards_py.messages import Ending
+
+_WHOLE = (b"\n\n", b"\n\r\n", b"\r\r")
+_BLANK_LINE = re.compile(rb"\n\n|\n\r\n|\r\r|\n\r(?=[^\n])")
+_TAIL = 2  # of a blank line, at most so many bytes can lie before the cut
+
+
+class EventTooLarge(Exception):
+    """One event passed the limit (bytes). ``ready`` holds the whole events before it, still to be delivered."""
+
+    def __init__(self, limit: int, ready: bytes) -> None:
+        super().__init__(f"a server-sent event is larger than {limit} bytes")
+        self.ready = ready
+
+
+class Rechunker:
+    """Filter: any cutting of an event stream in, cuts only between events out.
+
+    ``limit`` bounds one event in bytes (line ends in front of it do not count), however it arrives.
+    """
+
+    __slots__ = ("_limit", "_pending", "_size", "_tail")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._pending: list[bytes] = []
+        self._size = 0
+        self._tail = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return the events that became whole, as one piece. Raises EventTooLarge."""
+        if not self._pending and len(piece) <= self._limit and piece.endswith(_WHOLE):
+            return piece
+        if self._size + len(piece) > self._limit:
+            self._check_sizes(piece)
+        probe = self._tail + piece
+        end = _last_boundary(probe) - len(self._tail)
+        if end < 0 or (end == 0 and not self._pending):
+            self._hold(piece)
+            return b""
+        self._pending.append(piece[:end])
+        ready = b"".join(self._pending)
+        self._clear()
+        if end < len(piece):
+            self._hold(piece[end:])
+        return ready
+
+    def finish(self, ending: Ending) -> bytes:
+        """What remains: the last event without its blank line, if the stream ended well; else nothing."""
+        rest = b"".join(self._pending) if ending is Ending.DONE else b""
+        self._clear()
+        return rest
+
+    def _hold(self, piece: bytes) -> None:
+        if self._size == 0:
+            self._size = len(piece.lstrip(b"\r\n"))
+        else:
+            self._size += len(piece)
+        self._pending.append(piece)
+        self._tail = piece[-_TAIL:] if len(piece) >= _TAIL else (self._tail + piece)[-_TAIL:]
+
+    def _clear(self) -> None:
+        self._pending.clear()
+        self._size = 0
+        self._tail = b""
+
+    def _check_sizes(self, piece: bytes) -> None:
+        """Measure each event that ``piece`` ends or begins; only called when one of them could be too large."""
+        data = b"".join(self._pending) + piece
+        start = 0
+        while True:
+            match = _BLANK_LINE.search(data, _skip_line_ends(data, start))
+            end = match.end() if match else len(data)
+            if end - _skip_line_ends(data, start) > self._limit:
+                self._clear()
+                raise EventTooLarge(self._limit, data[:start])
+            if match is None:
+                return
+            start = end
+
+
+def _skip_line_ends(data: bytes, start: int) -> int:
+    while data[start : start + 1] in (b"\r", b"\n"):
+        start += 1
+    return start
+
+
+def _last_boundary(data: bytes) -> int:
+    """Index just behind the last blank line in ``data``; -1 if there is none."""
+    lf = data.rfind(b"\n\n")
+    end = lf + 2 if lf >= 0 else -1
+    if b"\r" not in data:
+        return end
+    for blank in (b"\n\r\n", b"\r\r"):
+        at = data.rfind(blank, max(end - len(blank), 0))
+        if at >= 0:
+            end = max(end, at + len(blank))
+    last = len(data)
+    while (at := data.rfind(b"\n\r", max(end, 0), last)) >= 0:
+        # LF then CR: a blank line, unless the CR turns out to begin a CRLF; that was counted above.
+        if at + 2 < len(data) and data[at + 2] != 0x0A:
+            return at + 2
+        last = at + 1
+    return end

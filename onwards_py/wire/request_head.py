@@ -1,0 +1,181 @@
+"""A request head, read once: what it says about itself, and the field lines that may travel on.
+
+Both doors call `examine`; it is also the guard that refuses what parsers let through and proxies
+must not: a missing, repeated or odd Host, any transfer coding but exactly ``chunked``, two
+framings at once, repeated singleton fields (RFC 9112 sections 3.2, 6.1 and 6.3; RFC 9110 section 5.3).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.messages import Field, Fields
+from onwards_py.wire.field_rules import Rule, request_rule
+
+# RFC 3986 section 3.2.2: a reg-name or an IP literal, and a port; never userinfo, a path or a list.
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
+_PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
+_SINGLETONS_KEPT = Rule.USER_AGENT
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """Facts of one request head.
+
+    ``parts`` holds, flattened, ``name, b": ", value, CRLF`` of every field that may travel on. The
+    ``*_at`` fields are indices into it of what an attempt fills in or takes out (-1: not there): the
+    values of Host and Content-Length, the (still empty) place of the client's credential, the
+    names of Content-Encoding and of trace fields.
+    """
+
+    parts: list[bytes]
+    host_at: int = -1
+    length_at: int = -1
+    encoding_at: int = -1
+    credential_at: int = -1
+    trace_at: list[int] = field(default_factory=list)
+    content_length: int | None = None
+    chunked: bool = False
+    expects_continue: bool = False
+    upgrade: bytes | None = None
+    content_type: bytes = b""
+    content_encoding: bytes = b""
+    model_override: bytes | None = None
+    authorization: bytes | None = None
+    api_key: bytes | None = None
+
+
+def examine(fields: Fields, target: bytes, http_minor: int) -> RequestHead:
+    """Read ``fields`` once. Raises ProxyError for a head that a proxy must not pass on."""
+    parts: list[bytes] = []
+    head = RequestHead(parts)
+    rules = request_rule
+    seen = 0
+    nominated: bytes = b""
+    for name, value in fields:
+        rule = rules[name]
+        if rule is Rule.KEEP:
+            parts += (name, b": ", value, b"\r\n")
+        elif rule is Rule.DROP:
+            pass
+        elif rule is Rule.CONNECTION:
+            if value not in _PLAIN_CONNECTION:
+                nominated += b"," + value
+        else:
+            bit = 1 << rule
+            if seen & bit and rule is not Rule.TRACE:
+                raise ProxyError(Kind.BAD_REQUEST, f"The header {name.decode('ascii')} is there more than once.")
+            seen |= bit
+            _place(head, rule, name, value)
+    _check_framing(head, http_minor)
+    _check_host(head, target, http_minor)
+    if nominated:
+        _remove_nominated(head, nominated)
+    return head
+
+
+def _place(head: RequestHead, rule: Rule, name: bytes, value: bytes) -> None:
+    """Note what the field says; keep its line, or its place, if one of the two travels on."""
+    parts = head.parts
+    at = len(parts)
+    if rule is Rule.AUTHORIZATION:
+        head.authorization = value
+    elif rule is Rule.HOST:
+        head.host_at = at + 2
+    elif rule is Rule.CONTENT_LENGTH:
+        head.content_length = int(value)
+        head.length_at = at + 2
+    elif rule is Rule.CONTENT_TYPE:
+        head.content_type = value
+    elif rule is Rule.MODEL_OVERRIDE:
+        head.model_override = value
+        return
+    elif rule is Rule.X_API_KEY or rule is Rule.API_KEY:
+        head.api_key = value
+    elif rule is Rule.CONTENT_ENCODING:
+        head.content_encoding = value
+        head.encoding_at = at
+    elif rule is Rule.TRANSFER_ENCODING:
+        head.chunked = _is_chunked(value)
+        return
+    elif rule is Rule.EXPECT:
+        head.expects_continue = _is_continue(value)
+        return
+    elif rule is Rule.UPGRADE:
+        head.upgrade = value.strip().lower()
+        return
+    elif rule is Rule.TRACE:
+        head.trace_at.append(at)
+    if rule is Rule.AUTHORIZATION or rule is Rule.X_API_KEY or rule is Rule.API_KEY:
+        if head.credential_at < 0:
+            head.credential_at = at
+            parts.append(b"")
+        return
+    parts += (name, b": ", value, b"\r\n")
+
+
+def _is_chunked(value: bytes) -> bool:
+    """Any coding but chunked would have to be undone before forwarding (RFC 9112 section 6.1: 501)."""
+    if value.strip().lower() != b"chunked":
+        raise ProxyError(Kind.TRANSFER_CODING)
+    return True
+
+
+def _is_continue(value: bytes) -> bool:
+    if value.strip().lower() != b"100-continue":
+        raise ProxyError(Kind.EXPECTATION_FAILED)
+    return True
+
+
+def _check_framing(head: RequestHead, http_minor: int) -> None:
+    """Two framings, or one that the version does not know, are how requests are smuggled (RFC 9112 section 11.2)."""
+    if not head.chunked:
+        return
+    if head.content_length is not None:
+        raise ProxyError(Kind.BAD_REQUEST, "Content-Length and Transfer-Encoding exclude each other.")
+    if http_minor == 0:
+        raise ProxyError(Kind.BAD_REQUEST, "Transfer-Encoding does not exist in HTTP/1.0.")
+
+
+def _check_host(head: RequestHead, target: bytes, http_minor: int) -> None:
+    """RFC 9112 section 3.2: 400 for a missing or invalid Host; RFC 9110 section 4.2.4: no userinfo."""
+    if head.host_at >= 0:
+        if not _HOST.fullmatch(head.parts[head.host_at].strip()):
+            raise ProxyError(Kind.BAD_REQUEST, "The Host header is not a valid host name and port.")
+    elif http_minor:
+        raise ProxyError(Kind.BAD_REQUEST, "The Host header is missing.")
+    if target[:1] != b"/" and (absolute := _ABSOLUTE.match(target)) and not _HOST.fullmatch(absolute[1]):
+        raise ProxyError(Kind.BAD_REQUEST, "The authority in the request target is not a valid host name and port.")
+
+
+def _remove_nominated(head: RequestHead, nominated: bytes) -> None:
+    """Blank the fields that Connection names (RFC 9110 section 7.6.1).
+
+    Only ordinary fields can be nominated away: what frames, routes or authenticates the message is not the
+    client's to delete (an intermediary must not forward a message that has lost its meaning).
+    """
+    names = {token.strip().lower() for token in nominated.split(b",")}
+    parts = head.parts
+    protected = {head.host_at - 2, head.length_at - 2, head.encoding_at}
+    at = 0
+    while at < len(parts):
+        if at == head.credential_at:
+            at += 1
+            continue
+        name = parts[at].lower()
+        if name in names and at not in protected and name != b"content-type":
+            parts[at : at + 4] = (b"", b"", b"", b"")
+        at += 4
+
+
+def size_of(fields: Fields, target: bytes) -> int:
+    """Bytes of a head as it stood on the wire, but for padding."""
+    return len(target) + sum(len(name) + len(value) + 4 for name, value in fields)
+
+
+def without_upgrade(fields: Fields) -> list[Field]:
+    """The same head with its wish to change protocols taken out (RFC 9110 section 7.8: it may be ignored)."""
+    return [pair for pair in fields if pair[0].lower() not in (b"upgrade", b"connection", b"http2-settings")]
