@@ -1,0 +1,101 @@
+"""``python -m benchmarks [unary] [sse] [memory] [loss] [micro]``: see README.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import fleet, processes, report, rounds
+from benchmarks.peers import Peer
+from benchmarks.peers.aiohttp_proxy import aiohttp_proxy
+from benchmarks.peers.envoy import envoy
+from benchmarks.peers.named import named
+from benchmarks.peers.nginx import nginx
+from benchmarks.peers.onwards import onwards
+
+SECTIONS = ("unary", "sse", "memory", "loss", "micro")
+_QUICK = ("unary", "sse")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="onwards_py beside its peers")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds; without SECTION only unary and sse")
+    parser.add_argument("--only", help="comma-separated names of peers")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help="a further proxy")
+    parser.add_argument("--rounds", type=int, help="rounds of unary and sse")
+    parser.add_argument("--requests", type=int, default=20_000, help="requests of one unary round")
+    parser.add_argument("--rate", type=float, help="unary requests per second instead of a closed loop")
+    parser.add_argument("--nginx", metavar="PATH")
+    parser.add_argument("--envoy", metavar="PATH")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there too")
+    arguments = parser.parse_args()
+    if wrong := set(arguments.sections) - set(SECTIONS):
+        parser.error(f"no such section: {', '.join(sorted(wrong))} (there are {', '.join(SECTIONS)})")
+    return arguments
+
+
+def _peers(arguments: argparse.Namespace) -> list[Peer]:
+    peers = [
+        onwards("onwards", "on"),
+        nginx(arguments.nginx),
+        envoy(arguments.envoy),
+        onwards("onwards-aiohttp", "off"),
+        aiohttp_proxy(),
+        *map(named, arguments.peer),
+    ]
+    if arguments.only is None:
+        return peers
+    wanted = arguments.only.split(",")
+    if wrong := set(wanted) - {peer.name for peer in peers}:
+        raise SystemExit(f"no such peer: {', '.join(sorted(wrong))} (there are {', '.join(p.name for p in peers)})")
+    return [peer for peer in peers if peer.name in wanted]
+
+
+def _costs(arguments: argparse.Namespace, sections: list[str], peers: list[Peer], directory: Path) -> dict[str, object]:
+    results: dict[str, object] = {}
+    count = arguments.rounds or (3 if arguments.quick else 7)
+    with fleet.fleet(peers, directory) as running:
+        if "unary" in sections:
+            plan = rounds.UnaryPlan(count, arguments.requests // (2 if arguments.quick else 1), rate=arguments.rate)
+            rows = rounds.unary(running, plan)
+            results["unary"] = report.plain(rows)
+            loop = f"{plan.rate:,.0f} requests/s" if plan.rate else "closed loop"
+            print(f"\n## Unary: {plan.connections} connections, {plan.requests:,} requests × {count} rounds, {loop}\n")
+            print(report.cost_table("request", rows), flush=True)
+        if "sse" in sections:
+            streams = rounds.StreamPlan(count)
+            rows = rounds.streams(running, streams)
+            results["sse"] = report.plain(rows)
+            print(f"\n## SSE: {streams.streams} streams × {streams.events} events × {count} rounds\n")
+            print(report.cost_table("event", rows), flush=True)
+    return results
+
+
+def main() -> None:
+    """Run the sections that were asked for and print their tables."""
+    arguments = _arguments()
+    peers = _peers(arguments)
+    sections = arguments.sections or list(_QUICK if arguments.quick else SECTIONS)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    processes.allow_many_files()
+    processes.pin(processes.LOAD_CORE)
+    results: dict[str, object] = {"machine": report.machine()}
+    print(report.machine(), flush=True)
+    with tempfile.TemporaryDirectory(prefix="onwards-bench-") as name:
+        directory = Path(name)
+        if {"unary", "sse"} & set(sections):
+            results |= _costs(arguments, sections, peers, directory)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

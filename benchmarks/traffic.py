@@ -1,0 +1,129 @@
+"""What travels: one chat request, one answer, one event. Shared by the load and the upstream.
+
+The upstream is steered by two fields that every chat client knows and every gateway forwards:
+
+* ``max_tokens``: how many events a stream has, or how many bytes a whole answer has (if over 4096);
+* ``seed``: milliseconds between two events, or before a whole answer.
+
+Without ``seed`` the answer is the prebuilt one, at once.
+"""
+
+from __future__ import annotations
+
+import json
+
+MODEL = "bench"
+UPSTREAM_KEY = "sk-upstream"
+"""The credential that each proxy has to put in the place of the client's."""
+
+EVENT_MARK = b"~"
+"""Stands once in each event and nowhere else in a stream; the time of sending follows it."""
+
+EVENT_STAMP_BYTES = 17
+"""``time.monotonic()`` as ``%017.6f``: the clock is common to all processes of a machine."""
+
+STREAM_END = b"data: [DONE]\n\n"
+
+
+def chat_request(
+    port: int, *, stream: bool = False, max_tokens: int = 256, seed: int | None = None, close: bool = False
+) -> bytes:
+    """Return one HTTP/1.1 request with the 15 header fields of an OpenAI SDK and about 300 bytes of JSON."""
+    chat: dict[str, object] = {
+        "model": MODEL,
+        "messages": [
+            {"role": "system", "content": "You are a concise assistant that answers in one short paragraph."},
+            {"role": "user", "content": "Why does a proxy that copies bytes need to look at the model name first?"},
+        ],
+        "temperature": 0.2,
+        "max_tokens": max_tokens,
+        "stream": stream,
+    }
+    if seed is not None:
+        chat["seed"] = seed
+    body = json.dumps(chat, separators=(",", ":")).encode()
+    fields = [
+        f"Host: 127.0.0.1:{port}",
+        "Accept-Encoding: gzip, deflate",
+        f"Connection: {'close' if close else 'keep-alive'}",
+        "Accept: application/json",
+        "Content-Type: application/json",
+        "User-Agent: OpenAI/Python 2.8.0",
+        "X-Stainless-Lang: python",
+        "X-Stainless-Package-Version: 2.8.0",
+        "X-Stainless-OS: Linux",
+        "X-Stainless-Arch: x64",
+        "X-Stainless-Runtime: CPython",
+        "X-Stainless-Runtime-Version: 3.11.7",
+        "Authorization: Bearer sk-client-0123456789abcdef0123456789abcdef",
+        "X-Stainless-Async: false",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join(["POST /v1/chat/completions HTTP/1.1", *fields, "", ""]).encode() + body
+
+
+def _response(body: bytes) -> bytes:
+    fields = [
+        "Date: Thu, 01 Jan 2026 00:00:00 GMT",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Server: bench-upstream",
+        "openai-organization: bench",
+        "openai-processing-ms: 12",
+        "openai-version: 2020-10-01",
+        "x-ratelimit-limit-requests: 10000",
+        "x-ratelimit-remaining-requests: 9999",
+        "x-request-id: req_0123456789abcdef0123456789abcdef",
+    ]
+    return "\r\n".join(["HTTP/1.1 200 OK", *fields, "", ""]).encode() + body
+
+
+def _chat_answer() -> bytes:
+    answer = {
+        "id": "chatcmpl-0123456789abcdef",
+        "object": "chat.completion",
+        "created": 1767225600,
+        "model": MODEL,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Because the name decides where they go. " * 4},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 31, "completion_tokens": 38, "total_tokens": 69},
+        "system_fingerprint": "fp_0123456789",
+    }
+    return json.dumps(answer, separators=(",", ":")).encode()
+
+
+ANSWER = _response(_chat_answer())
+"""A whole answer: 10 header fields and about 0.5 kB of JSON."""
+
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+    b"Cache-Control: no-cache\r\nServer: bench-upstream\r\nopenai-organization: bench\r\nopenai-processing-ms: 12\r\n"
+    b"openai-version: 2020-10-01\r\nx-request-id: req_0123456789abcdef0123456789abcdef\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+
+_EVENT = (
+    b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1767225600,"model":"bench",'
+    b'"system_fingerprint":"fp_0123456789","choices":[{"index":0,"delta":{"content":"~%017.6f words"},'
+    b'"logprobs":null,"finish_reason":null}]}\n\n'
+)
+
+
+def event_chunk(now: float) -> bytes:
+    """Return one event of about 250 bytes as one HTTP chunk; ``now`` in seconds of the monotonic clock."""
+    event = _EVENT % now
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+LAST_CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(STREAM_END), STREAM_END)
+
+
+def big_answer(size: int) -> bytes:
+    """Return a whole answer with a body of ``size`` bytes."""
+    return _response(b'{"data":"' + b"x" * (size - 11) + b'"}')
