@@ -1,0 +1,55 @@
+"""From a request line to an answer. Total: whatever is asked, there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from onwards_py.transports.echo import chat, completions, embeddings, responses, small
+from onwards_py.transports.echo.answers import Ask, Refusal, Streamed, Whole, refused
+
+_Builder = Callable[[Ask], Whole | Streamed]
+
+_POST: Mapping[bytes, _Builder] = {
+    b"/chat/completions": chat.answer,
+    b"/completions": completions.answer,
+    b"/embeddings": embeddings.answer,
+    b"/responses": responses.answer,
+    b"/files": small.file,
+    b"/audio/transcriptions": small.transcription,
+    b"/audio/translations": small.transcription,
+}
+_MODELS = b"/models"
+
+
+def answer(method: bytes, target: bytes, ask: Ask) -> Whole | Streamed:
+    """The answer to one request: refusals come back as answers too.
+
+    ``target`` is the raw request target; its query is ignored and ``/v1`` in front is optional.
+    """
+    try:
+        return _builder(method, _path(target))(ask)
+    except Refusal as refusal:
+        return refused(refusal)
+
+
+def _path(target: bytes) -> bytes:
+    path = target.partition(b"?")[0]
+    if not path.startswith(b"/"):  # absolute-form (RFC 9112 section 3.2.2)
+        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+    return path.removeprefix(b"/v1") if path.startswith(b"/v1/") else path
+
+
+def _builder(method: bytes, path: bytes) -> _Builder:
+    if path == _MODELS or path.startswith(_MODELS + b"/"):
+        _expect(method, b"GET")
+        return small.models if path == _MODELS else small.model
+    if path not in _POST:
+        raise Refusal("The echo engine does not serve this path.", status=404, code="not_found")
+    _expect(method, b"POST")
+    return _POST[path]
+
+
+def _expect(method: bytes, wanted: bytes) -> None:
+    if method != wanted:
+        message = f"This path is served for {wanted.decode()} only."
+        raise Refusal(message, status=405, code="method_not_allowed")

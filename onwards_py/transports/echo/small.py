@@ -1,0 +1,41 @@
+"""The small endpoints: models, files, audio. Sensible objects, nothing behind them."""
+
+from __future__ import annotations
+
+import orjson
+
+from onwards_py.transports.echo.answers import Ask, Whole
+from onwards_py.transports.echo.params import JsonObject
+
+
+def models(ask: Ask) -> Whole:
+    """GET /models: the one model that was asked for."""
+    return Whole(orjson.dumps({"object": "list", "data": [_model(ask)]}))
+
+
+def model(ask: Ask) -> Whole:
+    """GET /models/{id}: any id exists."""
+    return Whole(orjson.dumps(_model(ask)))
+
+
+def file(ask: Ask) -> Whole:
+    """POST /files: a receipt. ``bytes`` is the size of the request body, form framing included."""
+    document: JsonObject = {
+        "id": ask.new_id("file-echo-"),
+        "object": "file",
+        "bytes": len(ask.body),
+        "created_at": int(ask.now()),
+        "filename": "upload",
+        "purpose": "user_data",
+        "status": "processed",
+    }
+    return Whole(orjson.dumps(document))
+
+
+def transcription(ask: Ask) -> Whole:
+    """POST /audio/transcriptions and /audio/translations: the configured text, or a fixed one."""
+    return Whole(orjson.dumps({"text": "echo" if ask.text is None else ask.text}))
+
+
+def _model(ask: Ask) -> JsonObject:
+    return {"id": ask.model or "echo", "object": "model", "created": int(ask.now()), "owned_by": "echo"}

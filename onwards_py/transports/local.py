@@ -1,0 +1,222 @@
+"""The local transport: round trips that never leave the process.
+
+What is answered is the echo engine's business. Here is everything that takes time or goes wrong on
+purpose: delays, injected errors, streams that break off, and the provider's own timeouts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
+from itertools import count, islice
+
+from onwards_py.messages import Downstream, Ending, Fields, Filter, ResponseHead
+from onwards_py.routing.model import EchoSettings, Provider
+from onwards_py.transports.base import Fault, OutboundRequest, TransportError
+from onwards_py.transports.echo.answers import Ask, Streamed, Whole, injected
+from onwards_py.transports.echo.routes import answer
+from onwards_py.transports.local_pace import Pace
+from onwards_py.wire.rechunk import EventTooLarge
+
+Step = tuple[float, bytes]
+"""What to wait for (seconds), and what to send then."""
+
+_SLICE = 64 * 1024
+_STEPS_PER_TURN = 32
+"""So many pieces are sent in one turn of the event loop before others get theirs."""
+
+
+class LocalTransport:
+    """Answers from inside the process. ``clock`` gives seconds since the epoch.
+
+    Errors are spread evenly, not drawn: of the first n requests to one provider (by its identity),
+    ``error_rate * n``, rounded down, get ``error_status``. Ids are numbered.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._numbers = count(1)
+        self._asked: dict[str, int] = {}
+        self._live: set[Pace] = set()
+
+    async def send(self, provider: Provider, request: OutboundRequest) -> LocalResponse:
+        """Answer as soon as a real provider's head would come: whole answers after all their words, streams
+        at once. Raises TransportError: no engine, first-byte timeout, or closed meanwhile."""
+        settings = provider.local
+        if settings is None:
+            raise TransportError(Fault.UNAVAILABLE, f"provider {provider.name} has no local engine")
+        if self._is_error_due(provider.identity, settings.error_rate):
+            made: Whole | Streamed = injected(settings.error_status)
+        else:
+            ask = Ask(request.model, request.body, settings.text, self._clock, self._new_id)
+            made = answer(request.method, request.target, ask)
+        pace = Pace(provider.timeouts, self._live)
+        if isinstance(made, Streamed):
+            return _streamed(made, settings, pace)
+        await _work(pace, _duration(made, settings))
+        return _whole(made, settings, pace)
+
+    async def close(self) -> None:
+        """Cut the answers that still run: their bodies end in RESET."""
+        for pace in list(self._live):
+            pace.cut(Ending.RESET)
+
+    def _is_error_due(self, identity: str, rate: float) -> bool:
+        if rate <= 0:
+            return False
+        before = self._asked.get(identity, 0)
+        self._asked[identity] = before + 1
+        tolerance = 1e-9  # 0.29 * 100 is 28.999…
+        return int((before + 1) * rate + tolerance) > int(before * rate + tolerance)
+
+    def _new_id(self, prefix: str) -> str:
+        return f"{prefix}{next(self._numbers)}"
+
+
+class LocalResponse:
+    """A response of the local transport. ``steps`` make the body, which then ends with ``ending``."""
+
+    __slots__ = ("_ending", "_pace", "_steps", "head", "length")
+
+    def __init__(
+        self, head: ResponseHead, length: int | None, steps: Iterator[Step], ending: Ending, pace: Pace
+    ) -> None:
+        self.head = head
+        self.length = length
+        self._steps = steps
+        self._ending = ending
+        self._pace = pace
+
+    async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
+        """Send the body through the filters; produce nothing while the client does not read."""
+        downstream.feed_from(self._pace)
+        ending = await self._run(lambda piece: _deliver(pipeline, piece, downstream))
+        rest = b""
+        for each in pipeline:
+            rest = (each.feed(rest) if rest else b"") + each.finish(ending)
+        if rest:
+            downstream.write(rest)
+        return ending
+
+    async def read(self, limit: int) -> bytes | None:
+        """The whole body; None if it is longer than ``limit`` bytes or broke off."""
+        pieces: list[bytes] = []
+        room = limit
+
+        def keep(piece: bytes) -> bool:
+            nonlocal room
+            room -= len(piece)
+            pieces.append(piece)
+            return room >= 0
+
+        ending = await self._run(keep)
+        return b"".join(pieces) if ending is Ending.DONE else None
+
+    def discard(self) -> None:
+        """Forget the body; nothing of it was made yet."""
+        self._pace.close()
+
+    async def _run(self, take: Callable[[bytes], bool]) -> Ending:
+        """Go through the steps until they end, something cuts them, or ``take`` says that it is enough."""
+        pace, idle = self._pace, self._pace.timeouts.idle
+        try:
+            for number, (delay, piece) in enumerate(self._steps, 1):
+                if delay > 0 or pace.paused:
+                    await pace.rest(min(delay, idle))
+                if pace.ending is not None:
+                    return pace.ending
+                if delay > idle:
+                    return Ending.IDLE
+                if not take(piece):
+                    return Ending.LIMIT
+                if number % _STEPS_PER_TURN == 0:
+                    await asyncio.sleep(0)
+            return self._ending
+        finally:
+            pace.close()
+
+
+def _deliver(pipeline: Sequence[Filter], piece: bytes, downstream: Downstream) -> bool:
+    """Send one piece; False if an event in it is too large, after what came before that event."""
+    fits = True
+    for each in pipeline:
+        try:
+            piece = each.feed(piece)
+        except EventTooLarge as error:
+            piece, fits = error.ready, False
+        if not piece:
+            return fits
+    downstream.write(piece)
+    return fits
+
+
+async def _work(pace: Pace, seconds: float) -> None:
+    """Wait for a whole answer; the pace is closed if it does not come."""
+    if seconds <= 0:
+        return
+    first_byte = pace.timeouts.first_byte
+    try:
+        await pace.rest(min(seconds, first_byte))
+    except BaseException:
+        pace.close()
+        raise
+    if pace.ending is None and seconds <= first_byte:
+        return
+    pace.close()
+    if pace.ending is Ending.RESET:
+        raise TransportError(Fault.CLOSED, "the local engine was stopped")
+    raise TransportError(Fault.FIRST_BYTE_TIMEOUT, f"the local engine takes {seconds:g} s")
+
+
+def _duration(made: Whole, settings: EchoSettings) -> float:
+    """Seconds until all words are there; refusals and injected errors come at once."""
+    if made.status != HTTPStatus.OK:
+        return 0.0
+    return settings.first_token_delay + settings.token_delay * max(0, made.tokens - 1)
+
+
+def _whole(made: Whole, settings: EchoSettings, pace: Pace) -> LocalResponse:
+    body = made.body
+    fields: Fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    head = ResponseHead(made.status, _reason(made.status), fields)
+    ending = Ending.DONE
+    if made.status == HTTPStatus.OK and _is_cut(settings, made.tokens):
+        body, ending = body[: len(body) // 2], Ending.RESET
+    return LocalResponse(head, len(made.body), _slices(body), ending, pace)
+
+
+def _streamed(made: Streamed, settings: EchoSettings, pace: Pace) -> LocalResponse:
+    fields: Fields = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+    cut = _is_cut(settings, made.tokens)
+    ending = Ending.RESET if cut else Ending.DONE
+    return LocalResponse(ResponseHead(200, b"OK", fields), None, _events(made, settings, cut), ending, pace)
+
+
+def _slices(body: bytes) -> Iterator[Step]:
+    for start in range(0, len(body), _SLICE):
+        yield 0.0, body[start : start + _SLICE]
+
+
+def _events(made: Streamed, settings: EchoSettings, cut: bool) -> Iterator[Step]:
+    for event in made.opening:
+        yield 0.0, event
+    delay = settings.first_token_delay
+    for event in islice(made.words, settings.cut_after):
+        yield delay, event
+        delay = settings.token_delay
+    if not cut:
+        for event in made.closing:
+            yield 0.0, event
+
+
+def _is_cut(settings: EchoSettings, tokens: int) -> bool:
+    return settings.cut_after is not None and settings.cut_after <= tokens
+
+
+def _reason(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode("ascii")
+    except ValueError:
+        return b""
