@@ -27,6 +27,17 @@ class Ending(Enum):
     CLIENT_GONE = "client_gone"  # downstream went away; nothing more can be delivered
 
 
+class Fault(Enum):
+    """How an attempt failed before a whole response head arrived."""
+
+    CONNECT = "connect"  # DNS, TCP, TLS or the proxy's CONNECT: no request byte was sent
+    CONNECT_TIMEOUT = "connect_timeout"  # the same, by the clock
+    FIRST_BYTE_TIMEOUT = "first_byte_timeout"  # sent, and no whole head within timeouts.first_byte
+    CLOSED = "closed"  # sent on a fresh connection, which then died without a whole head
+    INVALID = "invalid"  # what came back is not an HTTP response that may be forwarded
+    UNAVAILABLE = "unavailable"  # the transport itself cannot serve (a local engine is not installed)
+
+
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
     """A response head as it arrived: never normalised, hop-by-hop fields still inside."""

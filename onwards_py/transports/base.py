@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
-from onwards_py.messages import Downstream, Ending, Filter, ResponseHead
+from onwards_py.messages import Downstream, Ending, Fault, Filter, ResponseHead
 from onwards_py.routing.model import Provider
 
 
@@ -34,11 +33,6 @@ class UpstreamResponse(Protocol):
     @property
     def head(self) -> ResponseHead: ...
 
-    @property
-    def length(self) -> int | None:
-        """Announced body size in bytes; None if only the stream's end tells."""
-        ...
-
     async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
         """Move the body downstream until it ends, one await for all of it.
 
@@ -54,17 +48,6 @@ class UpstreamResponse(Protocol):
     def discard(self) -> None:
         """The body is not wanted: free what carries it, at once."""
         ...
-
-
-class Fault(Enum):
-    """How an attempt failed before a whole response head arrived."""
-
-    CONNECT = "connect"  # DNS, TCP, TLS or the proxy's CONNECT: no request byte was sent
-    CONNECT_TIMEOUT = "connect_timeout"  # the same, by the clock
-    FIRST_BYTE_TIMEOUT = "first_byte_timeout"  # sent, and no whole head within timeouts.first_byte
-    CLOSED = "closed"  # sent on a fresh connection, which then died without a whole head
-    INVALID = "invalid"  # what came back is not an HTTP response that may be forwarded
-    UNAVAILABLE = "unavailable"  # the transport itself cannot serve (a local engine is not installed)
 
 
 class TransportError(Exception):

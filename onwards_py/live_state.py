@@ -1,0 +1,52 @@
+"""What outlives a reload: counters by stable identity, never by object.
+
+A snapshot is compiled against this once per reload; requests then hold references and look nothing up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onwards_py.config.snapshot import Snapshot
+from onwards_py.limits.counters import Limiter
+from onwards_py.routing.balancer import Member
+from onwards_py.routing.model import NO_LIMITS, Limits, Pool
+from onwards_py.routing.table import LivePool, RouteTable
+
+
+class LiveState:
+    """Limiters of pools, providers and keys. ``clock`` gives monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._limiters: dict[tuple[str, ...], Limiter] = {}
+
+    def compile(self, snapshot: Snapshot) -> RouteTable:
+        """The route table of ``snapshot``, its counters those of equal identity so far."""
+        used: dict[tuple[str, ...], Limiter] = {}
+        targets = {name: self._live_pool(pool, used) for name, pool in snapshot.pools.items()}
+        keys = {
+            digest: self._limiter(used, definition.limits, "key", definition.id)
+            for digest, definition in snapshot.key_definitions.items()
+            if definition.limits != NO_LIMITS
+        }
+        # Who is no longer configured is forgotten, but not while somebody still holds a permit of it.
+        busy = {identity: limiter for identity, limiter in self._limiters.items() if limiter.in_flight}
+        self._limiters = busy | used
+        return RouteTable(targets, keys)
+
+    def _live_pool(self, pool: Pool, used: dict[tuple[str, ...], Limiter]) -> LivePool:
+        members = tuple(
+            Member(provider, self._limiter(used, provider.limits, "provider", pool.name, provider.identity))
+            for provider in pool.providers
+        )
+        return LivePool(pool, self._limiter(used, pool.limits, "pool", pool.name), members)
+
+    def _limiter(self, used: dict[tuple[str, ...], Limiter], limits: Limits, *identity: str) -> Limiter:
+        limiter = self._limiters.get(identity)
+        if limiter is None:
+            limiter = Limiter(limits, self._clock())
+        else:
+            limiter.adopt(limits, self._clock())
+        used[identity] = limiter
+        return limiter

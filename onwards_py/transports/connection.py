@@ -1,0 +1,309 @@
+"""One upstream HTTP/1.1 connection: llhttp finds the messages, this decides what they mean for the connection.
+
+A state machine with three named states. IDLE: pooled; any byte is unsolicited and ends it (RFC 9112 section 9.2: not a
+response). WAITING: a request was sent, its final response head is not whole. BODY: the head is whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from onwards_py.messages import Ending, Fault, Fields
+from onwards_py.transports.base import TransportError
+from onwards_py.transports.round_trip import RoundTrip
+
+if TYPE_CHECKING:
+    from onwards_py.deadlines import Deadlines
+
+MAX_FIELDS = 512
+MAX_OVERHEAD = 256 * 1024  # bytes in a row that are not body: heads, trailers, chunk extensions
+MAX_INTERIM = 16
+READ_SIZE = 64 * 1024
+
+# Reads are parsed before the next one is made, so all connections share one buffer; a stalled
+# client then costs what is in flight, not a buffer per connection.
+_read_buffer = memoryview(bytearray(READ_SIZE))
+
+
+class State(Enum):
+    IDLE = "idle"
+    WAITING = "waiting"
+    BODY = "body"
+    CLOSED = "closed"
+
+
+class Died(Exception):
+    """The connection ended before one byte of response; ``reused`` tells whether it had served before."""
+
+    def __init__(self, reused: bool) -> None:
+        super().__init__("connection closed before any byte of response")
+        self.reused = reused
+
+
+class UpstreamConnection(asyncio.BufferedProtocol):
+    """Serves one request at a time. ``released`` is called when it may serve the next, ``lost`` when it is gone."""
+
+    def __init__(
+        self, released: Callable[[UpstreamConnection], None], lost: Callable[[UpstreamConnection], None]
+    ) -> None:
+        self._released = released
+        self._lost = lost
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._state = State.IDLE
+        self._trip: RoundTrip | None = None
+        self._fields: Fields = []
+        self._reason = b""
+        self._pieces: list[bytes] = []
+        self._overhead = 0
+        self._interim = 0
+        self._served = 0
+        self._to_head = False
+        self._answered = False
+        self._complete = False
+        self._spoiled = False
+        self._paused = False
+        self._first_byte: Deadlines | None = None
+        self._idle = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._last_read = 0.0
+        self._loop = asyncio.get_running_loop()
+        self.idle_since = 0.0
+
+    # The exchange's side.
+
+    @property
+    def usable(self) -> bool:
+        """True while a request may be sent on it."""
+        return self._state is State.IDLE and self._transport is not None and not self._transport.is_closing()
+
+    def start(self, head: bytes, body: bytes, *, to_head: bool, first_byte: Deadlines, idle: float) -> RoundTrip:
+        """Send a request. The round trip's ``head_signal`` fires with the head, a TransportError or Died.
+
+        Raises Died if the connection went away since it was chosen.
+        """
+        transport = self._transport
+        if transport is None or not self.usable:
+            raise Died(self._served > 0)
+        self._state = State.WAITING
+        self._trip = trip = RoundTrip(self)
+        self._fields = []
+        self._reason = b""
+        self._overhead = self._interim = 0
+        self._to_head = to_head
+        self._answered = self._complete = False
+        self._first_byte = first_byte
+        self._idle = idle
+        first_byte.start(self)
+        if not body:
+            transport.write(head)
+        elif len(body) < READ_SIZE:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
+        return trip
+
+    def cut(self, ending: Ending) -> None:
+        """End what is going on now, for ``ending``'s reason, and the connection with it."""
+        self._end(ending, None)
+
+    def cut_idle(self) -> None:
+        """Close a connection that nobody needs."""
+        self._end(Ending.RESET, None)
+
+    def pause_reading(self) -> None:
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._last_read = self._loop.time()
+            self._transport.resume_reading()
+
+    # The event loop's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self._state is State.CLOSED:  # not wanted any more before it was there
+            self._transport.abort()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  (asyncio.BufferedProtocol)
+        return _read_buffer
+
+    def buffer_updated(self, count: int) -> None:
+        if self._state is State.IDLE or self._state is State.CLOSED:
+            self._end(Ending.RESET, None)
+            return
+        self._answered = True
+        try:
+            self._parser.feed_data(_read_buffer[:count])
+        except httptools.HttpParserError:
+            # Behind a whole message it only means that the connection cannot be used again.
+            self._spoiled = True
+        except httptools.HttpParserUpgrade:
+            self._spoiled = True
+            self._complete = False
+        self._after_read(count)
+
+    def eof_received(self) -> bool:
+        self._end(Ending.EOF, None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(Ending.EOF if exc is None else Ending.RESET, exc)
+
+    def on_deadline(self) -> None:
+        """The response head is late."""
+        if self._state is State.WAITING:
+            self._end(Ending.IDLE, None)
+
+    # The parser's side.
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self._complete or self._trip is None:
+            self._spoiled = True
+            return
+        if 100 <= status < 200:
+            self._interim += 1
+            return
+        self._interim = -1
+        self._trip.begin(status, self._reason, self._fields)
+        self._fields = []  # what comes here from now on are trailers: dropped
+        if self._to_head:
+            self._complete = True
+            self._spoiled = True  # the parser waits for a body that HEAD never has
+
+    def on_body(self, body: bytes) -> None:
+        if not self._complete:
+            self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._interim >= 0:  # 1xx: the final response is still to come
+            self._fields = []
+            self._reason = b""
+        elif not self._complete:
+            self._complete = True
+            if not self._parser.should_keep_alive():
+                self._spoiled = True
+
+    # What a read amounts to.
+
+    def _after_read(self, count: int) -> None:
+        trip = self._trip
+        if trip is None:
+            return
+        head_came = self._state is State.WAITING
+        if head_came:
+            if self._interim >= 0:  # not yet the final head
+                if self._spoiled or self._is_excessive(count):
+                    self._end(Ending.RESET, None)
+                return
+            self._state = State.BODY
+            assert self._first_byte is not None
+            self._first_byte.stop(self)
+        self._deliver(trip, count)
+        if head_came:
+            # Last: this resumes the exchange, which finds the whole of what was read.
+            trip.head_signal.set(trip)
+
+    def _deliver(self, trip: RoundTrip, count: int) -> None:
+        pieces = self._pieces
+        if pieces:
+            self._pieces = []
+            self._overhead = 0
+            trip.take(pieces)
+            if self._trip is not trip:
+                return  # an event was too large: cut while it was delivered
+        elif not self._complete and self._is_excessive(count):
+            self._end(Ending.RESET, None)
+            return
+        if self._complete:
+            self._finish(trip)
+        elif self._spoiled:
+            self._end(Ending.RESET, None)
+        else:
+            self._last_read = self._loop.time()
+            if self._idle_timer is None:
+                self._idle_timer = self._loop.call_at(self._last_read + self._idle, self._check_idle)
+
+    def _is_excessive(self, count: int) -> bool:
+        """Bound what is neither head nor body in itself, but arrives without end."""
+        self._overhead += count
+        return self._overhead > MAX_OVERHEAD or len(self._fields) > MAX_FIELDS or self._interim > MAX_INTERIM
+
+    def _check_idle(self) -> None:
+        """The upstream has been silent, or the client has taken nothing, for the idle time."""
+        due = self._last_read + self._idle
+        if self._loop.time() < due:
+            self._idle_timer = self._loop.call_at(due, self._check_idle)
+            return
+        self._idle_timer = None
+        self._end(Ending.CLIENT_GONE if self._paused else Ending.IDLE, None)
+
+    # Ends.
+
+    def _finish(self, trip: RoundTrip) -> None:
+        """The response is whole."""
+        assert self._transport is not None
+        self._served += 1
+        self._trip = None
+        self._stop_timers()
+        if self._spoiled or self._transport.get_write_buffer_size():
+            self._state = State.CLOSED
+            self._transport.close()
+            self._lost(self)
+        else:
+            self._state = State.IDLE
+            self.resume_reading()
+            self._released(self)
+        trip.finish(Ending.DONE)
+
+    def _end(self, ending: Ending, exc: Exception | None) -> None:
+        """The connection is over, in whatever state it is."""
+        state, self._state = self._state, State.CLOSED
+        if state is State.CLOSED:
+            return
+        self._stop_timers()
+        if self._transport is not None:
+            self._transport.abort()
+        self._lost(self)
+        trip, self._trip = self._trip, None
+        if trip is None:
+            return
+        if state is State.BODY:
+            trip.finish(Ending.DONE if ending is Ending.EOF and exc is None and self._ends_by_close(trip) else ending)
+        else:
+            trip.head_signal.fail(self._failure(ending))
+
+    def _failure(self, ending: Ending) -> Exception:
+        if ending is Ending.IDLE:
+            return TransportError(Fault.FIRST_BYTE_TIMEOUT, "no response head in time")
+        if self._answered:
+            return TransportError(Fault.INVALID, "not a whole HTTP/1.x response head")
+        return Died(self._served > 0)
+
+    def _ends_by_close(self, trip: RoundTrip) -> bool:
+        """No framing: the body lasts until the connection closes (RFC 9112 section 6.3, rule 8)."""
+        framing = (b"content-length", b"transfer-encoding")
+        return not any(name.lower() in framing for name, _ in trip.head.fields)
+
+    def _stop_timers(self) -> None:
+        if self._first_byte is not None:
+            self._first_byte.stop(self)
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None

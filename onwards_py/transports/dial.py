@@ -1,0 +1,133 @@
+"""Opening an upstream connection: TCP, TLS, and HTTP proxies by CONNECT."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+import ssl
+from functools import lru_cache
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+import httptools
+
+from onwards_py.messages import Fault
+from onwards_py.routing.model import Origin
+from onwards_py.transports.base import TransportError
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+# Routers forget silent connections after minutes; a model may think for longer than that.
+_KEEPALIVE_SECONDS = 60
+
+
+@lru_cache(maxsize=64)
+def tls_context(ca_file: str | None, verify: bool) -> ssl.SSLContext:
+    """The client context for a trust store; HTTP/1.1 is the only protocol offered (RFC 7301)."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def dial(origin: Origin, protocol: P, seconds: float) -> P:
+    """Connect ``protocol`` to ``origin`` within ``seconds``. Raises TransportError. Runs in a task."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await _open(origin, protocol)
+    except TimeoutError as error:
+        raise TransportError(Fault.CONNECT_TIMEOUT, f"no connection to {origin.host} within {seconds} s") from error
+    except (OSError, ssl.SSLError, UnicodeError) as error:
+        raise TransportError(Fault.CONNECT, f"{origin.host}: {type(error).__name__}: {error}") from error
+
+
+async def _open(origin: Origin, protocol: P) -> P:
+    loop = asyncio.get_running_loop()
+    context = tls_context(origin.ca_file, origin.verify) if origin.tls else None
+    if origin.proxy_url is not None:
+        return await _open_through_proxy(loop, origin, protocol, context)
+    name = origin.host if context is not None else None
+    transport, _ = await loop.create_connection(
+        lambda: protocol, origin.host, origin.port, ssl=context, server_hostname=name
+    )
+    _keep_alive(transport)
+    return protocol
+
+
+async def _open_through_proxy(
+    loop: asyncio.AbstractEventLoop, origin: Origin, protocol: P, context: ssl.SSLContext | None
+) -> P:
+    """A tunnel by CONNECT (RFC 9110 section 9.3.6), then TLS inside it."""
+    proxy = urlsplit(origin.proxy_url or "")
+    answer: asyncio.Future[int] = loop.create_future()
+    opener = _ConnectProtocol(answer)
+    transport, _ = await loop.create_connection(lambda: opener, proxy.hostname or "", proxy.port or 3128)
+    try:
+        transport.write(_connect_request(origin, proxy.username, proxy.password))
+        status = await answer
+        if not 200 <= status < 300:
+            raise TransportError(Fault.CONNECT, f"the proxy refused CONNECT to {origin.host}: {status}")
+        _keep_alive(transport)
+        if context is None:
+            transport.set_protocol(protocol)
+            protocol.connection_made(transport)
+            return protocol
+        inner = await loop.start_tls(transport, protocol, context, server_hostname=origin.host)
+        if inner is None:
+            raise ConnectionResetError("the connection was lost while TLS began")
+        protocol.connection_made(inner)
+        return protocol
+    except BaseException:
+        transport.abort()
+        raise
+
+
+def _connect_request(origin: Origin, user: str | None, password: str | None) -> bytes:
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    lines = [f"CONNECT {host}:{origin.port} HTTP/1.1", f"Host: {host}:{origin.port}"]
+    if user is not None:
+        pair = f"{unquote(user)}:{unquote(password or '')}".encode()
+        lines.append("Proxy-Authorization: Basic " + base64.b64encode(pair).decode("ascii"))
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+class _ConnectProtocol(asyncio.Protocol):
+    """Reads the proxy's answer to CONNECT; the first byte behind its head belongs to the tunnel."""
+
+    def __init__(self, answer: asyncio.Future[int]) -> None:
+        self._answer = answer
+        self._parser = httptools.HttpResponseParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail("its answer to CONNECT is not HTTP")
+
+    def on_headers_complete(self) -> None:
+        if not self._answer.done():
+            self._answer.set_result(self._parser.get_status_code())
+
+    def eof_received(self) -> None:
+        self._fail("it closed the connection during CONNECT")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._fail("it closed the connection during CONNECT")
+
+    def _fail(self, what: str) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(TransportError(Fault.CONNECT, f"the proxy failed: {what}"))
+
+
+def _keep_alive(transport: asyncio.BaseTransport) -> None:
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), _KEEPALIVE_SECONDS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
