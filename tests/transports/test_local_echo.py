@@ -1,0 +1,509 @@
+"""The local transport: when things are sent, what holds them back, what breaks them off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from echo_helpers import (
+    NOW,
+    Driven,
+    Recorder,
+    VirtualLoop,
+    chat_request,
+    documents,
+    play,
+    provider,
+    request,
+)
+
+from onwards_py.messages import Ending
+from onwards_py.routing.model import EchoSettings, Provider, Timeouts
+from onwards_py.transports.base import Fault, TransportError
+from onwards_py.transports.local import LocalResponse, LocalTransport
+from onwards_py.wire.rechunk import Rechunker
+
+SLOW = EchoSettings(first_token_delay=2.0, token_delay=0.5)
+
+
+def transport() -> LocalTransport:
+    return LocalTransport(clock=lambda: NOW)
+
+
+async def opened(settings: EchoSettings, text: str, *, timeouts: Timeouts | None = None, stream: bool) -> LocalResponse:
+    return await transport().send(provider(settings, timeouts), chat_request(text, stream=stream))
+
+
+def fields(response: LocalResponse) -> dict[bytes, bytes]:
+    return dict(response.head.fields)
+
+
+def test_whole_answer_announces_its_length_and_type():
+    """200 OK, JSON, and a Content-Length that equals both ``length`` and the body."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        response = await opened(EchoSettings(), "hi", stream=False)
+        recorder = Recorder()
+        assert await response.pump([], recorder) is Ending.DONE
+        assert (response.head.status, response.head.reason) == (200, b"OK")
+        assert fields(response)[b"content-type"] == b"application/json"
+        assert response.length == len(recorder.body) == int(fields(response)[b"content-length"])
+
+    play(scenario)
+
+
+def test_stream_announces_an_event_stream_without_length():
+    """A stream's size is not known, its type says UTF-8, and it must not be cached."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        response = await opened(EchoSettings(), "hi", stream=True)
+        assert response.length is None
+        assert response.head.fields == [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-cache"),
+        ]
+        response.discard()
+
+    play(scenario)
+
+
+def test_without_delays_no_timer_is_made():
+    """A plain echo, whole or streamed, never waits for the clock."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        for stream in (False, True):
+            response = await opened(EchoSettings(), "one two three", stream=stream)
+            assert await response.pump([], Recorder()) is Ending.DONE
+        assert loop.timers == []
+
+    play(scenario)
+
+
+def test_whole_answer_comes_after_all_its_words():
+    """Two seconds to the first word and half a second for each of the two others: the head comes at 3 s."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        response = await opened(SLOW, "one two three", stream=False)
+        assert loop.time() == 3.0
+        response.discard()
+
+    play(scenario)
+
+
+def test_stream_starts_at_once_and_spaces_its_words():
+    """Head and role chunk at 0 s, words from 2 s on every half second, the rest with the last word."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        response = await opened(SLOW, "one two three", stream=True)
+        recorder = Recorder()
+        assert await response.pump([], recorder) is Ending.DONE
+        assert recorder.times == [0.0, 2.0, 2.5, 3.0, 3.0, 3.0]
+        assert recorder.words == ["one ", "two ", "three"]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 4])
+def test_paused_stream_produces_nothing(stop_after: int):
+    """From the pause until the client reads again, no event is sent, delays or not; then all the rest is."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        for settings in (EchoSettings(), SLOW):
+            response = await opened(settings, "one two three", stream=True)
+            recorder = Recorder(stop_after)
+            pumping = Driven(response.pump([], recorder))
+            await asyncio.sleep(60)
+            assert len(recorder.pieces) == stop_after
+            assert recorder.source is not None
+            recorder.source.resume_reading()
+            await asyncio.sleep(60)
+            assert pumping.result is Ending.DONE
+            assert recorder.words == ["one ", "two ", "three"]
+
+    play(scenario)
+
+
+def test_large_whole_answer_is_held_back_too():
+    """A whole answer goes out in slices, and stops between them while the client does not read."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        response = await opened(EchoSettings(text="x" * 300_000), "hi", stream=False)
+        recorder = Recorder(stop_after=1)
+        pumping = Driven(response.pump([], recorder))
+        await asyncio.sleep(60)
+        assert len(recorder.body) < 100_000
+        assert recorder.source is not None
+        recorder.source.resume_reading()
+        await asyncio.sleep(0)
+        assert pumping.result is Ending.DONE
+        assert response.length == len(recorder.body)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("after", [0.0, 1.0, 2.2])
+def test_cancelled_stream_stops_at_once(after: float):
+    """Cancelled before the first word, in front of it or between two words: nothing more is sent or waited for."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        response = await opened(SLOW, "one two three", stream=True)
+        recorder = Recorder()
+        pumping = Driven(response.pump([], recorder))
+        await asyncio.sleep(after)
+        sent = len(recorder.pieces)
+        pumping.drive.cancel()
+        assert pumping.drive.done
+        assert loop.pending_timers == 0
+        await asyncio.sleep(60)
+        assert len(recorder.pieces) == sent
+        assert pumping.result is None
+
+    play(scenario)
+
+
+def test_cancelled_while_paused_or_between_turns():
+    """A pause and the yield within a long answer can be cancelled like any other wait."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        for recorder in (Recorder(stop_after=2), Recorder()):
+            response = await opened(EchoSettings(), "word " * 1000, stream=True)
+            pumping = Driven(response.pump([], recorder))
+            assert not pumping.drive.done
+            pumping.drive.cancel()
+            sent = len(recorder.pieces)
+            assert recorder.source is not None
+            recorder.source.resume_reading()
+            await asyncio.sleep(1)
+            assert pumping.drive.done
+            assert len(recorder.pieces) == sent < 100
+
+    play(scenario)
+
+
+def test_cancelled_before_the_head_leaves_nothing():
+    """An answer that is still being worked on is given up with its timers, the total one too."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        sending = Driven(opened(SLOW, "one two", timeouts=Timeouts(total=50.0), stream=False))
+        assert loop.pending_timers == 2
+        sending.drive.cancel()
+        assert loop.pending_timers == 0
+
+    play(scenario)
+
+
+def test_long_answer_lets_others_run():
+    """A thousand words without delay take many turns of the event loop, not one."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        response = await opened(EchoSettings(), "word " * 1000, stream=True)
+        pumping = Driven(response.pump([], Recorder()))
+        turns = 0
+        while not pumping.drive.done:
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns > 20
+
+    play(scenario)
+
+
+def errors_among(rate: float, requests: int) -> list[int]:
+    """Numbers (from 1) of the requests that get the injected status."""
+
+    async def scenario(loop: VirtualLoop) -> list[int]:
+        local, settings = transport(), EchoSettings(error_rate=rate, error_status=503)
+        failed = []
+        for number in range(1, requests + 1):
+            response = await local.send(provider(settings), chat_request("hi"))
+            response.discard()
+            if response.head.status == 503:
+                failed.append(number)
+        return failed
+
+    return play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("rate", "failed"),
+    [(0.0, []), (1.0, list(range(1, 11))), (0.5, [2, 4, 6, 8, 10]), (0.3, [4, 7, 10]), (0.1, [10])],
+)
+def test_errors_are_spread_evenly(rate: float, failed: list[int]):
+    """An error is due whenever the rates of the requests so far add up to a whole number."""
+    assert errors_among(rate, 10) == failed
+
+
+def test_error_rate_is_met_exactly_over_a_hundred():
+    """0.29 times 100 is a little less than 29 in binary; 29 errors are meant."""
+    assert len(errors_among(0.29, 100)) == 29
+
+
+def test_errors_are_counted_for_each_provider():
+    """One provider's requests do not bring the other's error nearer, and a new object does not start anew."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        local, half = transport(), EchoSettings(error_rate=0.5)
+        seen = []
+        for identity in ("a", "b", "a", "b"):
+            response = await local.send(provider(half, identity=identity), chat_request("hi"))
+            response.discard()
+            seen.append(response.head.status)
+        assert seen == [200, 200, 500, 500]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "kind"),
+    [
+        (429, b"Too Many Requests", "rate_limit_error"),
+        (400, b"Bad Request", "invalid_request_error"),
+        (529, b"", "server_error"),
+    ],
+)
+def test_injected_error_comes_at_once_in_the_envelope(status: int, reason: bytes, kind: str):
+    """No delay, no cut, the four members of the error envelope; a status without a name has no reason."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        settings = EchoSettings(error_rate=1.0, error_status=status, first_token_delay=5.0, cut_after=0)
+        response = await transport().send(provider(settings), chat_request("hi", stream=True))
+        assert (response.head.status, response.head.reason) == (status, reason)
+        body = await response.read(10_000)
+        assert body is not None
+        error = json.loads(body)["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        assert (error["type"], error["code"], loop.time()) == (kind, "injected_error", 0.0)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("cut_after", [0, 1, 3])
+def test_stream_is_cut_after_its_words(cut_after: int):
+    """So many words, then RESET: no finish chunk and no [DONE], even if no word is missing."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        recorder = Recorder()
+        response = await opened(EchoSettings(cut_after=cut_after), "one two three", stream=True)
+        assert await response.pump([], recorder) is Ending.RESET
+        assert recorder.words == ["one ", "two ", "three"][:cut_after]
+        assert b"[DONE]" not in recorder.body
+        assert all(chunk["choices"][0]["finish_reason"] is None for chunk in documents(recorder.pieces))
+
+    play(scenario)
+
+
+def test_whole_answer_is_cut_inside_its_body():
+    """The announced length stays that of the whole body; some of it comes, then RESET."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        recorder = Recorder()
+        response = await opened(EchoSettings(cut_after=2), "one two three", stream=False)
+        assert await response.pump([], recorder) is Ending.RESET
+        assert response.length is not None
+        assert 0 < len(recorder.body) < response.length
+
+    play(scenario)
+
+
+def test_answer_shorter_than_the_cut_is_whole():
+    """``cut_after`` beyond the last word cuts nothing."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        for stream in (False, True):
+            response = await opened(EchoSettings(cut_after=4), "one two three", stream=stream)
+            assert await response.pump([], Recorder()) is Ending.DONE
+
+    play(scenario)
+
+
+class Upper:
+    """Changes what passes, keeps nothing."""
+
+    def feed(self, piece: bytes) -> bytes:
+        return piece.upper()
+
+    def finish(self, ending: Ending) -> bytes:
+        return f"<{ending.value}>".encode()
+
+
+class Pairs:
+    """Lets pieces out two by two, the odd one at the end."""
+
+    def __init__(self) -> None:
+        self._kept: list[bytes] = []
+
+    def feed(self, piece: bytes) -> bytes:
+        self._kept.append(piece)
+        return self._out() if len(self._kept) == 2 else b""
+
+    def finish(self, ending: Ending) -> bytes:
+        return self._out()
+
+    def _out(self) -> bytes:
+        out, self._kept = b"".join(self._kept), []
+        return out
+
+
+def test_events_pass_the_filters_in_order():
+    """Each event is fed alone; what a filter holds back comes later, what it leaves at its end passes the next."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        plain, filtered = Recorder(), Recorder()
+        response = await opened(EchoSettings(), "one two", stream=True)
+        await response.pump([], plain)
+        response = await opened(EchoSettings(), "one two", stream=True)
+        assert await response.pump([Upper(), Pairs()], filtered) is Ending.DONE
+        upper = [piece.upper() for piece in plain.pieces]
+        assert len(upper) == 5
+        assert filtered.pieces == [upper[0] + upper[1], upper[2] + upper[3], upper[4] + b"<done>"]
+
+    play(scenario)
+
+
+def test_filters_are_told_of_a_cut():
+    """The filters' last word is written for a broken stream too, after its ending was said to them."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        recorder = Recorder()
+        response = await opened(EchoSettings(cut_after=1), "one two", stream=True)
+        await response.pump([Upper()], recorder)
+        assert recorder.pieces[-1] == b"<reset>"
+
+    play(scenario)
+
+
+def test_event_beyond_the_limit_ends_the_stream():
+    """An event too large for the re-chunker ends in LIMIT; the events before it were delivered."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        recorder = Recorder()
+        response = await opened(EchoSettings(), "one " + "x" * 1000, stream=True)
+        assert await response.pump([Rechunker(500)], recorder) is Ending.LIMIT
+        assert recorder.words == ["one "]
+
+    play(scenario)
+
+
+def test_read_returns_the_body_within_the_limit():
+    """``read`` gives all of it up to exactly the limit, and None beyond."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        size = (await opened(EchoSettings(), "one two", stream=False)).length
+        assert size is not None
+        whole = await (await opened(EchoSettings(), "one two", stream=False)).read(size)
+        assert whole is not None
+        assert len(whole) == size
+        assert await (await opened(EchoSettings(), "one two", stream=False)).read(size - 1) is None
+        streamed = await (await opened(SLOW, "one two", stream=True)).read(100_000)
+        assert streamed is not None
+        assert streamed.endswith(b"data: [DONE]\n\n")
+
+    play(scenario)
+
+
+def test_read_of_a_cut_body_is_none():
+    """A body that broke off is not a body."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        for stream in (False, True):
+            response = await opened(EchoSettings(cut_after=1), "one two", stream=stream)
+            assert await response.read(100_000) is None
+
+    play(scenario)
+
+
+def test_discarded_response_leaves_no_timer():
+    """``discard`` also ends the watch over the total time."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        response = await opened(EchoSettings(), "hi", timeouts=Timeouts(total=9.0), stream=True)
+        assert loop.pending_timers == 1
+        response.discard()
+        assert loop.pending_timers == 0
+
+    play(scenario)
+
+
+def test_first_byte_timeout_applies_to_whole_answers():
+    """A head that would come after ``first_byte`` seconds does not come at all, and is given up at that time."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        with pytest.raises(TransportError) as caught:
+            await opened(SLOW, "one two three", timeouts=Timeouts(first_byte=2.5), stream=False)
+        assert caught.value.fault is Fault.FIRST_BYTE_TIMEOUT
+        assert loop.time() == 2.5
+
+    play(scenario)
+
+
+def test_idle_timeout_applies_between_words():
+    """The stream ends in IDLE as long after its last event as the timeout says."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        recorder = Recorder()
+        response = await opened(SLOW, "one two", timeouts=Timeouts(idle=1.5), stream=True)
+        assert await response.pump([], recorder) is Ending.IDLE
+        assert (loop.time(), recorder.times) == (1.5, [0.0])
+
+    play(scenario)
+
+
+def test_idle_time_does_not_run_while_the_client_holds_back():
+    """A pause longer than ``idle`` is the client's doing and ends nothing."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        recorder = Recorder(stop_after=1)
+        response = await opened(EchoSettings(), "one two", timeouts=Timeouts(idle=1.5), stream=True)
+        pumping = Driven(response.pump([], recorder))
+        loop.call_later(30.0, lambda: recorder.source and recorder.source.resume_reading())
+        await asyncio.sleep(31)
+        assert pumping.result is Ending.DONE
+
+    play(scenario)
+
+
+def test_total_timeout_ends_every_phase():
+    """Before the head it is a first-byte timeout; in the body it is LIMIT, during a pause too."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        total = Timeouts(total=2.25)
+        with pytest.raises(TransportError) as caught:
+            await opened(SLOW, "one two three", timeouts=total, stream=False)
+        assert caught.value.fault is Fault.FIRST_BYTE_TIMEOUT
+        assert loop.time() == 2.25
+        streaming = await opened(SLOW, "one two three", timeouts=total, stream=True)
+        assert await streaming.pump([], Recorder()) is Ending.LIMIT
+        assert loop.time() == 4.5
+        paused = await opened(EchoSettings(), "one two three", timeouts=total, stream=True)
+        assert await paused.pump([], Recorder(stop_after=1)) is Ending.LIMIT
+        assert loop.time() == 6.75
+
+    play(scenario)
+
+
+def test_close_cuts_what_still_runs():
+    """Closing the transport resets bodies on their way, and fails answers that have no head yet."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        local = transport()
+        response = await local.send(provider(SLOW), chat_request("one two", stream=True))
+        streaming = Driven(response.pump([], Recorder()))
+        working = Driven(local.send(provider(SLOW), chat_request("one two")))
+        await local.close()
+        await asyncio.sleep(0.1)
+        assert streaming.result is Ending.RESET
+        assert isinstance(working.error, TransportError)
+        assert working.error.fault is Fault.CLOSED
+
+    play(scenario)
+
+
+def test_provider_without_engine_is_unavailable():
+    """A provider that has no local settings cannot be served here."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        with pytest.raises(TransportError) as caught:
+            await transport().send(Provider("id", "remote"), request(b"/v1/models", b"", b"GET"))
+        assert caught.value.fault is Fault.UNAVAILABLE
+
+    play(scenario)
