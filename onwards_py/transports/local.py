@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from itertools import count, islice
 
-from onwards_py.messages import Downstream, Ending, Fields, Filter, ResponseHead
+from onwards_py.messages import Downstream, Ending, Fault, Fields, Filter, ResponseHead
 from onwards_py.routing.model import EchoSettings, Provider
-from onwards_py.transports.base import Fault, OutboundRequest, TransportError
+from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.echo.answers import Ask, Streamed, Whole, injected
 from onwards_py.transports.echo.routes import answer
 from onwards_py.transports.local_pace import Pace
@@ -92,7 +92,7 @@ class LocalResponse:
     async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
         """Send the body through the filters; produce nothing while the client does not read."""
         downstream.feed_from(self._pace)
-        ending = await self._run(lambda piece: _deliver(pipeline, piece, downstream))
+        ending = await self._run(lambda piece: _deliver(pipeline, piece, downstream), downstream.flush)
         rest = b""
         for each in pipeline:
             rest = (each.feed(rest) if rest else b"") + each.finish(ending)
@@ -111,19 +111,23 @@ class LocalResponse:
             pieces.append(piece)
             return room >= 0
 
-        ending = await self._run(keep)
+        ending = await self._run(keep, _nothing_to_flush)
         return b"".join(pieces) if ending is Ending.DONE else None
 
     def discard(self) -> None:
         """Forget the body; nothing of it was made yet."""
         self._pace.close()
 
-    async def _run(self, take: Callable[[bytes], bool]) -> Ending:
-        """Go through the steps until they end, something cuts them, or ``take`` says that it is enough."""
+    async def _run(self, take: Callable[[bytes], bool], flush: Callable[[], None]) -> Ending:
+        """Go through the steps until they end, something cuts them, or ``take`` says that it is enough.
+
+        ``flush`` is called in front of every wait: the head must not wait with us.
+        """
         pace, idle = self._pace, self._pace.timeouts.idle
         try:
             for number, (delay, piece) in enumerate(self._steps, 1):
                 if delay > 0 or pace.paused:
+                    flush()
                     await pace.rest(min(delay, idle))
                 if pace.ending is not None:
                     return pace.ending
@@ -136,6 +140,10 @@ class LocalResponse:
             return self._ending
         finally:
             pace.close()
+
+
+def _nothing_to_flush() -> None:
+    """Who reads the body here has the head already."""
 
 
 def _deliver(pipeline: Sequence[Filter], piece: bytes, downstream: Downstream) -> bool:

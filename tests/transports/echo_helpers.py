@@ -6,6 +6,7 @@ import asyncio
 import json
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 from onwards_py.eager import Drive
@@ -31,12 +32,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.clock
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: object, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         timer = super().call_at(when, callback, *args, context=context)
         self.timers.append(timer)
         return timer
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: object, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         return self.call_at(self.clock + delay, callback, *args, context=context)
 
     @property
@@ -65,6 +70,7 @@ class Recorder:
     def __init__(self, stop_after: int | None = None) -> None:
         self.pieces: list[bytes] = []
         self.times: list[float] = []
+        self.flushed_at: float | None = None
         self.source: Source | None = None
         self._stop_after = stop_after
 
@@ -78,6 +84,10 @@ class Recorder:
         self.times.append(round(asyncio.get_running_loop().time(), 6))
         if len(self.pieces) == self._stop_after and self.source is not None:
             self.source.pause_reading()
+
+    def flush(self) -> None:
+        if not self.pieces and self.flushed_at is None:
+            self.flushed_at = asyncio.get_running_loop().time()
 
     def end(self) -> None:
         raise AssertionError("a transport never ends")
@@ -122,7 +132,7 @@ class Driven:
     async def _keep(self, awaitable: Awaitable[Any]) -> None:
         self.result = await awaitable
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException | None) -> None:
         self.error = error
 
 

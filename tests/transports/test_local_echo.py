@@ -18,9 +18,9 @@ from echo_helpers import (
     request,
 )
 
-from onwards_py.messages import Ending
+from onwards_py.messages import Ending, Fault
 from onwards_py.routing.model import EchoSettings, Provider, Timeouts
-from onwards_py.transports.base import Fault, TransportError
+from onwards_py.transports.base import TransportError
 from onwards_py.transports.local import LocalResponse, LocalTransport
 from onwards_py.wire.rechunk import Rechunker
 
@@ -100,6 +100,20 @@ def test_stream_starts_at_once_and_spaces_its_words():
         assert await response.pump([], recorder) is Ending.DONE
         assert recorder.times == [0.0, 2.0, 2.5, 3.0, 3.0, 3.0]
         assert recorder.words == ["one ", "two ", "three"]
+
+    play(scenario)
+
+
+def test_head_does_not_wait_for_the_first_word():
+    """A stream without a role chunk flushes the head before its first wait; one without waits has no need to."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        for settings, flushed_at in ((SLOW, 0.0), (EchoSettings(), None)):
+            body = {"prompt": "one two", "stream": True}
+            response = await transport().send(provider(settings), request(b"/v1/completions", body))
+            recorder = Recorder()
+            await response.pump([], recorder)
+            assert recorder.flushed_at == flushed_at
 
     play(scenario)
 
