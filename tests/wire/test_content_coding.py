@@ -1,0 +1,194 @@
+"""A coded request body is read through a bounded copy, and anything odd about it is refused."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import tracemalloc
+import zlib
+from collections.abc import Callable
+
+import brotli
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.wire.content_coding import MAX_MEMBERS, decode
+
+MIB = 1024 * 1024
+SKIPPABLE = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
+
+
+def raw_deflate(data: bytes) -> bytes:
+    coder = zlib.compressobj(wbits=-15)
+    return coder.compress(data) + coder.flush()
+
+
+def quick_brotli(data: bytes) -> bytes:
+    coded: bytes = brotli.compress(data, quality=1)
+    return coded
+
+
+def streamed_zstd(data: bytes) -> bytes:
+    coder = zstandard.ZstdCompressor().compressobj()
+    return coder.compress(data) + coder.flush()
+
+
+def checked_zstd(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_checksum=True).compress(data)
+
+
+CODERS: list[tuple[bytes, Callable[[bytes], bytes]]] = [
+    (b"gzip", gzip.compress),
+    (b"x-gzip", gzip.compress),
+    (b"deflate", zlib.compress),
+    (b"deflate", raw_deflate),
+    (b"zstd", checked_zstd),
+    (b"zstd", streamed_zstd),
+    (b"br", quick_brotli),
+]
+every_coder = pytest.mark.parametrize(("coding", "encode"), CODERS, ids=lambda value: getattr(value, "__name__", None))
+
+
+def refusal(codings: bytes, body: bytes, limit: int = MIB) -> Kind:
+    with pytest.raises(ProxyError) as caught:
+        decode(codings, body, limit)
+    return caught.value.kind
+
+
+@every_coder
+@settings(max_examples=60, deadline=None)
+@given(data=st.binary(max_size=5000), repeat=st.integers(1, 200))
+def test_what_was_encoded_comes_back(coding: bytes, encode: Callable[[bytes], bytes], data: bytes, repeat: int) -> None:
+    """Any data, compressible or not; a limit of exactly its size is enough, one byte less is not."""
+    plain = data * repeat
+    body = encode(plain)
+    assert decode(coding, body, len(plain)) == plain
+    if plain:
+        assert refusal(coding, body, len(plain) - 1) is Kind.BODY_TOO_LARGE
+
+
+@every_coder
+def test_large_incompressible_data_comes_back(coding: bytes, encode: Callable[[bytes], bytes]) -> None:
+    """Many pieces of input, as an image in base64 makes them."""
+    plain = random.Random(1).randbytes(700_000).hex().encode()
+    assert decode(coding, encode(plain), 2 * MIB) == plain
+
+
+@every_coder
+def test_a_few_bytes_may_unfold_to_a_lot(coding: bytes, encode: Callable[[bytes], bytes]) -> None:
+    """Output still to come after the last input is waited for, not taken for a cut."""
+    assert decode(coding, encode(bytes(MIB)), MIB) == bytes(MIB)
+
+
+def test_data_behind_brotli_is_seen_wherever_it_begins() -> None:
+    """Input is read in pieces of 16 KiB; the end may fall on the border of one."""
+    body = quick_brotli(random.Random(1).randbytes(16_380))
+    assert len(body) == 16 * 1024
+    assert refusal(b"br", body + b"{}") is Kind.BAD_REQUEST
+
+
+@every_coder
+def test_cut_at_any_byte_is_refused(coding: bytes, encode: Callable[[bytes], bytes]) -> None:
+    """A truncated body never passes for a shorter one, nor does an empty one."""
+    body = encode(b'{"model":"m","messages":[{"role":"user","content":"hello hello hello"}]}')
+    for size in range(len(body)):
+        assert refusal(coding, body[:size]) is Kind.BAD_REQUEST
+
+
+@every_coder
+@pytest.mark.parametrize("tail", [b"\x00", b"x", b"\x00" * 100_000, b"{}", b"\x1f\x8b", b"\x28\xb5\x2f"])
+def test_anything_behind_the_end_is_refused(coding: bytes, encode: Callable[[bytes], bytes], tail: bytes) -> None:
+    """Decoders disagree on trailing data, so that it could hide a second body."""
+    assert refusal(coding, encode(b"{}") + tail) is Kind.BAD_REQUEST
+
+
+@every_coder
+def test_a_bomb_is_defused_within_the_limit(coding: bytes, encode: Callable[[bytes], bytes]) -> None:
+    """200 MiB of zeros are refused for size without being built: peak memory stays near the limit."""
+    body = encode(bytes(200 * MIB))
+    tracemalloc.start()
+    try:
+        assert refusal(coding, body, 4 * MIB) is Kind.BODY_TOO_LARGE
+        assert tracemalloc.get_traced_memory()[1] < 13 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("coding", "unit"), [(b"gzip", gzip.compress(b"ab")), (b"zstd", zstandard.compress(b"ab"))])
+def test_members_are_read_in_a_row_up_to_a_bound(coding: bytes, unit: bytes) -> None:
+    """Concatenated gzip members and zstd frames are one body; a million of them are an attack."""
+    assert decode(coding, unit * MAX_MEMBERS, 1000) == b"ab" * MAX_MEMBERS
+    assert refusal(coding, unit * (MAX_MEMBERS + 1)) is Kind.BAD_REQUEST
+    assert refusal(coding, unit * MAX_MEMBERS, 2 * MAX_MEMBERS - 1) is Kind.BODY_TOO_LARGE
+
+
+def test_deflate_is_one_stream() -> None:
+    """There is no such thing as a second deflate stream in a body."""
+    assert refusal(b"deflate", zlib.compress(b"ab") * 2) is Kind.BAD_REQUEST
+
+
+def test_skippable_zstd_frames_are_skipped() -> None:
+    """RFC 8878 §3.1.2."""
+    assert decode(b"zstd", SKIPPABLE + zstandard.compress(b"{}"), 10) == b"{}"
+
+
+def test_zstd_window_is_bounded() -> None:
+    """RFC 9659: 8 MiB at most; more would be memory that the limit does not see."""
+    plain = bytes(20 * MIB)
+
+    def with_window(log: int) -> bytes:
+        parameters = zstandard.ZstdCompressionParameters(window_log=log)
+        return zstandard.ZstdCompressor(compression_params=parameters).compress(plain)
+
+    assert decode(b"zstd", with_window(23), 20 * MIB) == plain
+    assert refusal(b"zstd", with_window(24), 20 * MIB) is Kind.BAD_REQUEST
+
+
+def test_zlib_dictionary_is_refused() -> None:
+    """A preset dictionary that nobody told us makes the data unreadable, not the proxy fail."""
+    coder = zlib.compressobj(zdict=b"hello")
+    assert refusal(b"deflate", coder.compress(b"hello") + coder.flush()) is Kind.BAD_REQUEST
+
+
+@pytest.mark.parametrize("codings", [b"", b" ", b"identity", b"Identity, identity", b",\t,"])
+def test_identity_is_the_body_itself(codings: bytes) -> None:
+    """No coding, no copy; the limit holds all the same."""
+    body = b"{}"
+    assert decode(codings, body, 2) is body
+    assert refusal(codings, body, 1) is Kind.BODY_TOO_LARGE
+
+
+@pytest.mark.parametrize("codings", [b"GZIP", b" gzip ", b"identity, gzip", b"gzip,identity", b",gzip,", b"X-GZip"])
+def test_one_coding_may_be_written_in_many_ways(codings: bytes) -> None:
+    """Case, padding, empty list elements and identity do not matter (RFC 9110 §5.6.1, §8.4.1)."""
+    assert decode(codings, gzip.compress(b"{}"), 2) == b"{}"
+
+
+@pytest.mark.parametrize(
+    "codings", [b"gzip, gzip", b"br,zstd", b"compress", b"aws-chunked", b"gzip;q=1", b"gzip gzip", b"zstd\x00", b"\xff"]
+)
+def test_unknown_or_layered_codings_are_unsupported(codings: bytes) -> None:
+    """One layer of a known coding; layers multiply what a few bytes unfold to."""
+    assert refusal(codings, gzip.compress(gzip.compress(b"{}"))) is Kind.UNSUPPORTED_ENCODING
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(CODERS), st.binary(max_size=60), st.integers(0, 80), st.binary(min_size=1, max_size=4))
+def test_any_bytes_decode_or_are_refused(
+    coder: tuple[bytes, Callable[[bytes], bytes]], plain: bytes, at: int, junk: bytes
+) -> None:
+    """Junk, and data damaged in one place: bytes within the limit, or one of the named refusals."""
+    coding, encode = coder
+    body = encode(plain)
+    for damaged in (junk, plain, body[:at] + junk + body[at + len(junk) :]):
+        try:
+            decoded: bytes | None = decode(coding, damaged, 100)
+        except ProxyError:
+            decoded = None
+        if decoded is None:
+            assert refusal(coding, damaged, 100) in (Kind.BAD_REQUEST, Kind.BODY_TOO_LARGE)
+        else:
+            assert len(decoded) <= 100
