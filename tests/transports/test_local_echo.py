@@ -398,6 +398,19 @@ def test_event_beyond_the_limit_ends_the_stream():
     play(scenario)
 
 
+def test_events_before_one_beyond_the_limit_are_delivered():
+    """Two events that reach the re-chunker together are judged apart: the small one still goes out."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        recorder = Recorder()
+        response = await opened(EchoSettings(), "one two " + "x" * 1000, stream=True)
+        assert await response.pump([Pairs(), Rechunker(500)], recorder) is Ending.LIMIT
+        assert recorder.pieces[-1].count(b"data: ") == 1
+        assert b'"content":"two "' in recorder.pieces[-1]
+
+    play(scenario)
+
+
 def test_read_returns_the_body_within_the_limit():
     """``read`` gives all of it up to exactly the limit, and None beyond."""
 
@@ -426,6 +439,19 @@ def test_read_of_a_cut_body_is_none():
     play(scenario)
 
 
+def test_finished_body_leaves_no_timer():
+    """Pumped or read to its end, a response no longer watches the total time."""
+
+    async def scenario(loop: VirtualLoop) -> None:
+        watched = Timeouts(total=9.0)
+        await (await opened(EchoSettings(), "hi", timeouts=watched, stream=True)).pump([], Recorder())
+        assert loop.pending_timers == 0
+        await (await opened(EchoSettings(), "hi", timeouts=watched, stream=False)).read(10_000)
+        assert loop.pending_timers == 0
+
+    play(scenario)
+
+
 def test_discarded_response_leaves_no_timer():
     """``discard`` also ends the watch over the total time."""
 
@@ -443,7 +469,7 @@ def test_first_byte_timeout_applies_to_whole_answers():
 
     async def scenario(loop: VirtualLoop) -> None:
         with pytest.raises(TransportError) as caught:
-            await opened(SLOW, "one two three", timeouts=Timeouts(first_byte=2.5), stream=False)
+            await opened(SLOW, "one two three", timeouts=Timeouts(first_byte=2.5, total=60.0), stream=False)
         assert caught.value.fault is Fault.FIRST_BYTE_TIMEOUT
         assert loop.time() == 2.5
 

@@ -36,7 +36,7 @@ def _path(target: bytes) -> bytes:
     path = target.partition(b"?")[0]
     if not path.startswith(b"/"):  # absolute-form (RFC 9112 section 3.2.2)
         path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
-    return path.removeprefix(b"/v1") if path.startswith(b"/v1/") else path
+    return path.removeprefix(b"/v1")
 
 
 def _builder(method: bytes, path: bytes) -> _Builder:
