@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import fleet, processes, report, rounds
+from benchmarks import fleet, loss, memory, micro, processes, report, rounds
 from benchmarks.peers import Peer
 from benchmarks.peers.aiohttp_proxy import aiohttp_proxy
 from benchmarks.peers.envoy import envoy
@@ -76,6 +76,18 @@ def _costs(arguments: argparse.Namespace, sections: list[str], peers: list[Peer]
     return results
 
 
+def _others(sections: list[str], peers: list[Peer], directory: Path) -> dict[str, object]:
+    """Run the sections that start each peer afresh, or none at all."""
+    results: dict[str, object] = {}
+    if "memory" in sections:
+        results["memory"] = memory.measure(peers, directory)
+    if "loss" in sections:
+        results["loss"] = loss.measure(peers, directory)
+    if "micro" in sections:
+        results["micro"] = micro.measure()
+    return results
+
+
 def main() -> None:
     """Run the sections that were asked for and print their tables."""
     arguments = _arguments()
@@ -88,8 +100,12 @@ def main() -> None:
     print(report.machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="onwards-bench-") as name:
         directory = Path(name)
+        if set(sections) - {"micro"}:
+            peers = fleet.usable(peers, directory)
+        results["peers"] = {peer.name: peer.version() for peer in peers}
         if {"unary", "sse"} & set(sections):
             results |= _costs(arguments, sections, peers, directory)
+        results |= _others(sections, peers, directory)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 

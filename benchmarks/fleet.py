@@ -75,6 +75,19 @@ def try_start(peer: Peer, start: Callable[[], Running]) -> Running | None:
         return None
 
 
+def usable(peers: list[Peer], directory: Path) -> list[Peer]:
+    """Start each peer once; return those that work here, and name the versions."""
+    found = []
+    with upstream(directory) as provider:
+        for peer in peers:
+            running = try_start(peer, lambda peer=peer: start_peer(peer, directory, provider.port))  # type: ignore[misc]
+            if running is not None:
+                running.stop()
+                print(f"{peer.name}: {peer.version()}", flush=True)
+                found.append(peer)
+    return found
+
+
 @contextlib.contextmanager
 def fleet(peers: list[Peer], directory: Path) -> Iterator[dict[str, Running]]:
     """Run an upstream and all peers that can be started, by name."""

@@ -127,6 +127,8 @@ class UnaryLoad:
     def lost(self, client: _UnaryClient) -> None:
         """A connection is at its end; the last one ends the load."""
         client.leave()
+        if client in self._idle:
+            self._idle.remove(client)
         self._open -= 1
         if self._open == 0:
             self.done.set()

@@ -96,8 +96,8 @@ class Running:
         return total
 
     def log_end(self) -> str:
-        """Return the last lines of what the process printed."""
-        return self.log.read_text(errors="replace")[-800:].strip()
+        """Return the last line of what the process printed."""
+        return self.log.read_text(errors="replace").strip().rpartition("\n")[2][-300:]
 
     def kill(self) -> None:
         """End the process group at once."""

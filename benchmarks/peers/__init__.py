@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 
 
 class PeerMissing(Exception):
@@ -34,3 +35,7 @@ class Peer:
     name: str
     command: Callable[[Place], list[str]]
     version: Callable[[], str]
+    drain_signal: Signals | None = None
+    """What asks it to finish its exchanges and end; None: it cannot."""
+    falls_back: bool = False
+    """``command`` configures ``spare_upstream_port`` as a second provider."""

@@ -37,6 +37,7 @@ def _manager() -> dict[str, object]:
         "stat_prefix": "bench",
         "codec_type": "HTTP1",
         "stream_idle_timeout": "0s",
+        "generate_request_id": False,
         "route_config": {"virtual_hosts": [host]},
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
     }

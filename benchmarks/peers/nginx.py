@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from signal import Signals
 
 from benchmarks import traffic
 from benchmarks.peers import Peer, PeerMissing, Place
@@ -27,7 +28,7 @@ http {{
   client_max_body_size 64m;
   keepalive_requests 100000000;
   upstream provider {{
-    server 127.0.0.1:{upstream_port};
+    {servers}
     keepalive 256;
     keepalive_requests 100000000;
   }}
@@ -39,6 +40,7 @@ http {{
       proxy_set_header Connection "";
       proxy_set_header Authorization "Bearer {key}";
       proxy_buffering off;
+      proxy_next_upstream error timeout non_idempotent;
       proxy_read_timeout 600s;
     }}
   }}
@@ -55,13 +57,14 @@ def nginx(path: str | None) -> Peer:
             raise PeerMissing("nginx is not in PATH nor in /usr/sbin (apt-get install nginx-light)")
         config = place.directory / "nginx.conf"
         # A worker of another user could not write below a private temporary directory.
+        ports = [port for port in (place.upstream_port, place.spare_upstream_port) if port is not None]
         user = "user root;" if Path(place.directory).owner() == "root" else ""
         config.write_text(
             _CONFIG.format(
                 user=user,
                 directory=place.directory,
                 port=place.port,
-                upstream_port=place.upstream_port,
+                servers=" ".join(f"server 127.0.0.1:{port};" for port in ports),
                 key=traffic.UPSTREAM_KEY,
             )
         )
@@ -71,4 +74,4 @@ def nginx(path: str | None) -> Peer:
         found = subprocess.run([binary or "nginx", "-v"], capture_output=True, text=True, check=False)
         return found.stderr.strip().removeprefix("nginx version: ")
 
-    return Peer("nginx", command, version)
+    return Peer("nginx", command, version, drain_signal=Signals.SIGQUIT, falls_back=True)

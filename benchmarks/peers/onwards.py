@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from signal import Signals
 
 from benchmarks import traffic
 from benchmarks.peers import Peer, PeerMissing, Place
@@ -34,4 +35,7 @@ def onwards(name: str, lane: str) -> Peer:
         ports = ["--port", str(place.port), "--admin-port", str(place.admin_port)]
         return [binary, "serve", "--config", str(config), *ports, "--lane", lane]
 
-    return Peer(name, command, lambda: f"onwards-py/{importlib.metadata.version('onwards-py')} lane={lane}")
+    def version() -> str:
+        return f"onwards-py/{importlib.metadata.version('onwards-py')} --lane {lane}"
+
+    return Peer(name, command, version, drain_signal=Signals.SIGTERM, falls_back=True)
