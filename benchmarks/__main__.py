@@ -93,7 +93,9 @@ def main() -> None:
     arguments = _arguments()
     peers = _peers(arguments)
     sections = arguments.sections or list(_QUICK if arguments.quick else SECTIONS)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # One way to end early, also where a shell has set SIGINT to be ignored: the event loop knows how to unwind.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     processes.allow_many_files()
     processes.pin(processes.LOAD_CORE)
     results: dict[str, object] = {"machine": report.machine()}

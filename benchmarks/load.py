@@ -121,6 +121,8 @@ class UnaryLoad:
         elif self._unsent:
             self._unsent -= 1
             client.send(self._due.popleft() if self._rate is not None else time.perf_counter())
+            while self._idle and not self._unsent:
+                self.lost(self._idle[0])
         else:
             self.lost(client)
 
