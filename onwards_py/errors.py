@@ -101,6 +101,9 @@ class Kind(Enum):
         Origin.CLIENT,
         "The only transfer coding understood is 'chunked'.",
     )
+    METHOD_UNKNOWN = Answer(
+        501, "invalid_request_error", "method_not_implemented", Origin.CLIENT, "This method is not known."
+    )
     UPSTREAM_INVALID = Answer(
         502,
         "internal_error",
@@ -156,3 +159,8 @@ class ProxyError(Exception):
         self.message = message or kind.value.message
         self.param = param
         self.retry_after = retry_after
+
+
+def body_too_large(limit: int) -> ProxyError:
+    """413 that says how much would be allowed (bytes)."""
+    return ProxyError(Kind.BODY_TOO_LARGE, f"Request body too large: the maximum allowed size is {limit} bytes.")

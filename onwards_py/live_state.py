@@ -6,6 +6,7 @@ A snapshot is compiled against this once per reload; requests then hold referenc
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.counters import Limiter
@@ -50,3 +51,25 @@ class LiveState:
             limiter.adopt(limits, self._clock())
         used[identity] = limiter
         return limiter
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """One generation of configuration, ready for requests."""
+
+    snapshot: Snapshot
+    table: RouteTable
+
+
+class Holder:
+    """Where the present configuration is found. An exchange takes ``current`` once and keeps it."""
+
+    __slots__ = ("_live", "current")
+
+    def __init__(self, snapshot: Snapshot, live: LiveState) -> None:
+        self._live = live
+        self.current = Current(snapshot, live.compile(snapshot))
+
+    def replace(self, snapshot: Snapshot) -> None:
+        """Swap the whole configuration; exchanges in flight keep theirs."""
+        self.current = Current(snapshot, self._live.compile(snapshot))

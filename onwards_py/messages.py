@@ -78,6 +78,11 @@ class Downstream(Protocol):
         """True from ``begin`` on: no other answer can be given any more."""
         ...
 
+    @property
+    def sent(self) -> int:
+        """Body bytes handed over so far."""
+        ...
+
     def begin(self, status: int, reason: bytes, block: bytes, length: int | None) -> None:
         """Commit to a response.
 
@@ -99,6 +104,22 @@ class Downstream(Protocol):
         """The body is not whole: make sure that the client can tell."""
         ...
 
+    def flush(self) -> None:
+        """The next body byte may be long in coming: send the head now."""
+        ...
+
     def feed_from(self, source: Source) -> None:
         """Say whom to pause while the client reads slower than the source sends."""
         ...
+
+
+@dataclass(slots=True)
+class InboundRequest:
+    """One whole request as a door took it in. ``target`` is raw; ``fields`` are all header field lines."""
+
+    method: bytes
+    target: bytes
+    http_minor: int
+    fields: Fields
+    body: bytes
+    peer: str

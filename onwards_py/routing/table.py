@@ -48,7 +48,7 @@ class RouteTable:
         if target is None:
             raise self._unknown(model, principal)
         if not _may_use(target.pool, principal):
-            raise _refusal(principal)
+            raise refusal(principal)
         if not target.members:
             raise ProxyError(Kind.NO_PROVIDER)
         key = self._keys.get(principal.digest) if self._keys and principal.digest is not None else None
@@ -70,7 +70,7 @@ class RouteTable:
         """As soon as one target is closed, a caller without an accepted key gets the same answer for a
         missing model as for a closed one: names are not to be found out by asking."""
         if self._has_closed and principal.digest not in self._accepted:
-            return _refusal(principal)
+            return refusal(principal)
         message = f"The model `{model[:200]}` does not exist or you do not have access to it."
         return ProxyError(Kind.MODEL_NOT_FOUND, message, param="model")
 
@@ -79,5 +79,6 @@ def _may_use(pool: Pool, principal: Principal) -> bool:
     return pool.keys is None or principal.digest in pool.keys
 
 
-def _refusal(principal: Principal) -> ProxyError:
+def refusal(principal: Principal) -> ProxyError:
+    """401 for who shows no token, 403 for who shows one that is not accepted."""
     return ProxyError(Kind.UNAUTHENTICATED if principal.digest is None else Kind.FORBIDDEN)

@@ -16,7 +16,8 @@ class OutboundRequest:
 
     ``method`` and ``target`` (raw, as it came from the client) repeat what ``head`` says, for transports that
     send no bytes. ``model`` is the name that the provider is asked for. ``repeatable``: the
-    operation may be sent twice without harm (RFC 9110 section 9.2.2 idempotent methods).
+    operation may be sent twice without harm (RFC 9110 section 9.2.2 idempotent methods). ``deadline`` is when
+    the whole exchange must be over, in the event loop's time (None: never).
     """
 
     method: bytes
@@ -25,6 +26,7 @@ class OutboundRequest:
     body: bytes
     model: str
     repeatable: bool = False
+    deadline: float | None = None
 
 
 class UpstreamResponse(Protocol):

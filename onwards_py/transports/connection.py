@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from onwards_py.messages import Ending, Fault, Fields
-from onwards_py.transports.base import TransportError
+from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.round_trip import RoundTrip
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._first_byte: Deadlines | None = None
         self._idle = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._total_timer: asyncio.TimerHandle | None = None
         self._last_read = 0.0
         self._loop = asyncio.get_running_loop()
         self.idle_since = 0.0
@@ -82,7 +83,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """True while a request may be sent on it."""
         return self._state is State.IDLE and self._transport is not None and not self._transport.is_closing()
 
-    def start(self, head: bytes, body: bytes, *, to_head: bool, first_byte: Deadlines, idle: float) -> RoundTrip:
+    def start(self, request: OutboundRequest, first_byte: Deadlines, idle: float) -> RoundTrip:
         """Send a request. The round trip's ``head_signal`` fires with the head, a TransportError or Died.
 
         Raises Died if the connection went away since it was chosen.
@@ -95,17 +96,18 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._fields = []
         self._reason = b""
         self._overhead = self._interim = 0
-        self._to_head = to_head
+        self._to_head = request.method == b"HEAD"
         self._answered = self._complete = False
         self._first_byte = first_byte
         self._idle = idle
         first_byte.start(self)
-        if not body:
-            transport.write(head)
-        elif len(body) < READ_SIZE:
-            transport.write(head + body)
+        if request.deadline is not None:
+            self._total_timer = self._loop.call_at(request.deadline, self._past_deadline)
+        body = request.body
+        if len(body) < READ_SIZE:
+            transport.write(request.head + body)
         else:
-            transport.writelines((head, body))
+            transport.writelines((request.head, body))
         return trip
 
     def cut(self, ending: Ending) -> None:
@@ -163,6 +165,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """The response head is late."""
         if self._state is State.WAITING:
             self._end(Ending.IDLE, None)
+
+    def _past_deadline(self) -> None:
+        """The exchange has lasted too long as a whole."""
+        self._total_timer = None
+        self._end(Ending.IDLE if self._state is State.WAITING else Ending.LIMIT, None)
 
     # The parser's side.
 
@@ -307,3 +314,6 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
+        if self._total_timer is not None:
+            self._total_timer.cancel()
+            self._total_timer = None

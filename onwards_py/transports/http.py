@@ -113,13 +113,7 @@ class HttpTransport:
     async def _exchange(
         self, connection: UpstreamConnection, request: OutboundRequest, timeouts: Timeouts
     ) -> RoundTrip:
-        trip = connection.start(
-            request.head,
-            request.body,
-            to_head=request.method == b"HEAD",
-            first_byte=self._deadlines.of(timeouts.first_byte),
-            idle=timeouts.idle,
-        )
+        trip = connection.start(request, self._deadlines.of(timeouts.first_byte), timeouts.idle)
         try:
             return await trip.head_signal
         except asyncio.CancelledError:

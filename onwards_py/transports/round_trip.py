@@ -81,6 +81,7 @@ class RoundTrip:
             held, self._pieces = self._pieces, []
             self._push(held[0] if len(held) == 1 else b"".join(held))
         if self._ending is None:
+            downstream.flush()
             self._resume_after_hold()
             await self._wait()
         assert self._ending is not None

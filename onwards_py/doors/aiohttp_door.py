@@ -1,0 +1,247 @@
+"""The aiohttp door: the reference. It serves everything, at aiohttp's price; the lane hands over what it does not take.
+
+Requests are parsed by aiohttp; responses are written by the same writer as the lane's, straight to the transport, so
+that both doors give the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
+
+from onwards_py.config.snapshot import ServerSettings
+from onwards_py.doors.base import Gauges, Handler, check_head, refuse_connection
+from onwards_py.doors.response_writer import Progress, ResponseWriter
+from onwards_py.eager import Drive
+from onwards_py.errors import Kind, ProxyError, body_too_large
+from onwards_py.messages import InboundRequest
+from onwards_py.wire.error_body import send_error
+from onwards_py.wire.request_head import RequestHead
+
+_log = logging.getLogger("onwards.door")
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Written(web.StreamResponse):
+    """Tells aiohttp that a response was written without it."""
+
+    def __init__(self, keep_alive: bool) -> None:
+        super().__init__()
+        self._keeps = keep_alive
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return self._keeps
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to be done."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to be done."""
+
+
+class DoorConnection(web.RequestHandler):
+    """aiohttp's connection, with flow control passed on to the response that is being written."""
+
+    __slots__ = ("_counted", "door", "writer")
+
+    def __init__(self, door: AiohttpDoor, **options: Any) -> None:
+        super().__init__(door.server, loop=asyncio.get_running_loop(), **options)
+        self.door = door
+        self.writer: ResponseWriter | None = None
+        self._counted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        gauges = self.door.gauges
+        if gauges.connections >= self.door.settings.max_connections:
+            assert isinstance(transport, asyncio.Transport)
+            refuse_connection(transport)
+            return
+        gauges.connections += 1
+        self._counted = True
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._counted:
+            self._counted = False
+            self.door.gauges.connections -= 1
+            super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._counted:
+            super().data_received(data)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.writer is not None:
+            self.writer.pause_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.writer is not None:
+            self.writer.resume_writing()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        """aiohttp found the request malformed, or our handler failed: answer in our own words."""
+        if status == 400:
+            error = _parser_error(exc)
+            note = InboundRequest(b"", b"", 1, [], b"", request.remote or "")
+            self.door.handler.refused(note, error)
+        else:
+            _log.error("an exchange failed inside the proxy", exc_info=exc)
+            error = ProxyError(Kind.INTERNAL)
+        transport = self.transport
+        if transport is not None and (self.writer is None or not self.writer.committed):
+            send_error(ResponseWriter(transport, 1, False, False), error)
+        elif transport is not None:
+            transport.abort()
+        self.close()
+        return Written(False)
+
+
+def _parser_error(exc: BaseException | None) -> ProxyError:
+    if isinstance(exc, LineTooLong):
+        return ProxyError(Kind.HEAD_TOO_LARGE)
+    if isinstance(exc, BadHttpMethod):
+        return ProxyError(Kind.METHOD_UNKNOWN)
+    return ProxyError(Kind.BAD_REQUEST, "The request is not valid HTTP/1.1.")
+
+
+class AiohttpDoor:
+    """Makes connections for a listener, and for the lane's hand-overs."""
+
+    def __init__(self, handler: Handler, settings: ServerSettings, gauges: Gauges) -> None:
+        self.handler = handler
+        self.settings = settings
+        self.gauges = gauges
+        self.draining = False
+        self.server = web.Server(self._serve, handler_cancellation=True)
+        self._options: dict[str, Any] = {
+            "keepalive_timeout": settings.keepalive_timeout,
+            "access_log": None,
+            "auto_decompress": False,
+            "max_line_size": settings.max_target_bytes + 32,
+            "max_field_size": settings.max_head_bytes,
+            "max_headers": settings.max_header_count,
+            "lingering_time": 2.0,
+        }
+
+    def __call__(self) -> DoorConnection:
+        """A protocol for a new connection."""
+        return DoorConnection(self, **self._options)
+
+    def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Go on with a connection of the lane's, from the first byte of an unanswered request."""
+        connection = self()
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        connection.data_received(data)
+
+    def drain(self) -> None:
+        """No more requests: idle connections close now, busy ones after what they are at."""
+        self.draining = True
+        self.server.pre_shutdown()
+
+    async def close(self) -> None:
+        """Cut everything."""
+        await self.server.shutdown(0.1)
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request, from aiohttp's shapes to ours and back."""
+        connection, transport = request.protocol, request.transport
+        assert isinstance(connection, DoorConnection)
+        if transport is None:
+            raise asyncio.CancelledError
+        inbound = _inbound(request)
+        keep_alive = request.keep_alive and not self.draining
+        writer = ResponseWriter(transport, inbound.http_minor, keep_alive, inbound.method == b"HEAD")
+        connection.writer = writer
+        try:
+            head = await self._take_in(request, inbound, transport)
+            await _drive(self.handler, inbound, head, writer)
+        except ProxyError as error:
+            writer.keep_alive = False
+            self.handler.refused(inbound, error)
+            send_error(writer, error)
+        finally:
+            self.gauges.buffered -= len(inbound.body)
+            connection.writer = None
+        if writer.progress is not Progress.ENDED and writer.progress is not Progress.ABORTED:
+            transport.abort()
+        return Written(writer.keep_alive and writer.progress is Progress.ENDED)
+
+    async def _take_in(
+        self, request: web.BaseRequest, inbound: InboundRequest, transport: asyncio.Transport
+    ) -> RequestHead:
+        """Guard and body. Raises ProxyError."""
+        version = f"{request.version.major}.{request.version.minor}"
+        head = check_head(self.handler, self.settings, inbound, version, self.settings.max_head_bytes + 1)
+        if head.expects_continue and inbound.http_minor and (head.chunked or head.content_length):
+            self.handler.precheck(inbound.target, head)
+            transport.write(_CONTINUE)
+        if head.chunked or head.content_length:
+            try:
+                async with asyncio.timeout(self.settings.body_timeout):
+                    await self._read_body(request, inbound)
+            except TimeoutError:
+                raise ProxyError(Kind.REQUEST_TIMEOUT) from None
+            except web.RequestPayloadError:
+                raise ProxyError(Kind.BAD_REQUEST, "The request body is not valid HTTP/1.1.") from None
+        return head
+
+    async def _read_body(self, request: web.BaseRequest, inbound: InboundRequest) -> None:
+        pieces: list[bytes] = []
+        held, limit, gauges = 0, self.handler.max_body, self.gauges
+        try:
+            async for piece in request.content.iter_any():
+                pieces.append(piece)
+                held += len(piece)
+                gauges.buffered += len(piece)
+                if held > limit:
+                    raise body_too_large(limit)
+                if gauges.buffered > self.settings.max_buffered:
+                    raise ProxyError(Kind.OVERLOADED, retry_after=1)
+        except BaseException:
+            gauges.buffered -= held
+            raise
+        inbound.body = b"".join(pieces)
+
+
+def _inbound(request: web.BaseRequest) -> InboundRequest:
+    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+    return InboundRequest(
+        request.method.encode("ascii", "replace"),
+        request.raw_path.encode("utf-8", "surrogateescape"),
+        0 if request.version == (1, 0) else 1,
+        list(request.raw_headers),
+        b"",
+        peer[0] if peer else "",
+    )
+
+
+async def _drive(handler: Handler, inbound: InboundRequest, head: RequestHead, writer: ResponseWriter) -> None:
+    """Run the handler as the lane does; when aiohttp cancels us, because the client left, so is the handler."""
+    over: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+
+    def on_done(error: BaseException | None) -> None:
+        if not over.done():
+            over.set_result(error)
+
+    drive = Drive(handler.handle(inbound, head, writer), on_done)
+    try:
+        error = over.result() if over.done() else await over
+    except asyncio.CancelledError:
+        drive.cancel()
+        raise
+    if error is not None:
+        raise error

@@ -1,0 +1,211 @@
+"""Taking requests in: llhttp's callbacks become whole requests, or one refusal. No I/O happens here."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+
+import httptools
+
+from onwards_py.config.snapshot import ServerSettings
+from onwards_py.doors.base import Gauges, Handler, check_head
+from onwards_py.errors import Kind, ProxyError, body_too_large
+from onwards_py.messages import Fields, InboundRequest
+from onwards_py.wire.request_head import RequestHead, without_upgrade
+
+
+class Phase(Enum):
+    """Which part of a request is awaited; each has its own patience."""
+
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+
+
+class Pending:
+    """A request that waits for its turn; or, with ``refusal``, what must be answered in its place.
+
+    ``upgrade_tail`` is set for a WebSocket request: the bytes that followed its head.
+    """
+
+    __slots__ = ("head", "keep_alive", "refusal", "request", "upgrade_tail")
+
+    def __init__(self, request: InboundRequest, head: RequestHead | None, keep_alive: bool) -> None:
+        self.request = request
+        self.head = head
+        self.keep_alive = keep_alive
+        self.refusal: ProxyError | None = None
+        self.upgrade_tail: bytes | None = None
+
+
+class Intake:
+    """The parser of one connection. `feed` fills ``ready``; once ``closed``, nothing more is taken."""
+
+    def __init__(self, handler: Handler, settings: ServerSettings, gauges: Gauges, peer: str) -> None:
+        self._handler = handler
+        self._settings = settings
+        self._gauges = gauges
+        self._peer = peer
+        self._parser = httptools.HttpRequestParser(self)
+        self._data = b""
+        self._target = b""
+        self._target_cut = False
+        self._fields: Fields = []
+        self._body: list[bytes] = []
+        self._incoming: Pending | None = None
+        self._refusal: ProxyError | None = None
+        self._upgrading = False
+        self._overhead = 0
+        self.held = 0
+        self.phase = Phase.IDLE
+        self.ready: deque[Pending] = deque()
+        self.closed = False
+        self.continue_due = False
+
+    def feed(self, data: bytes) -> None:
+        """Parse the next bytes. Never raises: what is wrong becomes a refusal, the last thing in ``ready``."""
+        if self.closed:
+            return
+        self._data = data
+        before, held = self.phase, self.held
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._changes_protocol(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError as error:
+            self.refuse(self._refusal or ProxyError(Kind.INTERNAL))
+            if self._refusal is None:
+                raise error.__context__ or error from None
+        except httptools.HttpParserInvalidMethodError:
+            self.refuse(ProxyError(Kind.METHOD_UNKNOWN))
+        except httptools.HttpParserError as error:
+            self.refuse(ProxyError(Kind.BAD_REQUEST, f"The request is not valid HTTP/1.1: {error}."))
+        else:
+            self._bound(before, held, len(data))
+        self._data = b""
+
+    def refuse(self, error: ProxyError) -> None:
+        """Nothing that comes after this is taken; the refusal is answered when its turn comes."""
+        if self.closed:
+            return
+        self.closed = True
+        incoming = self._incoming
+        if incoming is None:
+            incoming = Pending(InboundRequest(b"", self._target, 1, [], b"", self._peer), None, False)
+        incoming.refusal = error
+        incoming.keep_alive = False
+        incoming.request.body = b""
+        self.release_body()
+        self.ready.append(incoming)
+
+    def release_body(self) -> None:
+        """Forget the body that is coming in."""
+        self._body = []
+        self._gauges.buffered -= self.held
+        self.held = 0
+
+    # llhttp
+
+    def on_message_begin(self) -> None:
+        self.phase = Phase.HEAD
+        self._target = b""
+        self._target_cut = False
+        self._fields = []
+        self._overhead = 0
+
+    def on_url(self, target: bytes) -> None:
+        self._target_cut = bool(self._target)
+        self._target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        try:
+            self._take_head()
+        except ProxyError as error:
+            self._refusal = error
+            raise
+
+    def on_body(self, body: bytes) -> None:
+        size = len(body)
+        self._body.append(body)
+        self.held += size
+        self._gauges.buffered += size
+        if self.held > self._handler.max_body:
+            self._refusal = body_too_large(self._handler.max_body)
+            raise self._refusal
+        if self._gauges.buffered > self._settings.max_buffered:
+            self._refusal = ProxyError(Kind.OVERLOADED, retry_after=1)
+            raise self._refusal
+
+    def on_message_complete(self) -> None:
+        incoming = self._incoming
+        assert incoming is not None
+        body = self._body
+        if body:
+            incoming.request.body = body[0] if len(body) == 1 else b"".join(body)
+            self._body = []
+            self.held = 0
+        self.phase = Phase.IDLE
+        self.continue_due = False
+        if not self._upgrading:
+            self._incoming = None
+            self.closed = not incoming.keep_alive
+            self.ready.append(incoming)
+
+    # Steps
+
+    def _take_head(self) -> None:
+        parser = self._parser
+        version = parser.get_http_version()
+        if not self._target_cut and self._target + b" HTTP/" not in self._data and self._overhead == 0:
+            # llhttp also takes RTSP and ICE, and does not say so.
+            raise ProxyError(Kind.VERSION)
+        request = InboundRequest(
+            parser.get_method(), self._target, 0 if version == "1.0" else 1, self._fields, b"", self._peer
+        )
+        self._incoming = incoming = Pending(request, None, parser.should_keep_alive())
+        size = max(self._overhead, len(self._data))
+        incoming.head = head = check_head(self._handler, self._settings, request, version, size)
+        self._upgrading = parser.should_upgrade()
+        if head.expects_continue and request.http_minor and (head.chunked or head.content_length):
+            self._handler.precheck(request.target, head)
+            self.continue_due = True
+        self._fields = []  # what comes here from now on are trailers: dropped
+        self._overhead = 0
+        self.phase = Phase.BODY
+
+    def _bound(self, before: Phase, held: int, size: int) -> None:
+        """Bound heads, trailers and chunk extensions that arrive without end."""
+        if self.phase is Phase.IDLE or (self.phase is not before) or self.held != held:
+            return
+        self._overhead += size
+        settings = self._settings
+        if self.phase is Phase.HEAD and not self._fields and len(self._target) > settings.max_target_bytes:
+            self.refuse(ProxyError(Kind.TARGET_TOO_LONG))
+        elif self._overhead > settings.max_head_bytes or len(self._fields) > settings.max_header_count:
+            self.refuse(ProxyError(Kind.HEAD_TOO_LARGE))
+
+    def _changes_protocol(self, tail: bytes) -> None:
+        """A WebSocket request waits for its turn like any other; other wishes to upgrade are ignored, as
+        RFC 9110 section 7.8 allows: the head is read again without them."""
+        self._upgrading = False
+        incoming, self._incoming = self._incoming, None
+        if incoming is None or incoming.head is None:
+            self.refuse(ProxyError(Kind.BAD_REQUEST))
+            return
+        request = incoming.request
+        if incoming.head.upgrade == b"websocket" and request.method == b"GET":
+            incoming.upgrade_tail = tail
+            self.closed = True
+            self.ready.append(incoming)
+            return
+        self._parser = httptools.HttpRequestParser(self)
+        self.feed(serialise_head(request, without_upgrade(request.fields)) + tail)
+
+
+def serialise_head(request: InboundRequest, fields: Fields) -> bytes:
+    """The request's head as bytes again."""
+    lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+    return b"%b %b HTTP/1.%d\r\n%b\r\n" % (request.method, request.target, request.http_minor, lines)

@@ -1,0 +1,273 @@
+"""The byte lane: HTTP/1.x straight from the event loop, through llhttp, into the handler.
+
+One object per connection. Requests are taken in whole, queued (pipelining, RFC 9112 section 9.3.2) and answered in
+order. A WebSocket request is handed over, connection and all, to the aiohttp door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import cast
+
+from onwards_py.config.snapshot import ServerSettings
+from onwards_py.doors.base import Gauges, Handler, refuse_connection
+from onwards_py.doors.intake import Intake, Pending, Phase, serialise_head
+from onwards_py.doors.response_writer import Progress, ResponseWriter
+from onwards_py.eager import Drive
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.wire.error_body import send_error
+
+_log = logging.getLogger("onwards.lane")
+
+_LINGER_SECONDS = 2.0
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LEAST_UPLOAD_RATE = 16 * 1024  # bytes per second; who sends slower has body_timeout in all
+
+
+class Lane:
+    """What the connections of one listener share.
+
+    ``hand_over(transport, data)`` gives a connection, and what was read from it, to the other door.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        settings: ServerSettings,
+        gauges: Gauges,
+        hand_over: Callable[[asyncio.Transport, bytes], None],
+    ) -> None:
+        self.handler = handler
+        self.settings = settings
+        self.gauges = gauges
+        self.hand_over = hand_over
+        self.draining = False
+        self.connections: set[LaneConnection] = set()
+        self.loop = asyncio.get_running_loop()
+        shortest = min(settings.header_timeout, settings.body_timeout, settings.keepalive_timeout)
+        self._interval = min(max(shortest / 4, 0.02), 1.0)
+        self._sweeper = self.loop.call_later(self._interval, self._sweep)
+
+    def __call__(self) -> LaneConnection:
+        """A protocol for a new connection."""
+        return LaneConnection(self)
+
+    def drain(self) -> None:
+        """No more requests: idle connections close now, busy ones after what they are at."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+
+    def close(self) -> None:
+        """Cut everything."""
+        self._sweeper.cancel()
+        for connection in list(self.connections):
+            connection.cut()
+
+    def _sweep(self) -> None:
+        """One timer looks after the patience with all clients, instead of a timer each."""
+        now = self.loop.time()
+        for connection in list(self.connections):
+            connection.check(now)
+        self._sweeper = self.loop.call_later(self._interval, self._sweep)
+
+
+class LaneConnection(asyncio.Protocol):
+    """One client connection."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._transport: asyncio.Transport | None = None
+        self._intake: Intake | None = None
+        self._since = 0.0
+        self._phase = Phase.IDLE
+        self._lingering = False
+        self._active: Drive | None = None
+        self._active_size = 0
+        self._writer: ResponseWriter | None = None
+        self._serving = False
+        self._reading_paused = False
+
+    # The event loop's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        lane = self._lane
+        self._transport = cast(asyncio.Transport, transport)
+        self._since = lane.loop.time()
+        if lane.gauges.connections >= lane.settings.max_connections:
+            refuse_connection(self._transport)
+            return
+        peer = transport.get_extra_info("peername")
+        self._intake = Intake(lane.handler, lane.settings, lane.gauges, peer[0] if peer else "")
+        lane.gauges.connections += 1
+        lane.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        intake = self._intake
+        if intake is None or self._lingering:
+            return
+        intake.feed(data)
+        if intake.ready:
+            self._serve()
+        if intake.phase is not self._phase:
+            self._phase = intake.phase
+            self._since = self._lane.loop.time()
+        if intake.continue_due and self._active is None and self._transport is not None:
+            intake.continue_due = False
+            self._transport.write(_CONTINUE)
+
+    def eof_received(self) -> bool:
+        """A client that closes, or only its sending half: taken for gone, as nginx and Envoy do.
+
+        FIN is all that a departing client shows before the next write; waiting for that would let a model work on
+        for nobody.
+        """
+        self._leave()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio.Protocol)
+        self._leave()
+
+    def pause_writing(self) -> None:
+        if self._writer is not None:
+            self._writer.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._writer is not None:
+            self._writer.resume_writing()
+
+    # The lane's side.
+
+    def check(self, now: float) -> None:
+        """Lose patience with a client that keeps us waiting."""
+        intake, settings = self._intake, self._lane.settings
+        if intake is None or self._transport is None or self._active is not None:
+            return
+        waited = now - self._since
+        if self._lingering:
+            if waited > _LINGER_SECONDS:
+                self._transport.abort()
+        elif intake.phase is Phase.IDLE:
+            if waited > settings.keepalive_timeout:
+                self._transport.close()
+        else:
+            patience = settings.header_timeout
+            if intake.phase is Phase.BODY:
+                patience = settings.body_timeout + intake.held / _LEAST_UPLOAD_RATE
+            if waited > patience:
+                intake.refuse(ProxyError(Kind.REQUEST_TIMEOUT))
+                self._serve()
+
+    def drain(self) -> None:
+        if self._writer is not None:
+            self._writer.keep_alive = False
+        elif self._intake is not None and self._intake.phase is Phase.IDLE and self._transport is not None:
+            self._transport.close()
+
+    def cut(self) -> None:
+        if self._transport is not None:
+            transport = self._transport
+            self._leave()
+            transport.abort()
+
+    # Serving.
+
+    def _serve(self) -> None:
+        """Answer what is ready, in order, until an answer has to wait. A loop, so that a thousand
+        pipelined requests are not a thousand stack frames."""
+        intake = self._intake
+        if self._serving or intake is None:
+            return
+        self._serving = True
+        try:
+            while self._active is None and intake.ready and self._intake is intake and not self._lingering:
+                self._begin(intake.ready.popleft())
+        finally:
+            self._serving = False
+        if self._intake is intake:
+            self._throttle(len(intake.ready))
+
+    def _begin(self, pending: Pending) -> None:
+        lane, transport, request = self._lane, self._transport, pending.request
+        assert transport is not None
+        if pending.upgrade_tail is not None:
+            self._hand_over(transport, serialise_head(request, request.fields) + pending.upgrade_tail)
+            return
+        keep_alive = pending.keep_alive and not lane.draining
+        self._writer = writer = ResponseWriter(transport, request.http_minor, keep_alive, request.method == b"HEAD")
+        self._active_size = len(request.body)
+        if pending.refusal is not None or pending.head is None:
+            error = pending.refusal or ProxyError(Kind.BAD_REQUEST)
+            lane.handler.refused(request, error)
+            send_error(writer, error)
+            self._writer = None
+            self._linger()
+            return
+        drive = Drive(lane.handler.handle(request, pending.head, writer), self._answered)
+        if not drive.done:
+            self._active = drive
+
+    def _answered(self, error: BaseException | None) -> None:
+        """The handler is through, one way or another."""
+        writer, self._writer, self._active = self._writer, None, None
+        self._lane.gauges.buffered -= self._active_size
+        self._active_size = 0
+        transport, intake = self._transport, self._intake
+        if transport is None or intake is None or writer is None:
+            return
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            _log.error("an exchange failed inside the proxy", exc_info=error)
+            send_error(writer, ProxyError(Kind.INTERNAL))
+        if writer.progress is not Progress.ENDED:
+            if writer.progress is not Progress.ABORTED:
+                transport.abort()
+        elif writer.keep_alive and not self._lane.draining:
+            self._since = self._lane.loop.time()
+            if intake.ready:
+                self._serve()
+        else:
+            transport.close()
+
+    def _throttle(self, waiting: int) -> None:
+        """Do not read on for a client that has enough requests waiting."""
+        transport = self._transport
+        if transport is None:
+            return
+        if not self._reading_paused and waiting >= self._lane.settings.max_pipelined:
+            self._reading_paused = True
+            transport.pause_reading()
+        elif self._reading_paused and waiting < self._lane.settings.max_pipelined:
+            self._reading_paused = False
+            transport.resume_reading()
+
+    def _linger(self) -> None:
+        """Close, but read on for a moment: a reset for unread bytes would destroy the answer (RFC 9112 section 9.6)."""
+        assert self._transport is not None
+        self._lingering = True
+        self._since = self._lane.loop.time()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        self._forget()
+        self._lane.hand_over(transport, data)
+
+    def _leave(self) -> None:
+        """The client is gone: whatever is done for it stops now."""
+        active = self._active
+        self._forget()
+        if active is not None:
+            active.cancel()
+
+    def _forget(self) -> None:
+        intake, self._intake = self._intake, None
+        self._transport = None
+        if intake is not None:
+            intake.release_body()
+            self._lane.gauges.buffered -= sum(len(pending.request.body) for pending in intake.ready)
+            self._lane.gauges.connections -= 1
+            self._lane.connections.discard(self)

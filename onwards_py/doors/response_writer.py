@@ -1,0 +1,159 @@
+"""The Downstream of both doors: one response, framed for one HTTP/1.x client, on one transport."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from enum import Enum
+
+from onwards_py.messages import Source
+
+_LINGER_SECONDS = 5.0
+_STATUS_LINES: dict[tuple[int, bytes], bytes] = {}
+_STATUS_LINES_KEPT = 256
+
+
+def status_line(status: int, reason: bytes) -> bytes:
+    """RFC 9112 section 4; the reason phrase is the upstream's own."""
+    line = _STATUS_LINES.get((status, reason))
+    if line is None:
+        line = b"HTTP/1.1 %d %b\r\n" % (status, reason)
+        if len(_STATUS_LINES) < _STATUS_LINES_KEPT:
+            _STATUS_LINES[status, reason] = line
+    return line
+
+
+class Progress(Enum):
+    """How far a response has come."""
+
+    FRESH = "fresh"
+    BEGUN = "begun"
+    ENDED = "ended"
+    ABORTED = "aborted"
+
+
+class ResponseWriter:
+    """One response. ``keep_alive`` says whether the connection may serve another request afterwards.
+
+    ``sent`` counts body bytes, ``paused`` mirrors the transport's high-water mark.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_head",
+        "_http_minor",
+        "_source",
+        "_to_head",
+        "_transport",
+        "keep_alive",
+        "paused",
+        "progress",
+        "sent",
+    )
+
+    def __init__(self, transport: asyncio.Transport, http_minor: int, keep_alive: bool, to_head: bool) -> None:
+        self._transport = transport
+        self._http_minor = http_minor
+        self._to_head = to_head
+        self._chunked = False
+        self._head = b""
+        self._source: Source | None = None
+        self.keep_alive = keep_alive
+        self.progress = Progress.FRESH
+        self.paused = False
+        self.sent = 0
+
+    # Downstream
+
+    @property
+    def committed(self) -> bool:
+        return self.progress is not Progress.FRESH
+
+    def begin(self, status: int, reason: bytes, block: bytes, length: int | None) -> None:
+        """See Downstream.begin. An HTTP/1.0 client gets a body of unknown size up to the connection's end."""
+        self.progress = Progress.BEGUN
+        framing = b""
+        if length is None and not self._to_head:
+            if self._http_minor:
+                self._chunked = True
+                framing = b"Transfer-Encoding: chunked\r\n"
+            else:
+                self.keep_alive = False
+        if not self.keep_alive:
+            framing += b"Connection: close\r\n"
+        elif not self._http_minor:
+            framing += b"Connection: keep-alive\r\n"
+        self._head = b"%b%b%b\r\n" % (status_line(status, reason), block, framing)
+
+    def write(self, piece: bytes) -> None:
+        if self._to_head or not piece:
+            return
+        self.sent += len(piece)
+        if self._chunked:
+            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+        if self._head:
+            piece = self._head + piece
+            self._head = b""
+        self._transport.write(piece)
+
+    def flush(self) -> None:
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def end(self) -> None:
+        self.progress = Progress.ENDED
+        self._source = None
+        if self._chunked:
+            self._transport.write(self._head + b"0\r\n\r\n")
+            self._head = b""
+        else:
+            self.flush()
+
+    def abort(self) -> None:
+        """Close so that the client can tell: short of the announced length, or of the last chunk.
+
+        Where nothing but the close would say that the body ended (HTTP/1.0), the close must be a reset.
+        """
+        self.progress = Progress.ABORTED
+        self._source = None
+        self.keep_alive = False
+        self._head = b""
+        transport = self._transport
+        if not self._chunked and not self._http_minor:
+            reset(transport)
+            return
+        transport.close()
+        if transport.get_write_buffer_size():
+            # What is already on its way should arrive, but nobody waits for a client that takes nothing.
+            asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.abort)
+
+    def feed_from(self, source: Source) -> None:
+        self._source = source
+        if self.paused:
+            source.pause_reading()
+
+    # The door's side
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the upstream sends."""
+        self.paused = True
+        if self._source is not None:
+            self._source.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        if self._source is not None:
+            self._source.resume_reading()
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close with RST instead of FIN."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            pass  # closed already
+    transport.abort()

@@ -1,0 +1,138 @@
+"""Every metric, in one place. Labels come from closed sets: configured names, status classes, outcomes.
+
+Per exchange a few plain numbers are counted; Prometheus' shapes are made when somebody scrapes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from onwards_py.live_state import Holder
+from onwards_py.observe.record import Outcome, Record
+
+DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+FIRST_BYTE_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0,
+                      20.0, 30.0, 45.0, 60.0)  # fmt: skip
+_CLASSES = {0: "none", 1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
+
+
+class Histogram:
+    """Counts per bucket (not cumulative; one more for what lies beyond the last bound) and a sum."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Prometheus' form of the buckets."""
+        rows: list[tuple[str, float]] = []
+        running = 0
+        for bound, count in zip((*self.bounds, "+Inf"), self.counts, strict=True):
+            running += count
+            rows.append((str(bound), running))
+        return rows
+
+
+class Row:
+    """What is counted for one target and provider."""
+
+    __slots__ = ("duration", "first_byte", "requests")
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[int, Outcome], int] = {}
+        self.duration = Histogram(DURATION_BUCKETS)
+        self.first_byte = Histogram(FIRST_BYTE_BUCKETS)
+
+
+class Metrics(Collector):
+    """Counts exchanges; collects for Prometheus. ``dropped_lines`` and ``open_connections`` are asked when scraped."""
+
+    def __init__(self, holder: Holder, dropped_lines: Callable[[], int], open_connections: Callable[[], int]) -> None:
+        self._holder = holder
+        self._dropped_lines = dropped_lines
+        self._open_connections = open_connections
+        self._rows: dict[tuple[str, str], Row] = {}
+        self.in_flight = 0
+
+    def begun(self) -> None:
+        self.in_flight += 1
+
+    def ended(self, exchange: Record, now: float) -> None:
+        """Count one exchange. ``target`` is empty unless a configured target was resolved, so names stay bounded."""
+        self.in_flight -= 1
+        key = (exchange.target, exchange.provider)
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = Row()
+        verdict = (exchange.status // 100, exchange.outcome)
+        row.requests[verdict] = row.requests.get(verdict, 0) + 1
+        row.duration.observe(now - exchange.began)
+        if exchange.committed:
+            row.first_byte.observe(exchange.committed - exchange.began)
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric families, as Prometheus wants them."""
+        labels = ["target", "provider"]
+        requests = CounterMetricFamily(
+            "onwards_requests", "Exchanges that ended.", labels=[*labels, "status_class", "outcome"]
+        )
+        duration = HistogramMetricFamily(
+            "onwards_request_duration_seconds", "From the whole request to the last byte.", labels=labels
+        )
+        first_byte = HistogramMetricFamily(
+            "onwards_first_byte_seconds", "From the whole request to the response head.", labels=labels
+        )
+        for key, row in self._rows.items():
+            for (status_class, outcome), count in row.requests.items():
+                requests.add_metric([*key, _CLASSES.get(status_class, "other"), outcome.value], count)
+            duration.add_metric(key, buckets=row.duration.cumulative(), sum_value=row.duration.total)
+            first_byte.add_metric(key, buckets=row.first_byte.cumulative(), sum_value=row.first_byte.total)
+        yield from (requests, duration, first_byte)
+        yield from self._gauges()
+
+    def _gauges(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("onwards_requests_in_flight", "Exchanges going on.", value=self.in_flight)
+        targets = GaugeMetricFamily("onwards_target_in_flight", "Permits held per target.", labels=["target"])
+        providers = GaugeMetricFamily(
+            "onwards_provider_in_flight", "Permits held per provider.", labels=["target", "provider"]
+        )
+        for target in self._holder.current.table.targets:
+            targets.add_metric([target.pool.name], target.limiter.in_flight)
+            for member in target.members:
+                providers.add_metric([target.pool.name, member.provider.name], member.limiter.in_flight)
+        yield from (targets, providers)
+        yield GaugeMetricFamily("onwards_connections", "Client connections open.", value=self._open_connections())
+        yield CounterMetricFamily(
+            "onwards_access_log_lines_dropped",
+            "Access-log lines that nobody took in time.",
+            value=self._dropped_lines(),
+        )
+
+
+class ExchangeRecorder:
+    """Recorder: counts an exchange and writes its line."""
+
+    __slots__ = ("_metrics", "_write")
+
+    def __init__(self, metrics: Metrics, write: Callable[[Record, float], None] | None) -> None:
+        self._metrics = metrics
+        self._write = write
+
+    def begun(self) -> None:
+        self._metrics.begun()
+
+    def ended(self, exchange: Record, now: float) -> None:
+        self._metrics.ended(exchange, now)
+        if self._write is not None:
+            self._write(exchange, now)

@@ -1,0 +1,113 @@
+"""One try of an exchange at one provider: what is sent, and what a failure means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.messages import Fault, InboundRequest
+from onwards_py.proxy.addressing import Address, locate
+from onwards_py.routing.model import Mode, Provider
+from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
+from onwards_py.wire.outbound import outbound_head
+from onwards_py.wire.request_head import RequestHead
+from onwards_py.wire.response_head import ResponseFacts, examine_response
+from onwards_py.wire.target_url import join
+
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+
+
+@dataclass(slots=True)
+class Ask:
+    """What the exchange asks of whichever provider is tried. ``path`` is the target in origin form."""
+
+    request: InboundRequest
+    head: RequestHead
+    address: Address
+    path: bytes
+    max_body: int
+    began: float
+
+    @property
+    def repeatable(self) -> bool:
+        return self.request.method in _IDEMPOTENT
+
+
+@dataclass(slots=True)
+class Answer:
+    """A provider's response whose head was found fit to be forwarded."""
+
+    provider: Provider
+    response: UpstreamResponse
+    facts: ResponseFacts
+
+
+class Transports:
+    """The transport of each kind of provider."""
+
+    __slots__ = ("http", "local")
+
+    def __init__(self, http: Transport, local: Transport) -> None:
+        self.http = http
+        self.local = local
+
+    def of(self, provider: Provider) -> Transport:
+        return self.http if provider.local is None else self.local
+
+
+async def attempt(transports: Transports, provider: Provider, ask: Ask) -> Answer:
+    """Ask one provider. Raises TransportError, or ProxyError for what no provider should be asked."""
+    outbound = _outbound(provider, ask)
+    response = await transports.of(provider).send(provider, outbound)
+    try:
+        facts = examine_response(response.head, provider.response_fields, to_head=ask.request.method == b"HEAD")
+    except ProxyError as error:
+        response.discard()
+        raise TransportError(Fault.INVALID, "a response head that cannot be forwarded") from error
+    return Answer(provider, response, facts)
+
+
+def _outbound(provider: Provider, ask: Ask) -> OutboundRequest:
+    request, address = ask.request, ask.address
+    if provider.mode is Mode.DISABLED and _is_responses(ask.path):
+        raise ProxyError(Kind.NOT_FOUND, "The Responses API is not served for this model.")
+    body, decoded, model = request.body, False, address.model
+    if provider.model_name is not None and provider.model_json is not None:
+        address = locate(address, request, ask.head, ask.max_body)
+        model = provider.model_name
+        if address.span is not None:
+            body = address.body_for(provider.model_name, provider.model_json)
+            decoded = address.decoded
+    elif provider.local is not None and address.decoded:
+        body, decoded = address.body, True  # a local engine reads the body itself
+    path = join(provider.base_path, ask.path)
+    head = outbound_head(
+        ask.head,
+        request.method,
+        path,
+        host=provider.host,
+        credential=provider.credential,
+        trace=provider.propagate_trace,
+        body_length=len(body),
+        decoded=decoded,
+    )
+    total = provider.timeouts.total
+    deadline = ask.began + total if total is not None else None
+    return OutboundRequest(request.method, ask.path, head, body, model, ask.repeatable, deadline)
+
+
+def _is_responses(path: bytes) -> bool:
+    path = path.partition(b"?")[0].rstrip(b"/")
+    return path.endswith(b"/responses") or b"/responses/" in path
+
+
+def error_of(fault: Fault) -> ProxyError:
+    """What a client is told when no provider answered and this was the last failure."""
+    if fault is Fault.CONNECT or fault is Fault.UNAVAILABLE:
+        return ProxyError(Kind.UPSTREAM_UNREACHABLE, retry_after=1)
+    if fault is Fault.CONNECT_TIMEOUT or fault is Fault.FIRST_BYTE_TIMEOUT:
+        return ProxyError(Kind.UPSTREAM_TIMEOUT)
+    if fault is Fault.CLOSED or fault is Fault.INVALID:
+        return ProxyError(Kind.UPSTREAM_INVALID)
+    assert_never(fault)

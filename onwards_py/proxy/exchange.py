@@ -1,0 +1,111 @@
+"""The exchange: one downstream request until its last byte, and all we learn about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from onwards_py.errors import Kind, Origin, ProxyError
+from onwards_py.limits.admission import admit, release
+from onwards_py.limits.counters import Limiter
+from onwards_py.messages import Downstream, Ending, InboundRequest
+from onwards_py.observe.record import Outcome, Record
+from onwards_py.wire.error_body import send_error
+
+
+class Exchange(Record):
+    """The record of one exchange, and the permits that it holds."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, request: InboundRequest, downstream: Downstream | None, now: float) -> None:
+        super().__init__(request, downstream, now)
+        self._held: list[Limiter] = []
+
+    @property
+    def downstream(self) -> Downstream:
+        assert self.sink is not None, "a request refused at the door has no downstream here"
+        return self.sink
+
+    # Permits
+
+    def admit(self, limiters: Sequence[Limiter], now: float) -> None:
+        """Take all permits or none; raises ProxyError."""
+        admit(limiters, now)
+        self._held += limiters
+
+    def give_back(self, limiter: Limiter) -> None:
+        """One permit back before the end: its provider has failed."""
+        self._held.remove(limiter)
+        release((limiter,))
+
+    def close(self) -> None:
+        """All permits back. The last byte is through, or never will be."""
+        release(self._held)
+        self._held = []
+
+    # Endings
+
+    def commit(self, status: int, reason: bytes, block: bytes, length: int | None, now: float) -> None:
+        """The response head goes downstream: no fallback any more."""
+        self.status = status
+        self.committed = now
+        self.downstream.begin(status, reason, block, length)
+
+    def conclude(self, ending: Ending) -> None:
+        """Say downstream what the end of the body means."""
+        if ending is Ending.DONE:
+            self.downstream.end()
+            self.outcome = Outcome.DONE
+            return
+        self.downstream.abort()
+        if ending is Ending.EOF or ending is Ending.RESET:
+            self.outcome = Outcome.UPSTREAM_CUT
+        elif ending is Ending.IDLE:
+            self.outcome = Outcome.UPSTREAM_IDLE
+        elif ending is Ending.LIMIT:
+            self.outcome = Outcome.LIMIT
+        elif ending is Ending.CLIENT_GONE:
+            self.outcome = Outcome.CLIENT_GONE_STREAMING
+        else:
+            assert_never(ending)
+
+    def answer(self, body: bytes, now: float) -> None:
+        """Answer with JSON of ours."""
+        block = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+        self.commit(200, b"OK", block, len(body), now)
+        self.downstream.write(body)
+        self.conclude(Ending.DONE)
+
+    def refuse(self, error: ProxyError) -> None:
+        """Answer with an error of ours."""
+        self.note_refusal(error)
+        send_error(self.downstream, error)
+
+    def note_refusal(self, error: ProxyError) -> None:
+        """Remember an error of ours that is, or was, answered."""
+        self.status = error.kind.value.status
+        self.code = error.kind.value.code
+        self.outcome = _outcome_of(error)
+
+    def client_left(self) -> None:
+        """The client went away, in whichever phase this is."""
+        self.outcome = Outcome.CLIENT_GONE_STREAMING if self.downstream.committed else Outcome.CLIENT_GONE_WAITING
+
+
+_UPSTREAM_OUTCOMES = {
+    Kind.UPSTREAM_UNREACHABLE: Outcome.UPSTREAM_UNREACHABLE,
+    Kind.UPSTREAM_TIMEOUT: Outcome.UPSTREAM_TIMEOUT,
+    Kind.UPSTREAM_INVALID: Outcome.UPSTREAM_INVALID,
+}
+
+
+def _outcome_of(error: ProxyError) -> Outcome:
+    origin = error.kind.value.origin
+    if origin is Origin.CLIENT:
+        return Outcome.REFUSED
+    if origin is Origin.PROXY:
+        return Outcome.INTERNAL if error.kind is Kind.INTERNAL else Outcome.OVERLOADED
+    if origin is Origin.UPSTREAM:
+        return _UPSTREAM_OUTCOMES[error.kind]
+    assert_never(origin)

@@ -1,0 +1,201 @@
+"""The life of a request on one screen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from onwards_py.auth import identify
+from onwards_py.errors import Kind, ProxyError, body_too_large
+from onwards_py.live_state import Holder
+from onwards_py.messages import Downstream, Ending, Fault, Filter, InboundRequest
+from onwards_py.proxy.addressing import find_address, header_model
+from onwards_py.proxy.attempt import Answer, Ask, Transports, attempt, error_of
+from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.models import answer_models
+from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.table import LivePool, refusal
+from onwards_py.transports.base import TransportError
+from onwards_py.wire.rechunk import Rechunker
+from onwards_py.wire.request_head import RequestHead
+from onwards_py.wire.target_url import origin_form
+
+_log = logging.getLogger("onwards.proxy")
+
+_KEPT_BODY = 1024 * 1024  # of a response that is given up for another attempt, but may still be the last
+
+
+class Recorder(Protocol):
+    """Takes note of exchanges."""
+
+    def begun(self) -> None: ...
+
+    def ended(self, exchange: Exchange, now: float) -> None: ...
+
+
+class Proxy:
+    """The one handler behind both doors.
+
+    ``clock`` gives the event loop's time, ``random`` numbers in [0, 1), ``started`` is the process's start in Unix
+    seconds.
+    """
+
+    def __init__(
+        self,
+        holder: Holder,
+        transports: Transports,
+        recorder: Recorder,
+        *,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        started: int,
+    ) -> None:
+        self._holder = holder
+        self._transports = transports
+        self._recorder = recorder
+        self._clock = clock
+        self._random = random
+        self._started = started
+
+    @property
+    def max_body(self) -> int:
+        return self._holder.current.snapshot.max_body
+
+    async def handle(self, request: InboundRequest, head: RequestHead, downstream: Downstream) -> None:
+        """Answer one request; every way out gives the permits back and leaves a record."""
+        exchange = Exchange(request, downstream, self._clock())
+        self._recorder.begun()
+        try:
+            await self._serve(exchange, head)
+        except ProxyError as error:
+            exchange.refuse(error)
+        except asyncio.CancelledError:
+            exchange.client_left()
+            raise
+        finally:
+            exchange.close()
+            self._recorder.ended(exchange, self._clock())
+
+    async def _serve(self, exchange: Exchange, head: RequestHead) -> None:
+        current, request = self._holder.current, exchange.request
+        path = origin_form(request.target)
+        exchange.principal = principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
+        if request.method in (b"GET", b"HEAD") and head.model_override is None:
+            listing = answer_models(path, current.table, principal, self._started)
+            if listing is not None:
+                exchange.answer(listing, self._clock())
+                return
+        address = find_address(request, head, current.snapshot.max_body)
+        route = current.table.resolve(address.model, principal)
+        pool = route.target.pool
+        exchange.target = pool.name
+        if len(request.body) > pool.max_body:
+            raise body_too_large(pool.max_body)
+        exchange.admit(route.limiters, self._clock())
+        ask = Ask(request, head, address, path, pool.max_body, exchange.began)
+        await self._try_providers(exchange, route.target, ask)
+
+    async def _try_providers(self, exchange: Exchange, target: LivePool, ask: Ask) -> None:
+        """Ask providers in the plan's order until one answers for good."""
+        pool = target.pool
+        plan = FallbackPlan(pool.fallback, pool.strategy, target.members, self._random)
+        kept: Kept | None = None
+        failure: ProxyError | None = None
+        while (member := plan.next()) is not None:
+            exchange.attempts = plan.attempts
+            exchange.provider = member.provider.name
+            try:
+                exchange.admit((member.limiter,), self._clock())
+            except ProxyError as refusal:
+                failure = refusal
+                if plan.retries_rate_limit():
+                    continue
+                break
+            try:
+                answer = await attempt(self._transports, member.provider, ask)
+            except TransportError as error:
+                _log.warning("provider %s of %s failed: %s", member.provider.name, pool.name, error)
+                failure = error_of(error.fault)
+                proceed = plan.retries_fault(error.fault, repeatable=ask.repeatable)
+            else:
+                if not (plan.retries_status(answer.response.head.status) and plan.may_continue):
+                    await self._commit(exchange, answer)
+                    return
+                kept = await _keep(answer) or kept
+                failure = error_of(Fault.INVALID)
+                proceed = True
+            exchange.give_back(member.limiter)
+            if not proceed or not await self._wait(plan):
+                break
+        if kept is not None:
+            kept.send(exchange, self._clock())
+        else:
+            raise failure or _nobody(target)
+
+    async def _commit(self, exchange: Exchange, answer: Answer) -> None:
+        """The head goes downstream, then the body until its end."""
+        provider, facts, response = answer.provider, answer.facts, answer.response
+        exchange.commit(response.head.status, response.head.reason, facts.block, facts.length, self._clock())
+        pipeline: tuple[Filter, ...] = ()
+        if facts.event_stream and provider.rechunk:
+            pipeline = (Rechunker(provider.max_event_bytes),)
+        exchange.conclude(await response.pump(pipeline, exchange.downstream))
+
+    async def _wait(self, plan: FallbackPlan) -> bool:
+        """Back off before the next attempt, if there is to be one; False: waiting longer is not allowed."""
+        if not plan.may_continue:
+            return False
+        seconds = plan.backoff()
+        if seconds:
+            await asyncio.sleep(seconds)
+        return seconds is not None
+
+    def precheck(self, target: bytes, head: RequestHead) -> None:
+        """Refuse what the head alone decides, before a body is asked for (RFC 9110 section 10.1.1)."""
+        current = self._holder.current
+        origin_form(target)
+        principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
+        if head.model_override is not None:
+            pool = current.table.resolve(header_model(head.model_override), principal).target.pool
+            if head.content_length is not None and head.content_length > pool.max_body:
+                raise body_too_large(pool.max_body)
+        elif not current.table.visible(principal):
+            raise refusal(principal)
+
+    def refused(self, request: InboundRequest, error: ProxyError) -> None:
+        """Take note of a request that a door refused by itself."""
+        exchange = Exchange(request, None, self._clock())
+        exchange.note_refusal(error)
+        self._recorder.begun()
+        self._recorder.ended(exchange, self._clock())
+
+
+@dataclass(slots=True)
+class Kept:
+    """A whole response that was given up for another attempt; the last one is sent if no other comes."""
+
+    answer: Answer
+    body: bytes
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        head, facts = self.answer.response.head, self.answer.facts
+        exchange.provider = self.answer.provider.name
+        exchange.commit(head.status, head.reason, facts.block, facts.length, now)
+        exchange.downstream.write(self.body)
+        exchange.conclude(Ending.DONE)
+
+
+async def _keep(answer: Answer) -> Kept | None:
+    """Read a response that is to be given up; this also frees its connection for the next attempt."""
+    body = await answer.response.read(_KEPT_BODY)
+    return Kept(answer, body) if body is not None else None
+
+
+def _nobody(target: LivePool) -> ProxyError:
+    """No provider could even be tried: all are busy, or all are drained."""
+    if any(member.provider.weight for member in target.members):
+        return ProxyError(Kind.CONCURRENCY_LIMIT, retry_after=1)
+    return ProxyError(Kind.NO_PROVIDER)

@@ -1,0 +1,35 @@
+"""``GET /v1/models`` and ``GET /v1/models/{id}``: what the caller may use, answered here."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+import orjson
+
+from onwards_py.auth import Principal
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.routing.table import RouteTable
+
+_LISTS = (b"/v1/models", b"/models", b"/v1/models/", b"/models/")
+
+
+def answer_models(path: bytes, table: RouteTable, principal: Principal, created: int) -> bytes | None:
+    """The JSON body; None if ``path`` (origin form) asks for something else. Raises ProxyError(MODEL_NOT_FOUND).
+
+    ``created`` is in seconds of Unix time and the same in every answer. Ids may contain slashes.
+    """
+    path = path.partition(b"?")[0]
+    if path in _LISTS:
+        return orjson.dumps({"object": "list", "data": [_entry(name, created) for name in table.visible(principal)]})
+    for prefix in (b"/v1/models/", b"/models/"):
+        if path.startswith(prefix):
+            name = unquote(path[len(prefix) :].decode("latin-1"), encoding="utf-8")
+            if name in table.visible(principal):
+                return orjson.dumps(_entry(name, created))
+            message = f"The model `{name[:200]}` does not exist or you do not have access to it."
+            raise ProxyError(Kind.MODEL_NOT_FOUND, message, param="model")
+    return None
+
+
+def _entry(name: str, created: int) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": created, "owned_by": "onwards"}
