@@ -1,0 +1,189 @@
+"""Find the ``model`` part of a multipart/form-data body by its byte span (RFC 7578, RFC 2046 §5.1).
+
+Only delimiters and part headers are looked at; files are passed over by search, never copied. Form
+parsers forgive different things, so that a form which two of them could read differently is
+refused: what is routed must be what the provider will read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.wire.model_scan import ModelSpan, check_name
+
+MAX_PARTS = 1000
+"""Most parts of a form; near misses of the delimiter inside of data count too."""
+
+MAX_PART_HEAD = 16 * 1024
+"""Longest header block of one part, in bytes."""
+
+MAX_FIELDS = 32
+"""Most header lines of one part, and most parameters of one line."""
+
+MAX_VALUE = 1024
+"""Longest value of the model part, in bytes."""
+
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")  # RFC 2046 §5.1.1
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_PARAMETER = re.compile(
+    rb'(?:[ \t]*;)+[ \t]*(?:([!#$%&\'*+\-.^_`|~0-9A-Za-z]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s";\\]+)))?',
+    re.DOTALL,
+)
+_PLAIN_ENCODINGS = (b"7bit", b"8bit", b"binary")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Offsets into the body: of the header block, and where the part's data ends."""
+
+    head: int
+    end: int
+
+
+def model_of(content_type: bytes, body: bytes) -> ModelSpan:
+    """Return the span of the value of the form's one ``model`` field: bare bytes, without quotes.
+
+    ``content_type`` is the value of the request's Content-Type. The field may stand before or after
+    files; a part with a filename is a file, whatever its name. To rename, splice the other name's
+    UTF-8 bytes into the span; it must not hold CR or LF.
+
+    Raises:
+        ProxyError: MODEL_REQUIRED if there is no such field or it is empty, BAD_REQUEST for
+            everything else; always with ``param="model"``. Nothing else is raised, whatever the bytes.
+    """
+    found: ModelSpan | None = None
+    for part in _parts(body, b"--" + _boundary(content_type)):
+        data = body.find(b"\r\n\r\n", part.head, min(part.end, part.head + MAX_PART_HEAD)) + 4
+        if data < 4:
+            _refuse(f"a part has no header block of at most {MAX_PART_HEAD} bytes")
+        # the line end before the first field line belongs to the delimiter
+        if not _is_model(body[part.head + 2 : data - 4]):
+            continue
+        if found is not None:
+            _refuse("'model' is given twice: send it once")
+        if part.end - data > MAX_VALUE:
+            _refuse(f"'model' is longer than {MAX_VALUE} bytes")
+        try:
+            found = ModelSpan(check_name(body[data : part.end].decode()), data, part.end)
+        except UnicodeDecodeError:
+            _refuse("'model' is not valid UTF-8")
+    if found is None:
+        raise ProxyError(Kind.MODEL_REQUIRED, param="model")
+    return found
+
+
+def _refuse(what: str) -> NoReturn:
+    raise ProxyError(Kind.BAD_REQUEST, f"The form is malformed: {what}.", param="model")
+
+
+def _boundary(content_type: bytes) -> bytes:
+    kind, separator, rest = content_type.partition(b";")
+    if kind.strip(b" \t").lower() != b"multipart/form-data":
+        _refuse("its Content-Type must be multipart/form-data")
+    boundary = _parameters(separator + rest, "Content-Type").get(b"boundary", b"")
+    if _BOUNDARY.fullmatch(boundary) is None:
+        _refuse("its Content-Type must name a boundary of 1 to 70 of the permitted characters")
+    return boundary
+
+
+def _parts(body: bytes, dashes: bytes) -> Iterator[_Part]:
+    """Yield the parts between ``dashes`` (two hyphens and the boundary); raise unless the last one is closed.
+
+    A delimiter begins a line and ends one (or has two hyphens behind it). The bytes of the boundary
+    with other text behind them are data. A line that only ends in LF is not a delimiter here, but
+    is one to lenient parsers: refused.
+    """
+    at = 2 if body.startswith(b"\r\n") else 0
+    if not body.startswith(dashes, at):
+        _refuse("it does not begin with the boundary that its Content-Type names")
+    needle = b"\n" + dashes
+    head = -1  # of the part that is open
+    end = at
+    for _ in range(MAX_PARTS + 1):
+        behind = at + len(dashes)
+        follows = body[behind : behind + 2]
+        if follows in (b"\r\n", b"--"):
+            if head >= 0:
+                yield _Part(head, end)
+            head = behind
+            if follows == b"--":
+                return _check_epilogue(body, behind + 2)
+        elif head < 0 or follows[:1] in (b"\n", b"\r", b" ", b"\t", b""):
+            _refuse("a boundary is not followed by a line end")
+        newline = body.find(needle, behind)
+        if newline < 0:
+            _refuse("its closing boundary is missing")
+        if body[newline - 1] != ord("\r"):
+            _refuse("a boundary is not preceded by CR LF")
+        end, at = newline - 1, newline + 1
+    _refuse(f"it has more than {MAX_PARTS} parts")
+
+
+def _check_epilogue(body: bytes, at: int) -> None:
+    if body[at:].strip(b"\r\n"):
+        _refuse("something follows its closing boundary")
+
+
+def _is_model(head: bytes) -> bool:
+    """Whether these header lines (without the empty one) name the part ``model``; raise if that is arguable."""
+    fields = _fields(head)
+    kind, separator, rest = fields.get(b"content-disposition", b"").partition(b";")
+    if kind.strip(b" \t").lower() != b"form-data":
+        _refuse("a part has no Content-Disposition of form-data")
+    parameters = _parameters(separator + rest, "Content-Disposition")
+    if any(name.startswith(b"name*") for name in parameters):
+        _refuse("a part's name is encoded as name*, which forms must not do")  # RFC 7578 §4.2
+    name = parameters.get(b"name")
+    if name is None:
+        _refuse("a part has no name")
+    if name != b"model":
+        if name.replace(b"\\", b"") == b"model":
+            _refuse("a part's name holds needless backslashes")
+        return False
+    if any(name.partition(b"*")[0] == b"filename" for name in parameters):
+        _refuse("'model' must be a plain field, not a file")
+    if fields.get(b"content-transfer-encoding", b"7bit").lower() not in _PLAIN_ENCODINGS:
+        _refuse("'model' must not have a transfer encoding")  # RFC 7578 §4.7
+    return True
+
+
+def _fields(head: bytes) -> dict[bytes, bytes]:
+    """Field values by lower-cased name."""
+    fields: dict[bytes, bytes] = {}
+    if head.count(b"\r\n") >= MAX_FIELDS:
+        _refuse(f"a part has more than {MAX_FIELDS} header lines")
+    for line in head.split(b"\r\n"):
+        name, colon, value = line.partition(b":")
+        if not colon or _TOKEN.fullmatch(name) is None:
+            _refuse("a part has a header line without a name and a colon")
+        if b"\r" in value or b"\n" in value or b"\x00" in value:
+            _refuse("a part's header holds a control character")
+        if name.lower() in fields:
+            _refuse("a part has a header twice")
+        fields[name.lower()] = value.strip(b" \t")
+    return fields
+
+
+def _parameters(text: bytes, where: str) -> dict[bytes, bytes]:
+    """Values of ``; name=value`` pairs by lower-cased name: unquoted, but with their backslashes."""
+    parameters: dict[bytes, bytes] = {}
+    at = 0
+    text = text.rstrip(b" \t")
+    while at < len(text):
+        pair = _PARAMETER.match(text, at)
+        if pair is None:
+            _refuse(f"{where} has a parameter that is not name=value")
+        at = pair.end()
+        if pair[1] is None:  # a stray semicolon
+            continue
+        name = pair[1].lower()
+        if name in parameters:
+            _refuse(f"{where} has a parameter twice")
+        if len(parameters) == MAX_FIELDS:
+            _refuse(f"{where} has more than {MAX_FIELDS} parameters")
+        parameters[name] = pair[3] if pair[2] is None else pair[2]
+    return parameters
