@@ -1,0 +1,25 @@
+"""What one run of the server is told on its command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """Where to listen and how; what to serve is in the file at ``config``.
+
+    ``lane`` False serves everything through aiohttp. ``tls_cert`` and ``tls_key`` are PEM files, given together.
+    ``log_level`` is one of debug, info, warning, error.
+    """
+
+    config: Path
+    host: str = "0.0.0.0"
+    port: int = 3000
+    admin_host: str = "0.0.0.0"
+    admin_port: int = 9090
+    lane: bool = True
+    log_level: str = "info"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
