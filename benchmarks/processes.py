@@ -122,7 +122,7 @@ class Running:
             pass
 
 
-def start(name: str, argv: list[str], port: int, *, core: int, log: Path, patience: float = 20.0) -> Running:
+def start(name: str, argv: list[str], port: int, *, core: int, log: Path, patience: float = 60.0) -> Running:
     """Start ``argv`` on ``core`` and return when it listens on ``port``.
 
     ``patience`` in seconds. Raises StartError if the program is missing, ends or does not listen.

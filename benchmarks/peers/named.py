@@ -9,7 +9,7 @@ from benchmarks.peers import Peer, PeerMissing, Place
 
 
 def named(definition: str) -> Peer:
-    """Return the peer of ``NAME=COMMAND``; {port}, {upstream_port}, {directory} in COMMAND are filled in.
+    """Return the peer of ``NAME=COMMAND``; {port}, {admin_port}, {upstream_port} and {directory} are filled in.
 
     Raises ValueError if there is no name or no command.
     """
@@ -23,6 +23,7 @@ def named(definition: str) -> Peer:
             raise PeerMissing(f"{words[0]} is not installed")
         values = {
             "port": str(place.port),
+            "admin_port": str(place.admin_port),
             "upstream_port": str(place.upstream_port),
             "directory": str(place.directory),
         }
