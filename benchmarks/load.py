@@ -151,6 +151,7 @@ class _UnaryClient(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop registers no subclass
 
     def send(self, sent_at: float) -> None:
+        """Send the next request; latency counts from ``sent_at``."""
         assert self._transport is not None
         self._sent_at = sent_at
         self._transport.write(self._load.request)
@@ -238,11 +239,13 @@ class StreamLoad:
             client.leave()
 
     def stream_started(self) -> None:
+        """A stream has got its first event."""
         self._unstarted -= 1
         if self._unstarted == 0:
             self.started.set()
 
     def stream_ended(self, *, whole: bool) -> None:
+        """A stream is at its end; ``whole``: with all events and the ending that HTTP asks for."""
         self._unended -= 1
         if whole:
             self.whole += 1

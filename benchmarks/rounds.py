@@ -46,6 +46,7 @@ class Row:
 
     @property
     def cpu(self) -> float:
+        """CPU µs per unit: the median round."""
         return statistics.median(self.cpu_us)
 
     def ratio_to(self, other: Row) -> float:
@@ -53,6 +54,7 @@ class Row:
         return statistics.median(mine / its for mine, its in zip(self.cpu_us, other.cpu_us, strict=False))
 
     def add(self, tally: Tally) -> None:
+        """Take in one round."""
         self.failed += tally.failed + tally.unanswered
         self.cpu_us.append(tally.cpu_ns / 1000 / max(tally.units, 1))
         self.p50_ms.append(tally.percentile(0.50) * 1000)
