@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from typing import Final
 
 import httptools
 
@@ -20,6 +21,11 @@ class Phase(Enum):
     IDLE = "idle"
     HEAD = "head"
     BODY = "body"
+
+
+_BODY: Final = Phase.BODY
+_HEAD: Final = Phase.HEAD
+_IDLE: Final = Phase.IDLE
 
 
 class Pending:
@@ -57,7 +63,7 @@ class Intake:
         self._upgrading = False
         self._overhead = 0
         self.held = 0
-        self.phase = Phase.IDLE
+        self.phase = _IDLE
         self.ready: deque[Pending] = deque()
         self.closed = False
         self.continue_due = False
@@ -107,7 +113,7 @@ class Intake:
     # llhttp
 
     def on_message_begin(self) -> None:
-        self.phase = Phase.HEAD
+        self.phase = _HEAD
         self._target = b""
         self._target_cut = False
         self._fields = []
@@ -147,7 +153,7 @@ class Intake:
             incoming.request.body = body[0] if len(body) == 1 else b"".join(body)
             self._body = []
             self.held = 0
-        self.phase = Phase.IDLE
+        self.phase = _IDLE
         self.continue_due = False
         if not self._upgrading:
             self._incoming = None
@@ -174,15 +180,15 @@ class Intake:
             self.continue_due = True
         self._fields = []  # what comes here from now on are trailers: dropped
         self._overhead = 0
-        self.phase = Phase.BODY
+        self.phase = _BODY
 
     def _bound(self, before: Phase, held: int, size: int) -> None:
         """Bound heads, trailers and chunk extensions that arrive without end."""
-        if self.phase is Phase.IDLE or (self.phase is not before) or self.held != held:
+        if self.phase is _IDLE or (self.phase is not before) or self.held != held:
             return
         self._overhead += size
         settings = self._settings
-        if self.phase is Phase.HEAD and not self._fields and len(self._target) > settings.max_target_bytes:
+        if self.phase is _HEAD and not self._fields and len(self._target) > settings.max_target_bytes:
             self.refuse(ProxyError(Kind.TARGET_TOO_LONG))
         elif self._overhead > settings.max_head_bytes or len(self._fields) > settings.max_header_count:
             self.refuse(ProxyError(Kind.HEAD_TOO_LARGE))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges, Handler, refuse_connection
@@ -24,6 +24,12 @@ _log = logging.getLogger("onwards.lane")
 _LINGER_SECONDS = 2.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LEAST_UPLOAD_RATE = 16 * 1024  # bytes per second; who sends slower has body_timeout in all
+
+_BODY: Final = Phase.BODY
+_IDLE: Final = Phase.IDLE
+
+_ABORTED: Final = Progress.ABORTED
+_ENDED: Final = Progress.ENDED
 
 
 class Lane:
@@ -82,7 +88,7 @@ class LaneConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._intake: Intake | None = None
         self._since = 0.0
-        self._phase = Phase.IDLE
+        self._phase = _IDLE
         self._lingering = False
         self._active: Drive | None = None
         self._active_size = 0
@@ -149,12 +155,12 @@ class LaneConnection(asyncio.Protocol):
         if self._lingering:
             if waited > _LINGER_SECONDS:
                 self._transport.abort()
-        elif intake.phase is Phase.IDLE:
+        elif intake.phase is _IDLE:
             if waited > settings.keepalive_timeout:
                 self._transport.close()
         else:
             patience = settings.header_timeout
-            if intake.phase is Phase.BODY:
+            if intake.phase is _BODY:
                 patience = settings.body_timeout + intake.held / _LEAST_UPLOAD_RATE
             if waited > patience:
                 intake.refuse(ProxyError(Kind.REQUEST_TIMEOUT))
@@ -163,7 +169,7 @@ class LaneConnection(asyncio.Protocol):
     def drain(self) -> None:
         if self._writer is not None:
             self._writer.keep_alive = False
-        elif self._intake is not None and self._intake.phase is Phase.IDLE and self._transport is not None:
+        elif self._intake is not None and self._intake.phase is _IDLE and self._transport is not None:
             self._transport.close()
 
     def cut(self) -> None:
@@ -220,8 +226,8 @@ class LaneConnection(asyncio.Protocol):
         if error is not None and not isinstance(error, asyncio.CancelledError):
             _log.error("an exchange failed inside the proxy", exc_info=error)
             send_error(writer, ProxyError(Kind.INTERNAL))
-        if writer.progress is not Progress.ENDED:
-            if writer.progress is not Progress.ABORTED:
+        if writer.progress is not _ENDED:
+            if writer.progress is not _ABORTED:
                 transport.abort()
         elif writer.keep_alive and not self._lane.draining:
             self._since = self._lane.loop.time()

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from enum import Enum
+from typing import Final
 
 from onwards_py.messages import Source
 
@@ -31,6 +32,12 @@ class Progress(Enum):
     BEGUN = "begun"
     ENDED = "ended"
     ABORTED = "aborted"
+
+
+_ABORTED: Final = Progress.ABORTED
+_BEGUN: Final = Progress.BEGUN
+_ENDED: Final = Progress.ENDED
+_FRESH: Final = Progress.FRESH
 
 
 class ResponseWriter:
@@ -60,7 +67,7 @@ class ResponseWriter:
         self._head = b""
         self._source: Source | None = None
         self.keep_alive = keep_alive
-        self.progress = Progress.FRESH
+        self.progress = _FRESH
         self.paused = False
         self.sent = 0
 
@@ -68,11 +75,11 @@ class ResponseWriter:
 
     @property
     def committed(self) -> bool:
-        return self.progress is not Progress.FRESH
+        return self.progress is not _FRESH
 
     def begin(self, status: int, reason: bytes, block: bytes, length: int | None) -> None:
         """See Downstream.begin. An HTTP/1.0 client gets a body of unknown size up to the connection's end."""
-        self.progress = Progress.BEGUN
+        self.progress = _BEGUN
         framing = b""
         if length is None and not self._to_head:
             if self._http_minor:
@@ -103,7 +110,7 @@ class ResponseWriter:
             self._head = b""
 
     def end(self) -> None:
-        self.progress = Progress.ENDED
+        self.progress = _ENDED
         self._source = None
         if self._chunked:
             self._transport.write(self._head + b"0\r\n\r\n")
@@ -116,7 +123,7 @@ class ResponseWriter:
 
         Where nothing but the close would say that the body ended (HTTP/1.0), the close must be a reset.
         """
-        self.progress = Progress.ABORTED
+        self.progress = _ABORTED
         self._source = None
         self.keep_alive = False
         self._head = b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from onwards_py.auth import ANONYMOUS, Principal
 from onwards_py.messages import Downstream, InboundRequest
@@ -23,6 +24,9 @@ class Outcome(Enum):
     CLIENT_GONE_WAITING = "client_gone_waiting"  # the client left before the response began
     CLIENT_GONE_STREAMING = "client_gone_streaming"  # the client left, or took nothing, during the body
     INTERNAL = "internal"  # a defect of ours
+
+
+_INTERNAL: Final = Outcome.INTERNAL
 
 
 class Record:
@@ -57,4 +61,4 @@ class Record:
         self.status = 0
         self.code = ""
         self.attempts = 0
-        self.outcome = Outcome.INTERNAL
+        self.outcome = _INTERNAL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Fault, InboundRequest
@@ -15,6 +15,7 @@ from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.response_head import ResponseFacts, examine_response
 from onwards_py.wire.target_url import join
 
+_DISABLED: Final = Mode.DISABLED
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
@@ -70,7 +71,7 @@ async def attempt(transports: Transports, provider: Provider, ask: Ask) -> Answe
 
 def _outbound(provider: Provider, ask: Ask) -> OutboundRequest:
     request, address = ask.request, ask.address
-    if provider.mode is Mode.DISABLED and _is_responses(ask.path):
+    if provider.mode is _DISABLED and _is_responses(ask.path):
         raise ProxyError(Kind.NOT_FOUND, "The Responses API is not served for this model.")
     body, decoded, model = request.body, False, address.model
     if provider.model_name is not None and provider.model_json is not None:
@@ -81,17 +82,12 @@ def _outbound(provider: Provider, ask: Ask) -> OutboundRequest:
             decoded = address.decoded
     elif provider.local is not None and address.decoded:
         body, decoded = address.body, True  # a local engine reads the body itself
-    path = join(provider.base_path, ask.path)
-    head = outbound_head(
-        ask.head,
-        request.method,
-        path,
-        host=provider.host,
-        credential=provider.credential,
-        trace=provider.propagate_trace,
-        body_length=len(body),
-        decoded=decoded,
-    )
+    memo = ask.head.memo
+    if memo is not None and memo.provider is provider and not decoded:
+        head = memo.before + b"%d" % len(body) + memo.behind
+    else:
+        path = join(provider.base_path, ask.path)
+        head = outbound_head(ask.head, request.method, path, provider, len(body), decoded=decoded)
     total = provider.timeouts.total
     deadline = ask.began + total if total is not None else None
     return OutboundRequest(request.method, ask.path, head, body, model, ask.repeatable, deadline)

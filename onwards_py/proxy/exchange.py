@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from onwards_py.errors import Kind, Origin, ProxyError
 from onwards_py.limits.admission import admit, release
@@ -11,6 +11,26 @@ from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, Ending, InboundRequest
 from onwards_py.observe.record import Outcome, Record
 from onwards_py.wire.error_body import send_error
+
+_CLIENT_GONE: Final = Ending.CLIENT_GONE
+_DONE: Final = Ending.DONE
+_EOF: Final = Ending.EOF
+_IDLE: Final = Ending.IDLE
+_LIMIT: Final = Ending.LIMIT
+_RESET: Final = Ending.RESET
+
+_OUT_CLIENT_GONE_STREAMING: Final = Outcome.CLIENT_GONE_STREAMING
+_OUT_CLIENT_GONE_WAITING: Final = Outcome.CLIENT_GONE_WAITING
+_OUT_DONE: Final = Outcome.DONE
+_OUT_INTERNAL: Final = Outcome.INTERNAL
+_OUT_LIMIT: Final = Outcome.LIMIT
+_OUT_OVERLOADED: Final = Outcome.OVERLOADED
+_OUT_REFUSED: Final = Outcome.REFUSED
+_OUT_UPSTREAM_CUT: Final = Outcome.UPSTREAM_CUT
+_OUT_UPSTREAM_IDLE: Final = Outcome.UPSTREAM_IDLE
+_OUT_UPSTREAM_INVALID: Final = Outcome.UPSTREAM_INVALID
+_OUT_UPSTREAM_TIMEOUT: Final = Outcome.UPSTREAM_TIMEOUT
+_OUT_UPSTREAM_UNREACHABLE: Final = Outcome.UPSTREAM_UNREACHABLE
 
 
 class Exchange(Record):
@@ -54,19 +74,19 @@ class Exchange(Record):
 
     def conclude(self, ending: Ending) -> None:
         """Say downstream what the end of the body means."""
-        if ending is Ending.DONE:
+        if ending is _DONE:
             self.downstream.end()
-            self.outcome = Outcome.DONE
+            self.outcome = _OUT_DONE
             return
         self.downstream.abort()
-        if ending is Ending.EOF or ending is Ending.RESET:
-            self.outcome = Outcome.UPSTREAM_CUT
-        elif ending is Ending.IDLE:
-            self.outcome = Outcome.UPSTREAM_IDLE
-        elif ending is Ending.LIMIT:
-            self.outcome = Outcome.LIMIT
-        elif ending is Ending.CLIENT_GONE:
-            self.outcome = Outcome.CLIENT_GONE_STREAMING
+        if ending is _EOF or ending is _RESET:
+            self.outcome = _OUT_UPSTREAM_CUT
+        elif ending is _IDLE:
+            self.outcome = _OUT_UPSTREAM_IDLE
+        elif ending is _LIMIT:
+            self.outcome = _OUT_LIMIT
+        elif ending is _CLIENT_GONE:
+            self.outcome = _OUT_CLIENT_GONE_STREAMING
         else:
             assert_never(ending)
 
@@ -75,7 +95,7 @@ class Exchange(Record):
         block = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
         self.commit(200, b"OK", block, len(body), now)
         self.downstream.write(body)
-        self.conclude(Ending.DONE)
+        self.conclude(_DONE)
 
     def refuse(self, error: ProxyError) -> None:
         """Answer with an error of ours."""
@@ -90,22 +110,22 @@ class Exchange(Record):
 
     def client_left(self) -> None:
         """The client went away, in whichever phase this is."""
-        self.outcome = Outcome.CLIENT_GONE_STREAMING if self.downstream.committed else Outcome.CLIENT_GONE_WAITING
+        self.outcome = _OUT_CLIENT_GONE_STREAMING if self.downstream.committed else _OUT_CLIENT_GONE_WAITING
 
 
 _UPSTREAM_OUTCOMES = {
-    Kind.UPSTREAM_UNREACHABLE: Outcome.UPSTREAM_UNREACHABLE,
-    Kind.UPSTREAM_TIMEOUT: Outcome.UPSTREAM_TIMEOUT,
-    Kind.UPSTREAM_INVALID: Outcome.UPSTREAM_INVALID,
+    Kind.UPSTREAM_UNREACHABLE: _OUT_UPSTREAM_UNREACHABLE,
+    Kind.UPSTREAM_TIMEOUT: _OUT_UPSTREAM_TIMEOUT,
+    Kind.UPSTREAM_INVALID: _OUT_UPSTREAM_INVALID,
 }
 
 
 def _outcome_of(error: ProxyError) -> Outcome:
     origin = error.kind.value.origin
     if origin is Origin.CLIENT:
-        return Outcome.REFUSED
+        return _OUT_REFUSED
     if origin is Origin.PROXY:
-        return Outcome.INTERNAL if error.kind is Kind.INTERNAL else Outcome.OVERLOADED
+        return _OUT_INTERNAL if error.kind is Kind.INTERNAL else _OUT_OVERLOADED
     if origin is Origin.UPSTREAM:
         return _UPSTREAM_OUTCOMES[error.kind]
     assert_never(origin)

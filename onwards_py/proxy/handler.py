@@ -39,7 +39,7 @@ class Recorder(Protocol):
 class Proxy:
     """The one handler behind both doors.
 
-    ``clock`` gives the event loop's time, ``random`` numbers in [0, 1), ``started`` is the process's start in Unix
+    ``clock`` gives monotonic seconds, ``random`` numbers in [0, 1), ``started`` is the process's start in Unix
     seconds.
     """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
@@ -37,6 +37,19 @@ class State(Enum):
     CLOSED = "closed"
 
 
+_BODY: Final = State.BODY
+_CLOSED: Final = State.CLOSED
+_IDLE: Final = State.IDLE
+_WAITING: Final = State.WAITING
+
+_END_CLIENT_GONE: Final = Ending.CLIENT_GONE
+_END_DONE: Final = Ending.DONE
+_END_EOF: Final = Ending.EOF
+_END_IDLE: Final = Ending.IDLE
+_END_LIMIT: Final = Ending.LIMIT
+_END_RESET: Final = Ending.RESET
+
+
 class Died(Exception):
     """The connection ended before one byte of response; ``reused`` tells whether it had served before."""
 
@@ -55,7 +68,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._state = State.IDLE
+        self._state = _IDLE
         self._trip: RoundTrip | None = None
         self._fields: Fields = []
         self._reason = b""
@@ -81,7 +94,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     @property
     def usable(self) -> bool:
         """True while a request may be sent on it."""
-        return self._state is State.IDLE and self._transport is not None and not self._transport.is_closing()
+        return self._state is _IDLE and self._transport is not None and not self._transport.is_closing()
 
     def start(self, request: OutboundRequest, first_byte: Deadlines, idle: float) -> RoundTrip:
         """Send a request. The round trip's ``head_signal`` fires with the head, a TransportError or Died.
@@ -91,7 +104,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or not self.usable:
             raise Died(self._served > 0)
-        self._state = State.WAITING
+        self._state = _WAITING
         self._trip = trip = RoundTrip(self)
         self._fields = []
         self._reason = b""
@@ -116,7 +129,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def cut_idle(self) -> None:
         """Close a connection that nobody needs."""
-        self._end(Ending.RESET, None)
+        self._end(_END_RESET, None)
 
     def pause_reading(self) -> None:
         if not self._paused and self._transport is not None:
@@ -133,15 +146,15 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if self._state is State.CLOSED:  # not wanted any more before it was there
+        if self._state is _CLOSED:  # not wanted any more before it was there
             self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  (asyncio.BufferedProtocol)
         return _read_buffer
 
     def buffer_updated(self, count: int) -> None:
-        if self._state is State.IDLE or self._state is State.CLOSED:
-            self._end(Ending.RESET, None)
+        if self._state is _IDLE or self._state is _CLOSED:
+            self._end(_END_RESET, None)
             return
         self._answered = True
         try:
@@ -155,21 +168,21 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._after_read(count)
 
     def eof_received(self) -> bool:
-        self._end(Ending.EOF, None)
+        self._end(_END_EOF, None)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(Ending.EOF if exc is None else Ending.RESET, exc)
+        self._end(_END_EOF if exc is None else _END_RESET, exc)
 
     def on_deadline(self) -> None:
         """The response head is late."""
-        if self._state is State.WAITING:
-            self._end(Ending.IDLE, None)
+        if self._state is _WAITING:
+            self._end(_END_IDLE, None)
 
     def _past_deadline(self) -> None:
         """The exchange has lasted too long as a whole."""
         self._total_timer = None
-        self._end(Ending.IDLE if self._state is State.WAITING else Ending.LIMIT, None)
+        self._end(_END_IDLE if self._state is _WAITING else _END_LIMIT, None)
 
     # The parser's side.
 
@@ -213,13 +226,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         trip = self._trip
         if trip is None:
             return
-        head_came = self._state is State.WAITING
+        head_came = self._state is _WAITING
         if head_came:
             if self._interim >= 0:  # not yet the final head
                 if self._spoiled or self._is_excessive(count):
-                    self._end(Ending.RESET, None)
+                    self._end(_END_RESET, None)
                 return
-            self._state = State.BODY
+            self._state = _BODY
             assert self._first_byte is not None
             self._first_byte.stop(self)
         self._deliver(trip, count)
@@ -236,12 +249,12 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             if self._trip is not trip:
                 return  # an event was too large: cut while it was delivered
         elif not self._complete and self._is_excessive(count):
-            self._end(Ending.RESET, None)
+            self._end(_END_RESET, None)
             return
         if self._complete:
             self._finish(trip)
         elif self._spoiled:
-            self._end(Ending.RESET, None)
+            self._end(_END_RESET, None)
         else:
             self._last_read = self._loop.time()
             if self._idle_timer is None:
@@ -259,7 +272,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._idle_timer = self._loop.call_at(due, self._check_idle)
             return
         self._idle_timer = None
-        self._end(Ending.CLIENT_GONE if self._paused else Ending.IDLE, None)
+        self._end(_END_CLIENT_GONE if self._paused else _END_IDLE, None)
 
     # Ends.
 
@@ -270,19 +283,19 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._trip = None
         self._stop_timers()
         if self._spoiled or self._transport.get_write_buffer_size():
-            self._state = State.CLOSED
+            self._state = _CLOSED
             self._transport.close()
             self._lost(self)
         else:
-            self._state = State.IDLE
+            self._state = _IDLE
             self.resume_reading()
             self._released(self)
-        trip.finish(Ending.DONE)
+        trip.finish(_END_DONE)
 
     def _end(self, ending: Ending, exc: Exception | None) -> None:
         """The connection is over, in whatever state it is."""
-        state, self._state = self._state, State.CLOSED
-        if state is State.CLOSED:
+        state, self._state = self._state, _CLOSED
+        if state is _CLOSED:
             return
         self._stop_timers()
         if self._transport is not None:
@@ -291,13 +304,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         trip, self._trip = self._trip, None
         if trip is None:
             return
-        if state is State.BODY:
-            trip.finish(Ending.DONE if ending is Ending.EOF and exc is None and self._ends_by_close(trip) else ending)
+        if state is _BODY:
+            trip.finish(_END_DONE if ending is _END_EOF and exc is None and self._ends_by_close(trip) else ending)
         else:
             trip.head_signal.fail(self._failure(ending))
 
     def _failure(self, ending: Ending) -> Exception:
-        if ending is Ending.IDLE:
+        if ending is _END_IDLE:
             return TransportError(Fault.FIRST_BYTE_TIMEOUT, "no response head in time")
         if self._answered:
             return TransportError(Fault.INVALID, "not a whole HTTP/1.x response head")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onwards_py.eager import Signal
 from onwards_py.messages import Downstream, Ending, Fields, Filter, ResponseHead
 from onwards_py.wire.rechunk import EventTooLarge
+
+_CLIENT_GONE: Final = Ending.CLIENT_GONE
+_DONE: Final = Ending.DONE
+_LIMIT: Final = Ending.LIMIT
 
 if TYPE_CHECKING:
     from onwards_py.transports.connection import UpstreamConnection
@@ -107,12 +111,12 @@ class RoundTrip:
         if self._ending is None:
             self._resume_after_hold()
             await self._wait()
-        return b"".join(body) if self._ending is Ending.DONE and room >= 0 else None
+        return b"".join(body) if self._ending is _DONE and room >= 0 else None
 
     def discard(self) -> None:
         """Free the connection now; what still comes is of no interest."""
         if self._connection is not None:
-            self._connection.cut(Ending.LIMIT)
+            self._connection.cut(_LIMIT)
 
     async def _wait(self) -> None:
         self._ended = Signal()
@@ -120,7 +124,7 @@ class RoundTrip:
             await self._ended
         except asyncio.CancelledError:
             if self._connection is not None:
-                self._connection.cut(Ending.CLIENT_GONE)
+                self._connection.cut(_CLIENT_GONE)
             raise
 
     def _resume_after_hold(self) -> None:
@@ -145,9 +149,9 @@ class RoundTrip:
         self._write = _nowhere
         self._ending = None
         if self._connection is not None:
-            self._connection.cut(Ending.LIMIT)
+            self._connection.cut(_LIMIT)
         else:
-            self._ending = Ending.LIMIT
+            self._ending = _LIMIT
 
     def _drain(self, ending: Ending) -> None:
         """Let the filters give back what they hold, each through those behind it."""

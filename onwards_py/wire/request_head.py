@@ -8,17 +8,33 @@ framings at once, repeated singleton fields (RFC 9112 sections 3.2, 6.1 and 6.3;
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Field, Fields
-from onwards_py.wire.field_rules import Rule, request_rule
+from onwards_py.wire.field_rules import (
+    API_KEY,
+    AUTHORIZATION,
+    CONNECTION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    EXPECT,
+    HOST,
+    MODEL_OVERRIDE,
+    REQUEST_BOOK,
+    TRACE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    USER_AGENT,
+    X_API_KEY,
+)
 
 # RFC 3986 section 3.2.2: a reg-name or an IP literal, and a port; never userinfo, a path or a list.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
 _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
-_SINGLETONS_KEPT = Rule.USER_AGENT
 
 
 @dataclass(slots=True)
@@ -28,7 +44,8 @@ class RequestHead:
     ``parts`` holds, flattened, ``name, b": ", value, CRLF`` of every field that may travel on. The
     ``*_at`` fields are indices into it of what an attempt fills in or takes out (-1: not there): the
     values of Host and Content-Length, the (still empty) place of the client's credential, the
-    names of Content-Encoding and of trace fields.
+    names of Content-Encoding and of trace fields. A head that a connection repeats is read once and shared by all
+    its requests, so nothing here is changed after `examine`, but for ``memo``.
     """
 
     parts: list[bytes]
@@ -36,7 +53,7 @@ class RequestHead:
     length_at: int = -1
     encoding_at: int = -1
     credential_at: int = -1
-    trace_at: list[int] = field(default_factory=list)
+    trace_at: tuple[int, ...] = ()
     content_length: int | None = None
     chunked: bool = False
     expects_continue: bool = False
@@ -46,30 +63,42 @@ class RequestHead:
     model_override: bytes | None = None
     authorization: bytes | None = None
     api_key: bytes | None = None
+    memo: OutboundMemo | None = None
+
+
+class OutboundMemo(NamedTuple):
+    """The outbound head of the last attempt with this head, around its Content-Length value.
+
+    Valid for the very ``provider`` object (whatever it is; compared by identity) it was made for.
+    """
+
+    provider: object
+    before: bytes
+    behind: bytes
 
 
 def examine(fields: Fields, target: bytes, http_minor: int) -> RequestHead:
     """Read ``fields`` once. Raises ProxyError for a head that a proxy must not pass on."""
     parts: list[bytes] = []
     head = RequestHead(parts)
-    rules = request_rule
+    known = REQUEST_BOOK.known
     seen = 0
-    nominated: bytes = b""
+    nominated = b""
     for name, value in fields:
-        rule = rules[name]
-        if rule is Rule.KEEP:
+        kind = known.get(name)
+        if kind is None:
+            kind = REQUEST_BOOK.learn(name)
+        if not kind or kind >= USER_AGENT:
             parts += (name, b": ", value, b"\r\n")
-        elif rule is Rule.DROP:
-            pass
-        elif rule is Rule.CONNECTION:
-            if value not in _PLAIN_CONNECTION:
-                nominated += b"," + value
-        else:
-            bit = 1 << rule
-            if seen & bit and rule is not Rule.TRACE:
+        elif kind > CONNECTION:
+            _place(head, kind, name, value)
+        elif kind == CONNECTION and value not in _PLAIN_CONNECTION:
+            nominated += b"," + value
+        if kind >= HOST:
+            bit = 1 << kind
+            if seen & bit:
                 raise ProxyError(Kind.BAD_REQUEST, f"The header {name.decode('ascii')} is there more than once.")
             seen |= bit
-            _place(head, rule, name, value)
     _check_framing(head, http_minor)
     _check_host(head, target, http_minor)
     if nominated:
@@ -77,44 +106,46 @@ def examine(fields: Fields, target: bytes, http_minor: int) -> RequestHead:
     return head
 
 
-def _place(head: RequestHead, rule: Rule, name: bytes, value: bytes) -> None:
+def _place(head: RequestHead, kind: int, name: bytes, value: bytes) -> None:
     """Note what the field says; keep its line, or its place, if one of the two travels on."""
     parts = head.parts
     at = len(parts)
-    if rule is Rule.AUTHORIZATION:
-        head.authorization = value
-    elif rule is Rule.HOST:
+    if kind == HOST:
         head.host_at = at + 2
-    elif rule is Rule.CONTENT_LENGTH:
+    elif kind == CONTENT_LENGTH:
         head.content_length = int(value)
         head.length_at = at + 2
-    elif rule is Rule.CONTENT_TYPE:
+    elif kind == CONTENT_TYPE:
         head.content_type = value
-    elif rule is Rule.MODEL_OVERRIDE:
-        head.model_override = value
-        return
-    elif rule is Rule.X_API_KEY or rule is Rule.API_KEY:
-        head.api_key = value
-    elif rule is Rule.CONTENT_ENCODING:
+    elif kind == CONTENT_ENCODING:
         head.content_encoding = value
         head.encoding_at = at
-    elif rule is Rule.TRANSFER_ENCODING:
-        head.chunked = _is_chunked(value)
-        return
-    elif rule is Rule.EXPECT:
-        head.expects_continue = _is_continue(value)
-        return
-    elif rule is Rule.UPGRADE:
-        head.upgrade = value.strip().lower()
-        return
-    elif rule is Rule.TRACE:
-        head.trace_at.append(at)
-    if rule is Rule.AUTHORIZATION or rule is Rule.X_API_KEY or rule is Rule.API_KEY:
-        if head.credential_at < 0:
-            head.credential_at = at
-            parts.append(b"")
+    elif kind == TRACE:
+        head.trace_at = (*head.trace_at, at)
+    else:
+        _note(head, kind, value)
         return
     parts += (name, b": ", value, b"\r\n")
+
+
+def _note(head: RequestHead, kind: int, value: bytes) -> None:
+    """A field that does not travel on."""
+    if kind == AUTHORIZATION or kind == X_API_KEY or kind == API_KEY:
+        if kind == AUTHORIZATION:
+            head.authorization = value
+        else:
+            head.api_key = value
+        if head.credential_at < 0:
+            head.credential_at = len(head.parts)
+            head.parts.append(b"")
+    elif kind == MODEL_OVERRIDE:
+        head.model_override = value
+    elif kind == TRANSFER_ENCODING:
+        head.chunked = _is_chunked(value)
+    elif kind == EXPECT:
+        head.expects_continue = _is_continue(value)
+    elif kind == UPGRADE:
+        head.upgrade = value.strip().lower()
 
 
 def _is_chunked(value: bytes) -> bool:

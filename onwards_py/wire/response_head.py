@@ -7,8 +7,16 @@ from dataclasses import dataclass
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Field, ResponseHead
-from onwards_py.wire.field_rules import Rule, response_rule
+from onwards_py.wire.field_rules import (
+    CONNECTION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    RESPONSE_BOOK,
+    TRANSFER_ENCODING,
+)
 
+_T = frozenset({b"t", b"T"})
 _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close", b""})
 
 
@@ -31,42 +39,42 @@ def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head
     Raises ProxyError(UPSTREAM_INVALID) where the framing cannot be trusted.
     """
     parts: list[bytes] = []
-    rules = response_rule
+    known = RESPONSE_BOOK.known
     length: int | None = None
-    nominated = b""
-    content_type = b""
+    nominated = content_type = b""
     coded = chunked = False
     status = head.status
     if not 200 <= status <= 599:
         raise ProxyError(Kind.UPSTREAM_INVALID)
-    fields = replace_fields(head.fields, extra) if extra else head.fields
-    for name, value in fields:
-        rule = rules[name]
-        if rule is Rule.KEEP:
+    for name, value in replace_fields(head.fields, extra) if extra else head.fields:
+        kind = known.get(name)
+        if kind is None:
+            kind = RESPONSE_BOOK.learn(name)
+        if not kind:
             parts += (name, b": ", value, b"\r\n")
-        elif rule is Rule.CONTENT_TYPE:
+        elif kind == CONTENT_TYPE:
             content_type = value
             parts += (name, b": ", value, b"\r\n")
-        elif rule is Rule.CONTENT_LENGTH:
+        elif kind == CONTENT_LENGTH:
             length = int(value)
             if status != 204:  # RFC 9110 section 8.6: must not be sent with 204
                 parts += (name, b": ", value, b"\r\n")
-        elif rule is Rule.TRANSFER_ENCODING:
+        elif kind == TRANSFER_ENCODING:
             if value.strip().lower() != b"chunked":
                 raise ProxyError(Kind.UPSTREAM_INVALID)
             chunked = True
-        elif rule is Rule.CONTENT_ENCODING:
+        elif kind == CONTENT_ENCODING:
             coded = value.strip().lower() != b"identity"
             parts += (name, b": ", value, b"\r\n")
-        elif rule is Rule.CONNECTION and value not in _PLAIN_CONNECTION:
+        elif kind == CONNECTION and value not in _PLAIN_CONNECTION:
             nominated += b"," + value
     if nominated:
         _remove_nominated(parts, nominated)
     if to_head or status in (204, 304):
         length = 0
-    event_stream = bool(content_type) and not coded and _is_event_stream(content_type)
-    if chunked and length is not None and length > 0:
+    elif chunked and length is not None:
         raise ProxyError(Kind.UPSTREAM_INVALID)
+    event_stream = content_type[:1] in _T and not coded and _is_event_stream(content_type)
     return ResponseFacts(b"".join(parts), length, event_stream)
 
 

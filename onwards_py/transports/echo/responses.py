@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -116,7 +116,7 @@ class _Response:
         return {"item_id": self.item_id, "output_index": 0, "content_index": 0}
 
 
-def _event(kind: str, sequence: int, members: JsonObject) -> bytes:
+def _event(kind: str, sequence: int, members: Mapping[str, object]) -> bytes:
     document = orjson.dumps({"type": kind, "sequence_number": sequence, **members})
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), document)
 

@@ -1,0 +1,182 @@
+"""The composition root: the only file that knows every room. Start, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import random
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable
+
+import uvloop
+from aiohttp import web
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from onwards_py.admin.site import make_site
+from onwards_py.config.options import ServeOptions
+from onwards_py.config.parse import load
+from onwards_py.config.snapshot import Snapshot
+from onwards_py.doors.aiohttp_door import AiohttpDoor
+from onwards_py.doors.base import Gauges
+from onwards_py.doors.lane import Lane
+from onwards_py.live_state import Holder, LiveState
+from onwards_py.observe import logs
+from onwards_py.observe.access_log import LineWriter, access_line
+from onwards_py.observe.metrics import ExchangeRecorder, Metrics
+from onwards_py.proxy.attempt import Transports
+from onwards_py.proxy.handler import Proxy
+from onwards_py.transports.http import HttpTransport
+from onwards_py.transports.local import LocalTransport
+
+_log = logging.getLogger("onwards")
+_BACKLOG = 4096
+
+
+class Application:
+    """Everything of one process, made inside its running loop. ``listener`` is given, not made here, so that it
+    may be inherited or shared."""
+
+    def __init__(self, snapshot: Snapshot, options: ServeOptions, listener: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._options = options
+        self._listener = listener
+        self._drain_timeout = snapshot.server.drain_timeout
+        clock = time.monotonic  # the same clock as uvloop's, but finer than its milliseconds
+        holder = Holder(snapshot, LiveState(clock))
+        self._gauges = Gauges()
+        self._lines = LineWriter(sys.stdout.buffer, self._loop.call_later)
+        self._metrics = Metrics(holder, lambda: self._lines.dropped, lambda: self._gauges.connections)
+        recorder = ExchangeRecorder(self._metrics, lambda record, now: self._lines.write(access_line(record, now)))
+        self._transports = Transports(HttpTransport(snapshot.http_pool), LocalTransport())
+        proxy = Proxy(
+            holder, self._transports, recorder, clock=clock, random=random.random, started=int(time.time())
+        )
+        self._door = AiohttpDoor(proxy, snapshot.server, self._gauges)
+        self._lane = Lane(proxy, snapshot.server, self._gauges, self._door.take_over) if options.lane else None
+        self._server: asyncio.Server | None = None
+        self._admin: web.AppRunner | None = None
+        self._ready = False
+
+    async def start(self) -> None:
+        """Open the admin port, then the listener. Raises OSError."""
+        registry = CollectorRegistry()
+        registry.register(self._metrics)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        self._admin = web.AppRunner(make_site(registry, lambda: self._ready), access_log=None)
+        await self._admin.setup()
+        await web.TCPSite(self._admin, self._options.admin_host, self._options.admin_port).start()
+        factory: Callable[[], asyncio.BaseProtocol] = self._lane or self._door
+        self._server = await self._loop.create_server(
+            factory, sock=self._listener, ssl=_tls(self._options), backlog=_BACKLOG
+        )
+        self._ready = True
+
+    async def stop(self, cut_now: asyncio.Event) -> None:
+        """Fail readiness, accept nothing new, let exchanges finish until the drain timeout or ``cut_now``, then cut."""
+        self._ready = False
+        if self._server is not None:
+            self._server.close()
+        if self._lane is not None:
+            self._lane.drain()
+        self._door.drain()
+        deadline = self._loop.time() + self._drain_timeout
+        while self._metrics.in_flight and self._loop.time() < deadline and not cut_now.is_set():
+            try:
+                await asyncio.wait_for(cut_now.wait(), 0.05)
+            except TimeoutError:
+                pass
+        if self._metrics.in_flight:
+            _log.warning("cutting %d exchanges that did not finish", self._metrics.in_flight)
+        else:
+            await self._flush(cut_now)
+        await self._close()
+
+    async def _flush(self, cut_now: asyncio.Event) -> None:
+        """The last bytes of the last answers may still be on their way to slow clients."""
+        deadline = self._loop.time() + 5.0
+        while self._gauges.connections and self._loop.time() < deadline and not cut_now.is_set():
+            await asyncio.sleep(0.02)
+
+    async def _close(self) -> None:
+        if self._lane is not None:
+            self._lane.close()
+        await self._door.close()
+        await self._transports.http.close()
+        await self._transports.local.close()
+        if self._admin is not None:
+            await self._admin.cleanup()
+        self._lines.close()
+
+
+def _tls(options: ServeOptions) -> ssl.SSLContext | None:
+    if options.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(options.tls_cert, options.tls_key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6 and host == "::":
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+async def _run(snapshot: Snapshot, options: ServeOptions) -> None:
+    listener = _listen(options.host, options.port)
+    application = Application(snapshot, options, listener)
+    loop = asyncio.get_running_loop()
+    stop, cut_now = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            cut_now.set()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await application.start()
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if options.tls_cert else "http"
+    _log.info("listening on %s://%s:%d, %d targets, lane %s", scheme, host, port, len(snapshot.pools),
+              "on" if options.lane else "off")  # fmt: skip
+    # What exists now lives as long as the process: keep the collector from walking it again and again.
+    gc.collect()
+    gc.freeze()
+    await stop.wait()
+    _log.info("stopping: waiting for exchanges to finish")
+    await application.stop(cut_now)
+    _log.info("stopped")
+
+
+def serve(options: ServeOptions) -> int:
+    """Run until told to stop. Raises ConfigError; returns the exit code (0, or 1 for a failure at run time)."""
+    logs.configure(options.log_level)
+    loaded = load(options.config, os.environ)
+    for warning in loaded.warnings:
+        _log.warning("%s", warning)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(loaded.snapshot, options))
+    except (OSError, ssl.SSLError) as error:
+        _log.error("cannot serve: %s", error)
+        return 1
+    return 0
