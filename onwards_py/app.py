@@ -13,6 +13,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from typing import BinaryIO
 
 import uvloop
 from aiohttp import web
@@ -42,17 +43,19 @@ class Application:
     """Everything of one process, made inside its running loop. ``listener`` is given, not made here, so that it
     may be inherited or shared."""
 
-    def __init__(self, snapshot: Snapshot, options: ServeOptions, listener: socket.socket) -> None:
+    def __init__(
+        self, snapshot: Snapshot, options: ServeOptions, listener: socket.socket, access_log: BinaryIO
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._options = options
         self._listener = listener
         self._drain_timeout = snapshot.server.drain_timeout
         clock = time.monotonic  # the same clock as uvloop's, but finer than its milliseconds
-        holder = Holder(snapshot, LiveState(clock))
+        self.holder = holder = Holder(snapshot, LiveState(clock))
         self._gauges = Gauges()
-        self._lines = LineWriter(sys.stdout.buffer, self._loop.call_later)
-        self._metrics = Metrics(holder, lambda: self._lines.dropped, lambda: self._gauges.connections)
-        recorder = ExchangeRecorder(self._metrics, lambda record, now: self._lines.write(access_line(record, now)))
+        self._lines = LineWriter(access_log, self._loop.call_later)
+        self.metrics = Metrics(holder, lambda: self._lines.dropped, lambda: self._gauges.connections)
+        recorder = ExchangeRecorder(self.metrics, lambda record, now: self._lines.write(access_line(record, now)))
         self._transports = Transports(HttpTransport(snapshot.http_pool), LocalTransport())
         proxy = Proxy(
             holder, self._transports, recorder, clock=clock, random=random.random, started=int(time.time())
@@ -66,7 +69,7 @@ class Application:
     async def start(self) -> None:
         """Open the admin port, then the listener. Raises OSError."""
         registry = CollectorRegistry()
-        registry.register(self._metrics)
+        registry.register(self.metrics)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         self._admin = web.AppRunner(make_site(registry, lambda: self._ready), access_log=None)
@@ -86,23 +89,25 @@ class Application:
         if self._lane is not None:
             self._lane.drain()
         self._door.drain()
-        deadline = self._loop.time() + self._drain_timeout
-        while self._metrics.in_flight and self._loop.time() < deadline and not cut_now.is_set():
-            try:
-                await asyncio.wait_for(cut_now.wait(), 0.05)
-            except TimeoutError:
-                pass
-        if self._metrics.in_flight:
-            _log.warning("cutting %d exchanges that did not finish", self._metrics.in_flight)
+        await self._until(lambda: not self.metrics.in_flight, self._drain_timeout, cut_now)
+        if self.metrics.in_flight:
+            _log.warning("cutting %d exchanges that did not finish", self.metrics.in_flight)
         else:
             await self._flush(cut_now)
         await self._close()
 
     async def _flush(self, cut_now: asyncio.Event) -> None:
         """The last bytes of the last answers may still be on their way to slow clients."""
-        deadline = self._loop.time() + 5.0
-        while self._gauges.connections and self._loop.time() < deadline and not cut_now.is_set():
-            await asyncio.sleep(0.02)
+        await self._until(lambda: not self._gauges.connections, 5.0, cut_now)
+
+    async def _until(self, condition: Callable[[], bool], seconds: float, cut_now: asyncio.Event) -> None:
+        """Wait for ``condition``, but not for longer than ``seconds``, nor after ``cut_now``."""
+        deadline = self._loop.time() + seconds
+        while not condition() and self._loop.time() < deadline and not cut_now.is_set():
+            try:
+                await asyncio.wait_for(cut_now.wait(), 0.02)
+            except TimeoutError:
+                pass
 
     async def _close(self) -> None:
         if self._lane is not None:
@@ -142,7 +147,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _run(snapshot: Snapshot, options: ServeOptions) -> None:
     listener = _listen(options.host, options.port)
-    application = Application(snapshot, options, listener)
+    application = Application(snapshot, options, listener, sys.stdout.buffer)
     loop = asyncio.get_running_loop()
     stop, cut_now = asyncio.Event(), asyncio.Event()
 
