@@ -1,0 +1,161 @@
+"""From the shape of a file to the snapshot: who serves which target, and who may ask for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from onwards_py.config.compile_keys import Keys
+from onwards_py.config.compile_provider import compile_limits, compile_provider, said
+from onwards_py.config.inherit import Site, settle, under
+from onwards_py.config.problems import Path
+from onwards_py.config.provider_schema import ProviderShape
+from onwards_py.config.schema import DefaultsShape, FallbackShape, FileShape, HttpPoolShape, ListedShape, TargetShape
+from onwards_py.config.snapshot import HttpPoolSettings, ServerSettings, Snapshot
+from onwards_py.config.substitute import Surroundings
+from onwards_py.routing.model import NO_LIMITS, FallbackPolicy, Pool, Provider, Strategy
+
+# These bound a pool as a whole and are not handed down to its members.
+_OF_THE_POOL = frozenset(["rate_limit", "concurrency_limit"])
+
+
+def compile_file(file: FileShape, site: Site, around: Surroundings) -> Snapshot:
+    """The snapshot; worthless if errors were noted on the way."""
+    if file.strict_mode:
+        site.warn(("strict_mode",), "has no effect: requests and responses are passed on as bytes, not validated")
+    keys = Keys(file.auth, site)
+    defaults = settle(file.defaults or DefaultsShape(), ("defaults",), site)
+    compiler = _Compiler(site, around, keys, defaults)
+    pools = {name: compiler.target(name, shape) for name, shape in file.targets.items()}
+    if not pools:
+        site.warn(("targets",), "is empty: every request is answered with 404")
+    return Snapshot(
+        pools=pools,
+        key_definitions=keys.definitions,
+        server=replace(ServerSettings(), **said(file.server)),
+        http_pool=_http_pool(file.http_pool),
+        max_body=max([pool.max_body for pool in pools.values()], default=Snapshot({}).max_body),
+    )
+
+
+def _http_pool(shape: HttpPoolShape | None) -> HttpPoolSettings:
+    settings = HttpPoolSettings()
+    if shape is None:
+        return settings
+    idle = settings.idle_timeout if shape.idle_timeout_secs is None else float(shape.idle_timeout_secs)
+    count = settings.max_idle_per_host if shape.max_idle_per_host is None else shape.max_idle_per_host
+    return HttpPoolSettings(max_idle_per_host=count, idle_timeout=idle)
+
+
+class _Compiler:
+    def __init__(self, site: Site, around: Surroundings, keys: Keys, defaults: DefaultsShape) -> None:
+        self._site = site
+        self._around = around
+        self._keys = keys
+        self._defaults = defaults
+
+    def target(self, name: str, shape: TargetShape | list[ListedShape]) -> Pool:
+        path: Path = ("targets", name)
+        if not name:
+            self._site.error(path, "a target must have a name")
+        if isinstance(shape, list):
+            return self._list(name, shape, path)
+        target = under(settle(shape, path, self._site), self._defaults)
+        if shape.providers is None and not self._site.written((*path, "providers")):
+            return self._single(name, target, path)
+        return self._pool(name, target, path)
+
+    def _single(self, name: str, target: TargetShape, path: Path) -> Pool:
+        """Limits of a single target bound its provider, as in Onwards."""
+        values = {field: getattr(target, field) for field in ProviderShape.__struct_fields__}
+        provider = compile_provider(ProviderShape(**values), path, self._site, self._around)
+        return self._assemble(name, target, [provider], path)
+
+    def _pool(self, name: str, target: TargetShape, path: Path) -> Pool:
+        for field in ("url", "local", "weight", "name"):
+            if self._site.written((*path, field)):
+                self._site.error((*path, field), "beside 'providers' this has no meaning; it belongs to a provider")
+        members: list[Provider | None] = []
+        for number, member in enumerate(target.providers or []):
+            at = (*path, "providers", number)
+            shape = under(settle(member, at, self._site), target, leave=_OF_THE_POOL)
+            members.append(compile_provider(shape, at, self._site, self._around))
+        pool = self._assemble(name, target, members, (*path, "providers"))
+        return replace(pool, limits=compile_limits(target.rate_limit, target.concurrency_limit))
+
+    def _list(self, name: str, entries: list[ListedShape], path: Path) -> Pool:
+        members = []
+        for number, entry in enumerate(entries):
+            at = (*path, number)
+            shape = under(settle(entry, at, self._site), self._defaults)
+            members.append(compile_provider(shape, at, self._site, self._around))
+            if number and entry.keys is not None:
+                self._site.warn((*at, "keys"), "has no effect: the keys of the first entry are those of the target")
+        keys = entries[0].keys if entries else None
+        target = under(TargetShape(keys=keys), self._defaults)
+        return self._assemble(name, target, members, path)
+
+    def _assemble(self, name: str, target: TargetShape, members: Sequence[Provider | None], path: Path) -> Pool:
+        providers = [member for member in members if member is not None]
+        if not members:
+            self._site.warn(path, "is empty: every request is answered with 503")
+        elif len(providers) == len(members) and not any(provider.weight for provider in providers):
+            self._site.error(path, "every weight is 0, so no provider can be chosen")
+        defaults = Pool("", ())
+        return Pool(
+            name=name,
+            providers=_distinct(providers),
+            strategy=target.strategy or Strategy.WEIGHTED_RANDOM,
+            fallback=_fallback(target.fallback),
+            keys=self._keys.accepted(target.keys, (*path, "keys")),
+            limits=NO_LIMITS,
+            max_body=defaults.max_body if target.max_body is None else int(target.max_body),
+        )
+
+
+def _distinct(providers: Sequence[Provider]) -> tuple[Provider, ...]:
+    """Names and identities made unique: two members that look the same are still counted apart."""
+    names: Counter[str] = Counter()
+    identities: Counter[str] = Counter()
+    distinct: list[Provider] = []
+    taken = {provider.name for provider in providers}
+    for provider in providers:
+        name, identity = provider.name, provider.identity
+        names[name] += 1
+        identities[identity] += 1
+        if names[name] > 1:
+            while (numbered := f"{name}#{names[name]}") in taken:
+                names[name] += 1
+            taken.add(numbered)
+            provider = replace(provider, name=numbered)  # noqa: PLW2901
+        if identities[identity] > 1:
+            provider = replace(provider, identity=f"{identity}-{identities[identity]}")  # noqa: PLW2901
+        distinct.append(provider)
+    return tuple(distinct)
+
+
+def _fallback(shape: FallbackShape | None) -> FallbackPolicy:
+    policy = FallbackPolicy()
+    if shape is None:
+        return policy
+    waits = shape.backoff
+    if waits is not None:
+        policy = replace(
+            policy,
+            backoff_initial=waits.initial_ms / 1000,
+            backoff_max=policy.backoff_max if waits.max_ms is None else waits.max_ms / 1000,
+            backoff_factor=policy.backoff_factor if waits.factor is None else waits.factor,
+            backoff_jitter=waits.jitter != "none",
+        )
+    total = shape.max_total_backoff_ms
+    return replace(
+        policy,
+        enabled=bool(shape.enabled),
+        statuses=frozenset[int]().union(*(shape.on_status or ())),
+        on_rate_limit=bool(shape.on_rate_limit),
+        with_replacement=bool(shape.with_replacement),
+        max_attempts=shape.max_attempts,
+        retry_sent=bool(shape.retry_sent),
+        max_total_backoff=None if total is None else total / 1000,
+    )

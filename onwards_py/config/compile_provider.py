@@ -1,0 +1,168 @@
+"""One provider: from its shape, with all it inherits, to the dataclass that requests use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from onwards_py.config.inherit import Site
+from onwards_py.config.problems import Path
+from onwards_py.config.provider_schema import (
+    ConcurrencyLimitShape,
+    LocalShape,
+    ProviderShape,
+    RateLimitShape,
+    Shape,
+    TlsShape,
+)
+from onwards_py.config.substitute import Surroundings, read_file
+from onwards_py.config.urls import ProxyUrl, Url
+from onwards_py.messages import Field
+from onwards_py.routing.model import NO_LIMITS, EchoSettings, Limits, Mode, Origin, Provider, RateLimit, Timeouts
+
+
+def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surroundings) -> Provider | None:
+    """The provider, or None after noting why there is none. Its name may not be unique yet."""
+    if not _has_one_place(path, site):
+        return None
+    local = _echo(shape.local) if shape.local is not None else None
+    origin = _origin(shape, shape.url, path, site, around) if shape.url is not None else None
+    if local is None and origin is None:
+        return None
+    authority = shape.url.authority if shape.url is not None else "echo"
+    defaults = Provider("", "")
+    return Provider(
+        identity=_identity(shape, local),
+        name=shape.name or authority,
+        weight=1 if shape.weight is None else shape.weight,
+        mode=shape.open_responses_mode or Mode.NATIVE,
+        origin=origin,
+        host=authority.encode() if origin is not None else b"",
+        base_path=shape.url.path.encode() if shape.url is not None else b"",
+        local=local,
+        credential=_credential(shape, path, site),
+        model_name=shape.onwards_model,
+        model_json=None if shape.onwards_model is None else orjson.dumps(shape.onwards_model),
+        response_fields=_response_fields(shape, path, site),
+        propagate_trace=bool(shape.trusted if shape.propagate_trace_context is None else shape.propagate_trace_context),
+        trusted=bool(shape.trusted),
+        rechunk=defaults.rechunk if shape.rechunk is None else shape.rechunk,
+        max_event_bytes=defaults.max_event_bytes if shape.max_event is None else int(shape.max_event),
+        timeouts=replace(Timeouts(), **said(shape.timeouts)),
+        limits=compile_limits(shape.rate_limit, shape.concurrency_limit),
+    )
+
+
+def compile_limits(rate: RateLimitShape | None, concurrency: ConcurrencyLimitShape | None) -> Limits:
+    """A bucket without a size holds what flows in within a second, and at least the one token that a request takes."""
+    if rate is None and concurrency is None:
+        return NO_LIMITS
+    bucket = None
+    if rate is not None:
+        per_second = rate.requests_per_second
+        bucket = RateLimit(per_second, max(1.0, per_second) if rate.burst_size is None else float(rate.burst_size))
+    return Limits(bucket, None if concurrency is None else concurrency.max_concurrent_requests)
+
+
+def said(shape: Shape | None) -> dict[str, Any]:
+    """The numbers that a shape holds, by name: what is to replace the defaults of a dataclass."""
+    if shape is None:
+        return {}
+    values = {name: getattr(shape, name) for name in shape.__struct_fields__}
+    return {name: _plain(value) for name, value in values.items() if value is not None}
+
+
+def _plain(value: float) -> float:
+    return int(value) if isinstance(value, int) else float(value)
+
+
+def _has_one_place(path: Path, site: Site) -> bool:
+    places = [name for name in ("url", "local") if site.written((*path, name))]
+    if len(places) == 2:
+        site.error((*path, "local"), "give either 'url' or 'local', not both")
+    if not places:
+        site.error(path, "says neither 'url' nor 'local', so there is nowhere to send requests")
+    return len(places) == 1
+
+
+def _echo(shape: LocalShape) -> EchoSettings:
+    defaults = EchoSettings()
+    return EchoSettings(
+        first_token_delay=float(shape.first_token_delay or 0.0),
+        token_delay=float(shape.token_delay or 0.0),
+        error_status=shape.error_status or defaults.error_status,
+        error_rate=shape.error_rate or 0.0,
+        cut_after=shape.cut_after,
+        text=shape.text,
+    )
+
+
+def _origin(shape: ProviderShape, url: Url, path: Path, site: Site, around: Surroundings) -> Origin:
+    tls = shape.tls or TlsShape()
+    if tls.verify is False:
+        site.warn((*path, "tls"), "the provider's certificate is not checked: anybody in between can read and answer")
+    ca_file = _ca_file(tls.ca_file, path, site, around) if tls.ca_file is not None else None
+    proxy = shape.proxy.url if shape.proxy is not None else _proxy_of_environment(url, path, site, around.env)
+    return Origin(url.tls, url.host, url.port, ca_file, tls.verify is not False, proxy)
+
+
+def _ca_file(name: str, path: Path, site: Site, around: Surroundings) -> str | None:
+    file = around.folder / name
+    try:
+        if "-----BEGIN " in read_file(file):
+            return str(file.absolute())
+        site.error((*path, "tls", "ca_file"), "this file is not in PEM form")
+    except ValueError as error:
+        site.error((*path, "tls", "ca_file"), str(error))
+    return None
+
+
+def _proxy_of_environment(url: Url, path: Path, site: Site, env: Mapping[str, str]) -> str | None:
+    """What HTTPS_PROXY and NO_PROXY say, as curl reads them; they concern https only."""
+    proxy = env.get("https_proxy") or env.get("HTTPS_PROXY")
+    if not url.tls or not proxy or _is_excepted(url, env.get("no_proxy") or env.get("NO_PROXY") or ""):
+        return None
+    try:
+        return ProxyUrl.parse(proxy).url
+    except ValueError as error:
+        site.error((*path, "url"), f"the environment variable HTTPS_PROXY is not usable: {error}")
+        return None
+
+
+def _is_excepted(url: Url, exceptions: str) -> bool:
+    for entry in exceptions.replace(",", " ").lower().split():
+        host = entry.removesuffix(f":{url.port}").lstrip(".").strip("[]")
+        if entry == "*" or url.host == host or (host and url.host.endswith("." + host)):
+            return True
+    return False
+
+
+def _identity(shape: ProviderShape, local: EchoSettings | None) -> str:
+    place = shape.url.text if shape.url is not None else repr(local)
+    key = shape.onwards_key.value if shape.onwards_key is not None else ""
+    return sha256("\0".join((place, key, shape.onwards_model or "")).encode()).hexdigest()[:16]
+
+
+def _credential(shape: ProviderShape, path: Path, site: Site) -> Field | None:
+    if shape.onwards_key is None:
+        return None
+    if not shape.onwards_key.value:
+        site.warn((*path, "onwards_key"), "is empty: requests are sent without a credential")
+        return None
+    prefix = "Bearer " if shape.upstream_auth_header_prefix is None else shape.upstream_auth_header_prefix
+    name = shape.upstream_auth_header_name or "Authorization"
+    return name.encode(), (prefix + shape.onwards_key.value).encode()
+
+
+def _response_fields(shape: ProviderShape, path: Path, site: Site) -> tuple[Field, ...]:
+    headers = shape.response_headers or {}
+    seen: set[str] = set()
+    for name in headers:
+        if name.lower() in seen:
+            site.error((*path, "response_headers", name), "this header is given twice, in different case")
+        seen.add(name.lower())
+    return tuple((name.encode(), value.encode()) for name, value in headers.items())

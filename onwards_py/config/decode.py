@@ -1,0 +1,213 @@
+"""From nodes to typed shapes, driven by the types themselves; every problem is noted, none stops the rest.
+
+A value that cannot be read counts as absent afterwards, so that what depends on others can still be checked.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from functools import cache
+from math import inf
+from typing import Final
+
+import msgspec.inspect as mi
+
+from onwards_py.config.problems import Notes, Path, Position, did_you_mean, shown
+from onwards_py.config.scalars import Opaque, Text
+from onwards_py.config.schema import FileShape
+from onwards_py.config.substitute import Surroundings, refers, substitute
+from onwards_py.config.tree import Mapping, Node, Scalar, Sequence
+
+_NULLS = frozenset(["", "~", "null", "Null", "NULL"])
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+# No leading zeros: YAML 1.1 would read them as octal, everybody else as decimal.
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.0{1,9})?")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})?(?:\.[0-9]{0,17})?(?:[eE][-+]?[0-9]{1,2})?")
+
+
+class _Nothing(Enum):
+    VALUE = 0
+
+
+NOTHING: Final = _Nothing.VALUE
+"""What an unreadable value becomes."""
+
+
+class Decoder:
+    """One file's decoding. ``positions`` afterwards says where each path was written."""
+
+    def __init__(self, notes: Notes, around: Surroundings) -> None:
+        self.positions: dict[Path, Position] = {}
+        self._notes = notes
+        self._around = around
+
+    def file(self, root: Node) -> FileShape | None:
+        """The whole file, or None if not even its outline could be read."""
+        self.positions[()] = root.position
+        shape = self._struct(root, _outline(), ())
+        return shape if isinstance(shape, FileShape) else None
+
+    def _value(self, node: Node, kind: mi.Type, path: Path) -> object:
+        if isinstance(kind, mi.Metadata):
+            return self._value(node, kind.type, path)
+        if isinstance(kind, mi.UnionType):
+            return self._union(node, kind, path)
+        if isinstance(kind, mi.StructType):
+            return self._struct(node, kind, path)
+        if isinstance(kind, mi.DictType):
+            return self._dict(node, kind, path)
+        if isinstance(kind, mi.ListType):
+            return self._list(node, kind, path)
+        if isinstance(kind, mi.CustomType) and issubclass(kind.cls, Opaque):
+            return Opaque() if isinstance(node, Mapping) else self._expected(node, "a mapping", path)
+        return self._scalar(node, kind, path)
+
+    def _union(self, node: Node, kind: mi.UnionType, path: Path) -> object:
+        kinds = [member for member in kind.types if not isinstance(member, mi.NoneType)]
+        if len(kinds) < len(kind.types) and _is_null(node):
+            return None
+        if len(kinds) == 1:
+            return self._value(node, kinds[0], path)
+        wanted = mi.StructType if isinstance(node, Mapping) else mi.ListType
+        if isinstance(node, Scalar):
+            return self._expected(node, "a mapping or a list", path)
+        return self._value(node, next(member for member in kinds if isinstance(member, wanted)), path)
+
+    def _struct(self, node: Node, kind: mi.StructType, path: Path) -> object:
+        if not isinstance(node, Mapping):
+            return self._expected(node, "a mapping", path)
+        fields = {field.name: field for field in kind.fields}
+        values: dict[str, object] = {}
+        for entry in node.entries:
+            field = fields.get(entry.key)
+            at = (*path, entry.key)
+            if field is not None:
+                self.positions[at] = entry.position
+                value = self._value(entry.value, field.type, at)
+                if value is None:
+                    del self.positions[at]  # null is as good as absent
+                values[entry.key] = None if value is NOTHING and not field.required else value
+            elif path or not (entry.key.startswith("x-") or entry.key == "$schema"):
+                hint = did_you_mean(entry.key, fields)
+                self._notes.error(entry.position, path, f"unknown key '{shown(entry.key)}'{hint}")
+        for field in kind.fields:
+            if field.required and field.name not in values:
+                self._notes.error(self.positions[path], path, f"'{field.name}' is missing")
+                values[field.name] = NOTHING
+        return NOTHING if NOTHING in values.values() else kind.cls(**values)
+
+    def _dict(self, node: Node, kind: mi.DictType, path: Path) -> object:
+        if not isinstance(node, Mapping):
+            return self._expected(node, "a mapping", path)
+        values: dict[str, object] = {}
+        for entry in node.entries:
+            at = (*path, entry.key)
+            self.positions[at] = entry.position
+            try:
+                key = str(_read(entry.key, kind.key_type, bare=False))
+            except ValueError as error:
+                self._notes.error(entry.position, at, str(error))
+                continue
+            value = self._value(entry.value, kind.value_type, at)
+            if value is not NOTHING:
+                values[key] = value
+        return values
+
+    def _list(self, node: Node, kind: mi.ListType, path: Path) -> object:
+        if not isinstance(node, Sequence):
+            return self._expected(node, "a list", path)
+        values: list[object] = []
+        for index, item in enumerate(node.items):
+            self.positions[(*path, index)] = item.position
+            values.append(self._value(item, kind.item_type, (*path, index)))
+        # Without one of its items the others would not stand where they were written.
+        return NOTHING if NOTHING in values else values
+
+    def _scalar(self, node: Node, kind: mi.Type, path: Path) -> object:
+        if not isinstance(node, Scalar) or _is_null(node):
+            return self._expected(node, _name(kind), path)
+        text, substituted = node.text, False
+        try:
+            if refers(text):
+                text, substituted = substitute(text, self._around), True
+            return _read(text, kind, bare=node.plain or substituted)
+        except ValueError as error:
+            self._notes.error(node.position, path, str(error))
+            return NOTHING
+
+    def _expected(self, node: Node, what: str, path: Path) -> object:
+        self._notes.error(
+            self.positions[path] if _is_null(node) else node.position, path, f"expected {what}, found {_found(node)}"
+        )
+        return NOTHING
+
+
+@cache
+def _outline() -> mi.StructType:
+    outline = mi.type_info(FileShape)
+    assert isinstance(outline, mi.StructType)
+    return outline
+
+
+def _read(text: str, kind: mi.Type, *, bare: bool) -> object:
+    """``bare``: not in quotes, or substituted, so that it may be a number or a boolean. Raises ValueError."""
+    if isinstance(kind, mi.CustomType):
+        assert issubclass(kind.cls, Text)
+        return kind.cls.parse(text)
+    if isinstance(kind, mi.StrType):
+        return text
+    if isinstance(kind, mi.EnumType | mi.LiteralType):
+        return _choice(text, kind)
+    if isinstance(kind, mi.BoolType):
+        value = _BOOLEANS.get(text.lower()) if bare else None
+        if value is None:
+            raise ValueError("expected true or false")
+        return value
+    if isinstance(kind, mi.IntType):
+        if not bare or not _INTEGER.fullmatch(text):
+            raise ValueError("expected a whole number")
+        return _bounded(int(text.partition(".")[0]), kind)
+    assert isinstance(kind, mi.FloatType)
+    if not bare or not _NUMBER.fullmatch(text) or not any(map(str.isdigit, text)):
+        raise ValueError("expected a number")
+    return _bounded(float(text), kind)
+
+
+def _choice(text: str, kind: mi.EnumType | mi.LiteralType) -> object:
+    choices: dict[str, object] = (
+        {str(member.value): member for member in kind.cls}
+        if isinstance(kind, mi.EnumType)
+        else {str(value): value for value in kind.values}
+    )
+    if text not in choices:
+        raise ValueError(f"expected one of {', '.join(choices)}{did_you_mean(text, choices)}")
+    return choices[text]
+
+
+def _bounded(value: float, kind: mi.IntType | mi.FloatType) -> float:
+    if kind.gt is not None and not value > kind.gt:
+        raise ValueError(f"must be more than {kind.gt}")
+    if kind.ge is not None and not value >= kind.ge:
+        raise ValueError(f"must be at least {kind.ge}")
+    if not value <= (inf if kind.le is None else kind.le):
+        raise ValueError(f"must be at most {kind.le}")
+    return value
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.plain and node.text in _NULLS
+
+
+def _name(kind: mi.Type) -> str:
+    if isinstance(kind, mi.BoolType):
+        return "true or false"
+    return "a number" if isinstance(kind, mi.IntType | mi.FloatType) else "text"
+
+
+def _found(node: Node) -> str:
+    if isinstance(node, Mapping):
+        return "a mapping"
+    if isinstance(node, Sequence):
+        return "a list"
+    return "nothing" if _is_null(node) else "text"

@@ -1,0 +1,112 @@
+"""What is said once for several: `defaults` under every target, a target under its providers. The nearer word wins."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from msgspec import structs
+
+from onwards_py.config.problems import Notes, Path, Position
+from onwards_py.config.provider_schema import OpenResponsesShape, Shape, Shared, TimeoutsShape, TlsShape
+from onwards_py.config.scalars import HeaderName, HeaderValue
+from onwards_py.config.schema import DefaultsShape, FallbackShape
+from onwards_py.routing.model import Mode
+
+S = TypeVar("S", bound=Shape)
+Level = TypeVar("Level", bound=Shared)
+
+# These are merged key by key; everything else is replaced as a whole.
+_MERGED = (TimeoutsShape, TlsShape, FallbackShape)
+_NO_EFFECT = "is accepted but has no effect yet"
+
+
+class Site:
+    """Where things were written, for messages about them."""
+
+    def __init__(self, notes: Notes, positions: dict[Path, Position]) -> None:
+        self._notes = notes
+        self._positions = positions
+
+    def written(self, path: Path) -> bool:
+        """True if the file has this key, whatever became of its value."""
+        return path in self._positions
+
+    def error(self, path: Path, message: str) -> None:
+        self._notes.error(self._at(path), path, message)
+
+    def warn(self, path: Path, message: str) -> None:
+        self._notes.warn(self._at(path), path, message)
+
+    def _at(self, path: Path) -> Position:
+        while path not in self._positions:
+            path = path[:-1]
+        return self._positions[path]
+
+
+def settle(level: Level, path: Path, site: Site) -> Level:
+    """One level with its second spellings brought into the first, and warnings about what has no effect."""
+    changes: dict[str, object] = {}
+    if level.open_responses is not None:
+        mode = _mode(level.open_responses, (*path, "open_responses"), site)
+        if level.open_responses_mode not in (None, mode):
+            site.error((*path, "open_responses"), "contradicts open_responses_mode")
+        changes["open_responses_mode"] = mode or level.open_responses_mode
+    if level.request_timeout_secs is not None:
+        timeouts = level.timeouts or TimeoutsShape()
+        if timeouts.first_byte is not None:
+            site.error((*path, "request_timeout_secs"), "says the same as timeouts.first_byte; give one of them")
+        changes["timeouts"] = structs.replace(timeouts, first_byte=level.request_timeout_secs)
+    settled = structs.replace(level, **changes)
+    _warn_of_no_effect(settled, path, site)
+    return settled
+
+
+def under(own: S, base: Shape, leave: frozenset[str] = frozenset()) -> S:
+    """``own`` with what it does not say taken from ``base``, but for the fields in ``leave``."""
+    changes: dict[str, object] = {}
+    for name in own.__struct_fields__:
+        inherited = getattr(base, name, None)
+        if inherited is None or name in leave:
+            continue
+        value = getattr(own, name)
+        if value is None:
+            changes[name] = inherited
+        elif isinstance(value, _MERGED):
+            changes[name] = under(value, inherited)
+        elif name == "response_headers":
+            changes[name] = _joined(inherited, value)
+    return structs.replace(own, **changes)
+
+
+def _joined(base: dict[HeaderName, HeaderValue], own: dict[HeaderName, HeaderValue]) -> dict[HeaderName, HeaderValue]:
+    said = {name.lower() for name in own}
+    return {name: value for name, value in base.items() if name.lower() not in said} | own
+
+
+def _mode(spelled: OpenResponsesShape, path: Path, site: Site) -> Mode | None:
+    if spelled.adapter is None:
+        return spelled.mode
+    mode = Mode.TRANSLATE if spelled.adapter else Mode.NATIVE
+    if spelled.mode not in (None, mode):
+        site.error(path, "'adapter' and 'mode' contradict each other")
+    return mode
+
+
+def _warn_of_no_effect(level: Shared, path: Path, site: Site) -> None:
+    if level.sanitize_response:
+        site.warn((*path, "sanitize_response"), _NO_EFFECT)
+    if level.reasoning_translation is not None:
+        site.warn((*path, "reasoning_translation"), _NO_EFFECT)
+    if level.open_responses_mode is Mode.TRANSLATE:
+        spelling = "open_responses" if level.open_responses is not None else "open_responses_mode"
+        site.warn((*path, spelling), f"translate {_NO_EFFECT}")
+    if not isinstance(level, DefaultsShape):
+        return
+    if level.routing_rules:
+        site.warn((*path, "routing_rules"), _NO_EFFECT)
+    if (
+        level.fallback is not None
+        and level.fallback.enabled is None
+        and not site.written((*path, "fallback", "enabled"))
+    ):
+        site.warn((*path, "fallback"), "has no effect without 'enabled: true'")

@@ -1,0 +1,112 @@
+"""The JSON Schema of the file, generated from the same types that the decoder reads by: for editors and CI.
+
+It accepts everything that the loader accepts. What needs more than one value to judge (two spellings that contradict
+each other, weights that are all zero) only the loader finds.
+"""
+
+from __future__ import annotations
+
+import msgspec.inspect as mi
+import orjson
+
+from onwards_py.config.provider_schema import ProviderShape
+from onwards_py.config.scalars import JSON, Text
+from onwards_py.config.schema import FileShape, TargetShape
+
+_DIALECT = "http://json-schema.org/draft-07/schema#"
+# Numbers and booleans may also come from a reference, which is a string when the schema sees it.
+_REFERENCE: JSON = {"type": "string", "pattern": r"\$\{"}
+# Where text is expected, YAML authors may leave the quotes off: 1.10 and no are taken as they look.
+_TEXT: JSON = {"type": ["string", "number", "boolean"]}
+
+
+def generate() -> JSON:
+    """The schema as plain data (JSON Schema draft 7, which YAML language servers understand)."""
+    definitions: dict[str, JSON] = {}
+    outline = mi.type_info(FileShape)
+    root = _schema(outline, definitions)
+    name = str(root["$ref"]).rpartition("/")[2]
+    top = definitions.pop(name)
+    return {
+        "$schema": _DIALECT,
+        "title": "onwards_py configuration",
+        **top,
+        "patternProperties": {"^x-": True, "^\\$schema$": True},
+        "definitions": dict(sorted(definitions.items())),
+    }
+
+
+def render() -> bytes:
+    """The schema as it is shipped: indented JSON with a line end."""
+    return orjson.dumps(generate(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _schema(kind: mi.Type, definitions: dict[str, JSON]) -> JSON:
+    if isinstance(kind, mi.Metadata):
+        inner = _schema(kind.type, definitions)
+        described = kind.extra_json_schema or {}
+        # Beside $ref every other word is ignored in draft 7.
+        return {**described, "allOf": [inner]} if described and "$ref" in inner else {**described, **inner}
+    if isinstance(kind, mi.UnionType):
+        return _union(kind, definitions)
+    if isinstance(kind, mi.StructType):
+        return _reference(kind, definitions)
+    if isinstance(kind, mi.DictType):
+        made: JSON = {"type": "object", "additionalProperties": _schema(kind.value_type, definitions)}
+        return made if isinstance(kind.key_type, mi.StrType) else {**made, "propertyNames": _text(kind.key_type)}
+    if isinstance(kind, mi.ListType):
+        return {"type": "array", "items": _schema(kind.item_type, definitions)}
+    return _scalar(kind)
+
+
+def _union(kind: mi.UnionType, definitions: dict[str, JSON]) -> JSON:
+    members: list[object] = []
+    for member in kind.types:
+        made: JSON = {"type": "null"} if isinstance(member, mi.NoneType) else _schema(member, definitions)
+        nested = made.get("anyOf")
+        members += nested if isinstance(nested, list) else [made]
+    return {"anyOf": members}
+
+
+def _reference(kind: mi.StructType, definitions: dict[str, JSON]) -> JSON:
+    name = kind.cls.__name__.removesuffix("Shape")
+    if name not in definitions:
+        definitions[name] = {}
+        definitions[name] = {
+            "description": " ".join((kind.cls.__doc__ or "").split()),
+            "type": "object",
+            "properties": {field.name: _schema(field.type, definitions) for field in kind.fields},
+            "required": [field.name for field in kind.fields if field.required],
+            "additionalProperties": False,
+        }
+        if issubclass(kind.cls, ProviderShape | TargetShape):
+            places = [place for place in ("url", "local", "providers") if place in kind.cls.__struct_fields__]
+            definitions[name]["anyOf"] = [{"required": [place]} for place in places]
+    return {"$ref": f"#/definitions/{name}"}
+
+
+def _scalar(kind: mi.Type) -> JSON:
+    if isinstance(kind, mi.CustomType):
+        own = _text(kind)
+        return _TEXT if own == {"type": "string"} else {"anyOf": [own, _REFERENCE]}
+    if isinstance(kind, mi.StrType):
+        return _TEXT
+    if isinstance(kind, mi.BoolType):
+        return {"anyOf": [{"type": "boolean"}, _REFERENCE]}
+    if isinstance(kind, mi.EnumType | mi.LiteralType):
+        values = [member.value for member in kind.cls] if isinstance(kind, mi.EnumType) else list(kind.values)
+        return {"anyOf": [{"enum": values}, _REFERENCE]}
+    assert isinstance(kind, mi.IntType | mi.FloatType)
+    return {"anyOf": [_number(kind), _REFERENCE]}
+
+
+def _number(kind: mi.IntType | mi.FloatType) -> JSON:
+    bounds = {"exclusiveMinimum": kind.gt, "minimum": kind.ge, "maximum": kind.le}
+    name = "integer" if isinstance(kind, mi.IntType) else "number"
+    return {"type": name, **{word: bound for word, bound in bounds.items() if bound is not None}}
+
+
+def _text(kind: mi.Type) -> JSON:
+    assert isinstance(kind, mi.CustomType)
+    assert issubclass(kind.cls, Text)
+    return kind.cls.schema

@@ -1,0 +1,60 @@
+"""Loading a configuration: text in, a snapshot and warnings out, or every error of the file at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from onwards_py.config.compile import compile_file
+from onwards_py.config.decode import Decoder
+from onwards_py.config.inherit import Site
+from onwards_py.config.problems import NOWHERE, ConfigError, Notes, Position, Problem
+from onwards_py.config.snapshot import Snapshot
+from onwards_py.config.substitute import Surroundings
+from onwards_py.config.tree import read
+
+MAX_FILE = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that can be used. ``warnings`` name what it says without effect, in the order of the file."""
+
+    snapshot: Snapshot
+    warnings: tuple[Problem, ...] = ()
+
+
+def load(path: Path, env: Mapping[str, str]) -> Loaded:
+    """Read and compile a file. ``env`` is what ``${VAR}`` and the proxy variables refer to. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a file name"
+        raise ConfigError([Problem(str(path), NOWHERE, (), f"cannot be read: {reason}")]) from None
+    if len(content) > MAX_FILE:
+        raise ConfigError([Problem(str(path), NOWHERE, (), f"is larger than {MAX_FILE} bytes")])
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        position = Position(before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
+        raise ConfigError([Problem(str(path), position, (), "is not UTF-8 text")]) from None
+    return parse(text, str(path), env)
+
+
+def parse(text: str, filename: str, env: Mapping[str, str]) -> Loaded:
+    """Compile YAML or JSON text. Raises ConfigError.
+
+    ``filename`` is for messages; relative paths in the text start from its folder.
+    """
+    notes = Notes(filename)
+    root = read(text, notes)
+    around = Surroundings(env, Path(filename).parent)
+    decoder = Decoder(notes, around)
+    shape = decoder.file(root) if root is not None else None
+    snapshot = compile_file(shape, Site(notes, decoder.positions), around) if shape is not None else None
+    if notes.errors or snapshot is None:
+        raise ConfigError(notes.errors)
+    return Loaded(snapshot, tuple(sorted(notes.warnings, key=lambda problem: problem.position)))

@@ -1,0 +1,81 @@
+"""What is wrong with a configuration file, and where. No message ever holds a value of the file: it may be a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+Path = tuple[str | int, ...]
+"""Where in the file's structure: keys and list indexes from the root."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Line and column, counted from 1; ``NOWHERE`` for what concerns the file as a whole."""
+
+    line: int
+    column: int
+
+
+NOWHERE = Position(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One error or warning; its text is ``file:line:col: path: message``."""
+
+    file: str
+    position: Position
+    path: Path
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file
+        if self.position != NOWHERE:
+            place += f":{self.position.line}:{self.position.column}"
+        return f"{place}: {dotted(self.path)}: {self.message}" if self.path else f"{place}: {self.message}"
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used. ``problems`` are all that were found, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.position, problem.message)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Notes:
+    """Errors and warnings on their way, so that all of a file are found in one go."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+    def error(self, position: Position, path: Path, message: str) -> None:
+        self.errors.append(Problem(self.file, position, path, message))
+
+    def warn(self, position: Position, path: Path, message: str) -> None:
+        self.warnings.append(Problem(self.file, position, path, message))
+
+
+def dotted(path: Path) -> str:
+    """``("targets", "gpt-4", "providers", 0)`` as ``targets.gpt-4.providers[0]``."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{shown(step)}"
+    return text.removeprefix(".")
+
+
+def shown(key: str) -> str:
+    """A key as it may be printed: short, and without control characters."""
+    text = key if key.isprintable() and key else repr(key)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint to append to a message, or nothing."""
+    # difflib is quadratic, and no key of ours is that long.
+    close = get_close_matches(word, list(known), n=1) if len(word) <= 64 else []
+    return f"; did you mean '{close[0]}'?" if close else ""

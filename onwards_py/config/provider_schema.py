@@ -1,0 +1,143 @@
+"""The shape of a provider in the file, and of what is said above it for several.
+
+Absent and ``null`` mean the same, None; defaults are those of the compiled dataclasses. Every key has a description,
+which editors show.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from onwards_py.config.scalars import (
+    Duration,
+    HeaderName,
+    HeaderValue,
+    Opaque,
+    ProviderKey,
+    Size,
+    Timeout,
+)
+from onwards_py.config.urls import ProxyUrl, Url
+from onwards_py.routing.model import Mode
+
+Count = Annotated[int, Meta(ge=1, le=2**53)]
+Number = Annotated[int, Meta(ge=0, le=2**53)]
+Weight = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Rate = Annotated[float, Meta(gt=0, le=1e9)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+ErrorStatus = Annotated[int, Meta(ge=400, le=599)]
+
+
+class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all: unknown keys are errors."""
+
+
+class RateLimitShape(Shape, frozen=True, kw_only=True):
+    """A token bucket."""
+
+    requests_per_second: Annotated[Rate, Meta(description="Tokens that flow in per second; fractions are fine.")]
+    burst_size: Annotated[
+        Count | None, Meta(description="Size of the bucket. Default: requests_per_second, at least 1.")
+    ] = None
+
+
+class ConcurrencyLimitShape(Shape, frozen=True, kw_only=True):
+    """Exchanges at one time, each until its last byte."""
+
+    max_concurrent_requests: Annotated[Number, Meta(description="Places; 0 refuses everything.")]
+
+
+class TimeoutsShape(Shape, frozen=True, kw_only=True):
+    """Seconds, or text such as 30s."""
+
+    connect: Annotated[Timeout | None, Meta(description="DNS, TCP and TLS. Default: 5s.")] = None
+    first_byte: Annotated[
+        Timeout | None, Meta(description="From the sent request to the whole response head. Default: 300s.")
+    ] = None
+    idle: Annotated[Timeout | None, Meta(description="Between two reads of a body. Default: 300s.")] = None
+    total: Annotated[Timeout | None, Meta(description="The whole exchange. Default: no bound.")] = None
+
+
+class TlsShape(Shape, frozen=True, kw_only=True):
+    """TLS toward the provider."""
+
+    ca_file: Annotated[str | None, Meta(description="PEM file that replaces the system's trust store.")] = None
+    verify: Annotated[bool | None, Meta(description="Check the provider's certificate. Default: true.")] = None
+
+
+class OpenResponsesShape(Shape, frozen=True, kw_only=True):
+    """Other spellings of open_responses_mode."""
+
+    mode: Annotated[Mode | None, Meta(description="As open_responses_mode.")] = None
+    adapter: Annotated[bool | None, Meta(description="true: translate; false: native.")] = None
+
+
+class LocalShape(Shape, frozen=True, kw_only=True):
+    """An embedded provider: answers without network or key."""
+
+    engine: Annotated[Literal["echo"], Meta(description="echo: repeats what it is told.")]
+    first_token_delay: Annotated[Duration | None, Meta(description="Wait before the answer begins. Default: 0.")] = None
+    token_delay: Annotated[Duration | None, Meta(description="Wait between two tokens. Default: 0.")] = None
+    error_status: Annotated[ErrorStatus | None, Meta(description="Status of injected errors. Default: 500.")] = None
+    error_rate: Annotated[Share | None, Meta(description="Share of requests answered with an error. Default: 0.")] = (
+        None
+    )
+    cut_after: Annotated[Number | None, Meta(description="Break streams off after so many tokens.")] = None
+    text: Annotated[str | None, Meta(description="Say this instead of an echo.")] = None
+
+
+class Shared(Shape, frozen=True, kw_only=True):
+    """What can be said of a provider, and above it for all providers of a target or of the file."""
+
+    onwards_key: Annotated[
+        ProviderKey | None, Meta(description="Credential for the provider, best as ${VAR} or ${file:/path}.")
+    ] = None
+    onwards_model: Annotated[
+        str | None, Meta(description="What the provider calls the model. Default: as the client wrote it.")
+    ] = None
+    upstream_auth_header_name: Annotated[
+        HeaderName | None, Meta(description="Header of the credential. Default: Authorization.")
+    ] = None
+    upstream_auth_header_prefix: Annotated[
+        HeaderValue | None, Meta(description="Text before the credential. Default: 'Bearer '.")
+    ] = None
+    response_headers: Annotated[
+        dict[HeaderName, HeaderValue] | None, Meta(description="Set on every response, replacing headers of that name.")
+    ] = None
+    open_responses_mode: Annotated[
+        Mode | None, Meta(description="What to do with /v1/responses: native, translate, disabled. Default: native.")
+    ] = None
+    open_responses: Annotated[OpenResponsesShape | None, Meta(description="Another spelling of the mode.")] = None
+    sanitize_response: Annotated[bool | None, Meta(description="Rebuild responses. Default: false.")] = None
+    trusted: Annotated[bool | None, Meta(description="A provider of your own. Default: false.")] = None
+    propagate_trace_context: Annotated[
+        bool | None, Meta(description="Forward traceparent and tracestate. Default: as trusted.")
+    ] = None
+    request_timeout_secs: Annotated[Timeout | None, Meta(description="Another spelling of timeouts.first_byte.")] = None
+    timeouts: Annotated[TimeoutsShape | None, Meta(description="Bounds on waiting.")] = None
+    reasoning_translation: Annotated[Opaque | None, Meta(description="Rewriting of reasoning controls.")] = None
+    rate_limit: Annotated[
+        RateLimitShape | None, Meta(description="Requests per second; beside 'providers' of all of them together.")
+    ] = None
+    concurrency_limit: Annotated[
+        ConcurrencyLimitShape | None,
+        Meta(description="Exchanges at one time; beside 'providers' of all of them together."),
+    ] = None
+    rechunk: Annotated[bool | None, Meta(description="Write whole events of a stream only. Default: true.")] = None
+    max_event: Annotated[Size | None, Meta(description="Largest event of a stream. Default: 8MiB.")] = None
+    tls: Annotated[TlsShape | None, Meta(description="TLS toward the provider.")] = None
+    proxy: Annotated[
+        ProxyUrl | None,
+        Meta(description="HTTP proxy to tunnel through, or direct. Default: HTTPS_PROXY and NO_PROXY, for https."),
+    ] = None
+
+
+class ProviderShape(Shared, frozen=True, kw_only=True):
+    """One member of a pool: either url or local."""
+
+    url: Annotated[Url | None, Meta(description="Base URL of an OpenAI-compatible API.")] = None
+    local: Annotated[LocalShape | None, Meta(description="An embedded provider instead of a url.")] = None
+    name: Annotated[str | None, Meta(description="What logs and metrics call it. Default: its host.")] = None
+    weight: Annotated[Weight | None, Meta(description="Share of the work; 0 drains. Default: 1.")] = None

@@ -1,0 +1,191 @@
+"""Kinds of text that mean something: each knows how to read itself and how to describe itself in JSON Schema.
+
+``parse`` raises ValueError with a message that never repeats the text: it may be a secret or hold one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Self
+
+JSON = dict[str, object]
+"""A piece of JSON Schema."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
+_CLIENT_KEY = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?")
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([kKMGT]i?B|B)?")
+_STATUS = re.compile(r"([1-5])(?:([0-9])([0-9]|[xX])?|([xX])[xX])?")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_MAX_SECONDS = 366 * 86400
+_BYTES = {"k": 1, "m": 2, "g": 3, "t": 4}
+
+# These frame messages or belong to one connection: whoever sets them breaks the exchange.
+_NOT_TO_BE_SET = frozenset(
+    [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ]
+)
+
+
+class Text:
+    """Base of all kinds. ``schema`` describes what is accepted besides ``${…}`` references."""
+
+    schema: ClassVar[JSON] = {"type": "string"}
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the text. Raises ValueError."""
+        raise NotImplementedError
+
+
+class Duration(float, Text):
+    """Seconds, zero or more."""
+
+    schema: ClassVar[JSON] = {
+        "anyOf": [
+            {"type": "number", "minimum": 0, "maximum": _MAX_SECONDS},
+            {"type": "string", "pattern": f"^{_DURATION.pattern}$"},
+        ]
+    }
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        match = _DURATION.fullmatch(text)
+        if match is None:
+            raise ValueError("expected a duration such as 30s, 500ms, 2m, or a number of seconds")
+        seconds = float(match[1]) * _SECONDS[match[2] or "s"]
+        if seconds > _MAX_SECONDS:
+            raise ValueError("a duration must not be longer than a year")
+        return cls(seconds)
+
+
+class Timeout(Duration):
+    """Seconds, more than zero."""
+
+    schema: ClassVar[JSON] = {
+        "anyOf": [
+            {"type": "number", "exclusiveMinimum": 0, "maximum": _MAX_SECONDS},
+            {"type": "string", "pattern": f"^{_DURATION.pattern}$"},
+        ]
+    }
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        seconds = super().parse(text)
+        if not seconds:
+            raise ValueError("must be longer than zero")
+        return seconds
+
+
+class Size(int, Text):
+    """Bytes, one or more."""
+
+    schema: ClassVar[JSON] = {
+        "anyOf": [
+            {"type": "integer", "minimum": 1},
+            {"type": "string", "pattern": f"^{_SIZE.pattern}$"},
+        ]
+    }
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        match = _SIZE.fullmatch(text)
+        if match is None:
+            raise ValueError("expected a size such as 64MiB, 10MB, or a number of bytes")
+        unit = match[2] or "B"
+        base = 1024 if "i" in unit else 1000
+        size = int(float(match[1]) * base ** _BYTES.get(unit[0].lower(), 0)) if unit != "B" else int(float(match[1]))
+        if size < 1:
+            raise ValueError("must be at least one byte")
+        return cls(size)
+
+
+class StatusPattern(frozenset[int], Text):
+    """Statuses: ``5`` and ``5xx`` are 500-599, ``50`` and ``50x`` are 500-509, ``503`` is itself."""
+
+    schema: ClassVar[JSON] = {
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": 5},
+            {"type": "integer", "minimum": 10, "maximum": 59},
+            {"type": "integer", "minimum": 100, "maximum": 599},
+            {"type": "string", "pattern": f"^{_STATUS.pattern}$"},
+        ]
+    }
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not _STATUS.fullmatch(text):
+            raise ValueError("expected a status such as 503, or a pattern: 5 or 5xx, 50 or 50x")
+        digits = text.rstrip("xX")
+        width = 10 ** (3 - len(digits))
+        first = int(digits) * width
+        return cls(range(first, first + width))
+
+
+class HeaderName(str, Text):
+    """A field name (RFC 9110 section 5.1) that an operator may set."""
+
+    schema: ClassVar[JSON] = {"type": "string", "pattern": f"^{_TOKEN.pattern}$"}
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not _TOKEN.fullmatch(text):
+            raise ValueError("is not a header name: only letters, digits and !#$%&'*+-.^_`|~")
+        if text.lower() in _NOT_TO_BE_SET:
+            raise ValueError("this header belongs to the connection and cannot be set")
+        return cls(text)
+
+
+class HeaderValue(str, Text):
+    """A field value of visible ASCII, spaces and tabs."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not _FIELD_VALUE.fullmatch(text):
+            raise ValueError("cannot stand in a header: only visible ASCII characters, spaces and tabs")
+        return cls(text)
+
+
+class ProviderKey(Text):
+    """A credential of ours for a provider. ``value`` stays out of every repr."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        return cls(HeaderValue.parse(text))
+
+
+class ClientKey(Text):
+    """A token that clients present. ``value`` stays out of every repr."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not _CLIENT_KEY.fullmatch(text):
+            raise ValueError("no client could present this key: only visible ASCII characters, no space at its ends")
+        return cls(text)
+
+
+class Opaque(Text):
+    """An object that is accepted as it is and not looked into."""
+
+    schema: ClassVar[JSON] = {"type": "object"}

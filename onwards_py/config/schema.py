@@ -1,0 +1,171 @@
+"""The shape of the file, as typed code: read by the decoder, and by the generator of the JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from onwards_py.config.provider_schema import (
+    ConcurrencyLimitShape,
+    Count,
+    LocalShape,
+    Number,
+    ProviderShape,
+    RateLimitShape,
+    Shape,
+    Shared,
+    Weight,
+)
+from onwards_py.config.scalars import ClientKey, Duration, Size, StatusPattern, Timeout
+from onwards_py.config.urls import Url
+from onwards_py.routing.model import Strategy
+
+Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
+Factor = Annotated[float, Meta(gt=0, le=1000)]
+
+
+class BackoffShape(Shape, frozen=True, kw_only=True):
+    """Waits between attempts."""
+
+    initial_ms: Annotated[Milliseconds, Meta(description="Wait before the second attempt, in milliseconds.")]
+    max_ms: Annotated[Milliseconds | None, Meta(description="The longest single wait. Default: 5000.")] = None
+    factor: Annotated[Factor | None, Meta(description="Growth from wait to wait. Default: 2.")] = None
+    jitter: Annotated[
+        Literal["full", "none"] | None, Meta(description="full: a random share of the wait. Default: full.")
+    ] = None
+
+
+class FallbackShape(Shape, frozen=True, kw_only=True):
+    """When another attempt is made, before the first byte went to the client."""
+
+    enabled: Annotated[bool | None, Meta(description="The main switch. Default: false.")] = None
+    on_status: Annotated[
+        list[StatusPattern] | None,
+        Meta(description="Statuses that are given up for another attempt: 503, 50 or 50x, 5 or 5xx."),
+    ] = None
+    on_rate_limit: Annotated[
+        bool | None, Meta(description="Pass over a provider at its own rate limit. Default: false.")
+    ] = None
+    with_replacement: Annotated[
+        bool | None, Meta(description="weighted_random may draw the same provider again. Default: false.")
+    ] = None
+    max_attempts: Annotated[Count | None, Meta(description="Attempts in all. Default: as many as providers.")] = None
+    backoff: Annotated[BackoffShape | None, Meta(description="Waits between attempts. Default: none.")] = None
+    max_total_backoff_ms: Annotated[
+        Milliseconds | None, Meta(description="Bound on all waits together, in milliseconds. Default: none.")
+    ] = None
+    retry_sent: Annotated[
+        bool | None,
+        Meta(description="Also repeat a POST that a provider may have worked on and billed. Default: false."),
+    ] = None
+
+
+class RoutingActionShape(Shape, frozen=True, kw_only=True):
+    """What a routing rule does."""
+
+    type: Annotated[Literal["deny", "redirect"], Meta(description="Refuse, or use another target.")]
+    target: Annotated[str | None, Meta(description="The target to redirect to.")] = None
+
+
+class RoutingRuleShape(Shape, frozen=True, kw_only=True):
+    """A rule on the labels of the presented key."""
+
+    match_labels: Annotated[dict[str, str], Meta(description="Labels that must all be equal.")]
+    action: Annotated[RoutingActionShape, Meta(description="What to do with a match.")]
+
+
+class ListedShape(ProviderShape, frozen=True, kw_only=True):
+    """A target in the legacy list form: providers, of which the first one's keys count."""
+
+    keys: Annotated[
+        list[ClientKey] | None, Meta(description="As in a target; only those of the first entry count.")
+    ] = None
+
+
+class DefaultsShape(Shared, frozen=True, kw_only=True):
+    """What can be said of a target, and above it for all targets."""
+
+    keys: Annotated[
+        list[ClientKey] | None,
+        Meta(description="Who may use the target: keys, or ids of key_definitions. An empty list lets nobody in."),
+    ] = None
+    strategy: Annotated[Strategy | None, Meta(description="How providers are ordered. Default: weighted_random.")] = (
+        None
+    )
+    fallback: Annotated[FallbackShape | None, Meta(description="When another attempt is made.")] = None
+    routing_rules: Annotated[list[RoutingRuleShape] | None, Meta(description="Rules on key labels.")] = None
+    max_body: Annotated[Size | None, Meta(description="Largest request body. Default: 64MiB.")] = None
+
+
+class TargetShape(DefaultsShape, frozen=True, kw_only=True):
+    """A target: url or local for a single provider, or providers for a pool."""
+
+    url: Annotated[Url | None, Meta(description="Base URL of an OpenAI-compatible API.")] = None
+    local: Annotated[LocalShape | None, Meta(description="An embedded provider instead of a url.")] = None
+    name: Annotated[str | None, Meta(description="What logs and metrics call the provider. Default: its host.")] = None
+    weight: Annotated[Weight | None, Meta(description="Of a single provider. Default: 1.")] = None
+    providers: Annotated[list[ProviderShape] | None, Meta(description="The members of a pool.")] = None
+
+
+class KeyDefinitionShape(Shape, frozen=True, kw_only=True):
+    """A key with a name."""
+
+    key: Annotated[ClientKey, Meta(description="The token that the client presents.")]
+    rate_limit: Annotated[RateLimitShape | None, Meta(description="Requests per second of this key.")] = None
+    concurrency_limit: Annotated[
+        ConcurrencyLimitShape | None, Meta(description="Exchanges at one time of this key.")
+    ] = None
+    labels: Annotated[dict[str, str] | None, Meta(description="What routing rules match on.")] = None
+
+
+class AuthShape(Shape, frozen=True, kw_only=True):
+    """Who may come in."""
+
+    global_keys: Annotated[
+        list[ClientKey] | None, Meta(description="Keys, or ids of key_definitions, that every target accepts.")
+    ] = None
+    key_definitions: Annotated[
+        dict[str, KeyDefinitionShape] | None, Meta(description="Keys with names, limits and labels, by id.")
+    ] = None
+
+
+class HttpPoolShape(Shape, frozen=True, kw_only=True):
+    """Kept upstream connections."""
+
+    max_idle_per_host: Annotated[Number | None, Meta(description="Idle connections kept. Default: 100.")] = None
+    idle_timeout_secs: Annotated[Duration | None, Meta(description="For how long they are kept. Default: 90s.")] = None
+
+
+class ServerShape(Shape, frozen=True, kw_only=True):
+    """Bounds of the listener; changes need a restart."""
+
+    max_connections: Annotated[Count | None, Meta(description="Client connections. Default: 10000.")] = None
+    max_head_bytes: Annotated[Size | None, Meta(description="Size of a request head. Default: 64KiB.")] = None
+    max_header_count: Annotated[Count | None, Meta(description="Header fields of a request. Default: 128.")] = None
+    max_target_bytes: Annotated[Size | None, Meta(description="Size of a request target. Default: 16KiB.")] = None
+    max_buffered: Annotated[Size | None, Meta(description="All buffered request bodies together. Default: 1GiB.")] = (
+        None
+    )
+    max_pipelined: Annotated[Count | None, Meta(description="Requests waiting on one connection. Default: 16.")] = None
+    header_timeout: Annotated[Timeout | None, Meta(description="For a request head to arrive. Default: 30s.")] = None
+    body_timeout: Annotated[Timeout | None, Meta(description="For a request body to arrive. Default: 120s.")] = None
+    keepalive_timeout: Annotated[
+        Timeout | None, Meta(description="Idle client connections are kept so long. Default: 75s.")
+    ] = None
+    drain_timeout: Annotated[
+        Duration | None, Meta(description="For exchanges to finish at shutdown. Default: 600s.")
+    ] = None
+
+
+class FileShape(Shape, frozen=True, kw_only=True):
+    """targets.yaml. Top-level keys that begin with x- are ignored: a place for anchors."""
+
+    targets: Annotated[
+        dict[str, TargetShape | list[ListedShape]], Meta(description="What clients put in 'model', and who serves it.")
+    ]
+    defaults: Annotated[DefaultsShape | None, Meta(description="Merged under every target.")] = None
+    auth: Annotated[AuthShape | None, Meta(description="Keys for all targets, and what is known about keys.")] = None
+    http_pool: Annotated[HttpPoolShape | None, Meta(description="Kept upstream connections.")] = None
+    server: Annotated[ServerShape | None, Meta(description="Bounds of the listener.")] = None
+    strict_mode: Annotated[bool | None, Meta(description="Validate requests by schema. Default: false.")] = None

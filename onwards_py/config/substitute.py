@@ -1,0 +1,78 @@
+"""``${VAR}``, ``${VAR:-default}`` and ``${file:/path}`` inside the strings of a configuration.
+
+This happens after parsing, so that what is substituted can never become structure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_FILE = 1024 * 1024
+
+# "$${" stands for a literal "${".
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What references may refer to: environment variables, and the folder that relative paths start from."""
+
+    env: Mapping[str, str]
+    folder: Path
+
+
+def refers(text: str) -> bool:
+    """True if there is anything to substitute."""
+    return "${" in text
+
+
+def substitute(text: str, around: Surroundings) -> str:
+    """``text`` with every reference replaced. Raises ValueError naming the variable or file that is missing."""
+
+    def replace(match: re.Match[str]) -> str:
+        if match[0] == "$${":
+            return "${"
+        if not match[2]:
+            raise ValueError("'${' without its '}'; write '$${' for a literal '${'")
+        return _resolve(match[1], around)
+
+    result = _REFERENCE.sub(replace, text)
+    if any("\ud800" <= character <= "\udfff" for character in result):
+        raise ValueError("what is substituted here is not UTF-8")
+    return result
+
+
+def _resolve(reference: str, around: Surroundings) -> str:
+    if reference.startswith("file:"):
+        # Editors end files with a line end, and secrets do not have one.
+        return read_file(around.folder / reference.removeprefix("file:")).removesuffix("\n").removesuffix("\r")
+    name, separator, default = reference.partition(":-")
+    if not _NAME.fullmatch(name):
+        raise ValueError("what stands in '${…}' is no variable name; write '$${' for a literal '${'")
+    value = around.env.get(name)
+    if separator:
+        return value or default  # as in a shell, an empty variable counts as unset here
+    if value is None:
+        raise ValueError(f"the environment variable {name} is not set")
+    return value
+
+
+def read_file(path: Path) -> str:
+    """The text of a small regular file. Raises ValueError saying why not."""
+    try:
+        # Nothing else is opened: a pipe could block, and a device never ends.
+        if not path.is_file():
+            raise ValueError(f"there is no file {str(path)!r}")
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE + 1)
+        if len(content) > MAX_FILE:
+            raise ValueError(f"the file {str(path)!r} is larger than {MAX_FILE} bytes")
+        return content.decode()
+    except OSError as error:
+        raise ValueError(f"the file {str(path)!r} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"the file {str(path)!r} is not UTF-8 text") from None

@@ -1,0 +1,222 @@
+"""From text to a tree of nodes that know where they stand.
+
+YAML events (PyYAML's parser) are built into nodes here instead of into Python values, for four reasons: every node
+keeps its position; duplicate keys are errors (PyYAML silently takes the last); scalars stay text, so that ``on``,
+``no`` and ``1.10`` are what they look like until something else is expected of them; and aliases are bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import yaml
+
+from onwards_py.config.problems import NOWHERE, Notes, Path, Position
+
+MAX_NODES = 200_000
+MAX_DEPTH = 40
+
+# A tab between the tokens of JSON, which YAML does not allow there; strings are stepped over.
+_JSON_TAB = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
+# What PyYAML quotes may be part of a secret, unless it is the name of a token.
+_QUOTED = re.compile(r"'(?!<)[^']{2,}'")
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """Text. ``plain``: written without quotes, so that it may also mean null, a number or a boolean."""
+
+    position: Position
+    text: str = field(repr=False)
+    plain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key with its value; ``position`` is the key's."""
+
+    position: Position
+    key: str
+    value: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Entries in the order of the file, each key once; merge keys (``<<``) are already merged."""
+
+    position: Position
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    position: Position
+    items: tuple[Node, ...]
+
+
+Node = Scalar | Mapping | Sequence
+
+
+class _Unreadable(Exception):
+    """The text cannot be read further; ``message`` says why."""
+
+    def __init__(self, position: Position, message: str) -> None:
+        super().__init__(message)
+        self.position = position
+        self.message = message
+
+
+def read(text: str, notes: Notes) -> Node | None:
+    """The tree of a YAML or JSON text, or None after noting why there is none."""
+    if text.lstrip("\ufeff \t\r\n").startswith("{"):
+        text = _JSON_TAB.sub(lambda match: " " if match[0] == "\t" else match[0], text)
+    try:
+        return _Builder(text, notes).document()
+    except _Unreadable as error:
+        notes.error(error.position, (), error.message)
+    return None
+
+
+class _Builder:
+    def __init__(self, text: str, notes: Notes) -> None:
+        self._events = _events(text)
+        self._notes = notes
+        self._anchors: dict[str, Node] = {}
+        self._left = MAX_NODES
+
+    def document(self) -> Node | None:
+        root: Node | None = None
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if root is not None:
+                    raise _Unreadable(_at(event), "a second document begins; one file holds one configuration")
+                root = self._node(next(self._events), (), 0)
+        if root is None:
+            self._notes.error(NOWHERE, (), "the file is empty")
+        return root
+
+    def _node(self, event: yaml.Event, path: Path, depth: int) -> Node:
+        position = _at(event)
+        if depth > MAX_DEPTH:
+            raise _Unreadable(position, f"nested more than {MAX_DEPTH} deep")
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, position, depth)
+        self._spend(1, position)
+        if getattr(event, "tag", None) is not None:
+            self._notes.error(position, path, "tags (words beginning with '!') are not understood; quote the text")
+        node = self._content(event, position, path, depth)
+        anchor = getattr(event, "anchor", None)
+        if anchor is not None:
+            self._anchors[anchor] = node
+        return node
+
+    def _content(self, event: yaml.Event, position: Position, path: Path, depth: int) -> Node:
+        if isinstance(event, yaml.SequenceStartEvent):
+            items: list[Node] = []
+            while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+                items.append(self._node(event, (*path, len(items)), depth + 1))
+            return Sequence(position, tuple(items))
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(position, path, depth)
+        assert isinstance(event, yaml.ScalarEvent)
+        return Scalar(position, self._text(event, position, path), event.style is None)
+
+    def _mapping(self, position: Position, path: Path, depth: int) -> Mapping:
+        entries: dict[str, Entry] = {}
+        merged: list[Node] = []
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._node(event, path, depth + 1)
+            if not isinstance(key, Scalar):
+                self._notes.error(key.position, path, "a key must be a word")
+                self._node(next(self._events), path, depth + 1)
+                continue
+            value = self._node(next(self._events), (*path, key.text), depth + 1)
+            first = entries.get(key.text)
+            if key.text == "<<" and key.plain:
+                merged.append(value)
+            elif first is not None:
+                where = f"line {first.position.line}, column {first.position.column}"
+                self._notes.error(key.position, (*path, key.text), f"this key was already given at {where}")
+            else:
+                entries[key.text] = Entry(key.position, key.text, value)
+        for node in merged:
+            self._merge(entries, node, path)
+        return Mapping(position, tuple(entries.values()))
+
+    def _merge(self, entries: dict[str, Entry], node: Node, path: Path) -> None:
+        """Take over what is not given yet: own keys win over merged ones, earlier merges over later."""
+        for source in node.items if isinstance(node, Sequence) else (node,):
+            if not isinstance(source, Mapping):
+                self._notes.error(source.position, (*path, "<<"), "only mappings can be merged")
+                continue
+            self._spend(len(source.entries), source.position)
+            for entry in source.entries:
+                entries.setdefault(entry.key, entry)
+
+    def _alias(self, event: yaml.AliasEvent, position: Position, depth: int) -> Node:
+        # An anchor is known only behind the end of its node: a node cannot contain itself.
+        node = self._anchors.get(event.anchor or "")
+        if node is None:
+            raise _Unreadable(position, "an alias ('*') to an anchor ('&') that is not defined before it")
+        if depth + _height(node) > MAX_DEPTH:
+            raise _Unreadable(position, f"nested more than {MAX_DEPTH} deep")
+        self._spend(_weight(node), position)
+        return node
+
+    def _spend(self, nodes: int, position: Position) -> None:
+        self._left -= nodes
+        if self._left < 0:
+            raise _Unreadable(position, f"more than {MAX_NODES} values, aliases counted as often as they are used")
+
+    def _text(self, event: yaml.ScalarEvent, position: Position, path: Path) -> str:
+        try:
+            # JSON writes characters beyond the BMP as two escapes (RFC 8259 section 7).
+            return str(event.value).encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._notes.error(position, path, "half of a surrogate pair is not a character")
+            return ""
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    try:
+        yield from yaml.parse(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        raise _Unreadable(_place(error.problem_mark), f"not valid YAML: {_reason(error)}") from None
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        position = Position(before.count("\n") + 1, error.position - before.rfind("\n"))
+        raise _Unreadable(position, "a control character stands here") from None
+    except (ValueError, OverflowError):
+        raise _Unreadable(NOWHERE, "not valid YAML: an escape or a version number is out of range") from None
+
+
+def _reason(error: yaml.MarkedYAMLError) -> str:
+    reason = _QUOTED.sub("…", error.problem or "")
+    begin = _place(error.context_mark)
+    where = f" (line {begin.line}, column {begin.column})" if begin != NOWHERE else ""
+    return f"{reason}, {error.context}{where}" if error.context else reason
+
+
+def _at(event: yaml.Event) -> Position:
+    return _place(event.start_mark)
+
+
+def _place(mark: yaml.Mark | yaml._yaml.Mark | None) -> Position:
+    return Position(mark.line + 1, mark.column + 1) if mark is not None else NOWHERE
+
+
+def _children(node: Node) -> tuple[Node, ...]:
+    if isinstance(node, Sequence):
+        return node.items
+    return tuple(entry.value for entry in node.entries) if isinstance(node, Mapping) else ()
+
+
+def _weight(node: Node) -> int:
+    """How many nodes there are, shared ones counted as often as they are reached."""
+    return 1 + sum(map(_weight, _children(node)))
+
+
+def _height(node: Node) -> int:
+    return 1 + max(map(_height, _children(node)), default=-1)
