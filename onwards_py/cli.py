@@ -1,0 +1,245 @@
+"""The command line: parses arguments, maps failures to exit codes, prints. Nothing else is decided here.
+
+Exit codes: 0 fine, 1 failed at run time, 2 wrong usage or wrong configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onwards_py import __version__
+from onwards_py.config.json_schema import render
+from onwards_py.config.options import ServeOptions
+from onwards_py.config.parse import Loaded, load
+from onwards_py.config.problems import ConfigError
+from onwards_py.routing.explain import attempts, effective_url, explain
+from onwards_py.routing.model import Pool
+
+OK, FAILED, USAGE = 0, 1, 2
+
+_EXAMPLES = """\
+examples:
+  onwards-py serve                                  serve targets.yaml of this folder on port 3000
+  onwards-py serve -f /etc/onwards.yaml --port 80   another file, another port
+  onwards-py check targets.yaml                     all errors, or the route table
+  onwards-py route gpt-4                            which providers a model goes to, and why
+  onwards-py schema > targets.schema.json           JSON Schema for editors
+
+Every option of serve can also be given as an environment variable, for example ONWARDS_PORT for --port;
+the command line wins. Exit codes: 0 fine, 1 failed at run time, 2 wrong usage or configuration.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """An option of serve with its environment twin. ``read`` raises ValueError with a reason."""
+
+    name: str
+    flags: tuple[str, ...]
+    read: Callable[[str], object]
+    default: object
+    help: str
+
+    @property
+    def variable(self) -> str:
+        return f"ONWARDS_{self.name.upper()}"
+
+    @property
+    def shown_default(self) -> str:
+        return "on" if self.default is True else "none" if self.default is None else str(self.default)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
+        raise ValueError("expected a port, 0 to 65535")
+    return int(text)
+
+
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError("expected on or off")
+    return text == "on"
+
+
+def _level(text: str) -> str:
+    if text.lower() not in ("debug", "info", "warning", "error"):
+        raise ValueError("expected debug, info, warning or error")
+    return text.lower()
+
+
+def _file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise ValueError("there is no such file")
+    return Path(text)
+
+
+_CONFIG = _Option("config", ("--config", "--targets", "-f"), Path, Path("targets.yaml"), "the configuration file")
+_OPTIONS = (
+    _CONFIG,
+    # All interfaces, as Onwards listens: in a container 127.0.0.1 could not be reached from outside.
+    _Option("host", ("--host",), str, "0.0.0.0", "address to listen on"),
+    _Option("port", ("--port", "-p"), _port, 3000, "port to listen on; 0 takes a free one"),
+    _Option("admin_host", ("--admin-host",), str, "0.0.0.0", "address of metrics and health checks"),
+    _Option("admin_port", ("--admin-port", "--metrics-port"), _port, 9090, "port of metrics and health checks"),
+    _Option("lane", ("--lane",), _switch, True, "on: the fast listener; off: aiohttp serves everything"),
+    _Option("log_level", ("--log-level",), _level, "info", "debug, info, warning or error"),
+    _Option("tls_cert", ("--tls-cert",), _file, None, "PEM file with the certificate chain to serve TLS with"),
+    _Option("tls_key", ("--tls-key",), _file, None, "PEM file with its private key"),
+)
+
+
+class _Usage(Exception):
+    """Arguments or environment variables that cannot be used."""
+
+
+def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> int:
+    """Run one command and return its exit code. Without arguments those of the process are taken."""
+    env = os.environ if env is None else env
+    try:
+        given = _parser().parse_args(arguments)
+    except SystemExit as exit_:
+        return OK if exit_.code in (None, OK) else USAGE
+    commands: dict[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] = {
+        "serve": _serve,
+        "check": _check,
+        "route": _route,
+        "schema": _schema,
+    }
+    try:
+        code = commands[given.command](given, env)
+        sys.stdout.flush()  # here, where a closed pipe can still be handled
+        return code
+    except _Usage as error:
+        print(f"onwards-py: {error}", file=sys.stderr)
+        return USAGE
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        count = len(error.problems)
+        print(f"{count} error{'s' if count > 1 else ''}", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:
+        # The reader of our output has seen enough; without this the interpreter complains at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        print(f"onwards-py: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="onwards-py",
+        description="A transparent, byte-level reverse proxy for LLM APIs.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"onwards-py {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the proxy", allow_abbrev=False)
+    for option in _OPTIONS:
+        text = f"{option.help} ({option.variable}; default: {option.shown_default})"
+        serve.add_argument(*option.flags, dest=option.name, metavar=option.name.upper(), help=text)
+    check = commands.add_parser("check", help="say what is wrong with a configuration, or where it leads")
+    check.add_argument("config", nargs="?", metavar="FILE", help="default: ONWARDS_CONFIG, or targets.yaml")
+    route = commands.add_parser("route", help="say which providers serve a model, in which order, and why")
+    route.add_argument("model", metavar="MODEL", help="the name that a client puts in 'model'")
+    route.add_argument(*_CONFIG.flags, dest="config", metavar="FILE", help="default: ONWARDS_CONFIG, or targets.yaml")
+    commands.add_parser("schema", help="print the JSON Schema of the configuration")
+    return parser
+
+
+def _value(option: _Option, given: argparse.Namespace, env: Mapping[str, str]) -> object:
+    text, source = getattr(given, option.name, None), option.flags[0]
+    if text is None:
+        # An empty variable counts as unset: that is how compose files leave one out.
+        text, source = env.get(option.variable) or None, option.variable
+    if text is None:
+        return option.default
+    try:
+        return option.read(text)
+    except ValueError as error:
+        raise _Usage(f"{source}: {error}") from None
+
+
+def _load(given: argparse.Namespace, env: Mapping[str, str]) -> Loaded:
+    path = _value(_CONFIG, given, env)
+    assert isinstance(path, Path)
+    return load(path, env)
+
+
+def _serve(given: argparse.Namespace, env: Mapping[str, str]) -> int:
+    values = {option.name: _value(option, given, env) for option in _OPTIONS}
+    if (values["tls_cert"] is None) != (values["tls_key"] is None):
+        raise _Usage("--tls-cert and --tls-key must be given together")
+    # Imported here: the other commands need neither the event loop nor the servers.
+    from onwards_py.app import serve
+
+    return serve(ServeOptions(**values))  # type: ignore[arg-type]
+
+
+def _check(given: argparse.Namespace, env: Mapping[str, str]) -> int:
+    loaded = _load(given, env)
+    rows: list[tuple[str, ...]] = [
+        ("TARGET", "STRATEGY", "PROVIDER", "WEIGHT", "MODE", "CREDENTIAL", "CLIENT KEYS", "CHAT COMPLETIONS GO TO")
+    ]
+    for pool in loaded.snapshot.pools.values():
+        rows += _rows(pool)
+    _print_table(rows)
+    for warning in loaded.warnings:
+        print(f"warning: {warning}")
+    return OK
+
+
+def _rows(pool: Pool) -> list[tuple[str, ...]]:
+    keys = "open" if pool.keys is None else str(len(pool.keys))
+    head = (pool.name, pool.strategy.value)
+    if not pool.providers:
+        return [(*head, "-", "-", "-", "-", keys, "nowhere: there are no providers")]
+    return [
+        (
+            *head,
+            provider.name,
+            str(provider.weight),
+            provider.mode.value,
+            "yes" if provider.credential is not None else "no",
+            keys,
+            effective_url(provider),
+        )
+        for provider in pool.providers
+    ]
+
+
+def _route(given: argparse.Namespace, env: Mapping[str, str]) -> int:
+    pools = _load(given, env).snapshot.pools
+    pool = pools.get(given.model)
+    if pool is None:
+        print(f"no target has this name; there are: {', '.join(pools) or 'none'}", file=sys.stderr)
+        return FAILED
+    print(f"target {pool.name}: {pool.strategy.value}, {attempts(pool)}")
+    rows = [("ORDER", "PROVIDER", "MODEL", "CHAT COMPLETIONS GO TO", "WHY")]
+    for place, choice in enumerate(explain(pool), start=1):
+        model = choice.provider.model_name if choice.provider.model_name is not None else pool.name
+        rows.append((str(place), choice.provider.name, model, effective_url(choice.provider), choice.reason))
+    _print_table(rows)
+    return OK
+
+
+def _schema(_given: argparse.Namespace, _env: Mapping[str, str]) -> int:
+    print(render().decode(), end="")
+    return OK
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

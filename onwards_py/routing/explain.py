@@ -1,0 +1,82 @@
+"""Saying in words what the balancer will do, for people who check a configuration. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from onwards_py.errors import ProxyError
+from onwards_py.routing.model import Pool, Provider, Strategy
+from onwards_py.wire.target_url import join
+
+CHAT_COMPLETIONS = b"/v1/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A provider and why it stands where it stands in the order of a pool."""
+
+    provider: Provider
+    reason: str
+
+
+def effective_url(provider: Provider, target: bytes = CHAT_COMPLETIONS) -> str:
+    """Where a request for ``target`` (a path) arrives. For an embedded provider, what answers it."""
+    if provider.origin is None:
+        return "(embedded) echo"
+    try:
+        path = join(provider.base_path, target)
+    except ProxyError as error:
+        return f"(refused) {error.message}"
+    scheme = "https" if provider.origin.tls else "http"
+    return f"{scheme}://{provider.host.decode('ascii')}{path.decode('ascii', 'backslashreplace')}"
+
+
+def explain(pool: Pool) -> list[Choice]:
+    """The providers in the order in which an idle pool is expected to try them; drained ones come last."""
+    active = [provider for provider in pool.providers if provider.weight > 0]
+    drained = [
+        Choice(provider, "weight 0: drained, never chosen") for provider in pool.providers if not provider.weight
+    ]
+    if pool.strategy is Strategy.PRIORITY:
+        return [Choice(provider, _rank(place)) for place, provider in enumerate(active)] + drained
+    if pool.strategy is Strategy.WEIGHTED_RANDOM:
+        load = "lowest load per weight, drawn by weight among equals"
+    elif pool.strategy is Strategy.LEAST_INFLIGHT:
+        load = "fewest exchanges in flight, drawn by weight among equals"
+    else:
+        assert_never(pool.strategy)
+    total = sum(provider.weight for provider in active)
+    by_weight = sorted(active, key=lambda provider: -provider.weight)
+    return [Choice(member, f"{member.weight / total:.0%} when idle: {load}") for member in by_weight] + drained
+
+
+def attempts(pool: Pool) -> str:
+    """How often and when the pool tries again, as a sentence."""
+    policy = pool.fallback
+    if not policy.enabled:
+        return "one attempt; fallback is off"
+    count = policy.max_attempts or len(pool.providers)
+    causes = ["no connection", "no response head in time"]
+    if policy.statuses:
+        causes.append(f"status {_ranges(policy.statuses)}")
+    if policy.on_rate_limit:
+        causes.append("the provider's own rate limit")
+    if policy.retry_sent:
+        causes.append("a connection that died after the request was sent")
+    return f"up to {count} attempt{'s' if count > 1 else ''}; the next one after: {', '.join(causes)}"
+
+
+def _rank(place: int) -> str:
+    return "first choice" if place == 0 else "when those before it are full or failed"
+
+
+def _ranges(statuses: frozenset[int]) -> str:
+    """``{429, 500, ..., 599}`` as ``429, 500-599``."""
+    spans: list[tuple[int, int]] = []
+    for status in sorted(statuses):
+        if spans and status == spans[-1][1] + 1:
+            spans[-1] = (spans[-1][0], status)
+        else:
+            spans.append((status, status))
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
