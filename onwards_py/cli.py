@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None =
     """Run one command and return its exit code. Without arguments those of the process are taken."""
     env = os.environ if env is None else env
     try:
-        given = _parser().parse_args(arguments)
+        given = parser().parse_args(arguments)
     except SystemExit as exit_:
         return OK if exit_.code in (None, OK) else USAGE
     commands: dict[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] = {
@@ -131,16 +131,17 @@ def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None =
         return FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The grammar of the command line."""
+    grammar = argparse.ArgumentParser(
         prog="onwards-py",
         description="A transparent, byte-level reverse proxy for LLM APIs.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"onwards-py {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    grammar.add_argument("--version", action="version", version=f"onwards-py {__version__}")
+    commands = grammar.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="run the proxy", allow_abbrev=False)
     for option in _OPTIONS:
         text = f"{option.help} ({option.variable}; default: {option.shown_default})"
@@ -151,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     route.add_argument("model", metavar="MODEL", help="the name that a client puts in 'model'")
     route.add_argument(*_CONFIG.flags, dest="config", metavar="FILE", help="default: ONWARDS_CONFIG, or targets.yaml")
     commands.add_parser("schema", help="print the JSON Schema of the configuration")
-    return parser
+    return grammar
 
 
 def _value(option: _Option, given: argparse.Namespace, env: Mapping[str, str]) -> object:
@@ -173,14 +174,20 @@ def _load(given: argparse.Namespace, env: Mapping[str, str]) -> Loaded:
     return load(path, env)
 
 
-def _serve(given: argparse.Namespace, env: Mapping[str, str]) -> int:
+def serve_options(given: argparse.Namespace, env: Mapping[str, str]) -> ServeOptions:
+    """What serve is told by its arguments and environment variables. Raises a usage error."""
     values = {option.name: _value(option, given, env) for option in _OPTIONS}
     if (values["tls_cert"] is None) != (values["tls_key"] is None):
         raise _Usage("--tls-cert and --tls-key must be given together")
+    return ServeOptions(**values)  # type: ignore[arg-type]
+
+
+def _serve(given: argparse.Namespace, env: Mapping[str, str]) -> int:
+    options = serve_options(given, env)
     # Imported here: the other commands need neither the event loop nor the servers.
     from onwards_py.app import serve
 
-    return serve(ServeOptions(**values))  # type: ignore[arg-type]
+    return serve(options)
 
 
 def _check(given: argparse.Namespace, env: Mapping[str, str]) -> int:

@@ -66,14 +66,15 @@ class Signal(Generic[T]):
 class Drive:
     """Runs one coroutine, starting now, until it ends or is cancelled.
 
-    ``on_error`` is called with an exception that the coroutine did not handle (never with CancelledError).
+    ``on_done`` is called at the end, perhaps before the constructor returns: with the exception that the coroutine
+    let out (CancelledError included), or None.
     """
 
-    __slots__ = ("_cancelled", "_coroutine", "_future", "_on_error", "_running", "_signal")
+    __slots__ = ("_cancelled", "_coroutine", "_future", "_on_done", "_running", "_signal")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None], on_error: Callable[[BaseException], None]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, None], on_done: Callable[[BaseException | None], None]) -> None:
         self._coroutine: Coroutine[Any, Any, None] | None = coroutine
-        self._on_error = on_error
+        self._on_done = on_done
         self._signal: Signal[Any] | None = None
         self._future: asyncio.Future[Any] | None = None
         self._running = False
@@ -117,15 +118,14 @@ class Drive:
             awaited = coroutine.send(None) if error is None else coroutine.throw(error)
         except StopIteration:
             self._coroutine = None
+            self._on_done(None)
             return
-        except asyncio.CancelledError:
+        except (KeyboardInterrupt, SystemExit):
             self._coroutine = None
-            return
+            raise
         except BaseException as exception:
             self._coroutine = None
-            self._on_error(exception)
-            if not isinstance(exception, Exception):
-                raise
+            self._on_done(exception)
             return
         finally:
             self._running = False

@@ -55,10 +55,16 @@ class LiveState:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """One generation of configuration, ready for requests."""
+    """One generation of configuration, ready for requests. ``identifies``: it matters who calls."""
 
     snapshot: Snapshot
     table: RouteTable
+    identifies: bool
+
+
+def _current(snapshot: Snapshot, live: LiveState) -> Current:
+    closed = any(pool.keys is not None for pool in snapshot.pools.values())
+    return Current(snapshot, live.compile(snapshot), closed or bool(snapshot.key_definitions))
 
 
 class Holder:
@@ -68,8 +74,8 @@ class Holder:
 
     def __init__(self, snapshot: Snapshot, live: LiveState) -> None:
         self._live = live
-        self.current = Current(snapshot, live.compile(snapshot))
+        self.current = _current(snapshot, live)
 
     def replace(self, snapshot: Snapshot) -> None:
         """Swap the whole configuration; exchanges in flight keep theirs."""
-        self.current = Current(snapshot, self._live.compile(snapshot))
+        self.current = _current(snapshot, self._live)

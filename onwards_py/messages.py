@@ -1,14 +1,16 @@
 """What crosses rooms: requests, response heads, endings, and the shapes of filters and downstreams.
 
 Everything here is plain data or a protocol. Field names and values are ``bytes`` exactly as they
-were on the wire; order, case and repeats are kept.
+were on the wire; order, case and repeats are kept. What is made per request is a ``msgspec.Struct``: as frozen as a
+dataclass where it should be, at a sixth of the price.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+import msgspec
 
 Field = tuple[bytes, bytes]
 """One header field line: name and value, without the colon, the padding or the line end."""
@@ -38,8 +40,7 @@ class Fault(Enum):
     UNAVAILABLE = "unavailable"  # the transport itself cannot serve (a local engine is not installed)
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(msgspec.Struct, frozen=True):
     """A response head as it arrived: never normalised, hop-by-hop fields still inside."""
 
     status: int
@@ -113,8 +114,7 @@ class Downstream(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class InboundRequest:
+class InboundRequest(msgspec.Struct):
     """One whole request as a door took it in. ``target`` is raw; ``fields`` are all header field lines."""
 
     method: bytes

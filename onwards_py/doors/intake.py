@@ -10,6 +10,7 @@ import httptools
 
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges, Handler, check_head
+from onwards_py.doors.head_memory import HeadMemory, remember
 from onwards_py.errors import Kind, ProxyError, body_too_large
 from onwards_py.messages import Fields, InboundRequest
 from onwards_py.wire.request_head import RequestHead, without_upgrade
@@ -62,6 +63,8 @@ class Intake:
         self._refusal: ProxyError | None = None
         self._upgrading = False
         self._overhead = 0
+        self._whole = 0
+        self._memory: HeadMemory | None = None
         self.held = 0
         self.phase = _IDLE
         self.ready: deque[Pending] = deque()
@@ -71,6 +74,10 @@ class Intake:
     def feed(self, data: bytes) -> None:
         """Parse the next bytes. Never raises: what is wrong becomes a refusal, the last thing in ``ready``."""
         if self.closed:
+            return
+        memory = self._memory
+        if memory is not None and self.phase is _IDLE and (known := memory.recognise(data)) is not None:
+            self._take_known(known, memory.head)
             return
         self._data = data
         before, held = self.phase, self.held
@@ -88,7 +95,33 @@ class Intake:
             self.refuse(ProxyError(Kind.BAD_REQUEST, f"The request is not valid HTTP/1.1: {error}."))
         else:
             self._bound(before, held, len(data))
+            if before is _IDLE and self.phase is _IDLE and self._whole == 1 and not self.closed:
+                self._remember(data)
         self._data = b""
+        self._whole = 0
+
+    def _take_known(self, request: InboundRequest, head: RequestHead) -> None:
+        """A request whose head is that of the one before."""
+        size = len(request.body)
+        self._gauges.buffered += size
+        pending = Pending(request, head, keep_alive=True)
+        if size > self._handler.max_body:
+            self._gauges.buffered -= size
+            self._incoming = pending
+            request.body = b""
+            self.refuse(body_too_large(self._handler.max_body))
+        elif self._gauges.buffered > self._settings.max_buffered:
+            self._gauges.buffered -= size
+            self._incoming = pending
+            request.body = b""
+            self.refuse(ProxyError(Kind.OVERLOADED, retry_after=1))
+        else:
+            self.ready.append(pending)
+
+    def _remember(self, data: bytes) -> None:
+        last = self.ready[-1]
+        if last.head is not None and last.refusal is None:
+            self._memory = remember(data, last.request, last.head)
 
     def refuse(self, error: ProxyError) -> None:
         """Nothing that comes after this is taken; the refusal is answered when its turn comes."""
@@ -157,6 +190,7 @@ class Intake:
         self.continue_due = False
         if not self._upgrading:
             self._incoming = None
+            self._whole += 1
             self.closed = not incoming.keep_alive
             self.ready.append(incoming)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onwards_py.routing.model import Limits, RateLimit
+from onwards_py.routing.model import NO_LIMITS, Limits, RateLimit
 
 
 class TokenBucket:
@@ -31,20 +31,25 @@ class TokenBucket:
 
 
 class Limiter:
-    """The limits of one pool, provider or key, with their state. ``in_flight`` counts held permits."""
+    """The limits of one pool, provider or key, with their state. ``in_flight`` counts held permits.
 
-    __slots__ = ("bucket", "in_flight", "limits")
+    ``bounded``: there is something to ask before a permit is given.
+    """
+
+    __slots__ = ("bounded", "bucket", "in_flight", "limits")
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.limits = limits
         self.in_flight = 0
         self.bucket = TokenBucket(limits.rate, now) if limits.rate is not None else None
+        self.bounded = limits != NO_LIMITS
 
     def adopt(self, limits: Limits, now: float) -> None:
         """Take over new limits; what did not change keeps its state (a reload is no refill)."""
         if limits.rate != self.limits.rate:
             self.bucket = TokenBucket(limits.rate, now) if limits.rate is not None else None
         self.limits = limits
+        self.bounded = limits != NO_LIMITS
 
     @property
     def full(self) -> bool:

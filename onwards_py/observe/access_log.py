@@ -83,7 +83,7 @@ def access_line(exchange: Record, now: float, *, wall: Callable[[], float] = tim
     request, sink = exchange.request, exchange.sink
     return orjson.dumps(
         {
-            "ts": round(wall(), 3),
+            "ts": int(wall() * 1000) / 1000,
             "peer": request.peer,
             "key": exchange.principal.label,
             "method": request.method.decode("latin-1"),
@@ -91,12 +91,17 @@ def access_line(exchange: Record, now: float, *, wall: Callable[[], float] = tim
             "target": exchange.target or None,
             "provider": exchange.provider or None,
             "status": exchange.status,
-            "outcome": exchange.outcome.value,
+            "outcome": exchange.outcome,
             "code": exchange.code or None,
             "attempts": exchange.attempts,
             "bytes_in": len(request.body),
             "bytes_out": sink.sent if sink is not None else 0,
-            "ms_head": round((exchange.committed - exchange.began) * 1000, 2) if exchange.committed else None,
-            "ms": round((now - exchange.began) * 1000, 2),
+            "ms_head": _ms(exchange.committed - exchange.began) if exchange.committed else None,
+            "ms": _ms(now - exchange.began),
         }
     )
+
+
+def _ms(seconds: float) -> float:
+    """Milliseconds with two decimals; ``round`` would cost three times as much."""
+    return int(seconds * 100_000) / 100

@@ -71,10 +71,9 @@ class Metrics(Collector):
     def ended(self, exchange: Record, now: float) -> None:
         """Count one exchange. ``target`` is empty unless a configured target was resolved, so names stay bounded."""
         self.in_flight -= 1
-        key = (exchange.target, exchange.provider)
-        row = self._rows.get(key)
+        row = self._rows.get((exchange.target, exchange.provider))
         if row is None:
-            row = self._rows[key] = Row()
+            row = self._rows[exchange.target, exchange.provider] = Row()
         verdict = (exchange.status // 100, exchange.outcome)
         row.requests[verdict] = row.requests.get(verdict, 0) + 1
         row.duration.observe(now - exchange.began)
@@ -95,7 +94,7 @@ class Metrics(Collector):
         )
         for key, row in self._rows.items():
             for (status_class, outcome), count in row.requests.items():
-                requests.add_metric([*key, _CLASSES.get(status_class, "other"), outcome.value], count)
+                requests.add_metric([*key, _CLASSES.get(status_class, "other"), outcome], count)
             duration.add_metric(key, buckets=row.duration.cumulative(), sum_value=row.duration.total)
             first_byte.add_metric(key, buckets=row.first_byte.cumulative(), sum_value=row.first_byte.total)
         yield from (requests, duration, first_byte)

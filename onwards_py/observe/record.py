@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import Final
+from typing import Final, Literal, get_args
 
 from onwards_py.auth import ANONYMOUS, Principal
 from onwards_py.messages import Downstream, InboundRequest
 
+# Who ended the exchange, and in which phase: a label of logs and metrics, so a closed set.
+DONE: Final = "done"  # answered whole, whatever the status
+REFUSED: Final = "refused"  # the request was refused here, for a reason of its own
+OVERLOADED: Final = "overloaded"  # refused here, for a reason of ours
+UPSTREAM_UNREACHABLE: Final = "upstream_unreachable"  # no connection to any provider tried
+UPSTREAM_TIMEOUT: Final = "upstream_timeout"  # no response head in time
+UPSTREAM_INVALID: Final = "upstream_invalid"  # no valid response head
+UPSTREAM_CUT: Final = "upstream_cut"  # the body broke off
+UPSTREAM_IDLE: Final = "upstream_idle"  # the body stalled
+LIMIT: Final = "limit"  # a size or total-time limit ended the body
+CLIENT_GONE_WAITING: Final = "client_gone_waiting"  # the client left before the response began
+CLIENT_GONE_STREAMING: Final = "client_gone_streaming"  # the client left, or took nothing, during the body
+INTERNAL: Final = "internal"  # a defect of ours
 
-class Outcome(Enum):
-    """Who ended the exchange, and in which phase. A label of logs and metrics, so a closed set."""
-
-    DONE = "done"  # answered whole, whatever the status
-    REFUSED = "refused"  # the request was refused here, for a reason of its own
-    OVERLOADED = "overloaded"  # refused here, for a reason of ours
-    UPSTREAM_UNREACHABLE = "upstream_unreachable"  # no connection to any provider tried
-    UPSTREAM_TIMEOUT = "upstream_timeout"  # no response head in time
-    UPSTREAM_INVALID = "upstream_invalid"  # no valid response head
-    UPSTREAM_CUT = "upstream_cut"  # the body broke off
-    UPSTREAM_IDLE = "upstream_idle"  # the body stalled
-    LIMIT = "limit"  # a size or total-time limit ended the body
-    CLIENT_GONE_WAITING = "client_gone_waiting"  # the client left before the response began
-    CLIENT_GONE_STREAMING = "client_gone_streaming"  # the client left, or took nothing, during the body
-    INTERNAL = "internal"  # a defect of ours
-
-
-_INTERNAL: Final = Outcome.INTERNAL
+Outcome = Literal[
+    "done",
+    "refused",
+    "overloaded",
+    "upstream_unreachable",
+    "upstream_timeout",
+    "upstream_invalid",
+    "upstream_cut",
+    "upstream_idle",
+    "limit",
+    "client_gone_waiting",
+    "client_gone_streaming",
+    "internal",
+]
+OUTCOMES: Final = get_args(Outcome)
 
 
 class Record:
@@ -61,4 +70,4 @@ class Record:
         self.status = 0
         self.code = ""
         self.attempts = 0
-        self.outcome = _INTERNAL
+        self.outcome: Outcome = INTERNAL

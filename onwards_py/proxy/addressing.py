@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import InboundRequest
@@ -12,8 +13,7 @@ from onwards_py.wire.model_scan import ModelSpan
 from onwards_py.wire.request_head import RequestHead
 
 
-@dataclass(slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """``model`` decides the route. ``body`` is the readable body (``decoded``: no longer as it came); ``span``
     is where the name stands in it, if it does."""
 

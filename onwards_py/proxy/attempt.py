@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, assert_never
+
+import msgspec
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Fault, InboundRequest
@@ -19,8 +20,7 @@ _DISABLED: Final = Mode.DISABLED
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
-@dataclass(slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """What the exchange asks of whichever provider is tried. ``path`` is the target in origin form."""
 
     request: InboundRequest
@@ -35,8 +35,7 @@ class Ask:
         return self.request.method in _IDEMPOTENT
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A provider's response whose head was found fit to be forwarded."""
 
     provider: Provider

@@ -9,6 +9,7 @@ from onwards_py.errors import Kind, Origin, ProxyError
 from onwards_py.limits.admission import admit, release
 from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, Ending, InboundRequest
+from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome, Record
 from onwards_py.wire.error_body import send_error
 
@@ -18,19 +19,6 @@ _EOF: Final = Ending.EOF
 _IDLE: Final = Ending.IDLE
 _LIMIT: Final = Ending.LIMIT
 _RESET: Final = Ending.RESET
-
-_OUT_CLIENT_GONE_STREAMING: Final = Outcome.CLIENT_GONE_STREAMING
-_OUT_CLIENT_GONE_WAITING: Final = Outcome.CLIENT_GONE_WAITING
-_OUT_DONE: Final = Outcome.DONE
-_OUT_INTERNAL: Final = Outcome.INTERNAL
-_OUT_LIMIT: Final = Outcome.LIMIT
-_OUT_OVERLOADED: Final = Outcome.OVERLOADED
-_OUT_REFUSED: Final = Outcome.REFUSED
-_OUT_UPSTREAM_CUT: Final = Outcome.UPSTREAM_CUT
-_OUT_UPSTREAM_IDLE: Final = Outcome.UPSTREAM_IDLE
-_OUT_UPSTREAM_INVALID: Final = Outcome.UPSTREAM_INVALID
-_OUT_UPSTREAM_TIMEOUT: Final = Outcome.UPSTREAM_TIMEOUT
-_OUT_UPSTREAM_UNREACHABLE: Final = Outcome.UPSTREAM_UNREACHABLE
 
 
 class Exchange(Record):
@@ -76,17 +64,17 @@ class Exchange(Record):
         """Say downstream what the end of the body means."""
         if ending is _DONE:
             self.downstream.end()
-            self.outcome = _OUT_DONE
+            self.outcome = outcomes.DONE
             return
         self.downstream.abort()
         if ending is _EOF or ending is _RESET:
-            self.outcome = _OUT_UPSTREAM_CUT
+            self.outcome = outcomes.UPSTREAM_CUT
         elif ending is _IDLE:
-            self.outcome = _OUT_UPSTREAM_IDLE
+            self.outcome = outcomes.UPSTREAM_IDLE
         elif ending is _LIMIT:
-            self.outcome = _OUT_LIMIT
+            self.outcome = outcomes.LIMIT
         elif ending is _CLIENT_GONE:
-            self.outcome = _OUT_CLIENT_GONE_STREAMING
+            self.outcome = outcomes.CLIENT_GONE_STREAMING
         else:
             assert_never(ending)
 
@@ -110,22 +98,22 @@ class Exchange(Record):
 
     def client_left(self) -> None:
         """The client went away, in whichever phase this is."""
-        self.outcome = _OUT_CLIENT_GONE_STREAMING if self.downstream.committed else _OUT_CLIENT_GONE_WAITING
+        self.outcome = outcomes.CLIENT_GONE_STREAMING if self.downstream.committed else outcomes.CLIENT_GONE_WAITING
 
 
-_UPSTREAM_OUTCOMES = {
-    Kind.UPSTREAM_UNREACHABLE: _OUT_UPSTREAM_UNREACHABLE,
-    Kind.UPSTREAM_TIMEOUT: _OUT_UPSTREAM_TIMEOUT,
-    Kind.UPSTREAM_INVALID: _OUT_UPSTREAM_INVALID,
+_UPSTREAM_OUTCOMES: Final[dict[Kind, Outcome]] = {
+    Kind.UPSTREAM_UNREACHABLE: outcomes.UPSTREAM_UNREACHABLE,
+    Kind.UPSTREAM_TIMEOUT: outcomes.UPSTREAM_TIMEOUT,
+    Kind.UPSTREAM_INVALID: outcomes.UPSTREAM_INVALID,
 }
 
 
 def _outcome_of(error: ProxyError) -> Outcome:
     origin = error.kind.value.origin
     if origin is Origin.CLIENT:
-        return _OUT_REFUSED
+        return outcomes.REFUSED
     if origin is Origin.PROXY:
-        return _OUT_INTERNAL if error.kind is Kind.INTERNAL else _OUT_OVERLOADED
+        return outcomes.INTERNAL if error.kind is Kind.INTERNAL else outcomes.OVERLOADED
     if origin is Origin.UPSTREAM:
         return _UPSTREAM_OUTCOMES[error.kind]
     assert_never(origin)

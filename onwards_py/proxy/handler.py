@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from onwards_py.auth import identify
+from onwards_py.auth import ANONYMOUS, identify
 from onwards_py.errors import Kind, ProxyError, body_too_large
 from onwards_py.live_state import Holder
 from onwards_py.messages import Downstream, Ending, Fault, Filter, InboundRequest
@@ -82,7 +82,10 @@ class Proxy:
     async def _serve(self, exchange: Exchange, head: RequestHead) -> None:
         current, request = self._holder.current, exchange.request
         path = origin_form(request.target)
-        exchange.principal = principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
+        principal = ANONYMOUS
+        if current.identifies:
+            principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
+        exchange.principal = principal
         if request.method in (b"GET", b"HEAD") and head.model_override is None:
             listing = answer_models(path, current.table, principal, self._started)
             if listing is not None:

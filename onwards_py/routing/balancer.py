@@ -26,6 +26,9 @@ def choose(strategy: Strategy, members: Sequence[Member], random: Callable[[], f
     new work elsewhere, and draws by weight among equals; least_inflight ignores weights in the load; priority takes
     the first.
     """
+    if len(members) == 1:
+        only = members[0]
+        return None if only.limiter.full or not only.provider.weight else only
     free = [member for member in members if member.provider.weight > 0 and not member.limiter.full]
     if len(free) < 2:
         return free[0] if free else None

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from onwards_py.auth import Principal
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.counters import Limiter
@@ -24,8 +26,7 @@ class LivePool:
     members: tuple[Member, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """Where an exchange goes, and the limiters that must grant it."""
 
     target: LivePool
@@ -41,9 +42,18 @@ class RouteTable:
         closed = [target.pool.keys for target in targets.values() if target.pool.keys is not None]
         self._has_closed = bool(closed)
         self._accepted = frozenset[bytes]().union(*closed)
+        self._open_routes = {
+            name: Route(target, (target.limiter,))
+            for name, target in targets.items()
+            if target.pool.keys is None and target.members
+        }
 
     def resolve(self, model: str, principal: Principal) -> Route:
         """The route, or ProxyError."""
+        if not self._keys:
+            route = self._open_routes.get(model)
+            if route is not None:
+                return route
         target = self._targets.get(model)
         if target is None:
             raise self._unknown(model, principal)

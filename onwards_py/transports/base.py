@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from onwards_py.messages import Downstream, Ending, Fault, Filter, ResponseHead
 from onwards_py.routing.model import Provider
 
 
-@dataclass(frozen=True, slots=True)
-class OutboundRequest:
+class OutboundRequest(msgspec.Struct, frozen=True):
     """A request as it is to leave: ``head`` ends with its blank line; ``body`` is complete.
 
     ``method`` and ``target`` (raw, as it came from the client) repeat what ``head`` says, for transports that

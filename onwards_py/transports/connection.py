@@ -91,18 +91,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     # The exchange's side.
 
-    @property
-    def usable(self) -> bool:
-        """True while a request may be sent on it."""
-        return self._state is _IDLE and self._transport is not None and not self._transport.is_closing()
-
     def start(self, request: OutboundRequest, first_byte: Deadlines, idle: float) -> RoundTrip:
         """Send a request. The round trip's ``head_signal`` fires with the head, a TransportError or Died.
 
         Raises Died if the connection went away since it was chosen.
         """
         transport = self._transport
-        if transport is None or not self.usable:
+        if transport is None or self._state is not _IDLE:
             raise Died(self._served > 0)
         self._state = _WAITING
         self._trip = trip = RoundTrip(self)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from onwards_py.config.snapshot import HttpPoolSettings
-from onwards_py.deadlines import DeadlineTable
+from onwards_py.deadlines import Deadlines, DeadlineTable
 from onwards_py.messages import Fault
-from onwards_py.routing.model import Origin, Provider, Timeouts
+from onwards_py.routing.model import Origin, Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.connection import Died, UpstreamConnection
 from onwards_py.transports.dial import dial
@@ -28,14 +28,6 @@ class OriginPool:
         self.connections: set[UpstreamConnection] = set()
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
-
-    def take(self) -> UpstreamConnection | None:
-        idle = self.idle
-        while idle:
-            connection = idle.pop()
-            if connection.usable:
-                return connection
-        return None
 
     async def open(self, seconds: float) -> UpstreamConnection:
         """A new connection, within ``seconds``. Raises TransportError."""
@@ -97,28 +89,33 @@ class HttpTransport:
         pool = self._by_provider.get(provider.identity)
         if pool is None:
             pool = self._pool_of(provider)
-        timeouts = provider.timeouts
-        connection = pool.take()
-        if connection is not None:
+        first_byte = self._deadlines.of(provider.timeouts.first_byte)
+        if pool.idle:
+            trip: RoundTrip | None = None
             try:
-                return await self._exchange(connection, request, timeouts)
+                trip = pool.idle.pop().start(request, first_byte, provider.timeouts.idle)
+                return await trip.head_signal
             except Died:
                 pass
-        connection = await pool.open(timeouts.connect)
+            except asyncio.CancelledError:
+                if trip is not None:
+                    trip.discard()
+                raise
+        return await self._send_fresh(pool, provider, request, first_byte)
+
+    async def _send_fresh(
+        self, pool: OriginPool, provider: Provider, request: OutboundRequest, first_byte: Deadlines
+    ) -> RoundTrip:
+        connection = await pool.open(provider.timeouts.connect)
         try:
-            return await self._exchange(connection, request, timeouts)
+            trip = connection.start(request, first_byte, provider.timeouts.idle)
+            try:
+                return await trip.head_signal
+            except asyncio.CancelledError:
+                trip.discard()
+                raise
         except Died as died:
             raise TransportError(Fault.CLOSED, "the connection was closed before any response") from died
-
-    async def _exchange(
-        self, connection: UpstreamConnection, request: OutboundRequest, timeouts: Timeouts
-    ) -> RoundTrip:
-        trip = connection.start(request, self._deadlines.of(timeouts.first_byte), timeouts.idle)
-        try:
-            return await trip.head_signal
-        except asyncio.CancelledError:
-            trip.discard()
-            raise
 
     def _pool_of(self, provider: Provider) -> OriginPool:
         origin = provider.origin

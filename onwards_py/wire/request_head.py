@@ -8,8 +8,8 @@ framings at once, repeated singleton fields (RFC 9112 sections 3.2, 6.1 and 6.3;
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import NamedTuple
+
+import msgspec
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Field, Fields
@@ -34,11 +34,11 @@ from onwards_py.wire.field_rules import (
 # RFC 3986 section 3.2.2: a reg-name or an IP literal, and a port; never userinfo, a path or a list.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
+_CREDENTIALS = frozenset({AUTHORIZATION, X_API_KEY, API_KEY})
 _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
 
 
-@dataclass(slots=True)
-class RequestHead:
+class RequestHead(msgspec.Struct):
     """Facts of one request head.
 
     ``parts`` holds, flattened, ``name, b": ", value, CRLF`` of every field that may travel on. The
@@ -66,7 +66,7 @@ class RequestHead:
     memo: OutboundMemo | None = None
 
 
-class OutboundMemo(NamedTuple):
+class OutboundMemo(msgspec.Struct, frozen=True):
     """The outbound head of the last attempt with this head, around its Content-Length value.
 
     Valid for the very ``provider`` object (whatever it is; compared by identity) it was made for.
@@ -130,7 +130,7 @@ def _place(head: RequestHead, kind: int, name: bytes, value: bytes) -> None:
 
 def _note(head: RequestHead, kind: int, value: bytes) -> None:
     """A field that does not travel on."""
-    if kind == AUTHORIZATION or kind == X_API_KEY or kind == API_KEY:
+    if kind in _CREDENTIALS:
         if kind == AUTHORIZATION:
             head.authorization = value
         else:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Field, ResponseHead
@@ -20,8 +21,7 @@ _T = frozenset({b"t", b"T"})
 _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close", b""})
 
 
-@dataclass(slots=True)
-class ResponseFacts:
+class ResponseFacts(msgspec.Struct, frozen=True):
     """``block``: the field lines that travel on, each with its CRLF, without framing other than Content-Length.
 
     ``length``: announced body bytes; None if the stream's end tells. ``event_stream``: Server-Sent Events, not coded.
