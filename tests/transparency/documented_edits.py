@@ -1,0 +1,109 @@
+"""What a message must look like on the far side, by its bytes and the documented edits alone.
+
+Written apart from the gateway's code and sharing nothing with it: split, trim, drop, replace.
+"""
+
+from __future__ import annotations
+
+import re
+
+CREDENTIALS = {b"authorization", b"x-api-key", b"api-key"}
+NOT_FORWARDED = {
+    *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
+    *(b"http2-settings", b"proxy-authorization", b"proxy-authenticate", b"expect"),
+    *(b"cookie", b"cookie2", b"x-goog-api-key", b"model-override"),
+    *(b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"x-real-ip"),
+    *(b"traceparent", b"tracestate"),
+}
+NOT_RETURNED = {
+    *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
+    b"proxy-authenticate",
+}
+NEVER_NOMINATED = {b"host", b"content-length", b"content-type", b"content-encoding"} | CREDENTIALS
+
+Lines = list[tuple[bytes, bytes]]
+
+
+def forwarded(raw: bytes, host: bytes, credential: bytes | None) -> bytes:
+    """The request that a provider at ``host`` must get for ``raw``; ``credential`` is a whole field line."""
+    head, _, body = raw.lstrip(b"\r\n").partition(b"\r\n\r\n")
+    request_line, lines = _split(head)
+    method, target, _ = request_line.split(b" ")
+    nominated = _nominated(lines)
+    names = [name.lower() for name, _ in lines]
+    kept: list[bytes] = []
+    pending = credential
+    for name, value in lines:
+        key = name.lower()
+        if key in CREDENTIALS:
+            kept += [pending] if pending else []
+            pending = None
+        elif key not in NOT_FORWARDED and key not in nominated:
+            kept.append(name + b": " + (host if key == b"host" else value))
+    if b"host" not in names:
+        kept.append(b"Host: " + host)
+    kept += [pending] if pending else []
+    if b"transfer-encoding" in names:
+        body = unchunk(body)
+        kept.append(b"Content-Length: %d" % len(body))
+    elif b"content-length" in names:  # the number, in one spelling
+        kept = [re.sub(rb"(?i)^(content-length: )0+(?=[0-9])", rb"\1", line) for line in kept]
+    return b"\r\n".join([method + b" " + _origin_form(target) + b" HTTP/1.1", *kept]) + b"\r\n\r\n" + body
+
+
+def returned(raw: bytes, *, to_head: bool = False, minor: int = 1, keep_alive: bool = True) -> tuple[bytes, bytes]:
+    """Head and body (no transfer coding) that a client of HTTP/1.``minor`` must get for the provider's ``raw``."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    while head[9:10] == b"1":  # interim
+        head, _, body = body.partition(b"\r\n\r\n")
+    status_line, lines = _split(head, b"")  # what a provider wrote behind a value is passed on
+    _, status, reason = (*status_line.split(b" ", 2), b"")[:3]
+    nominated = _nominated(lines)
+    names = [name.lower() for name, _ in lines]
+    kept = [
+        name + b": " + value
+        for name, value in lines
+        if name.lower() not in NOT_RETURNED | nominated and not (status == b"204" and name.lower() == b"content-length")
+    ]
+    if b"transfer-encoding" in names and not to_head:
+        body = unchunk(body)
+    if not to_head and status not in (b"204", b"304") and b"content-length" not in names:
+        if minor:
+            kept.append(b"Transfer-Encoding: chunked")
+        else:
+            keep_alive = False  # only the close tells the end
+    if not keep_alive:
+        kept.append(b"Connection: close")
+    elif not minor:
+        kept.append(b"Connection: keep-alive")
+    return b"\r\n".join([b"HTTP/1.1 " + status + b" " + reason, *kept]) + b"\r\n\r\n", body
+
+
+def unchunk(data: bytes) -> bytes:
+    """Undo chunked coding; extensions and trailers are dropped."""
+    body = b""
+    while True:
+        line, _, data = data.partition(b"\r\n")
+        size = int(line.partition(b";")[0], 16)
+        if not size:
+            return body
+        assert data[size : size + 2] == b"\r\n"
+        body += data[:size]
+        data = data[size + 2 :]
+
+
+def _split(head: bytes, behind: bytes = b" \t") -> tuple[bytes, Lines]:
+    """Start line and fields; padding, in front and ``behind``, is no part of a value (RFC 9110 section 5.5)."""
+    start, *lines = head.split(b"\r\n")
+    parts = [line.partition(b":") for line in lines]
+    return start, [(name, value.lstrip(b" \t").rstrip(behind)) for name, _, value in parts]
+
+
+def _nominated(lines: Lines) -> set[bytes]:
+    values = [value for name, value in lines if name.lower() == b"connection"]
+    return {token.strip().lower() for value in values for token in value.split(b",")} - NEVER_NOMINATED
+
+
+def _origin_form(target: bytes) -> bytes:
+    path = re.sub(rb"^(?i:https?)://[^/?]*", b"", target) if target[:1] != b"/" else target
+    return path if path[:1] == b"/" else b"/" + path

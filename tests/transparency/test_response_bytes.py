@@ -1,0 +1,199 @@
+"""Responses travel byte for byte, through both doors, but for the documented edits."""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import sha256
+
+import pytest
+from documented_edits import returned
+from odd_requests import request
+from odd_responses import ODD_RESPONSES, OddResponse, cut
+from support.gateway import running
+from support.origin import Peer, Script, answer, origin, serve
+from support.raw import End, Response, connect
+
+from onwards_py.config.parse import parse
+from onwards_py.config.snapshot import Snapshot
+
+PLAIN = request(b"X-Sentinel: 1")
+OLD = b'POST /v1/x HTTP/1.0\r\nContent-Length: 13\r\n%b\r\n{"model":"m"}'
+BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
+
+
+def snapshot(url: str) -> Snapshot:
+    return parse(f"targets: {{m: {{url: '{url}'}}}}", "targets.yaml", {}).snapshot
+
+
+def in_pieces(odd: OddResponse, pieces: list[bytes]) -> Script:
+    """Answer with these pieces, a write and a turn of the loop each; close after it, or serve on."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        for piece in pieces:
+            await peer.send(piece)
+            await asyncio.sleep(0)
+        if not odd.closes:
+            await peer.request()
+            await peer.send(answer(b"sentinel"))
+
+    return script
+
+
+def cut_everywhere(data: bytes) -> list[bytes]:
+    return [data[n : n + 1] for n in range(len(data))]
+
+
+def assert_returned(got: Response, want: tuple[bytes, bytes]) -> None:
+    """Head and body, by hash; the lengths tell more when it fails."""
+    head, body = want
+    assert got.head == head
+    assert len(got.body) == len(body)
+    assert sha256(got.body).digest() == sha256(body).digest()
+
+
+def test_the_table_is_large_and_its_names_are_unique() -> None:
+    """A duplicate name would hide a message."""
+    assert len(ODD_RESPONSES) >= 80
+    assert len({odd.name for odd in ODD_RESPONSES}) == len(ODD_RESPONSES)
+
+
+@BOTH
+@pytest.mark.parametrize("odd", ODD_RESPONSES, ids=lambda odd: odd.name[:60])
+async def test_response_comes_back_unchanged(odd: OddResponse, lane: bool) -> None:
+    """Status, reason, fields and body, with exactly the documented edits; the next answer is not shifted by a byte."""
+    async with (
+        origin(in_pieces(odd, [odd.raw]), serve(answer(b"sentinel"))) as upstream,
+        running(snapshot(upstream.url), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(request())
+        got = await client.response()
+        assert got.end is End.WHOLE
+        assert_returned(got, returned(odd.raw))
+        await client.send(PLAIN)
+        sentinel = await client.response()
+        assert sentinel.head + sentinel.body == answer(b"sentinel")
+
+
+@BOTH
+@pytest.mark.parametrize("odd", ODD_RESPONSES[::3], ids=lambda odd: odd.name[:60])
+async def test_response_cut_at_random_places_comes_back_unchanged(odd: OddResponse, lane: bool) -> None:
+    """Where the provider's writes fall, inside the head too, changes nothing for the client."""
+    async with (
+        origin(in_pieces(odd, cut(odd.raw, 12)), serve(answer(b"sentinel"))) as upstream,
+        running(snapshot(upstream.url), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(request())
+        assert_returned(await client.response(), returned(odd.raw))
+        await client.send(PLAIN)
+        assert (await client.response()).body == b"sentinel"
+
+
+SMALL = [odd for odd in ODD_RESPONSES if len(odd.raw) < 250][::4]
+
+
+@BOTH
+@pytest.mark.parametrize("odd", SMALL, ids=lambda odd: odd.name[:60])
+async def test_response_in_single_bytes_comes_back_unchanged(odd: OddResponse, lane: bool) -> None:
+    """The hardest cut: every byte in a write of its own."""
+    async with (
+        origin(in_pieces(odd, cut_everywhere(odd.raw)), serve(answer())) as upstream,
+        running(snapshot(upstream.url), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(request())
+        assert_returned(await client.response(), returned(odd.raw))
+
+
+@BOTH
+@pytest.mark.parametrize("odd", ODD_RESPONSES[::4], ids=lambda odd: odd.name[:60])
+async def test_http_1_0_client_gets_the_body_up_to_the_close(odd: OddResponse, lane: bool) -> None:
+    """No chunked coding for HTTP/1.0 (RFC 9112 section 6.1), and the connection closes unless it was asked to stay."""
+    async with (
+        origin(in_pieces(odd, [odd.raw]), serve(answer())) as upstream,
+        running(snapshot(upstream.url), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(OLD % b"")
+        got = await client.response()
+        assert_returned(got, returned(odd.raw, minor=0, keep_alive=False))
+        if got.end is End.WHOLE:
+            assert await client.closed() is End.CLOSED
+
+
+@BOTH
+@pytest.mark.parametrize("odd", ODD_RESPONSES[1::4], ids=lambda odd: odd.name[:60])
+async def test_http_1_0_client_with_keep_alive(odd: OddResponse, lane: bool) -> None:
+    """A message that tells its own length keeps the connection of an HTTP/1.0 client that asks for it."""
+    async with (
+        origin(in_pieces(odd, [odd.raw]), serve(answer(b"sentinel"))) as upstream,
+        running(snapshot(upstream.url), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(OLD % b"Connection: keep-alive\r\n")
+        got = await client.response()
+        assert_returned(got, returned(odd.raw, minor=0))
+        if got.end is End.WHOLE:
+            await client.send(PLAIN)
+            assert (await client.response()).body == b"sentinel"
+
+
+HEADS = [
+    ("length of a body that is not sent", b"HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nX-A: 1\r\n\r\n"),
+    ("chunked announced", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n"),
+    ("no framing", b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\n"),
+    ("error status", b"HTTP/1.1 404 Nope\r\nContent-Length: 9\r\n\r\n"),
+    ("event stream", b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"),
+]
+
+
+@BOTH
+@pytest.mark.parametrize(("name", "head"), HEADS, ids=[name for name, _ in HEADS])
+async def test_answer_to_head_keeps_its_fields_and_has_no_body(name: str, head: bytes, lane: bool) -> None:
+    """RFC 9110 section 9.3.2: Content-Length is that of the GET; what follows on the connection is the next answer."""
+
+    async def script(peer: Peer) -> None:
+        assert (await peer.request()).method == b"HEAD"
+        await peer.send(head)
+        await peer.gone()
+
+    async with (
+        origin(script, serve(answer(b"sentinel"))) as upstream,
+        running(snapshot(upstream.url), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(b"HEAD /v1/x HTTP/1.1\r\nHost: h\r\nModel-Override: m\r\n\r\n")
+        assert_returned(await client.response(to_head=True), returned(head, to_head=True))
+        await client.send(PLAIN)
+        assert (await client.response()).body == b"sentinel"
+
+
+@BOTH
+async def test_client_that_says_close_is_closed_after_the_answer(lane: bool) -> None:
+    """RFC 9112 section 9.6; the only edit to the answer is the field that says so."""
+    async with (
+        origin(serve(answer())) as upstream,
+        running(snapshot(upstream.url), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(request(b"Connection: close"))
+        assert_returned(await client.response(), returned(answer(), keep_alive=False))
+        assert await client.closed() is End.CLOSED
+        assert upstream.last.values(b"connection") == []
+
+
+@BOTH
+async def test_response_headers_of_the_configuration_replace_those_of_their_name(lane: bool) -> None:
+    """response_headers: one that is there is replaced in its place, another is appended; the rest is untouched."""
+    text = "targets: {{m: {{url: '{}', response_headers: {{x-b: new, X-New: '1'}}}}}}"
+    reply = answer(b"ok", fields=b"X-A: 1\r\nX-B: old\r\nx-b: older\r\n")
+    async with origin(serve(reply)) as upstream:
+        config = parse(text.format(upstream.url), "targets.yaml", {}).snapshot
+        async with running(config, lane=lane) as gateway, connect(gateway.port) as client:
+            await client.send(request())
+            got = await client.response()
+    want = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-b: new\r\nContent-Length: 2\r\nX-New: 1\r\n\r\n"
+    assert got.head == want
+    assert got.body == b"ok"
