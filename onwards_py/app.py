@@ -57,9 +57,7 @@ class Application:
         self.metrics = Metrics(holder, lambda: self._lines.dropped, lambda: self._gauges.connections)
         recorder = ExchangeRecorder(self.metrics, lambda record, now: self._lines.write(access_line(record, now)))
         self._transports = Transports(HttpTransport(snapshot.http_pool), LocalTransport())
-        proxy = Proxy(
-            holder, self._transports, recorder, clock=clock, random=random.random, started=int(time.time())
-        )
+        proxy = Proxy(holder, self._transports, recorder, clock=clock, random=random.random, started=int(time.time()))
         self._door = AiohttpDoor(proxy, snapshot.server, self._gauges)
         self._lane = Lane(proxy, snapshot.server, self._gauges, self._door.take_over) if options.lane else None
         self._server: asyncio.Server | None = None
@@ -166,6 +164,8 @@ async def _run(snapshot: Snapshot, options: ServeOptions) -> None:
     # What exists now lives as long as the process: keep the collector from walking it again and again.
     gc.collect()
     gc.freeze()
+    # Exchanges make no cycles; the collector should not look for them every few hundred requests.
+    gc.set_threshold(100_000, 20, 50)
     await stop.wait()
     _log.info("stopping: waiting for exchanges to finish")
     await application.stop(cut_now)

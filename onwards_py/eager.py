@@ -21,14 +21,15 @@ class Signal(Generic[T]):
     """One value, set once, awaited by at most one `Drive`. Setting it resumes the waiter before ``set`` returns.
 
     So ``set`` and ``fail`` belong at the end of a callback: whatever stands behind them runs after the waiter's work.
+    ``waiter`` is the `Drive` to resume.
     """
 
-    __slots__ = ("_error", "_resume", "_value")
+    __slots__ = ("_error", "_value", "waiter")
 
     def __init__(self) -> None:
         self._value: T = _UNSET
         self._error: BaseException | None = None
-        self._resume: Callable[[], None] | None = None
+        self.waiter: Drive | None = None
 
     @property
     def done(self) -> bool:
@@ -36,27 +37,20 @@ class Signal(Generic[T]):
 
     def set(self, value: T) -> None:
         """Give the value; later calls are ignored (the first cause counts)."""
-        if not self.done:
+        if self._value is _UNSET and self._error is None:
             self._value = value
-            self._wake()
+            if self.waiter is not None:
+                self.waiter.resume()
 
     def fail(self, error: BaseException) -> None:
         """Raise ``error`` in the waiter; ignored if something came before."""
-        if not self.done:
+        if self._value is _UNSET and self._error is None:
             self._error = error
-            self._wake()
-
-    def _wake(self) -> None:
-        resume, self._resume = self._resume, None
-        if resume is not None:
-            resume()
-
-    def on_done(self, resume: Callable[[], None] | None) -> None:
-        """Used by `Drive`: whom to resume (None: nobody any more)."""
-        self._resume = resume
+            if self.waiter is not None:
+                self.waiter.resume()
 
     def __await__(self) -> Generator[Signal[T], None, T]:
-        if not self.done:
+        if self._value is _UNSET and self._error is None:
             yield self
         if self._error is not None:
             raise self._error
@@ -79,7 +73,7 @@ class Drive:
         self._future: asyncio.Future[Any] | None = None
         self._running = False
         self._cancelled = False
-        self._step()
+        self.resume()
 
     @property
     def done(self) -> bool:
@@ -93,26 +87,20 @@ class Drive:
             self._cancelled = True
             return
         if self._signal is not None:
-            self._signal.on_done(None)
+            self._signal.waiter = None
             self._signal = None
         elif self._future is not None:
             self._future.remove_done_callback(self._on_future)
             self._future.cancel()
             self._future = None
-        self._step(asyncio.CancelledError())
+        self.resume(asyncio.CancelledError())
 
-    def _on_future(self, _: asyncio.Future[Any]) -> None:
-        self._future = None
-        self._step()
-
-    def _on_signal(self) -> None:
-        self._signal = None
-        self._step()
-
-    def _step(self, error: BaseException | None = None) -> None:
+    def resume(self, error: BaseException | None = None) -> None:
+        """Run on to the next wait, or to the end. Called by what was waited for."""
         coroutine = self._coroutine
         if coroutine is None:
             return
+        self._signal = None
         self._running = True
         try:
             awaited = coroutine.send(None) if error is None else coroutine.throw(error)
@@ -129,15 +117,20 @@ class Drive:
             return
         finally:
             self._running = False
-        self._wait_for(awaited)
+        if type(awaited) is Signal and not awaited.done and not self._cancelled:
+            self._signal = awaited
+            awaited.waiter = self
+        else:
+            self._wait_for(awaited)
 
     def _wait_for(self, awaited: object) -> None:
+        """The rarer kinds of waiting."""
         if isinstance(awaited, Signal):
-            if awaited.done:  # set from inside the coroutine's own call
-                self._step()
+            if awaited.done and not self._cancelled:  # set from inside the coroutine's own call
+                self.resume()
                 return
             self._signal = awaited
-            awaited.on_done(self._on_signal)
+            awaited.waiter = self
         elif awaited is None:  # asyncio.sleep(0)
             loop = asyncio.get_running_loop()
             self._future = future = loop.create_future()
@@ -151,6 +144,10 @@ class Drive:
         if self._cancelled:
             self._cancelled = False
             self.cancel()
+
+    def _on_future(self, _: asyncio.Future[Any]) -> None:
+        self._future = None
+        self.resume()
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

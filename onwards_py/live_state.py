@@ -41,7 +41,9 @@ class LiveState:
             Member(provider, self._limiter(used, provider.limits, "provider", pool.name, provider.identity))
             for provider in pool.providers
         )
-        return LivePool(pool, self._limiter(used, pool.limits, "pool", pool.name), members)
+        limiter = self._limiter(used, pool.limits, "pool", pool.name)
+        alone = len(members) == 1 and members[0].provider.weight > 0 and not pool.fallback.enabled
+        return LivePool(pool, limiter, members, members[0] if alone else None)
 
     def _limiter(self, used: dict[tuple[str, ...], Limiter], limits: Limits, *identity: str) -> Limiter:
         limiter = self._limiters.get(identity)

@@ -105,6 +105,10 @@ class Downstream(Protocol):
         """The body is not whole: make sure that the client can tell."""
         ...
 
+    def answer(self, status: int, reason: bytes, block: bytes, length: int | None, body: bytes) -> None:
+        """``begin``, ``write`` and ``end`` in one, for a body that is there as a whole."""
+        ...
+
     def flush(self) -> None:
         """The next body byte may be long in coming: send the head now."""
         ...

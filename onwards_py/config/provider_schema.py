@@ -139,5 +139,5 @@ class ProviderShape(Shared, frozen=True, kw_only=True):
 
     url: Annotated[Url | None, Meta(description="Base URL of an OpenAI-compatible API.")] = None
     local: Annotated[LocalShape | None, Meta(description="An embedded provider instead of a url.")] = None
-    name: Annotated[str | None, Meta(description="What logs and metrics call it. Default: its host.")] = None
+    name: Annotated[str | None, Meta(description="What logs and metrics call the provider. Default: its host.")] = None
     weight: Annotated[Weight | None, Meta(description="Share of the work; 0 drains. Default: 1.")] = None

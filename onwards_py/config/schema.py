@@ -22,6 +22,7 @@ from onwards_py.config.urls import Url
 from onwards_py.routing.model import Strategy
 
 Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
+_KEYS = "Who may use the target: keys, or ids of key_definitions. An empty list lets nobody in."
 Factor = Annotated[float, Meta(gt=0, le=1000)]
 
 
@@ -78,9 +79,7 @@ class RoutingRuleShape(Shape, frozen=True, kw_only=True):
 class ListedShape(ProviderShape, frozen=True, kw_only=True):
     """A target in the legacy list form: providers, of which the first one's keys count."""
 
-    keys: Annotated[
-        list[ClientKey] | None, Meta(description="As in a target; only those of the first entry count.")
-    ] = None
+    keys: Annotated[list[ClientKey] | None, Meta(description=_KEYS)] = None
 
 
 class DefaultsShape(Shared, frozen=True, kw_only=True):
@@ -88,7 +87,7 @@ class DefaultsShape(Shared, frozen=True, kw_only=True):
 
     keys: Annotated[
         list[ClientKey] | None,
-        Meta(description="Who may use the target: keys, or ids of key_definitions. An empty list lets nobody in."),
+        Meta(description=_KEYS),
     ] = None
     strategy: Annotated[Strategy | None, Meta(description="How providers are ordered. Default: weighted_random.")] = (
         None
@@ -104,7 +103,7 @@ class TargetShape(DefaultsShape, frozen=True, kw_only=True):
     url: Annotated[Url | None, Meta(description="Base URL of an OpenAI-compatible API.")] = None
     local: Annotated[LocalShape | None, Meta(description="An embedded provider instead of a url.")] = None
     name: Annotated[str | None, Meta(description="What logs and metrics call the provider. Default: its host.")] = None
-    weight: Annotated[Weight | None, Meta(description="Of a single provider. Default: 1.")] = None
+    weight: Annotated[Weight | None, Meta(description="Share of the work; 0 drains. Default: 1.")] = None
     providers: Annotated[list[ProviderShape] | None, Meta(description="The members of a pool.")] = None
 
 

@@ -21,7 +21,7 @@ MAX_DEPTH = 40
 # A tab between the tokens of JSON, which YAML does not allow there; strings are stepped over.
 _JSON_TAB = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
 # What PyYAML quotes may be part of a secret, unless it is the name of a token.
-_QUOTED = re.compile(r"'(?!<)[^']{2,}'")
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,9 @@ def _events(text: str) -> Iterator[yaml.Event]:
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:
-    reason = _QUOTED.sub("…", error.problem or "")
+    reason = _QUOTED.sub(
+        lambda match: match[0] if len(match[1]) < 2 or match[1].startswith("<") else "…", error.problem or ""
+    )
     begin = _place(error.context_mark)
     where = f" (line {begin.line}, column {begin.column})" if begin != NOWHERE else ""
     return f"{reason}, {error.context}{where}" if error.context else reason

@@ -23,7 +23,7 @@ _DOT_SEGMENT = re.compile(r"(?i)(?:^|/)(?:\.|%2e){1,2}(?:/|$)")
 class Url(Text):
     """A provider's base URL. ``path`` is percent-encoded as written, without a trailing slash."""
 
-    schema: ClassVar[JSON] = {"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^/?#@\s]+[^?#\s]*$"}
+    schema: ClassVar[JSON] = {"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^/?#@\s]+(?:/[^?#\s]*)?$"}
 
     __slots__ = ("host", "path", "port", "tls")
 

@@ -75,10 +75,6 @@ class Intake:
         """Parse the next bytes. Never raises: what is wrong becomes a refusal, the last thing in ``ready``."""
         if self.closed:
             return
-        memory = self._memory
-        if memory is not None and self.phase is _IDLE and (known := memory.recognise(data)) is not None:
-            self._take_known(known, memory.head)
-            return
         self._data = data
         before, held = self.phase, self.held
         try:
@@ -100,23 +96,24 @@ class Intake:
         self._data = b""
         self._whole = 0
 
-    def _take_known(self, request: InboundRequest, head: RequestHead) -> None:
-        """A request whose head is that of the one before."""
-        size = len(request.body)
-        self._gauges.buffered += size
-        pending = Pending(request, head, keep_alive=True)
-        if size > self._handler.max_body:
-            self._gauges.buffered -= size
-            self._incoming = pending
-            request.body = b""
-            self.refuse(body_too_large(self._handler.max_body))
-        elif self._gauges.buffered > self._settings.max_buffered:
-            self._gauges.buffered -= size
-            self._incoming = pending
-            request.body = b""
-            self.refuse(ProxyError(Kind.OVERLOADED, retry_after=1))
-        else:
-            self.ready.append(pending)
+    def recognise(self, data: bytes) -> InboundRequest | None:
+        """One whole request whose head is that of the one before (``known_head``); None: `feed` must look at it."""
+        memory = self._memory
+        if memory is None or self.phase is not _IDLE or self.closed:
+            return None
+        request = memory.recognise(data)
+        if request is not None:
+            size = len(request.body)
+            if size > self._handler.max_body or self._gauges.buffered + size > self._settings.max_buffered:
+                return None
+            self._gauges.buffered += size
+        return request
+
+    @property
+    def known_head(self) -> RequestHead:
+        """The head of what `recognise` has just found."""
+        assert self._memory is not None
+        return self._memory.head
 
     def _remember(self, data: bytes) -> None:
         last = self.ready[-1]

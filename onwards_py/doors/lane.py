@@ -17,7 +17,9 @@ from onwards_py.doors.intake import Intake, Pending, Phase, serialise_head
 from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.eager import Drive
 from onwards_py.errors import Kind, ProxyError
+from onwards_py.messages import InboundRequest
 from onwards_py.wire.error_body import send_error
+from onwards_py.wire.request_head import RequestHead
 
 _log = logging.getLogger("onwards.lane")
 
@@ -114,6 +116,11 @@ class LaneConnection(asyncio.Protocol):
         intake = self._intake
         if intake is None or self._lingering:
             return
+        if self._active is None and not intake.ready:
+            request = intake.recognise(data)
+            if request is not None:
+                self._start(request, intake.known_head, not self._lane.draining)
+                return
         intake.feed(data)
         if intake.ready:
             self._serve()
@@ -202,16 +209,22 @@ class LaneConnection(asyncio.Protocol):
             self._hand_over(transport, serialise_head(request, request.fields) + pending.upgrade_tail)
             return
         keep_alive = pending.keep_alive and not lane.draining
-        self._writer = writer = ResponseWriter(transport, request.http_minor, keep_alive, request.method == b"HEAD")
-        self._active_size = len(request.body)
-        if pending.refusal is not None or pending.head is None:
-            error = pending.refusal or ProxyError(Kind.BAD_REQUEST)
-            lane.handler.refused(request, error)
-            send_error(writer, error)
-            self._writer = None
-            self._linger()
+        if pending.refusal is None and pending.head is not None:
+            self._start(request, pending.head, keep_alive)
             return
-        drive = Drive(lane.handler.handle(request, pending.head, writer), self._answered)
+        error = pending.refusal or ProxyError(Kind.BAD_REQUEST)
+        lane.handler.refused(request, error)
+        send_error(ResponseWriter(transport, request.http_minor, False, request.method == b"HEAD"), error)
+        self._linger()
+
+    def _start(self, request: InboundRequest, head: RequestHead, keep_alive: bool) -> None:
+        """Give one request to the handler."""
+        assert self._transport is not None
+        self._active_size = len(request.body)
+        self._writer = writer = ResponseWriter(
+            self._transport, request.http_minor, keep_alive, request.method == b"HEAD"
+        )
+        drive = Drive(self._lane.handler.handle(request, head, writer), self._answered)
         if not drive.done:
             self._active = drive
 

@@ -8,6 +8,8 @@ import struct
 from enum import Enum
 from typing import Final
 
+import msgspec
+
 from onwards_py.messages import Source
 
 _LINGER_SECONDS = 5.0
@@ -40,36 +42,23 @@ _ENDED: Final = Progress.ENDED
 _FRESH: Final = Progress.FRESH
 
 
-class ResponseWriter:
+class ResponseWriter(msgspec.Struct):
     """One response. ``keep_alive`` says whether the connection may serve another request afterwards.
 
-    ``sent`` counts body bytes, ``paused`` mirrors the transport's high-water mark.
+    ``sent`` counts body bytes, ``paused`` mirrors the transport's high-water mark, ``head`` is what has not been
+    written of the response head.
     """
 
-    __slots__ = (
-        "_chunked",
-        "_head",
-        "_http_minor",
-        "_source",
-        "_to_head",
-        "_transport",
-        "keep_alive",
-        "paused",
-        "progress",
-        "sent",
-    )
-
-    def __init__(self, transport: asyncio.Transport, http_minor: int, keep_alive: bool, to_head: bool) -> None:
-        self._transport = transport
-        self._http_minor = http_minor
-        self._to_head = to_head
-        self._chunked = False
-        self._head = b""
-        self._source: Source | None = None
-        self.keep_alive = keep_alive
-        self.progress = _FRESH
-        self.paused = False
-        self.sent = 0
+    transport: asyncio.Transport
+    http_minor: int
+    keep_alive: bool
+    to_head: bool
+    progress: Progress = _FRESH
+    paused: bool = False
+    sent: int = 0
+    chunked: bool = False
+    head: bytes = b""
+    source: Source | None = None
 
     # Downstream
 
@@ -81,40 +70,51 @@ class ResponseWriter:
         """See Downstream.begin. An HTTP/1.0 client gets a body of unknown size up to the connection's end."""
         self.progress = _BEGUN
         framing = b""
-        if length is None and not self._to_head:
-            if self._http_minor:
-                self._chunked = True
+        if length is None and not self.to_head:
+            if self.http_minor:
+                self.chunked = True
                 framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 self.keep_alive = False
         if not self.keep_alive:
             framing += b"Connection: close\r\n"
-        elif not self._http_minor:
+        elif not self.http_minor:
             framing += b"Connection: keep-alive\r\n"
-        self._head = b"%b%b%b\r\n" % (status_line(status, reason), block, framing)
+        self.head = b"%b%b%b\r\n" % (status_line(status, reason), block, framing)
 
     def write(self, piece: bytes) -> None:
-        if self._to_head or not piece:
+        if self.to_head or not piece:
             return
         self.sent += len(piece)
-        if self._chunked:
+        if self.chunked:
             piece = b"%x\r\n%b\r\n" % (len(piece), piece)
-        if self._head:
-            piece = self._head + piece
-            self._head = b""
-        self._transport.write(piece)
+        if self.head:
+            piece = self.head + piece
+            self.head = b""
+        self.transport.write(piece)
+
+    def answer(self, status: int, reason: bytes, block: bytes, length: int | None, body: bytes) -> None:
+        """See Downstream.answer."""
+        if length is not None and self.keep_alive and self.http_minor and not self.to_head:
+            self.progress = _ENDED
+            self.sent = len(body)
+            self.transport.write(b"%b%b\r\n%b" % (status_line(status, reason), block, body))
+            return
+        self.begin(status, reason, block, length)
+        self.write(body)
+        self.end()
 
     def flush(self) -> None:
-        if self._head:
-            self._transport.write(self._head)
-            self._head = b""
+        if self.head:
+            self.transport.write(self.head)
+            self.head = b""
 
     def end(self) -> None:
         self.progress = _ENDED
-        self._source = None
-        if self._chunked:
-            self._transport.write(self._head + b"0\r\n\r\n")
-            self._head = b""
+        self.source = None
+        if self.chunked:
+            self.transport.write(self.head + b"0\r\n\r\n")
+            self.head = b""
         else:
             self.flush()
 
@@ -124,11 +124,11 @@ class ResponseWriter:
         Where nothing but the close would say that the body ended (HTTP/1.0), the close must be a reset.
         """
         self.progress = _ABORTED
-        self._source = None
+        self.source = None
         self.keep_alive = False
-        self._head = b""
-        transport = self._transport
-        if not self._chunked and not self._http_minor:
+        self.head = b""
+        transport = self.transport
+        if not self.chunked and not self.http_minor:
             reset(transport)
             return
         transport.close()
@@ -137,7 +137,7 @@ class ResponseWriter:
             asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.abort)
 
     def feed_from(self, source: Source) -> None:
-        self._source = source
+        self.source = source
         if self.paused:
             source.pause_reading()
 
@@ -146,13 +146,13 @@ class ResponseWriter:
     def pause_writing(self) -> None:
         """The client reads slower than the upstream sends."""
         self.paused = True
-        if self._source is not None:
-            self._source.pause_reading()
+        if self.source is not None:
+            self.source.pause_reading()
 
     def resume_writing(self) -> None:
         self.paused = False
-        if self._source is not None:
-            self._source.resume_reading()
+        if self.source is not None:
+            self.source.resume_reading()
 
 
 def reset(transport: asyncio.Transport) -> None:

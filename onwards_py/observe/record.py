@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
+import msgspec
+
 from onwards_py.auth import ANONYMOUS, Principal
+from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, InboundRequest
 
 # Who ended the exchange, and in which phase: a label of logs and metrics, so a closed set.
@@ -38,36 +41,22 @@ Outcome = Literal[
 OUTCOMES: Final = get_args(Outcome)
 
 
-class Record:
+class Record(msgspec.Struct):
     """Facts of one exchange. Times are monotonic seconds; ``committed`` is 0 until the response head went downstream.
 
     ``target`` and ``provider`` are configured names (empty: none was resolved), ``code`` is that of our own error.
-    ``sink`` counts what was sent; None for a request that a door refused by itself.
+    ``sink`` counts what was sent; None for a request that a door refused by itself. ``held``: permits to give back.
     """
 
-    __slots__ = (
-        "attempts",
-        "began",
-        "code",
-        "committed",
-        "outcome",
-        "principal",
-        "provider",
-        "request",
-        "sink",
-        "status",
-        "target",
-    )
-
-    def __init__(self, request: InboundRequest, sink: Downstream | None, now: float) -> None:
-        self.request = request
-        self.sink = sink
-        self.began = now
-        self.committed = 0.0
-        self.principal: Principal = ANONYMOUS
-        self.target = ""
-        self.provider = ""
-        self.status = 0
-        self.code = ""
-        self.attempts = 0
-        self.outcome: Outcome = INTERNAL
+    request: InboundRequest
+    sink: Downstream | None
+    began: float
+    committed: float = 0.0
+    principal: Principal = ANONYMOUS
+    target: str = ""
+    provider: str = ""
+    status: int = 0
+    code: str = ""
+    attempts: int = 0
+    outcome: Outcome = INTERNAL
+    held: list[Limiter] = []

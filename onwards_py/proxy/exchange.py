@@ -8,10 +8,11 @@ from typing import Final, assert_never
 from onwards_py.errors import Kind, Origin, ProxyError
 from onwards_py.limits.admission import admit, release
 from onwards_py.limits.counters import Limiter
-from onwards_py.messages import Downstream, Ending, InboundRequest
+from onwards_py.messages import Downstream, Ending, ResponseHead
 from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome, Record
 from onwards_py.wire.error_body import send_error
+from onwards_py.wire.response_head import ResponseFacts
 
 _CLIENT_GONE: Final = Ending.CLIENT_GONE
 _DONE: Final = Ending.DONE
@@ -24,12 +25,6 @@ _RESET: Final = Ending.RESET
 class Exchange(Record):
     """The record of one exchange, and the permits that it holds."""
 
-    __slots__ = ("_held",)
-
-    def __init__(self, request: InboundRequest, downstream: Downstream | None, now: float) -> None:
-        super().__init__(request, downstream, now)
-        self._held: list[Limiter] = []
-
     @property
     def downstream(self) -> Downstream:
         assert self.sink is not None, "a request refused at the door has no downstream here"
@@ -40,19 +35,26 @@ class Exchange(Record):
     def admit(self, limiters: Sequence[Limiter], now: float) -> None:
         """Take all permits or none; raises ProxyError."""
         admit(limiters, now)
-        self._held += limiters
+        self.held += limiters
 
     def give_back(self, limiter: Limiter) -> None:
         """One permit back before the end: its provider has failed."""
-        self._held.remove(limiter)
+        self.held.remove(limiter)
         release((limiter,))
 
     def close(self) -> None:
         """All permits back. The last byte is through, or never will be."""
-        release(self._held)
-        self._held = []
+        held, self.held = self.held, []
+        release(held)
 
     # Endings
+
+    def pass_on(self, head: ResponseHead, facts: ResponseFacts, body: bytes, now: float) -> None:
+        """Commit to a response that is there as a whole, and conclude."""
+        self.status = head.status
+        self.committed = now
+        self.outcome = outcomes.DONE
+        self.downstream.answer(head.status, head.reason, facts.block, facts.length, body)
 
     def commit(self, status: int, reason: bytes, block: bytes, length: int | None, now: float) -> None:
         """The response head goes downstream: no fallback any more."""
@@ -81,9 +83,10 @@ class Exchange(Record):
     def answer(self, body: bytes, now: float) -> None:
         """Answer with JSON of ours."""
         block = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
-        self.commit(200, b"OK", block, len(body), now)
-        self.downstream.write(body)
-        self.conclude(_DONE)
+        self.status = 200
+        self.committed = now
+        self.outcome = outcomes.DONE
+        self.downstream.answer(200, b"OK", block, len(body), body)
 
     def refuse(self, error: ProxyError) -> None:
         """Answer with an error of ours."""

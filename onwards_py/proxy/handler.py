@@ -11,14 +11,16 @@ from typing import Protocol
 from onwards_py.auth import ANONYMOUS, identify
 from onwards_py.errors import Kind, ProxyError, body_too_large
 from onwards_py.live_state import Holder
-from onwards_py.messages import Downstream, Ending, Fault, Filter, InboundRequest
-from onwards_py.proxy.addressing import find_address, header_model
+from onwards_py.messages import Downstream, Fault, Filter, InboundRequest
+from onwards_py.proxy.addressing import Address, find_address, header_model
 from onwards_py.proxy.attempt import Answer, Ask, Transports, attempt, error_of
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.models import answer_models
+from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.table import LivePool, refusal
 from onwards_py.transports.base import TransportError
+from onwards_py.wire.model_scan import scan
 from onwards_py.wire.rechunk import Rechunker
 from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.target_url import origin_form
@@ -91,18 +93,26 @@ class Proxy:
             if listing is not None:
                 exchange.answer(listing, self._clock())
                 return
-        address = find_address(request, head, current.snapshot.max_body)
+        if head.plain and request.body:
+            span = scan(request.body)
+            address = Address(span.name, request.body, span)
+        else:
+            address = find_address(request, head, current.snapshot.max_body)
         route = current.table.resolve(address.model, principal)
         pool = route.target.pool
         exchange.target = pool.name
         if len(request.body) > pool.max_body:
             raise body_too_large(pool.max_body)
-        exchange.admit(route.limiters, self._clock())
+        exchange.admit(route.limiters, exchange.began)
         ask = Ask(request, head, address, path, pool.max_body, exchange.began)
         await self._try_providers(exchange, route.target, ask)
 
     async def _try_providers(self, exchange: Exchange, target: LivePool, ask: Ask) -> None:
         """Ask providers in the plan's order until one answers for good."""
+        sole = target.sole
+        if sole is not None and not sole.limiter.bounded:
+            await self._try_only(exchange, sole, ask)
+            return
         pool = target.pool
         plan = FallbackPlan(pool.fallback, pool.strategy, target.members, self._random)
         kept: Kept | None = None
@@ -138,9 +148,25 @@ class Proxy:
         else:
             raise failure or _nobody(target)
 
+    async def _try_only(self, exchange: Exchange, member: Member, ask: Ask) -> None:
+        """The most frequent plan: one provider, one attempt, no limit of its own."""
+        exchange.attempts = 1
+        exchange.provider = member.provider.name
+        member.limiter.in_flight += 1
+        exchange.held.append(member.limiter)
+        try:
+            answer = await attempt(self._transports, member.provider, ask)
+        except TransportError as error:
+            _log.warning("provider %s of %s failed: %s", member.provider.name, exchange.target, error)
+            raise error_of(error.fault) from error
+        await self._commit(exchange, answer)
+
     async def _commit(self, exchange: Exchange, answer: Answer) -> None:
         """The head goes downstream, then the body until its end."""
         provider, facts, response = answer.provider, answer.facts, answer.response
+        if not facts.event_stream and (body := response.whole()) is not None:
+            exchange.pass_on(response.head, facts, body, self._clock())
+            return
         exchange.commit(response.head.status, response.head.reason, facts.block, facts.length, self._clock())
         pipeline: tuple[Filter, ...] = ()
         if facts.event_stream and provider.rechunk:
@@ -184,11 +210,8 @@ class Kept:
     body: bytes
 
     def send(self, exchange: Exchange, now: float) -> None:
-        head, facts = self.answer.response.head, self.answer.facts
         exchange.provider = self.answer.provider.name
-        exchange.commit(head.status, head.reason, facts.block, facts.length, now)
-        exchange.downstream.write(self.body)
-        exchange.conclude(Ending.DONE)
+        exchange.pass_on(self.answer.response.head, self.answer.facts, self.body, now)
 
 
 async def _keep(answer: Answer) -> Kept | None:

@@ -19,11 +19,13 @@ from onwards_py.routing.model import Pool
 
 @dataclass(frozen=True, slots=True)
 class LivePool:
-    """A pool with the live state of itself and its members."""
+    """A pool with the live state of itself and its members. ``sole``: the only member, where nothing is to be chosen
+    and nothing to fall back to."""
 
     pool: Pool
     limiter: Limiter
     members: tuple[Member, ...]
+    sole: Member | None = None
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -30,10 +30,15 @@ class OutboundRequest(msgspec.Struct, frozen=True):
 
 
 class UpstreamResponse(Protocol):
-    """A response whose head has arrived. Exactly one of ``pump``, ``read`` and ``discard`` is called."""
+    """A response whose head has arrived. Its body is asked for once: by ``whole`` (if that has a result), ``pump``,
+    ``read`` or ``discard``."""
 
     @property
     def head(self) -> ResponseHead: ...
+
+    def whole(self) -> bytes | None:
+        """The body, if all of it has arrived already; then nothing else need be called. None: use ``pump``."""
+        ...
 
     async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
         """Move the body downstream until it ends, one await for all of it.

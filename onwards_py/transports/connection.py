@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import httptools
 
-from onwards_py.messages import Ending, Fault, Fields
+from onwards_py.messages import Ending, Fault, Fields, ResponseHead
+from onwards_py.routing.model import Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.round_trip import RoundTrip
-
-if TYPE_CHECKING:
-    from onwards_py.deadlines import Deadlines
 
 MAX_FIELDS = 512
 MAX_OVERHEAD = 256 * 1024  # bytes in a row that are not body: heads, trailers, chunk extensions
@@ -81,17 +79,16 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._complete = False
         self._spoiled = False
         self._paused = False
-        self._first_byte: Deadlines | None = None
+        self._due = 0.0
         self._idle = 0.0
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._total_timer: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None
         self._last_read = 0.0
         self._loop = asyncio.get_running_loop()
         self.idle_since = 0.0
 
     # The exchange's side.
 
-    def start(self, request: OutboundRequest, first_byte: Deadlines, idle: float) -> RoundTrip:
+    def start(self, request: OutboundRequest, timeouts: Timeouts) -> RoundTrip:
         """Send a request. The round trip's ``head_signal`` fires with the head, a TransportError or Died.
 
         Raises Died if the connection went away since it was chosen.
@@ -106,17 +103,31 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._overhead = self._interim = 0
         self._to_head = request.method == b"HEAD"
         self._answered = self._complete = False
-        self._first_byte = first_byte
-        self._idle = idle
-        first_byte.start(self)
-        if request.deadline is not None:
-            self._total_timer = self._loop.call_at(request.deadline, self._past_deadline)
+        self._due = self._loop.time() + timeouts.first_byte
+        self._idle = timeouts.idle
+        self._deadline = request.deadline
         body = request.body
         if len(body) < READ_SIZE:
             transport.write(request.head + body)
         else:
             transport.writelines((request.head, body))
         return trip
+
+    def check(self, now: float, idle_timeout: float) -> None:
+        """Called regularly: lose patience where it is time to."""
+        state = self._state
+        if state is _IDLE:
+            if now >= self.idle_since + idle_timeout:
+                self._end(_END_RESET, None)
+        elif state is _WAITING:
+            if now >= self._due or (self._deadline is not None and now >= self._deadline):
+                self._end(_END_IDLE, None)
+        elif state is _BODY:
+            if self._deadline is not None and now >= self._deadline:
+                self._end(_END_LIMIT, None)
+            elif now >= self._last_read + self._idle:
+                # Either the upstream has been silent, or the client has taken nothing, for the idle time.
+                self._end(_END_CLIENT_GONE if self._paused else _END_IDLE, None)
 
     def cut(self, ending: Ending) -> None:
         """End what is going on now, for ``ending``'s reason, and the connection with it."""
@@ -148,7 +159,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         return _read_buffer
 
     def buffer_updated(self, count: int) -> None:
-        if self._state is _IDLE or self._state is _CLOSED:
+        state = self._state
+        if state is _IDLE or state is _CLOSED:
             self._end(_END_RESET, None)
             return
         self._answered = True
@@ -160,7 +172,22 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         except httptools.HttpParserUpgrade:
             self._spoiled = True
             self._complete = False
-        self._after_read(count)
+        trip = self._trip
+        if trip is None:
+            return
+        if state is _BODY:
+            self._deliver(trip, count)
+        elif self._interim < 0:
+            self._state = _BODY
+            if self._complete:
+                trip.pieces, self._pieces = self._pieces, []
+                self._finish(trip)
+            else:
+                self._deliver(trip, count)
+            # Last: this resumes the exchange, which finds the whole of what was read.
+            trip.head_signal.set(trip)
+        elif self._spoiled or self._is_excessive(count):
+            self._end(_END_RESET, None)
 
     def eof_received(self) -> bool:
         self._end(_END_EOF, None)
@@ -168,16 +195,6 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(_END_EOF if exc is None else _END_RESET, exc)
-
-    def on_deadline(self) -> None:
-        """The response head is late."""
-        if self._state is _WAITING:
-            self._end(_END_IDLE, None)
-
-    def _past_deadline(self) -> None:
-        """The exchange has lasted too long as a whole."""
-        self._total_timer = None
-        self._end(_END_IDLE if self._state is _WAITING else _END_LIMIT, None)
 
     # The parser's side.
 
@@ -196,7 +213,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._interim += 1
             return
         self._interim = -1
-        self._trip.begin(status, self._reason, self._fields)
+        self._trip.head = ResponseHead(status, self._reason, self._fields)
         self._fields = []  # what comes here from now on are trailers: dropped
         if self._to_head:
             self._complete = True
@@ -217,24 +234,6 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     # What a read amounts to.
 
-    def _after_read(self, count: int) -> None:
-        trip = self._trip
-        if trip is None:
-            return
-        head_came = self._state is _WAITING
-        if head_came:
-            if self._interim >= 0:  # not yet the final head
-                if self._spoiled or self._is_excessive(count):
-                    self._end(_END_RESET, None)
-                return
-            self._state = _BODY
-            assert self._first_byte is not None
-            self._first_byte.stop(self)
-        self._deliver(trip, count)
-        if head_came:
-            # Last: this resumes the exchange, which finds the whole of what was read.
-            trip.head_signal.set(trip)
-
     def _deliver(self, trip: RoundTrip, count: int) -> None:
         pieces = self._pieces
         if pieces:
@@ -252,22 +251,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._end(_END_RESET, None)
         else:
             self._last_read = self._loop.time()
-            if self._idle_timer is None:
-                self._idle_timer = self._loop.call_at(self._last_read + self._idle, self._check_idle)
 
     def _is_excessive(self, count: int) -> bool:
         """Bound what is neither head nor body in itself, but arrives without end."""
         self._overhead += count
         return self._overhead > MAX_OVERHEAD or len(self._fields) > MAX_FIELDS or self._interim > MAX_INTERIM
-
-    def _check_idle(self) -> None:
-        """The upstream has been silent, or the client has taken nothing, for the idle time."""
-        due = self._last_read + self._idle
-        if self._loop.time() < due:
-            self._idle_timer = self._loop.call_at(due, self._check_idle)
-            return
-        self._idle_timer = None
-        self._end(_END_CLIENT_GONE if self._paused else _END_IDLE, None)
 
     # Ends.
 
@@ -276,14 +264,14 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         assert self._transport is not None
         self._served += 1
         self._trip = None
-        self._stop_timers()
         if self._spoiled or self._transport.get_write_buffer_size():
             self._state = _CLOSED
             self._transport.close()
             self._lost(self)
         else:
             self._state = _IDLE
-            self.resume_reading()
+            if self._paused:
+                self.resume_reading()
             self._released(self)
         trip.finish(_END_DONE)
 
@@ -292,7 +280,6 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         state, self._state = self._state, _CLOSED
         if state is _CLOSED:
             return
-        self._stop_timers()
         if self._transport is not None:
             self._transport.abort()
         self._lost(self)
@@ -315,13 +302,3 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """No framing: the body lasts until the connection closes (RFC 9112 section 6.3, rule 8)."""
         framing = (b"content-length", b"transfer-encoding")
         return not any(name.lower() in framing for name, _ in trip.head.fields)
-
-    def _stop_timers(self) -> None:
-        if self._first_byte is not None:
-            self._first_byte.stop(self)
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
-        if self._total_timer is not None:
-            self._total_timer.cancel()
-            self._total_timer = None

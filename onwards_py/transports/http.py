@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from onwards_py.config.snapshot import HttpPoolSettings
-from onwards_py.deadlines import Deadlines, DeadlineTable
 from onwards_py.messages import Fault
 from onwards_py.routing.model import Origin, Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
@@ -13,13 +12,16 @@ from onwards_py.transports.connection import Died, UpstreamConnection
 from onwards_py.transports.dial import dial
 from onwards_py.transports.round_trip import RoundTrip
 
-_SWEEP_SECONDS = 1.0
+# How often connections are looked at: this part of the shortest timeout, within these bounds (seconds).
+_SWEEPS_PER_TIMEOUT = 10
+_SHORTEST_SWEEP = 0.01
+_LONGEST_SWEEP = 0.5
 
 
 class OriginPool:
     """Connections to one origin. The idle ones are a stack: the warmest serves next, the coldest times out."""
 
-    __slots__ = ("_loop", "_sweeper", "connections", "idle", "origin", "settings")
+    __slots__ = ("_loop", "connections", "idle", "origin", "settings")
 
     def __init__(self, origin: Origin, settings: HttpPoolSettings) -> None:
         self.origin = origin
@@ -27,7 +29,6 @@ class OriginPool:
         self.idle: list[UpstreamConnection] = []
         self.connections: set[UpstreamConnection] = set()
         self._loop = asyncio.get_running_loop()
-        self._sweeper: asyncio.TimerHandle | None = None
 
     async def open(self, seconds: float) -> UpstreamConnection:
         """A new connection, within ``seconds``. Raises TransportError."""
@@ -46,29 +47,20 @@ class OriginPool:
             return
         connection.idle_since = self._loop.time()
         self.idle.append(connection)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def lost(self, connection: UpstreamConnection) -> None:
         self.connections.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
 
+    def sweep(self, now: float) -> None:
+        """Look after every connection's timeouts."""
+        for connection in list(self.connections):
+            connection.check(now, self.settings.idle_timeout)
+
     def close(self) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
         for connection in list(self.connections):
             connection.cut_idle()
-
-    def _sweep(self) -> None:
-        """Close what has idled too long; the oldest lie at the bottom of the stack."""
-        self._sweeper = None
-        oldest = self._loop.time() - self.settings.idle_timeout
-        while self.idle and self.idle[0].idle_since <= oldest:
-            self.idle[0].cut_idle()
-        if self.idle:
-            self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
 
 class HttpTransport:
@@ -78,7 +70,9 @@ class HttpTransport:
         self._settings = settings
         self._pools: dict[Origin, OriginPool] = {}
         self._by_provider: dict[str, OriginPool] = {}
-        self._deadlines = DeadlineTable(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self._interval = _LONGEST_SWEEP
+        self._sweeper = self._loop.call_later(self._interval, self._sweep)
 
     async def send(self, provider: Provider, request: OutboundRequest) -> RoundTrip:
         """See Transport.send.
@@ -89,11 +83,10 @@ class HttpTransport:
         pool = self._by_provider.get(provider.identity)
         if pool is None:
             pool = self._pool_of(provider)
-        first_byte = self._deadlines.of(provider.timeouts.first_byte)
         if pool.idle:
             trip: RoundTrip | None = None
             try:
-                trip = pool.idle.pop().start(request, first_byte, provider.timeouts.idle)
+                trip = pool.idle.pop().start(request, provider.timeouts)
                 return await trip.head_signal
             except Died:
                 pass
@@ -101,14 +94,12 @@ class HttpTransport:
                 if trip is not None:
                     trip.discard()
                 raise
-        return await self._send_fresh(pool, provider, request, first_byte)
+        return await self._send_fresh(pool, provider, request)
 
-    async def _send_fresh(
-        self, pool: OriginPool, provider: Provider, request: OutboundRequest, first_byte: Deadlines
-    ) -> RoundTrip:
+    async def _send_fresh(self, pool: OriginPool, provider: Provider, request: OutboundRequest) -> RoundTrip:
         connection = await pool.open(provider.timeouts.connect)
         try:
-            trip = connection.start(request, first_byte, provider.timeouts.idle)
+            trip = connection.start(request, provider.timeouts)
             try:
                 return await trip.head_signal
             except asyncio.CancelledError:
@@ -124,10 +115,26 @@ class HttpTransport:
         if pool is None:
             pool = self._pools[origin] = OriginPool(origin, self._settings)
         self._by_provider[provider.identity] = pool
+        shortest = min(provider.timeouts.first_byte, provider.timeouts.idle, self._settings.idle_timeout)
+        self._sweep_every(shortest if provider.timeouts.total is None else min(shortest, provider.timeouts.total))
         return pool
+
+    def _sweep_every(self, shortest: float) -> None:
+        """One timer looks after all connections: exact enough for timeouts of seconds, and free per request."""
+        interval = max(shortest / _SWEEPS_PER_TIMEOUT, _SHORTEST_SWEEP)
+        if interval < self._interval:
+            self._interval = interval
+            self._sweeper.cancel()
+            self._sweeper = self._loop.call_later(interval, self._sweep)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for pool in self._pools.values():
+            pool.sweep(now)
+        self._sweeper = self._loop.call_later(self._interval, self._sweep)
 
     async def close(self) -> None:
         """Close every connection; exchanges that still run see a reset."""
         for pool in self._pools.values():
             pool.close()
-        self._deadlines.close()
+        self._sweeper.cancel()

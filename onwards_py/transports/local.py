@@ -89,6 +89,10 @@ class LocalResponse:
         self._ending = ending
         self._pace = pace
 
+    def whole(self) -> bytes | None:
+        """Never: the body is made while it is sent."""
+        return None
+
     async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
         """Send the body through the filters; produce nothing while the client does not read."""
         downstream.feed_from(self._pace)

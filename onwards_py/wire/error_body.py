@@ -44,6 +44,4 @@ def send_error(downstream: Downstream, error: ProxyError) -> None:
         downstream.abort()
         return
     status, reason, block, body = error_response(error)
-    downstream.begin(status, reason, block, len(body))
-    downstream.write(body)
-    downstream.end()
+    downstream.answer(status, reason, block, len(body), body)

@@ -34,6 +34,7 @@ from onwards_py.wire.field_rules import (
 # RFC 3986 section 3.2.2: a reg-name or an IP literal, and a port; never userinfo, a path or a list.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
+_M = (b"m", b"M")
 _CREDENTIALS = frozenset({AUTHORIZATION, X_API_KEY, API_KEY})
 _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
 
@@ -45,7 +46,8 @@ class RequestHead(msgspec.Struct):
     ``*_at`` fields are indices into it of what an attempt fills in or takes out (-1: not there): the
     values of Host and Content-Length, the (still empty) place of the client's credential, the
     names of Content-Encoding and of trace fields. A head that a connection repeats is read once and shared by all
-    its requests, so nothing here is changed after `examine`, but for ``memo``.
+    its requests, so nothing here is changed after `examine`, but for ``memo``. ``plain``: the body can only be JSON
+    as it stands.
     """
 
     parts: list[bytes]
@@ -63,6 +65,7 @@ class RequestHead(msgspec.Struct):
     model_override: bytes | None = None
     authorization: bytes | None = None
     api_key: bytes | None = None
+    plain: bool = True
     memo: OutboundMemo | None = None
 
 
@@ -103,6 +106,9 @@ def examine(fields: Fields, target: bytes, http_minor: int) -> RequestHead:
     _check_host(head, target, http_minor)
     if nominated:
         _remove_nominated(head, nominated)
+    multipart = head.content_type[:1] in _M and head.content_type[:10].lower() == b"multipart/"
+    if multipart or head.model_override is not None or head.content_encoding or head.upgrade is not None:
+        head.plain = False
     return head
 
 
