@@ -97,10 +97,12 @@ async def test_global_keys_open_every_target(lane: bool) -> None:
 async def test_keys_can_be_given_by_the_id_of_their_definition(lane: bool) -> None:
     """B12: the id stands for the key; presented as a token it is nothing."""
     auth = {"key_definitions": {"alice": {"key": "sk-alice"}}}
-    async with origin() as upstream:
-        async with running(snapshot({"m": {"url": upstream.url, "keys": ["alice"]}}, auth=auth), lane=lane) as gateway:
-            assert (await ask(gateway.port, post(fields=bearer(b"sk-alice")))).status == 200
-            assert (await ask(gateway.port, post(fields=bearer(b"alice")))).status == 403
+    async with (
+        origin() as upstream,
+        running(snapshot({"m": {"url": upstream.url, "keys": ["alice"]}}, auth=auth), lane=lane) as gateway,
+    ):
+        assert (await ask(gateway.port, post(fields=bearer(b"sk-alice")))).status == 200
+        assert (await ask(gateway.port, post(fields=bearer(b"alice")))).status == 403
     assert [line["key"] for line in gateway.lines()] == ["alice", None]
     assert b"sk-alice" not in gateway.log.getvalue()
 

@@ -42,9 +42,8 @@ async def test_the_request_head_arrives_in_order_and_case(lane: bool) -> None:
         b"user-agent: OpenAI/Python 1\r\nX-B: 2\r\nx-a: 1\r\nX-B: 3\r\nACCEPT: */*\r\naccept-encoding: gzip\r\n"
         b'OpenAI-Organization: org\r\nx-stainless-lang: python\r\nX-Request-ID: 7\r\nX-Empty:\r\nIf-None-Match: "a"\r\n'
     )
-    async with origin() as upstream:
-        async with running(single(upstream.url, onwards_key="sk-provider"), lane=lane) as gateway:
-            await ask(gateway.port, post(BODY, fields=fields))
+    async with origin() as upstream, running(single(upstream.url, onwards_key="sk-provider"), lane=lane) as gateway:
+        await ask(gateway.port, post(BODY, fields=fields))
     assert upstream.last.raw == (
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%bContent-Length: %d\r\n"
         b"Authorization: Bearer sk-provider\r\n\r\n%b"
@@ -76,7 +75,7 @@ async def test_hop_by_hop_fields_and_unvouched_claims_stay_here(lane: bool, line
 
 
 async def test_what_connection_nominates_stays_here(lane: bool) -> None:
-    """B17, RFC 9110 section 7.6.1: over several lines, in any case; what frames or routes is not the client's to drop."""
+    """B17, RFC 9110 section 7.6.1: on several lines, in any case; framing and routing stay."""
     fields = (
         b"Connection: X-Foo , keep-alive,x-BAR\r\nX-Foo: 1\r\nx-bar: 2\r\nX-Baz: 3\r\nx-foo: 4\r\n"
         b"connection: X-Last, Host, Content-Length, Content-Type\r\nX-Last: 5\r\nContent-Type: application/json\r\n"
@@ -111,9 +110,8 @@ async def test_nominating_the_credential_does_not_undo_authentication(lane: bool
 )
 async def test_the_providers_credential_as_configured(lane: bool, options: dict[str, str], line: bytes) -> None:
     """onwards.md 1.11: name and prefix can be chosen; it takes the place of the client's."""
-    async with origin() as upstream:
-        async with running(single(upstream.url, onwards_key="sk", **options), lane=lane) as gateway:
-            await ask(gateway.port, post(fields=b"X-A: 1\r\nAuthorization: Bearer client\r\nX-B: 2\r\n"))
+    async with origin() as upstream, running(single(upstream.url, onwards_key="sk", **options), lane=lane) as gateway:
+        await ask(gateway.port, post(fields=b"X-A: 1\r\nAuthorization: Bearer client\r\nX-B: 2\r\n"))
     lines = upstream.last.raw.partition(b"\r\n\r\n")[0].split(b"\r\n")[2:]
     assert lines == [b"X-A: 1", line, b"X-B: 2", b"Content-Length: 13"]
 
@@ -167,21 +165,25 @@ async def test_the_response_head_arrives_as_it_was(lane: bool) -> None:
         b"x-ratelimit-remaining: 9\r\nServer: vllm\r\nSet-Cookie: a=1\r\nX-B: 1\r\nset-cookie: b=2\r\nx-b: 2\r\n"
         b'Content-Type: application/json\r\nETag: "x"\r\n'
     )
-    async with origin(serve(answer(b"{}", b"203 Quite Fine", fields))) as upstream:
-        async with running(single(upstream.url), lane=lane) as gateway:
-            response = await ask(gateway.port, post())
+    async with (
+        origin(serve(answer(b"{}", b"203 Quite Fine", fields))) as upstream,
+        running(single(upstream.url), lane=lane) as gateway,
+    ):
+        response = await ask(gateway.port, post())
     assert response.head == b"HTTP/1.1 203 Quite Fine\r\n" + fields + b"Content-Length: 2\r\n\r\n"
 
 
 async def test_hop_by_hop_response_fields_stay_here(lane: bool) -> None:
-    """B16: Connection, Keep-Alive and what Connection nominates belong to the provider's connection, not the client's."""
+    """B16: Connection, Keep-Alive and what Connection nominates and its nominees are not the client's."""
     fields = (
         b"Connection: close, X-Hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nX-End: 2\r\nProxy-Connection: close\r\n"
         b"Trailer: X-T\r\nUpgrade: h2c\r\nProxy-Authenticate: Basic\r\n"
     )
-    async with origin(serve(answer(b"{}", fields=fields))) as upstream:
-        async with running(single(upstream.url), lane=lane) as gateway:
-            response = await ask(gateway.port, post())
+    async with (
+        origin(serve(answer(b"{}", fields=fields))) as upstream,
+        running(single(upstream.url), lane=lane) as gateway,
+    ):
+        response = await ask(gateway.port, post())
     assert response.names == [b"X-End", b"Content-Length"]
 
 
@@ -207,9 +209,11 @@ async def test_redirects_are_passed_on_and_not_followed(lane: bool, status: byte
     """S3: a provider cannot send its credential elsewhere."""
     async with origin() as elsewhere:
         location = b"Location: %b/x\r\n" % elsewhere.url.encode()
-        async with origin(serve(answer(b"", status, location))) as upstream:
-            async with running(single(upstream.url, onwards_key="sk"), lane=lane) as gateway:
-                response = await ask(gateway.port, post())
+        async with (
+            origin(serve(answer(b"", status, location))) as upstream,
+            running(single(upstream.url, onwards_key="sk"), lane=lane) as gateway,
+        ):
+            response = await ask(gateway.port, post())
     assert response.status == int(status[:3])
     assert response.value(b"location") == elsewhere.url.encode() + b"/x"
     assert not elsewhere.peers
@@ -218,8 +222,10 @@ async def test_redirects_are_passed_on_and_not_followed(lane: bool, status: byte
 async def test_coded_responses_are_passed_on_undecoded(lane: bool) -> None:
     """The client asked for gzip, the provider answered gzip: neither is touched."""
     body = b"\x1f\x8b not even gzip"
-    async with origin(serve(answer(body, fields=b"Content-Encoding: gzip\r\n"))) as upstream:
-        async with running(single(upstream.url), lane=lane) as gateway:
-            response = await ask(gateway.port, post(fields=b"Accept-Encoding: gzip\r\n"))
+    async with (
+        origin(serve(answer(body, fields=b"Content-Encoding: gzip\r\n"))) as upstream,
+        running(single(upstream.url), lane=lane) as gateway,
+    ):
+        response = await ask(gateway.port, post(fields=b"Accept-Encoding: gzip\r\n"))
     assert upstream.last.values(b"accept-encoding") == [b"gzip"]
     assert (response.value(b"content-encoding"), response.body) == (b"gzip", body)

@@ -36,9 +36,8 @@ BODIES = {
 async def test_only_the_name_changes(lane: bool, case: str) -> None:
     """B5: no other byte does, and Content-Length is that of what is sent."""
     sent, wanted = BODIES[case]
-    async with origin() as upstream:
-        async with running(single(upstream.url, onwards_model='up/stream "x"'), lane=lane) as gateway:
-            response = await ask(gateway.port, post(sent))
+    async with origin() as upstream, running(single(upstream.url, onwards_model='up/stream "x"'), lane=lane) as gateway:
+        response = await ask(gateway.port, post(sent))
     assert response.status == 200
     assert upstream.last.body == wanted
     assert upstream.last.values(b"content-length") == [b"%d" % len(wanted)]
@@ -47,12 +46,14 @@ async def test_only_the_name_changes(lane: bool, case: str) -> None:
 async def test_requests_on_one_connection_are_each_renamed(lane: bool) -> None:
     """What is kept from one request to the next (a head seen before) never carries a body or a length over."""
     bodies = [b'{"model":"m","n":%d,"pad":"%b"}' % (n, b"x" * n) for n in (1, 50, 2)]
-    async with origin() as upstream:
-        async with running(single(upstream.url, onwards_model="longer"), lane=lane) as gateway:
-            async with connect(gateway.port) as client:
-                for body in bodies:
-                    await client.send(post(body))
-                    assert (await client.response()).status == 200
+    async with (
+        origin() as upstream,
+        running(single(upstream.url, onwards_model="longer"), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        for body in bodies:
+            await client.send(post(body))
+            assert (await client.response()).status == 200
     assert [request.body for request in upstream.requests] == [b.replace(b'"m"', b'"longer"') for b in bodies]
 
 
@@ -63,9 +64,8 @@ async def test_a_renamed_coded_body_is_sent_decoded(lane: bool, coding: str) -> 
     coded = gzip.compress(plain) if coding == "gzip" else zstandard.ZstdCompressor().compress(plain)
     fields = b"X-A: 1\r\nContent-Encoding: %b\r\nX-B: 2\r\n" % coding.encode()
     wanted = plain.replace(b'"m"', b'"up"')
-    async with origin() as upstream:
-        async with running(single(upstream.url, onwards_model="up"), lane=lane) as gateway:
-            response = await ask(gateway.port, post(coded, fields=fields))
+    async with origin() as upstream, running(single(upstream.url, onwards_model="up"), lane=lane) as gateway:
+        response = await ask(gateway.port, post(coded, fields=fields))
     assert response.status == 200
     assert upstream.last.body == wanted
     assert upstream.last.names[:4] == [b"Host", b"X-A", b"X-B", b"Content-Length"]
@@ -78,9 +78,8 @@ async def test_a_form_field_is_renamed_in_place(lane: bool) -> None:
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="m"\r\n\r\nm\x00\xff\r\n'
         b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n--b--\r\n'
     )
-    async with origin() as upstream:
-        async with running(single(upstream.url, onwards_model="whisper-1"), lane=lane) as gateway:
-            response = await ask(gateway.port, post(form % b"m", b"/v1/audio/transcriptions", FORM))
+    async with origin() as upstream, running(single(upstream.url, onwards_model="whisper-1"), lane=lane) as gateway:
+        response = await ask(gateway.port, post(form % b"m", b"/v1/audio/transcriptions", FORM))
     assert response.status == 200
     assert upstream.last.body == form % b"whisper-1"
 
@@ -88,25 +87,22 @@ async def test_a_form_field_is_renamed_in_place(lane: bool) -> None:
 @pytest.mark.parametrize("body", [b"\x00\x01audio", b"[1]", b'{"no":"name"}'], ids=["audio", "list", "no name"])
 async def test_routed_by_header_a_body_without_a_name_stays_as_it_is(lane: bool, body: bytes) -> None:
     """onwards.md 1.5: there is nothing to rename, so nothing is."""
-    async with origin() as upstream:
-        async with running(single(upstream.url, onwards_model="up"), lane=lane) as gateway:
-            response = await ask(gateway.port, post(body, fields=b"Model-Override: m\r\n"))
+    async with origin() as upstream, running(single(upstream.url, onwards_model="up"), lane=lane) as gateway:
+        response = await ask(gateway.port, post(body, fields=b"Model-Override: m\r\n"))
     assert response.status == 200
     assert upstream.last.body == body
 
 
 async def test_routed_by_header_a_body_with_another_name_is_renamed(lane: bool) -> None:
     """The provider reads its own name, whatever the client wrote there."""
-    async with origin() as upstream:
-        async with running(single(upstream.url, onwards_model="up"), lane=lane) as gateway:
-            await ask(gateway.port, post(b'{"model":"whatever","a":1}', fields=b"Model-Override: m\r\n"))
-            await ask(gateway.port, get(b"/v1/x", b"Model-Override: m\r\n"))
+    async with origin() as upstream, running(single(upstream.url, onwards_model="up"), lane=lane) as gateway:
+        await ask(gateway.port, post(b'{"model":"whatever","a":1}', fields=b"Model-Override: m\r\n"))
+        await ask(gateway.port, get(b"/v1/x", b"Model-Override: m\r\n"))
     assert [request.body for request in upstream.requests] == [b'{"model":"up","a":1}', b""]
 
 
 async def test_without_onwards_model_escapes_in_the_name_travel(lane: bool) -> None:
     """Routing reads the name; forwarding leaves its spelling alone."""
-    async with origin() as upstream:
-        async with running(snapshot({"a/b": {"url": upstream.url}}), lane=lane) as gateway:
-            await ask(gateway.port, post(rb'{"model":"a\/b"}'))
+    async with origin() as upstream, running(snapshot({"a/b": {"url": upstream.url}}), lane=lane) as gateway:
+        await ask(gateway.port, post(rb'{"model":"a\/b"}'))
     assert upstream.last.body == rb'{"model":"a\/b"}'

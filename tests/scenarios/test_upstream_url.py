@@ -83,9 +83,11 @@ async def test_the_target_is_joined_without_normalising(lane: bool, base: str, t
 async def test_no_target_leaves_the_providers_authority(lane: bool, base: str, target: bytes) -> None:
     """B1, B2: refused with 400, or forwarded to the configured authority, under its base path, as its Host."""
     host = b"evil.test:443" if target.lower().startswith(b"https:") else b"evil.test"
-    async with origin() as upstream:
-        async with running(single(upstream.url + base, onwards_key="sk-provider"), lane=lane) as gateway:
-            response = await ask(gateway.port, post(target=target, host=host))
+    async with (
+        origin() as upstream,
+        running(single(upstream.url + base, onwards_key="sk-provider"), lane=lane) as gateway,
+    ):
+        response = await ask(gateway.port, post(target=target, host=host))
     if response.status == 400:
         assert not upstream.requests
         return

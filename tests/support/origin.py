@@ -263,3 +263,16 @@ def refused_port() -> int:
 def _field(line: bytes) -> tuple[bytes, bytes]:
     name, _, value = line.partition(b":")
     return name, value.strip(b" \t")
+
+
+def streaming(release: asyncio.Event, *events: bytes) -> Script:
+    """Answer each request with an event stream of ``events`` that ends well once ``release`` is set."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(STREAM_HEAD, *map(chunk, events or (b"data: 1\n\n",)))
+            await release.wait()
+            await peer.send(LAST_CHUNK)
+
+    return script

@@ -1,0 +1,357 @@
+"""When another attempt is made, with what, and what the client is told when none is left."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from support.gateway import running
+from support.origin import Peer, Script, answer, origin, refused_port, serve, silent
+from support.raw import ask, connect, get, post
+from support.scene import proxied, until
+from support.targets import pool, snapshot
+
+ON = {"enabled": True, "on_status": [429, 5]}
+QUICK = {"first_byte": "50ms"}
+BUSY = answer(b'{"error":"busy"}', b"429 Slow Down", b"Retry-After: 17\r\nX-RateLimit-Reset: 9\r\n")
+
+
+async def dies(peer: Peer) -> None:
+    """Take one request and close without a byte of answer."""
+    await peer.request()
+
+
+async def resets(peer: Peer) -> None:
+    """Take one request and reset without a byte of answer."""
+    await peer.request()
+    peer.rst()
+
+
+async def answers_then_dies(peer: Peer) -> None:
+    """Answer one request, take another and close."""
+    await peer.request()
+    await peer.send(answer())
+    await peer.request()
+
+
+async def answers_then_resets(peer: Peer) -> None:
+    """Answer one request, take another and reset."""
+    await answers_then_dies(peer)
+    peer.rst()
+
+
+def nowhere() -> str:
+    return f"http://127.0.0.1:{refused_port()}"
+
+
+async def test_a_refused_connection_moves_on(lane: bool) -> None:
+    """onwards.md 1.9, whatever on_status says; the body arrives whole at the next."""
+    async with (
+        origin() as second,
+        running(pool(nowhere(), second.url, fallback={"enabled": True}), lane=lane) as gateway,
+    ):
+        response = await ask(gateway.port, post())
+    assert response.status == 200
+    assert second.last.body == b'{"model":"m"}'
+    (line,) = gateway.lines()
+    assert (line["attempts"], line["provider"]) == (2, f"127.0.0.1:{second.port}")
+
+
+async def test_a_late_head_moves_on_and_frees_the_first_provider(lane: bool) -> None:
+    """onwards.md 1.9: after timeouts.first_byte the next is asked, and the first one's connection is closed."""
+    closed = asyncio.Event()
+
+    async def sleeps(peer: Peer) -> None:
+        await silent(peer)
+        closed.set()
+
+    async with origin(sleeps) as first, origin() as second:
+        targets = pool(first.url, second.url, fallback={"enabled": True}, timeouts=QUICK)
+        async with running(targets, lane=lane) as gateway:
+            assert (await ask(gateway.port, post())).status == 200
+            await asyncio.wait_for(closed.wait(), 5)
+    assert (len(first.requests), len(second.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [b"429 X", b"500 X", b"503 X", b"599 X"])
+async def test_a_status_in_on_status_moves_on(lane: bool, status: bytes) -> None:
+    """onwards.md 1.9: nothing of the response that was given up reaches the client."""
+    async with (
+        origin(serve(answer(b"no", status, b"X-First: 1\r\n"))) as first,
+        origin() as second,
+        running(pool(first.url, second.url, fallback=ON), lane=lane) as gateway,
+    ):
+        response = await ask(gateway.port, post())
+    assert (response.status, response.body) == (200, b'{"ok":true}')
+    assert response.value(b"x-first") is None
+
+
+@pytest.mark.parametrize("status", [b"400 X", b"404 X", b"428 X"])
+async def test_any_other_status_is_the_answer(lane: bool, status: bytes) -> None:
+    """A client error is not another provider's business."""
+    async with (
+        origin(serve(answer(b"no", status))) as first,
+        origin() as second,
+        running(pool(first.url, second.url, fallback=ON), lane=lane) as gateway,
+    ):
+        response = await ask(gateway.port, post())
+    assert (response.status, response.body) == (int(status[:3]), b"no")
+    assert not second.peers
+
+
+@pytest.mark.parametrize("on_status", [[5], []])
+async def test_without_fallback_the_first_answer_counts(lane: bool, on_status: list[int]) -> None:
+    """``enabled`` is the main switch."""
+    async with origin(serve(BUSY)) as first, origin() as second:
+        targets = pool(first.url, second.url, fallback={"enabled": False, "on_status": on_status})
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, post())
+    assert response.status == 429
+    assert not second.peers
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_exhausted_the_last_upstream_response_arrives_as_it_was(lane: bool, count: int) -> None:
+    """B7: status, reason, body, Retry-After and rate-limit fields."""
+    async with (
+        origin(serve(BUSY)) as upstream,
+        running(pool(*[upstream.url] * count, fallback=ON), lane=lane) as gateway,
+    ):
+        response = await ask(gateway.port, post())
+    assert response.head + response.body == BUSY
+    assert len(upstream.requests) == count
+    assert gateway.lines()[0]["outcome"] == "done"
+
+
+async def test_exhausted_by_a_failure_an_earlier_response_is_still_the_answer(lane: bool) -> None:
+    """B7: the last *response*, even if the last attempt gave none; the log names who gave it."""
+    async with origin(serve(BUSY)) as first, running(pool(first.url, nowhere(), fallback=ON), lane=lane) as gateway:
+        response = await ask(gateway.port, post())
+    assert response.head + response.body == BUSY
+    (line,) = gateway.lines()
+    assert (line["attempts"], line["provider"]) == (2, f"127.0.0.1:{first.port}")
+
+
+async def test_unreachable_is_503(lane: bool) -> None:
+    """B8: with a code of its own, and Retry-After."""
+    async with running(pool(nowhere(), nowhere(), fallback=ON), lane=lane) as gateway:
+        response = await ask(gateway.port, post())
+    assert (response.status, response.error["code"]) == (503, "upstream_unreachable")
+    assert response.value(b"retry-after") is not None
+    (line,) = gateway.lines()
+    assert (line["outcome"], line["attempts"], line["code"]) == ("upstream_unreachable", 2, "upstream_unreachable")
+
+
+async def test_too_late_is_504(lane: bool) -> None:
+    """B8."""
+    async with proxied(lane, silent, timeouts=QUICK) as (_, gateway):
+        response = await ask(gateway.port, post())
+    assert (response.status, response.error["code"]) == (504, "gateway_timeout")
+    assert gateway.lines()[0]["outcome"] == "upstream_timeout"
+
+
+async def test_a_connection_that_is_never_accepted_is_504(lane: bool) -> None:
+    """Fault A2: a full backlog drops SYNs; timeouts.connect ends the wait."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with running(pool(url, timeouts={"connect": "50ms"}), lane=lane) as gateway:
+            began = loop.time()
+            response = await ask(gateway.port, post())
+            assert loop.time() - began < 5
+        for filler in fillers:
+            filler.close()
+    assert (response.status, response.error["code"]) == (504, "gateway_timeout")
+
+
+@pytest.mark.parametrize("death", [answers_then_dies, answers_then_resets])
+@pytest.mark.parametrize("method", [b"POST", b"GET"])
+async def test_a_pooled_connection_that_died_costs_no_request(lane: bool, death: Script, method: bytes) -> None:
+    """Design section 6, fault C52: reused and not one byte of answer, so sent once more on a fresh connection,
+    without fallback; never onto another pooled one."""
+    request = post() if method == b"POST" else get(b"/v1/x", b"Model-Override: m\r\n")
+    async with proxied(lane, death, serve()) as (upstream, gateway), connect(gateway.port) as client:
+        for _ in range(2):
+            await client.send(request)
+            assert (await client.response()).status == 200
+    assert [len(peer.requests) for peer in upstream.peers] == [2, 1]
+    assert upstream.peers[1].requests[0].raw == upstream.peers[0].requests[1].raw
+    assert [line["attempts"] for line in gateway.lines()] == [1, 1]
+
+
+async def test_a_fresh_connection_that_died_is_not_repeated(lane: bool) -> None:
+    """Fault catalogue, retry rule: the second death, on a fresh connection, is the end: 502."""
+    async with proxied(lane, answers_then_dies, dies, serve()) as (upstream, gateway):
+        await ask(gateway.port, post())
+        response = await ask(gateway.port, post())
+    assert (response.status, response.error["code"]) == (502, "bad_gateway")
+    assert [len(peer.requests) for peer in upstream.peers] == [2, 1]
+
+
+@pytest.mark.parametrize("death", [dies, resets])
+@pytest.mark.parametrize(
+    ("request_", "retry_sent", "repeated"),
+    [
+        (post(), False, False),
+        (post(), True, True),
+        (get(b"/v1/x", b"Model-Override: m\r\n"), False, True),
+    ],
+    ids=["POST", "POST, opted in", "GET"],
+)
+async def test_what_may_have_been_worked_on_is_repeated_only_on_demand(
+    lane: bool, death: Script, request_: bytes, retry_sent: bool, repeated: bool
+) -> None:
+    """Issue item 7: a POST that a fresh connection took before it died is not sent to the next provider unless the
+    pool opts in with ``retry_sent``; an idempotent method is (RFC 9110 section 9.2.2)."""
+    async with origin(death) as first, origin() as second:
+        targets = pool(first.url, second.url, fallback={**ON, "retry_sent": retry_sent})
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, request_)
+    assert response.status == (200 if repeated else 502)
+    assert len(second.requests) == int(repeated)
+    assert gateway.lines()[0]["outcome"] == ("done" if repeated else "upstream_invalid")
+
+
+async def test_a_reused_connection_that_began_to_answer_is_not_repeated(lane: bool) -> None:
+    """With one byte of answer it is no longer "it had gone away before"."""
+
+    async def half(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer())
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200")
+
+    async with proxied(lane, half, serve()) as (upstream, gateway):
+        await ask(gateway.port, post())
+        response = await ask(gateway.port, post())
+    assert response.status == 502
+    assert len(upstream.peers) == 1
+
+
+async def test_nothing_is_repeated_after_commit(lane: bool) -> None:
+    """Promise 2: once the head went to the client a broken body breaks the client's connection, fallback or not."""
+
+    async def breaks(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+        peer.fin()
+
+    async with origin(breaks) as first, origin() as second:
+        targets = pool(first.url, second.url, fallback={**ON, "retry_sent": True})
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, post())
+    assert not response.whole
+    assert response.body == b"abc"
+    assert not second.peers
+    assert gateway.lines()[0]["outcome"] == "upstream_cut"
+
+
+async def test_each_attempt_is_made_anew_for_its_provider(lane: bool) -> None:
+    """onwards.md 1.9: URL, Host, credential, model name and Content-Length are those of the provider that is asked."""
+    async with origin(serve(BUSY)) as first, origin(serve(BUSY)) as second, origin() as third:
+        providers = [
+            {"url": first.url + "/v1", "onwards_key": "k1", "onwards_model": "a-longer-name"},
+            {"url": second.url + "/openai", "onwards_key": "k2", "upstream_auth_header_name": "api-key"},
+            {"url": third.url, "onwards_model": "c"},
+        ]
+        targets = snapshot({"m": {"strategy": "priority", "providers": providers, "fallback": ON}})
+        async with running(targets, lane=lane) as gateway:
+            await ask(gateway.port, post(b'{"model":"m","n":1}'))
+    shape = b"POST %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: %d\r\n%b\r\n%b"
+    assert first.last.raw == shape % (
+        b"/v1/chat/completions", first.port, 31, b"Authorization: Bearer k1\r\n", b'{"model":"a-longer-name","n":1}'
+    )  # fmt: skip
+    assert second.last.raw == shape % (
+        b"/openai/v1/chat/completions", second.port, 19, b"api-key: Bearer k2\r\n", b'{"model":"m","n":1}'
+    )  # fmt: skip
+    assert third.last.raw == shape % (b"/v1/chat/completions", third.port, 19, b"", b'{"model":"c","n":1}')
+
+
+async def test_the_budget_sits_above_the_providers(lane: bool) -> None:
+    """onwards.md 1.8: five attempts over two providers are a, b, a, b, a."""
+    async with (
+        origin(serve(BUSY)) as first,
+        origin(serve(BUSY)) as second,
+        running(pool(first.url, second.url, fallback={**ON, "max_attempts": 5}), lane=lane) as gateway,
+    ):
+        await ask(gateway.port, post())
+    assert (len(first.requests), len(second.requests)) == (3, 2)
+    assert gateway.lines()[0]["attempts"] == 5
+
+
+async def test_a_response_that_is_given_up_is_read_to_its_end(lane: bool) -> None:
+    """B59: its connection serves the next attempts, instead of a new one each under a storm of 429s."""
+    chunked = b"HTTP/1.1 429 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    async with (
+        origin(serve(BUSY, chunked)) as first,
+        origin() as second,
+        running(pool(first.url, second.url, fallback=ON), lane=lane) as gateway,
+    ):
+        for _ in range(4):
+            assert (await ask(gateway.port, post())).status == 200
+    assert [len(peer.requests) for peer in first.peers] == [4]
+    assert [len(peer.requests) for peer in second.peers] == [4]
+
+
+async def test_a_response_that_is_given_up_and_stalls_is_left(lane: bool) -> None:
+    """Its idle timeout ends it; the next provider still answers."""
+
+    async def stalls(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 503 X\r\nContent-Length: 9\r\n\r\nabc")
+        await peer.gone()
+
+    async with origin(stalls) as first, origin() as second:
+        targets = pool(first.url, second.url, fallback=ON, timeouts={"idle": "50ms"})
+        async with running(targets, lane=lane) as gateway:
+            assert (await ask(gateway.port, post())).status == 200
+
+
+async def test_a_rate_limited_provider_is_passed_over_on_demand(lane: bool) -> None:
+    """onwards.md 1.7: on_rate_limit; without it a provider's own limit is the answer."""
+    bucket = {"rate_limit": {"requests_per_second": 0.01, "burst_size": 1}}
+    async with origin() as first, origin() as second:
+        providers = [{"url": first.url, **bucket}, {"url": second.url}]
+        verdicts = {}
+        for on_rate_limit in (True, False):
+            fallback = {"enabled": True, "on_rate_limit": on_rate_limit}
+            targets = snapshot({"m": {"strategy": "priority", "providers": providers, "fallback": fallback}})
+            async with running(targets, lane=lane) as gateway:
+                verdicts[on_rate_limit] = [(await ask(gateway.port, post())).status for _ in range(2)]
+    assert verdicts == {True: [200, 200], False: [200, 429]}
+    assert len(second.requests) == 1
+
+
+async def test_no_place_is_held_while_waiting_for_the_next_attempt(lane: bool) -> None:
+    """onwards.md 1.9: during the backoff others may use the provider; a client that leaves then ends the wait."""
+    waits = {**ON, "max_attempts": 2, "backoff": {"initial_ms": 60_000, "max_ms": 60_000, "jitter": "none"}}
+    async with origin(serve(BUSY, answer())) as upstream:
+        provider = {"url": upstream.url, "concurrency_limit": {"max_concurrent_requests": 1}}
+        targets = snapshot({"m": {"providers": [provider], "fallback": waits}})
+        async with running(targets, lane=lane) as gateway, connect(gateway.port) as client:
+            await client.send(post())
+            await upstream.seen(1)
+            await until(lambda: gateway.held_permits() == 1)  # the pool's; the provider's is back
+            assert (await ask(gateway.port, post())).status == 200
+            client.fin()
+    assert len(upstream.requests) == 2
+    assert [line["outcome"] for line in gateway.lines()] == ["done", "client_gone_waiting"]
+
+
+async def test_waits_are_bounded_together(lane: bool) -> None:
+    """onwards.md 1.9: a wait that would pass max_total_backoff_ms is not begun: the last response is the answer."""
+    waits = {**ON, "max_attempts": 3, "max_total_backoff_ms": 10, "backoff": {"initial_ms": 60_000, "jitter": "none"}}
+    async with (
+        proxied(lane, serve(BUSY)) as (upstream, _),
+        running(pool(upstream.url, fallback=waits), lane=lane) as gateway,
+    ):
+        response = await ask(gateway.port, post())
+    assert response.head + response.body == BUSY
+    assert len(upstream.requests) == 1
