@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-m", "onwards_py.cli")
+COMMAND = (sys.executable, "-m", "onwards_py")
 PATIENCE = 20.0
 _LISTENING = re.compile(rb"listening on (https?)://[^ ]*:(\d+),")
 

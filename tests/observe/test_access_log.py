@@ -1,0 +1,132 @@
+"""The access log: the line as documented, and a writer that never blocks its caller."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Callable
+
+from support.program import wait_until
+from support.tables import table
+
+from onwards_py.messages import InboundRequest
+from onwards_py.observe.access_log import LineWriter, access_line
+from onwards_py.observe.record import OUTCOMES, Record
+
+
+class Timers:
+    """call_later of an event loop, run by hand."""
+
+    def __init__(self) -> None:
+        self.due: list[Callable[[], None]] = []
+
+    def call_later(self, _seconds: float, callback: Callable[[], None]) -> None:
+        self.due.append(callback)
+
+    def fire(self) -> None:
+        due, self.due = self.due, []
+        for callback in due:
+            callback()
+
+
+class Pipe(io.BytesIO):
+    """A stream whose writes block until ``open`` is set. ``blocked`` is set while one waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = threading.Event()
+        self.blocked = threading.Event()
+
+    def write(self, data: object) -> int:
+        if not self.open.is_set():
+            self.blocked.set()
+            assert self.open.wait(10)
+        return super().write(data)  # type: ignore[arg-type]
+
+
+class Broken(io.BytesIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, data: object) -> int:
+        raise BrokenPipeError
+
+
+def test_the_documented_fields_are_those_of_a_line() -> None:
+    """docs/reference/access-log.md, in the order of the line."""
+    record = Record(InboundRequest(b"POST", b"/v1/x?key=secret", 1, [], b"body", "10.0.0.1"), None, 100.0)
+    record.committed = 100.125
+    line = json.loads(access_line(record, 100.25, wall=lambda: 1.5))
+    assert list(line) == [row[0] for row in table("reference/access-log.md", "field")]
+    assert (line["ts"], line["ms_head"], line["ms"], line["bytes_in"], line["path"]) == (1.5, 125, 250, 4, "/v1/x")
+
+
+def test_the_documented_outcomes_are_those_of_the_code() -> None:
+    """docs/reference/access-log.md, both ways."""
+    assert [row[0] for row in table("reference/access-log.md", "outcome")] == list(OUTCOMES)
+
+
+def test_a_path_is_cut_and_stays_json() -> None:
+    """200 characters, and whatever bytes a client sends make a valid line."""
+    record = Record(InboundRequest(b"GET", b'/\xff\x00"\n' + b"x" * 1000, 1, [], b"", ""), None, 0.0)
+    line = access_line(record, 0.0)
+    assert b"\n" not in line
+    assert len(json.loads(line)["path"]) == 200
+
+
+def test_lines_are_written_in_order_soon_and_at_the_end() -> None:
+    """By the timer while the program runs, by close for what is left."""
+    stream, timers = io.BytesIO(), Timers()
+    writer = LineWriter(stream, timers.call_later)
+    writer.write(b"1")
+    writer.write(b"2")
+    assert len(timers.due) == 1
+    timers.fire()
+    wait_until(lambda: stream.getvalue() == b"1\n2\n", "the first two lines")
+    writer.write(b"3")
+    writer.close()
+    assert stream.getvalue() == b"1\n2\n3\n"
+    assert writer.dropped == 0
+
+
+def test_a_stream_that_blocks_costs_lines_and_not_time() -> None:
+    """Write returns while the stream is stuck; what does not fit the queue is dropped and counted to the line."""
+    stream, timers = Pipe(), Timers()
+    writer = LineWriter(stream, timers.call_later)
+    writer.write(b"first")
+    timers.fire()
+    assert stream.blocked.wait(10)
+    written = 1
+    while not writer.dropped:
+        for _ in range(512):
+            writer.write(b"x")
+        written += 512
+        assert written < 1_000_000, "the queue has no end"
+    assert writer.dropped == 512
+    stream.open.set()
+    writer.close()
+    assert stream.getvalue().count(b"\n") == written - writer.dropped
+    assert stream.getvalue().startswith(b"first\nx\n")
+
+
+def test_close_gives_up_on_a_stream_that_blocks() -> None:
+    """A reader that never reads does not keep the program from ending."""
+    stream, timers = Pipe(), Timers()
+    writer = LineWriter(stream, timers.call_later)
+    writer.write(b"never")
+    writer.close(0.01)
+    assert stream.getvalue() == b""
+    stream.open.set()
+
+
+def test_a_broken_stream_costs_lines() -> None:
+    """They are counted, and the next ones are tried again."""
+    stream, timers = Broken(), Timers()
+    writer = LineWriter(stream, timers.call_later)
+    for _ in range(3):
+        writer.write(b"x")
+    timers.fire()
+    wait_until(lambda: writer.dropped == 3, "the count of dropped lines")
+    writer.write(b"x")
+    writer.close()
+    assert writer.dropped == 4

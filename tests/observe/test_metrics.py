@@ -1,0 +1,180 @@
+"""Metrics: the names and labels that are documented, bounded labels, and sums that are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from support.tables import table
+
+from onwards_py.config.parse import parse
+from onwards_py.live_state import Holder, LiveState
+from onwards_py.messages import InboundRequest
+from onwards_py.observe.metrics import DURATION_BUCKETS, FIRST_BYTE_BUCKETS, Histogram, Metrics
+from onwards_py.observe.record import OUTCOMES, Outcome, Record
+
+CONFIG = """
+targets:
+  a: {providers: [{url: 'http://one/v1'}, {url: 'http://two/v1', name: second}]}
+  b: {local: {engine: echo}}
+"""
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    holder = Holder(parse(CONFIG, "targets.yaml", {}).snapshot, LiveState(lambda: 0.0))
+    return Metrics(holder, lambda: 3, lambda: 7)
+
+
+@dataclass
+class Ended:
+    """An exchange as it ended."""
+
+    status: int = 200
+    outcome: Outcome = "done"
+    target: str = "a"
+    provider: str = "second"
+    seconds: float = 0.0
+    head_after: float | None = None
+
+
+def count(metrics: Metrics, *exchanges: Ended) -> None:
+    for number, made in enumerate(exchanges):
+        began = 1000.0 + number
+        record = Record(InboundRequest(b"POST", b"/v1/x", 1, [], b"", ""), None, began)
+        record.status, record.outcome = made.status, made.outcome
+        record.target, record.provider = made.target, made.provider
+        if made.head_after is not None:
+            record.committed = began + made.head_after
+        metrics.begun()
+        metrics.ended(record, began + made.seconds)
+
+
+def families(metrics: Metrics) -> dict[str, Metric]:
+    """By the name that is documented."""
+    return {m.name + ("_total" if m.type == "counter" else ""): m for m in metrics.collect()}
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    return registry.get_sample_value(name, labels)
+
+
+def test_the_documented_metrics_are_those_that_exist(metrics: Metrics) -> None:
+    """Name, type and labels of docs/reference/metrics.md, both ways."""
+    count(metrics, Ended())
+    documented = {
+        row[0]: (row[1], frozenset(filter(None, row[2].split(", ")))) for row in table("reference/metrics.md", "name")
+    }
+    existing = {
+        name: (family.type, frozenset(label for sample in family.samples for label in sample.labels) - {"le"})
+        for name, family in families(metrics).items()
+    }
+    assert documented == existing
+
+
+def test_everything_can_be_exposed(metrics: Metrics) -> None:
+    """Prometheus' own text encoder accepts all families, at once and again."""
+    count(metrics, Ended(), Ended(404, "refused", "", ""))
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    text = generate_latest(registry).decode()
+    assert text == generate_latest(registry).decode()
+    assert 'onwards_requests_total{outcome="refused",provider="",status_class="4xx",target=""} 1.0' in text
+
+
+def test_exchanges_are_counted_by_what_became_of_them(metrics: Metrics) -> None:
+    """One series for each combination that occurred."""
+    count(metrics, Ended(), Ended(), Ended(429), Ended(0, "client_gone_waiting"))
+    labels = {"target": "a", "provider": "second"}
+    name = "onwards_requests_total"
+    assert value(metrics, name, **labels, status_class="2xx", outcome="done") == 2
+    assert value(metrics, name, **labels, status_class="4xx", outcome="done") == 1
+    assert value(metrics, name, **labels, status_class="none", outcome="client_gone_waiting") == 1
+
+
+def test_in_flight_goes_up_and_down(metrics: Metrics) -> None:
+    """An exchange that began counts until it ended."""
+    metrics.begun()
+    metrics.begun()
+    assert value(metrics, "onwards_requests_in_flight") == 2
+    count(metrics, Ended())
+    assert value(metrics, "onwards_requests_in_flight") == 2
+
+
+def test_permits_are_shown_for_every_configured_target_and_provider(metrics: Metrics) -> None:
+    """Also for those that nobody has asked yet."""
+    assert value(metrics, "onwards_target_in_flight", target="b") == 0
+    samples = families(metrics)["onwards_provider_in_flight"].samples
+    assert {(sample.labels["target"], sample.labels["provider"]) for sample in samples} == {
+        ("a", "one"),
+        ("a", "second"),
+        ("b", "echo"),
+    }
+
+
+def test_what_others_count_is_asked_when_scraped(metrics: Metrics) -> None:
+    """Dropped lines and open connections."""
+    assert value(metrics, "onwards_access_log_lines_dropped_total") == 3
+    assert value(metrics, "onwards_connections") == 7
+
+
+def test_labels_are_bounded(metrics: Metrics) -> None:
+    """As many series as configured providers times classes times outcomes, however many exchanges there were."""
+    exchanges = [Ended(status, outcome) for status in range(0, 600, 7) for outcome in OUTCOMES]
+    count(metrics, *exchanges)
+    samples = families(metrics)["onwards_requests_total"].samples
+    classes = {sample.labels["status_class"] for sample in samples}
+    assert classes <= {"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
+    assert len(samples) <= 6 * len(OUTCOMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [("onwards_request_duration_seconds", DURATION_BUCKETS), ("onwards_first_byte_seconds", FIRST_BYTE_BUCKETS)],
+)
+def test_a_value_on_a_bound_belongs_to_that_bucket(metrics: Metrics, name: str, bounds: tuple[float, ...]) -> None:
+    """``le`` means less than or equal."""
+    count(metrics, Ended(seconds=0.25, head_after=0.25))
+    labels = {"target": "a", "provider": "second"}
+    at_or_above = [bound for bound in bounds if bound >= 0.25]
+    for bound in bounds:
+        assert value(metrics, name + "_bucket", **labels, le=str(bound)) == (1 if bound in at_or_above else 0)
+    assert value(metrics, name + "_count", **labels) == 1
+    assert value(metrics, name + "_sum", **labels) == pytest.approx(0.25)
+
+
+def test_first_byte_counts_only_exchanges_that_got_so_far(metrics: Metrics) -> None:
+    """A client that left, or a refusal, has no first byte."""
+    count(metrics, Ended(seconds=9.0), Ended(seconds=2.0, head_after=1.5))
+    labels = {"target": "a", "provider": "second"}
+    assert value(metrics, "onwards_request_duration_seconds_count", **labels) == 2
+    assert value(metrics, "onwards_request_duration_seconds_sum", **labels) == pytest.approx(11.0)
+    assert value(metrics, "onwards_first_byte_seconds_count", **labels) == 1
+    assert value(metrics, "onwards_first_byte_seconds_sum", **labels) == pytest.approx(1.5)
+
+
+@given(st.lists(st.integers(0, 2_000), max_size=50))
+def test_buckets_agree_with_counting_by_hand(milliseconds: list[int]) -> None:
+    """Cumulative, monotonic, and the last one counts all: for any values."""
+    metrics = Metrics(Holder(parse(CONFIG, "targets.yaml", {}).snapshot, LiveState(lambda: 0.0)), lambda: 0, lambda: 0)
+    # Halves of powers of two lie between the bounds, whatever rounding does to the sum of two times.
+    seconds = [step / 1024 + 1 / 4096 for step in milliseconds]
+    count(metrics, *(Ended(seconds=value) for value in seconds))
+    labels = {"target": "a", "provider": "second"}
+    for bound in (*DURATION_BUCKETS, float("inf")):
+        le = "+Inf" if bound == float("inf") else str(bound)
+        expected = sum(value <= bound for value in seconds)
+        found = value(metrics, "onwards_request_duration_seconds_bucket", **labels, le=le)
+        assert (found or 0) == expected
+
+
+def test_a_fresh_histogram_is_empty() -> None:
+    """All buckets are there, and zero."""
+    rows = Histogram((1.0, 2.0)).cumulative()
+    assert rows == [("1.0", 0), ("2.0", 0), ("+Inf", 0)]
