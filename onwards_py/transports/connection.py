@@ -185,7 +185,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             else:
                 self._deliver(trip, count)
             # Last: this resumes the exchange, which finds the whole of what was read.
-            trip.head_signal.set(trip)
+            trip.head_signal.set(None)
         elif self._spoiled or self._is_excessive(count):
             self._end(_END_RESET, None)
 

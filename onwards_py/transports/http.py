@@ -87,7 +87,8 @@ class HttpTransport:
             trip: RoundTrip | None = None
             try:
                 trip = pool.idle.pop().start(request, provider.timeouts)
-                return await trip.head_signal
+                await trip.head_signal
+                return trip
             except Died:
                 pass
             except asyncio.CancelledError:
@@ -101,10 +102,11 @@ class HttpTransport:
         try:
             trip = connection.start(request, provider.timeouts)
             try:
-                return await trip.head_signal
+                await trip.head_signal
             except asyncio.CancelledError:
                 trip.discard()
                 raise
+            return trip
         except Died as died:
             raise TransportError(Fault.CLOSED, "the connection was closed before any response") from died
 

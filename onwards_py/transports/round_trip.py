@@ -32,7 +32,7 @@ class RoundTrip(msgspec.Struct):
     """
 
     connection: UpstreamConnection | None
-    head_signal: Signal[RoundTrip] = msgspec.field(default_factory=Signal)
+    head_signal: Signal[None] = msgspec.field(default_factory=Signal)  # not of the trip itself: that would be a cycle
     head: ResponseHead = _NO_HEAD
     pieces: list[bytes] = []
     kept: int = 0
