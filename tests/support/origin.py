@@ -73,6 +73,11 @@ class Peer:
         self._origin.took(received)
         return received
 
+    async def request_head(self) -> bytes:
+        """The head of the next request, its body being left unread. It is not counted as a request."""
+        async with asyncio.timeout(CAP):
+            return await self._reader.readuntil(b"\r\n\r\n")
+
     async def send(self, *pieces: bytes) -> None:
         """Write pieces; returns when the kernel (or the bounded buffer in front of it) has taken them."""
         for piece in pieces:
