@@ -1,0 +1,158 @@
+"""What a parser may let through and a proxy must not: refused at the door, closed, and nothing reaches a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pytest
+from _pytest.mark import ParameterSet
+from bad_requests import BAD_REQUESTS, CODINGS, SMUGGLED, Bad
+from support.gateway import running
+from support.origin import origin
+from support.raw import End, Response, ask, connect, post
+
+from onwards_py.config.parse import parse
+
+BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
+
+
+# aiohttp's parser refuses some heads before the guard can see them, and does not say what it disliked; or it has
+# read on, and what it met behind the head is no request either. Everything else is of one class.
+DIFFERENT = {(501, 400): "transfer coding", (505, 400): "version", (400, 501): "empty transfer coding"}
+
+OTHER_PROTOCOLS = ("start b'GET /v1/x RTSP/1.0'", "start b'SOURCE /v1/x ICE/1.0'", "start b'DESCRIBE /v1/x RTSP/1.0'")
+
+
+def rows(table: Sequence[Bad]) -> list[ParameterSet]:
+    """Parameters; known failures are marked."""
+    wrong = pytest.mark.xfail(strict=True, reason="RTSP and ICE, which llhttp knows too, are taken for HTTP")
+    marks = dict.fromkeys(OTHER_PROTOCOLS, (wrong,))
+    return [pytest.param(bad, marks=marks.get(bad.name, ()), id=bad.name[:80]) for bad in table]
+
+
+async def refusal(pieces: Sequence[bytes], *, lane: bool) -> Response:
+    """Send ``pieces`` and a smuggled request behind them; nothing may come of the second, nor reach the provider."""
+    async with origin() as upstream:
+        snapshot = parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
+        async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
+            await client.send(*pieces, SMUGGLED)
+            got = await client.response()
+            assert await client.closed() is End.CLOSED
+        assert upstream.requests == []
+        assert gateway.lines()[-1]["status"] == got.status, "a refusal leaves a line in the access log"
+        return got
+
+
+def test_the_table_is_large_and_its_names_are_unique() -> None:
+    """A duplicate name would hide a vector."""
+    assert len(CODINGS) >= 40
+    assert len({bad.name for bad in BAD_REQUESTS}) == len(BAD_REQUESTS)
+
+
+@pytest.mark.parametrize("bad", rows(BAD_REQUESTS))
+async def test_refused_alike_by_both_doors(bad: Bad) -> None:
+    """RFC 9112 sections 2.2, 3, 5 and 6: refused with an error of the same class, and the connection is closed."""
+    answers = {lane: await refusal([bad.raw], lane=lane) for lane in (True, False)}
+    for got in answers.values():
+        assert 400 <= got.status <= 505
+        assert got.value(b"connection") == b"close"
+        assert got.error["type"]
+    statuses = answers[True].status, answers[False].status
+    assert statuses[0] // 100 == statuses[1] // 100 or statuses in DIFFERENT
+
+
+SHORT = [bad for bad in BAD_REQUESTS if bad.name.startswith("start") or bad.name in {"HTTP/0.9", "LF line ends"}]
+
+
+@pytest.mark.parametrize("bad", rows(SHORT + BAD_REQUESTS[::7]))
+async def test_lane_refuses_in_whatever_pieces_it_comes(bad: Bad) -> None:
+    """A guard that looks at whole packets would be blind here: every byte comes in a packet of its own.
+
+    The client goes on sending after the refusal, and can read it all the same.
+    """
+    got = await refusal([bad.raw[n : n + 1] for n in range(len(bad.raw))], lane=True)
+    assert 400 <= got.status <= 505
+
+
+@pytest.mark.parametrize("bad", rows(SHORT + BAD_REQUESTS[::7]))
+async def test_aiohttp_door_refuses_in_whatever_pieces_it_comes(bad: Bad) -> None:
+    """The same, but for the answer: aiohttp closes at once, so a client that is still sending may see only a reset.
+
+    And where it finds chunks malformed, it does not tell the reader of the body: the body deadline ends that.
+    """
+    async with origin() as upstream:
+        text = f"server: {{body_timeout: 300ms}}\ntargets: {{m: {{url: '{upstream.url}'}}}}"
+        snapshot = parse(text, "targets.yaml", {}).snapshot
+        async with running(snapshot, lane=False) as gateway, connect(gateway.port) as client:
+            with suppress(ConnectionError):
+                await client.send(*(bad.raw[n : n + 1] for n in range(len(bad.raw))), SMUGGLED)
+                await client.response()
+                await client.closed()
+        assert upstream.requests == []
+        assert [line["status"] for line in gateway.lines()][-1:] >= [400]
+
+
+@BOTH
+@pytest.mark.parametrize("bad", BAD_REQUESTS[::4], ids=lambda bad: bad.name[:80])
+async def test_refused_behind_a_request_that_is_served(bad: Bad, lane: bool) -> None:
+    """The answer to the request before it comes first, and whole; then the refusal, then the end."""
+    async with origin() as upstream:
+        snapshot = parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
+        async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
+            await client.send(post(target=b"/v1/x"))
+            assert (await client.response()).body == b'{"ok":true}'
+            await client.send(bad.raw + SMUGGLED)
+            assert 400 <= (await client.response()).status <= 505
+            assert await client.closed() is End.CLOSED
+        assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("bad", BAD_REQUESTS[::4], ids=lambda bad: bad.name[:80])
+async def test_refused_in_one_packet_with_a_request_that_is_served(bad: Bad) -> None:
+    """The same in one packet. Of the lane only: aiohttp's parser forgets the requests in front of a malformed one."""
+    async with origin() as upstream:
+        snapshot = parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
+        async with running(snapshot, lane=True) as gateway, connect(gateway.port) as client:
+            await client.send(post(target=b"/v1/x") + bad.raw + SMUGGLED)
+            assert (await client.response()).body == b'{"ok":true}'
+            assert 400 <= (await client.response()).status <= 505
+            assert await client.closed() is End.CLOSED
+        assert len(upstream.requests) == 1
+
+
+TARGETS = [
+    b"h:80",
+    b"*",
+    b"v1/x",
+    b"ftp://h/x",
+    b"//h/x#f",
+    b"/v1/x#frag",
+    b"/v1/x?a#b",
+    b"http://h/v1/x#f",
+    b"/..",
+    b"/../x",
+    b"/v1/../x",
+    b"/v1/x/..",
+    b"/v1/%2e%2e/x",
+    b"/v1/.%2E/x",
+    b"/v1/..%2fx",
+    b"/v1%2F..%2Fx",
+    b"/v1\\..\\x",
+    b"/v1/..%5cx",
+    b"/v1/..;/x",
+    b"http://h/v1/../x",
+    b"http://h\\..\\x",
+]
+
+
+@BOTH
+@pytest.mark.parametrize("target", TARGETS)
+async def test_target_that_could_leave_the_base_path_is_refused(target: bytes, lane: bool) -> None:
+    """RFC 9112 section 3.2 and RFC 3986 section 5.2.4: no fragment, no other form, no dot segment in any spelling."""
+    async with origin() as upstream:
+        snapshot = parse(f"targets: {{m: {{url: '{upstream.url}/base'}}}}", "targets.yaml", {}).snapshot
+        async with running(snapshot, lane=lane) as gateway:
+            got = await ask(gateway.port, post(target=target))
+        assert got.status == 400
+        assert upstream.requests == []
