@@ -28,8 +28,8 @@ from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
 from onwards_py.live_state import Holder, LiveState
 from onwards_py.observe import logs
-from onwards_py.observe.access_log import LineWriter, access_line
-from onwards_py.observe.metrics import ExchangeRecorder, Metrics
+from onwards_py.observe.access_log import LineWriter, Recorder
+from onwards_py.observe.metrics import Metrics
 from onwards_py.proxy.attempt import Transports
 from onwards_py.proxy.handler import Proxy
 from onwards_py.transports.http import HttpTransport
@@ -54,10 +54,21 @@ class Application:
         self.holder = holder = Holder(snapshot, LiveState(clock))
         self._gauges = Gauges()
         self._lines = LineWriter(access_log, self._loop.call_later)
-        self.metrics = Metrics(holder, lambda: self._lines.dropped, lambda: self._gauges.connections)
-        recorder = ExchangeRecorder(self.metrics, lambda record, now: self._lines.write(access_line(record, now)))
         self._transports = Transports(HttpTransport(snapshot.http_pool), LocalTransport())
-        proxy = Proxy(holder, self._transports, recorder, clock=clock, random=random.random, started=int(time.time()))
+        self.metrics = Metrics(
+            holder,
+            in_flight=lambda: self.proxy.in_flight,
+            dropped_lines=lambda: self._lines.dropped,
+            open_connections=lambda: self._gauges.connections,
+        )
+        self.proxy = proxy = Proxy(
+            holder,
+            self._transports,
+            Recorder(self.metrics.ended, self._lines),
+            clock=clock,
+            random=random.random,
+            started=int(time.time()),
+        )
         self._door = AiohttpDoor(proxy, snapshot.server, self._gauges)
         self._lane = Lane(proxy, snapshot.server, self._gauges, self._door.take_over) if options.lane else None
         self._server: asyncio.Server | None = None
@@ -87,9 +98,9 @@ class Application:
         if self._lane is not None:
             self._lane.drain()
         self._door.drain()
-        await self._until(lambda: not self.metrics.in_flight, self._drain_timeout, cut_now)
-        if self.metrics.in_flight:
-            _log.warning("cutting %d exchanges that did not finish", self.metrics.in_flight)
+        await self._until(lambda: not self.proxy.in_flight, self._drain_timeout, cut_now)
+        if self.proxy.in_flight:
+            _log.warning("cutting %d exchanges that did not finish", self.proxy.in_flight)
         else:
             await self._flush(cut_now)
         await self._close()

@@ -14,21 +14,6 @@ def admit(limiters: Sequence[Limiter], now: float) -> None:
     Places are looked at first, since they cost nothing to look at. `release` gives the places back;
     tokens are spent.
     """
-    if any_bounded(limiters):
-        _take_tokens(limiters, now)
-    for limiter in limiters:
-        limiter.in_flight += 1
-
-
-def any_bounded(limiters: Sequence[Limiter]) -> bool:
-    """True if a limiter could refuse."""
-    for limiter in limiters:  # noqa: SIM110  (a generator would cost more than the loop)
-        if limiter.bounded:
-            return True
-    return False
-
-
-def _take_tokens(limiters: Sequence[Limiter], now: float) -> None:
     for limiter in limiters:
         if limiter.full:
             raise ProxyError(Kind.CONCURRENCY_LIMIT, retry_after=1.0)
@@ -39,6 +24,7 @@ def _take_tokens(limiters: Sequence[Limiter], now: float) -> None:
     if wait > 0.0:
         raise ProxyError(Kind.RATE_LIMIT, retry_after=wait)
     for limiter in limiters:
+        limiter.in_flight += 1
         if limiter.bucket is not None:
             limiter.bucket.take()
 

@@ -80,12 +80,12 @@ class LineWriter:
 
 def access_line(exchange: Record, now: float, *, wall: Callable[[], float] = time.time) -> bytes:
     """The line (no line end) of an exchange that ended at ``now`` (monotonic seconds). Durations: milliseconds."""
-    request, sink = exchange.request, exchange.sink
+    request, sink, principal = exchange.request, exchange.sink, exchange.principal
     return orjson.dumps(
         {
             "ts": int(wall() * 1000) / 1000,
             "peer": request.peer,
-            "key": exchange.principal.label,
+            "key": principal.definition.id if principal.definition is not None else None,
             "method": request.method.decode("latin-1"),
             "path": request.target.partition(b"?")[0][:_MAX_PATH].decode("latin-1"),
             "target": exchange.target or None,
@@ -105,3 +105,18 @@ def access_line(exchange: Record, now: float, *, wall: Callable[[], float] = tim
 def _ms(seconds: float) -> float:
     """Milliseconds with two decimals; ``round`` would cost three times as much."""
     return int(seconds * 100_000) / 100
+
+
+class Recorder:
+    """Counts an exchange, and writes its line."""
+
+    __slots__ = ("_count", "_lines")
+
+    def __init__(self, count: Callable[[Record, float], None], lines: LineWriter) -> None:
+        self._count = count
+        self._lines = lines
+
+    def ended(self, record: Record, now: float) -> None:
+        """The exchange is over; ``now`` is in monotonic seconds."""
+        self._count(record, now)
+        self._lines.write(access_line(record, now))

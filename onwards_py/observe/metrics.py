@@ -52,21 +52,24 @@ class Row:
 
 
 class Metrics(Collector):
-    """Counts exchanges; collects for Prometheus. ``dropped_lines`` and ``open_connections`` are asked when scraped."""
+    """Counts exchanges; collects for Prometheus. The callables are asked when scraped."""
 
-    def __init__(self, holder: Holder, dropped_lines: Callable[[], int], open_connections: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        holder: Holder,
+        *,
+        in_flight: Callable[[], int],
+        dropped_lines: Callable[[], int],
+        open_connections: Callable[[], int],
+    ) -> None:
         self._holder = holder
+        self._in_flight = in_flight
         self._dropped_lines = dropped_lines
         self._open_connections = open_connections
         self._rows: dict[tuple[str, str], Row] = {}
-        self.in_flight = 0
-
-    def begun(self) -> None:
-        self.in_flight += 1
 
     def ended(self, exchange: Record, now: float) -> None:
         """Count one exchange. ``target`` is empty unless a configured target was resolved, so names stay bounded."""
-        self.in_flight -= 1
         row = self._rows.get((exchange.target, exchange.provider))
         if row is None:
             row = self._rows[exchange.target, exchange.provider] = Row()
@@ -102,7 +105,7 @@ class Metrics(Collector):
         yield from self._gauges()
 
     def _gauges(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("onwards_requests_in_flight", "Exchanges going on.", value=self.in_flight)
+        yield GaugeMetricFamily("onwards_requests_in_flight", "Exchanges going on.", value=self._in_flight())
         targets = GaugeMetricFamily("onwards_target_in_flight", "Permits held per target.", labels=["target"])
         providers = GaugeMetricFamily(
             "onwards_provider_in_flight", "Permits held per provider.", labels=["target", "provider"]
@@ -118,21 +121,3 @@ class Metrics(Collector):
             "Access-log lines that nobody took in time.",
             value=self._dropped_lines(),
         )
-
-
-class ExchangeRecorder:
-    """Recorder: counts an exchange and writes its line."""
-
-    __slots__ = ("_metrics", "_write")
-
-    def __init__(self, metrics: Metrics, write: Callable[[Record, float], None] | None) -> None:
-        self._metrics = metrics
-        self._write = write
-
-    def begun(self) -> None:
-        self._metrics.begun()
-
-    def ended(self, exchange: Record, now: float) -> None:
-        self._metrics.ended(exchange, now)
-        if self._write is not None:
-            self._write(exchange, now)

@@ -10,6 +10,7 @@ from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Fault, InboundRequest
 from onwards_py.proxy.addressing import Address, locate
 from onwards_py.routing.model import Mode, Provider
+from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
 from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.request_head import RequestHead
@@ -27,7 +28,7 @@ class Ask(msgspec.Struct, frozen=True):
     head: RequestHead
     address: Address
     path: bytes
-    max_body: int
+    target: LivePool
     began: float
 
     @property
@@ -56,10 +57,8 @@ class Transports:
         return self.http if provider.local is None else self.local
 
 
-async def attempt(transports: Transports, provider: Provider, ask: Ask) -> Answer:
-    """Ask one provider. Raises TransportError, or ProxyError for what no provider should be asked."""
-    outbound = _outbound(provider, ask)
-    response = await transports.of(provider).send(provider, outbound)
+def accept(provider: Provider, response: UpstreamResponse, ask: Ask) -> Answer:
+    """The answer, if its head may be forwarded; else the response is discarded and TransportError raised."""
     try:
         facts = examine_response(response.head, provider.response_fields, to_head=ask.request.method == b"HEAD")
     except ProxyError as error:
@@ -68,13 +67,14 @@ async def attempt(transports: Transports, provider: Provider, ask: Ask) -> Answe
     return Answer(provider, response, facts)
 
 
-def _outbound(provider: Provider, ask: Ask) -> OutboundRequest:
+def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
+    """The request as this provider is to get it. Raises ProxyError for what no provider should be asked."""
     request, address = ask.request, ask.address
     if provider.mode is _DISABLED and _is_responses(ask.path):
         raise ProxyError(Kind.NOT_FOUND, "The Responses API is not served for this model.")
     body, decoded, model = request.body, False, address.model
     if provider.model_name is not None and provider.model_json is not None:
-        address = locate(address, request, ask.head, ask.max_body)
+        address = locate(address, request, ask.head, ask.target.pool.max_body)
         model = provider.model_name
         if address.span is not None:
             body = address.body_for(provider.model_name, provider.model_json)

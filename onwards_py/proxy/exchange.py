@@ -34,7 +34,13 @@ class Exchange(Record):
 
     def admit(self, limiters: Sequence[Limiter], now: float) -> None:
         """Take all permits or none; raises ProxyError."""
-        admit(limiters, now)
+        for limiter in limiters:
+            if limiter.bounded:
+                admit(limiters, now)
+                break
+        else:
+            for limiter in limiters:
+                limiter.in_flight += 1
         self.held += limiters
 
     def give_back(self, limiter: Limiter) -> None:
@@ -44,8 +50,9 @@ class Exchange(Record):
 
     def close(self) -> None:
         """All permits back. The last byte is through, or never will be."""
-        held, self.held = self.held, []
-        release(held)
+        for limiter in self.held:
+            limiter.in_flight -= 1
+        self.held.clear()
 
     # Endings
 
@@ -54,7 +61,8 @@ class Exchange(Record):
         self.status = head.status
         self.committed = now
         self.outcome = outcomes.DONE
-        self.downstream.answer(head.status, head.reason, facts.block, facts.length, body)
+        assert self.sink is not None
+        self.sink.answer(head.status, head.reason, facts.block, facts.length, body)
 
     def commit(self, status: int, reason: bytes, block: bytes, length: int | None, now: float) -> None:
         """The response head goes downstream: no fallback any more."""

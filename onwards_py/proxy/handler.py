@@ -12,12 +12,14 @@ from onwards_py.auth import ANONYMOUS, identify
 from onwards_py.errors import Kind, ProxyError, body_too_large
 from onwards_py.live_state import Holder
 from onwards_py.messages import Downstream, Fault, Filter, InboundRequest
+from onwards_py.observe.record import Record
 from onwards_py.proxy.addressing import Address, find_address, header_model
-from onwards_py.proxy.attempt import Answer, Ask, Transports, attempt, error_of
+from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, outbound_request
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.models import answer_models
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.model import Provider
 from onwards_py.routing.table import LivePool, refusal
 from onwards_py.transports.base import TransportError
 from onwards_py.wire.model_scan import scan
@@ -27,22 +29,21 @@ from onwards_py.wire.target_url import origin_form
 
 _log = logging.getLogger("onwards.proxy")
 
+_READS = (b"GET", b"HEAD")
 _KEPT_BODY = 1024 * 1024  # of a response that is given up for another attempt, but may still be the last
 
 
 class Recorder(Protocol):
-    """Takes note of exchanges."""
+    """Takes note of exchanges that have ended."""
 
-    def begun(self) -> None: ...
-
-    def ended(self, exchange: Exchange, now: float) -> None: ...
+    def ended(self, record: Record, now: float) -> None: ...
 
 
 class Proxy:
     """The one handler behind both doors.
 
     ``clock`` gives monotonic seconds, ``random`` numbers in [0, 1), ``started`` is the process's start in Unix
-    seconds.
+    seconds. ``in_flight`` counts the exchanges that are going on.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Proxy:
         self._clock = clock
         self._random = random
         self._started = started
+        self.in_flight = 0
 
     @property
     def max_body(self) -> int:
@@ -69,30 +71,39 @@ class Proxy:
     async def handle(self, request: InboundRequest, head: RequestHead, downstream: Downstream) -> None:
         """Answer one request; every way out gives the permits back and leaves a record."""
         exchange = Exchange(request, downstream, self._clock())
-        self._recorder.begun()
+        self.in_flight += 1
         try:
-            await self._serve(exchange, head)
+            ask = self._take_in(exchange, head)
+            if ask is None:
+                return
+            sole = ask.target.sole
+            if sole is None or sole.limiter.bounded:
+                await self._try_providers(exchange, ask)
+            else:
+                await self._try_only(exchange, sole, ask)
         except ProxyError as error:
             exchange.refuse(error)
         except asyncio.CancelledError:
             exchange.client_left()
             raise
         finally:
+            self.in_flight -= 1
             exchange.close()
             self._recorder.ended(exchange, self._clock())
 
-    async def _serve(self, exchange: Exchange, head: RequestHead) -> None:
+    def _take_in(self, exchange: Exchange, head: RequestHead) -> Ask | None:
+        """Who calls, for which model, and may they: the ask, or None if it was answered here. Raises ProxyError."""
         current, request = self._holder.current, exchange.request
         path = origin_form(request.target)
         principal = ANONYMOUS
         if current.identifies:
             principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
-        exchange.principal = principal
-        if request.method in (b"GET", b"HEAD") and head.model_override is None:
+            exchange.principal = principal
+        if request.method in _READS and head.model_override is None:
             listing = answer_models(path, current.table, principal, self._started)
             if listing is not None:
                 exchange.answer(listing, self._clock())
-                return
+                return None
         if head.plain and request.body:
             span = scan(request.body)
             address = Address(span.name, request.body, span)
@@ -104,17 +115,31 @@ class Proxy:
         if len(request.body) > pool.max_body:
             raise body_too_large(pool.max_body)
         exchange.admit(route.limiters, exchange.began)
-        ask = Ask(request, head, address, path, pool.max_body, exchange.began)
-        await self._try_providers(exchange, route.target, ask)
+        return Ask(request, head, address, path, route.target, exchange.began)
 
-    async def _try_providers(self, exchange: Exchange, target: LivePool, ask: Ask) -> None:
+    async def _try_only(self, exchange: Exchange, member: Member, ask: Ask) -> None:
+        """The most frequent plan: one provider, one attempt, no limit of its own."""
+        provider = member.provider
+        exchange.attempts = 1
+        exchange.provider = provider.name
+        member.limiter.in_flight += 1
+        exchange.held.append(member.limiter)
+        outbound = outbound_request(provider, ask)
+        try:
+            response = await self._transports.of(provider).send(provider, outbound)
+            answer = accept(provider, response, ask)
+        except TransportError as error:
+            _log.warning("provider %s of %s failed: %s", provider.name, exchange.target, error)
+            raise error_of(error.fault) from error
+        if not answer.facts.event_stream and (body := response.whole()) is not None:
+            exchange.pass_on(response.head, answer.facts, body, self._clock())
+        else:
+            await self._stream(exchange, answer)
+
+    async def _try_providers(self, exchange: Exchange, ask: Ask) -> None:
         """Ask providers in the plan's order until one answers for good."""
-        sole = target.sole
-        if sole is not None and not sole.limiter.bounded:
-            await self._try_only(exchange, sole, ask)
-            return
-        pool = target.pool
-        plan = FallbackPlan(pool.fallback, pool.strategy, target.members, self._random)
+        pool = ask.target.pool
+        plan = FallbackPlan(pool.fallback, pool.strategy, ask.target.members, self._random)
         kept: Kept | None = None
         failure: ProxyError | None = None
         while (member := plan.next()) is not None:
@@ -128,14 +153,14 @@ class Proxy:
                     continue
                 break
             try:
-                answer = await attempt(self._transports, member.provider, ask)
+                answer = await self._attempt(member.provider, ask)
             except TransportError as error:
                 _log.warning("provider %s of %s failed: %s", member.provider.name, pool.name, error)
                 failure = error_of(error.fault)
                 proceed = plan.retries_fault(error.fault, repeatable=ask.repeatable)
             else:
                 if not (plan.retries_status(answer.response.head.status) and plan.may_continue):
-                    await self._commit(exchange, answer)
+                    await self._stream(exchange, answer)
                     return
                 kept = await _keep(answer) or kept
                 failure = error_of(Fault.INVALID)
@@ -146,27 +171,16 @@ class Proxy:
         if kept is not None:
             kept.send(exchange, self._clock())
         else:
-            raise failure or _nobody(target)
+            raise failure or _nobody(ask.target)
 
-    async def _try_only(self, exchange: Exchange, member: Member, ask: Ask) -> None:
-        """The most frequent plan: one provider, one attempt, no limit of its own."""
-        exchange.attempts = 1
-        exchange.provider = member.provider.name
-        member.limiter.in_flight += 1
-        exchange.held.append(member.limiter)
-        try:
-            answer = await attempt(self._transports, member.provider, ask)
-        except TransportError as error:
-            _log.warning("provider %s of %s failed: %s", member.provider.name, exchange.target, error)
-            raise error_of(error.fault) from error
-        await self._commit(exchange, answer)
+    async def _attempt(self, provider: Provider, ask: Ask) -> Answer:
+        """Ask one provider. Raises TransportError, or ProxyError for what no provider should be asked."""
+        outbound = outbound_request(provider, ask)
+        return accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
 
-    async def _commit(self, exchange: Exchange, answer: Answer) -> None:
-        """The head goes downstream, then the body until its end."""
+    async def _stream(self, exchange: Exchange, answer: Answer) -> None:
+        """Commit: the head goes downstream, then the body until its end."""
         provider, facts, response = answer.provider, answer.facts, answer.response
-        if not facts.event_stream and (body := response.whole()) is not None:
-            exchange.pass_on(response.head, facts, body, self._clock())
-            return
         exchange.commit(response.head.status, response.head.reason, facts.block, facts.length, self._clock())
         pipeline: tuple[Filter, ...] = ()
         if facts.event_stream and provider.rechunk:
@@ -198,7 +212,6 @@ class Proxy:
         """Take note of a request that a door refused by itself."""
         exchange = Exchange(request, None, self._clock())
         exchange.note_refusal(error)
-        self._recorder.begun()
         self._recorder.ended(exchange, self._clock())
 
 

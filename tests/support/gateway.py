@@ -61,10 +61,10 @@ async def running(snapshot: Snapshot, *, lane: bool) -> AsyncIterator[Gateway]:
     try:
         yield gateway
         for _ in range(200):  # a client that has just left is noticed within a few turns
-            if not application.metrics.in_flight:
+            if not application.proxy.in_flight:
                 break
             await asyncio.sleep(0.01)
-        assert application.metrics.in_flight == 0, "an exchange is still going on"
+        assert application.proxy.in_flight == 0, "an exchange is still going on"
         assert gateway.held_permits() == 0, "a permit leaked"
     finally:
         cut_now.set()
