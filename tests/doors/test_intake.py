@@ -1,0 +1,287 @@
+"""The lane's intake: bytes in, whole requests out, whatever the cuts; no bytes can break it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import NamedTuple
+
+import pytest
+from bad_requests import BAD_REQUESTS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onwards_py.config.snapshot import ServerSettings
+from onwards_py.doors.base import Gauges
+from onwards_py.doors.intake import Intake, Phase
+from onwards_py.doors.response_writer import ResponseWriter
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.messages import Fields, InboundRequest
+from onwards_py.wire.request_head import RequestHead
+
+CUT_IN_TWO = pytest.mark.xfail(strict=True, reason="a head in two reads is taken for another protocol")
+SMALL_CHUNKS = pytest.mark.xfail(strict=True, reason="chunk headers in reads of their own add up to a head too large")
+SMALL = ServerSettings(max_head_bytes=2000, max_header_count=20, max_target_bytes=300, max_buffered=1_000_000)
+
+
+class Precheck:
+    """A handler of which only the precheck matters."""
+
+    max_body = 5000
+
+    def __init__(self) -> None:
+        self.checked: list[bytes] = []
+
+    async def handle(self, request: InboundRequest, head: RequestHead, downstream: ResponseWriter) -> None:
+        raise AssertionError("an intake does not handle")
+
+    def precheck(self, target: bytes, head: RequestHead) -> None:
+        self.checked.append(target)
+
+    def refused(self, request: InboundRequest, error: ProxyError) -> None:
+        raise AssertionError("an intake leaves the answer to the connection")
+
+
+class Seen(NamedTuple):
+    """A Pending, to be compared."""
+
+    method: bytes
+    target: bytes
+    minor: int
+    fields: Fields
+    body: bytes
+    keep_alive: bool
+    refusal: Kind | None
+    upgrade_tail: bytes | None
+
+
+def taken(pieces: Iterable[bytes], settings: ServerSettings = SMALL) -> tuple[list[Seen], Intake]:
+    """What an intake makes of these reads. What it holds in the end is what the gauge says."""
+    gauges = Gauges()
+    intake = Intake(Precheck(), settings, gauges, "peer")
+    for piece in pieces:
+        intake.feed(piece)
+    seen = [
+        Seen(
+            pending.request.method,
+            pending.request.target,
+            pending.request.http_minor,
+            list(pending.request.fields),
+            pending.request.body,
+            pending.keep_alive,
+            pending.refusal and pending.refusal.kind,
+            pending.upgrade_tail,
+        )
+        for pending in intake.ready
+    ]
+    assert gauges.buffered == intake.held + sum(len(one.body) for one in seen)
+    return seen, intake
+
+
+def refusals(pieces: Iterable[bytes]) -> list[Kind | None]:
+    return [one.refusal for one in taken(pieces)[0]]
+
+
+def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
+    """``data`` in pieces, none of them empty."""
+    marks = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[a:b] for a, b in pairwise(marks)]
+
+
+def length_request(body: bytes, target: bytes, fields: bytes) -> bytes:
+    return b"POST %b HTTP/1.1\r\nHost: h\r\n%bContent-Length: %d\r\n\r\n%b" % (target, fields, len(body), body)
+
+
+def chunked_request(body: bytes, target: bytes, fields: bytes) -> bytes:
+    chunks = b"".join(b"%x;e=1\r\n%b\r\n" % (len(body[n : n + 7]), body[n : n + 7]) for n in range(0, len(body), 7))
+    head = b"POST %b HTTP/1.1\r\nHost: h\r\n%bTransfer-Encoding: chunked\r\n\r\n" % (target, fields)
+    return head + chunks + b"0\r\nX-Trailer: 1\r\n\r\n"
+
+
+def bodiless_request(_: bytes, target: bytes, fields: bytes) -> bytes:
+    return b"GET %b HTTP/1.1\r\nHost: h\r\n%b\r\n" % (target, fields)
+
+
+def old_request(body: bytes, target: bytes, fields: bytes) -> bytes:
+    head = b"POST %b HTTP/1.0\r\nConnection: keep-alive\r\n%bContent-Length: %d\r\n\r\n" % (target, fields, len(body))
+    return head + body
+
+
+VALID = st.builds(
+    lambda build, body, target, fields: build(body, b"/" + target, b"".join(fields)),
+    st.sampled_from([length_request, chunked_request, bodiless_request, old_request]),
+    st.binary(max_size=40) | st.sampled_from([b"\r\n", b"0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"]),
+    st.sampled_from([b"", b"v1/x", b"v1/x?HTTP/1.1", b"x" * 200]),
+    st.lists(st.sampled_from([b"X-A: 1\r\n", b"X-B:\r\n", b"x-c:\xff\r\n", b"Expect: 100-continue\r\n"]), unique=True),
+)
+CUTS = st.lists(st.integers(0, 5000), max_size=12)
+
+
+@CUT_IN_TWO
+@settings(max_examples=300, deadline=None)
+@given(st.lists(VALID, min_size=1, max_size=5), CUTS)
+def test_cutting_a_stream_of_valid_requests_changes_nothing(requests: list[bytes], places: list[int]) -> None:
+    """The contract of every stream core: the same requests, in order, however the reads fell."""
+    stream = b"".join(requests)
+    alone = [one for request in requests for one in taken([request])[0]]
+    assert [one.refusal for one in alone] == [None] * len(requests)
+    assert taken([stream])[0] == alone
+    assert taken(cut(stream, places))[0] == alone
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(VALID, min_size=1, max_size=3))
+def test_single_bytes_give_the_same_requests(requests: list[bytes]) -> None:
+    """The hardest cut."""
+    stream = b"".join(requests)
+    assert taken(stream[n : n + 1] for n in range(len(stream)))[0] == taken([stream])[0]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.binary(max_size=60)
+        | VALID
+        | st.sampled_from([bad.raw for bad in BAD_REQUESTS])
+        | st.sampled_from([b"\r\n", b"GET / HTTP/1.1\r\n", b"Host: h\r\n", b"Upgrade: websocket\r\n"]),
+        max_size=6,
+    ),
+    CUTS,
+)
+def test_any_bytes_give_requests_or_one_refusal(pieces: list[bytes], places: list[int]) -> None:
+    """Total: nothing is raised; a refusal is the last thing, and after it nothing is taken."""
+    seen, intake = taken(cut(b"".join(pieces), places) if places else pieces)
+    refused = [at for at, one in enumerate(seen) if one.refusal is not None]
+    assert refused in ([], [len(seen) - 1])
+    if refused:
+        assert intake.closed
+        intake.feed(length_request(b"x", b"/late", b""))
+        assert len(intake.ready) == len(seen)
+
+
+@CUT_IN_TWO
+def test_a_refusal_does_not_depend_on_the_cut() -> None:
+    """Whole, halved, or byte by byte: refused with the same kind, and nothing was taken for a request before it."""
+    different = []
+    for bad in BAD_REQUESTS:
+        whole = refusals([bad.raw])
+        assert [kind is None for kind in whole] == [False], bad.name
+        halves, bytewise = cut(bad.raw, [len(bad.raw) // 2]), [bad.raw[n : n + 1] for n in range(len(bad.raw))]
+        different += [bad.name for pieces in (halves, bytewise) if refusals(pieces) != whole]
+    assert different == []
+
+
+def test_the_phase_tells_what_is_awaited() -> None:
+    """IDLE between requests, HEAD from the first byte, BODY behind the blank line: each has its own deadline."""
+    _, intake = taken([])
+    phases = []
+    for piece in (b"", b"P", b"OST / HTTP/1.1\r\nHost: h\r\n", b"Content-Length: 2\r\n\r\n", b"a", b"b"):
+        intake.feed(piece)
+        phases.append(intake.phase)
+    assert phases == [Phase.IDLE, Phase.HEAD, Phase.HEAD, Phase.BODY, Phase.BODY, Phase.IDLE]
+
+
+def test_a_request_that_says_close_is_the_last_one() -> None:
+    """RFC 9112 section 9.6: what follows it is not looked at."""
+    first = length_request(b"a", b"/1", b"Connection: close\r\n")
+    seen, intake = taken([first + length_request(b"b", b"/2", b"")])
+    assert [(one.target, one.keep_alive) for one in seen] == [(b"/1", False)]
+    assert intake.closed
+
+
+def test_a_websocket_request_keeps_what_followed_it() -> None:
+    """The other door reads on from there; nothing behind it is taken for HTTP here."""
+    raw = b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
+    seen, intake = taken([raw + b"\x81\x00tail"])
+    assert [(one.target, one.upgrade_tail) for one in seen] == [(b"/ws", b"\x81\x00tail")]
+    assert intake.closed
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind"),
+    [
+        (b"GET /" + b"x" * 300 + b" HTTP/1.1\r\nHost: h\r\n\r\n", Kind.TARGET_TOO_LONG),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 2000 + b"\r\n\r\n", Kind.HEAD_TOO_LARGE),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 20 + b"\r\n", Kind.HEAD_TOO_LARGE),
+        (length_request(b"x" * 5001, b"/", b""), Kind.BODY_TOO_LARGE),
+        pytest.param(chunked_request(b"x" * 5001, b"/", b""), Kind.BODY_TOO_LARGE, marks=SMALL_CHUNKS),
+    ],
+    ids=["target", "head", "fields", "length", "chunks"],
+)
+def test_bounds_hold_in_single_bytes_and_whole(raw: bytes, kind: Kind) -> None:
+    """One byte, or one field, more than is allowed is refused by its own kind."""
+    assert refusals([raw]) == [kind]
+    assert refusals(raw[n : n + 1] for n in range(len(raw))) == [kind]
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"GET /" + b"x" * 9000, Kind.TARGET_TOO_LONG),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 9000, Kind.HEAD_TOO_LARGE),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"x" * 9000, Kind.HEAD_TOO_LARGE),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 2000, Kind.HEAD_TOO_LARGE),
+    ],
+    ids=["target", "value", "name", "fields"],
+)
+def test_a_head_without_end_is_refused_before_it_ends(start: bytes, kind: Kind) -> None:
+    """A bound that is looked at only when the head is whole would bound nothing."""
+    for pieces in (cut(start, range(0, len(start), 100)), [start[n : n + 1] for n in range(len(start))]):
+        assert refusals(pieces) == [kind]
+
+
+@SMALL_CHUNKS
+def test_what_is_allowed_at_most_is_taken() -> None:
+    """The bounds refuse what is beyond them, not what is at them."""
+    for raw in (
+        b"GET /" + b"x" * 299 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 19 + b"\r\n",
+        length_request(b"x" * 5000, b"/", b""),
+        chunked_request(b"x" * 5000, b"/", b""),
+    ):
+        assert refusals([raw]) == [None]
+        assert refusals(raw[n : n + 1] for n in range(len(raw))) == [None]
+
+
+@pytest.mark.parametrize(
+    "flood", [b"X-Trailer: 1\r\n" * 1000, b"X: " + b"x" * 5000], ids=["many trailers", "one trailer without end"]
+)
+def test_trailers_are_bounded(flood: bytes) -> None:
+    """They are dropped, but a client may not send them for ever."""
+    raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n" + flood
+    for pieces in (cut(raw, range(0, len(raw), 100)), [raw[n : n + 1] for n in range(len(raw))]):
+        assert refusals(pieces) == [Kind.HEAD_TOO_LARGE]
+
+
+def test_a_chunk_extension_is_bounded() -> None:
+    """RFC 9112 section 7.1.1: a recipient ought to limit them."""
+    raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"e" * 5000
+    for pieces in (cut(raw, range(0, len(raw), 100)), [raw[n : n + 1] for n in range(len(raw))]):
+        assert refusals(pieces) == [Kind.HEAD_TOO_LARGE]
+
+
+def test_all_buffered_bodies_together_are_bounded() -> None:
+    """max_buffered is a bound on all connections; what is refused gives its bytes back."""
+    gauges = Gauges()
+    settings = ServerSettings(max_buffered=100)
+    first, second = (Intake(Precheck(), settings, gauges, "") for _ in range(2))
+    first.feed(length_request(b"x" * 90, b"/", b"")[:-10])
+    second.feed(length_request(b"y" * 90, b"/", b"")[:-10])
+    assert [pending.refusal and pending.refusal.kind for pending in second.ready] == [Kind.OVERLOADED]
+    assert gauges.buffered == 80
+    first.feed(b"x" * 10)
+    assert [pending.refusal for pending in first.ready] == [None]
+    assert gauges.buffered == 90
+
+
+def test_100_is_due_only_for_a_body_that_is_still_to_come() -> None:
+    """RFC 9110 section 10.1.1: not without a body, not to HTTP/1.0, and not once the body is there."""
+    expecting = length_request(b"ab", b"/", b"Expect: 100-continue\r\n")
+    _, waiting = taken([expecting[:-2]])
+    assert waiting.continue_due
+    _, whole = taken([expecting])
+    assert not whole.continue_due
+    _, none = taken([length_request(b"", b"/", b"Expect: 100-continue\r\n")])
+    assert not none.continue_due
+    _, old = taken([old_request(b"ab", b"/", b"Expect: 100-continue\r\n")[:-2]])
+    assert not old.continue_due
