@@ -65,12 +65,17 @@ class Response:
 
 
 class Client:
-    """One connection to the gateway. ``raw`` keeps every byte that was read."""
+    """One connection to the gateway."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self.raw = b""
+        self._raw = bytearray()
+
+    @property
+    def raw(self) -> bytes:
+        """Every byte that was read."""
+        return bytes(self._raw)
 
     # Sending
 
@@ -134,9 +139,7 @@ class Client:
             if length is None:
                 await self._to_close(response)
                 return
-            while len(response.body) < int(length):
-                response.body += await self._read(int(length) - len(response.body))
-            response.end = End.WHOLE
+            await self._measured(response, int(length))
         except asyncio.IncompleteReadError as error:
             response.body += error.partial
             response.end = End.CLOSED
@@ -175,36 +178,41 @@ class Client:
             if not data:
                 response.end = End.CLOSED
                 return
-            self.raw += data
+            self._raw += data
             response.body += data
 
-    async def _read(self, most: int) -> bytes:
-        async with asyncio.timeout(CAP):
-            data = await self._reader.read(min(most, 65536))
-        if not data:
-            raise asyncio.IncompleteReadError(b"", most)
-        self.raw += data
-        return data
+    async def _measured(self, response: Response, length: int) -> None:
+        body = bytearray(response.body)
+        try:
+            while len(body) < length:
+                async with asyncio.timeout(CAP):
+                    data = await self._reader.read(min(length - len(body), 65536))
+                if not data:
+                    response.end = End.CLOSED
+                    return
+                self._raw += data
+                body += data
+            response.end = End.WHOLE
+        finally:
+            response.body = bytes(body)
 
     async def _exactly(self, count: int) -> bytes:
         async with asyncio.timeout(CAP):
             data = await self._reader.readexactly(count)
-        self.raw += data
+        self._raw += data
         return data
 
     async def _until(self, mark: bytes) -> bytes:
         async with asyncio.timeout(CAP):
             data = await self._reader.readuntil(mark)
-        self.raw += data
+        self._raw += data
         return data
 
 
 @asynccontextmanager
 async def connect(port: int, *, buffer: int | None = None) -> AsyncIterator[Client]:
-    """A connection to 127.0.0.1. ``buffer`` bounds the bytes that this side takes without being read (about)."""
+    """A connection to 127.0.0.1. ``buffer`` bounds the bytes that are taken from the kernel without being asked for."""
     sock = socket.socket()
-    if buffer is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     sock.setblocking(False)
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(CAP):
