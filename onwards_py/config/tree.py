@@ -162,7 +162,7 @@ class _Builder:
             raise _Unreadable(position, "an alias ('*') to an anchor ('&') that is not defined before it")
         if depth + _height(node) > MAX_DEPTH:
             raise _Unreadable(position, f"nested more than {MAX_DEPTH} deep")
-        pass
+        self._spend(_weight(node), position)
         return node
 
     def _spend(self, nodes: int, position: Position) -> None:
