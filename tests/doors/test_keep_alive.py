@@ -1,0 +1,201 @@
+"""Connections that serve many requests: in order, no faster than they are taken, and no longer than they are wanted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.gateway import running
+from support.origin import Origin, Peer, answer, origin, serve
+from support.raw import CAP, Client, End, connect, get, post
+
+from onwards_py.config.parse import parse
+from onwards_py.config.snapshot import Snapshot
+
+BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
+
+NO_CAP = pytest.mark.xfail(strict=True, reason="the aiohttp door fails to refuse a connection under uvloop")
+CAPPED = pytest.mark.parametrize(
+    "lane", [pytest.param(True, id="lane"), pytest.param(False, id="aiohttp", marks=NO_CAP)]
+)
+
+
+def snapshot(upstream: Origin, server: str = "") -> Snapshot:
+    text = f"server: {{{server}}}\ntargets: {{m: {{url: '{upstream.url}'}}}}"
+    return parse(text, "targets.yaml", {}).snapshot
+
+
+async def echo_target(peer: Peer) -> None:
+    """Answer each request with its own target."""
+    while True:
+        request = await peer.request()
+        await peer.send(answer(request.target))
+
+
+async def all_bytes(client: Client, count: int) -> list[bytes]:
+    """The bodies of so many answers, each of them 200."""
+    bodies = []
+    for _ in range(count):
+        response = await client.response()
+        assert response.status == 200
+        bodies.append(response.body)
+    return bodies
+
+
+@BOTH
+async def test_a_connection_serves_request_after_request(lane: bool) -> None:
+    """RFC 9112 section 9.3: persistent unless one side says close; one upstream connection suffices."""
+    async with origin(echo_target) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            for n in range(20):
+                await client.send(post(target=b"/%d" % n))
+                assert (await client.response()).body == b"/%d" % n
+        assert len(upstream.peers) == 1
+
+
+@BOTH
+async def test_pipelined_requests_are_answered_in_order(lane: bool) -> None:
+    """RFC 9112 section 9.3.2; of a thousand in one write none is lost, doubled or overtaken."""
+    targets = [b"/%d" % n for n in range(1000)]
+    async with origin(echo_target) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            sending = asyncio.ensure_future(client.send(b"".join(post(target=target) for target in targets)))
+            assert await all_bytes(client, 1000) == targets
+            await sending
+        assert [request.target for request in upstream.requests] == targets
+
+
+@BOTH
+async def test_pipelined_answers_of_our_own_and_the_providers_keep_their_order(lane: bool) -> None:
+    """Those that need no provider are ready at once, and wait all the same."""
+    async with origin(echo_target) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            await client.send(
+                post(target=b"/1") + get(b"/v1/models") + post(b'{"model":"nobody"}') + post(target=b"/4")
+            )
+            got = [await client.response() for _ in range(4)]
+        assert [response.status for response in got] == [200, 200, 404, 200]
+        assert (got[0].body, got[3].body) == (b"/1", b"/4")
+
+
+@BOTH
+async def test_a_pipelining_client_is_not_read_beyond_the_queue(lane: bool) -> None:
+    """While the first answer is outstanding, a few requests wait here and the rest waits in the client."""
+    release = asyncio.Event()
+
+    async def held(peer: Peer) -> None:
+        await peer.request()
+        await release.wait()
+        await peer.send(answer(b"first"))
+        await serve(answer(b"later"))(peer)
+
+    async with (
+        origin(held) as upstream,
+        running(snapshot(upstream, "max_pipelined: 4"), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        padded = post(b'{"model":"m","padding":"' + b"p" * 60_000 + b'"}')
+        sending = asyncio.ensure_future(client.send(*[padded] * 400))
+        await upstream.seen(1)
+        async with asyncio.timeout(CAP):
+            while not await is_stuck(client):
+                pass
+        assert not sending.done(), "24 MB were taken in for a client that reads nothing"
+        release.set()
+        assert await all_bytes(client, 400) == [b"first"] + [b"later"] * 399
+        await sending
+
+
+async def is_stuck(client: Client) -> bool:
+    """Whether the gateway has stopped to take bytes: what waits in our own buffer does not shrink over some turns."""
+    transport = client._writer.transport
+    before = transport.get_write_buffer_size()
+    for _ in range(200):
+        await asyncio.sleep(0)
+    return 0 < before == transport.get_write_buffer_size()
+
+
+@BOTH
+async def test_http_1_0_closes_unless_it_asks_to_stay(lane: bool) -> None:
+    """RFC 9112 section 9.3."""
+    old = b'POST /v1/x HTTP/1.0\r\n%bContent-Length: 13\r\n\r\n{"model":"m"}'
+    async with (
+        origin(serve()) as upstream,
+        running(snapshot(upstream), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(old % b"Connection: keep-alive\r\n")
+        assert (await client.response()).value(b"connection") == b"keep-alive"
+        await client.send(old % b"")
+        assert (await client.response()).value(b"connection") == b"close"
+        assert await client.closed() is End.CLOSED
+
+
+@BOTH
+async def test_nothing_is_served_behind_connection_close(lane: bool) -> None:
+    """RFC 9112 section 9.6: requests behind the one that says close are not processed.
+
+    To aiohttp's parser they are malformed: it answers nothing else if they come in the same packet, so they come
+    in the next one there.
+    """
+    first, second = post(fields=b"Connection: close\r\n"), post(target=b"/late")
+    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            await client.send(*([first + second] if lane else [first, second]))
+            assert (await client.response()).status == 200
+            assert await client.closed() in ([End.CLOSED] if lane else [End.CLOSED, End.RESET])
+        assert len(upstream.requests) == 1
+
+
+@BOTH
+async def test_an_idle_connection_is_closed_after_its_time(lane: bool) -> None:
+    """keepalive_timeout; no answer is made up for a request that never came."""
+    async with origin(serve()) as upstream:
+        config = snapshot(upstream, "keepalive_timeout: 100ms")
+        async with running(config, lane=lane) as gateway, connect(gateway.port) as client:
+            await client.send(post())
+            assert (await client.response()).status == 200
+            assert await client.closed() is End.CLOSED
+
+
+@CAPPED
+async def test_one_connection_too_many_is_told_so(lane: bool) -> None:
+    """max_connections: 503 and close at once, rather than a client that hangs; a place that is left is given again."""
+    async with origin(serve()) as upstream, running(snapshot(upstream, "max_connections: 2"), lane=lane) as gateway:
+        async with connect(gateway.port) as first, connect(gateway.port) as second:
+            for client in (first, second):
+                await client.send(post())
+                assert (await client.response()).status == 200
+            async with connect(gateway.port) as third:
+                response = await third.response()
+                assert (response.status, response.value(b"connection")) == (503, b"close")
+                assert response.error["code"] == "overloaded"
+                assert await third.closed() in (End.CLOSED, End.RESET)
+            await first.send(post())
+            assert (await first.response()).status == 200
+        async with asyncio.timeout(CAP):
+            while not await is_served(gateway.port):
+                pass
+
+
+async def is_served(port: int) -> bool:
+    async with connect(port) as client:
+        await client.send(post())
+        return (await client.response()).status == 200
+
+
+@CAPPED
+async def test_a_refused_connection_that_sends_first_is_not_counted(lane: bool) -> None:
+    """Refusing costs no place: a hundred refused ones leave the count as it was."""
+    async with (
+        origin(serve()) as upstream,
+        running(snapshot(upstream, "max_connections: 1"), lane=lane) as gateway,
+        connect(gateway.port) as first,
+    ):
+        await first.send(post())
+        await first.response()
+        for _ in range(100):
+            async with connect(gateway.port) as other:
+                assert (await other.response()).status == 503
+        await first.send(post())
+        assert (await first.response()).status == 200
