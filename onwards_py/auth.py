@@ -30,7 +30,7 @@ ANONYMOUS = Principal()
 
 
 def token_of(authorization: bytes | None, api_key: bytes | None) -> bytes | None:
-    """The presented token: ``Authorization: Bearer`` (scheme in any case, RFC 9110 section 11.1) or an API key header."""
+    """The presented token: ``Authorization: Bearer`` (scheme in any case, RFC 9110 section 11.1) or an API key."""
     if authorization is not None:
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() == b"bearer" and (token := token.strip()):

@@ -41,11 +41,25 @@ class Fault(Enum):
 
 
 class ResponseHead(msgspec.Struct, frozen=True):
-    """A response head as it arrived: never normalised, hop-by-hop fields still inside."""
+    """A response head as it arrived: never normalised, hop-by-hop fields still inside.
+
+    ``lines``: the field lines, each *preceded* by CRLF (empty: no fields).
+    """
 
     status: int
     reason: bytes
-    fields: Fields
+    lines: bytes
+
+    @classmethod
+    def of(cls, status: int, reason: bytes, fields: Fields) -> ResponseHead:
+        """A head made of fields."""
+        return cls(status, reason, b"".join(b"\r\n%b: %b" % field for field in fields))
+
+    @property
+    def fields(self) -> Fields:
+        """The fields, one by one."""
+        pairs = [line.partition(b":") for line in self.lines.split(b"\r\n")[1:]]
+        return [(name, value.strip(b" \t")) for name, _, value in pairs]
 
 
 class Filter(Protocol):

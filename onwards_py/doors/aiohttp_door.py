@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+import re
+from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 
 from onwards_py.config.snapshot import ServerSettings
@@ -23,6 +24,8 @@ from onwards_py.wire.error_body import send_error
 from onwards_py.wire.request_head import RequestHead
 
 _log = logging.getLogger("onwards.door")
+# llhttp, aiohttp's parser too, takes these for HTTP.
+_OTHER_PROTOCOL = re.compile(rb"\A(?:\r\n)*[A-Z_-]+ +[^ \r\n]+ +(?:RTSP|ICE)/[0-9]")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -58,22 +61,39 @@ class DoorConnection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         gauges = self.door.gauges
         if gauges.connections >= self.door.settings.max_connections:
-            assert isinstance(transport, asyncio.Transport)
-            refuse_connection(transport)
+            refuse_connection(cast(asyncio.Transport, transport))
             return
         gauges.connections += 1
         self._counted = True
+        self.door.connections.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._counted:
             self._counted = False
+            self.door.connections.discard(self)
             self.door.gauges.connections -= 1
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._counted:
-            super().data_received(data)
+        if not self._counted:
+            return
+        if self.writer is None and _OTHER_PROTOCOL.search(data):
+            assert self.transport is not None
+            send_error(ResponseWriter(self.transport, 1, False, False), ProxyError(Kind.VERSION))
+            self.force_close()
+            return
+        super().data_received(data)
+
+    def drain(self) -> None:
+        """Close if nothing is going on; aiohttp would only stop waiting, and leave the connection open."""
+        if self.writer is None and not self.has_requests and self.transport is not None:
+            self.transport.close()
+
+    @property
+    def has_requests(self) -> bool:
+        """True while parsed requests wait for their turn."""
+        return bool(self._messages)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -125,6 +145,7 @@ class AiohttpDoor:
         self.settings = settings
         self.gauges = gauges
         self.draining = False
+        self.connections: set[DoorConnection] = set()
         self.server = web.Server(self._serve, handler_cancellation=True)
         self._options: dict[str, Any] = {
             "keepalive_timeout": settings.keepalive_timeout,
@@ -150,7 +171,8 @@ class AiohttpDoor:
     def drain(self) -> None:
         """No more requests: idle connections close now, busy ones after what they are at."""
         self.draining = True
-        self.server.pre_shutdown()
+        for connection in list(self.connections):
+            connection.drain()
 
     async def close(self) -> None:
         """Cut everything."""
@@ -163,7 +185,10 @@ class AiohttpDoor:
         if transport is None:
             raise asyncio.CancelledError
         inbound = _inbound(request)
-        keep_alive = request.keep_alive and not self.draining
+        # aiohttp's parser keeps the last trailer field of a chunked request, and gives it to the next request on the
+        # connection as its first header; so there is no next request.
+        chunked = request.headers.get(hdrs.TRANSFER_ENCODING) is not None
+        keep_alive = request.keep_alive and not self.draining and not chunked
         writer = ResponseWriter(transport, inbound.http_minor, keep_alive, inbound.method == b"HEAD")
         connection.writer = writer
         try:
@@ -176,6 +201,7 @@ class AiohttpDoor:
         finally:
             self.gauges.buffered -= len(inbound.body)
             connection.writer = None
+            writer.keep_alive = writer.keep_alive and not self.draining
         if writer.progress is not Progress.ENDED and writer.progress is not Progress.ABORTED:
             transport.abort()
         return Written(writer.keep_alive and writer.progress is Progress.ENDED)

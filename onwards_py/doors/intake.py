@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from enum import Enum
 from typing import Final
@@ -27,6 +28,10 @@ class Phase(Enum):
 _BODY: Final = Phase.BODY
 _HEAD: Final = Phase.HEAD
 _IDLE: Final = Phase.IDLE
+
+_PADDING = (b" ", b"\t")
+# llhttp also takes RTSP and ICE, and does not say which it took.
+_OTHER_PROTOCOL = re.compile(rb"(?:\A|\n)[A-Z_-]+ +[^ \r\n]+ +(?:RTSP|ICE)/[0-9]\.[0-9]\r?\n")
 
 
 class Pending:
@@ -56,7 +61,8 @@ class Intake:
         self._parser = httptools.HttpRequestParser(self)
         self._data = b""
         self._target = b""
-        self._target_cut = False
+        self._earlier = b""  # what came in earlier reads of the head that is coming in
+        self._began = False  # in the present read
         self._fields: Fields = []
         self._body: list[bytes] = []
         self._incoming: Pending | None = None
@@ -76,6 +82,7 @@ class Intake:
         if self.closed:
             return
         self._data = data
+        self._began = False
         before, held = self.phase, self.held
         try:
             self._parser.feed_data(data)
@@ -90,7 +97,7 @@ class Intake:
         except httptools.HttpParserError as error:
             self.refuse(ProxyError(Kind.BAD_REQUEST, f"The request is not valid HTTP/1.1: {error}."))
         else:
-            self._bound(before, held, len(data))
+            self._bound(data, moved=before is not self.phase or self.held != held or self._whole > 0)
             if before is _IDLE and self.phase is _IDLE and self._whole == 1 and not self.closed:
                 self._remember(data)
         self._data = b""
@@ -145,15 +152,17 @@ class Intake:
     def on_message_begin(self) -> None:
         self.phase = _HEAD
         self._target = b""
-        self._target_cut = False
         self._fields = []
         self._overhead = 0
+        self._began = True
+        self._earlier = b""
 
     def on_url(self, target: bytes) -> None:
-        self._target_cut = bool(self._target)
         self._target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if value[-1:] in _PADDING:  # no part of the value (RFC 9110 section 5.5), but llhttp leaves it there
+            value = value.rstrip(b" \t")
         self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -196,32 +205,39 @@ class Intake:
     def _take_head(self) -> None:
         parser = self._parser
         version = parser.get_http_version()
-        if not self._target_cut and self._target + b" HTTP/" not in self._data and self._overhead == 0:
-            # llhttp also takes RTSP and ICE, and does not say so.
+        read = self._earlier + self._data
+        if (b" RTSP/" in read or b" ICE/" in read) and _OTHER_PROTOCOL.search(read):
             raise ProxyError(Kind.VERSION)
         request = InboundRequest(
             parser.get_method(), self._target, 0 if version == "1.0" else 1, self._fields, b"", self._peer
         )
         self._incoming = incoming = Pending(request, None, parser.should_keep_alive())
-        size = max(self._overhead, len(self._data))
-        incoming.head = head = check_head(self._handler, self._settings, request, version, size)
+        incoming.head = head = check_head(self._handler, self._settings, request, version, len(read))
         self._upgrading = parser.should_upgrade()
         if head.expects_continue and request.http_minor and (head.chunked or head.content_length):
             self._handler.precheck(request.target, head)
             self.continue_due = True
         self._fields = []  # what comes here from now on are trailers: dropped
         self._overhead = 0
+        self._earlier = b""
         self.phase = _BODY
 
-    def _bound(self, before: Phase, held: int, size: int) -> None:
-        """Bound heads, trailers and chunk extensions that arrive without end."""
-        if self.phase is _IDLE or (self.phase is not before) or self.held != held:
-            return
-        self._overhead += size
+    def _bound(self, data: bytes, *, moved: bool) -> None:
+        """Bound heads, trailers and chunk extensions that arrive without end.
+
+        ``moved``: this read brought body bytes, or ended something, so it was not all overhead.
+        """
         settings = self._settings
-        if self.phase is _HEAD and not self._fields and len(self._target) > settings.max_target_bytes:
-            self.refuse(ProxyError(Kind.TARGET_TOO_LONG))
-        elif self._overhead > settings.max_head_bytes or len(self._fields) > settings.max_header_count:
+        if self.phase is _HEAD:
+            if not self._began:
+                self._overhead += len(data)
+            self._earlier += data
+            if not self._fields and len(self._target) > settings.max_target_bytes:
+                self.refuse(ProxyError(Kind.TARGET_TOO_LONG))
+                return
+        else:
+            self._overhead = 0 if moved else self._overhead + len(data)
+        if self._overhead > settings.max_head_bytes or len(self._fields) > settings.max_header_count:
             self.refuse(ProxyError(Kind.HEAD_TOO_LARGE))
 
     def _changes_protocol(self, tail: bytes) -> None:

@@ -127,9 +127,8 @@ class LaneConnection(asyncio.Protocol):
         if intake.phase is not self._phase:
             self._phase = intake.phase
             self._since = self._lane.loop.time()
-        if intake.continue_due and self._active is None and self._transport is not None:
-            intake.continue_due = False
-            self._transport.write(_CONTINUE)
+        if intake.continue_due and self._active is None:
+            self._ask_for_body(intake)
 
     def eof_received(self) -> bool:
         """A client that closes, or only its sending half: taken for gone, as nginx and Envoy do.
@@ -246,8 +245,16 @@ class LaneConnection(asyncio.Protocol):
             self._since = self._lane.loop.time()
             if intake.ready:
                 self._serve()
+            elif intake.continue_due:
+                self._ask_for_body(intake)
         else:
             transport.close()
+
+    def _ask_for_body(self, intake: Intake) -> None:
+        """100 Continue: the head was accepted, and nothing stands before this request any more."""
+        intake.continue_due = False
+        if self._transport is not None and not self._lingering:
+            self._transport.write(_CONTINUE)
 
     def _throttle(self, waiting: int) -> None:
         """Do not read on for a client that has enough requests waiting."""

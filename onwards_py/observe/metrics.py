@@ -98,7 +98,7 @@ class Metrics(Collector):
         )
         for key, row in self._rows.items():
             for (status_class, outcome), count in row.requests.items():
-                requests.add_metric([*key, _CLASSES.get(status_class, "other"), outcome], count)
+                requests.add_metric([*key, _CLASSES[status_class], outcome], count)
             duration.add_metric(key, buckets=row.duration.cumulative(), sum_value=row.duration.total)
             first_byte.add_metric(key, buckets=row.first_byte.cumulative(), sum_value=row.first_byte.total)
         yield from (requests, duration, first_byte)

@@ -13,15 +13,15 @@ from typing import Final, cast
 
 import httptools
 
-from onwards_py.messages import Ending, Fault, Fields, ResponseHead
+from onwards_py.messages import Ending, Fault, ResponseHead
 from onwards_py.routing.model import Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.round_trip import RoundTrip
 
-MAX_FIELDS = 512
 MAX_OVERHEAD = 256 * 1024  # bytes in a row that are not body: heads, trailers, chunk extensions
 MAX_INTERIM = 16
 READ_SIZE = 64 * 1024
+_REASON_AT = len(b"HTTP/1.1 200 ")
 
 # Reads are parsed before the next one is made, so all connections share one buffer; a stalled
 # client then costs what is in flight, not a buffer per connection.
@@ -68,11 +68,12 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._parser = httptools.HttpResponseParser(self)
         self._state = _IDLE
         self._trip: RoundTrip | None = None
-        self._fields: Fields = []
-        self._reason = b""
+        self._raw = b""
         self._pieces: list[bytes] = []
         self._overhead = 0
-        self._interim = 0
+        self._interim = 0  # 1xx heads so far; -1 once the final head is whole
+        self._heads = 0
+        self._status = 0
         self._served = 0
         self._to_head = False
         self._answered = False
@@ -98,8 +99,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             raise Died(self._served > 0)
         self._state = _WAITING
         self._trip = trip = RoundTrip(self)
-        self._fields = []
-        self._reason = b""
+        self._raw = b""
         self._overhead = self._interim = 0
         self._to_head = request.method == b"HEAD"
         self._answered = self._complete = False
@@ -164,8 +164,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._end(_END_RESET, None)
             return
         self._answered = True
+        data = _read_buffer[:count]
+        if state is _WAITING:
+            self._raw += data
         try:
-            self._parser.feed_data(_read_buffer[:count])
+            self._parser.feed_data(data)
         except httptools.HttpParserError:
             # Behind a whole message it only means that the connection cannot be used again.
             self._spoiled = True
@@ -179,6 +182,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._deliver(trip, count)
         elif self._interim < 0:
             self._state = _BODY
+            trip.head = self._cut_out_head()
             if self._complete:
                 trip.pieces, self._pieces = self._pieces, []
                 self._finish(trip)
@@ -198,12 +202,6 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     # The parser's side.
 
-    def on_status(self, reason: bytes) -> None:
-        self._reason += reason
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
-
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if self._complete or self._trip is None:
@@ -212,9 +210,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if 100 <= status < 200:
             self._interim += 1
             return
+        self._heads = self._interim
         self._interim = -1
-        self._trip.head = ResponseHead(status, self._reason, self._fields)
-        self._fields = []  # what comes here from now on are trailers: dropped
+        self._status = status
         if self._to_head:
             self._complete = True
             self._spoiled = True  # the parser waits for a body that HEAD never has
@@ -224,15 +222,27 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._pieces.append(body)
 
     def on_message_complete(self) -> None:
-        if self._interim >= 0:  # 1xx: the final response is still to come
-            self._fields = []
-            self._reason = b""
-        elif not self._complete:
+        if self._interim < 0 and not self._complete:  # not 1xx: then the final response is still to come
             self._complete = True
             if not self._parser.should_keep_alive():
                 self._spoiled = True
 
     # What a read amounts to.
+
+    def _cut_out_head(self) -> ResponseHead:
+        """The final head's reason and lines, as they came.
+
+        llhttp has found every head in ``_raw`` valid, and accepts nothing but CRLF CRLF as its end; so the ends of the
+        interim heads before it, and its own, are where that stands. Asking llhttp for each field would cost more than
+        the rest of the response.
+        """
+        raw, start = self._raw.lstrip(b"\r\n"), 0
+        for _ in range(self._heads):
+            start = raw.index(b"\r\n\r\n", start) + 4
+        line_end = raw.index(b"\r\n", start)
+        end = raw.index(b"\r\n\r\n", line_end)
+        self._raw = b""
+        return ResponseHead(self._status, raw[start + _REASON_AT : line_end], raw[line_end:end])
 
     def _deliver(self, trip: RoundTrip, count: int) -> None:
         pieces = self._pieces
@@ -255,7 +265,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def _is_excessive(self, count: int) -> bool:
         """Bound what is neither head nor body in itself, but arrives without end."""
         self._overhead += count
-        return self._overhead > MAX_OVERHEAD or len(self._fields) > MAX_FIELDS or self._interim > MAX_INTERIM
+        return self._overhead > MAX_OVERHEAD or self._interim > MAX_INTERIM
 
     # Ends.
 

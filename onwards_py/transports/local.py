@@ -192,7 +192,7 @@ def _duration(made: Whole, settings: EchoSettings) -> float:
 def _whole(made: Whole, settings: EchoSettings, pace: Pace) -> LocalResponse:
     body = made.body
     fields: Fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    head = ResponseHead(made.status, _reason(made.status), fields)
+    head = ResponseHead.of(made.status, _reason(made.status), fields)
     ending = Ending.DONE
     if made.status == HTTPStatus.OK and _is_cut(settings, made.tokens):
         body, ending = body[: len(body) // 2], Ending.RESET
@@ -203,7 +203,7 @@ def _streamed(made: Streamed, settings: EchoSettings, pace: Pace) -> LocalRespon
     fields: Fields = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
     cut = _is_cut(settings, made.tokens)
     ending = Ending.RESET if cut else Ending.DONE
-    return LocalResponse(ResponseHead(200, b"OK", fields), None, _events(made, settings, cut), ending, pace)
+    return LocalResponse(ResponseHead.of(200, b"OK", fields), None, _events(made, settings, cut), ending, pace)
 
 
 def _slices(body: bytes) -> Iterator[Step]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CLIENT_GONE: Final = Ending.CLIENT_GONE
 _DONE: Final = Ending.DONE
 _LIMIT: Final = Ending.LIMIT
-_NO_HEAD: Final = ResponseHead(0, b"", [])
+_NO_HEAD: Final = ResponseHead(0, b"", b"")
 
 HOLD: Final = 256 * 1024
 """Bytes kept for an exchange that has not yet said where they go; then the connection is held back."""

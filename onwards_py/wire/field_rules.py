@@ -1,4 +1,4 @@
-"""Which header field is what: one table per direction, looked up once per field line.
+"""Which request field is what: one table, looked up once per field line.
 
 Field names are case-insensitive (RFC 9110 section 5.1) but arrive in few spellings. A verdict is
 found by the spelling first, and only a new spelling is folded; the memory of spellings is bounded.
@@ -78,20 +78,6 @@ REQUEST_RULES: Mapping[bytes, int] = {
     b"server": SERVER,
 }
 
-RESPONSE_RULES: Mapping[bytes, int] = {
-    b"content-length": CONTENT_LENGTH,
-    b"transfer-encoding": TRANSFER_ENCODING,
-    b"connection": CONNECTION,
-    b"content-type": CONTENT_TYPE,
-    b"content-encoding": CONTENT_ENCODING,
-    b"keep-alive": DROP,
-    b"proxy-connection": DROP,
-    b"proxy-authenticate": DROP,
-    b"te": DROP,
-    b"trailer": DROP,
-    b"upgrade": DROP,
-}
-
 _MEMORY = 4096
 
 
@@ -113,4 +99,3 @@ class RuleBook:
 
 
 REQUEST_BOOK = RuleBook(REQUEST_RULES)
-RESPONSE_BOOK = RuleBook(RESPONSE_RULES)

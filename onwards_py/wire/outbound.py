@@ -5,6 +5,8 @@ from __future__ import annotations
 from onwards_py.routing.model import Provider
 from onwards_py.wire.request_head import OutboundMemo, RequestHead
 
+_NEVER_FORWARDED = frozenset({b"authorization", b"x-api-key", b"api-key"})
+
 
 def outbound_head(
     head: RequestHead, method: bytes, path: bytes, provider: Provider, body_length: int, *, decoded: bool = False
@@ -38,6 +40,7 @@ def _filled_in(head: RequestHead, provider: Provider) -> list[bytes]:
         parts += (b"Host", b": ", provider.host, b"\r\n")
     credential = provider.credential
     if credential is not None:
+        _remove(head, parts, credential[0].lower())
         line = credential[0] + b": " + credential[1] + b"\r\n"
         if head.credential_at >= 0:
             parts[head.credential_at] = line
@@ -47,3 +50,17 @@ def _filled_in(head: RequestHead, provider: Provider) -> list[bytes]:
         for at in head.trace_at:
             parts[at : at + 4] = (b"", b"", b"", b"")
     return parts
+
+
+def _remove(head: RequestHead, parts: list[bytes], name: bytes) -> None:
+    """Blank the client's own fields of this name: there is one credential, and it is the provider's."""
+    if name in _NEVER_FORWARDED:
+        return
+    at = 0
+    while at < len(parts):
+        if at == head.credential_at:
+            at += 1
+        else:
+            if parts[at].lower() == name:
+                parts[at : at + 4] = (b"", b"", b"", b"")
+            at += 4

@@ -1,24 +1,37 @@
-"""A response head, read once: which field lines travel on to the client, and what the body is."""
+"""A response head, read once: which field lines travel on to the client, and what the body is.
+
+The head was parsed and found valid by llhttp (or made here); what is left is to find the few fields that concern a
+proxy among the lines. Most responses have none that must go, and their lines are passed on as one slice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Field, ResponseHead
-from onwards_py.wire.field_rules import (
-    CONNECTION,
-    CONTENT_ENCODING,
-    CONTENT_LENGTH,
-    CONTENT_TYPE,
-    RESPONSE_BOOK,
-    TRANSFER_ENCODING,
-)
 
-_T = frozenset({b"t", b"T"})
-_PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close", b""})
+_FRAMING = re.compile(
+    rb"\r\n(content-length|content-type|content-encoding|transfer-encoding|connection|keep-alive|te|trailer|upgrade"
+    rb"|proxy-connection|proxy-authenticate):[ \t]*([^\r]*)",
+    re.IGNORECASE,
+)
+# Hop-by-hop (RFC 9110 section 7.6.1), and what Connection always may name.
+DROPPED = (
+    b"connection",
+    b"keep-alive",
+    b"proxy-authenticate",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+)
+_DROPPED_LINES = re.compile(rb"\r\n(?:" + b"|".join(DROPPED) + rb"):[^\r]*", re.IGNORECASE)
+_NOT_NOMINATABLE = frozenset({b"content-length", b"content-type", b"content-encoding"})
 
 
 class ResponseFacts(msgspec.Struct, frozen=True):
@@ -38,68 +51,71 @@ def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head
     ``to_head``: the request was HEAD, so no body follows, whatever is announced (RFC 9110 section 9.3.2).
     Raises ProxyError(UPSTREAM_INVALID) where the framing cannot be trusted.
     """
-    parts: list[bytes] = []
-    known = RESPONSE_BOOK.known
-    length: int | None = None
-    nominated = content_type = b""
-    coded = chunked = False
-    status = head.status
+    status, lines = head.status, head.lines
     if not 200 <= status <= 599:
         raise ProxyError(Kind.UPSTREAM_INVALID)
-    for name, value in replace_fields(head.fields, extra) if extra else head.fields:
-        kind = known.get(name)
-        if kind is None:
-            kind = RESPONSE_BOOK.learn(name)
-        if not kind:
-            parts += (name, b": ", value, b"\r\n")
-        elif kind == CONTENT_TYPE:
-            content_type = value
-            parts += (name, b": ", value, b"\r\n")
-        elif kind == CONTENT_LENGTH:
+    if extra:
+        lines = replace_fields(lines, extra)
+    length: int | None = None
+    event_stream = coded = chunked = drops = False
+    nominated = b""
+    for name, value in _FRAMING.findall(lines):
+        kind = name.lower()
+        if kind == b"content-length":
             length = int(value)
-            if status != 204:  # RFC 9110 section 8.6: must not be sent with 204
-                parts += (name, b": ", value, b"\r\n")
-        elif kind == TRANSFER_ENCODING:
-            if value.strip().lower() != b"chunked":
-                raise ProxyError(Kind.UPSTREAM_INVALID)
-            chunked = True
-        elif kind == CONTENT_ENCODING:
+        elif kind == b"content-type":
+            event_stream = _is_event_stream(value)
+        elif kind == b"content-encoding":
             coded = value.strip().lower() != b"identity"
-            parts += (name, b": ", value, b"\r\n")
-        elif kind == CONNECTION and value not in _PLAIN_CONNECTION:
-            nominated += b"," + value
-    if nominated:
-        _remove_nominated(parts, nominated)
+        else:
+            drops = True
+            if kind == b"transfer-encoding":
+                if chunked or value.strip().lower() != b"chunked":
+                    raise ProxyError(Kind.UPSTREAM_INVALID)
+                chunked = True
+            elif kind == b"connection":
+                nominated += b"," + value
+    if drops:
+        lines = _DROPPED_LINES.sub(b"", lines)
+        if nominated:
+            lines = _without_nominated(lines, nominated)
+    if status == 204 and length is not None:  # RFC 9110 section 8.6: must not be sent with 204
+        lines = _keep_lines(lines, lambda name: name != b"content-length")
     if to_head or status in (204, 304):
         length = 0
     elif chunked and length is not None:
         raise ProxyError(Kind.UPSTREAM_INVALID)
-    event_stream = content_type[:1] in _T and not coded and _is_event_stream(content_type)
-    return ResponseFacts(b"".join(parts), length, event_stream)
+    return ResponseFacts(lines[2:] + b"\r\n" if lines else b"", length, event_stream and not coded)
 
 
 def _is_event_stream(content_type: bytes) -> bool:
     """Media types are case-insensitive and may carry parameters (RFC 9110 section 8.3.1)."""
-    return content_type.partition(b";")[0].strip().lower() == b"text/event-stream"
+    return content_type[:1] in b"tT" and content_type.partition(b";")[0].strip().lower() == b"text/event-stream"
 
 
-def _remove_nominated(parts: list[bytes], nominated: bytes) -> None:
-    names = {token.strip().lower() for token in nominated.split(b",")} - {b"content-length", b"content-type"}
-    for at in range(0, len(parts), 4):
-        if parts[at].lower() in names:
-            parts[at : at + 4] = (b"", b"", b"", b"")
+def _without_nominated(lines: bytes, nominated: bytes) -> bytes:
+    names = {token.strip().lower() for token in nominated.split(b",")} - _NOT_NOMINATABLE
+    if names <= {b"", b"keep-alive", b"close"}:
+        return lines
+    return _keep_lines(lines, lambda name: name not in names)
 
 
-def replace_fields(fields: Sequence[Field], extra: Sequence[Field]) -> list[Field]:
-    """``extra`` set on ``fields``: each takes the place of the first of its name, or is appended."""
-    names = {name.lower(): (name, value) for name, value in extra}
-    pending = dict(names)
-    result: list[Field] = []
-    for pair in fields:
-        key = pair[0].lower()
-        if key in pending:
-            result.append(pending.pop(key))
-        elif key not in names:
-            result.append(pair)
+def _keep_lines(lines: bytes, wanted: Callable[[bytes], bool]) -> bytes:
+    """The lines whose lower-case field name is ``wanted``."""
+    kept = [line for line in lines.split(b"\r\n")[1:] if wanted(line.partition(b":")[0].lower())]
+    return b"".join(b"\r\n" + line for line in kept)
+
+
+def replace_fields(lines: bytes, extra: Sequence[Field]) -> bytes:
+    """``extra`` set on ``lines``: each takes the place of the first of its name, or is appended."""
+    pending = {name.lower(): b"%b: %b" % (name, value) for name, value in extra}
+    names = frozenset(pending)
+    result: list[bytes] = []
+    for line in lines.split(b"\r\n")[1:]:
+        name = line.partition(b":")[0].lower()
+        if name in pending:
+            result.append(pending.pop(name))
+        elif name not in names:
+            result.append(line)
     result.extend(pending.values())
-    return result
+    return b"".join(b"\r\n" + line for line in result)

@@ -1,5 +1,6 @@
 """The re-chunker: events leave whole, at once, and byte for byte."""
 
+import itertools
 import re
 
 import pytest
@@ -28,7 +29,7 @@ STREAM = st.lists(st.tuples(LINE, LINE_END), max_size=30).map(lambda lines: b"".
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     bounds = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 def run_all(pieces: list[bytes], limit: int = 1 << 20) -> tuple[bytes, bool]:
