@@ -1,0 +1,151 @@
+"""The bucket and the gate, alone and together: all limits grant, or nothing is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.limits.admission import admit, release
+from onwards_py.limits.counters import Limiter, TokenBucket
+from onwards_py.routing.model import Limits, RateLimit
+
+RATES = st.builds(RateLimit, st.floats(0.01, 1000), st.integers(1, 50).map(float))
+LIMITS = st.builds(Limits, st.none() | RATES, st.none() | st.integers(0, 4))
+
+
+def drain(bucket: TokenBucket, now: float) -> int:
+    """Take what is there at ``now``; how many tokens that was."""
+    taken = 0
+    while bucket.wait_for_token(now) == 0.0:
+        bucket.take()
+        taken += 1
+    return taken
+
+
+def refused_for(limiters: Sequence[Limiter], now: float) -> float | None:
+    """The Retry-After of a refusal; None if all limits grant."""
+    try:
+        admit(limiters, now)
+    except ProxyError as refusal:
+        return refusal.retry_after
+    return None
+
+
+def test_a_bucket_starts_full_and_refills_up_to_its_size() -> None:
+    """Two per second, four at most: 4 at once, then 1 after half a second, 4 after an hour."""
+    bucket = TokenBucket(RateLimit(2.0, 4.0), 100.0)
+    assert drain(bucket, 100.0) == 4
+    assert bucket.wait_for_token(100.0) == 0.5
+    assert drain(bucket, 100.4) == 0
+    assert drain(bucket, 100.5) == 1
+    assert drain(bucket, 3700.0) == 4
+
+
+def test_less_than_one_per_second_is_possible() -> None:
+    """B13: one request per 100 seconds, and the wait says so."""
+    bucket = TokenBucket(RateLimit(0.01, 1.0), 0.0)
+    assert drain(bucket, 0.0) == 1
+    assert bucket.wait_for_token(40.0) == pytest.approx(60.0)
+
+
+def test_a_clock_that_stands_or_steps_back_gives_nothing() -> None:
+    """Tokens come with time only."""
+    bucket = TokenBucket(RateLimit(1.0, 2.0), 50.0)
+    assert drain(bucket, 50.0) == 2
+    assert drain(bucket, 50.0) == 0
+    assert drain(bucket, 10.0) == 0
+    assert drain(bucket, 51.0) == 1
+
+
+@given(RATES, st.lists(st.floats(0.0, 5.0), max_size=40))
+def test_who_waits_as_long_as_told_is_served_and_nobody_before(rate: RateLimit, pauses: list[float]) -> None:
+    """Retry-After is neither too short nor, by more than a tolerance, too long."""
+    now, bucket = 0.0, TokenBucket(rate, 0.0)
+    for pause in pauses:
+        now += pause
+        drain(bucket, now)
+        wait = bucket.wait_for_token(now)
+        assert wait > 0.0
+        early = copy(bucket)
+        assert early.wait_for_token(now + wait * 0.9) > 0.0
+        now += wait
+        assert bucket.wait_for_token(now) == 0.0
+
+
+@given(RATES, st.lists(st.floats(0.0, 3.0), min_size=1, max_size=40))
+def test_never_more_than_the_burst_and_what_flowed_in(rate: RateLimit, pauses: list[float]) -> None:
+    """Over any time t: at most burst + rate * t."""
+    now, served, bucket = 0.0, 0, TokenBucket(rate, 0.0)
+    for pause in pauses:
+        now += pause
+        served += drain(bucket, now)
+        assert served <= rate.burst + rate.per_second * now + 1e-6
+
+
+def test_a_gate_has_so_many_places() -> None:
+    """0 places are no places; None is no limit."""
+    assert Limiter(Limits(concurrency=0), 0.0).full
+    assert not Limiter(Limits(), 0.0).full
+    gate = Limiter(Limits(concurrency=1), 0.0)
+    admit([gate], 0.0)
+    with pytest.raises(ProxyError) as refused:
+        admit([gate], 0.0)
+    assert refused.value.kind is Kind.CONCURRENCY_LIMIT
+    release([gate])
+    admit([gate], 0.0)
+
+
+def test_the_longest_wait_is_told() -> None:
+    """Coming back earlier would only be refused by the slower bucket."""
+    quick, slow = (Limiter(Limits(RateLimit(rate, 1.0)), 0.0) for rate in (10.0, 0.1))
+    admit([quick, slow], 0.0)
+    with pytest.raises(ProxyError) as refused:
+        admit([quick, slow], 0.0)
+    assert refused.value.kind is Kind.RATE_LIMIT
+    assert refused.value.retry_after == pytest.approx(10.0)
+
+
+@given(st.lists(LIMITS, min_size=1, max_size=4), st.lists(st.sampled_from(["admit", "release", "wait"]), max_size=40))
+def test_all_or_nothing(limits: list[Limits], steps: list[str]) -> None:
+    """A refusal leaves every gate and every bucket as it was: places and tokens alike."""
+    limiters = [Limiter(limit, 0.0) for limit in limits]
+    now, held = 0.0, 0
+    for step in steps:
+        if step == "wait":
+            now += 0.3
+        elif step == "release" and held:
+            release(limiters)
+            held -= 1
+        elif step == "admit":
+            before = [limiter.bucket.wait_for_token(now) if limiter.bucket else 0.0 for limiter in limiters]
+            wait = refused_for(limiters, now)
+            if wait is None:
+                held += 1
+            else:
+                assert wait > 0
+                after = [limiter.bucket.wait_for_token(now) if limiter.bucket else 0.0 for limiter in limiters]
+                assert after == before
+        assert [limiter.in_flight for limiter in limiters] == [held] * len(limiters)
+        assert all(limit.concurrency is None or held <= limit.concurrency for limit in limits)
+
+
+def test_adopting_the_same_rate_is_no_refill() -> None:
+    """B10, B56: a reload that does not change a limit leaves its state; one that does begins anew."""
+    rate = RateLimit(0.1, 2.0)
+    limiter = Limiter(Limits(rate, 1), 0.0)
+    admit([limiter], 0.0)
+    limiter.adopt(Limits(RateLimit(0.1, 2.0), 5), 0.0)
+    assert limiter.in_flight == 1
+    assert limiter.bucket is not None
+    assert drain(limiter.bucket, 0.0) == 1
+    limiter.adopt(Limits(RateLimit(0.1, 3.0), 5), 0.0)
+    assert limiter.bucket is not None
+    assert drain(limiter.bucket, 0.0) == 3
+    limiter.adopt(Limits(), 0.0)
+    assert limiter.bucket is None
+    assert limiter.in_flight == 1

@@ -1,0 +1,169 @@
+"""The fallback plan: whom to try, how often, after which failures and waits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onwards_py.limits.counters import Limiter
+from onwards_py.messages import Fault
+from onwards_py.routing.balancer import Member
+from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.model import FallbackPolicy, Limits, Provider, Strategy
+
+ON = FallbackPolicy(enabled=True)
+BACKOFF = replace(ON, max_attempts=6, backoff_initial=1.0, backoff_max=5.0, backoff_factor=2.0, backoff_jitter=False)
+
+
+def members(count: int, places: int | None = None) -> list[Member]:
+    limits = Limits(concurrency=places)
+    return [Member(Provider(str(n), str(n), limits=limits), Limiter(limits, 0.0)) for n in range(count)]
+
+
+def plan(
+    policy: FallbackPolicy, of: list[Member], strategy: Strategy = Strategy.PRIORITY, seed: int = 0
+) -> FallbackPlan:
+    return FallbackPlan(policy, strategy, of, Random(seed).random)
+
+
+def tried(plan_: FallbackPlan) -> str:
+    """Names of all that the plan gives, in order."""
+    names = ""
+    while (member := plan_.next()) is not None:
+        names += member.provider.name
+    return names
+
+
+@pytest.mark.parametrize(
+    ("count", "attempts", "order"),
+    [(1, 3, "000"), (2, 5, "01010"), (3, None, "012"), (3, 2, "01"), (3, 1, "0"), (0, 3, "")],
+)
+def test_passes_over_the_pool_until_the_budget_is_spent(count: int, attempts: int | None, order: str) -> None:
+    """onwards.md 1.8: the budget sits above the strategy; by default everybody once."""
+    assert tried(plan(replace(ON, max_attempts=attempts), members(count))) == order
+
+
+def test_disabled_there_is_one_attempt() -> None:
+    """Whatever else the policy says."""
+    policy = FallbackPolicy(enabled=False, max_attempts=5, statuses=frozenset({503}), retry_sent=True)
+    only = plan(policy, members(3))
+    assert tried(only) == "0"
+    assert not only.may_continue
+    assert not only.retries_status(503)
+    assert not any(only.retries_fault(fault, repeatable=True) for fault in Fault)
+
+
+@given(st.integers(1, 5), st.integers(1, 12), st.integers(0, 1000), st.sampled_from(Strategy))
+def test_within_a_pass_nobody_is_tried_twice(count: int, attempts: int, seed: int, strategy: Strategy) -> None:
+    """And within a pass everybody is, while the budget lasts."""
+    names = tried(plan(replace(ON, max_attempts=attempts), members(count), strategy, seed))
+    assert len(names) == attempts
+    for start in range(0, attempts, count):
+        part = names[start : start + count]
+        assert len(set(part)) == len(part)
+
+
+def test_with_replacement_the_same_may_be_drawn_again() -> None:
+    """weighted_random only: in priority order it would be the first one for ever."""
+    policy = replace(ON, max_attempts=2, with_replacement=True)
+    pairs = {tried(plan(policy, members(2), Strategy.WEIGHTED_RANDOM, seed)) for seed in range(60)}
+    assert pairs == {"00", "01", "10", "11"}
+    assert tried(plan(replace(policy, max_attempts=4), members(2))) == "0101"
+
+
+def test_who_is_at_its_cap_is_passed_over_without_an_attempt() -> None:
+    """onwards.md 1.8; when the rest of a pass is full, those tried before get another turn."""
+    three = members(3, places=1)
+    three[0].limiter.in_flight = 1
+    busy = plan(replace(ON, max_attempts=4), three)
+    assert tried(busy) == "1212"
+    assert busy.attempts == 4
+    three[2].limiter.in_flight = 1
+    assert tried(plan(replace(ON, max_attempts=3), three)) == "111"
+    three[1].limiter.in_flight = 1
+    everybody_busy = plan(replace(ON, max_attempts=3), three)
+    assert tried(everybody_busy) == ""
+    assert everybody_busy.attempts == 0
+
+
+def test_weight_zero_is_never_tried() -> None:
+    """Not even as the last resort."""
+    drained = Member(Provider("x", "x", weight=0), Limiter(Limits(), 0.0))
+    assert tried(plan(replace(ON, max_attempts=3), [drained, *members(1)])) == "000"
+
+
+def test_another_attempt_is_allowed_while_budget_is_left() -> None:
+    """`may_continue` is asked after the attempt."""
+    two = plan(ON, members(2))
+    two.next()
+    assert two.may_continue
+    two.next()
+    assert not two.may_continue
+
+
+@pytest.mark.parametrize(
+    ("fault", "repeatable", "retry_sent", "moves_on"),
+    [
+        (Fault.CONNECT, False, False, True),
+        (Fault.CONNECT_TIMEOUT, False, False, True),
+        (Fault.UNAVAILABLE, False, False, True),
+        (Fault.FIRST_BYTE_TIMEOUT, False, False, True),
+        (Fault.CLOSED, False, False, False),
+        (Fault.CLOSED, True, False, True),
+        (Fault.CLOSED, False, True, True),
+        (Fault.INVALID, False, False, False),
+        (Fault.INVALID, True, False, True),
+        (Fault.INVALID, False, True, True),
+    ],
+)
+def test_which_failures_lead_to_another_attempt(
+    fault: Fault, repeatable: bool, retry_sent: bool, moves_on: bool
+) -> None:
+    """Issue item 7: what may have been worked on is repeated only if that is harmless or wanted."""
+    asked = plan(replace(ON, retry_sent=retry_sent), members(2))
+    assert asked.retries_fault(fault, repeatable=repeatable) is moves_on
+
+
+def test_only_listed_statuses_are_given_up() -> None:
+    """And rate limits of a provider only on demand."""
+    asked = plan(replace(ON, statuses=frozenset({429, 503})), members(2))
+    assert [status for status in (200, 400, 429, 500, 503) if asked.retries_status(status)] == [429, 503]
+    assert not asked.retries_rate_limit()
+    assert plan(replace(ON, on_rate_limit=True), members(1)).retries_rate_limit()
+
+
+def waits(policy: FallbackPolicy, seed: int = 0) -> list[float | None]:
+    backing_off = plan(policy, members(1), seed=seed)
+    found: list[float | None] = []
+    while backing_off.next() is not None:
+        found.append(backing_off.backoff())
+    return found
+
+
+def test_waits_grow_up_to_their_bound() -> None:
+    """onwards.md 1.9: initial * factor ** (attempts - 1), at most max."""
+    assert waits(BACKOFF) == [1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
+    assert waits(replace(ON, max_attempts=2)) == [0.0, 0.0]
+
+
+def test_a_thousand_attempts_do_not_overflow() -> None:
+    """Overflow clamps to the bound."""
+    policy = replace(BACKOFF, max_attempts=1000, backoff_factor=1000.0)
+    assert set(waits(policy)[1:]) == {5.0}
+
+
+@given(st.integers(0, 10_000))
+def test_jitter_stays_within_the_wait(seed: int) -> None:
+    """Full jitter: uniform between 0 and the delay."""
+    for wait, bound in zip(waits(replace(BACKOFF, backoff_jitter=True), seed), (1, 2, 4, 5, 5, 5), strict=True):
+        assert wait is not None
+        assert 0.0 <= wait <= bound
+
+
+def test_all_waits_together_are_bounded() -> None:
+    """A wait that would pass max_total_backoff is not begun, and does not count."""
+    assert waits(replace(BACKOFF, max_total_backoff=7.0)) == [1.0, 2.0, 4.0, None, None, None]
