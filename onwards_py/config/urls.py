@@ -52,7 +52,7 @@ class Url(Text):
         scheme, authority, path, query, fragment = match.groups()
         if "@" in authority:
             raise ValueError("must not hold a user name or password; give the credential as onwards_key")
-        if query is not None or fragment is not None:
+        if query or fragment:
             raise ValueError("must not have a query or a fragment: those of the request are sent")
         tls = scheme.lower() == "https"
         host, port = _split(authority, 443 if tls else 80)
@@ -76,7 +76,7 @@ class ProxyUrl(Text):
         match = _URL.fullmatch(text if "://" in text else f"http://{text}")
         if match is None or match[1].lower() != "http":
             raise ValueError("expected 'direct' or the URL of an HTTP proxy, http://host:port")
-        if match[3] not in ("", "/") or match[4] is not None or match[5] is not None:
+        if match[3] not in ("", "/") or match[4] or match[5]:
             raise ValueError("a proxy's URL has no path, query or fragment")
         credential, at, authority = match[2].rpartition("@")
         host, port = _split(authority, 3128)

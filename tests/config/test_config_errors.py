@@ -98,6 +98,12 @@ def test_an_error_names_its_place(text: str, message: str) -> None:
     assert message in errors(text)[0]
 
 
+def test_an_unreadable_item_does_not_shift_the_others() -> None:
+    """What comes behind it in a list is not reported under another index."""
+    text = "targets: {m: {providers: [5, {url: http://h, local: {engine: echo}}]}}"
+    assert errors(text) == ["f.yaml:1:27: targets.m.providers[0]: expected a mapping, found text"]
+
+
 def test_a_key_is_printed_short_and_without_control_characters() -> None:
     """A terminal must not be steered by a file."""
     message = error('targets: {}\n"\\e[31m' + "x" * 500 + '": 1')
@@ -118,6 +124,7 @@ SECRET_PLACES = [
     "onwards_key: {{a: {}}}",
     "onwards_key: *{}",
     "onwards_key: !{} x",
+    "onwards_key: !{}!x y",
     "onwards_key: '{}",
     "onwards_key: \"\\q{}\"",
     "onwards_key: '${{{}}}'",
