@@ -1,0 +1,205 @@
+"""What a client may send at most: heads, targets, bodies, and what is around them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from support.gateway import Gateway, running
+from support.origin import Origin, origin, serve
+from support.raw import CAP, Client, End, Response, ask, connect, post
+
+from onwards_py.config.parse import parse
+from onwards_py.config.snapshot import Snapshot
+
+BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
+BOUNDS = "max_head_bytes: 4KiB, max_header_count: 20, max_target_bytes: 1KiB, max_buffered: 200KiB, body_timeout: 1s"
+
+
+def snapshot(upstream: Origin, targets: str = "") -> Snapshot:
+    text = f"server: {{{BOUNDS}}}\ntargets:\n  m: {{url: '{upstream.url}', max_body: 100KiB}}\n{targets}"
+    return parse(text, "targets.yaml", {}).snapshot
+
+
+def buffered(gateway: Gateway) -> int:
+    """Bytes of request bodies held, over all connections."""
+    return gateway.application._gauges.buffered
+
+
+def post_with(count: int) -> bytes:
+    """A request with so many fields, Host and Content-Length among them."""
+    return post(fields=b"A: b\r\n" * (count - 2))
+
+
+def post_sized(size: int) -> bytes:
+    """A request whose target and fields are so large, each field counted with its colon, blank and CRLF."""
+    rest = len(b"/v1/chat/completions") + len(b"Host: gw\r\n") + len(b"Content-Length: 13\r\n") + len(b"X: \r\n")
+    return post(fields=b"X: " + b"x" * (size - rest) + b"\r\n")
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("most", "more", "status"),
+    [
+        (post(target=b"/" + b"t" * 1023), post(target=b"/" + b"t" * 1024), 414),
+        (post_with(20), post_with(21), 431),
+        (post_sized(4096), post_sized(4097), 431),
+        (post(b'{"model":"m"}'.ljust(102_400)), post(b'{"model":"m"}'.ljust(102_401)), 413),
+    ],
+    ids=["target", "fields", "head", "body"],
+)
+async def test_at_the_bound_it_is_served_and_beyond_it_is_refused(
+    lane: bool, most: bytes, more: bytes, status: int, request: pytest.FixtureRequest
+) -> None:
+    """RFC 9110 sections 15.5.14 and 15.5.15, RFC 6585 section 5: each bound has its status, and is exact."""
+    if more == post_with(21) and not lane:
+        request.applymarker(pytest.mark.xfail(strict=True, reason="aiohttp's own bound comes first, with 400"))
+    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        assert (await ask(gateway.port, most)).status == 200
+        refused = await ask(gateway.port, more)
+        assert refused.status == status
+        assert refused.value(b"connection") == b"close"
+        assert len(upstream.requests) == 1
+
+
+@BOTH
+async def test_announced_too_large_is_refused_before_any_byte_of_the_body(lane: bool) -> None:
+    """Content-Length decides."""
+    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 102401\r\n\r\n")
+            assert (await client.response()).status == 413
+        assert upstream.requests == []
+
+
+async def answer_while_sending(client: Client, piece: bytes) -> Response:
+    """Send ``piece`` again and again until an answer is there: a client that does not look while it sends."""
+    answer = asyncio.ensure_future(client.response())
+    with suppress(ConnectionError):
+        async with asyncio.timeout(CAP):
+            while not answer.done():
+                await client.send(piece)
+    return await answer
+
+
+@BOTH
+async def test_chunked_too_large_is_refused_while_it_comes(lane: bool) -> None:
+    """Nobody waits for the end of it, and the client can read the answer although it is still sending."""
+    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+            response = await answer_while_sending(client, b"1000\r\n" + b"x" * 4096 + b"\r\n")
+            assert response.status == 413
+            assert response.error["code"] == "payload_too_large"
+        assert upstream.requests == []
+        assert buffered(gateway) == 0
+
+
+@BOTH
+async def test_a_client_that_sends_on_after_the_413_can_read_it(lane: bool) -> None:
+    """RFC 9112 section 9.6: closing at once would reset the connection and destroy the answer on its way."""
+    async with (
+        origin(serve()) as upstream,
+        running(snapshot(upstream), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n")
+        with suppress(ConnectionError):
+            await client.send(*[b"x" * 10_000] * 50)
+        assert (await client.response()).status == 413
+
+
+@BOTH
+async def test_each_target_has_its_own_bound(lane: bool) -> None:
+    """max_body of the target that is asked, once the model is known."""
+    async with origin(serve()) as upstream:
+        config = snapshot(upstream, f"  small: {{url: '{upstream.url}', max_body: 50}}")
+        async with running(config, lane=lane) as gateway:
+            for size, status in ((50, 200), (51, 413)):
+                body = b'{"model":"small"}'.ljust(size)
+                assert (await ask(gateway.port, post(body))).status == status
+                by_header = post(body, fields=b"Model-Override: small\r\n")
+                assert (await ask(gateway.port, by_header)).status == status
+
+
+@BOTH
+async def test_all_bodies_together_are_bounded(lane: bool) -> None:
+    """max_buffered: beyond it 503 that asks to come again; what was held is given back, whichever way it ends."""
+    half = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 90000\r\n\r\n" + b'{"model":"m"}'.ljust(80_000)
+    async with (
+        origin(serve()) as upstream,
+        running(snapshot(upstream), lane=lane) as gateway,
+        connect(gateway.port) as first,
+        connect(gateway.port) as second,
+        connect(gateway.port) as third,
+    ):
+        await first.send(half)
+        await holds(gateway, 80_000)
+        await second.send(half)
+        await holds(gateway, 160_000)
+        await third.send(half)
+        refused = await third.response()
+        assert (refused.status, refused.error["code"]) == (503, "overloaded")
+        assert refused.value(b"retry-after") == b"1"
+        await holds(gateway, 160_000)
+        await first.send(b" " * 10_000)
+        assert (await first.response()).status == 200
+        await holds(gateway, 80_000)
+        second.rst()
+        await holds(gateway, 0)
+
+
+async def holds(gateway: Gateway, count: int) -> None:
+    """Wait until so many bytes of bodies are held."""
+    async with asyncio.timeout(CAP):
+        while buffered(gateway) != count:  # noqa: ASYNC110  (a gauge is no event)
+            await asyncio.sleep(0)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: h\r\n", b"A: b\r\n"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nX: ", b"v" * 100),
+        (b"POST / HTTP/1.1\r\nHost: h\r\n", b"n" * 100),
+        (b"POST /", b"t" * 100),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"A: b\r\n"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: ", b"v" * 100),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"e" * 100),
+    ],
+    ids=["fields", "value", "name", "target", "trailers", "trailer value", "chunk extension"],
+)
+async def test_what_comes_without_end_is_cut_off(lane: bool, start: bytes, piece: bytes) -> None:
+    """Nothing that a client may go on sending for ever is taken for ever: it is answered, or cut, in bounded time."""
+    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            await client.send(start)
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                assert 400 <= (await answer_while_sending(client, piece)).status < 500
+        assert upstream.requests == []
+        assert buffered(gateway) == 0
+
+
+@BOTH
+async def test_a_large_body_in_tiny_chunks_is_taken(lane: bool) -> None:
+    """Chunks of one byte are legal; what they cost in framing is no head."""
+    body = b'{"model":"m"}'.ljust(20_000)
+    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+            await client.send(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
+            assert (await client.response()).status == 200
+        assert upstream.last.body == body
+
+
+@BOTH
+async def test_the_end_of_a_refused_body_is_not_a_request(lane: bool) -> None:
+    """What follows a refused head is not looked at, even if it looks like a request."""
+    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 102401\r\n\r\n" + post())
+            assert (await client.response()).status == 413
+            assert await client.closed() in ([End.CLOSED] if lane else [End.CLOSED, End.RESET])
+        assert upstream.requests == []

@@ -1,0 +1,132 @@
+"""Slow clients (slowloris): each part of a request has its time, and a drip does not extend it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from support.gateway import running
+from support.origin import Origin, Peer, answer, origin, serve
+from support.raw import CAP, Client, End, Response, connect, post
+
+from onwards_py.config.parse import parse
+from onwards_py.config.snapshot import Snapshot
+
+BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
+NO_DEADLINE = pytest.mark.xfail(strict=True, reason="the aiohttp door has no deadline for heads")
+HEADS = pytest.mark.parametrize(
+    "lane", [pytest.param(True, id="lane"), pytest.param(False, id="aiohttp", marks=NO_DEADLINE)]
+)
+HEAD = b"POST /v1/x HTTP/1.1\r\nHost: h\r\n"
+
+
+def snapshot(upstream: Origin, server: str) -> Snapshot:
+    text = f"server: {{{server}}}\ntargets: {{m: {{url: '{upstream.url}'}}}}"
+    return parse(text, "targets.yaml", {}).snapshot
+
+
+async def drip(client: Client, piece: bytes) -> Response:
+    """Send ``piece`` every few milliseconds until there is an answer."""
+    response = asyncio.ensure_future(client.response())
+    with suppress(ConnectionError):
+        async with asyncio.timeout(CAP):
+            while not response.done():
+                await client.send(piece)
+                await asyncio.wait([response], timeout=0.01)
+    return await response
+
+
+@HEADS
+@pytest.mark.parametrize("start", [b"P", b"POST /v1/x HTTP/1.1\r\n", HEAD + b"X: y"])
+async def test_a_head_that_stops_coming_is_given_up(lane: bool, start: bytes) -> None:
+    """header_timeout: 408 (RFC 9110 section 15.5.9), then the end."""
+    async with (
+        origin(serve()) as upstream,
+        running(snapshot(upstream, "header_timeout: 150ms"), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(start)
+        response = await client.response()
+        assert (response.status, response.value(b"connection")) == (408, b"close")
+        assert await client.closed() is End.CLOSED
+
+
+@HEADS
+async def test_a_dripping_head_is_given_up(lane: bool) -> None:
+    """The time is for the whole head: a byte now and then does not buy more of it."""
+    async with (
+        origin(serve()) as upstream,
+        running(snapshot(upstream, "header_timeout: 150ms"), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(HEAD + b"X: ")
+        assert (await drip(client, b"x")).status == 408
+
+
+@HEADS
+async def test_a_second_head_has_its_own_time(lane: bool) -> None:
+    """Also on a connection that was served before; the time begins with the head's first byte."""
+    async with (
+        origin(serve()) as upstream,
+        running(snapshot(upstream, "header_timeout: 150ms"), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(post())
+        assert (await client.response()).status == 200
+        await client.send(HEAD)
+        assert (await client.response()).status == 408
+
+
+@BOTH
+@pytest.mark.parametrize("framing", [b"Content-Length: 50\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"])
+async def test_a_body_that_stops_coming_is_given_up(lane: bool, framing: bytes) -> None:
+    """body_timeout: 408, and nothing was sent to a provider."""
+    async with origin(serve()) as upstream:
+        config = snapshot(upstream, "body_timeout: 150ms")
+        async with running(config, lane=lane) as gateway, connect(gateway.port) as client:
+            await client.send(HEAD + framing)
+            response = await client.response()
+            assert (response.status, response.value(b"connection")) == (408, b"close")
+            assert response.error["code"] == "request_timeout"
+        assert upstream.requests == []
+        assert gateway.application._gauges.buffered == 0
+
+
+@BOTH
+async def test_a_dripping_body_is_given_up(lane: bool) -> None:
+    """A byte now and then does not buy more time."""
+    async with (
+        origin(serve()) as upstream,
+        running(snapshot(upstream, "body_timeout: 150ms"), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(HEAD + b"Content-Length: 100000\r\n\r\n")
+        assert (await drip(client, b"x")).status == 408
+
+
+@BOTH
+async def test_waiting_for_a_provider_is_not_the_clients_fault(lane: bool) -> None:
+    """No deadline for clients runs while the answer is awaited."""
+
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        await asyncio.sleep(0.3)  # longer than any patience with the client
+        await peer.send(answer())
+
+    async with origin(slow) as upstream:
+        config = snapshot(upstream, "header_timeout: 50ms, body_timeout: 50ms, keepalive_timeout: 50ms")
+        async with running(config, lane=lane) as gateway, connect(gateway.port) as client:
+            await client.send(post())
+            assert (await client.response()).status == 200
+
+
+@BOTH
+async def test_a_client_that_never_says_anything_is_closed(lane: bool) -> None:
+    """A connection without a first byte is as idle as one between requests."""
+    async with (
+        origin(serve()) as upstream,
+        running(snapshot(upstream, "keepalive_timeout: 150ms, header_timeout: 150ms"), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        assert await client.closed() is End.CLOSED

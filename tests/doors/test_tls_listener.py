@@ -1,0 +1,147 @@
+"""The TLS listener: the same doors behind it, over an encrypted connection."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from support.gateway import free_socket
+from support.origin import Origin, Peer, origin, serve
+from support.raw import CAP, Client, End, post
+
+from onwards_py.app import Application
+from onwards_py.config.options import ServeOptions
+from onwards_py.config.parse import parse
+
+BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def files(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Certificate and key, as PEM files."""
+    folder = tmp_path_factory.mktemp("tls")
+    issued = authority.issue_cert("127.0.0.1")
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    key.write_bytes(issued.private_key_pem.bytes())
+    return certificate, key
+
+
+@asynccontextmanager
+async def listening(upstream: Origin, files: tuple[Path, Path], *, lane: bool) -> AsyncIterator[int]:
+    """A gateway with a TLS listener; gives its port."""
+    config = parse(f"targets: {{m: {{url: '{upstream.url}', max_body: 1MiB}}}}", "targets.yaml", {}).snapshot
+    listener, probe = free_socket(), free_socket()
+    admin_port = probe.getsockname()[1]
+    probe.close()
+    options = ServeOptions(
+        Path("none"), "127.0.0.1", 0, "127.0.0.1", admin_port, lane, tls_cert=files[0], tls_key=files[1]
+    )
+    application = Application(config, options, listener, io.BytesIO())
+    await application.start()
+    cut_now = asyncio.Event()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        cut_now.set()
+        await application.stop(cut_now)
+
+
+@asynccontextmanager
+async def secure(port: int, authority: trustme.CA, *, protocols: list[str] | None = None) -> AsyncIterator[Client]:
+    """A raw client inside TLS."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    context.set_alpn_protocols(protocols or ["http/1.1"])
+    async with asyncio.timeout(CAP):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
+
+
+@BOTH
+async def test_requests_are_served_over_tls(authority: trustme.CA, files: tuple[Path, Path], lane: bool) -> None:
+    """Keep-alive and pipelined, small bodies and large, with the certificate verified."""
+    bodies = [b'{"model":"m"}', b'{"model":"m"}'.ljust(600_000), b'{"model":"m","n":3}']
+    async with origin(serve()) as upstream:
+        async with listening(upstream, files, lane=lane) as port, secure(port, authority) as client:
+            await client.send(b"".join(map(post, bodies)))
+            for _ in bodies:
+                assert (await client.response()).body == b'{"ok":true}'
+        assert [request.body for request in upstream.requests] == bodies
+
+
+@BOTH
+async def test_a_refusal_can_be_read_over_tls(authority: trustme.CA, files: tuple[Path, Path], lane: bool) -> None:
+    """Too large, and the client is still sending: TLS cannot be half-closed, the answer must arrive all the same."""
+    async with (
+        origin(serve()) as upstream,
+        listening(upstream, files, lane=lane) as port,
+        secure(port, authority) as client,
+    ):
+        await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 50_000)
+        response = await client.response()
+        assert (response.status, response.value(b"connection")) == (413, b"close")
+        assert await client.closed() in (End.CLOSED, End.RESET)
+
+
+@BOTH
+async def test_http_1_1_is_negotiated(authority: trustme.CA, files: tuple[Path, Path], lane: bool) -> None:
+    """RFC 7301: of h2 and http/1.1 the latter is chosen."""
+    async with origin(serve()) as upstream, listening(upstream, files, lane=lane) as port:
+        async with secure(port, authority, protocols=["h2", "http/1.1"]) as client:
+            chosen = client._writer.get_extra_info("ssl_object").selected_alpn_protocol()
+            await client.send(post())
+            assert (await client.response()).status == 200
+        assert chosen == "http/1.1"
+
+
+@BOTH
+async def test_plain_http_on_the_tls_port_is_not_served(files: tuple[Path, Path], lane: bool) -> None:
+    """It ends without an answer, and without harm to others."""
+    async with origin(serve()) as upstream, listening(upstream, files, lane=lane) as port:
+        sock = socket.create_connection(("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=sock)
+        writer.write(post())
+        async with asyncio.timeout(CAP):
+            try:
+                answer = await reader.read()
+            except ConnectionError:
+                answer = b""
+        writer.close()
+        assert not answer.startswith(b"HTTP/")
+        assert upstream.requests == []
+
+
+@BOTH
+async def test_a_client_that_leaves_over_tls_cancels_the_provider(
+    authority: trustme.CA, files: tuple[Path, Path], lane: bool
+) -> None:
+    """close_notify and FIN mean the same as FIN alone."""
+    cancelled = asyncio.Event()
+
+    async def held(peer: Peer) -> None:
+        await peer.request()
+        await peer.gone()
+        cancelled.set()
+
+    async with origin(held) as upstream, listening(upstream, files, lane=lane) as port:
+        async with secure(port, authority) as client:
+            await client.send(post())
+            await upstream.seen(1)
+        async with asyncio.timeout(CAP):
+            await cancelled.wait()
