@@ -116,7 +116,6 @@ async def test_the_providers_credential_as_configured(lane: bool, options: dict[
     assert lines == [b"X-A: 1", line, b"X-B: 2", b"Content-Length: 13"]
 
 
-@pytest.mark.xfail(strict=True, reason="a client's field of a custom credential name travels beside the provider's")
 async def test_a_client_cannot_put_its_own_value_beside_the_providers_credential(lane: bool) -> None:
     """A field of the credential's name is the client's credential, whatever the name: one value arrives, ours."""
     options = {"onwards_key": "sk", "upstream_auth_header_name": "X-Auth", "upstream_auth_header_prefix": ""}
