@@ -24,10 +24,14 @@ targets:
 """
 
 
+def make() -> Metrics:
+    holder = Holder(parse(CONFIG, "targets.yaml", {}).snapshot, LiveState(lambda: 0.0))
+    return Metrics(holder, in_flight=lambda: 5, dropped_lines=lambda: 3, open_connections=lambda: 7)
+
+
 @pytest.fixture
 def metrics() -> Metrics:
-    holder = Holder(parse(CONFIG, "targets.yaml", {}).snapshot, LiveState(lambda: 0.0))
-    return Metrics(holder, lambda: 3, lambda: 7)
+    return make()
 
 
 @dataclass
@@ -50,7 +54,6 @@ def count(metrics: Metrics, *exchanges: Ended) -> None:
         record.target, record.provider = made.target, made.provider
         if made.head_after is not None:
             record.committed = began + made.head_after
-        metrics.begun()
         metrics.ended(record, began + made.seconds)
 
 
@@ -98,15 +101,6 @@ def test_exchanges_are_counted_by_what_became_of_them(metrics: Metrics) -> None:
     assert value(metrics, name, **labels, status_class="none", outcome="client_gone_waiting") == 1
 
 
-def test_in_flight_goes_up_and_down(metrics: Metrics) -> None:
-    """An exchange that began counts until it ended."""
-    metrics.begun()
-    metrics.begun()
-    assert value(metrics, "onwards_requests_in_flight") == 2
-    count(metrics, Ended())
-    assert value(metrics, "onwards_requests_in_flight") == 2
-
-
 def test_permits_are_shown_for_every_configured_target_and_provider(metrics: Metrics) -> None:
     """Also for those that nobody has asked yet."""
     assert value(metrics, "onwards_target_in_flight", target="b") == 0
@@ -119,7 +113,8 @@ def test_permits_are_shown_for_every_configured_target_and_provider(metrics: Met
 
 
 def test_what_others_count_is_asked_when_scraped(metrics: Metrics) -> None:
-    """Dropped lines and open connections."""
+    """Exchanges in flight, dropped lines, open connections."""
+    assert value(metrics, "onwards_requests_in_flight") == 5
     assert value(metrics, "onwards_access_log_lines_dropped_total") == 3
     assert value(metrics, "onwards_connections") == 7
 
@@ -162,7 +157,7 @@ def test_first_byte_counts_only_exchanges_that_got_so_far(metrics: Metrics) -> N
 @given(st.lists(st.integers(0, 2_000), max_size=50))
 def test_buckets_agree_with_counting_by_hand(milliseconds: list[int]) -> None:
     """Cumulative, monotonic, and the last one counts all: for any values."""
-    metrics = Metrics(Holder(parse(CONFIG, "targets.yaml", {}).snapshot, LiveState(lambda: 0.0)), lambda: 0, lambda: 0)
+    metrics = make()
     # Halves of powers of two lie between the bounds, whatever rounding does to the sum of two times.
     seconds = [step / 1024 + 1 / 4096 for step in milliseconds]
     count(metrics, *(Ended(seconds=value) for value in seconds))

@@ -100,17 +100,7 @@ async def test_streams_finish_while_readiness_fails_and_nobody_new_comes_in(
         assert [line["outcome"] for line in program.lines()] == ["done"]
 
 
-@pytest.mark.parametrize(
-    "lane",
-    [
-        True,
-        pytest.param(
-            False,
-            marks=pytest.mark.xfail(strict=True, reason="aiohttp forgets the transport when its waiter is cancelled"),
-        ),
-    ],
-    ids=["lane", "aiohttp"],
-)
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 async def test_an_idle_connection_is_closed_at_once(tmp_path: Path, upstream: Origin, lane: bool) -> None:
     """A kept-alive connection that waits for nothing does not hold the program up."""
     with serving(targets(upstream), tmp_path, lane=lane) as program:
