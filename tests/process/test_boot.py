@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -31,7 +32,7 @@ async def test_the_shipped_file_answers_whole_and_streamed(tmp_path: Path, lane:
         assert events[-1] == "[DONE]"
         said = [json.loads(event)["choices"][0]["delta"].get("content", "") for event in events[:-1]]
         assert "".join(filter(None, said)) == "Hello there"
-        assert program.stop() == 0
+        assert await asyncio.to_thread(program.stop) == 0
         assert len(program.lines()) == 2
 
 

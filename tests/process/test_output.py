@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -30,7 +31,7 @@ async def test_each_exchange_leaves_one_json_line_on_standard_output(tmp_path: P
         assert (await ask(program.port, CHAT)).status == 200
         assert (await ask(program.port, post(b'{"model":"nobody"}', b"/v1/x?secret=1"))).status == 404
         assert (await ask(program.port, b"GET /v1/models HTTP/1.1\r\n\r\n")).status == 400
-        assert program.stop() == 0
+        assert await asyncio.to_thread(program.stop) == 0
         lines = program.lines()
     assert [line["status"] for line in lines] == [200, 404, 400]
     assert [line["outcome"] for line in lines] == ["done", "refused", "refused"]
@@ -61,7 +62,7 @@ async def test_a_pipe_that_nobody_reads_does_not_stall_serving(tmp_path: Path, l
                 for _ in range(600):
                     await client.send(CHAT)
                     assert (await client.response()).status == 200
-            assert program.stop() == 0
+            assert await asyncio.to_thread(program.stop) == 0
             assert "Fatal" not in program.stderr
     finally:
         os.close(reading)
@@ -86,7 +87,7 @@ async def test_a_pipe_whose_reader_has_gone_does_not_stop_serving(tmp_path: Path
             while "onwards_access_log_lines_dropped_total 1.0" not in await metrics():
                 assert program.process.poll() is None
         assert (await ask(program.port, CHAT)).status == 200
-        assert program.stop() == 0
+        assert await asyncio.to_thread(program.stop) == 0
 
 
 CLIENT_KEY = "sk-canary-client-5d1c"
@@ -128,7 +129,7 @@ targets:
             told.append(await ask(program.port, b"POST / HTTP/1.1\r\n" + key + b" folded\x00: x\r\n\r\n"))
             async with aiohttp.ClientSession() as session, session.get(program.admin_url + "/metrics") as response:
                 written = await response.text()
-            assert program.stop() == 0
+            assert await asyncio.to_thread(program.stop) == 0
             written += program.stdout + program.stderr
             assert [line["key"] for line in program.lines()][:2] == ["team", None]
     assert {response.status for response in told} == {401, 403, 404, 502, 503, 400}

@@ -238,7 +238,7 @@ targets:
                 await until(lambda: len(seen) >= killed_at + 100)
                 over.set()
             assert set(seen) == {(200, End.WHOLE)}
-            assert program.stop() == 0
+            assert await asyncio.to_thread(program.stop) == 0
             by_provider = [line["provider"] for line in program.lines()]
             assert "doomed" in by_provider
             assert any(line["attempts"] == 2 for line in program.lines())

@@ -125,7 +125,7 @@ async def test_a_provider_that_cannot_be_verified_is_not_asked(
     with serving(target(refused, authority.file), tmp_path, lane=lane) as program:
         response = await ask(program.port, ASK)
         assert (response.status, response.error["code"]) == (503, "upstream_unreachable")
-        assert program.stop() == 0
+        assert await asyncio.to_thread(program.stop) == 0
         assert [line["outcome"] for line in program.lines()] == ["upstream_unreachable"]
         assert "Traceback" not in program.stderr
     with serving(with_fallback(refused, authority.file), tmp_path, lane=lane) as program:
