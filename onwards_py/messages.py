@@ -82,6 +82,14 @@ class Source(Protocol):
     def resume_reading(self) -> None: ...
 
 
+class TunnelSide(Protocol):
+    """What takes over a connection that leaves HTTP."""
+
+    def attach(self, transport: object) -> None:
+        """Take over the connection's transport."""
+        ...
+
+
 class Downstream(Protocol):
     """Toward the client: one response. Calls are synchronous and never block.
 
@@ -121,6 +129,10 @@ class Downstream(Protocol):
 
     def answer(self, status: int, reason: bytes, block: bytes, length: int | None, body: bytes) -> None:
         """``begin``, ``write`` and ``end`` in one, for a body that is there as a whole."""
+        ...
+
+    def leave_http(self, reply: bytes, side: TunnelSide) -> None:
+        """Send ``reply`` as it is and give the connection away."""
         ...
 
     def flush(self) -> None:

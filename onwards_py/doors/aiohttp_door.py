@@ -50,13 +50,14 @@ class Written(web.StreamResponse):
 class DoorConnection(web.RequestHandler):
     """aiohttp's connection, with flow control passed on to the response that is being written."""
 
-    __slots__ = ("_counted", "door", "writer")
+    __slots__ = ("_counted", "_head_since", "door", "writer")
 
     def __init__(self, door: AiohttpDoor, **options: Any) -> None:
         super().__init__(door.server, loop=asyncio.get_running_loop(), **options)
         self.door = door
         self.writer: ResponseWriter | None = None
         self._counted = False
+        self._head_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         gauges = self.door.gauges
@@ -84,6 +85,24 @@ class DoorConnection(web.RequestHandler):
             self.force_close()
             return
         super().data_received(data)
+        # aiohttp has no patience of its own to lose with a head that does not end.
+        if self.writer is not None or self.has_requests:
+            self._head_since = 0.0
+        elif self._head_since == 0.0:
+            self._head_since = self._loop.time()
+
+    def begin(self, writer: ResponseWriter) -> None:
+        """A request is whole; ``writer`` takes its response."""
+        self.writer = writer
+        self._head_since = 0.0
+
+    def check(self, now: float) -> None:
+        """Give up a head that has taken too long."""
+        late = self._head_since and now - self._head_since > self.door.settings.header_timeout
+        if late and self.writer is None and not self.has_requests and self.transport is not None:
+            self._head_since = 0.0
+            send_error(ResponseWriter(self.transport, 1, False, False), ProxyError(Kind.REQUEST_TIMEOUT))
+            self.force_close()
 
     def drain(self) -> None:
         """Close if nothing is going on; aiohttp would only stop waiting, and leave the connection open."""
@@ -130,7 +149,7 @@ class DoorConnection(web.RequestHandler):
 
 
 def _parser_error(exc: BaseException | None) -> ProxyError:
-    if isinstance(exc, LineTooLong):
+    if isinstance(exc, LineTooLong) or "Too many headers" in str(exc):
         return ProxyError(Kind.HEAD_TOO_LARGE)
     if isinstance(exc, BadHttpMethod):
         return ProxyError(Kind.METHOD_UNKNOWN)
@@ -147,6 +166,9 @@ class AiohttpDoor:
         self.draining = False
         self.connections: set[DoorConnection] = set()
         self.server = web.Server(self._serve, handler_cancellation=True)
+        self._loop = asyncio.get_running_loop()
+        self._interval = min(max(settings.header_timeout / 4, 0.02), 1.0)
+        self._sweeper = self._loop.call_later(self._interval, self._sweep)
         self._options: dict[str, Any] = {
             "keepalive_timeout": settings.keepalive_timeout,
             "access_log": None,
@@ -174,8 +196,15 @@ class AiohttpDoor:
         for connection in list(self.connections):
             connection.drain()
 
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for connection in list(self.connections):
+            connection.check(now)
+        self._sweeper = self._loop.call_later(self._interval, self._sweep)
+
     async def close(self) -> None:
         """Cut everything."""
+        self._sweeper.cancel()
         await self.server.shutdown(0.1)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -190,7 +219,7 @@ class AiohttpDoor:
         chunked = request.headers.get(hdrs.TRANSFER_ENCODING) is not None
         keep_alive = request.keep_alive and not self.draining and not chunked
         writer = ResponseWriter(transport, inbound.http_minor, keep_alive, inbound.method == b"HEAD")
-        connection.writer = writer
+        connection.begin(writer)
         try:
             head = await self._take_in(request, inbound, transport)
             await _drive(self.handler, inbound, head, writer)
@@ -202,7 +231,10 @@ class AiohttpDoor:
             self.gauges.buffered -= len(inbound.body)
             connection.writer = None
             writer.keep_alive = writer.keep_alive and not self.draining
-        if writer.progress is not Progress.ENDED and writer.progress is not Progress.ABORTED:
+        if writer.progress is Progress.LEFT:
+            # The connection went on under another protocol; aiohttp has not heard of its end.
+            self._loop.call_soon(connection.connection_lost, None)
+        elif writer.progress is not Progress.ENDED and writer.progress is not Progress.ABORTED:
             transport.abort()
         return Written(writer.keep_alive and writer.progress is Progress.ENDED)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from onwards_py.messages import Source
+from onwards_py.messages import Source, TunnelSide
 
 _LINGER_SECONDS = 5.0
 _STATUS_LINES: dict[tuple[int, bytes], bytes] = {}
@@ -34,12 +34,14 @@ class Progress(Enum):
     BEGUN = "begun"
     ENDED = "ended"
     ABORTED = "aborted"
+    LEFT = "left"  # the connection speaks something else now
 
 
 _ABORTED: Final = Progress.ABORTED
 _BEGUN: Final = Progress.BEGUN
 _ENDED: Final = Progress.ENDED
 _FRESH: Final = Progress.FRESH
+_LEFT: Final = Progress.LEFT
 
 
 class ResponseWriter(msgspec.Struct):
@@ -103,6 +105,13 @@ class ResponseWriter(msgspec.Struct):
         self.begin(status, reason, block, length)
         self.write(body)
         self.end()
+
+    def leave_http(self, reply: bytes, side: TunnelSide) -> None:
+        """See Downstream.leave_http."""
+        self.progress = _LEFT
+        self.keep_alive = False
+        self.transport.write(reply)
+        side.attach(self.transport)
 
     def flush(self) -> None:
         if self.head:

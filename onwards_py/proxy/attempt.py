@@ -70,7 +70,7 @@ def accept(provider: Provider, response: UpstreamResponse, ask: Ask) -> Answer:
 def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
     """The request as this provider is to get it. Raises ProxyError for what no provider should be asked."""
     request, address = ask.request, ask.address
-    if provider.mode is _DISABLED and _is_responses(ask.path):
+    if provider.mode is _DISABLED and is_responses(ask.path):
         raise ProxyError(Kind.NOT_FOUND, "The Responses API is not served for this model.")
     body, decoded, model = request.body, False, address.model
     if provider.model_name is not None and provider.model_json is not None:
@@ -92,7 +92,8 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
     return OutboundRequest(request.method, ask.path, head, body, model, ask.repeatable, deadline)
 
 
-def _is_responses(path: bytes) -> bool:
+def is_responses(path: bytes) -> bool:
+    """True for the paths of the Responses API."""
     path = path.partition(b"?")[0].rstrip(b"/")
     return path.endswith(b"/responses") or b"/responses/" in path
 

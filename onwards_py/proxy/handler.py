@@ -17,6 +17,7 @@ from onwards_py.proxy.addressing import Address, find_address, header_model
 from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, outbound_request
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.models import answer_models
+from onwards_py.proxy.tunnel import open_tunnel, run_tunnel, wants_tunnel
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.model import Provider
@@ -77,7 +78,9 @@ class Proxy:
             if ask is None:
                 return
             sole = ask.target.sole
-            if sole is None or sole.limiter.bounded:
+            if ask.head.upgrade is not None and wants_tunnel(ask):
+                await self._tunnel(exchange, ask)
+            elif sole is None or sole.limiter.bounded:
                 await self._try_providers(exchange, ask)
             else:
                 await self._try_only(exchange, sole, ask)
@@ -186,6 +189,28 @@ class Proxy:
         if facts.event_stream and provider.rechunk:
             pipeline = (Rechunker(provider.max_event_bytes),)
         exchange.conclude(await response.pump(pipeline, exchange.downstream))
+
+    async def _tunnel(self, exchange: Exchange, ask: Ask) -> None:
+        """Ask providers to speak WebSocket until one answers; then it is between client and provider."""
+        pool = ask.target.pool
+        plan = FallbackPlan(pool.fallback, pool.strategy, ask.target.members, self._random)
+        failure = _nobody(ask.target)
+        while (member := plan.next()) is not None:
+            exchange.attempts = plan.attempts
+            exchange.provider = member.provider.name
+            exchange.admit((member.limiter,), self._clock())
+            try:
+                handshake = await open_tunnel(member.provider, ask)
+            except TransportError as error:
+                _log.warning("provider %s of %s failed: %s", member.provider.name, pool.name, error)
+                failure = error_of(error.fault)
+                exchange.give_back(member.limiter)
+                if not plan.retries_fault(error.fault, repeatable=True) or not await self._wait(plan):
+                    break
+            else:
+                await run_tunnel(exchange, member.provider, handshake, self._clock())
+                return
+        raise failure
 
     async def _wait(self, plan: FallbackPlan) -> bool:
         """Back off before the next attempt, if there is to be one; False: waiting longer is not allowed."""

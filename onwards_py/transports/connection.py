@@ -13,15 +13,15 @@ from typing import Final, cast
 
 import httptools
 
-from onwards_py.messages import Ending, Fault, ResponseHead
+from onwards_py.messages import Ending, Fault
 from onwards_py.routing.model import Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.round_trip import RoundTrip
+from onwards_py.wire.response_head import cut_out_head
 
 MAX_OVERHEAD = 256 * 1024  # bytes in a row that are not body: heads, trailers, chunk extensions
 MAX_INTERIM = 16
 READ_SIZE = 64 * 1024
-_REASON_AT = len(b"HTTP/1.1 200 ")
 
 # Reads are parsed before the next one is made, so all connections share one buffer; a stalled
 # client then costs what is in flight, not a buffer per connection.
@@ -182,7 +182,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._deliver(trip, count)
         elif self._interim < 0:
             self._state = _BODY
-            trip.head = self._cut_out_head()
+            trip.head = cut_out_head(self._raw, self._status, self._heads).head
+            self._raw = b""
             if self._complete:
                 trip.pieces, self._pieces = self._pieces, []
                 self._finish(trip)
@@ -228,21 +229,6 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 self._spoiled = True
 
     # What a read amounts to.
-
-    def _cut_out_head(self) -> ResponseHead:
-        """The final head's reason and lines, as they came.
-
-        llhttp has found every head in ``_raw`` valid, and accepts nothing but CRLF CRLF as its end; so the ends of the
-        interim heads before it, and its own, are where that stands. Asking llhttp for each field would cost more than
-        the rest of the response.
-        """
-        raw, start = self._raw.lstrip(b"\r\n"), 0
-        for _ in range(self._heads):
-            start = raw.index(b"\r\n\r\n", start) + 4
-        line_end = raw.index(b"\r\n", start)
-        end = raw.index(b"\r\n\r\n", line_end)
-        self._raw = b""
-        return ResponseHead(self._status, raw[start + _REASON_AT : line_end], raw[line_end:end])
 
     def _deliver(self, trip: RoundTrip, count: int) -> None:
         pieces = self._pieces

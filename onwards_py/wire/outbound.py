@@ -64,3 +64,9 @@ def _remove(head: RequestHead, parts: list[bytes], name: bytes) -> None:
             if parts[at].lower() == name:
                 parts[at : at + 4] = (b"", b"", b"", b"")
             at += 4
+
+
+def upgrade_head(head: RequestHead, path: bytes, provider: Provider) -> bytes:
+    """The head of a WebSocket request (RFC 6455 section 4.1): as any other, with the wish to upgrade put back."""
+    parts = _filled_in(head, provider)
+    return b"GET %b HTTP/1.1\r\n%bConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % (path, b"".join(parts))

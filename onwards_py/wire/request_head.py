@@ -106,6 +106,8 @@ def examine(fields: Fields, target: bytes, http_minor: int) -> RequestHead:
     _check_host(head, target, http_minor)
     if nominated:
         _remove_nominated(head, nominated)
+    if head.upgrade is not None and b"upgrade" not in nominated.lower():
+        head.upgrade = None  # RFC 9110 section 7.8: without the connection option it means nothing
     multipart = head.content_type[:1] in _M and head.content_type[:10].lower() == b"multipart/"
     if multipart or head.model_override is not None or head.content_encoding or head.upgrade is not None:
         head.plain = False

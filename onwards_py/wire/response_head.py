@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Field, ResponseHead
 
+_REASON_AT = len(b"HTTP/1.1 200 ")
 _FRAMING = re.compile(
     rb"\r\n(content-length|content-type|content-encoding|transfer-encoding|connection|keep-alive|te|trailer|upgrade"
     rb"|proxy-connection|proxy-authenticate):[ \t]*([^\r]*)",
@@ -43,6 +45,29 @@ class ResponseFacts(msgspec.Struct, frozen=True):
     block: bytes
     length: int | None
     event_stream: bool
+
+
+class CutHead(NamedTuple):
+    """A head cut out of raw bytes, and the index just behind it."""
+
+    head: ResponseHead
+    behind: int
+
+
+def cut_out_head(raw: bytes, status: int, interim: int) -> CutHead:
+    """The head that llhttp found in ``raw`` behind ``interim`` interim ones (1xx), as it came.
+
+    llhttp has found every one of them valid and accepts nothing but CRLF CRLF as the end of a head; so that is where
+    they end. Asking llhttp for each field would cost more than all the rest of a response.
+    """
+    start = 0
+    while raw.startswith(b"\r\n", start):  # RFC 9112 section 2.2 lets a parser skip these
+        start += 2
+    for _ in range(interim):
+        start = raw.index(b"\r\n\r\n", start) + 4
+    line_end = raw.index(b"\r\n", start)
+    end = raw.index(b"\r\n\r\n", line_end)
+    return CutHead(ResponseHead(status, raw[start + _REASON_AT : line_end], raw[line_end:end]), end + 4)
 
 
 def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head: bool = False) -> ResponseFacts:

@@ -1,0 +1,77 @@
+"""WebSocket exchanges: an HTTP handshake, then bytes both ways until one side closes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final
+from urllib.parse import quote
+
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.observe import record as outcomes
+from onwards_py.proxy.attempt import Ask, is_responses
+from onwards_py.proxy.exchange import Exchange
+from onwards_py.routing.model import Mode, Provider
+from onwards_py.transports.base import OutboundRequest
+from onwards_py.transports.tunnel import Handshake, TunnelEnd, shake_hands
+from onwards_py.wire.outbound import upgrade_head
+from onwards_py.wire.response_head import examine_response, replace_fields
+from onwards_py.wire.target_url import join
+
+_NATIVE: Final = Mode.NATIVE
+_MODEL_IN_QUERY = re.compile(rb"(?<=[?&])model=[^&]*")
+_REFUSAL_SECONDS = 5.0  # for the body of a refused handshake
+
+
+def wants_tunnel(ask: Ask) -> bool:
+    """True for a WebSocket handshake (RFC 6455 section 4.1)."""
+    return ask.head.upgrade == b"websocket" and ask.request.method == b"GET" and ask.request.http_minor == 1
+
+
+async def open_tunnel(provider: Provider, ask: Ask) -> Handshake:
+    """Ask one provider to upgrade. Raises TransportError, or ProxyError if it cannot speak WebSocket."""
+    if provider.local is not None or (provider.mode is not _NATIVE and is_responses(ask.path)):
+        raise ProxyError(Kind.NOT_FOUND, "This model is not served over WebSocket. Use HTTP.")
+    path = join(provider.base_path, ask.path)
+    if provider.model_name is not None:
+        path = _MODEL_IN_QUERY.sub(b"model=" + quote(provider.model_name, safe="").encode(), path)
+    head = upgrade_head(ask.head, path, provider)
+    return await shake_hands(provider, OutboundRequest(b"GET", ask.path, head, b"", ask.address.model))
+
+
+async def run_tunnel(exchange: Exchange, provider: Provider, handshake: Handshake, now: float) -> None:
+    """Pass the provider's answer on; if it is 101, join the two connections until one of them ends."""
+    head = handshake.answered.result()
+    assert handshake.transport is not None
+    lines = replace_fields(head.lines, provider.response_fields) if provider.response_fields else head.lines
+    exchange.status = head.status
+    exchange.committed = now
+    exchange.outcome = outcomes.DONE
+    if head.status != 101:
+        await _pass_on(exchange, provider, handshake, now)
+        return
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    client, upstream = TunnelEnd(over), TunnelEnd(over)
+    client.other, upstream.other = upstream, client
+    upstream.attach(handshake.transport)
+    reply = b"HTTP/1.1 101 %b%b\r\n\r\n%b" % (head.reason, lines, handshake.rest)
+    exchange.downstream.leave_http(reply, client)
+    try:
+        await over
+    finally:
+        client.close()
+        upstream.close()
+
+
+async def _pass_on(exchange: Exchange, provider: Provider, handshake: Handshake, now: float) -> None:
+    """The provider declined: its answer goes to the client, as far as it comes in good time."""
+    assert handshake.transport is not None
+    head = handshake.answered.result()
+    timer = asyncio.get_running_loop().call_later(_REFUSAL_SECONDS, handshake.transport.abort)
+    try:
+        body = await handshake.body
+    finally:
+        timer.cancel()
+        handshake.transport.abort()
+    facts = examine_response(head, provider.response_fields)
+    exchange.pass_on(head, facts, body, now)

@@ -1,0 +1,156 @@
+"""Tunnels for protocols that begin as HTTP/1.1 and then leave it (RFC 9110 section 7.8): bytes both ways, untouched."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import httptools
+
+from onwards_py.messages import Fault, ResponseHead
+from onwards_py.routing.model import Provider
+from onwards_py.transports.base import OutboundRequest, TransportError
+from onwards_py.transports.dial import dial
+from onwards_py.wire.response_head import cut_out_head
+
+_MAX_HEAD = 64 * 1024
+
+
+class TunnelEnd(asyncio.Protocol):
+    """One side of a tunnel: what comes in here goes out at the other side, which waits when this one is full."""
+
+    def __init__(self, over: asyncio.Future[None]) -> None:
+        self._over = over
+        self.transport: asyncio.Transport | None = None
+        self.other: TunnelEnd | None = None
+
+    def attach(self, transport: object) -> None:
+        """Take a connection over, from whichever protocol had it."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_protocol(self)
+
+    def send(self, data: bytes) -> None:
+        if self.transport is not None and data:
+            self.transport.write(data)
+
+    def close(self) -> None:
+        """Close, after what is still to be sent."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None:
+            self.other.send(data)
+
+    def eof_received(self) -> bool:
+        if self.other is not None:
+            self.other.close()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio.Protocol)
+        self.transport = None
+        if self.other is not None:
+            self.other.close()
+        if not self._over.done():
+            self._over.set_result(None)
+
+    def pause_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.resume_reading()
+
+
+class Handshake(asyncio.Protocol):
+    """Reads the upstream's answer to an upgrade request.
+
+    ``answered``: its head. Then ``rest`` is what came behind a 101; any other answer has a ``body``, up to where it
+    ended, broke off or grew too large.
+    """
+
+    def __init__(self) -> None:
+        self.answered: asyncio.Future[ResponseHead] = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.Transport | None = None
+        self.rest = b""
+        self.body: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._pieces: list[bytes] = []
+        self._raw = b""
+        self._interim = 0
+        self._parser = httptools.HttpResponseParser(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.answered.done() and self.answered.result().status == 101:
+            self.rest += data
+            return
+        self._raw += data
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # 101: what is behind the head is not HTTP
+        except httptools.HttpParserError:
+            self.fail(Fault.INVALID, "not an HTTP response")
+        if len(self._raw) > _MAX_HEAD:
+            self.fail(Fault.INVALID, "its answer is too large")
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self.answered.done():
+            return
+        if 100 <= status < 200 and status != 101:
+            self._interim += 1
+            return
+        cut = cut_out_head(self._raw, status, self._interim)
+        self.rest = self._raw[cut.behind :]
+        self.answered.set_result(cut.head)
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        if self.answered.done() and not self.body.done():
+            self.body.set_result(b"".join(self._pieces))
+
+    def eof_received(self) -> bool:
+        self.fail(Fault.CLOSED, "closed during the handshake")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio.Protocol)
+        self.fail(Fault.CLOSED, "closed during the handshake")
+
+    def fail(self, fault: Fault, detail: str) -> None:
+        """No answer will come."""
+        if not self.answered.done():
+            self.answered.set_exception(TransportError(fault, detail))
+        elif not self.body.done():
+            self.body.set_result(b"".join(self._pieces))
+
+
+async def shake_hands(provider: Provider, request: OutboundRequest) -> Handshake:
+    """Send an upgrade request on a connection of its own and wait for the answer. Raises TransportError.
+
+    On return the connection still belongs to the `Handshake`; on failure and cancellation it is closed.
+    """
+    assert provider.origin is not None, "an http provider has an origin"
+    loop = asyncio.get_running_loop()
+    handshake = Handshake()
+    try:
+        await loop.create_task(dial(provider.origin, handshake, provider.timeouts.connect))
+        assert handshake.transport is not None
+        handshake.transport.write(request.head)
+        timer = loop.call_later(
+            provider.timeouts.first_byte, handshake.fail, Fault.FIRST_BYTE_TIMEOUT, "no answer to the handshake"
+        )
+        try:
+            await handshake.answered
+        finally:
+            timer.cancel()
+    except BaseException:
+        if handshake.transport is not None:
+            handshake.transport.abort()
+        raise
+    return handshake

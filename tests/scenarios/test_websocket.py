@@ -1,0 +1,125 @@
+"""WebSocket handshakes are passed through, and then the connection is a tunnel, over both doors."""
+
+import asyncio
+
+import aiohttp
+import pytest
+from aiohttp import web
+from support.gateway import running
+
+from onwards_py.config.parse import parse
+
+pytestmark = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
+
+
+def snapshot_for(port: int, extra: str = ""):
+    text = f"targets:\n  m:\n    url: http://127.0.0.1:{port}/v1\n    onwards_key: sk-provider\n{extra}"
+    return parse(text, "targets.yaml", {}).snapshot
+
+
+class Provider:
+    """A real WebSocket server that echoes, and keeps what its handshakes looked like."""
+
+    def __init__(self) -> None:
+        self.handshakes: list[web.Request] = []
+        self.closed = asyncio.Event()
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        self.handshakes.append(request)
+        if request.query.get("refuse"):
+            return web.json_response({"error": {"message": "no"}}, status=403)
+        socket = web.WebSocketResponse(protocols=("realtime",))
+        await socket.prepare(request)
+        try:
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    await socket.send_str("echo " + message.data)
+                elif message.type is aiohttp.WSMsgType.BINARY:
+                    await socket.send_bytes(message.data)
+        finally:
+            self.closed.set()
+        return socket
+
+
+@pytest.fixture
+async def provider(aiohttp_server):
+    provider = Provider()
+    app = web.Application()
+    app.router.add_get("/v1/realtime", provider.serve)
+    provider.port = (await aiohttp_server(app)).port
+    return provider
+
+
+async def test_messages_go_both_ways_and_the_close_reaches_the_other_side(provider: Provider, lane: bool) -> None:
+    """The handshake carries the provider's credential, not the client's; large messages pass unharmed."""
+    async with asyncio.timeout(10), running(snapshot_for(provider.port), lane=lane) as gateway:
+        async with aiohttp.ClientSession() as session:
+            headers = {"Authorization": "Bearer sk-client"}
+            url = f"{gateway.url}/v1/realtime?model=m"
+            async with session.ws_connect(url, headers=headers, protocols=("realtime",), max_msg_size=0) as socket:
+                assert socket.protocol == "realtime"
+                await socket.send_str("hello")
+                assert (await socket.receive_str()) == "echo hello"
+                blob = bytes(range(256)) * 8000
+                await socket.send_bytes(blob)
+                assert (await socket.receive_bytes()) == blob
+                assert gateway.held_permits() == 2  # pool and provider, for as long as the tunnel lasts
+        await provider.closed.wait()
+        assert provider.handshakes[0].headers["Authorization"] == "Bearer sk-provider"
+        assert provider.handshakes[0].query_string == "model=m"
+    (line,) = gateway.lines()
+    assert (line["status"], line["outcome"]) == (101, "done")
+
+
+async def test_a_renamed_model_is_renamed_in_the_query(provider: Provider, lane: bool) -> None:
+    snapshot = snapshot_for(provider.port, "    onwards_model: org/real model\n")
+    async with asyncio.timeout(10), running(snapshot, lane=lane) as gateway:
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{gateway.url}/v1/realtime?a=1&model=m&b=2"):
+            pass
+    assert provider.handshakes[0].raw_path.endswith("?a=1&model=org%2Freal%20model&b=2")
+
+
+async def test_a_declined_handshake_is_passed_on_as_it_was(provider: Provider, lane: bool) -> None:
+    async with asyncio.timeout(10), running(snapshot_for(provider.port), lane=lane) as gateway:
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await session.ws_connect(f"{gateway.url}/v1/realtime?model=m&refuse=1")
+    assert caught.value.status == 403
+
+
+@pytest.mark.parametrize(("query", "status"), [("?model=nope", 404), ("", 400), ("?model=m&model=m", 400)])
+async def test_a_handshake_without_a_known_model_is_refused(
+    provider: Provider, lane: bool, query: str, status: int
+) -> None:
+    async with asyncio.timeout(10), running(snapshot_for(provider.port), lane=lane) as gateway:
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await session.ws_connect(f"{gateway.url}/v1/realtime{query}")
+    assert caught.value.status == status
+    assert provider.handshakes == []
+
+
+async def test_an_unreachable_provider_is_503(lane: bool, unused_tcp_port: int) -> None:
+    async with asyncio.timeout(10), running(snapshot_for(unused_tcp_port), lane=lane) as gateway:
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await session.ws_connect(f"{gateway.url}/v1/realtime?model=m")
+    assert caught.value.status == 503
+
+
+async def test_a_client_that_vanishes_ends_the_providers_side(provider: Provider, lane: bool) -> None:
+    async with asyncio.timeout(10), running(snapshot_for(provider.port), lane=lane) as gateway:
+        session = aiohttp.ClientSession()
+        socket = await session.ws_connect(f"{gateway.url}/v1/realtime?model=m")
+        socket.get_extra_info("socket").shutdown(2)
+        await provider.closed.wait()
+        await session.close()
+
+
+async def test_a_local_model_is_not_served_over_websocket(lane: bool) -> None:
+    """A fast 404 with a reason, so that a client falls back to HTTP at once."""
+    snapshot = parse("targets:\n  m:\n    local: {engine: echo}\n", "targets.yaml", {}).snapshot
+    async with asyncio.timeout(10), running(snapshot, lane=lane) as gateway, aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await session.ws_connect(f"{gateway.url}/v1/responses?model=m")
+    assert caught.value.status == 404
