@@ -109,11 +109,16 @@ async def test_an_unreachable_provider_is_503(lane: bool, unused_tcp_port: int) 
 
 async def test_a_client_that_vanishes_ends_the_providers_side(provider: Provider, lane: bool) -> None:
     async with asyncio.timeout(10), running(snapshot_for(provider.port), lane=lane) as gateway:
-        session = aiohttp.ClientSession()
-        socket = await session.ws_connect(f"{gateway.url}/v1/realtime?model=m")
-        socket.get_extra_info("socket").shutdown(2)
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(
+            b"GET /v1/realtime?model=m HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head
+        writer.transport.abort()
         await provider.closed.wait()
-        await session.close()
 
 
 async def test_a_local_model_is_not_served_over_websocket(lane: bool) -> None:
