@@ -14,10 +14,6 @@ from onwards_py.config.parse import parse
 from onwards_py.config.snapshot import Snapshot
 
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
-NO_DEADLINE = pytest.mark.xfail(strict=True, reason="the aiohttp door has no deadline for heads")
-HEADS = pytest.mark.parametrize(
-    "lane", [pytest.param(True, id="lane"), pytest.param(False, id="aiohttp", marks=NO_DEADLINE)]
-)
 HEAD = b"POST /v1/x HTTP/1.1\r\nHost: h\r\n"
 
 
@@ -37,7 +33,7 @@ async def drip(client: Client, piece: bytes) -> Response:
     return await response
 
 
-@HEADS
+@BOTH
 @pytest.mark.parametrize("start", [b"P", b"POST /v1/x HTTP/1.1\r\n", HEAD + b"X: y"])
 async def test_a_head_that_stops_coming_is_given_up(lane: bool, start: bytes) -> None:
     """header_timeout: 408 (RFC 9110 section 15.5.9), then the end."""
@@ -52,7 +48,7 @@ async def test_a_head_that_stops_coming_is_given_up(lane: bool, start: bytes) ->
         assert await client.closed() is End.CLOSED
 
 
-@HEADS
+@BOTH
 async def test_a_dripping_head_is_given_up(lane: bool) -> None:
     """The time is for the whole head: a byte now and then does not buy more of it."""
     async with (
@@ -64,7 +60,7 @@ async def test_a_dripping_head_is_given_up(lane: bool) -> None:
         assert (await drip(client, b"x")).status == 408
 
 
-@HEADS
+@BOTH
 async def test_a_second_head_has_its_own_time(lane: bool) -> None:
     """Also on a connection that was served before; the time begins with the head's first byte."""
     async with (

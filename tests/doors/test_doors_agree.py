@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import pytest
 import uvloop
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.gateway import Gateway, running
 from support.origin import Origin, origin
@@ -33,9 +32,7 @@ SPLINTERS = [
     *(b"Expect: 100-continue\r\n", b"Upgrade: h2c\r\nConnection: upgrade\r\n", b"chunked", b"Content-Length: 0\r\n"),
 ]
 
-# Known differences: blanks behind a value or a target, and protocols that only look like HTTP.
-STILL_DIFFERENT = re.compile(rb"[ \t]\r\n| {2}HTTP/|RTSP/|ICE/")
-REST = b"\r\n\r\n" + b"rest " * 400  # ends any head, fills most bodies, and is no request by itself
+REST = b"\r\n\r\n" + b"rest " * 40  # ends any head, fills most bodies, and is no request by itself
 
 
 @dataclass
@@ -57,7 +54,7 @@ class Doors:
                 await client.send(*packets(raw))
             if not await answered(client, 0.05):  # it waits for more, and gets it
                 with suppress(ConnectionError):
-                    await client.send(REST)
+                    await client.send(*in_bytes(REST))
                 await answered(client, 0.5)
         return [received.raw for received in self.upstream.requests[:1]]
 
@@ -65,7 +62,11 @@ class Doors:
 def packets(raw: bytes) -> list[bytes]:
     """What follows a head comes byte by byte: aiohttp forgets a request with something malformed in the same packet."""
     head, blank, rest = raw.partition(b"\r\n\r\n")
-    return [head + blank, *(rest[n : n + 1] for n in range(len(rest)))]
+    return [head + blank, *in_bytes(rest)]
+
+
+def in_bytes(data: bytes) -> list[bytes]:
+    return [data[n : n + 1] for n in range(len(data))]
 
 
 async def answered(client: Client, seconds: float) -> bool:
@@ -119,7 +120,6 @@ def mutated(draw: st.DrawFn) -> bytes:
 @example(VALID[3])
 def test_both_doors_accept_the_same_and_forward_the_same(doors: Doors, raw: bytes) -> None:
     """A head that one door takes and the other refuses, or that they forward differently, is a way past the guard."""
-    assume(not STILL_DIFFERENT.search(raw))
     assert doors.forwarded(raw, lane=True) == doors.forwarded(raw, lane=False)
 
 

@@ -130,13 +130,7 @@ async def test_no_body_no_100(lane: bool) -> None:
         assert upstream.last.body == b""
 
 
-@pytest.mark.parametrize(
-    "lane",
-    [
-        pytest.param(True, id="lane", marks=pytest.mark.xfail(strict=True, reason="the lane forgets the 100")),
-        pytest.param(False, id="aiohttp"),
-    ],
-)
+@BOTH
 async def test_the_100_of_a_pipelined_request_waits_for_its_turn(lane: bool) -> None:
     """A 100 in front of the answer before it would be taken for that one's; but it must come."""
     release = asyncio.Event()

@@ -19,8 +19,6 @@ from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Fields, InboundRequest
 from onwards_py.wire.request_head import RequestHead
 
-CUT_IN_TWO = pytest.mark.xfail(strict=True, reason="a head in two reads is taken for another protocol")
-SMALL_CHUNKS = pytest.mark.xfail(strict=True, reason="chunk headers in reads of their own add up to a head too large")
 SMALL = ServerSettings(max_head_bytes=2000, max_header_count=20, max_target_bytes=300, max_buffered=1_000_000)
 
 
@@ -117,7 +115,6 @@ VALID = st.builds(
 CUTS = st.lists(st.integers(0, 5000), max_size=12)
 
 
-@CUT_IN_TWO
 @settings(max_examples=300, deadline=None)
 @given(st.lists(VALID, min_size=1, max_size=5), CUTS)
 def test_cutting_a_stream_of_valid_requests_changes_nothing(requests: list[bytes], places: list[int]) -> None:
@@ -159,7 +156,6 @@ def test_any_bytes_give_requests_or_one_refusal(pieces: list[bytes], places: lis
         assert len(intake.ready) == len(seen)
 
 
-@CUT_IN_TWO
 def test_a_refusal_does_not_depend_on_the_cut() -> None:
     """Whole, halved, or byte by byte: refused with the same kind, and nothing was taken for a request before it."""
     different = []
@@ -171,7 +167,6 @@ def test_a_refusal_does_not_depend_on_the_cut() -> None:
     assert different == []
 
 
-@pytest.mark.xfail(strict=True, reason="the whole of such a read counts as one head")
 def test_a_read_over_many_heads_is_no_large_head() -> None:
     """A read that begins in one head and ends in another may be larger than any head may be."""
     stream = bodiless_request(b"", b"/x", b"X-A: 1\r\n") * 1000
@@ -211,7 +206,7 @@ def test_a_websocket_request_keeps_what_followed_it() -> None:
         (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 2000 + b"\r\n\r\n", Kind.HEAD_TOO_LARGE),
         (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 20 + b"\r\n", Kind.HEAD_TOO_LARGE),
         (length_request(b"x" * 5001, b"/", b""), Kind.BODY_TOO_LARGE),
-        pytest.param(chunked_request(b"x" * 5001, b"/", b""), Kind.BODY_TOO_LARGE, marks=SMALL_CHUNKS),
+        (chunked_request(b"x" * 5001, b"/", b""), Kind.BODY_TOO_LARGE),
     ],
     ids=["target", "head", "fields", "length", "chunks"],
 )
@@ -237,7 +232,6 @@ def test_a_head_without_end_is_refused_before_it_ends(start: bytes, kind: Kind) 
         assert refusals(pieces) == [kind]
 
 
-@SMALL_CHUNKS
 def test_what_is_allowed_at_most_is_taken() -> None:
     """The bounds refuse what is beyond them, not what is at them."""
     for raw in (

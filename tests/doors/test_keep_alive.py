@@ -14,11 +14,6 @@ from onwards_py.config.snapshot import Snapshot
 
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 
-NO_CAP = pytest.mark.xfail(strict=True, reason="the aiohttp door fails to refuse a connection under uvloop")
-CAPPED = pytest.mark.parametrize(
-    "lane", [pytest.param(True, id="lane"), pytest.param(False, id="aiohttp", marks=NO_CAP)]
-)
-
 
 def snapshot(upstream: Origin, server: str = "") -> Snapshot:
     text = f"server: {{{server}}}\ntargets: {{m: {{url: '{upstream.url}'}}}}"
@@ -158,7 +153,7 @@ async def test_an_idle_connection_is_closed_after_its_time(lane: bool) -> None:
             assert await client.closed() is End.CLOSED
 
 
-@CAPPED
+@BOTH
 async def test_one_connection_too_many_is_told_so(lane: bool) -> None:
     """max_connections: 503 and close at once, rather than a client that hangs; a place that is left is given again."""
     async with origin(serve()) as upstream, running(snapshot(upstream, "max_connections: 2"), lane=lane) as gateway:
@@ -184,7 +179,7 @@ async def is_served(port: int) -> bool:
         return (await client.response()).status == 200
 
 
-@CAPPED
+@BOTH
 async def test_a_refused_connection_that_sends_first_is_not_counted(lane: bool) -> None:
     """Refusing costs no place: a hundred refused ones leave the count as it was."""
     async with (

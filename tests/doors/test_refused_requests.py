@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
-from _pytest.mark import ParameterSet
 from bad_requests import BAD_REQUESTS, CODINGS, SMUGGLED, Bad
 from support.gateway import running
 from support.origin import origin
@@ -17,18 +16,15 @@ from onwards_py.config.parse import parse
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 
 
+OTHER_PROTOCOLS = {"start b'GET /v1/x RTSP/1.0'", "start b'SOURCE /v1/x ICE/1.0'", "start b'DESCRIBE /v1/x RTSP/1.0'"}
 # aiohttp's parser refuses some heads before the guard can see them, and does not say what it disliked; or it has
 # read on, and what it met behind the head is no request either. Everything else is of one class.
-DIFFERENT = {(501, 400): "transfer coding", (505, 400): "version", (400, 501): "empty transfer coding"}
-
-OTHER_PROTOCOLS = ("start b'GET /v1/x RTSP/1.0'", "start b'SOURCE /v1/x ICE/1.0'", "start b'DESCRIBE /v1/x RTSP/1.0'")
-
-
-def rows(table: Sequence[Bad]) -> list[ParameterSet]:
-    """Parameters; known failures are marked."""
-    wrong = pytest.mark.xfail(strict=True, reason="RTSP and ICE, which llhttp knows too, are taken for HTTP")
-    marks = dict.fromkeys(OTHER_PROTOCOLS, (wrong,))
-    return [pytest.param(bad, marks=marks.get(bad.name, ()), id=bad.name[:80]) for bad in table]
+DIFFERENT = {
+    (501, 400): "transfer coding",
+    (400, 501): "empty transfer coding",
+    (505, 400): "version",
+    (400, 505): "another protocol",
+}
 
 
 async def refusal(pieces: Sequence[bytes], *, lane: bool) -> Response:
@@ -38,7 +34,8 @@ async def refusal(pieces: Sequence[bytes], *, lane: bool) -> Response:
         async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
             await client.send(*pieces, SMUGGLED)
             got = await client.response()
-            assert await client.closed() is End.CLOSED
+            # aiohttp closes at once; what the client still sends is then answered by a reset
+            assert await client.closed() in ([End.CLOSED] if lane else [End.CLOSED, End.RESET])
         assert upstream.requests == []
         assert gateway.lines()[-1]["status"] == got.status, "a refusal leaves a line in the access log"
         return got
@@ -50,9 +47,11 @@ def test_the_table_is_large_and_its_names_are_unique() -> None:
     assert len({bad.name for bad in BAD_REQUESTS}) == len(BAD_REQUESTS)
 
 
-@pytest.mark.parametrize("bad", rows(BAD_REQUESTS))
-async def test_refused_alike_by_both_doors(bad: Bad) -> None:
+@pytest.mark.parametrize("bad", BAD_REQUESTS, ids=lambda bad: bad.name[:80])
+async def test_refused_alike_by_both_doors(bad: Bad, request: pytest.FixtureRequest) -> None:
     """RFC 9112 sections 2.2, 3, 5 and 6: refused with an error of the same class, and the connection is closed."""
+    if bad.name in OTHER_PROTOCOLS or bad.name == "start b'GET /v1/x ICE/1.0'":
+        request.applymarker(pytest.mark.xfail(strict=True, reason="the aiohttp door does not log this refusal"))
     answers = {lane: await refusal([bad.raw], lane=lane) for lane in (True, False)}
     for got in answers.values():
         assert 400 <= got.status <= 505
@@ -65,7 +64,7 @@ async def test_refused_alike_by_both_doors(bad: Bad) -> None:
 SHORT = [bad for bad in BAD_REQUESTS if bad.name.startswith("start") or bad.name in {"HTTP/0.9", "LF line ends"}]
 
 
-@pytest.mark.parametrize("bad", rows(SHORT + BAD_REQUESTS[::7]))
+@pytest.mark.parametrize("bad", SHORT + BAD_REQUESTS[::7], ids=lambda bad: bad.name[:80])
 async def test_lane_refuses_in_whatever_pieces_it_comes(bad: Bad) -> None:
     """A guard that looks at whole packets would be blind here: every byte comes in a packet of its own.
 
@@ -75,12 +74,15 @@ async def test_lane_refuses_in_whatever_pieces_it_comes(bad: Bad) -> None:
     assert 400 <= got.status <= 505
 
 
-@pytest.mark.parametrize("bad", rows(SHORT + BAD_REQUESTS[::7]))
-async def test_aiohttp_door_refuses_in_whatever_pieces_it_comes(bad: Bad) -> None:
+@pytest.mark.parametrize("bad", SHORT + BAD_REQUESTS[::7], ids=lambda bad: bad.name[:80])
+async def test_aiohttp_door_refuses_in_whatever_pieces_it_comes(bad: Bad, request: pytest.FixtureRequest) -> None:
     """The same, but for the answer: aiohttp closes at once, so a client that is still sending may see only a reset.
 
     And where it finds chunks malformed, it does not tell the reader of the body: the body deadline ends that.
     """
+    if bad.name in OTHER_PROTOCOLS:
+        reason = "RTSP and ICE, which aiohttp's parser knows too, are recognised in whole packets only"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     async with origin() as upstream:
         text = f"server: {{body_timeout: 300ms}}\ntargets: {{m: {{url: '{upstream.url}'}}}}"
         snapshot = parse(text, "targets.yaml", {}).snapshot

@@ -56,13 +56,13 @@ def returned(raw: bytes, *, to_head: bool = False, minor: int = 1, keep_alive: b
     head, _, body = raw.partition(b"\r\n\r\n")
     while head[9:10] == b"1":  # interim
         head, _, body = body.partition(b"\r\n\r\n")
-    status_line, lines = _split(head, b"")  # what a provider wrote behind a value is passed on
+    status_line, lines = _split(head)
     _, status, reason = (*status_line.split(b" ", 2), b"")[:3]
     nominated = _nominated(lines)
     names = [name.lower() for name, _ in lines]
     kept = [
-        name + b": " + value
-        for name, value in lines
+        line  # as it stood, padding and all
+        for line, (name, _) in zip(head.split(b"\r\n")[1:], lines, strict=True)
         if name.lower() not in NOT_RETURNED | nominated and not (status == b"204" and name.lower() == b"content-length")
     ]
     if b"transfer-encoding" in names and not to_head:
@@ -92,11 +92,11 @@ def unchunk(data: bytes) -> bytes:
         data = data[size + 2 :]
 
 
-def _split(head: bytes, behind: bytes = b" \t") -> tuple[bytes, Lines]:
-    """Start line and fields; padding, in front and ``behind``, is no part of a value (RFC 9110 section 5.5)."""
+def _split(head: bytes) -> tuple[bytes, Lines]:
+    """Start line and fields; padding is no part of a value (RFC 9110 section 5.5)."""
     start, *lines = head.split(b"\r\n")
     parts = [line.partition(b":") for line in lines]
-    return start, [(name, value.lstrip(b" \t").rstrip(behind)) for name, _, value in parts]
+    return start, [(name, value.strip(b" \t")) for name, _, value in parts]
 
 
 def _nominated(lines: Lines) -> set[bytes]:
