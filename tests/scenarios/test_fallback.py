@@ -124,6 +124,15 @@ async def test_exhausted_the_last_upstream_response_arrives_as_it_was(lane: bool
     assert gateway.lines()[0]["outcome"] == "done"
 
 
+async def test_the_last_response_may_be_of_any_size(lane: bool) -> None:
+    """What is kept of given-up responses is bounded; the one of the last attempt is streamed."""
+    body = b"x" * 3_000_000
+    async with proxied(lane, serve(answer(body, b"503 Busy")), fallback=ON) as (upstream, gateway):
+        response = await ask(gateway.port, post())
+    assert (response.status, response.body) == (503, body)
+    assert len(upstream.requests) == 1
+
+
 async def test_exhausted_by_a_failure_an_earlier_response_is_still_the_answer(lane: bool) -> None:
     """B7: the last *response*, even if the last attempt gave none; the log names who gave it."""
     async with origin(serve(BUSY)) as first, running(pool(first.url, nowhere(), fallback=ON), lane=lane) as gateway:

@@ -131,13 +131,22 @@ async def test_trailers_are_dropped_and_never_become_headers(lane: bool) -> None
 @pytest.mark.parametrize("body", [CHUNKED + chunk(b"abc") + LAST_CHUNK, answer(b"abc")], ids=["chunked", "length"])
 @pytest.mark.parametrize("poison", [b"x", answer(b"poison")], ids=["a byte", "a response"])
 async def test_bytes_behind_a_response_reach_nobody(lane: bool, body: bytes, poison: bytes) -> None:
-    """Fault 46: in the same packet: the response is whole, its connection is not used again."""
-    async with proxied(lane, once(body + poison), serve()) as (upstream, gateway):
+    """Fault 46: in the same packet: the response is whole, its connection is closed and not used again."""
+    closed = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(body + poison)
+        await peer.gone()
+        closed.set()
+
+    async with proxied(lane, script, serve()) as (upstream, gateway):
         response = await ask(gateway.port, post())
+        await asyncio.wait_for(closed.wait(), 5)
         following = await ask(gateway.port, post())
     assert (response.body, response.whole) == (b"abc", True)
     assert following.body == b'{"ok":true}'
-    assert len(upstream.peers) == 2
+    assert [len(peer.requests) for peer in upstream.peers] == [1, 1]
 
 
 @pytest.mark.parametrize("poison", [b"\r\n", b"HTTP/1.1 408 Request Timeout\r\n\r\n", answer(b"poison")])

@@ -258,11 +258,15 @@ async def silent(peer: Peer) -> None:
     await peer.gone()
 
 
+_bound: list[socket.socket] = []
+
+
 def refused_port() -> int:
-    """A port of 127.0.0.1 where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 where nobody listens, nor will while the tests run: it stays bound."""
+    holder = socket.socket()
+    holder.bind(("127.0.0.1", 0))
+    _bound.append(holder)
+    return int(holder.getsockname()[1])
 
 
 def _field(line: bytes) -> tuple[bytes, bytes]:
