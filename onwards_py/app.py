@@ -28,8 +28,9 @@ from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
 from onwards_py.live_state import Holder, LiveState
 from onwards_py.observe import logs
-from onwards_py.observe.access_log import LineWriter, Recorder
+from onwards_py.observe.access_log import LineWriter
 from onwards_py.observe.metrics import Metrics
+from onwards_py.observe.recorder import Recorder
 from onwards_py.proxy.attempt import Transports
 from onwards_py.proxy.handler import Proxy
 from onwards_py.transports.http import HttpTransport
@@ -53,7 +54,7 @@ class Application:
         clock = time.monotonic  # the same clock as uvloop's, but finer than its milliseconds
         self.holder = holder = Holder(snapshot, LiveState(clock))
         self._gauges = Gauges()
-        self._lines = LineWriter(access_log, self._loop.call_later)
+        self._lines = LineWriter(access_log)
         self._transports = Transports(HttpTransport(snapshot.http_pool), LocalTransport())
         self.metrics = Metrics(
             holder,
@@ -61,10 +62,12 @@ class Application:
             dropped_lines=lambda: self._lines.dropped,
             open_connections=lambda: self._gauges.connections,
         )
+        self._recorder = Recorder(self.metrics, self._lines, self._loop.call_later)
+        self.metrics.before_collect = self._recorder.flush
         self.proxy = proxy = Proxy(
             holder,
             self._transports,
-            Recorder(self.metrics.ended, self._lines),
+            self._recorder,
             clock=clock,
             random=random.random,
             started=int(time.time()),
@@ -126,6 +129,7 @@ class Application:
         await self._transports.local.close()
         if self._admin is not None:
             await self._admin.cleanup()
+        self._recorder.flush()
         self._lines.close()
 
 

@@ -220,15 +220,17 @@ class AiohttpDoor:
         keep_alive = request.keep_alive and not self.draining and not chunked
         writer = ResponseWriter(transport, inbound.http_minor, keep_alive, inbound.method == b"HEAD")
         connection.begin(writer)
+        size = 0
         try:
             head = await self._take_in(request, inbound, transport)
+            size = len(inbound.body)
             await _drive(self.handler, inbound, head, writer)
         except ProxyError as error:
             writer.keep_alive = False
             self.handler.refused(inbound, error)
             send_error(writer, error)
         finally:
-            self.gauges.buffered -= len(inbound.body)
+            self.gauges.buffered -= size
             connection.writer = None
             writer.keep_alive = writer.keep_alive and not self.draining
         if writer.progress is Progress.LEFT:

@@ -7,67 +7,42 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
-from collections.abc import Callable
 from typing import BinaryIO
 
 import orjson
 
 from onwards_py.observe.record import Record
 
-_FLUSH_SECONDS = 0.25
 _MAX_BATCHES = 256
-_MAX_LINES = 512
 _MAX_PATH = 200
 
 
 class LineWriter:
-    """Writes lines to ``stream`` from a thread of its own; what does not fit the queue is dropped and counted.
+    """Writes lines to ``stream`` from a thread of its own; what does not fit the queue is dropped and counted."""
 
-    ``call_later(seconds, callback)`` schedules on the caller's event loop.
-    """
-
-    def __init__(self, stream: BinaryIO, call_later: Callable[[float, Callable[[], None]], object]) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._call_later = call_later
-        self._lines: list[bytes] = []
-        self._scheduled = False
         self._batches: queue.Queue[bytes | None] = queue.Queue(_MAX_BATCHES)
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()
         self.dropped = 0
 
-    def write(self, line: bytes) -> None:
-        """Queue one line; never blocks."""
-        self._lines.append(line)
-        if len(self._lines) >= _MAX_LINES:
-            self._flush()
-        elif not self._scheduled:
-            self._scheduled = True
-            self._call_later(_FLUSH_SECONDS, self._flush_later)
+    def write(self, lines: list[bytes]) -> None:
+        """Queue lines (without their ends); never blocks."""
+        if not lines:
+            return
+        try:
+            self._batches.put_nowait(b"\n".join(lines) + b"\n")
+        except queue.Full:
+            self.dropped += len(lines)
 
     def close(self, seconds: float = 2.0) -> None:
         """Write what is queued, within ``seconds``."""
-        self._flush()
         try:
             self._batches.put(None, timeout=seconds)
         except queue.Full:
             return
         self._thread.join(seconds)
-
-    def _flush_later(self) -> None:
-        self._scheduled = False
-        self._flush()
-
-    def _flush(self) -> None:
-        lines, self._lines = self._lines, []
-        if not lines:
-            return
-        lines.append(b"")
-        try:
-            self._batches.put_nowait(b"\n".join(lines))
-        except queue.Full:
-            self.dropped += len(lines) - 1
 
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:
@@ -78,26 +53,29 @@ class LineWriter:
                 self.dropped += batch.count(b"\n")
 
 
-def access_line(exchange: Record, now: float, *, wall: Callable[[], float] = time.time) -> bytes:
-    """The line (no line end) of an exchange that ended at ``now`` (monotonic seconds). Durations: milliseconds."""
-    request, sink, principal = exchange.request, exchange.sink, exchange.principal
+def access_line(record: Record, to_wall: float) -> bytes:
+    """The line (no line end) of a sealed record.
+
+    Adding ``to_wall`` makes Unix time of the record's seconds; durations are in milliseconds.
+    """
+    request, principal = record.request, record.principal
     return orjson.dumps(
         {
-            "ts": int(wall() * 1000) / 1000,
+            "ts": int((record.ended + to_wall) * 1000) / 1000,
             "peer": request.peer,
             "key": principal.definition.id if principal.definition is not None else None,
             "method": request.method.decode("latin-1"),
             "path": request.target.partition(b"?")[0][:_MAX_PATH].decode("latin-1"),
-            "target": exchange.target or None,
-            "provider": exchange.provider or None,
-            "status": exchange.status,
-            "outcome": exchange.outcome,
-            "code": exchange.code or None,
-            "attempts": exchange.attempts,
-            "bytes_in": len(request.body),
-            "bytes_out": sink.sent if sink is not None else 0,
-            "ms_head": _ms(exchange.committed - exchange.began) if exchange.committed else None,
-            "ms": _ms(now - exchange.began),
+            "target": record.target or None,
+            "provider": record.provider or None,
+            "status": record.status,
+            "outcome": record.outcome,
+            "code": record.code or None,
+            "attempts": record.attempts,
+            "bytes_in": record.bytes_in,
+            "bytes_out": record.bytes_out,
+            "ms_head": _ms(record.committed - record.began) if record.committed else None,
+            "ms": _ms(record.ended - record.began),
         }
     )
 
@@ -105,18 +83,3 @@ def access_line(exchange: Record, now: float, *, wall: Callable[[], float] = tim
 def _ms(seconds: float) -> float:
     """Milliseconds with two decimals; ``round`` would cost three times as much."""
     return int(seconds * 100_000) / 100
-
-
-class Recorder:
-    """Counts an exchange, and writes its line."""
-
-    __slots__ = ("_count", "_lines")
-
-    def __init__(self, count: Callable[[Record, float], None], lines: LineWriter) -> None:
-        self._count = count
-        self._lines = lines
-
-    def ended(self, record: Record, now: float) -> None:
-        """The exchange is over; ``now`` is in monotonic seconds."""
-        self._count(record, now)
-        self._lines.write(access_line(record, now))

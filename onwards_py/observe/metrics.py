@@ -67,6 +67,7 @@ class Metrics(Collector):
         self._dropped_lines = dropped_lines
         self._open_connections = open_connections
         self._rows: dict[tuple[str, str], Row] = {}
+        self.before_collect: Callable[[], None] = _nothing
 
     def ended(self, exchange: Record, now: float) -> None:
         """Count one exchange. ``target`` is empty unless a configured target was resolved, so names stay bounded."""
@@ -85,7 +86,8 @@ class Metrics(Collector):
             row.first_byte.total += value
 
     def collect(self) -> Iterator[Metric]:
-        """The metric families, as Prometheus wants them."""
+        """The metric families, as Prometheus wants them; ``before_collect`` is called first."""
+        self.before_collect()
         labels = ["target", "provider"]
         requests = CounterMetricFamily(
             "onwards_requests", "Exchanges that ended.", labels=[*labels, "status_class", "outcome"]
@@ -121,3 +123,7 @@ class Metrics(Collector):
             "Access-log lines that nobody took in time.",
             value=self._dropped_lines(),
         )
+
+
+def _nothing() -> None:
+    """Nothing need be done before a scrape."""

@@ -46,6 +46,7 @@ class Record(msgspec.Struct):
 
     ``target`` and ``provider`` are configured names (empty: none was resolved), ``code`` is that of our own error.
     ``sink`` counts what was sent; None for a request that a door refused by itself. ``held``: permits to give back.
+    ``ended`` and the byte counts are there from `seal` on.
     """
 
     request: InboundRequest
@@ -60,3 +61,15 @@ class Record(msgspec.Struct):
     attempts: int = 0
     outcome: Outcome = INTERNAL
     held: list[Limiter] = []
+    ended: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def seal(self, now: float) -> None:
+        """The exchange is over: keep its figures, and let go of its body and its connection."""
+        self.ended = now
+        self.bytes_in = len(self.request.body)
+        self.request.body = b""
+        if self.sink is not None:
+            self.bytes_out = self.sink.sent
+            self.sink = None

@@ -10,9 +10,13 @@ from collections.abc import Callable
 from support.program import wait_until
 from support.tables import table
 
+from onwards_py.config.parse import parse
+from onwards_py.live_state import Holder, LiveState
 from onwards_py.messages import InboundRequest
 from onwards_py.observe.access_log import LineWriter, access_line
+from onwards_py.observe.metrics import Metrics
 from onwards_py.observe.record import OUTCOMES, Record
+from onwards_py.observe.recorder import Recorder
 
 
 class Timers:
@@ -56,7 +60,8 @@ def test_the_documented_fields_are_those_of_a_line() -> None:
     """docs/reference/access-log.md, in the order of the line."""
     record = Record(InboundRequest(b"POST", b"/v1/x?key=secret", 1, [], b"body", "10.0.0.1"), None, 100.0)
     record.committed = 100.125
-    line = json.loads(access_line(record, 100.25, wall=lambda: 1.5))
+    record.seal(100.25)
+    line = json.loads(access_line(record, -98.75))
     assert list(line) == [row[0] for row in table("reference/access-log.md", "field")]
     assert (line["ts"], line["ms_head"], line["ms"], line["bytes_in"], line["path"]) == (1.5, 125, 250, 4, "/v1/x")
 
@@ -69,21 +74,19 @@ def test_the_documented_outcomes_are_those_of_the_code() -> None:
 def test_a_path_is_cut_and_stays_json() -> None:
     """200 characters, and whatever bytes a client sends make a valid line."""
     record = Record(InboundRequest(b"GET", b'/\xff\x00"\n' + b"x" * 1000, 1, [], b"", ""), None, 0.0)
+    record.seal(0.0)
     line = access_line(record, 0.0)
     assert b"\n" not in line
     assert len(json.loads(line)["path"]) == 200
 
 
-def test_lines_are_written_in_order_soon_and_at_the_end() -> None:
-    """By the timer while the program runs, by close for what is left."""
-    stream, timers = io.BytesIO(), Timers()
-    writer = LineWriter(stream, timers.call_later)
-    writer.write(b"1")
-    writer.write(b"2")
-    assert len(timers.due) == 1
-    timers.fire()
+def test_lines_are_written_in_order_and_what_is_queued_at_the_end() -> None:
+    stream = io.BytesIO()
+    writer = LineWriter(stream)
+    writer.write([b"1", b"2"])
     wait_until(lambda: stream.getvalue() == b"1\n2\n", "the first two lines")
-    writer.write(b"3")
+    writer.write([])
+    writer.write([b"3"])
     writer.close()
     assert stream.getvalue() == b"1\n2\n3\n"
     assert writer.dropped == 0
@@ -91,15 +94,13 @@ def test_lines_are_written_in_order_soon_and_at_the_end() -> None:
 
 def test_a_stream_that_blocks_costs_lines_and_not_time() -> None:
     """Write returns while the stream is stuck; what does not fit the queue is dropped and counted to the line."""
-    stream, timers = Pipe(), Timers()
-    writer = LineWriter(stream, timers.call_later)
-    writer.write(b"first")
-    timers.fire()
+    stream = Pipe()
+    writer = LineWriter(stream)
+    writer.write([b"first"])
     assert stream.blocked.wait(10)
     written = 1
     while not writer.dropped:
-        for _ in range(512):
-            writer.write(b"x")
+        writer.write([b"x"] * 512)
         written += 512
         assert written < 1_000_000, "the queue has no end"
     assert writer.dropped == 512
@@ -111,9 +112,9 @@ def test_a_stream_that_blocks_costs_lines_and_not_time() -> None:
 
 def test_close_gives_up_on_a_stream_that_blocks() -> None:
     """A reader that never reads does not keep the program from ending."""
-    stream, timers = Pipe(), Timers()
-    writer = LineWriter(stream, timers.call_later)
-    writer.write(b"never")
+    stream = Pipe()
+    writer = LineWriter(stream)
+    writer.write([b"never"])
     writer.close(0.01)
     assert stream.getvalue() == b""
     stream.open.set()
@@ -121,12 +122,43 @@ def test_close_gives_up_on_a_stream_that_blocks() -> None:
 
 def test_a_broken_stream_costs_lines() -> None:
     """They are counted, and the next ones are tried again."""
-    stream, timers = Broken(), Timers()
-    writer = LineWriter(stream, timers.call_later)
-    for _ in range(3):
-        writer.write(b"x")
-    timers.fire()
+    writer = LineWriter(Broken())
+    writer.write([b"x"] * 3)
     wait_until(lambda: writer.dropped == 3, "the count of dropped lines")
-    writer.write(b"x")
+    writer.write([b"x"])
     writer.close()
     assert writer.dropped == 4
+
+
+def test_records_are_written_by_the_timer_by_number_and_by_a_flush() -> None:
+    """A lone record waits a quarter of a second at most; many at once do not wait for it; a scrape sees all."""
+    metrics = Metrics(
+        Holder(parse("targets: {}", "targets.yaml", {}).snapshot, LiveState(lambda: 0.0)),
+        in_flight=lambda: 0,
+        dropped_lines=lambda: 0,
+        open_connections=lambda: 0,
+    )
+    stream, timers = io.BytesIO(), Timers()
+    writer = LineWriter(stream)
+    recorder = Recorder(metrics, writer, timers.call_later)
+
+    def end_one() -> None:
+        recorder.ended(Record(InboundRequest(b"POST", b"/v1/x", 1, [], b"body", ""), None, 1.0), 2.0)
+
+    end_one()
+    assert len(timers.due) == 1
+    timers.fire()
+    wait_until(lambda: stream.getvalue().count(b"\n") == 1, "the record that the timer writes")
+    for _ in range(512):
+        end_one()
+    wait_until(lambda: stream.getvalue().count(b"\n") == 513, "the records that their number writes")
+    end_one()
+    recorder.flush()
+    writer.close()
+    assert stream.getvalue().count(b"\n") == 514
+
+
+def test_a_record_that_waits_to_be_written_keeps_no_body() -> None:
+    record = Record(InboundRequest(b"POST", b"/v1/x", 1, [], b"x" * 1000, ""), None, 1.0)
+    record.seal(2.0)
+    assert (record.request.body, record.bytes_in) == (b"", 1000)
