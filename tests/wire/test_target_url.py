@@ -1,0 +1,127 @@
+"""Joining a provider's base path and a request target: concatenation that never leaves the provider."""
+
+from __future__ import annotations
+
+import posixpath
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.wire.target_url import join, origin_form
+
+BASES = [b"", b"/v1", b"/api/v2", b"/a%2Fb", b"/v1/x~y"]
+PIECES = [
+    *(b"/", b"//", b".", b"..", b"...", b"%2e", b"%2E", b".%2e", b"%2f", b"%5c", b"\\", b";", b"?", b"#", b"@", b":"),
+    *(b"v1", b"api", b"x", b"evil.example", b"http://", b"https://evil.example", b"%00", b"%", b"\xff", b"", b"?/../"),
+]
+targets = st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join)
+
+
+@pytest.mark.parametrize(
+    ("base", "target", "joined"),
+    [
+        (b"", b"/", b"/"),
+        (b"", b"/v1/chat/completions?a=b", b"/v1/chat/completions?a=b"),
+        (b"/v1", b"/v1/chat/completions", b"/v1/chat/completions"),
+        (b"/v1", b"/chat/completions", b"/v1/chat/completions"),
+        (b"/v1", b"/v1", b"/v1"),
+        (b"/v1", b"/v1/", b"/v1/"),
+        (b"/v1", b"/v1?model=m", b"/v1?model=m"),
+        (b"/v1", b"/", b"/v1/"),
+        (b"/v1", b"/v1x/y", b"/v1/v1x/y"),
+        (b"/v1", b"/V1/x", b"/v1/V1/x"),
+        (b"/v1", b"/v1/v1/x", b"/v1/v1/x"),
+        (b"/v1", b"/%761/x", b"/v1/%761/x"),
+        (b"/v1", b"//evil.example/x", b"/v1//evil.example/x"),
+        (b"/v1", b"/http://evil.example/x", b"/v1/http://evil.example/x"),
+        (b"/v2", b"/v1/models", b"/v2/v1/models"),
+        (b"/api/v1", b"/v1/models", b"/api/v1/v1/models"),
+        (b"/api/v1", b"/api/v1/models", b"/api/v1/models"),
+        (b"/v1", b"/x?path=/../..", b"/v1/x?path=/../.."),
+        (b"/v1", b"/...", b"/v1/..."),
+        (b"/v1", b"/..x/x../.x./x", b"/v1/..x/x../.x./x"),
+        (b"/v1", b"/%2ex/%2e", b"/v1/%2ex/%2e"),
+        (b"/v1", b"/a%2Fb%20c%zz%", b"/v1/a%2Fb%20c%zz%"),
+    ],
+)
+def test_join(base: bytes, target: bytes, joined: bytes) -> None:
+    """A base path that the target repeats is not doubled; every other byte is kept (onwards.md section 1.10)."""
+    assert join(base, target) == joined
+
+
+@pytest.mark.parametrize("base", [b"", b"/v1"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(b"/..", b"/../", b"/../x", b"/x/..", b"/x/../y", b"/x/..?q", b"/x/..;a/y", b"/x/%2e%2e/y", b"/x/.%2E"),
+        *(b"/%2E./y", b"/x%2f..%2fy", b"/x%2F%2e%2e", b"/x\\..\\y", b"/x%5c..%5Cy", b"/..\\y", b"/..%2f"),
+        b"/v1/../../x",
+    ],
+)
+def test_a_climbing_path_is_refused(base: bytes, target: bytes) -> None:
+    """Dot segments in any spelling that a server behind may decode."""
+    with pytest.raises(ProxyError) as caught:
+        join(base, target)
+    assert caught.value.kind is Kind.BAD_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"/", b"/"),
+        (b"/v1/x?y", b"/v1/x?y"),
+        (b"//h/x", b"//h/x"),
+        (b"http://h/v1/x?y", b"/v1/x?y"),
+        (b"HTTPS://h:443/", b"/"),
+        (b"http://h", b"/"),
+        (b"http://h?q", b"/?q"),
+        (b"http://h//x", b"//x"),
+        (b"http://h/http://i/", b"/http://i/"),
+    ],
+)
+def test_origin_form(target: bytes, path: bytes) -> None:
+    """RFC 9112 section 3.2.2: scheme and authority are dropped, the rest is untouched."""
+    assert origin_form(target) == path
+
+
+@pytest.mark.parametrize(
+    "target", [b"", b"*", b"h:80", b"v1/x", b"?q", b"ftp://h/", b"http:/h/x", b"http:h", b"/x#f", b"/#", b"http://h#f"]
+)
+def test_other_forms_and_fragments_are_refused(target: bytes) -> None:
+    """RFC 9112 section 3.2: authority-form and asterisk-form are for methods that are not served."""
+    with pytest.raises(ProxyError) as caught:
+        origin_form(target)
+    assert caught.value.kind is Kind.BAD_REQUEST
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.sampled_from(BASES), targets)
+def test_whatever_is_asked_for_the_result_lies_under_the_base(base: bytes, target: bytes) -> None:
+    """Total, and in every accepted case: the authority is the provider's, and no server can climb out of the base."""
+    try:
+        joined = join(base, origin_form(target))
+    except ProxyError:
+        return
+    assert joined == base or joined.startswith((base + b"/", base + b"?"))
+    assert urlsplit("http://provider" + joined.decode("latin-1")).netloc == "provider"
+    path = joined.partition(b"?")[0]
+    for decoded in (path, unquote_to_bytes(path), unquote_to_bytes(path).replace(b"\\", b"/")):
+        climbed = posixpath.normpath(decoded.replace(b"//", b"/"))
+        assert climbed.startswith((unquote_to_bytes(base), base))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(BASES), targets)
+def test_join_changes_nothing_but_the_front(base: bytes, target: bytes) -> None:
+    """The target's bytes are the end of the result, and joining twice is joining once."""
+    try:
+        path = origin_form(target)
+        joined = join(base, path)
+    except ProxyError:
+        return
+    assert joined.endswith(path)
+    if base:
+        assert join(base, joined) == joined
