@@ -76,6 +76,7 @@ class Application:
         self._lane = Lane(proxy, snapshot.server, self._gauges, self._door.take_over) if options.lane else None
         self._server: asyncio.Server | None = None
         self._admin: web.AppRunner | None = None
+        self.admin_port = 0
         self._ready = False
 
     async def start(self) -> None:
@@ -86,7 +87,9 @@ class Application:
             collector(registry=registry)
         self._admin = web.AppRunner(make_site(registry, lambda: self._ready), access_log=None)
         await self._admin.setup()
-        await web.TCPSite(self._admin, self._options.admin_host, self._options.admin_port).start()
+        admin_listener = _listen(self._options.admin_host, self._options.admin_port)
+        self.admin_port = admin_listener.getsockname()[1]
+        await web.SockSite(self._admin, admin_listener).start()
         factory: Callable[[], asyncio.BaseProtocol] = self._lane or self._door
         self._server = await self._loop.create_server(
             factory, sock=self._listener, ssl=_tls(self._options), backlog=_BACKLOG

@@ -80,9 +80,7 @@ class DoorConnection(web.RequestHandler):
         if not self._counted:
             return
         if self.writer is None and _OTHER_PROTOCOL.search(data):
-            assert self.transport is not None
-            send_error(ResponseWriter(self.transport, 1, False, False), ProxyError(Kind.VERSION))
-            self.force_close()
+            self._refuse(ProxyError(Kind.VERSION))
             return
         super().data_received(data)
         # aiohttp has no patience of its own to lose with a head that does not end.
@@ -101,12 +99,23 @@ class DoorConnection(web.RequestHandler):
         late = self._head_since and now - self._head_since > self.door.settings.header_timeout
         if late and self.writer is None and not self.has_requests and self.transport is not None:
             self._head_since = 0.0
-            send_error(ResponseWriter(self.transport, 1, False, False), ProxyError(Kind.REQUEST_TIMEOUT))
-            self.force_close()
+            self._refuse(ProxyError(Kind.REQUEST_TIMEOUT))
+
+    def _refuse(self, error: ProxyError) -> None:
+        """Answer in place of a request that aiohttp has not made out yet, and close."""
+        assert self.transport is not None
+        peer = self.transport.get_extra_info("peername")
+        self.door.handler.refused(InboundRequest(b"", b"", 1, [], b"", peer[0] if peer else ""), error)
+        send_error(ResponseWriter(self.transport, 1, False, False), error)
+        self.force_close()
 
     def drain(self) -> None:
-        """Close if nothing is going on; aiohttp would only stop waiting, and leave the connection open."""
-        if self.writer is None and not self.has_requests and self.transport is not None:
+        """Close if nothing is going on; aiohttp would only stop waiting, and leave the connection open.
+
+        Nothing is going on while aiohttp waits for a request; between that and `begin` lies a turn of the loop.
+        """
+        waits = self._waiter is not None and not self._waiter.done()
+        if waits and not self.has_requests and self.transport is not None:
             self.transport.close()
 
     @property
@@ -216,8 +225,9 @@ class AiohttpDoor:
         inbound = _inbound(request)
         # aiohttp's parser keeps the last trailer field of a chunked request, and gives it to the next request on the
         # connection as its first header; so there is no next request.
-        chunked = request.headers.get(hdrs.TRANSFER_ENCODING) is not None
-        keep_alive = request.keep_alive and not self.draining and not chunked
+        # And behind an offer to upgrade that is not taken up it answers nothing any more.
+        last = hdrs.TRANSFER_ENCODING in request.headers or hdrs.UPGRADE in request.headers
+        keep_alive = request.keep_alive and not self.draining and not last
         writer = ResponseWriter(transport, inbound.http_minor, keep_alive, inbound.method == b"HEAD")
         connection.begin(writer)
         size = 0

@@ -31,6 +31,7 @@ from onwards_py.wire.target_url import origin_form
 _log = logging.getLogger("onwards.proxy")
 
 _READS = (b"GET", b"HEAD")
+_KEPT_SECONDS = 2.0
 _KEPT_BODY = 1024 * 1024  # of a response that is given up for another attempt, but may still be the last
 
 
@@ -254,7 +255,11 @@ class Kept:
 
 async def _keep(answer: Answer) -> Kept | None:
     """Read a response that is to be given up; this also frees its connection for the next attempt."""
-    body = await answer.response.read(_KEPT_BODY)
+    timer = asyncio.get_running_loop().call_later(_KEPT_SECONDS, answer.response.discard)
+    try:
+        body = await answer.response.read(_KEPT_BODY)
+    finally:
+        timer.cancel()
     return Kept(answer, body) if body is not None else None
 
 

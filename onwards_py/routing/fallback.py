@@ -36,12 +36,10 @@ class FallbackPlan:
             return None
         members = self._members
         if self._tried:
-            if len(self._tried) >= len(members):
-                self._tried.clear()
             members = [member for member in members if member not in self._tried]
         member = choose(self._strategy, members, self._random)
         if member is None and self._tried:
-            # The rest of this pass has no free place; a new pass may find those tried before.
+            # This pass is over, or its rest has no free place: a new pass may take those tried before.
             self._tried.clear()
             member = choose(self._strategy, self._members, self._random)
         if member is not None:

@@ -49,14 +49,12 @@ def free_socket() -> socket.socket:
 @asynccontextmanager
 async def running(snapshot: Snapshot, *, lane: bool) -> AsyncIterator[Gateway]:
     """Run a gateway; at the end no permit may be held and no exchange may go on."""
-    listener, probe = free_socket(), free_socket()
-    admin_port = probe.getsockname()[1]
-    probe.close()
-    options = ServeOptions(Path("none"), "127.0.0.1", 0, "127.0.0.1", admin_port, lane)
+    listener = free_socket()
+    options = ServeOptions(Path("none"), "127.0.0.1", 0, "127.0.0.1", 0, lane)
     log = _KeptBytes()
     application = Application(snapshot, options, listener, log)
     await application.start()
-    gateway = Gateway(application, listener.getsockname()[1], admin_port, log)
+    gateway = Gateway(application, listener.getsockname()[1], application.admin_port, log)
     cut_now = asyncio.Event()
     try:
         yield gateway
