@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from support.origin import Peer, answer, once, origin, refused_port, serve, silent
-from support.program import run, serving, until
+from support.program import PATIENCE, run, serving, until
 from support.raw import ask, connect, get, post
 
 BOTH_DOORS = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
@@ -78,14 +78,11 @@ async def test_a_pipe_whose_reader_has_gone_does_not_stop_serving(tmp_path: Path
         os.close(writing)
         assert (await ask(program.port, CHAT)).status == 200
 
-        async with aiohttp.ClientSession() as session, aiohttp.ClientSession():
-
-            async def metrics() -> str:
-                async with session.get(program.admin_url + "/metrics") as response:
-                    return await response.text()
-
-            while "onwards_access_log_lines_dropped_total 1.0" not in await metrics():
-                assert program.process.poll() is None
+        async with asyncio.timeout(PATIENCE), aiohttp.ClientSession(program.admin_url) as session:
+            text = ""
+            while "onwards_access_log_lines_dropped_total 1.0" not in text:
+                async with session.get("/metrics") as response:
+                    text = await response.text()
         assert (await ask(program.port, CHAT)).status == 200
         assert await asyncio.to_thread(program.stop) == 0
 
