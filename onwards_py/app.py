@@ -35,6 +35,7 @@ from onwards_py.proxy.attempt import Transports
 from onwards_py.proxy.handler import Proxy
 from onwards_py.transports.http import HttpTransport
 from onwards_py.transports.local import LocalTransport
+from onwards_py.write_batch import WriteBatch
 
 _log = logging.getLogger("onwards")
 _BACKLOG = 4096
@@ -55,7 +56,8 @@ class Application:
         self.holder = holder = Holder(snapshot, LiveState(clock))
         self._gauges = Gauges()
         self._lines = LineWriter(access_log)
-        self._transports = Transports(HttpTransport(snapshot.http_pool), LocalTransport())
+        batch = WriteBatch(self._loop)
+        self._transports = Transports(HttpTransport(snapshot.http_pool, batch), LocalTransport())
         self.metrics = Metrics(
             holder,
             in_flight=lambda: self.proxy.in_flight,
@@ -73,7 +75,11 @@ class Application:
             started=int(time.time()),
         )
         self._door = AiohttpDoor(proxy, snapshot.server, self._gauges)
-        self._lane = Lane(proxy, snapshot.server, self._gauges, self._door.take_over) if options.lane else None
+        self._lane = (
+            Lane(proxy, snapshot.server, self._gauges, hand_over=self._door.take_over, batch=batch)
+            if options.lane
+            else None
+        )
         self._server: asyncio.Server | None = None
         self._admin: web.AppRunner | None = None
         self.admin_port = 0

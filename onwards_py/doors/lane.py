@@ -20,6 +20,7 @@ from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import InboundRequest
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.request_head import RequestHead
+from onwards_py.write_batch import WriteBatch
 
 _log = logging.getLogger("onwards.lane")
 
@@ -45,12 +46,15 @@ class Lane:
         handler: Handler,
         settings: ServerSettings,
         gauges: Gauges,
+        *,
         hand_over: Callable[[asyncio.Transport, bytes], None],
+        batch: WriteBatch,
     ) -> None:
         self.handler = handler
         self.settings = settings
         self.gauges = gauges
         self.hand_over = hand_over
+        self.batch = batch
         self.draining = False
         self.connections: set[LaneConnection] = set()
         self.loop = asyncio.get_running_loop()
@@ -65,12 +69,14 @@ class Lane:
     def drain(self) -> None:
         """No more requests: idle connections close now, busy ones after what they are at."""
         self.draining = True
+        self.batch.flush()
         for connection in list(self.connections):
             connection.drain()
 
     def close(self) -> None:
         """Cut everything."""
         self._sweeper.cancel()
+        self.batch.flush()
         for connection in list(self.connections):
             connection.cut()
 
@@ -213,6 +219,7 @@ class LaneConnection(asyncio.Protocol):
             return
         error = pending.refusal or ProxyError(Kind.BAD_REQUEST)
         lane.handler.refused(request, error)
+        lane.batch.flush()  # answers to what came before
         send_error(ResponseWriter(transport, request.http_minor, False, request.method == b"HEAD"), error)
         self._linger()
 
@@ -221,7 +228,11 @@ class LaneConnection(asyncio.Protocol):
         assert self._transport is not None
         self._active_size = len(request.body)
         self._writer = writer = ResponseWriter(
-            self._transport, request.http_minor, keep_alive, request.method == b"HEAD"
+            self._transport,
+            request.http_minor,
+            keep_alive,
+            request.method == b"HEAD",
+            batch=self._lane.batch,
         )
         drive = Drive(self._lane.handler.handle(request, head, writer), self._answered)
         if not drive.done:
@@ -248,12 +259,14 @@ class LaneConnection(asyncio.Protocol):
             elif intake.continue_due:
                 self._ask_for_body(intake)
         else:
+            self._lane.batch.flush()
             transport.close()
 
     def _ask_for_body(self, intake: Intake) -> None:
         """100 Continue: the head was accepted, and nothing stands before this request any more."""
         intake.continue_due = False
         if self._transport is not None and not self._lingering:
+            self._lane.batch.flush()
             self._transport.write(_CONTINUE)
 
     def _throttle(self, waiting: int) -> None:
@@ -271,6 +284,7 @@ class LaneConnection(asyncio.Protocol):
     def _linger(self) -> None:
         """Close, but read on for a moment: a reset for unread bytes would destroy the answer (RFC 9112 section 9.6)."""
         assert self._transport is not None
+        self._lane.batch.flush()
         self._lingering = True
         self._since = self._lane.loop.time()
         if self._transport.can_write_eof():
@@ -280,6 +294,7 @@ class LaneConnection(asyncio.Protocol):
 
     def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         self._forget()
+        self._lane.batch.flush()
         self._lane.hand_over(transport, data)
 
     def _leave(self) -> None:

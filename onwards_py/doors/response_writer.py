@@ -11,8 +11,10 @@ from typing import Final
 import msgspec
 
 from onwards_py.messages import Source, TunnelSide
+from onwards_py.write_batch import WriteBatch
 
 _LINGER_SECONDS = 5.0
+_BATCHED = 16 * 1024
 _STATUS_LINES: dict[tuple[int, bytes], bytes] = {}
 _STATUS_LINES_KEPT = 256
 
@@ -48,7 +50,7 @@ class ResponseWriter(msgspec.Struct):
     """One response. ``keep_alive`` says whether the connection may serve another request afterwards.
 
     ``sent`` counts body bytes, ``paused`` mirrors the transport's high-water mark, ``head`` is what has not been
-    written of the response head.
+    written of the response head, ``batch`` takes whole small answers.
     """
 
     transport: asyncio.Transport
@@ -61,6 +63,7 @@ class ResponseWriter(msgspec.Struct):
     chunked: bool = False
     head: bytes = b""
     source: Source | None = None
+    batch: WriteBatch | None = None
 
     # Downstream
 
@@ -87,12 +90,15 @@ class ResponseWriter(msgspec.Struct):
     def write(self, piece: bytes) -> None:
         if self.to_head or not piece:
             return
-        self.sent += len(piece)
+        size = len(piece)
+        self.sent += size
         if self.chunked:
-            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+            piece = b"%x\r\n%b\r\n" % (size, piece)
         if self.head:
             piece = self.head + piece
             self.head = b""
+        if self.batch is not None and self.batch.waiting:
+            self.batch.flush()
         self.transport.write(piece)
 
     def answer(self, status: int, reason: bytes, block: bytes, length: int | None, body: bytes) -> None:
@@ -100,7 +106,11 @@ class ResponseWriter(msgspec.Struct):
         if length is not None and self.keep_alive and self.http_minor and not self.to_head:
             self.progress = _ENDED
             self.sent = len(body)
-            self.transport.write(b"%b%b\r\n%b" % (status_line(status, reason), block, body))
+            data = b"%b%b\r\n%b" % (status_line(status, reason), block, body)
+            if self.batch is not None and len(data) < _BATCHED:
+                self.batch.add(self.transport, data)
+            else:
+                self._send(data)
             return
         self.begin(status, reason, block, length)
         self.write(body)
@@ -110,19 +120,19 @@ class ResponseWriter(msgspec.Struct):
         """See Downstream.leave_http."""
         self.progress = _LEFT
         self.keep_alive = False
-        self.transport.write(reply)
+        self._send(reply)
         side.attach(self.transport)
 
     def flush(self) -> None:
         if self.head:
-            self.transport.write(self.head)
+            self._send(self.head)
             self.head = b""
 
     def end(self) -> None:
         self.progress = _ENDED
         self.source = None
         if self.chunked:
-            self.transport.write(self.head + b"0\r\n\r\n")
+            self._send(self.head + b"0\r\n\r\n")
             self.head = b""
         else:
             self.flush()
@@ -137,6 +147,8 @@ class ResponseWriter(msgspec.Struct):
         self.keep_alive = False
         self.head = b""
         transport = self.transport
+        if self.batch is not None:
+            self.batch.flush()
         if not self.chunked and not self.http_minor:
             reset(transport)
             return
@@ -149,6 +161,11 @@ class ResponseWriter(msgspec.Struct):
         self.source = source
         if self.paused:
             source.pause_reading()
+
+    def _send(self, data: bytes) -> None:
+        if self.batch is not None and self.batch.waiting:
+            self.batch.flush()  # an answer to an earlier request of this client may be in it
+        self.transport.write(data)
 
     # The door's side
 

@@ -116,7 +116,7 @@ class Proxy:
         route = current.table.resolve(address.model, principal)
         pool = route.target.pool
         exchange.target = pool.name
-        if len(request.body) > pool.max_body:
+        if len(request.body) > pool.max_body or len(address.body) > pool.max_body:
             raise body_too_large(pool.max_body)
         exchange.admit(route.limiters, exchange.began)
         return Ask(request, head, address, path, route.target, exchange.began)

@@ -18,6 +18,7 @@ from onwards_py.routing.model import Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.round_trip import RoundTrip
 from onwards_py.wire.response_head import cut_out_head
+from onwards_py.write_batch import WriteBatch
 
 MAX_OVERHEAD = 256 * 1024  # bytes in a row that are not body: heads, trailers, chunk extensions
 MAX_INTERIM = 16
@@ -60,8 +61,12 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     """Serves one request at a time. ``released`` is called when it may serve the next, ``lost`` when it is gone."""
 
     def __init__(
-        self, released: Callable[[UpstreamConnection], None], lost: Callable[[UpstreamConnection], None]
+        self,
+        released: Callable[[UpstreamConnection], None],
+        lost: Callable[[UpstreamConnection], None],
+        batch: WriteBatch,
     ) -> None:
+        self._batch = batch
         self._released = released
         self._lost = lost
         self._transport: asyncio.Transport | None = None
@@ -108,7 +113,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._deadline = request.deadline
         body = request.body
         if len(body) < READ_SIZE:
-            transport.write(request.head + body)
+            self._batch.add(transport, request.head + body)
         else:
             transport.writelines((request.head, body))
         return trip

@@ -11,6 +11,7 @@ from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.connection import Died, UpstreamConnection
 from onwards_py.transports.dial import dial
 from onwards_py.transports.round_trip import RoundTrip
+from onwards_py.write_batch import WriteBatch
 
 # How often connections are looked at: this part of the shortest timeout, within these bounds (seconds).
 _SWEEPS_PER_TIMEOUT = 10
@@ -21,9 +22,10 @@ _LONGEST_SWEEP = 0.5
 class OriginPool:
     """Connections to one origin. The idle ones are a stack: the warmest serves next, the coldest times out."""
 
-    __slots__ = ("_loop", "connections", "idle", "origin", "settings")
+    __slots__ = ("_batch", "_loop", "connections", "idle", "origin", "settings")
 
-    def __init__(self, origin: Origin, settings: HttpPoolSettings) -> None:
+    def __init__(self, origin: Origin, settings: HttpPoolSettings, batch: WriteBatch) -> None:
+        self._batch = batch
         self.origin = origin
         self.settings = settings
         self.idle: list[UpstreamConnection] = []
@@ -32,7 +34,7 @@ class OriginPool:
 
     async def open(self, seconds: float) -> UpstreamConnection:
         """A new connection, within ``seconds``. Raises TransportError."""
-        connection = UpstreamConnection(self.released, self.lost)
+        connection = UpstreamConnection(self.released, self.lost, self._batch)
         try:
             await self._loop.create_task(dial(self.origin, connection, seconds))
         except asyncio.CancelledError:
@@ -66,8 +68,9 @@ class OriginPool:
 class HttpTransport:
     """Transport over HTTP/1.1. One per process; must be made inside the running loop."""
 
-    def __init__(self, settings: HttpPoolSettings) -> None:
+    def __init__(self, settings: HttpPoolSettings, batch: WriteBatch) -> None:
         self._settings = settings
+        self._batch = batch
         self._pools: dict[Origin, OriginPool] = {}
         self._by_provider: dict[str, OriginPool] = {}
         self._loop = asyncio.get_running_loop()
@@ -115,7 +118,7 @@ class HttpTransport:
         assert origin is not None, "an http provider has an origin"
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = OriginPool(origin, self._settings)
+            pool = self._pools[origin] = OriginPool(origin, self._settings, self._batch)
         self._by_provider[provider.identity] = pool
         shortest = min(provider.timeouts.first_byte, provider.timeouts.idle, self._settings.idle_timeout)
         self._sweep_every(shortest if provider.timeouts.total is None else min(shortest, provider.timeouts.total))

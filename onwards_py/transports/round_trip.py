@@ -45,13 +45,22 @@ class RoundTrip(msgspec.Struct):
 
     def take(self, pieces: list[bytes]) -> None:
         """Body bytes of one read. If their destination is known, they are on their way when this returns."""
-        if self.write is None:
+        write = self.write
+        if write is None:
             self.pieces += pieces
             self.kept += sum(map(len, pieces))
             if self.kept > HOLD and self.connection is not None:
                 self.connection.pause_reading()
             return
-        self._push(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        try:
+            for stage in self.pipeline:
+                data = stage.feed(data)
+        except EventTooLarge as error:
+            data = error.ready
+            self._stop()
+        if data:
+            write(data)
 
     def finish(self, ending: Ending) -> None:
         """No more bytes: the first call counts. The connection is no longer ours."""
@@ -78,7 +87,7 @@ class RoundTrip(msgspec.Struct):
             downstream.feed_from(self.connection)
         if self.pieces:
             pieces, self.pieces = self.pieces, []
-            self._push(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            self.take(pieces)
         if self.ending is None:
             downstream.flush()
             self._resume_after_hold()
@@ -125,18 +134,6 @@ class RoundTrip(msgspec.Struct):
     def _resume_after_hold(self) -> None:
         if self.kept > HOLD and self.connection is not None:
             self.connection.resume_reading()
-
-    def _push(self, data: bytes) -> None:
-        write = self.write
-        assert write is not None
-        try:
-            for stage in self.pipeline:
-                data = stage.feed(data)
-        except EventTooLarge as error:
-            data = error.ready
-            self._stop()
-        if data:
-            write(data)
 
     def _stop(self) -> None:
         """An event passed the limit: nothing behind it may be delivered."""
