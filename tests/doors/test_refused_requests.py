@@ -48,10 +48,8 @@ def test_the_table_is_large_and_its_names_are_unique() -> None:
 
 
 @pytest.mark.parametrize("bad", BAD_REQUESTS, ids=lambda bad: bad.name[:80])
-async def test_refused_alike_by_both_doors(bad: Bad, request: pytest.FixtureRequest) -> None:
+async def test_refused_alike_by_both_doors(bad: Bad) -> None:
     """RFC 9112 sections 2.2, 3, 5 and 6: refused with an error of the same class, and the connection is closed."""
-    if bad.name in OTHER_PROTOCOLS or bad.name == "start b'GET /v1/x ICE/1.0'":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the aiohttp door does not log this refusal"))
     answers = {lane: await refusal([bad.raw], lane=lane) for lane in (True, False)}
     for got in answers.values():
         assert 400 <= got.status <= 505
