@@ -117,7 +117,9 @@ def test_a_bomb_is_defused_within_the_limit(coding: bytes, encode: Callable[[byt
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize(("coding", "unit"), [(b"gzip", gzip.compress(b"ab", mtime=0)), (b"zstd", zstandard.compress(b"ab"))])
+@pytest.mark.parametrize(
+    ("coding", "unit"), [(b"gzip", gzip.compress(b"ab", mtime=0)), (b"zstd", zstandard.compress(b"ab"))]
+)
 def test_members_are_read_in_a_row_up_to_a_bound(coding: bytes, unit: bytes) -> None:
     """Concatenated gzip members and zstd frames are one body; a million of them are an attack."""
     assert decode(coding, unit * MAX_MEMBERS, 1000) == b"ab" * MAX_MEMBERS
