@@ -19,20 +19,14 @@ _MAX_DIGITS = 9
 
 
 class HeadMemory:
-    """One head, cut around its Content-Length value; and what was made of it."""
+    """One head, cut around its Content-Length value, and the request that it began (without its body)."""
 
-    __slots__ = ("_before", "_behind", "_head", "_request")
+    __slots__ = ("_before", "_behind", "_request")
 
-    def __init__(self, before: bytes, behind: bytes, request: InboundRequest, head: RequestHead) -> None:
+    def __init__(self, before: bytes, behind: bytes, request: InboundRequest) -> None:
         self._before = before
         self._behind = behind
         self._request = request
-        self._head = head
-
-    @property
-    def head(self) -> RequestHead:
-        """Shared by all requests that repeat it; nobody changes it."""
-        return self._head
 
     def recognise(self, data: bytes) -> InboundRequest | None:
         """The request that ``data`` is, whole and alone, if its head is the remembered one."""
@@ -66,4 +60,4 @@ def remember(data: bytes, request: InboundRequest, head: RequestHead) -> HeadMem
         return None
     # The memory must not keep the first body alive.
     bare = InboundRequest(request.method, request.target, request.http_minor, request.fields, b"", request.peer)
-    return HeadMemory(raw[: found.start(1)], raw[found.end(1) :], bare, head)
+    return HeadMemory(raw[: found.start(1)], raw[found.end(1) :], bare)

@@ -71,6 +71,7 @@ class Intake:
         self._overhead = 0
         self._whole = 0
         self._memory: HeadMemory | None = None
+        self.known_head: RequestHead | None = None
         self.held = 0
         self.phase = _IDLE
         self.ready: deque[Pending] = deque()
@@ -116,16 +117,11 @@ class Intake:
             self._gauges.buffered += size
         return request
 
-    @property
-    def known_head(self) -> RequestHead:
-        """The head of what `recognise` has just found."""
-        assert self._memory is not None
-        return self._memory.head
-
     def _remember(self, data: bytes) -> None:
         last = self.ready[-1]
         if last.head is not None and last.refusal is None:
             self._memory = remember(data, last.request, last.head)
+            self.known_head = last.head
 
     def refuse(self, error: ProxyError) -> None:
         """Nothing that comes after this is taken; the refusal is answered when its turn comes."""

@@ -124,7 +124,7 @@ class LaneConnection(asyncio.Protocol):
             return
         if self._active is None and not intake.ready:
             request = intake.recognise(data)
-            if request is not None:
+            if request is not None and intake.known_head is not None:
                 self._start(request, intake.known_head, not self._lane.draining)
                 return
         intake.feed(data)

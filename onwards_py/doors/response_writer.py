@@ -106,7 +106,8 @@ class ResponseWriter(msgspec.Struct):
         if length is not None and self.keep_alive and self.http_minor and not self.to_head:
             self.progress = _ENDED
             self.sent = len(body)
-            data = b"%b%b\r\n%b" % (status_line(status, reason), block, body)
+            line = _STATUS_LINES.get((status, reason)) or status_line(status, reason)
+            data = b"%b%b\r\n%b" % (line, block, body)
             if self.batch is not None and len(data) < _BATCHED:
                 self.batch.add(self.transport, data)
             else:

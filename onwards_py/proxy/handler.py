@@ -98,7 +98,9 @@ class Proxy:
     def _take_in(self, exchange: Exchange, head: RequestHead) -> Ask | None:
         """Who calls, for which model, and may they: the ask, or None if it was answered here. Raises ProxyError."""
         current, request = self._holder.current, exchange.request
-        path = origin_form(request.target)
+        path = head.path
+        if not path:
+            path = head.path = origin_form(request.target)
         principal = ANONYMOUS
         if current.identifies:
             principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
@@ -129,8 +131,9 @@ class Proxy:
         member.limiter.in_flight += 1
         exchange.held.append(member.limiter)
         outbound = outbound_request(provider, ask)
+        transport = self._transports.http if provider.local is None else self._transports.local
         try:
-            response = await self._transports.of(provider).send(provider, outbound)
+            response = await transport.send(provider, outbound)
             answer = accept(provider, response, ask)
         except TransportError as error:
             _log.warning("provider %s of %s failed: %s", provider.name, exchange.target, error)

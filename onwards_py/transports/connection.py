@@ -274,7 +274,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             if self._paused:
                 self.resume_reading()
             self._released(self)
-        trip.finish(_END_DONE)
+        if trip.ended is None:  # nobody waits for it yet
+            trip.ending = _END_DONE
+            trip.connection = None
+        else:
+            trip.finish(_END_DONE)
 
     def _end(self, ending: Ending, exc: Exception | None) -> None:
         """The connection is over, in whatever state it is."""

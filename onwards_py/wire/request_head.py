@@ -46,7 +46,8 @@ class RequestHead(msgspec.Struct):
     ``*_at`` fields are indices into it of what an attempt fills in or takes out (-1: not there): the
     values of Host and Content-Length, the (still empty) place of the client's credential, the
     names of Content-Encoding and of trace fields. A head that a connection repeats is read once and shared by all
-    its requests, so nothing here is changed after `examine`, but for ``memo``. ``plain``: the body can only be JSON
+    its requests, so nothing here is changed after `examine`, but for ``path`` (the
+    target in origin form) and ``memo``, which are found once and then kept. ``plain``: the body can only be JSON
     as it stands.
     """
 
@@ -66,6 +67,7 @@ class RequestHead(msgspec.Struct):
     authorization: bytes | None = None
     api_key: bytes | None = None
     plain: bool = True
+    path: bytes = b""
     memo: OutboundMemo | None = None
 
 
