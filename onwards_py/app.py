@@ -105,11 +105,13 @@ class Application:
     async def stop(self, cut_now: asyncio.Event) -> None:
         """Fail readiness, accept nothing new, let exchanges finish until the drain timeout or ``cut_now``, then cut."""
         self._ready = False
-        if self._server is not None:
-            self._server.close()
         if self._lane is not None:
             self._lane.drain()
         self._door.drain()
+        for _ in range(3):  # what has connected already is accepted before the listener goes
+            await asyncio.sleep(0)
+        if self._server is not None:
+            self._server.close()
         await self._until(lambda: not self.proxy.in_flight, self._drain_timeout, cut_now)
         if self.proxy.in_flight:
             _log.warning("cutting %d exchanges that did not finish", self.proxy.in_flight)

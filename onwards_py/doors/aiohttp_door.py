@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 
 from onwards_py.config.snapshot import ServerSettings
-from onwards_py.doors.base import Gauges, Handler, check_head, refuse_connection
+from onwards_py.doors.base import DRAIN_GRACE, WRITE_BUFFER, Gauges, Handler, check_head, refuse_connection
 from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.eager import Drive
 from onwards_py.errors import Kind, ProxyError, body_too_large
@@ -67,6 +67,7 @@ class DoorConnection(web.RequestHandler):
         gauges.connections += 1
         self._counted = True
         self.door.connections.add(self)
+        cast(asyncio.Transport, transport).set_write_buffer_limits(high=WRITE_BUFFER)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -109,7 +110,7 @@ class DoorConnection(web.RequestHandler):
         send_error(ResponseWriter(self.transport, 1, False, False), error)
         self.force_close()
 
-    def drain(self) -> None:
+    def close_if_idle(self) -> None:
         """Close if nothing is going on; aiohttp would only stop waiting, and leave the connection open.
 
         Nothing is going on while aiohttp waits for a request; between that and `begin` lies a turn of the loop.
@@ -200,10 +201,13 @@ class AiohttpDoor:
         connection.data_received(data)
 
     def drain(self) -> None:
-        """No more requests: idle connections close now, busy ones after what they are at."""
+        """Every answer is the last on its connection from now on; idle connections close in a moment."""
         self.draining = True
+        self._loop.call_later(DRAIN_GRACE, self._close_idle)
+
+    def _close_idle(self) -> None:
         for connection in list(self.connections):
-            connection.drain()
+            connection.close_if_idle()
 
     def _sweep(self) -> None:
         now = self._loop.time()

@@ -13,6 +13,12 @@ from onwards_py.messages import InboundRequest
 from onwards_py.wire.error_body import error_response
 from onwards_py.wire.request_head import RequestHead, examine, size_of
 
+DRAIN_GRACE = 0.5
+"""Seconds that an idle connection stays open when the program is told to end."""
+
+WRITE_BUFFER = 16 * 1024
+"""Bytes that may wait for a slow client before its provider is held back (one read may come on top)."""
+
 
 class Handler(Protocol):
     """The one handler behind both doors."""

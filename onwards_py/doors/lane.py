@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from onwards_py.config.snapshot import ServerSettings
-from onwards_py.doors.base import Gauges, Handler, refuse_connection
+from onwards_py.doors.base import DRAIN_GRACE, WRITE_BUFFER, Gauges, Handler, refuse_connection
 from onwards_py.doors.intake import Intake, Pending, Phase, serialise_head
 from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.eager import Drive
@@ -67,11 +67,17 @@ class Lane:
         return LaneConnection(self)
 
     def drain(self) -> None:
-        """No more requests: idle connections close now, busy ones after what they are at."""
+        """Every answer is the last on its connection from now on. A connection that is idle gets a moment: its next
+        request may be on the way, and would be lost if it crossed the close."""
         self.draining = True
-        self.batch.flush()
         for connection in list(self.connections):
             connection.drain()
+        self.loop.call_later(DRAIN_GRACE, self._close_idle)
+
+    def _close_idle(self) -> None:
+        self.batch.flush()
+        for connection in list(self.connections):
+            connection.close_if_idle()
 
     def close(self) -> None:
         """Cut everything."""
@@ -115,6 +121,7 @@ class LaneConnection(asyncio.Protocol):
             return
         peer = transport.get_extra_info("peername")
         self._intake = Intake(lane.handler, lane.settings, lane.gauges, peer[0] if peer else "")
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
         lane.gauges.connections += 1
         lane.connections.add(self)
 
@@ -179,9 +186,14 @@ class LaneConnection(asyncio.Protocol):
                 self._serve()
 
     def drain(self) -> None:
+        """The answer that is going on is the last one."""
         if self._writer is not None:
             self._writer.keep_alive = False
-        elif self._intake is not None and self._intake.phase is _IDLE and self._transport is not None:
+
+    def close_if_idle(self) -> None:
+        """Close, unless a request is going on or coming in."""
+        waits = self._active is None and self._intake is not None and self._intake.phase is _IDLE
+        if waits and not self._lingering and self._transport is not None:
             self._transport.close()
 
     def cut(self) -> None:

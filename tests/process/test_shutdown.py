@@ -101,13 +101,30 @@ async def test_streams_finish_while_readiness_fails_and_nobody_new_comes_in(
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
-async def test_an_idle_connection_is_closed_at_once(tmp_path: Path, upstream: Origin, lane: bool) -> None:
+async def test_an_idle_connection_is_closed_soon(tmp_path: Path, upstream: Origin, lane: bool) -> None:
     """A kept-alive connection that waits for nothing does not hold the program up."""
     with serving(targets(upstream), tmp_path, lane=lane) as program:
         async with connect(program.port) as client:
             await client.send(post(b'{"model":"echo","messages":[{"role":"user","content":"x"}]}'))
             assert (await client.response()).status == 200
             program.signal()
+            assert await client.closed() is End.CLOSED
+        assert await ended(program) == 0
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
+async def test_a_request_on_an_idle_connection_is_still_answered(tmp_path: Path, upstream: Origin, lane: bool) -> None:
+    """It may have crossed the signal; its answer says that it is the last."""
+    with serving(targets(upstream), tmp_path, lane=lane) as program:
+        async with connect(program.port) as client:
+            question = post(b'{"model":"echo","messages":[{"role":"user","content":"x"}]}')
+            await client.send(question)
+            assert (await client.response()).status == 200
+            program.signal()
+            await draining(program)
+            await client.send(question)
+            response = await client.response()
+            assert (response.status, response.value(b"connection")) == (200, b"close")
             assert await client.closed() is End.CLOSED
         assert await ended(program) == 0
 
