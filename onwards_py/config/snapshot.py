@@ -12,7 +12,7 @@ from onwards_py.routing.model import KeyDefinition, Pool
 class HttpPoolSettings:
     """Upstream keep-alive: idle connections kept per origin, and for how many seconds."""
 
-    max_idle_per_host: int = 100
+    max_idle_per_host: int = 1024
     idle_timeout: float = 90.0
 
 

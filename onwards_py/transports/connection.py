@@ -184,7 +184,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if trip is None:
             return
         if state is _BODY:
-            self._deliver(trip, count)
+            if self._pieces and not self._complete and not self._spoiled:  # most reads of a stream
+                pieces, self._pieces = self._pieces, []
+                self._overhead = 0
+                self._last_read = self._loop.time()
+                trip.take(pieces)
+            else:
+                self._deliver(trip, count)
         elif self._interim < 0:
             self._state = _BODY
             trip.head = cut_out_head(self._raw, self._status, self._heads).head
