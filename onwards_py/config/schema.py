@@ -132,7 +132,7 @@ class AuthShape(Shape, frozen=True, kw_only=True):
 class HttpPoolShape(Shape, frozen=True, kw_only=True):
     """Kept upstream connections."""
 
-    max_idle_per_host: Annotated[Number | None, Meta(description="Idle connections per provider. Default: 1024.")] = None
+    max_idle_per_host: Annotated[Number | None, Meta(description="Idle ones kept. Default: 1024.")] = None
     idle_timeout_secs: Annotated[Duration | None, Meta(description="For how long they are kept. Default: 90s.")] = None
 
 

@@ -9,7 +9,7 @@ import queue
 import threading
 from typing import BinaryIO
 
-import orjson
+import msgspec
 
 from onwards_py.observe.record import Record
 
@@ -53,30 +53,53 @@ class LineWriter:
                 self.dropped += batch.count(b"\n")
 
 
+class _Line(msgspec.Struct):
+    """The fields in their order."""
+
+    ts: float
+    peer: str
+    key: str | None
+    method: str
+    path: str
+    target: str | None
+    provider: str | None
+    status: int
+    outcome: str
+    code: str | None
+    attempts: int
+    bytes_in: int
+    bytes_out: int
+    ms_head: float | None
+    ms: float
+
+
+_encode = msgspec.json.Encoder().encode
+
+
 def access_line(record: Record, to_wall: float) -> bytes:
     """The line (no line end) of a sealed record.
 
     Adding ``to_wall`` makes Unix time of the record's seconds; durations are in milliseconds.
     """
     request, principal = record.request, record.principal
-    return orjson.dumps(
-        {
-            "ts": int((record.ended + to_wall) * 1000) / 1000,
-            "peer": request.peer,
-            "key": principal.definition.id if principal.definition is not None else None,
-            "method": request.method.decode("latin-1"),
-            "path": request.target.partition(b"?")[0][:_MAX_PATH].decode("latin-1"),
-            "target": record.target or None,
-            "provider": record.provider or None,
-            "status": record.status,
-            "outcome": record.outcome,
-            "code": record.code or None,
-            "attempts": record.attempts,
-            "bytes_in": record.bytes_in,
-            "bytes_out": record.bytes_out,
-            "ms_head": _ms(record.committed - record.began) if record.committed else None,
-            "ms": _ms(record.ended - record.began),
-        }
+    return _encode(
+        _Line(
+            int((record.ended + to_wall) * 1000) / 1000,
+            request.peer,
+            principal.definition.id if principal.definition is not None else None,
+            request.method.decode("latin-1"),
+            request.target.partition(b"?")[0][:_MAX_PATH].decode("latin-1"),
+            record.target or None,
+            record.provider or None,
+            record.status,
+            record.outcome,
+            record.code or None,
+            record.attempts,
+            record.bytes_in,
+            record.bytes_out,
+            _ms(record.committed - record.began) if record.committed else None,
+            _ms(record.ended - record.began),
+        )
     )
 
 
