@@ -86,7 +86,7 @@ def access_line(record: Record, to_wall: float) -> bytes:
         _Line(
             int((record.ended + to_wall) * 1000) / 1000,
             request.peer,
-            principal.definition.id if principal.definition is not None else None,
+            principal.label,
             request.method.decode("latin-1"),
             request.target.partition(b"?")[0][:_MAX_PATH].decode("latin-1"),
             record.target or None,
