@@ -26,7 +26,8 @@ READ_SIZE = 64 * 1024
 
 # Reads are parsed before the next one is made, so all connections share one buffer; a stalled
 # client then costs what is in flight, not a buffer per connection.
-_read_buffer = memoryview(bytearray(READ_SIZE))
+_read_bytes = bytearray(READ_SIZE)
+_read_buffer = memoryview(_read_bytes)
 
 
 class State(Enum):
@@ -160,8 +161,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._state is _CLOSED:  # not wanted any more before it was there
             self._transport.abort()
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  (asyncio.BufferedProtocol)
-        return _read_buffer
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002  (asyncio.BufferedProtocol)
+        return _read_bytes
 
     def buffer_updated(self, count: int) -> None:
         state = self._state
