@@ -131,16 +131,12 @@ class Proxy:
         member.limiter.in_flight += 1
         exchange.held.append(member.limiter)
         outbound = outbound_request(provider, ask)
-        transport = self._transports.http if provider.local is None else self._transports.local
         try:
-            response = await transport.send(provider, outbound)
-            answer = accept(provider, response, ask)
+            answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
         except TransportError as error:
             _log.warning("provider %s of %s failed: %s", provider.name, exchange.target, error)
             raise error_of(error.fault) from error
-        if not answer.facts.event_stream and (body := response.whole()) is not None:
-            exchange.pass_on(response.head, answer.facts, body, self._clock())
-        else:
+        if not self._pass_on_whole(exchange, answer):
             await self._stream(exchange, answer)
 
     async def _try_providers(self, exchange: Exchange, ask: Ask) -> None:
@@ -167,7 +163,8 @@ class Proxy:
                 proceed = plan.retries_fault(error.fault, repeatable=ask.repeatable)
             else:
                 if not (plan.retries_status(answer.response.head.status) and plan.may_continue):
-                    await self._stream(exchange, answer)
+                    if not self._pass_on_whole(exchange, answer):
+                        await self._stream(exchange, answer)
                     return
                 kept = await _keep(answer) or kept
                 failure = error_of(Fault.INVALID)
@@ -184,6 +181,13 @@ class Proxy:
         """Ask one provider. Raises TransportError, or ProxyError for what no provider should be asked."""
         outbound = outbound_request(provider, ask)
         return accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
+
+    def _pass_on_whole(self, exchange: Exchange, answer: Answer) -> bool:
+        """Commit and conclude in one, if all of the body is there and nothing is to be done to it."""
+        if answer.facts.event_stream or (body := answer.response.whole()) is None:
+            return False
+        exchange.pass_on(answer.response.head, answer.facts, body, self._clock())
+        return True
 
     async def _stream(self, exchange: Exchange, answer: Answer) -> None:
         """Commit: the head goes downstream, then the body until its end."""
