@@ -71,11 +71,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._released = released
         self._lost = lost
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
         self._state = _IDLE
         self._trip: RoundTrip | None = None
         self._raw = b""
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes] = []  # body bytes of the read that is being parsed
+        self._own_pieces = 0  # of these belong to the response, once it is complete
+        self.on_body = self._pieces.append  # what the parser calls for each chunk
+        self._parser = httptools.HttpResponseParser(self)
         self._overhead = 0
         self._interim = 0  # 1xx heads so far; -1 once the final head is whole
         self._heads = 0
@@ -185,11 +187,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if trip is None:
             return
         if state is _BODY:
-            if self._pieces and not self._complete and not self._spoiled:  # most reads of a stream
-                pieces, self._pieces = self._pieces, []
+            pieces = self._pieces
+            if len(pieces) == 1 and not self._complete and not self._spoiled:  # most reads of a stream
                 self._overhead = 0
                 self._last_read = self._loop.time()
-                trip.take(pieces)
+                trip.take(pieces.pop())
             else:
                 self._deliver(trip, count)
         elif self._interim < 0:
@@ -197,7 +199,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             trip.head = cut_out_head(self._raw, self._status, self._heads).head
             self._raw = b""
             if self._complete:
-                trip.pieces, self._pieces = self._pieces, []
+                body = self._take_body()
+                if body:
+                    trip.pieces.append(body)
                 self._finish(trip)
             else:
                 self._deliver(trip, count)
@@ -228,26 +232,23 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._status = status
         if self._to_head:
             self._complete = True
+            self._own_pieces = 0
             self._spoiled = True  # the parser waits for a body that HEAD never has
-
-    def on_body(self, body: bytes) -> None:
-        if not self._complete:
-            self._pieces.append(body)
 
     def on_message_complete(self) -> None:
         if self._interim < 0 and not self._complete:  # not 1xx: then the final response is still to come
             self._complete = True
+            self._own_pieces = len(self._pieces)
             if not self._parser.should_keep_alive():
                 self._spoiled = True
 
     # What a read amounts to.
 
     def _deliver(self, trip: RoundTrip, count: int) -> None:
-        pieces = self._pieces
-        if pieces:
-            self._pieces = []
+        body = self._take_body()
+        if body:
             self._overhead = 0
-            trip.take(pieces)
+            trip.take(body)
             if self._trip is not trip:
                 return  # an event was too large: cut while it was delivered
         elif not self._complete and self._is_excessive(count):
@@ -259,6 +260,15 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._end(_END_RESET, None)
         else:
             self._last_read = self._loop.time()
+
+    def _take_body(self) -> bytes:
+        """What this read held of the body. Bytes behind a complete response are nobody's."""
+        pieces = self._pieces
+        if self._complete:
+            del pieces[self._own_pieces :]
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return body
 
     def _is_excessive(self, count: int) -> bool:
         """Bound what is neither head nor body in itself, but arrives without end."""

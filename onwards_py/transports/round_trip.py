@@ -43,16 +43,15 @@ class RoundTrip(msgspec.Struct):
 
     # From the connection.
 
-    def take(self, pieces: list[bytes]) -> None:
+    def take(self, data: bytes) -> None:
         """Body bytes of one read. If their destination is known, they are on their way when this returns."""
         write = self.write
         if write is None:
-            self.pieces += pieces
-            self.kept += sum(map(len, pieces))
+            self.pieces.append(data)
+            self.kept += len(data)
             if self.kept > HOLD and self.connection is not None:
                 self.connection.pause_reading()
             return
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         try:
             for stage in self.pipeline:
                 data = stage.feed(data)
@@ -86,8 +85,9 @@ class RoundTrip(msgspec.Struct):
         if self.connection is not None:
             downstream.feed_from(self.connection)
         if self.pieces:
-            pieces, self.pieces = self.pieces, []
-            self.take(pieces)
+            held = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+            self.pieces = []
+            self.take(held)
         if self.ending is None:
             downstream.flush()
             self._resume_after_hold()
