@@ -1,0 +1,23 @@
+"""Which class is which engine. Imported only when asked for: each needs its own libraries."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import cast
+
+from onwards_py.engines.base import Engine
+from onwards_py.engines.contract import EngineName, Order
+
+_CLASSES: dict[EngineName, tuple[str, str]] = {
+    "llama_cpp": ("onwards_py.engines.llama", "LlamaEngine"),
+    "embedding": ("onwards_py.engines.embedding", "EmbeddingEngine"),
+    "classifier": ("onwards_py.engines.classifier", "ClassifierEngine"),
+}
+
+
+def make(order: Order) -> Engine:
+    """The engine that an order names, not loaded yet."""
+    module, name = _CLASSES[order.engine]
+    factory = cast("Callable[[Order], Engine]", getattr(importlib.import_module(module), name))
+    return factory(order)
