@@ -1,0 +1,204 @@
+"""What providers of Chat Completions do differently, as plain values: one `Quirks` per provider, presets by dialect.
+
+Nobody implements Chat Completions quite like anybody else. Everything the transcoder does for one provider and not for
+another is a field here, so that it can be read, listed and overridden in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import MappingProxyType
+
+
+class System(Enum):
+    """Where system messages may stand."""
+
+    KEEP = "keep"  # anywhere, any number
+    MERGE_LEADING = "merge_leading"  # those at the beginning become one, later ones stay
+    HOIST = "hoist"  # one, at the beginning; later ones move there (strict chat templates refuse any other place)
+
+
+class ToolImages(Enum):
+    """What becomes of an image (or file) in a tool's output."""
+
+    INLINE = "inline"  # a content part of the tool message
+    FOLLOWUP_USER = "followup_user"  # a user message behind the tool messages
+    PLACEHOLDER = "placeholder"  # a line of text says that there was one
+
+
+class Replay(Enum):
+    """To which assistant messages of the history earlier reasoning is given back."""
+
+    NONE = "none"
+    TOOL_TURNS = "tool_turns"  # to those with tool calls, since the last user message
+    LAST = "last"  # to all since the last user message
+    ALWAYS = "always"
+
+
+class Think(Enum):
+    """Whether reasoning stands in the content between ``<think>`` and ``</think>``."""
+
+    OFF = "off"
+    TAGGED = "tagged"  # if the content starts with <think>
+    PREFILLED = "prefilled"  # the prompt opened it already: reasoning up to </think>, if there is one
+
+
+class Effort(Enum):
+    """How ``reasoning.effort`` is said."""
+
+    REASONING_EFFORT = "reasoning_effort"  # reasoning_effort: "low"
+    REASONING_OBJECT = "reasoning"  # reasoning: {effort: "low"} (OpenRouter)
+    TEMPLATE_KWARGS = "chat_template_kwargs"  # chat_template_kwargs: {enable_thinking: false} for none, else true
+    DROP = "drop"
+
+
+class Structured(Enum):
+    """The strongest ``response_format`` that is understood."""
+
+    JSON_SCHEMA = "json_schema"
+    JSON_OBJECT = "json_object"
+    NONE = "none"
+
+
+class AllowedTools(Enum):
+    """How ``tool_choice: allowed_tools`` reaches the model; the answer is checked in either case."""
+
+    NATIVE = "native"  # the provider knows it
+    SUBSET = "subset"  # only the allowed tools are sent
+
+
+class EmptyContent(Enum):
+    """What stands for the content of an assistant message that has only tool calls."""
+
+    EMPTY = "empty"  # ""
+    NULL = "null"
+    OMIT = "omit"
+
+
+HINTS = frozenset({"metadata", "prompt_cache_key", "safety_identifier", "service_tier", "user", "verbosity"})
+"""Fields of a request that change nothing in what an answer means: sent to those who know them, else left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """One provider's ways. The defaults are what most providers accept.
+
+    ``reasoning_in``: names of the answer's reasoning text, the first one present wins.
+    ``reasoning_out``: names under which reasoning is given back; ``replay_details``: the raw ``reasoning_details`` too.
+    ``hints``: which of `HINTS` may be sent. ``drop``: chat fields never sent; ``extra``: chat fields added unless the
+    request has them.
+    """
+
+    # the request
+    developer_role: bool = False
+    system: System = System.HOIST
+    max_tokens: str = "max_tokens"
+    text_as_string: bool = True
+    merge_roles: bool = True
+    empty_content: EmptyContent = EmptyContent.EMPTY
+    tool_images: ToolImages = ToolImages.FOLLOWUP_USER
+    images: bool = True
+    files: bool = False
+    audio: bool = False
+    video: bool = False
+    refusal_field: bool = False
+    effort: Effort = Effort.REASONING_EFFORT
+    structured: Structured = Structured.JSON_SCHEMA
+    allowed_tools: AllowedTools = AllowedTools.SUBSET
+    parallel_tool_calls: bool = True
+    tool_choice_required: str = "required"
+    logprobs: bool = True
+    stream_usage: bool = True
+    reasoning_out: tuple[str, ...] = ("reasoning_content",)
+    replay: Replay = Replay.TOOL_TURNS
+    replay_details: bool = False
+    hints: frozenset[str] = frozenset()
+    drop: frozenset[str] = frozenset()
+    extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    # the answer
+    reasoning_in: tuple[str, ...] = ("reasoning_content", "reasoning")
+    think: Think = Think.OFF
+    dedupe_reasoning: bool = False  # a delta that says the same as reasoning and as content is reasoning only
+    empty_answer_failed: bool = True  # an answer without text, reasoning, refusal or call is a failure
+    incomplete_as_completed: bool = False  # call a truncated answer completed, for clients that raise on incomplete
+
+
+_GENERIC = Quirks()
+_LOCAL = replace(_GENERIC, replay=Replay.LAST)
+
+PRESETS: Mapping[str, Quirks] = MappingProxyType(
+    {
+        "generic": _GENERIC,
+        "openai": Quirks(
+            developer_role=True,
+            system=System.KEEP,
+            max_tokens="max_completion_tokens",
+            text_as_string=True,
+            merge_roles=False,
+            empty_content=EmptyContent.NULL,
+            files=True,
+            audio=True,
+            refusal_field=True,
+            allowed_tools=AllowedTools.NATIVE,
+            reasoning_out=(),
+            replay=Replay.NONE,
+            hints=HINTS - {"metadata"},  # only accepted together with store: true
+        ),
+        "vllm": replace(
+            _LOCAL, video=True, audio=True, reasoning_out=("reasoning", "reasoning_content"), replay=Replay.TOOL_TURNS
+        ),
+        "sglang": replace(_LOCAL, video=True, replay=Replay.TOOL_TURNS),
+        "llama_cpp": replace(_LOCAL, audio=True, effort=Effort.TEMPLATE_KWARGS),
+        "ollama": replace(
+            _LOCAL, reasoning_out=("reasoning",), reasoning_in=("reasoning", "reasoning_content", "thinking")
+        ),
+        "deepseek": replace(
+            _GENERIC,
+            images=False,
+            effort=Effort.REASONING_EFFORT,
+            structured=Structured.JSON_OBJECT,
+            parallel_tool_calls=False,
+        ),
+        "mistral": replace(
+            _GENERIC,
+            tool_choice_required="any",
+            logprobs=False,
+            stream_usage=False,
+            reasoning_out=(),
+            replay=Replay.NONE,
+        ),
+        "openrouter": replace(
+            _GENERIC,
+            system=System.KEEP,
+            files=True,
+            audio=True,
+            effort=Effort.REASONING_OBJECT,
+            reasoning_in=("reasoning", "reasoning_content"),
+            reasoning_out=("reasoning",),
+            replay=Replay.ALWAYS,
+            replay_details=True,
+            hints=frozenset({"user", "verbosity", "prompt_cache_key"}),
+        ),
+        "gemini": replace(
+            _GENERIC,
+            audio=True,
+            empty_content=EmptyContent.OMIT,
+            parallel_tool_calls=False,
+            logprobs=False,
+            reasoning_out=(),
+            replay=Replay.NONE,
+        ),
+        "anthropic_compat": replace(
+            _GENERIC,
+            empty_content=EmptyContent.OMIT,
+            effort=Effort.DROP,
+            structured=Structured.NONE,
+            logprobs=False,
+            reasoning_out=(),
+            replay=Replay.NONE,
+        ),
+    }
+)
+"""Quirks by the name that ``dialect:`` takes in the configuration."""
