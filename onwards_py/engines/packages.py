@@ -1,0 +1,229 @@
+"""Where models are: files of the user's, and what installed Python packages ship.
+
+Packages are read about, never imported: a package that carries a model may need libraries that nobody installed.
+Messages name a file by its last part only, because clients may see them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal
+
+from onwards_py.engines.contract import EngineName
+
+Kind = Literal["gguf", "sentence_transformers", "skops", "onnx"]
+
+PACKAGE: Final = "package:"
+_TAKES: Final[dict[EngineName, tuple[Kind, ...]]] = {
+    "llama_cpp": ("gguf",),
+    "embedding": ("gguf", "sentence_transformers"),
+    "classifier": ("skops", "onnx"),
+}
+_CALLED: Final[dict[Kind, str]] = {
+    "gguf": "a GGUF file",
+    "sentence_transformers": "a sentence-transformers folder",
+    "skops": "a .skops file",
+    "onnx": "an .onnx file",
+}
+_NEEDS: Final[dict[tuple[EngineName, Kind], tuple[str, ...]]] = {
+    ("llama_cpp", "gguf"): ("xllamacpp",),
+    ("embedding", "gguf"): ("xllamacpp", "numpy"),
+    ("embedding", "sentence_transformers"): ("xllamacpp", "numpy", "gguf"),
+    ("classifier", "skops"): ("skops", "sklearn"),
+    ("classifier", "onnx"): ("onnxruntime",),
+}
+_SUFFIXES: Final[dict[str, Kind]] = {".gguf": "gguf", ".skops": "skops", ".onnx": "onnx"}
+_WEIGHTS: Final = "model.safetensors"
+_FOLDER: Final = ("modules.json", "config.json", "tokenizer.json", _WEIGHTS)
+_EXTRA: Final = "pip install 'onwards-py[local]'"
+# PEP 508, section "Names".
+_NAME: Final = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE)
+# Not models to be asked: all parts but the first of a GGUF in several files, and projectors of images.
+_PARTS: Final = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$|^mmproj")
+# Runtimes ship small graphs for their own tests.
+_LEAST_BYTES: Final = 4096
+_TEST_FOLDERS: Final = frozenset({"test", "tests", "testing", "testdata", "datasets", "backend"})
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that is there. ``path`` is its file or folder, ``bytes`` the size of its weights; ``source`` is how a
+    configuration names it."""
+
+    path: Path
+    kind: Kind
+    bytes: int
+    source: str
+
+    @property
+    def engines(self) -> tuple[EngineName, ...]:
+        """The engines that can load it."""
+        return tuple(engine for engine, kinds in _TAKES.items() if self.kind in kinds)
+
+
+class NotFound(Exception):
+    """There is no such model, or this engine cannot load it. The text says what to do."""
+
+
+def find(model: str, engine: EngineName) -> Model:
+    """The model that a configuration names: a path (``~`` is the home folder), ``package:NAME`` or
+    ``package:NAME/file`` for one of several that a package ships. Raises `NotFound`."""
+    if model.startswith(PACKAGE):
+        return _shipped_by(model, engine)
+    path = Path(model)
+    try:
+        path = path.expanduser()
+        found = _at(path, model)
+    except OSError as error:
+        raise NotFound(f"{path.name}: {error.strerror or 'cannot be read'}") from None
+    except RuntimeError:
+        raise NotFound(f"{path.name}: no such home folder") from None
+    if found.kind not in _TAKES[engine]:
+        raise NotFound(f"{path.name} is {_CALLED[found.kind]}; {_taken_by(engine)}")
+    return found
+
+
+def missing(model: str, engine: EngineName) -> str | None:
+    """What has to be installed or changed before ``engine`` can load ``model``; None if nothing. Imports nothing."""
+    try:
+        kinds: tuple[Kind, ...] = (find(model, engine).kind,)
+        reason = None
+    except NotFound as error:
+        kinds, reason = _TAKES[engine], str(error)
+    # A model that is not there yet may be of any kind: one whose libraries are there will do.
+    unmet = [_unmet(engine, kind) for kind in kinds]
+    if not all(unmet):
+        return reason
+    need = f"the engine {engine} needs {', '.join(unmet[0])}: {_EXTRA}"
+    return need if reason is None else f"{reason}; {need}"
+
+
+def installed() -> list[Model]:
+    """All models that installed packages ship, by name."""
+    found: dict[str, Model] = {}
+    for package in distributions():
+        name = package.name
+        if isinstance(name, str) and name not in found:  # the first on the path is the one that counts
+            for model in _shipped(package, PACKAGE + _normalised(name)):
+                found.setdefault(model.source, model)
+    return sorted(found.values(), key=lambda model: model.source)
+
+
+def _shipped_by(model: str, engine: EngineName) -> Model:
+    name, _, wanted = model.removeprefix(PACKAGE).partition("/")
+    if _NAME.fullmatch(name) is None:
+        raise NotFound(f"{model!r} names no package: write package:NAME, or package:NAME/file")
+    try:
+        package = distribution(name)
+    except PackageNotFoundError:
+        # Without its dependencies: such packages ask for libraries to run the model with, which are not used here.
+        raise NotFound(f"the package {name} is not installed: pip install --no-deps {name}") from None
+    all_models = list(_shipped(package, PACKAGE + _normalised(name)))
+    models = [one for one in all_models if one.kind in _TAKES[engine] and _is_called(one.path, wanted)]
+    if len(models) == 1:
+        return models[0]
+    if models:
+        raise NotFound(f"the package {name} ships several models: choose {_any_of(models)}")
+    if not all_models:
+        raise NotFound(f"the package {name} ships no model")
+    raise NotFound(f"the package {name} ships no such model for {engine}, only {_any_of(all_models)}")
+
+
+def _is_called(path: Path, wanted: str) -> bool:
+    steps = tuple(step for step in wanted.split("/") if step)
+    return path.parts[len(path.parts) - len(steps) :] == steps
+
+
+def _any_of(models: list[Model]) -> str:
+    return " or ".join(sorted(model.source for model in models))
+
+
+def _shipped(package: Distribution, source: str) -> Iterator[Model]:
+    """The models among the files of a package, each with a source of its own if there are several."""
+    models = []
+    for name in _candidates(package):
+        with suppress(OSError, NotFound):  # recorded, but gone or something else
+            models.append(_at(Path(str(package.locate_file(name))), source))
+    models = [model for model in models if model.bytes >= _LEAST_BYTES]
+    if len(models) == 1:
+        yield models[0]
+        return
+    names = _short_names([model.path for model in models])
+    for model in models:
+        yield replace(model, source=f"{source}/{names[model.path]}")
+
+
+def _candidates(package: Distribution) -> Iterator[str]:
+    """Names of files and folders that look like models, from the record of what was installed."""
+    record = package.read_text("RECORD") or ""
+    endings = (*_SUFFIXES, f"/{_WEIGHTS}")
+    if not any(ending in record for ending in endings):
+        return
+    for file in package.files or ():
+        name = PurePosixPath(file)
+        if not _TEST_FOLDERS.isdisjoint(name.parts) or _PARTS.search(name.name) is not None:
+            continue
+        if name.name == _WEIGHTS:
+            yield str(name.parent)
+        elif name.suffix in _SUFFIXES:
+            yield str(name)
+
+
+def _short_names(paths: list[Path]) -> dict[Path, str]:
+    """The shortest endings of all paths that tell each from the others."""
+    names = {}
+    for path in paths:
+        length = 1
+        while sum(other.parts[-length:] == path.parts[-length:] for other in paths) > 1:
+            length += 1
+        names[path] = "/".join(path.parts[-length:])
+    return names
+
+
+def _at(path: Path, written: str) -> Model:
+    if not path.exists():
+        raise NotFound(f"{path.name}: no such file")
+    kind = _kind(path)
+    if kind is None:
+        if path.is_dir():
+            raise NotFound(f"{path.name} is a folder without {_absent(path)}, so not a model that can be loaded")
+        raise NotFound(f"{path.name} is not a model: neither GGUF, nor .skops or .onnx")
+    return Model(path, kind, _size(path, kind), written)
+
+
+def _absent(folder: Path) -> str:
+    return next(name for name in _FOLDER if not (folder / name).is_file())
+
+
+def _kind(path: Path) -> Kind | None:
+    """What a file or folder is; None if it is no model. Raises OSError."""
+    if path.is_dir():
+        return "sentence_transformers" if all((path / name).is_file() for name in _FOLDER) else None
+    kind = _SUFFIXES.get(path.suffix)
+    if kind in ("skops", "onnx"):
+        return kind
+    with path.open("rb") as file:  # model stores keep GGUF files under digests, without a suffix
+        return "gguf" if file.read(4) == b"GGUF" else None
+
+
+def _size(path: Path, kind: Kind) -> int:
+    return (path / _WEIGHTS if kind == "sentence_transformers" else path).stat().st_size
+
+
+def _taken_by(engine: EngineName) -> str:
+    return f"the engine {engine} loads {' or '.join(_CALLED[kind] for kind in _TAKES[engine])}"
+
+
+def _unmet(engine: EngineName, kind: Kind) -> list[str]:
+    return [module for module in _NEEDS[engine, kind] if find_spec(module) is None]
+
+
+def _normalised(name: str) -> str:
+    """PEP 503, section "Normalized Names"."""
+    return re.sub(r"[-_.]+", "-", name).lower()
