@@ -32,7 +32,7 @@ class Replay(Enum):
     """To which assistant messages of the history earlier reasoning is given back."""
 
     NONE = "none"
-    TOOL_TURNS = "tool_turns"  # to those with tool calls, since the last user message
+    TOOL_TURNS = "tool_turns"  # to those of a turn in which tools were called (a turn ends with a user message)
     LAST = "last"  # to all since the last user message
     ALWAYS = "always"
 
@@ -95,9 +95,12 @@ class Quirks:
     developer_role: bool = False
     system: System = System.HOIST
     max_tokens: str = "max_tokens"
-    text_as_string: bool = True
+    text_as_string: bool = True  # several text parts become one string; a lone one always does
     merge_roles: bool = True
+    merge_rounds: bool = False  # calls with outputs between them are one assistant message all the same
     empty_content: EmptyContent = EmptyContent.EMPTY
+    arguments_as_object: bool = True  # a call's arguments in the history must be a JSON object, or they are wrapped
+    short_call_ids: bool = False  # exactly nine letters and digits (Mistral)
     tool_images: ToolImages = ToolImages.FOLLOWUP_USER
     images: bool = True
     files: bool = False
@@ -135,8 +138,9 @@ PRESETS: Mapping[str, Quirks] = MappingProxyType(
             developer_role=True,
             system=System.KEEP,
             max_tokens="max_completion_tokens",
-            text_as_string=True,
+            text_as_string=False,
             merge_roles=False,
+            arguments_as_object=False,
             empty_content=EmptyContent.NULL,
             files=True,
             audio=True,
@@ -164,6 +168,8 @@ PRESETS: Mapping[str, Quirks] = MappingProxyType(
         "mistral": replace(
             _GENERIC,
             tool_choice_required="any",
+            short_call_ids=True,
+            tool_images=ToolImages.INLINE,  # a user message behind a tool message is refused
             logprobs=False,
             stream_usage=False,
             reasoning_out=(),

@@ -1,8 +1,8 @@
 """Reasoning that a client carries for us: what stands inside ``reasoning.encrypted_content``.
 
 The framing only; closing and opening the box is the injected `Sealer`'s. Inside: one byte for the kind, then
-the JSON of the assistant message's own fields (``reasoning_content``, ``reasoning_details``, ...), to be put back as they
-were, or a compaction's text.
+the JSON of the assistant message's own fields (``reasoning_content``, ``reasoning_details``, ...), to be put back as
+they were, or a compaction's text.
 """
 
 from __future__ import annotations

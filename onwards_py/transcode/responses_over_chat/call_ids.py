@@ -1,0 +1,36 @@
+"""Call ids that every provider takes: reversible by a table, the same for a call and for its output."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+LONGEST = 64
+_NINE = re.compile(r"[A-Za-z0-9]{9}")
+
+
+class CallIds:
+    """Chat call ids for the client's; ``by_chat_id`` leads back for those that had to change."""
+
+    __slots__ = ("_short", "by_chat_id")
+
+    def __init__(self, short: bool) -> None:
+        self._short = short
+        self.by_chat_id: dict[str, str] = {}
+
+    def chat_id(self, call_id: str) -> str:
+        """``call_id`` itself where it fits, else one made of its digest: cutting it off would make ids collide."""
+        if self._short:
+            if _NINE.fullmatch(call_id):
+                return call_id
+            made = _digest(call_id)[:9]
+        elif len(call_id) <= LONGEST:
+            return call_id
+        else:
+            made = f"call_{_digest(call_id)[:48]}"
+        self.by_chat_id[made] = call_id
+        return made
+
+
+def _digest(call_id: str) -> str:
+    return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,192 @@
+"""Input items, one by one, into a conversation: a table by item type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import orjson
+
+from onwards_py.transcode.dialects.chat import Content
+from onwards_py.transcode.responses_over_chat.call_ids import CallIds
+from onwards_py.transcode.responses_over_chat.content import join, read_content
+from onwards_py.transcode.responses_over_chat.names import ToolNames
+from onwards_py.transcode.responses_over_chat.policy import (
+    ForeignReasoning,
+    Orphans,
+    Refused,
+    Scope,
+    must_be_string,
+    name_of,
+)
+from onwards_py.transcode.responses_over_chat.sealed import open_compaction, open_reasoning
+from onwards_py.transcode.responses_over_chat.tools import CUSTOM_INPUT
+from onwards_py.transcode.responses_over_chat.turns import Call, Conversation
+
+Item = dict[str, object]
+_ROLES = ("user", "assistant", "system", "developer")
+
+
+class ItemReader:
+    """Reads items into ``conversation``. Raises Refused."""
+
+    def __init__(self, scope: Scope, names: ToolNames, call_ids: CallIds) -> None:
+        self.conversation = Conversation(scope)
+        self._scope = scope
+        self._names = names
+        self._call_ids = call_ids
+
+    def read(self, item: object, where: str) -> None:
+        """One item; ``where`` is its path in the request."""
+        if isinstance(item, str):  # a bare string among items, as some clients send
+            self.conversation.say("user", item)
+            return
+        if not isinstance(item, dict):
+            raise Refused(where, f"An input item must be an object, not {name_of(item)}.", "invalid_type")
+        kind = item.get("type")
+        if kind is None:
+            kind = "message" if "role" in item else "item_reference" if "id" in item else None
+        reader = _READERS.get(kind) if isinstance(kind, str) else None
+        if reader is None:
+            what = f"of type {kind!r}" if isinstance(kind, str) else "without a type"
+            self._scope.unsupported(f"{where}.type", f"Input items {what} cannot be sent to this model.")
+            return
+        reader(self, item, where)
+
+    def message(self, item: Item, where: str) -> None:
+        """A message of any role."""
+        role = must_be_string(item.get("role"), f"{where}.role")
+        if role not in _ROLES:
+            raise Refused(f"{where}.role", f"'{where}.role' must be one of {', '.join(_ROLES)}, not {role!r}.")
+        if item.get("phase") is not None:
+            self._scope.drop(f"{where}.phase")
+        content = item.get("content")
+        if role == "assistant":
+            said, refusal = self._said(content, f"{where}.content")
+            self.conversation.answer(said, refusal)
+            return
+        if "content" not in item:
+            raise Refused(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
+        self.conversation.say(role, read_content(content, f"{where}.content", self._scope))
+
+    def function_call(self, item: Item, where: str) -> None:
+        """A call of a function, perhaps of a namespace."""
+        arguments = self._arguments(item.get("arguments"), f"{where}.arguments")
+        self._call(item, arguments, where)
+
+    def custom_call(self, item: Item, where: str) -> None:
+        """A call of a custom tool: its free text is the one argument of the function that stands for it."""
+        text = item.get("input")
+        if not isinstance(text, str):
+            raise Refused(f"{where}.input", f"'{where}.input' must be a string, not {name_of(text)}.", "invalid_type")
+        self._call(item, orjson.dumps({CUSTOM_INPUT: text}).decode(), where)
+
+    def call_output(self, item: Item, where: str) -> None:
+        """What came back from a call, function or custom."""
+        call_id = must_be_string(item.get("call_id"), f"{where}.call_id")
+        if "output" not in item:
+            raise Refused(f"{where}.output", f"'{where}.output' is missing.", "missing_required_parameter")
+        output = item["output"]
+        content: Content
+        if isinstance(output, str | list) or output is None:
+            content = read_content(output, f"{where}.output", self._scope)
+        else:
+            content = orjson.dumps(output).decode()
+        if self.conversation.output(call_id, content):
+            return
+        if self._scope.policy.orphans is Orphans.REJECT:
+            raise Refused(f"{where}.call_id", f"No tool call found for the output with call_id {call_id!r}.")
+        self._scope.repair(where)
+        self.conversation.say("user", join(f"Output of a tool call ({call_id}):", content, "\n"))
+
+    def reasoning(self, item: Item, where: str) -> None:
+        """Reasoning: what we sealed ourselves before what can be read."""
+        blob = item.get("encrypted_content")
+        fields: dict[str, object] | None = None
+        if isinstance(blob, str) and blob:
+            fields = open_reasoning(blob, self._scope.policy.sealer)
+            if fields is None:
+                self._foreign(f"{where}.encrypted_content")
+        if fields is None:
+            text = _texts(item.get("content"), "") or _texts(item.get("summary"), "\n\n")
+            fields = {"reasoning_content": text} if text else None
+        if fields is not None:
+            self.conversation.reason(fields)
+
+    def compaction(self, item: Item, where: str) -> None:
+        """What stands for turns that are no longer there; only what was sealed here can be opened."""
+        blob = must_be_string(item.get("encrypted_content"), f"{where}.encrypted_content")
+        text = open_compaction(blob, self._scope.policy.sealer)
+        if text is None:
+            raise Refused(f"{where}.encrypted_content", "This compaction item was not made here and cannot be read.")
+        self.conversation.say("user", f"Summary of the conversation so far:\n{text}")
+
+    def reference(self, item: Item, where: str) -> None:
+        """A reference is to be resolved before; what is left points to nothing that is known."""
+        ident = must_be_string(item.get("id"), f"{where}.id")
+        raise Refused(f"{where}.id", f"Item with id {ident!r} not found; send the item itself.", "item_not_found")
+
+    def _call(self, item: Item, arguments: str, where: str) -> None:
+        call_id = must_be_string(item.get("call_id"), f"{where}.call_id")
+        name = must_be_string(item.get("name"), f"{where}.name")
+        namespace = item.get("namespace")
+        chat_name = self._names.chat_name(name, namespace if isinstance(namespace, str) else None)
+        self.conversation.call(Call(self._call_ids.chat_id(call_id), chat_name, arguments, where), call_id)
+
+    def _arguments(self, arguments: object, where: str) -> str:
+        """Byte for byte where they are what the provider takes. Broken ones would poison every later turn."""
+        if isinstance(arguments, dict):
+            return orjson.dumps(arguments).decode()
+        if arguments is None or arguments == "":
+            return "{}"
+        if not isinstance(arguments, str):
+            raise Refused(where, f"'{where}' must be a string, not {name_of(arguments)}.", "invalid_type")
+        if not self._scope.quirks.arguments_as_object:
+            return arguments
+        try:
+            if isinstance(orjson.loads(arguments), dict):
+                return arguments
+        except orjson.JSONDecodeError:
+            pass
+        self._scope.repair(where)
+        return orjson.dumps({"arguments": arguments}).decode()
+
+    def _said(self, content: object, where: str) -> tuple[Content, str]:
+        """What an assistant message says, and what it refused."""
+        if not isinstance(content, list):
+            return read_content(content, where, self._scope), ""
+        refusals = [part for part in content if isinstance(part, dict) and part.get("type") == "refusal"]
+        if not refusals or not self._scope.quirks.refusal_field:
+            return read_content(content, where, self._scope), ""
+        rest = [part for part in content if part not in refusals]
+        refusal = read_content(refusals, where, self._scope)
+        return read_content(rest, where, self._scope), _texts(refusal, "")
+
+    def _foreign(self, where: str) -> None:
+        if self._scope.policy.foreign_reasoning is ForeignReasoning.REJECT:
+            raise Refused(
+                where, "This reasoning was not encrypted here and cannot be read.", "invalid_encrypted_content"
+            )
+        self._scope.drop(where)
+
+
+def _texts(parts: object, between: str) -> str:
+    """The texts of reasoning parts, whatever they call themselves; null and odd shapes are no text."""
+    if isinstance(parts, str):
+        return parts
+    if not isinstance(parts, list):
+        return ""
+    texts = (part.get("text") if isinstance(part, dict) else part for part in parts)
+    return between.join(text for text in texts if isinstance(text, str))
+
+
+_READERS: Mapping[str, Callable[[ItemReader, Item, str], None]] = {
+    "message": ItemReader.message,
+    "function_call": ItemReader.function_call,
+    "function_call_output": ItemReader.call_output,
+    "custom_tool_call": ItemReader.custom_call,
+    "custom_tool_call_output": ItemReader.call_output,
+    "reasoning": ItemReader.reasoning,
+    "compaction": ItemReader.compaction,
+    "compaction_summary": ItemReader.compaction,
+    "item_reference": ItemReader.reference,
+}
