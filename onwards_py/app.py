@@ -19,7 +19,7 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from onwards_py.admin.site import make_site
+from onwards_py.admin.site import EngineStatus, Readiness, make_site
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import load
 from onwards_py.config.snapshot import Snapshot
@@ -29,10 +29,12 @@ from onwards_py.doors.lane import Lane
 from onwards_py.live_state import Holder, LiveState
 from onwards_py.observe import logs
 from onwards_py.observe.access_log import LineWriter
+from onwards_py.observe.engine_metrics import EngineMetrics
 from onwards_py.observe.metrics import Metrics
 from onwards_py.observe.recorder import Recorder
 from onwards_py.proxy.attempt import Transports
 from onwards_py.proxy.handler import Proxy
+from onwards_py.transports.engine.transport import Engines, EngineTransport
 from onwards_py.transports.http import HttpTransport
 from onwards_py.transports.local import LocalTransport
 from onwards_py.write_batch import WriteBatch
@@ -57,7 +59,9 @@ class Application:
         self._gauges = Gauges()
         self._lines = LineWriter(access_log)
         batch = WriteBatch(self._loop)
-        self._transports = Transports(HttpTransport(snapshot.http_pool, batch), LocalTransport())
+        self.engines = engines = Engines()
+        http = HttpTransport(snapshot.http_pool, batch)
+        self._transports = Transports(http, LocalTransport(), EngineTransport(engines, http))
         self.metrics = Metrics(
             holder,
             in_flight=lambda: self.proxy.in_flight,
@@ -89,10 +93,12 @@ class Application:
         """Open the admin port, then the listener. Raises OSError."""
         registry = CollectorRegistry()
         registry.register(self.metrics)
+        registry.register(EngineMetrics(self.engines.all))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
-        self._admin = web.AppRunner(make_site(registry, lambda: self._ready), access_log=None)
+        self._admin = web.AppRunner(make_site(registry, self._readiness), access_log=None)
         await self._admin.setup()
+        self.engines.adopt(self.holder.current.snapshot.pools.values())
         admin_listener = _listen(self._options.admin_host, self._options.admin_port)
         self.admin_port = admin_listener.getsockname()[1]
         await web.SockSite(self._admin, admin_listener).start()
@@ -101,6 +107,15 @@ class Application:
             factory, sock=self._listener, ssl=_tls(self._options), backlog=_BACKLOG
         )
         self._ready = True
+
+    def _readiness(self) -> Readiness:
+        """Ready means that requests are taken in, and that every model that is to load at the start has been tried."""
+        engines = [
+            EngineStatus(engine.name, engine.settings.engine, engine.settings.model, engine.state.value)
+            for engine in self.engines.all()
+        ]
+        undecided = any(engine.undecided for engine in self.engines.all())
+        return Readiness("draining" if not self._ready else "loading" if undecided else "ready", engines)
 
     async def stop(self, cut_now: asyncio.Event) -> None:
         """Fail readiness, accept nothing new, let exchanges finish until the drain timeout or ``cut_now``, then cut."""
@@ -137,7 +152,8 @@ class Application:
             self._lane.close()
         await self._door.close()
         await self._transports.http.close()
-        await self._transports.local.close()
+        await self._transports.echo.close()
+        await self._transports.engines.close()
         if self._admin is not None:
             await self._admin.cleanup()
         self._recorder.flush()

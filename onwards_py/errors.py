@@ -118,6 +118,13 @@ class Kind(Enum):
         Origin.UPSTREAM,
         "The upstream service could not be reached. Please try again.",
     )
+    LOCAL_UNAVAILABLE = Answer(
+        503,
+        "internal_error",
+        "local_model_unavailable",
+        Origin.UPSTREAM,
+        "The local model is not running at the moment. Please try again.",
+    )
     NO_PROVIDER = Answer(
         503,
         "internal_error",

@@ -5,14 +5,14 @@ A snapshot is compiled against this once per reload; requests then hold referenc
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.counters import Limiter
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.model import NO_LIMITS, Limits, Pool
-from onwards_py.routing.table import LivePool, RouteTable
+from onwards_py.routing.table import Leads, LivePool, RouteTable
 
 
 class LiveState:
@@ -26,6 +26,7 @@ class LiveState:
         """The route table of ``snapshot``, its counters those of equal identity so far."""
         used: dict[tuple[str, ...], Limiter] = {}
         targets = {name: self._live_pool(pool, used) for name, pool in snapshot.pools.items()}
+        targets |= {name: _leading(target, targets) for name, target in targets.items() if target.pool.route_by}
         keys = {
             digest: self._limiter(used, definition.limits, "key", definition.id)
             for digest, definition in snapshot.key_definitions.items()
@@ -53,6 +54,13 @@ class LiveState:
             limiter.adopt(limits, self._clock())
         used[identity] = limiter
         return limiter
+
+
+def _leading(target: LivePool, targets: Mapping[str, LivePool]) -> LivePool:
+    rule = target.pool.route_by
+    assert rule is not None
+    labels = {label: targets[name] for label, name in rule.labels.items()}
+    return replace(target, leads=Leads(targets[rule.classifier], labels, targets[rule.default], rule.timeout))
 
 
 @dataclass(frozen=True, slots=True)

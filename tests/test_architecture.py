@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "onwards_py"
 RANKS: tuple[frozenset[str], ...] = (
     frozenset({"messages", "errors", "eager", "write_batch", "__init__"}),
     frozenset({"wire", "routing", "limits", "auth"}),
+    frozenset({"engines"}),
     frozenset({"transcode"}),
     frozenset({"conversation"}),
     frozenset({"config", "live_state"}),

@@ -8,10 +8,19 @@ from dataclasses import replace
 
 from onwards_py.config.compile_keys import Keys
 from onwards_py.config.compile_provider import compile_limits, compile_provider, said
+from onwards_py.config.compile_route_by import check_routes, compile_route_by
 from onwards_py.config.inherit import Site, settle, under
 from onwards_py.config.problems import Path
 from onwards_py.config.provider_schema import ProviderShape
-from onwards_py.config.schema import DefaultsShape, FallbackShape, FileShape, HttpPoolShape, ListedShape, TargetShape
+from onwards_py.config.schema import (
+    DefaultsShape,
+    FallbackShape,
+    FileShape,
+    HttpPoolShape,
+    ListedShape,
+    RouteByShape,
+    TargetShape,
+)
 from onwards_py.config.snapshot import HttpPoolSettings, ServerSettings, Snapshot
 from onwards_py.config.substitute import Surroundings
 from onwards_py.routing.model import NO_LIMITS, FallbackPolicy, Pool, Provider, Strategy
@@ -28,6 +37,7 @@ def compile_file(file: FileShape, site: Site, around: Surroundings) -> Snapshot:
     defaults = settle(file.defaults or DefaultsShape(), ("defaults",), site)
     compiler = _Compiler(site, around, keys, defaults)
     pools = {name: compiler.target(name, shape) for name, shape in file.targets.items()}
+    check_routes(pools, site)
     if not pools:
         site.warn(("targets",), "is empty: every request is answered with 404")
     return Snapshot(
@@ -62,6 +72,8 @@ class _Compiler:
         if isinstance(shape, list):
             return self._list(name, shape, path)
         target = under(settle(shape, path, self._site), self._defaults)
+        if target.route_by is not None:
+            return self._routed(name, target, target.route_by, path)
         if shape.providers is None and not self._site.written((*path, "providers")):
             return self._single(name, target, path)
         return self._pool(name, target, path)
@@ -84,6 +96,16 @@ class _Compiler:
         pool = self._assemble(name, target, members, (*path, "providers"))
         return replace(pool, limits=compile_limits(target.rate_limit, target.concurrency_limit))
 
+    def _routed(self, name: str, target: TargetShape, route_by: RouteByShape, path: Path) -> Pool:
+        for field in ("url", "local", "providers", "weight", "name"):
+            if self._site.written((*path, field)):
+                self._site.error((*path, field), "beside 'route_by' this has no meaning: another target answers")
+        return replace(
+            self._assemble(name, target, None, path),
+            limits=compile_limits(target.rate_limit, target.concurrency_limit),
+            route_by=compile_route_by(route_by),
+        )
+
     def _list(self, name: str, entries: list[ListedShape], path: Path) -> Pool:
         members = []
         for number, entry in enumerate(entries):
@@ -96,9 +118,12 @@ class _Compiler:
         target = under(TargetShape(keys=keys), self._defaults)
         return self._assemble(name, target, members, path)
 
-    def _assemble(self, name: str, target: TargetShape, members: Sequence[Provider | None], path: Path) -> Pool:
-        providers = [member for member in members if member is not None]
-        if not members:
+    def _assemble(self, name: str, target: TargetShape, members: Sequence[Provider | None] | None, path: Path) -> Pool:
+        """The pool of ``members`` (None: it is to have none)."""
+        providers = [member for member in members or () if member is not None]
+        if members is None:
+            pass
+        elif not members:
             self._site.warn(path, "is empty: every request is answered with 503")
         elif len(providers) == len(members) and not any(provider.weight for provider in providers):
             self._site.error(path, "every weight is 0, so no provider can be chosen")
@@ -148,7 +173,7 @@ def _fallback(shape: FallbackShape | None) -> FallbackPolicy:
             backoff_factor=policy.backoff_factor if waits.factor is None else waits.factor,
             backoff_jitter=waits.jitter != "none",
         )
-    total = shape.max_total_backoff_ms
+    total, within = shape.max_total_backoff_ms, shape.only_if_failed_within_ms
     return replace(
         policy,
         enabled=bool(shape.enabled),
@@ -158,4 +183,5 @@ def _fallback(shape: FallbackShape | None) -> FallbackPolicy:
         max_attempts=shape.max_attempts,
         retry_sent=bool(shape.retry_sent),
         max_total_backoff=None if total is None else total / 1000,
+        only_if_failed_within=None if within is None else within / 1000,
     )

@@ -9,31 +9,41 @@ from typing import Any
 
 import orjson
 
+from onwards_py.config.compile_local import compile_local
 from onwards_py.config.inherit import Site
 from onwards_py.config.problems import Path
 from onwards_py.config.provider_schema import (
     ConcurrencyLimitShape,
-    LocalShape,
     ProviderShape,
     RateLimitShape,
-    Shape,
     TlsShape,
 )
+from onwards_py.config.shape import Shape
 from onwards_py.config.substitute import Surroundings, read_file
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.messages import Field
-from onwards_py.routing.model import NO_LIMITS, EchoSettings, Limits, Mode, Origin, Provider, RateLimit, Timeouts
+from onwards_py.routing.model import (
+    NO_LIMITS,
+    EchoSettings,
+    EngineSettings,
+    Limits,
+    Mode,
+    Origin,
+    Provider,
+    RateLimit,
+    Timeouts,
+)
 
 
 def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surroundings) -> Provider | None:
     """The provider, or None after noting why there is none. Its name may not be unique yet."""
     if not _has_one_place(path, site):
         return None
-    local = _echo(shape.local) if shape.local is not None else None
+    local = compile_local(shape.local, (*path, "local"), site, around) if shape.local is not None else None
     origin = _origin(shape, shape.url, path, site, around) if shape.url is not None else None
     if local is None and origin is None:
         return None
-    authority = shape.url.authority if shape.url is not None else "echo"
+    authority = shape.url.authority if shape.url is not None else _name_of(local)
     defaults = Provider("", "")
     return Provider(
         identity=_identity(shape, local),
@@ -89,18 +99,6 @@ def _has_one_place(path: Path, site: Site) -> bool:
     return len(places) == 1
 
 
-def _echo(shape: LocalShape) -> EchoSettings:
-    defaults = EchoSettings()
-    return EchoSettings(
-        first_token_delay=float(shape.first_token_delay or 0.0),
-        token_delay=float(shape.token_delay or 0.0),
-        error_status=shape.error_status or defaults.error_status,
-        error_rate=shape.error_rate or 0.0,
-        cut_after=shape.cut_after,
-        text=shape.text,
-    )
-
-
 def _origin(shape: ProviderShape, url: Url, path: Path, site: Site, around: Surroundings) -> Origin:
     tls = shape.tls or TlsShape()
     if tls.verify is False:
@@ -141,7 +139,11 @@ def _is_excepted(url: Url, exceptions: str) -> bool:
     return False
 
 
-def _identity(shape: ProviderShape, local: EchoSettings | None) -> str:
+def _name_of(local: EchoSettings | EngineSettings | None) -> str:
+    return local.engine if isinstance(local, EngineSettings) else "echo"
+
+
+def _identity(shape: ProviderShape, local: EchoSettings | EngineSettings | None) -> str:
     place = shape.url.text if shape.url is not None else repr(local)
     key = shape.onwards_key.value if shape.onwards_key is not None else ""
     return sha256("\0".join((place, key, shape.onwards_model or "")).encode()).hexdigest()[:16]

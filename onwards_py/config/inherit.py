@@ -7,9 +7,10 @@ from typing import TypeVar
 from msgspec import structs
 
 from onwards_py.config.problems import Notes, Path, Position
-from onwards_py.config.provider_schema import OpenResponsesShape, Shape, Shared, TimeoutsShape, TlsShape
+from onwards_py.config.provider_schema import OpenResponsesShape, Shared, TimeoutsShape, TlsShape
 from onwards_py.config.scalars import HeaderName, HeaderValue
 from onwards_py.config.schema import DefaultsShape, FallbackShape
+from onwards_py.config.shape import Shape
 from onwards_py.routing.model import Mode
 
 S = TypeVar("S", bound=Shape)

@@ -6,12 +6,12 @@ which editors show.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from onwards_py.config.local_schema import LocalShape
 from onwards_py.config.scalars import (
-    Duration,
     HeaderName,
     HeaderValue,
     Opaque,
@@ -19,19 +19,12 @@ from onwards_py.config.scalars import (
     Size,
     Timeout,
 )
+from onwards_py.config.shape import Count, Number, Shape
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.routing.model import Mode
 
-Count = Annotated[int, Meta(ge=1, le=2**53)]
-Number = Annotated[int, Meta(ge=0, le=2**53)]
 Weight = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Rate = Annotated[float, Meta(gt=0, le=1e9)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-ErrorStatus = Annotated[int, Meta(ge=400, le=599)]
-
-
-class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all: unknown keys are errors."""
 
 
 class RateLimitShape(Shape, frozen=True, kw_only=True):
@@ -72,20 +65,6 @@ class OpenResponsesShape(Shape, frozen=True, kw_only=True):
 
     mode: Annotated[Mode | None, Meta(description="As open_responses_mode.")] = None
     adapter: Annotated[bool | None, Meta(description="true: translate; false: native.")] = None
-
-
-class LocalShape(Shape, frozen=True, kw_only=True):
-    """An embedded provider: answers without network or key."""
-
-    engine: Annotated[Literal["echo"], Meta(description="echo: repeats what it is told.")]
-    first_token_delay: Annotated[Duration | None, Meta(description="Wait before the answer begins. Default: 0.")] = None
-    token_delay: Annotated[Duration | None, Meta(description="Wait between two tokens. Default: 0.")] = None
-    error_status: Annotated[ErrorStatus | None, Meta(description="Status of injected errors. Default: 500.")] = None
-    error_rate: Annotated[Share | None, Meta(description="Share of requests answered with an error. Default: 0.")] = (
-        None
-    )
-    cut_after: Annotated[Number | None, Meta(description="Break streams off after so many tokens.")] = None
-    text: Annotated[str | None, Meta(description="Say this instead of an echo.")] = None
 
 
 class Shared(Shape, frozen=True, kw_only=True):
@@ -138,6 +117,6 @@ class ProviderShape(Shared, frozen=True, kw_only=True):
     """One member of a pool: either url or local."""
 
     url: Annotated[Url | None, Meta(description="Base URL of an OpenAI-compatible API.")] = None
-    local: Annotated[LocalShape | None, Meta(description="An embedded provider instead of a url.")] = None
+    local: Annotated[LocalShape | None, Meta(description="A provider inside the proxy instead of a url.")] = None
     name: Annotated[str | None, Meta(description="What logs and metrics call the provider. Default: its host.")] = None
     weight: Annotated[Weight | None, Meta(description="Share of the work; 0 drains. Default: 1.")] = None

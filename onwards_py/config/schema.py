@@ -6,18 +6,16 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from onwards_py.config.local_schema import LocalShape
 from onwards_py.config.provider_schema import (
     ConcurrencyLimitShape,
-    Count,
-    LocalShape,
-    Number,
     ProviderShape,
     RateLimitShape,
-    Shape,
     Shared,
     Weight,
 )
 from onwards_py.config.scalars import ClientKey, Duration, Size, StatusPattern, Timeout
+from onwards_py.config.shape import Count, Number, Shape
 from onwards_py.config.urls import Url
 from onwards_py.routing.model import Strategy
 
@@ -55,6 +53,10 @@ class FallbackShape(Shape, frozen=True, kw_only=True):
     backoff: Annotated[BackoffShape | None, Meta(description="Waits between attempts. Default: none.")] = None
     max_total_backoff_ms: Annotated[
         Milliseconds | None, Meta(description="Bound on all waits together, in milliseconds. Default: none.")
+    ] = None
+    only_if_failed_within_ms: Annotated[
+        Milliseconds | None,
+        Meta(description="No further attempt later than so long after the request came. Default: none."),
     ] = None
     retry_sent: Annotated[
         bool | None,
@@ -97,14 +99,26 @@ class DefaultsShape(Shared, frozen=True, kw_only=True):
     max_body: Annotated[Size | None, Meta(description="Largest request body. Default: 64MiB.")] = None
 
 
+class RouteByShape(Shape, frozen=True, kw_only=True):
+    """Another target is chosen by what a classifier says of the last user message."""
+
+    classifier: Annotated[str, Meta(description="The target that is asked for a label.")]
+    labels: Annotated[dict[str, str], Meta(description="Which target each label leads to.")]
+    default: Annotated[str, Meta(description="The target for other labels, and when the classifier fails or is slow.")]
+    timeout: Annotated[Timeout | None, Meta(description="How long the classifier may take. Default: 100ms.")] = None
+
+
 class TargetShape(DefaultsShape, frozen=True, kw_only=True):
-    """A target: url or local for a single provider, or providers for a pool."""
+    """A target: url or local for a single provider, providers for a pool, or route_by to choose another target."""
 
     url: Annotated[Url | None, Meta(description="Base URL of an OpenAI-compatible API.")] = None
-    local: Annotated[LocalShape | None, Meta(description="An embedded provider instead of a url.")] = None
+    local: Annotated[LocalShape | None, Meta(description="A provider inside the proxy instead of a url.")] = None
     name: Annotated[str | None, Meta(description="What logs and metrics call the provider. Default: its host.")] = None
     weight: Annotated[Weight | None, Meta(description="Share of the work; 0 drains. Default: 1.")] = None
     providers: Annotated[list[ProviderShape] | None, Meta(description="The members of a pool.")] = None
+    route_by: Annotated[
+        RouteByShape | None, Meta(description="Choose another target by the label that a classifier gives.")
+    ] = None
 
 
 class KeyDefinitionShape(Shape, frozen=True, kw_only=True):

@@ -62,6 +62,7 @@ class _Line(msgspec.Struct):
     method: str
     path: str
     target: str | None
+    via: str | None
     provider: str | None
     status: int
     outcome: str
@@ -90,6 +91,7 @@ def access_line(record: Record, to_wall: float) -> bytes:
             request.method.decode("latin-1"),
             request.target.partition(b"?")[0][:_MAX_PATH].decode("latin-1"),
             record.target or None,
+            record.via or None,
             record.provider or None,
             record.status,
             record.outcome,

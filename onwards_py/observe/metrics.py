@@ -15,6 +15,7 @@ from onwards_py.live_state import Holder
 from onwards_py.observe.record import Outcome, Record
 
 DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+CHOOSING_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 FIRST_BYTE_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0,
                       20.0, 30.0, 45.0, 60.0)  # fmt: skip
 _CLASSES = {0: "none", 1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
@@ -67,6 +68,8 @@ class Metrics(Collector):
         self._dropped_lines = dropped_lines
         self._open_connections = open_connections
         self._rows: dict[tuple[str, str], Row] = {}
+        self._led: dict[tuple[str, str, str], int] = {}
+        self._choosing: dict[str, Histogram] = {}
         self.before_collect: Callable[[], None] = _nothing
 
     def ended(self, exchange: Record, now: float) -> None:
@@ -84,6 +87,17 @@ class Metrics(Collector):
             value = exchange.committed - exchange.began
             row.first_byte.counts[bisect_left(FIRST_BYTE_BUCKETS, value)] += 1
             row.first_byte.total += value
+        if exchange.via:
+            self._count_led(exchange)
+
+    def _count_led(self, exchange: Record) -> None:
+        key = (exchange.via, exchange.target, exchange.reason)
+        self._led[key] = self._led.get(key, 0) + 1
+        choosing = self._choosing.get(exchange.via)
+        if choosing is None:
+            choosing = self._choosing[exchange.via] = Histogram(CHOOSING_BUCKETS)
+        choosing.counts[bisect_left(CHOOSING_BUCKETS, exchange.choosing)] += 1
+        choosing.total += exchange.choosing
 
     def collect(self) -> Iterator[Metric]:
         """The metric families, as Prometheus wants them; ``before_collect`` is called first."""
@@ -104,6 +118,19 @@ class Metrics(Collector):
             duration.add_metric(key, buckets=row.duration.cumulative(), sum_value=row.duration.total)
             first_byte.add_metric(key, buckets=row.first_byte.cumulative(), sum_value=row.first_byte.total)
         yield from (requests, duration, first_byte)
+        led = CounterMetricFamily(
+            "onwards_route_by", "Exchanges led to another target.", labels=["target", "to", "reason"]
+        )
+        choosing_time = HistogramMetricFamily(
+            "onwards_route_by_seconds",
+            "From the question to the classifier's label, or to giving up.",
+            labels=["target"],
+        )
+        for led_key, count in self._led.items():
+            led.add_metric(led_key, count)
+        for via, histogram in self._choosing.items():
+            choosing_time.add_metric([via], buckets=histogram.cumulative(), sum_value=histogram.total)
+        yield from (led, choosing_time)
         yield from self._gauges()
 
     def _gauges(self) -> Iterator[Metric]:

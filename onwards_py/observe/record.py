@@ -45,6 +45,8 @@ class Record(msgspec.Struct):
     """Facts of one exchange. Times are monotonic seconds; ``committed`` is 0 until the response head went downstream.
 
     ``target`` and ``provider`` are configured names (empty: none was resolved), ``code`` is that of our own error.
+    ``via`` is the target that led to ``target`` (empty: the client named it itself), ``reason`` why there, and
+    ``choosing`` the seconds that this took.
     ``sink`` counts what was sent; None for a request that a door refused by itself. ``held``: permits to give back.
     ``ended`` and the byte counts are there from `seal` on.
     """
@@ -60,6 +62,9 @@ class Record(msgspec.Struct):
     code: str = ""
     attempts: int = 0
     outcome: Outcome = INTERNAL
+    via: str = ""
+    reason: str = ""
+    choosing: float = 0.0
     held: list[Limiter] = []
     ended: float = 0.0
     bytes_in: int = 0

@@ -9,7 +9,7 @@ import msgspec
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Fault, InboundRequest
 from onwards_py.proxy.addressing import Address, locate
-from onwards_py.routing.model import Mode, Provider
+from onwards_py.routing.model import EngineSettings, Mode, Provider
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
 from onwards_py.wire.outbound import outbound_head
@@ -22,7 +22,8 @@ _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What the exchange asks of whichever provider is tried. ``path`` is the target in origin form."""
+    """What the exchange asks of whichever provider is tried. ``path`` is the target in origin form; ``rewritten``: the
+    body is no longer the client's."""
 
     request: InboundRequest
     head: RequestHead
@@ -30,6 +31,7 @@ class Ask(msgspec.Struct, frozen=True):
     path: bytes
     target: LivePool
     began: float
+    rewritten: bool = False
 
     @property
     def repeatable(self) -> bool:
@@ -47,14 +49,17 @@ class Answer(msgspec.Struct, frozen=True):
 class Transports:
     """The transport of each kind of provider."""
 
-    __slots__ = ("http", "local")
+    __slots__ = ("echo", "engines", "http")
 
-    def __init__(self, http: Transport, local: Transport) -> None:
+    def __init__(self, http: Transport, echo: Transport, engines: Transport) -> None:
         self.http = http
-        self.local = local
+        self.echo = echo
+        self.engines = engines
 
     def of(self, provider: Provider) -> Transport:
-        return self.http if provider.local is None else self.local
+        if provider.local is None:
+            return self.http
+        return self.engines if type(provider.local) is EngineSettings else self.echo
 
 
 def accept(provider: Provider, response: UpstreamResponse, ask: Ask) -> Answer:
@@ -79,7 +84,7 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
         if address.span is not None:
             body = address.body_for(provider.model_name, provider.model_json)
             decoded = address.decoded
-    elif provider.local is not None and address.decoded:
+    elif address.decoded and (provider.local is not None or ask.rewritten):
         body, decoded = address.body, True  # a local engine reads the body itself
     memo = ask.head.memo
     if memo is not None and memo.provider is provider and not decoded:
@@ -98,9 +103,11 @@ def is_responses(path: bytes) -> bool:
     return path.endswith(b"/responses") or b"/responses/" in path
 
 
-def error_of(fault: Fault) -> ProxyError:
+def error_of(fault: Fault, advice: str | None = None) -> ProxyError:
     """What a client is told when no provider answered and this was the last failure."""
-    if fault is Fault.CONNECT or fault is Fault.UNAVAILABLE:
+    if fault is Fault.UNAVAILABLE:
+        return ProxyError(Kind.LOCAL_UNAVAILABLE, advice, retry_after=1)
+    if fault is Fault.CONNECT:
         return ProxyError(Kind.UPSTREAM_UNREACHABLE, retry_after=1)
     if fault is Fault.CONNECT_TIMEOUT or fault is Fault.FIRST_BYTE_TIMEOUT:
         return ProxyError(Kind.UPSTREAM_TIMEOUT)

@@ -114,6 +114,7 @@ class Exchange(Record):
 
 _UPSTREAM_OUTCOMES: Final[dict[Kind, Outcome]] = {
     Kind.UPSTREAM_UNREACHABLE: outcomes.UPSTREAM_UNREACHABLE,
+    Kind.LOCAL_UNAVAILABLE: outcomes.UPSTREAM_UNREACHABLE,
     Kind.UPSTREAM_TIMEOUT: outcomes.UPSTREAM_TIMEOUT,
     Kind.UPSTREAM_INVALID: outcomes.UPSTREAM_INVALID,
 }

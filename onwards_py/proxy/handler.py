@@ -16,12 +16,13 @@ from onwards_py.observe.record import Record
 from onwards_py.proxy.addressing import Address, find_address, header_model
 from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, outbound_request
 from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.leading import choose, led_to, question_to
 from onwards_py.proxy.models import answer_models
 from onwards_py.proxy.tunnel import open_tunnel, run_tunnel, wants_tunnel
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.model import Provider
-from onwards_py.routing.table import LivePool, refusal
+from onwards_py.routing.table import Leads, LivePool, enter, refusal
 from onwards_py.transports.base import TransportError
 from onwards_py.wire.model_scan import scan
 from onwards_py.wire.rechunk import Rechunker
@@ -79,6 +80,9 @@ class Proxy:
             if ask is None:
                 return
             sole = ask.target.sole
+            if sole is None and ask.target.leads is not None:
+                ask = await self._lead_on(exchange, ask, ask.target.leads)
+                sole = ask.target.sole
             if ask.head.upgrade is not None and wants_tunnel(ask):
                 await self._tunnel(exchange, ask)
             elif sole is None or sole.limiter.bounded:
@@ -123,6 +127,33 @@ class Proxy:
         exchange.admit(route.limiters, exchange.began)
         return Ask(request, head, address, path, route.target, exchange.began)
 
+    async def _lead_on(self, exchange: Exchange, ask: Ask, leads: Leads) -> Ask:
+        """The ask as the target that the classifier chooses is to have it. Raises ProxyError."""
+        began = self._clock()
+        choice = await choose(ask, leads, self._inquire)
+        target = choice.target
+        exchange.via, exchange.reason, exchange.choosing = exchange.target, choice.reason, self._clock() - began
+        enter(target, exchange.principal)
+        exchange.target = target.pool.name
+        exchange.admit((target.limiter,), self._clock())
+        return led_to(ask, target)
+
+    async def _inquire(self, request: InboundRequest, downstream: Downstream, target: LivePool) -> None:
+        """An exchange of our own making, with a target that need not be open to whoever asks."""
+        exchange = Exchange(request, downstream, self._clock())
+        exchange.target = target.pool.name
+        try:
+            exchange.admit((target.limiter,), exchange.began)
+            await self._try_providers(exchange, question_to(request, target, exchange.began))
+        except ProxyError as error:
+            exchange.refuse(error)
+        except asyncio.CancelledError:
+            exchange.client_left()
+            raise
+        finally:
+            exchange.close()
+            self._recorder.ended(exchange, self._clock())
+
     async def _try_only(self, exchange: Exchange, member: Member, ask: Ask) -> None:
         """The most frequent plan: one provider, one attempt, no limit of its own."""
         provider = member.provider
@@ -135,7 +166,7 @@ class Proxy:
             answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
         except TransportError as error:
             _log.warning("provider %s of %s failed: %s", provider.name, exchange.target, error)
-            raise error_of(error.fault) from error
+            raise error_of(error.fault, error.advice) from error
         if not self._pass_on_whole(exchange, answer):
             await self._stream(exchange, answer)
 
@@ -159,9 +190,11 @@ class Proxy:
                 answer = await self._attempt(member.provider, ask)
             except TransportError as error:
                 _log.warning("provider %s of %s failed: %s", member.provider.name, pool.name, error)
-                failure = error_of(error.fault)
+                failure = error_of(error.fault, error.advice)
+                plan.elapsed = self._clock() - exchange.began
                 proceed = plan.retries_fault(error.fault, repeatable=ask.repeatable)
             else:
+                plan.elapsed = self._clock() - exchange.began
                 if not (plan.retries_status(answer.response.head.status) and plan.may_continue):
                     if not self._pass_on_whole(exchange, answer):
                         await self._stream(exchange, answer)
@@ -211,7 +244,8 @@ class Proxy:
                 handshake = await open_tunnel(member.provider, ask)
             except TransportError as error:
                 _log.warning("provider %s of %s failed: %s", member.provider.name, pool.name, error)
-                failure = error_of(error.fault)
+                failure = error_of(error.fault, error.advice)
+                plan.elapsed = self._clock() - exchange.began
                 exchange.give_back(member.limiter)
                 if not plan.retries_fault(error.fault, repeatable=True) or not await self._wait(plan):
                     break

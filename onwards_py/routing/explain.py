@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from onwards_py.errors import ProxyError
-from onwards_py.routing.model import Pool, Provider, Strategy
+from onwards_py.routing.model import EngineSettings, Pool, Provider, Strategy
 from onwards_py.wire.target_url import join
 
 CHAT_COMPLETIONS = b"/v1/chat/completions"
@@ -23,13 +23,19 @@ class Choice:
 def effective_url(provider: Provider, target: bytes = CHAT_COMPLETIONS) -> str:
     """Where a request for ``target`` (a path) arrives. For an embedded provider, what answers it."""
     if provider.origin is None:
-        return "(embedded) echo"
+        return _inside(provider)
     try:
         path = join(provider.base_path, target)
     except ProxyError as error:
         return f"(refused) {error.message}"
     scheme = "https" if provider.origin.tls else "http"
     return f"{scheme}://{provider.host.decode('ascii')}{path.decode('ascii', 'backslashreplace')}"
+
+
+def _inside(provider: Provider) -> str:
+    if isinstance(provider.local, EngineSettings):
+        return f"(local) {provider.local.engine} {provider.local.model}"
+    return "(embedded) echo"
 
 
 def explain(pool: Pool) -> list[Choice]:
@@ -64,6 +70,8 @@ def attempts(pool: Pool) -> str:
         causes.append("the provider's own rate limit")
     if policy.retry_sent:
         causes.append("a connection that died after the request was sent")
+    if policy.only_if_failed_within is not None:
+        causes[-1] += f"; not later than {policy.only_if_failed_within:g} s after the request came"
     return f"up to {count} attempt{'s' if count > 1 else ''}; the next one after: {', '.join(causes)}"
 
 

@@ -14,9 +14,10 @@ from onwards_py.routing.model import FallbackPolicy, Strategy
 
 
 class FallbackPlan:
-    """The attempts of one exchange. ``random`` gives numbers in [0, 1)."""
+    """The attempts of one exchange. ``random`` gives numbers in [0, 1); ``elapsed``, which the caller sets when an
+    attempt has failed, is the age of the exchange in seconds."""
 
-    __slots__ = ("_budget", "_members", "_policy", "_random", "_strategy", "_tried", "_waited", "attempts")
+    __slots__ = ("_budget", "_members", "_policy", "_random", "_strategy", "_tried", "_waited", "attempts", "elapsed")
 
     def __init__(
         self, policy: FallbackPolicy, strategy: Strategy, members: Sequence[Member], random: Callable[[], float]
@@ -28,6 +29,7 @@ class FallbackPlan:
         self._budget = (policy.max_attempts or len(members)) if policy.enabled else 1
         self._tried: list[Member] = []
         self._waited = 0.0
+        self.elapsed = 0.0
         self.attempts = 0
 
     def next(self) -> Member | None:
@@ -51,7 +53,8 @@ class FallbackPlan:
     @property
     def may_continue(self) -> bool:
         """True while another attempt is allowed after the present one."""
-        return self.attempts < self._budget
+        within = self._policy.only_if_failed_within
+        return self.attempts < self._budget and (within is None or self.elapsed <= within)
 
     def retries_status(self, status: int) -> bool:
         """True if a response with this status is to be given up for another attempt."""

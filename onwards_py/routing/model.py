@@ -72,6 +72,8 @@ class Origin:
     ca_file: str | None = None
     verify: bool = True
     proxy_url: str | None = field(default=None, repr=False)
+    socket: str | None = None
+    """Path of a Unix socket, which takes the place of host and port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,30 @@ class EchoSettings:
     error_rate: float = 0.0
     cut_after: int | None = None
     text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """A local model, run by a process of its own. Providers with equal settings share one process.
+
+    ``model`` is an absolute path or ``package:NAME``. ``slots`` requests are worked on at one time and ``queue`` more
+    wait. ``threads`` None: all processors but one. ``context`` in tokens per slot and ``memory`` in bytes; None: the
+    model's own, and no bound. Times in seconds: ``hang_timeout`` is how long the process may be silent,
+    ``load_timeout`` how long it may take to load. ``eager``: load at the start, not with the first request.
+    """
+
+    engine: str
+    model: str
+    slots: int = 1
+    queue: int = 32
+    threads: int | None = None
+    context: int | None = None
+    memory: int | None = None
+    gpu_layers: int = 0
+    nice: int = 5
+    eager: bool = False
+    hang_timeout: float = 10.0
+    load_timeout: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +134,7 @@ class Provider:
     """Value of the Host field: authority of the URL, with the port if it is not the scheme's."""
     base_path: bytes = b""
     """Path of the URL, percent-encoded as written, without a trailing slash."""
-    local: EchoSettings | None = None
+    local: EchoSettings | EngineSettings | None = None
     credential: Field | None = field(default=None, repr=False)
     """The header that authenticates us to the provider, prefix included."""
     model_name: str | None = None
@@ -133,6 +159,7 @@ class FallbackPolicy:
     ``max_attempts`` None: as many as the pool has providers. Backoff figures are in seconds;
     ``backoff_initial`` 0 means that no wait is made. ``retry_sent``: also repeat a POST whose fresh
     connection died after the request was sent (the provider may have worked, and billed, twice).
+    ``only_if_failed_within``: no further attempt later than so many seconds after the exchange began.
     """
 
     enabled: bool = False
@@ -146,11 +173,26 @@ class FallbackPolicy:
     backoff_factor: float = 2.0
     backoff_jitter: bool = True
     max_total_backoff: float | None = None
+    only_if_failed_within: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteBy:
+    """The target ``classifier`` says a label, which ``labels`` maps to a target. ``default`` is taken for any other
+    label, and if there is none within ``timeout`` seconds."""
+
+    classifier: str
+    labels: Mapping[str, str]
+    default: str
+    timeout: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A target, compiled. ``keys`` are SHA-256 digests of the accepted tokens; None: open to all."""
+    """A target, compiled. ``keys`` are SHA-256 digests of the accepted tokens; None: open to all.
+
+    With ``route_by`` a target has no providers: another target answers.
+    """
 
     name: str
     providers: tuple[Provider, ...]
@@ -159,6 +201,7 @@ class Pool:
     keys: frozenset[bytes] | None = field(default=None, repr=False)
     limits: Limits = NO_LIMITS
     max_body: int = 64 * 1024 * 1024
+    route_by: RouteBy | None = None
 
 
 @dataclass(frozen=True, slots=True)

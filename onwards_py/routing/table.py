@@ -20,12 +20,28 @@ from onwards_py.routing.model import Pool
 @dataclass(frozen=True, slots=True)
 class LivePool:
     """A pool with the live state of itself and its members. ``sole``: the only member, where nothing is to be chosen
-    and nothing to fall back to."""
+    and nothing to fall back to. ``leads``: another target answers."""
 
     pool: Pool
     limiter: Limiter
     members: tuple[Member, ...]
     sole: Member | None = None
+    leads: Leads | None = None
+
+    @property
+    def answers(self) -> bool:
+        """False for a target without providers."""
+        return bool(self.members) or self.leads is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Leads:
+    """``RouteBy`` with the targets themselves."""
+
+    classifier: LivePool
+    labels: Mapping[str, LivePool]
+    default: LivePool
+    timeout: float
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -47,7 +63,7 @@ class RouteTable:
         self._open_routes = {
             name: Route(target, (target.limiter,))
             for name, target in targets.items()
-            if target.pool.keys is None and target.members
+            if target.pool.keys is None and target.answers
         }
 
     def resolve(self, model: str, principal: Principal) -> Route:
@@ -61,7 +77,7 @@ class RouteTable:
             raise self._unknown(model, principal)
         if not _may_use(target.pool, principal):
             raise refusal(principal)
-        if not target.members:
+        if not target.answers:
             raise ProxyError(Kind.NO_PROVIDER)
         key = self._keys.get(principal.digest) if self._keys and principal.digest is not None else None
         return Route(target, (target.limiter,) if key is None else (target.limiter, key))
@@ -85,6 +101,14 @@ class RouteTable:
             return refusal(principal)
         message = f"The model `{model[:200]}` does not exist or you do not have access to it."
         return ProxyError(Kind.MODEL_NOT_FOUND, message, param="model")
+
+
+def enter(target: LivePool, principal: Principal) -> None:
+    """Check that a caller who is led to ``target`` may use it, by its own keys. Raises ProxyError."""
+    if not _may_use(target.pool, principal):
+        raise refusal(principal)
+    if not target.answers:
+        raise ProxyError(Kind.NO_PROVIDER)
 
 
 def _may_use(pool: Pool, principal: Principal) -> bool:

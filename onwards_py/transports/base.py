@@ -58,12 +58,14 @@ class UpstreamResponse(Protocol):
 
 
 class TransportError(Exception):
-    """An attempt that got no response. ``detail`` is for logs: no secrets, no bodies."""
+    """An attempt that got no response. ``detail`` is for logs: no secrets, no bodies. ``advice`` may be shown to the
+    client if this was the last attempt."""
 
-    def __init__(self, fault: Fault, detail: str) -> None:
+    def __init__(self, fault: Fault, detail: str, advice: str | None = None) -> None:
         super().__init__(f"{fault.value}: {detail}")
         self.fault = fault
         self.detail = detail
+        self.advice = advice
 
 
 class Transport(Protocol):

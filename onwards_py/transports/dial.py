@@ -46,6 +46,9 @@ async def dial(origin: Origin, protocol: P, seconds: float) -> P:
 
 async def _open(origin: Origin, protocol: P) -> P:
     loop = asyncio.get_running_loop()
+    if origin.socket is not None:
+        await loop.create_unix_connection(lambda: protocol, origin.socket)
+        return protocol
     context = tls_context(origin.ca_file, origin.verify) if origin.tls else None
     if origin.proxy_url is not None:
         return await _open_through_proxy(loop, origin, protocol, context)

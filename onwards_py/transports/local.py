@@ -43,10 +43,9 @@ class LocalTransport:
 
     async def send(self, provider: Provider, request: OutboundRequest) -> LocalResponse:
         """Answer as soon as a real provider's head would come: whole answers after all their words, streams
-        at once. Raises TransportError: no engine, first-byte timeout, or closed meanwhile."""
+        at once. Raises TransportError: first-byte timeout, or closed meanwhile."""
         settings = provider.local
-        if settings is None:
-            raise TransportError(Fault.UNAVAILABLE, f"provider {provider.name} has no local engine")
+        assert isinstance(settings, EchoSettings), "other providers have another transport"
         if self._is_error_due(provider.identity, settings.error_rate):
             made: Whole | Streamed = injected(settings.error_status)
         else:

@@ -7,28 +7,30 @@ from prometheus_client import CollectorRegistry, Counter
 from support.gateway import running
 from support.raw import ask, get
 
-from onwards_py.admin.site import make_site
+from onwards_py.admin.site import EngineStatus, Readiness, make_site
 from onwards_py.config.parse import parse
 
+READY = Readiness("ready", [EngineStatus("small", "llama_cpp", "small.gguf", "ready")])
 SNAPSHOT = parse("targets: {m: {local: {engine: echo}}}", "targets.yaml", {}).snapshot
 
 
 async def test_readiness_follows_what_it_is_told_and_health_does_not() -> None:
     """503 while not ready; alive all the time."""
-    state = {"ready": False}
-    async with TestClient(TestServer(make_site(CollectorRegistry(), lambda: state["ready"]))) as client:
+    state = {"now": Readiness("loading", [])}
+    async with TestClient(TestServer(make_site(CollectorRegistry(), lambda: state["now"]))) as client:
         assert (await client.get("/readyz")).status == 503
         assert (await client.get("/healthz")).status == 200
-        state["ready"] = True
+        state["now"] = READY
         response = await client.get("/readyz")
-        assert (response.status, await response.json()) == (200, {"status": "ready"})
+        engine = {"name": "small", "engine": "llama_cpp", "model": "small.gguf", "state": "ready"}
+        assert (response.status, await response.json()) == (200, {"status": "ready", "engines": [engine]})
 
 
 async def test_metrics_come_in_the_format_that_is_asked_for() -> None:
     """Prometheus' text by default, OpenMetrics by Accept."""
     registry = CollectorRegistry()
     Counter("apples", "Fruit.", registry=registry).inc()
-    async with TestClient(TestServer(make_site(registry, lambda: True))) as client:
+    async with TestClient(TestServer(make_site(registry, lambda: READY))) as client:
         response = await client.get("/metrics")
         assert response.content_type == "text/plain"
         assert "apples_total 1.0" in await response.text()
@@ -39,7 +41,7 @@ async def test_metrics_come_in_the_format_that_is_asked_for() -> None:
 
 async def test_nothing_can_be_changed_here() -> None:
     """There is no write API."""
-    async with TestClient(TestServer(make_site(CollectorRegistry(), lambda: True))) as client:
+    async with TestClient(TestServer(make_site(CollectorRegistry(), lambda: READY))) as client:
         for path in ("/metrics", "/healthz", "/readyz"):
             assert (await client.post(path)).status == 405
         assert (await client.get("/")).status == 404

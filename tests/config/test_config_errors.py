@@ -46,7 +46,8 @@ def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_the_file() ->
         "expected a status such as 503, or a pattern: 5 or 5xx, 50 or 50x",
         "f.yaml:6:69: targets.b.fallback.max_attempts: must be at least 1",
         "f.yaml:9:35: targets.c.providers[0].weight: expected a whole number",
-        "f.yaml:10:26: targets.c.providers[1].local.engine: expected one of echo; did you mean 'echo'?",
+        "f.yaml:10:26: targets.c.providers[1].local.engine: "
+        "expected one of classifier, echo, embedding, llama_cpp; did you mean 'echo'?",
         "f.yaml:11:9: targets.c.providers[2]: says neither 'url' nor 'local', so there is nowhere to send requests",
         "f.yaml:12:35: targets.d.onwards_key: the environment variable NOPE is not set",
         "f.yaml:12:56: targets.d.strategy: "

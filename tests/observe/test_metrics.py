@@ -14,8 +14,11 @@ from support.tables import table
 from onwards_py.config.parse import parse
 from onwards_py.live_state import Holder, LiveState
 from onwards_py.messages import InboundRequest
+from onwards_py.observe.engine_metrics import EngineMetrics
 from onwards_py.observe.metrics import DURATION_BUCKETS, FIRST_BYTE_BUCKETS, Histogram, Metrics
 from onwards_py.observe.record import OUTCOMES, Outcome, Record
+from onwards_py.routing.model import EngineSettings
+from onwards_py.transports.engine.engine import Engine
 
 CONFIG = """
 targets:
@@ -44,6 +47,7 @@ class Ended:
     provider: str = "second"
     seconds: float = 0.0
     head_after: float | None = None
+    via: str = ""
 
 
 def count(metrics: Metrics, *exchanges: Ended) -> None:
@@ -52,6 +56,7 @@ def count(metrics: Metrics, *exchanges: Ended) -> None:
         record = Record(InboundRequest(b"POST", b"/v1/x", 1, [], b"", ""), None, began)
         record.status, record.outcome = made.status, made.outcome
         record.target, record.provider = made.target, made.provider
+        record.via, record.reason = made.via, "label"
         if made.head_after is not None:
             record.committed = began + made.head_after
         metrics.ended(record, began + made.seconds)
@@ -62,6 +67,20 @@ def families(metrics: Metrics) -> dict[str, Metric]:
     return {m.name + ("_total" if m.type == "counter" else ""): m for m in metrics.collect()}
 
 
+def documented(section: str | None = None) -> dict[str, tuple[str, frozenset[str]]]:
+    """Type and labels by name."""
+    rows = table("reference/metrics.md", "name", section)
+    return {row[0]: (row[1], frozenset(filter(None, row[2].split(", ")))) for row in rows}
+
+
+def existing(found: dict[str, Metric]) -> dict[str, tuple[str, frozenset[str]]]:
+    """The same of the code."""
+    return {
+        name: (family.type, frozenset(label for sample in family.samples for label in sample.labels) - {"le"})
+        for name, family in found.items()
+    }
+
+
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     registry = CollectorRegistry()
     registry.register(metrics)
@@ -70,15 +89,15 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def test_the_documented_metrics_are_those_that_exist(metrics: Metrics) -> None:
     """Name, type and labels of docs/reference/metrics.md, both ways."""
-    count(metrics, Ended())
-    documented = {
-        row[0]: (row[1], frozenset(filter(None, row[2].split(", ")))) for row in table("reference/metrics.md", "name")
-    }
-    existing = {
-        name: (family.type, frozenset(label for sample in family.samples for label in sample.labels) - {"le"})
-        for name, family in families(metrics).items()
-    }
-    assert documented == existing
+    count(metrics, Ended(via="auto"))
+    assert documented() == existing(families(metrics))
+
+
+async def test_the_documented_metrics_of_local_models_are_those_that_exist() -> None:
+    """The same for the second table, by an engine that was never started."""
+    engine = Engine(EngineSettings("llama_cpp", "small.gguf"), "small.gguf", "/nowhere/0.sock", "/nowhere")
+    found = {m.name + ("_total" if m.type == "counter" else ""): m for m in EngineMetrics(lambda: [engine]).collect()}
+    assert documented("## Local models") == existing(found)
 
 
 def test_everything_can_be_exposed(metrics: Metrics) -> None:

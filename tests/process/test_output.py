@@ -19,7 +19,7 @@ ECHO = "targets: {m: {local: {engine: echo}}}"
 CHAT = post(b'{"model":"m","messages":[{"role":"user","content":"hi"}]}')
 
 FIELDS = (
-    *("ts", "peer", "key", "method", "path", "target", "provider", "status", "outcome", "code", "attempts"),
+    *("ts", "peer", "key", "method", "path", "target", "via", "provider", "status", "outcome", "code", "attempts"),
     *("bytes_in", "bytes_out", "ms_head", "ms"),
 )
 

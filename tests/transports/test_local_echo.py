@@ -19,7 +19,7 @@ from echo_helpers import (
 )
 
 from onwards_py.messages import Ending, Fault
-from onwards_py.routing.model import EchoSettings, Provider, Timeouts
+from onwards_py.routing.model import EchoSettings, Timeouts
 from onwards_py.transports.base import TransportError
 from onwards_py.transports.local import LocalResponse, LocalTransport
 from onwards_py.wire.rechunk import Rechunker
@@ -534,16 +534,5 @@ def test_close_cuts_what_still_runs():
         assert streaming.result is Ending.RESET
         assert isinstance(working.error, TransportError)
         assert working.error.fault is Fault.CLOSED
-
-    play(scenario)
-
-
-def test_provider_without_engine_is_unavailable():
-    """A provider that has no local settings cannot be served here."""
-
-    async def scenario(loop: VirtualLoop) -> None:
-        with pytest.raises(TransportError) as caught:
-            await transport().send(Provider("id", "remote"), request(b"/v1/models", b"", b"GET"))
-        assert caught.value.fault is Fault.UNAVAILABLE
 
     play(scenario)

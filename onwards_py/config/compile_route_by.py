@@ -1,0 +1,39 @@
+"""``route_by``: a target that leads to others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onwards_py.config.inherit import Site
+from onwards_py.config.problems import Path
+from onwards_py.config.schema import RouteByShape
+from onwards_py.routing.model import Pool, RouteBy
+
+
+def compile_route_by(shape: RouteByShape) -> RouteBy:
+    """The rule; whether its targets exist is for `check_routes` to say."""
+    rule = RouteBy(shape.classifier, shape.labels, shape.default)
+    if shape.timeout is None:
+        return rule
+    return RouteBy(shape.classifier, shape.labels, shape.default, float(shape.timeout))
+
+
+def check_routes(pools: Mapping[str, Pool], site: Site) -> None:
+    """Every rule must lead to targets that answer themselves, so that no route is a circle."""
+    for name, pool in pools.items():
+        rule = pool.route_by
+        if rule is None:
+            continue
+        at: Path = ("targets", name, "route_by")
+        _check(rule.classifier, (*at, "classifier"), pools, site)
+        _check(rule.default, (*at, "default"), pools, site)
+        for label, target in rule.labels.items():
+            _check(target, (*at, "labels", label), pools, site)
+
+
+def _check(target: str, path: Path, pools: Mapping[str, Pool], site: Site) -> None:
+    pool = pools.get(target)
+    if pool is None:
+        site.error(path, f"there is no target {target!r}; there are: {', '.join(map(repr, pools))}")
+    elif pool.route_by is not None:
+        site.error(path, f"the target {target!r} itself leads on by 'route_by'; name one that answers")

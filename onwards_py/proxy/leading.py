@@ -1,0 +1,179 @@
+"""``route_by``: a classifier is asked what kind of request this is, and another target answers it.
+
+The question is an exchange of its own, to a target like any other: with its limits, its fallback and its metrics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+
+import msgspec
+import orjson
+
+from onwards_py.eager import Drive, Signal
+from onwards_py.errors import ProxyError, body_too_large
+from onwards_py.messages import InboundRequest, Source, TunnelSide
+from onwards_py.proxy.addressing import Address, locate
+from onwards_py.proxy.attempt import Ask
+from onwards_py.routing.last_message import last_user_text
+from onwards_py.routing.table import Leads, LivePool
+from onwards_py.wire.model_scan import ModelSpan
+from onwards_py.wire.request_head import examine
+
+Reason = Literal["label", "other_label", "no_text", "timeout", "failed"]
+
+_PATH: Final = b"/v1/chat/completions"
+_LONGEST_TEXT = 8192  # characters: classifiers judge by the gist
+_LONGEST_ANSWER = 64 * 1024
+_MOST_TOKENS = 16  # if the classifier is a language model
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The target that is to answer, and why it is that one."""
+
+    target: LivePool
+    reason: Reason
+
+
+Inquire = Callable[[InboundRequest, "Collector", LivePool], Awaitable[None]]
+"""Serve this request by this target, to the end."""
+
+
+async def choose(ask: Ask, leads: Leads, inquire: Inquire) -> Choice:
+    """Ask the classifier; the default's turn comes if it says nothing useful in time."""
+    text = last_user_text(ask.address.body, _LONGEST_TEXT)
+    if text is None:
+        return Choice(leads.default, "no_text")
+    collector = Collector()
+    finished: Signal[None] = Signal()
+    inquiry = Drive(
+        _quietly(inquire(question(leads.classifier.pool.name, text), collector, leads.classifier)),
+        lambda _: finished.set(None),
+    )
+    timer = asyncio.get_running_loop().call_later(leads.timeout, finished.set, None)
+    try:
+        await finished
+        if not inquiry.done:
+            return Choice(leads.default, "timeout")
+    finally:
+        timer.cancel()
+        inquiry.cancel()
+    label = collector.label()
+    if label is None:
+        return Choice(leads.default, "failed")
+    target = leads.labels.get(label)
+    return Choice(leads.default, "other_label") if target is None else Choice(target, "label")
+
+
+def question(model: str, text: str) -> InboundRequest:
+    """The classifier's request: one user message, the answer to which is a label."""
+    messages = [{"role": "user", "content": text}]
+    body = orjson.dumps({"model": model, "messages": messages, "max_tokens": _MOST_TOKENS, "temperature": 0})
+    fields = [
+        (b"Host", b"route-by"),
+        (b"Content-Type", b"application/json"),
+        (b"Content-Length", b"%d" % len(body)),
+    ]
+    return InboundRequest(b"POST", _PATH, 1, fields, body, "route_by")
+
+
+def question_to(request: InboundRequest, target: LivePool, began: float) -> Ask:
+    """The question as an ask of its target."""
+    head = examine(request.fields, request.target, request.http_minor)
+    head.path = _PATH
+    return Ask(request, head, Address(target.pool.name, request.body), _PATH, target, began)
+
+
+def led_to(ask: Ask, target: LivePool) -> Ask:
+    """The same ask of another target, which also is what its body names from now on. Raises ProxyError."""
+    address = locate(ask.address, ask.request, ask.head, target.pool.max_body)
+    name = target.pool.name
+    if address.span is None:
+        return msgspec.structs.replace(ask, target=target, address=msgspec.structs.replace(address, model=name))
+    written = name.encode() if address.multipart else orjson.dumps(name)
+    body = address.body_for(name, written)
+    if len(body) > target.pool.max_body:
+        raise body_too_large(target.pool.max_body)
+    start = address.span.start
+    address = Address(name, body, ModelSpan(name, start, start + len(written)), address.decoded, address.multipart)
+    request = ask.request if address.decoded else msgspec.structs.replace(ask.request, body=body)
+    return msgspec.structs.replace(ask, target=target, address=address, request=request, rewritten=True)
+
+
+async def _quietly(inquiry: Awaitable[None]) -> None:
+    """A refusal is an answer like any other: there is no label in it."""
+    try:
+        await inquiry
+    except ProxyError:
+        pass
+
+
+class _Message(msgspec.Struct):
+    content: str
+
+
+class _Alternative(msgspec.Struct):
+    message: _Message
+
+
+class _Answer(msgspec.Struct):
+    choices: list[_Alternative]
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class Collector(msgspec.Struct):
+    """The Downstream of a question: keeps the answer, if it is not too long for one."""
+
+    committed: bool = False
+    sent: int = 0
+    status: int = 0
+    pieces: list[bytes] = []
+    whole: bool = False
+
+    def label(self) -> str | None:
+        """What the classifier said; None if it said nothing that can be understood."""
+        if not self.whole or self.status != 200 or self.sent > _LONGEST_ANSWER:
+            return None
+        try:
+            return _decode(b"".join(self.pieces)).choices[0].message.content.strip()
+        except (msgspec.MsgspecError, IndexError, UnicodeDecodeError):
+            return None
+
+    def begin(self, status: int, reason: bytes, block: bytes, length: int | None) -> None:
+        """See Downstream.begin."""
+        del reason, block, length
+        self.committed = True
+        self.status = status
+
+    def write(self, piece: bytes) -> None:
+        """See Downstream.write."""
+        self.sent += len(piece)
+        if self.sent <= _LONGEST_ANSWER:
+            self.pieces.append(piece)
+
+    def answer(self, status: int, reason: bytes, block: bytes, length: int | None, body: bytes) -> None:
+        """See Downstream.answer."""
+        self.begin(status, reason, block, length)
+        self.write(body)
+        self.end()
+
+    def end(self) -> None:
+        """See Downstream.end."""
+        self.whole = True
+
+    def abort(self) -> None:
+        """See Downstream.abort: what broke off is not whole."""
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def feed_from(self, source: Source) -> None:
+        """Never slow."""
+
+    def leave_http(self, reply: bytes, side: TunnelSide) -> None:  # noqa: ARG002  (Downstream)
+        """A question is no tunnel."""
+        raise AssertionError("a question never becomes a tunnel")

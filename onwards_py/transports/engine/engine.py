@@ -1,0 +1,240 @@
+"""One local model: its process over and over, and how many requests it may have."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from dataclasses import dataclass
+from enum import Enum
+from typing import assert_never, cast
+
+from onwards_py.engines.contract import Done, EngineName, Failed, Order, Pong, Ready, Report
+from onwards_py.messages import Fault
+from onwards_py.routing.model import EngineSettings
+from onwards_py.transports.base import TransportError
+from onwards_py.transports.engine.process import EngineProcess
+
+_log = logging.getLogger("onwards.engine")
+
+_FIRST_WAIT = 1.0
+_LONGEST_WAIT = 60.0
+_HEALTHY_AFTER = 60.0  # a process that lived so long begins with a clean slate when it falls
+_PROGRESS_EVERY = 5.0
+_LEAVE_SECONDS = 2.0
+
+
+class State(Enum):
+    """``DOWN``: it fell, and is started again after a wait."""
+
+    COLD = "cold"
+    LOADING = "loading"
+    READY = "ready"
+    DOWN = "down"
+    CLOSED = "closed"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was counted over all runs. Seconds of loading are those of the last time."""
+
+    loads: int = 0
+    restarts: int = 0
+    load_seconds: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_seconds: float = 0.0
+    completion_seconds: float = 0.0
+    last_rate: float = 0.0
+    """Tokens per second of the last answer."""
+
+
+class Engine:
+    """``name`` is what logs and metrics call it; ``socket`` where its process listens; ``cache`` a folder for files
+    that are made from models. ``in_flight`` counts requests from being let in to their last byte."""
+
+    def __init__(self, settings: EngineSettings, name: str, socket: str, cache: str) -> None:
+        self.settings = settings
+        self.name = name
+        self.socket = socket
+        self.state = State.COLD
+        self.in_flight = 0
+        self.tally = Tally()
+        self.advice: str | None = None
+        self._cache = cache
+        self._loop = asyncio.get_running_loop()
+        self._process: EngineProcess | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._settled: asyncio.Future[None] | None = None
+        self._falls = 0
+        self._not_before = 0.0
+        self._ready_at = 0.0
+        self._progress: asyncio.TimerHandle | None = None
+        self._restart: asyncio.TimerHandle | None = None
+
+    @property
+    def full(self) -> bool:
+        """True if one more request would have no place, not even to wait."""
+        return self.in_flight >= self.settings.slots + self.settings.queue
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are let in and have no slot yet."""
+        return max(0, self.in_flight - self.settings.slots)
+
+    @property
+    def undecided(self) -> bool:
+        """True for an engine that is to load at the start and has neither loaded nor failed yet."""
+        return self.settings.eager and self.tally.loads == 0 and self._falls == 0
+
+    async def ready(self, seconds: float) -> None:
+        """Return when it can be asked; starts it if need be. Needs a task. Raises TransportError.
+
+        While the wait after a fall lasts it is refused at once, so that a pool loses no time here.
+        """
+        if self.state in (State.COLD, State.DOWN):
+            if self._loop.time() < self._not_before:
+                raise self.unavailable("it fell, and is not started again yet")
+            self.start()
+        if self._settled is not None:
+            try:
+                async with asyncio.timeout(seconds):
+                    await asyncio.shield(self._settled)
+            except TimeoutError:
+                raise TransportError(Fault.FIRST_BYTE_TIMEOUT, f"engine {self.name} is still loading") from None
+        if self.state is not State.READY:
+            raise self.unavailable("it could not be loaded")
+
+    def unavailable(self, detail: str) -> TransportError:
+        """The failure of an attempt at this engine."""
+        return TransportError(Fault.UNAVAILABLE, f"engine {self.name}: {detail}", self.advice)
+
+    def start(self) -> None:
+        """Begin to load, unless that has begun."""
+        if self.state in (State.COLD, State.DOWN):
+            self.state = State.LOADING
+            self._settled = self._loop.create_future()
+            self._life = self._loop.create_task(self._live())
+
+    async def fallen(self, seconds: float) -> None:
+        """Wait until a process that does not answer any more is known to have ended, at most ``seconds``."""
+        if self._life is not None and self.state is State.READY:
+            await asyncio.wait([self._life], timeout=seconds)
+
+    async def close(self) -> None:
+        """End the process, and do not start it again."""
+        self.state = State.CLOSED
+        for timer in (self._restart, self._progress):
+            if timer is not None:
+                timer.cancel()
+        if self._process is not None:
+            await self._process.leave(_LEAVE_SECONDS)
+        if self._life is not None:
+            await asyncio.wait([self._life])
+
+    async def _live(self) -> None:
+        """One run of the process, from start to end."""
+        settings = self.settings
+        began = self._loop.time()
+        _log.info("engine %s: loading %s", self.name, self._shown_model)
+        self._report_progress(began)
+        self._process = EngineProcess(self._order(), settings.load_timeout, settings.hang_timeout, self._on_report)
+        try:
+            reason = await self._process.run()
+        except OSError as error:
+            reason = f"its process cannot be started: {error}"
+        self._fell(reason)
+
+    def _fell(self, reason: str) -> None:
+        if self._progress is not None:
+            self._progress.cancel()
+        was_ready, closed = self.state is State.READY, self.state is State.CLOSED
+        if not closed:
+            now = self._loop.time()
+            if was_ready and now - self._ready_at >= _HEALTHY_AFTER:
+                self._falls = 0
+            # The first fall of an engine that worked may be an accident: it is started again at once.
+            exponent = self._falls - 1 if was_ready else self._falls
+            wait = 0.0 if exponent < 0 else min(_FIRST_WAIT * 2.0**exponent, _LONGEST_WAIT)
+            self._falls += 1
+            self._not_before = now + wait
+            self.state = State.DOWN
+            _log.error("engine %s: %s; next start not before %g s", self.name, reason, wait)
+            # A lazy engine that never loaded waits for somebody to ask again.
+            if was_ready or self.settings.eager:
+                self._restart = self._loop.call_later(wait, self._start_again)
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
+
+    def _start_again(self) -> None:
+        if self.state is State.DOWN:
+            self.tally.restarts += 1
+            self.start()
+
+    def _on_report(self, report: Report) -> None:
+        if isinstance(report, Ready):
+            self._loaded(report)
+        elif isinstance(report, Failed):
+            self.advice = report.message
+            _log.error("engine %s: %s", self.name, report.message)
+        elif isinstance(report, Done):
+            self._count(report)
+        elif isinstance(report, Pong):
+            pass  # heard by the process's own watch
+        else:
+            assert_never(report)
+
+    def _loaded(self, report: Ready) -> None:
+        if self._progress is not None:
+            self._progress.cancel()
+        if self.state is not State.LOADING:
+            return
+        self.state = State.READY
+        self.advice = None
+        self._ready_at = self._loop.time()
+        self.tally.loads += 1
+        self.tally.load_seconds = report.seconds
+        _log.info("engine %s: loaded %s (%.1f MB) in %.2f s",
+                  self.name, report.file, report.bytes / 1e6, report.seconds)  # fmt: skip
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
+
+    def _count(self, report: Done) -> None:
+        tally = self.tally
+        tally.prompt_tokens += report.prompt_tokens
+        tally.completion_tokens += report.completion_tokens
+        tally.prompt_seconds += report.prompt_seconds
+        tally.completion_seconds += report.completion_seconds
+        if report.completion_seconds > 0:
+            tally.last_rate = report.completion_tokens / report.completion_seconds
+
+    def _report_progress(self, began: float) -> None:
+        def say() -> None:
+            _log.info("engine %s: still loading, %.0f s", self.name, self._loop.time() - began)
+            self._report_progress(began)
+
+        self._progress = self._loop.call_later(_PROGRESS_EVERY, say)
+
+    @property
+    def _shown_model(self) -> str:
+        return self.settings.model.rpartition("/")[2]
+
+    def _order(self) -> Order:
+        settings = self.settings
+        threads = settings.threads or (1 if settings.engine == "classifier" else _all_but_one())
+        return Order(
+            engine=cast(EngineName, settings.engine),
+            model=settings.model,
+            socket=self.socket,
+            cache=self._cache,
+            slots=settings.slots,
+            threads=threads,
+            nice=settings.nice,
+            context=settings.context,
+            memory=settings.memory,
+            gpu_layers=settings.gpu_layers,
+        )
+
+
+def _all_but_one() -> int:
+    return max(1, len(os.sched_getaffinity(0)) - 1)

@@ -1,0 +1,159 @@
+"""One run of an engine's program: start, orders in, reports out, and the end, by itself or by force."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from onwards_py.engines.contract import Order, Ping, Pong, Ready, Report
+
+_log = logging.getLogger("onwards.engine")
+
+_PINGS_PER_TIMEOUT = 5
+_LAST_WORDS = 5
+_LONGEST_LINE = 64 * 1024
+_AFTER_EXIT = 1.0
+
+# What an engine needs of the environment. Keys of providers, which are kept there too, are none of its business.
+_NAMES = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TZ")
+_PREFIXES = ("LC_", "PYTHON", "XDG_", "CUDA_", "HIP_", "ROCR_", "GGML_", "LLAMA_", "OMP_", "COVERAGE_")
+_KEEP_OUT = "KEY"
+
+_decoder: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The part of ``env`` that an engine's process is given."""
+    return {
+        name: value
+        for name, value in env.items()
+        if (name in _NAMES or name.startswith(_PREFIXES)) and _KEEP_OUT not in name
+    }
+
+
+class EngineProcess:
+    """Runs one process. ``on_report`` hears what it says.
+
+    It is killed if it does not say `Ready` within ``load_timeout`` seconds, and later if it leaves pings unanswered, or
+    a computation does not stop, for ``hang_timeout`` seconds. Silence is counted in pings that were sent, not by the
+    clock: when the whole machine was suspended, nobody was silent.
+    """
+
+    def __init__(
+        self, order: Order, load_timeout: float, hang_timeout: float, on_report: Callable[[Report], None]
+    ) -> None:
+        self._order = order
+        self._load_timeout = load_timeout
+        self._hang_timeout = hang_timeout
+        self._on_report = on_report
+        self._process: asyncio.subprocess.Process | None = None
+        self._last_words: deque[str] = deque(maxlen=_LAST_WORDS)
+        self._verdict: str | None = None
+        self._ready = asyncio.Event()
+        self._answered = 0
+
+    async def run(self) -> str:
+        """Run until the process has ended; returns why, for the log. On cancellation the process is killed.
+
+        Raises OSError if it cannot even be started.
+        """
+        safe_path = ["-P"] if sys.flags.safe_path else []
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *safe_path, "-m", "onwards_py.engines",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # ^C in a terminal is for the proxy, which then decides
+            env=environment(os.environ), limit=_LONGEST_LINE,
+        )  # fmt: skip
+        self._process = process
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(self._order) + b"\n")
+        readers = [asyncio.create_task(self._read_reports(process)), asyncio.create_task(self._read_words(process))]
+        watcher = asyncio.create_task(self._watch(process))
+        try:
+            code = await process.wait()
+            await asyncio.wait(readers, timeout=_AFTER_EXIT)
+        finally:
+            for task in (*readers, watcher):
+                task.cancel()
+            if process.returncode is None:
+                process.kill()
+        return self._reason(code)
+
+    def kill(self, why: str) -> None:
+        """End the process now."""
+        if self._process is not None and self._process.returncode is None:
+            self._verdict = self._verdict or why
+            self._process.kill()
+
+    async def leave(self, seconds: float) -> None:
+        """Let the process end in peace: its lifeline is closed; after ``seconds`` it is killed."""
+        process = self._process
+        if process is None or process.returncode is not None or process.stdin is None:
+            return
+        self._verdict = "no longer needed"
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(seconds):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+
+    async def _read_reports(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        try:
+            async for line in process.stdout:
+                report = _decoder.decode(line)
+                if isinstance(report, Pong):
+                    self._answered = report.number
+                    if report.stuck > self._hang_timeout:
+                        self.kill(f"a computation has not stopped for {report.stuck:.0f} s")
+                    continue
+                if isinstance(report, Ready):
+                    self._ready.set()
+                self._on_report(report)
+        except (ValueError, msgspec.MsgspecError) as error:
+            self.kill(f"it reported something that cannot be understood: {type(error).__name__}")
+
+    async def _read_words(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        while line := await process.stderr.read(4096):
+            for text in line.decode("utf-8", "replace").splitlines():
+                self._last_words.append(text)
+                _log.debug("engine %s says: %s", self._order.engine, text)
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        try:
+            async with asyncio.timeout(self._load_timeout):
+                await self._ready.wait()
+        except TimeoutError:
+            self.kill(f"it did not load within {self._load_timeout:g} s")
+            return
+        assert process.stdin is not None
+        number = 0
+        while True:
+            await asyncio.sleep(self._hang_timeout / _PINGS_PER_TIMEOUT)
+            if number - self._answered >= _PINGS_PER_TIMEOUT:
+                self.kill(f"it was silent for {self._hang_timeout:g} s")
+                return
+            number += 1
+            process.stdin.write(msgspec.json.encode(Ping(number)) + b"\n")
+
+    def _reason(self, code: int) -> str:
+        if self._verdict is not None:
+            return self._verdict
+        words = f"; its last words: {' | '.join(self._last_words)}" if self._last_words else ""
+        if code >= 0:
+            return f"it ended with exit code {code}{words}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = str(-code)
+        hint = " (out of memory, or by hand)" if -code == signal.SIGKILL else ""
+        return f"it was ended by {name}{hint}{words}"

@@ -1,0 +1,242 @@
+"""The transport to local models: HTTP over the Unix sockets of their processes, and a bound on how many may wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from onwards_py.messages import Downstream, Ending, Fault, Fields, Filter, ResponseHead
+from onwards_py.routing.model import EngineSettings, Origin, Pool, Provider
+from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
+from onwards_py.transports.engine.engine import Engine, State
+
+_PACKAGE = "package:"
+_LONGEST_FOLDER = 60  # the path of a socket has at most 108 bytes, on some systems 104
+_RETRY_AFTER = b"1"
+_NOTICE_SECONDS = 2.0
+
+
+class Engines:
+    """All local models of the process, by their settings; equal settings share one."""
+
+    def __init__(self) -> None:
+        self._engines: dict[EngineSettings, Engine] = {}
+        self._folder: str | None = None
+        self._cache = str(_cache_folder())
+
+    def adopt(self, pools: Iterable[Pool]) -> None:
+        """Know the engines of a configuration, and start those that are to load at once."""
+        for pool in pools:
+            for provider in pool.providers:
+                if isinstance(provider.local, EngineSettings):
+                    engine = self.of(provider.local)
+                    if provider.local.eager:
+                        engine.start()
+
+    def of(self, settings: EngineSettings) -> Engine:
+        """The engine with these settings, made if need be."""
+        engine = self._engines.get(settings)
+        if engine is None:
+            number = len(self._engines)
+            engine = Engine(settings, self._name(settings), f"{self._own_folder()}/{number}.sock", self._cache)
+            self._engines[settings] = engine
+        return engine
+
+    def all(self) -> list[Engine]:
+        """Every engine, in the order in which they became known."""
+        return list(self._engines.values())
+
+    async def close(self) -> None:
+        """End every process and remove their sockets."""
+        if self._engines:
+            await asyncio.gather(*(engine.close() for engine in self._engines.values()))
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _name(self, settings: EngineSettings) -> str:
+        stem = settings.model.removeprefix(_PACKAGE).rpartition("/")[2]
+        taken = {engine.name for engine in self._engines.values()}
+        name, number = stem, 1
+        while name in taken:
+            number += 1
+            name = f"{stem}#{number}"
+        return name
+
+    def _own_folder(self) -> str:
+        """A folder that only we can enter: who could connect to the sockets could use the models."""
+        if self._folder is None:
+            folder = tempfile.gettempdir()
+            if len(folder) > _LONGEST_FOLDER:
+                folder = "/tmp"
+            self._folder = tempfile.mkdtemp(prefix="onwards-", dir=folder)
+        return self._folder
+
+
+def _cache_folder() -> Path:
+    """XDG Base Directory specification: $XDG_CACHE_HOME, or ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "onwards-py"
+
+
+class EngineTransport:
+    """Transport to `Engines`, by way of ``http``."""
+
+    def __init__(self, engines: Engines, http: Transport) -> None:
+        self._engines = engines
+        self._http = http
+        self._providers: dict[str, Provider] = {}
+        self._loop = asyncio.get_running_loop()
+
+    async def send(self, provider: Provider, request: OutboundRequest) -> UpstreamResponse:
+        """See Transport.send. A model that is not loaded is loaded first; that takes from ``timeouts.first_byte``.
+
+        An engine with all slots taken and its queue full answers 503 with Retry-After.
+        """
+        assert isinstance(provider.local, EngineSettings)
+        engine = self._engines.of(provider.local)
+        if engine.full:
+            return _full(engine)
+        engine.in_flight += 1
+        try:
+            response = await self._ask(engine, provider, request)
+        except BaseException:
+            engine.in_flight -= 1
+            raise
+        return EngineResponse(response, engine)
+
+    async def close(self) -> None:
+        """End the engines."""
+        await self._engines.close()
+
+    async def _ask(self, engine: Engine, provider: Provider, request: OutboundRequest) -> UpstreamResponse:
+        outbound = _outbound(request)
+        over_socket = self._over_socket(engine, provider)
+        last = False
+        while True:
+            if engine.state is not State.READY:
+                await self._loop.create_task(engine.ready(self._patience(provider, request)))
+            try:
+                return await self._http.send(over_socket, outbound)
+            except TransportError as error:
+                if error.fault is Fault.FIRST_BYTE_TIMEOUT:
+                    raise
+                if error.fault is not Fault.CONNECT or last:
+                    # Whatever was computed is lost with the process: another provider may be asked without harm.
+                    raise engine.unavailable(error.detail) from error
+            # Nobody listens: the process has ended, which is about to be noticed.
+            last = True
+            await self._loop.create_task(engine.fallen(_NOTICE_SECONDS))
+
+    def _patience(self, provider: Provider, request: OutboundRequest) -> float:
+        first_byte = provider.timeouts.first_byte
+        if request.deadline is None:
+            return first_byte
+        return min(first_byte, max(0.0, request.deadline - self._loop.time()))
+
+    def _over_socket(self, engine: Engine, provider: Provider) -> Provider:
+        known = self._providers.get(provider.identity)
+        if known is None or known.timeouts != provider.timeouts:
+            origin = Origin(tls=False, host="engine", port=0, socket=engine.socket)
+            known = self._providers[provider.identity] = replace(provider, origin=origin, local=None)
+        return known
+
+
+class EngineResponse:
+    """A response of an engine, which gives the engine's place back when its body has ended."""
+
+    __slots__ = ("_engine", "_response")
+
+    def __init__(self, response: UpstreamResponse, engine: Engine) -> None:
+        self._response = response
+        self._engine: Engine | None = engine
+
+    @property
+    def head(self) -> ResponseHead:
+        return self._response.head
+
+    def whole(self) -> bytes | None:
+        """See UpstreamResponse.whole."""
+        body = self._response.whole()
+        if body is not None:
+            self._release()
+        return body
+
+    async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
+        """See UpstreamResponse.pump."""
+        try:
+            return await self._response.pump(pipeline, downstream)
+        finally:
+            self._release()
+
+    async def read(self, limit: int) -> bytes | None:
+        """See UpstreamResponse.read."""
+        try:
+            return await self._response.read(limit)
+        finally:
+            self._release()
+
+    def discard(self) -> None:
+        """See UpstreamResponse.discard."""
+        self._response.discard()
+        self._release()
+
+    def _release(self) -> None:
+        if self._engine is not None:
+            self._engine.in_flight -= 1
+            self._engine = None
+
+
+class ReadyResponse:
+    """A small response that is made here."""
+
+    __slots__ = ("_body", "head")
+
+    def __init__(self, head: ResponseHead, body: bytes) -> None:
+        self.head = head
+        self._body = body
+
+    def whole(self) -> bytes:
+        """See UpstreamResponse.whole."""
+        return self._body
+
+    async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
+        """Never called, since `whole` has a result; but right. See UpstreamResponse.pump."""
+        del pipeline  # for event streams
+        downstream.write(self._body)
+        return Ending.DONE
+
+    async def read(self, limit: int) -> bytes | None:
+        """See UpstreamResponse.read."""
+        return self._body if len(self._body) <= limit else None
+
+    def discard(self) -> None:
+        """Nothing is held."""
+
+
+def _full(engine: Engine) -> ReadyResponse:
+    message = f"All {engine.settings.slots} slots of this local model are taken and its queue is full."
+    error = {"message": message, "type": "server_error", "param": None, "code": "engine_overloaded"}
+    body = msgspec.json.encode({"error": error})
+    fields: Fields = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"retry-after", _RETRY_AFTER),
+    ]
+    return ReadyResponse(ResponseHead.of(503, b"Service Unavailable", fields), body)
+
+
+def _outbound(request: OutboundRequest) -> OutboundRequest:
+    """The same request with a head of our own: nothing of the client's but method and path concerns an engine."""
+    head = b"%b %b HTTP/1.1\r\nHost: engine\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
+        request.method,
+        request.target,
+        len(request.body),
+    )
+    return msgspec.structs.replace(request, head=head)
