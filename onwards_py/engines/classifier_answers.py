@@ -1,0 +1,85 @@
+"""A classifier's verdicts in the dialects in which it is asked."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import orjson
+
+from onwards_py.engines.classifier_verdict import Verdict
+
+Dialect = Literal["chat", "completion"]
+_PREFIX = {"chat": "chatcmpl", "completion": "cmpl"}
+
+
+def _identity(prefix: str, kind: str, model: str) -> dict[str, object]:
+    return {"id": f"{prefix}-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": model}
+
+
+def _member(verdict: Verdict) -> dict[str, object]:
+    return {"label": verdict.label, "probabilities": verdict.probabilities, "scores": verdict.scores}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One verdict as what a language model would have said: the label. ``words`` stands for tokens in the usage."""
+
+    dialect: Dialect
+    model: str
+    verdict: Verdict
+    words: int
+
+    def whole(self) -> bytes:
+        """The body of an answer that is not streamed. ``classification`` is a member that only classifiers have."""
+        label = self.verdict.label
+        said: dict[str, object] = (
+            {"message": {"role": "assistant", "content": label, "refusal": None}}
+            if self.dialect == "chat"
+            else {"text": label}
+        )
+        kind = "chat.completion" if self.dialect == "chat" else "text_completion"
+        return orjson.dumps(
+            _identity(_PREFIX[self.dialect], kind, self.model)
+            | {"choices": [{"index": 0, **said, "logprobs": None, "finish_reason": "stop"}]}
+            | {"classification": _member(self.verdict), "usage": self._usage()}
+        )
+
+    def events(self, with_usage: bool) -> Iterator[bytes]:
+        """The data of each event of a streamed answer, ``[DONE]`` included; ``classification`` is in the first."""
+        chat = self.dialect == "chat"
+        label = self.verdict.label
+        head = _identity(_PREFIX[self.dialect], "chat.completion.chunk" if chat else "text_completion", self.model)
+        tail: dict[str, object] = {"usage": None} if with_usage else {}
+        first: dict[str, object] = {"delta": {"role": "assistant", "content": label}} if chat else {"text": label}
+        last: dict[str, object] = {"delta": {}} if chat else {"text": ""}
+
+        def chunk(said: dict[str, object], reason: str | None) -> dict[str, object]:
+            return head | {"choices": [{"index": 0, **said, "logprobs": None, "finish_reason": reason}]} | tail
+
+        yield orjson.dumps(chunk(first, None) | {"classification": _member(self.verdict)})
+        yield orjson.dumps(chunk(last, "stop"))
+        if with_usage:
+            yield orjson.dumps(head | {"choices": [], "usage": self._usage()})
+        yield b"[DONE]"
+
+    def _usage(self) -> dict[str, int]:
+        return {"prompt_tokens": self.words, "completion_tokens": 1, "total_tokens": self.words + 1}
+
+
+def listed(model: str, verdicts: Sequence[Verdict], words: int) -> bytes:
+    """The body of ``/classify``: vLLM's members, and the probabilities by label."""
+    data = [
+        {
+            "index": index,
+            **_member(one),
+            "probs": list(one.probabilities.values()),
+            "num_classes": len(one.probabilities),
+        }
+        for index, one in enumerate(verdicts)
+    ]
+    usage = {"prompt_tokens": words, "completion_tokens": 0, "total_tokens": words}
+    return orjson.dumps(_identity("classify", "list", model) | {"data": data, "usage": usage})
