@@ -80,7 +80,8 @@ def _reference(kind: mi.StructType, definitions: dict[str, JSON]) -> JSON:
             "additionalProperties": False,
         }
         if issubclass(kind.cls, ProviderShape | TargetShape):
-            places = [place for place in ("url", "local", "providers", "route_by") if place in kind.cls.__struct_fields__]
+            fields = kind.cls.__struct_fields__
+            places = [place for place in ("url", "local", "providers", "route_by") if place in fields]
             definitions[name]["anyOf"] = [{"required": [place]} for place in places]
     return {"$ref": f"#/definitions/{name}"}
 

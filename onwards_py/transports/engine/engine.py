@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never, cast
@@ -13,7 +14,7 @@ from onwards_py.engines.contract import Done, EngineName, Failed, Order, Pong, R
 from onwards_py.messages import Fault
 from onwards_py.routing.model import EngineSettings
 from onwards_py.transports.base import TransportError
-from onwards_py.transports.engine.process import EngineProcess
+from onwards_py.transports.engine.process import PROGRAM, EngineProcess
 
 _log = logging.getLogger("onwards.engine")
 
@@ -51,9 +52,12 @@ class Tally:
 
 class Engine:
     """``name`` is what logs and metrics call it; ``socket`` where its process listens; ``cache`` a folder for files
-    that are made from models. ``in_flight`` counts requests from being let in to their last byte."""
+    that are made from models; ``program`` what the interpreter is to run. ``in_flight`` counts requests from being
+    let in to their last byte."""
 
-    def __init__(self, settings: EngineSettings, name: str, socket: str, cache: str) -> None:
+    def __init__(
+        self, settings: EngineSettings, name: str, socket: str, cache: str, program: Sequence[str] = PROGRAM
+    ) -> None:
         self.settings = settings
         self.name = name
         self.socket = socket
@@ -62,6 +66,7 @@ class Engine:
         self.tally = Tally()
         self.advice: str | None = None
         self._cache = cache
+        self._program = program
         self._loop = asyncio.get_running_loop()
         self._process: EngineProcess | None = None
         self._life: asyncio.Task[None] | None = None
@@ -138,7 +143,9 @@ class Engine:
         began = self._loop.time()
         _log.info("engine %s: loading %s", self.name, self._shown_model)
         self._report_progress(began)
-        self._process = EngineProcess(self._order(), settings.load_timeout, settings.hang_timeout, self._on_report)
+        self._process = EngineProcess(
+            self._program, self._order(), settings.load_timeout, settings.hang_timeout, self._on_report
+        )
         try:
             reason = await self._process.run()
         except OSError as error:

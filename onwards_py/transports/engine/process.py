@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -16,6 +16,7 @@ from onwards_py.engines.contract import Order, Ping, Pong, Ready, Report
 
 _log = logging.getLogger("onwards.engine")
 
+PROGRAM = ("-m", "onwards_py.engines")
 _PINGS_PER_TIMEOUT = 5
 _LAST_WORDS = 5
 _LONGEST_LINE = 64 * 1024
@@ -39,7 +40,7 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 class EngineProcess:
-    """Runs one process. ``on_report`` hears what it says.
+    """Runs one process: the interpreter with ``program`` as arguments. ``on_report`` hears what it says.
 
     It is killed if it does not say `Ready` within ``load_timeout`` seconds, and later if it leaves pings unanswered, or
     a computation does not stop, for ``hang_timeout`` seconds. Silence is counted in pings that were sent, not by the
@@ -47,8 +48,14 @@ class EngineProcess:
     """
 
     def __init__(
-        self, order: Order, load_timeout: float, hang_timeout: float, on_report: Callable[[Report], None]
+        self,
+        program: Sequence[str],
+        order: Order,
+        load_timeout: float,
+        hang_timeout: float,
+        on_report: Callable[[Report], None],
     ) -> None:
+        self._program = program
         self._order = order
         self._load_timeout = load_timeout
         self._hang_timeout = hang_timeout
@@ -66,7 +73,7 @@ class EngineProcess:
         """
         safe_path = ["-P"] if sys.flags.safe_path else []
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *safe_path, "-m", "onwards_py.engines",
+            sys.executable, *safe_path, *self._program,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # ^C in a terminal is for the proxy, which then decides
             env=environment(os.environ), limit=_LONGEST_LINE,

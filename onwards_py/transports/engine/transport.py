@@ -16,6 +16,7 @@ from onwards_py.messages import Downstream, Ending, Fault, Fields, Filter, Respo
 from onwards_py.routing.model import EngineSettings, Origin, Pool, Provider
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
 from onwards_py.transports.engine.engine import Engine, State
+from onwards_py.transports.engine.process import PROGRAM
 
 _PACKAGE = "package:"
 _LONGEST_FOLDER = 60  # the path of a socket has at most 108 bytes, on some systems 104
@@ -24,9 +25,10 @@ _NOTICE_SECONDS = 2.0
 
 
 class Engines:
-    """All local models of the process, by their settings; equal settings share one."""
+    """All local models of the process, by their settings; equal settings share one. ``program``: see `Engine`."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Sequence[str] = PROGRAM) -> None:
+        self._program = program
         self._engines: dict[EngineSettings, Engine] = {}
         self._folder: str | None = None
         self._cache = str(_cache_folder())
@@ -45,7 +47,8 @@ class Engines:
         engine = self._engines.get(settings)
         if engine is None:
             number = len(self._engines)
-            engine = Engine(settings, self._name(settings), f"{self._own_folder()}/{number}.sock", self._cache)
+            socket = f"{self._own_folder()}/{number}.sock"
+            engine = Engine(settings, self._name(settings), socket, self._cache, self._program)
             self._engines[settings] = engine
         return engine
 
