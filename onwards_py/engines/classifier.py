@@ -58,7 +58,7 @@ class ClassifierEngine:
             raise LoadError(str(error)) from error
         except OSError as error:
             raise LoadError(f"{name} cannot be read: {error.strerror}.") from error
-        0 and _try_out(model.path.name, classify)
+        _try_out(model.path.name, classify)
         self.file, self.bytes, self._classify = model.path.name, model.bytes, classify
 
     def _chat(self, body: Body, sink: Sink, job: Job) -> Reply:

@@ -48,6 +48,7 @@ class Recorder:
 
     def __init__(self, stays: int = 99) -> None:
         self.begun = 0
+        self.left = False
         self.events: list[bytes] = []
         self.stays = stays
 
@@ -55,7 +56,9 @@ class Recorder:
         self.begun += 1
 
     def event(self, data: bytes) -> bool:
+        assert not self.left, "the client has left"
         if len(self.events) == self.stays:
+            self.left = True
             return False
         self.events.append(data)
         return True
