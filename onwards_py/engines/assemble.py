@@ -1,0 +1,97 @@
+"""A whole answer out of a streamed one's chunks: Chat Completions and the older Completions.
+
+Pure. An engine that always streams can be stopped at any token, also while it works on an answer that its client wants
+whole; so that answer is put together here. However the text was cut into chunks, the answer is the same.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+Json = dict[str, object]
+
+_CHAT: Final = "chat.completion.chunk"
+_WHOLE_CHAT: Final = "chat.completion"
+
+
+class Assembly:
+    """Feed it every chunk in order, then ask for the `answer`."""
+
+    def __init__(self) -> None:
+        self._head: Json = {}
+        self._choices: dict[int, Json] = {}
+
+    def feed(self, chunk: Json) -> None:
+        """Take one chunk; its fields outside of ``choices`` stay as the first chunk had them."""
+        for name, value in chunk.items():
+            if name != "choices":
+                self._head.setdefault(name, value)
+        for part in cast("list[Json]", chunk.get("choices") or []):
+            self._feed_choice(part)
+
+    def _feed_choice(self, part: Json) -> None:
+        index = cast("int", part["index"])
+        choice = self._choices.setdefault(index, {"index": index})
+        for name, value in part.items():
+            if name == "delta":
+                _merge_delta(cast("Json", choice.setdefault("message", {})), cast("Json", value))
+            elif name == "text":
+                choice[name] = cast("str", choice.get(name, "")) + cast("str", value)
+            elif name == "logprobs":
+                choice[name] = _joined_logprobs(choice.get(name), value)
+            elif name != "index" and (value is not None or name not in choice):
+                choice[name] = value
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is a choice, and every one has said why it ended."""
+        return bool(self._choices) and all(choice.get("finish_reason") for choice in self._choices.values())
+
+    def answer(self, usage: Json) -> Json:
+        """The whole answer, with the choices in order."""
+        head = dict(self._head)
+        if head.get("object") == _CHAT:
+            head["object"] = _WHOLE_CHAT
+        return {**head, "choices": [self._choices[index] for index in sorted(self._choices)], "usage": usage}
+
+
+def _merge_delta(message: Json, delta: Json) -> None:
+    for name, value in delta.items():
+        if name == "tool_calls":
+            calls = cast("list[Json]", message.setdefault(name, []))
+            for part in cast("list[Json]", value or []):
+                _merge_call(calls, part)
+        elif name == "role" or value is None:
+            message.setdefault(name, value)
+        elif isinstance(value, str):
+            message[name] = cast("str", message.get(name) or "") + value
+        else:
+            message[name] = value
+
+
+def _merge_call(calls: list[Json], part: Json) -> None:
+    """A call's name, id and type come once, with its first part; its arguments come in pieces."""
+    index = cast("int", part["index"])
+    while len(calls) <= index:
+        calls.append({})
+    call = calls[index]
+    for name, value in part.items():
+        if name == "function":
+            function = cast("Json", call.setdefault("function", {}))
+            for key, text in cast("Json", value).items():
+                if key == "arguments":
+                    function[key] = cast("str", function.get(key, "")) + cast("str", text or "")
+                else:
+                    function.setdefault(key, text)
+        elif name != "index":
+            call.setdefault(name, value)
+
+
+def _joined_logprobs(known: object, more: object) -> object:
+    """Both are objects of lists, or null."""
+    if not isinstance(known, dict) or not isinstance(more, dict):
+        return more if isinstance(more, dict) else known
+    return {
+        name: [*cast("list[object]", known.get(name) or []), *cast("list[object]", more.get(name) or [])]
+        for name in {**known, **more}
+    }

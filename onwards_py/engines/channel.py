@@ -1,0 +1,65 @@
+"""The pipe to and from the proxy: lines of JSON, see `onwards_py.engines.contract`."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+
+from onwards_py.engines.contract import Order, Ping, Report
+
+_READ = 65536
+
+
+class Reports:
+    """Writes reports, from any thread. That nobody reads them any more is not noticed here: `Orders` does."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._encode = msgspec.json.Encoder().encode
+
+    def send(self, report: Report) -> None:
+        line = self._encode(report) + b"\n"
+        with self._lock, suppress(OSError):
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+
+
+class Orders:
+    """Reads the order and the pings that follow, in a thread of its own: the end of its input ends the process at once,
+    whatever is going on."""
+
+    def __init__(self, descriptor: int, on_ping: Callable[[Ping], None]) -> None:
+        self._descriptor = descriptor
+        self._on_ping = on_ping
+        self._first: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        threading.Thread(target=self._read, name="orders", daemon=True).start()
+
+    def order(self) -> Order:
+        """The order; waits for it. Raises `msgspec.DecodeError` for what is none."""
+        return msgspec.json.decode(self._first.get(), type=Order)
+
+    def _read(self) -> None:
+        rest = b""
+        take: Callable[[bytes], None] = self._first.put
+        while piece := self._piece():
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                take(line)
+                take = self._ping
+        os._exit(0)
+
+    def _piece(self) -> bytes:
+        try:
+            return os.read(self._descriptor, _READ)
+        except OSError:
+            return b""
+
+    def _ping(self, line: bytes) -> None:
+        with suppress(msgspec.DecodeError):
+            self._on_ping(msgspec.json.decode(line, type=Ping))

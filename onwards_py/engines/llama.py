@@ -1,0 +1,242 @@
+"""Chat Completions and Completions by llama.cpp, in this process, through its Python binding ``xllamacpp``.
+
+The binding is llama.cpp's own server code; requests are handed to it as JSON and answered chunk by chunk. Its HTTP
+listener cannot be turned off, so it listens on a Unix socket beside ours, whose name is removed once it has told us
+what the model's template can do: nobody can connect to it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol, cast
+
+import orjson
+
+from onwards_py.engines import llama_errors
+from onwards_py.engines.assemble import Assembly, Json
+from onwards_py.engines.base import Body, Handler, Job, LoadError, Reply, Sink
+from onwards_py.engines.contract import DEFAULT_CONTEXT, Order
+from onwards_py.engines.gguf_header import context_length
+from onwards_py.engines.llama_chunks import Retelling
+from onwards_py.engines.llama_request import Plan, chat_plan, completion_plan
+from onwards_py.engines.packages import NotFound, find
+
+# So many tokens of a prompt are read between two looks at whether anyone still waits. Measured: 256 cost nothing
+# against 2048, 128 cost 13 % of the speed.
+_BATCH = 256
+_SILENT = -1
+
+Callback = Callable[[str], bool]
+
+
+class Server(Protocol):
+    """What is used of ``xllamacpp.Server``: both block, call back once per chunk, and stop when told True."""
+
+    def handle_chat_completions(self, request: str, callback: Callback, /) -> object: ...
+
+    def handle_completions(self, request: str, callback: Callback, /) -> object: ...
+
+
+class Binding(Protocol):
+    """What is used of the module ``xllamacpp``. The parameters are llama.cpp's; their attributes are set by name."""
+
+    def CommonParams(self) -> object: ...
+
+    def Server(self, params: object, /) -> Server: ...
+
+
+class LlamaEngine:
+    """One GGUF model."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._has_tools = False
+        self._server: Server | None = None
+        self.file = ""
+        self.bytes = 0
+
+    @property
+    def routes(self) -> Mapping[str, Handler]:
+        return {"/chat/completions": self.chat, "/completions": self.complete}
+
+    def load(self) -> None:
+        """See `onwards_py.engines.base.Engine.load`."""
+        binding = _binding()
+        try:
+            model = find(self._order.model, "llama_cpp")
+        except NotFound as error:
+            raise LoadError(str(error)) from None
+        back_door = Path(f"{self._order.socket}.sock")  # the ending tells llama.cpp what it is
+        params = binding.CommonParams()
+        _set(params, self.settings(model.path, back_door))
+        try:
+            self._server = binding.Server(params)
+            self._has_tools = _template_has_tools(back_door)
+        except (RuntimeError, ValueError, MemoryError, OSError) as error:
+            raise LoadError(
+                f"llama.cpp cannot load {model.path.name}: is it a whole GGUF file of a kind that this version knows,"
+                " and is there memory enough for it and for its context?"
+            ) from error
+        finally:
+            back_door.unlink(missing_ok=True)
+        self.file, self.bytes = model.path.name, model.bytes
+
+    def settings(self, model: Path, back_door: Path) -> Mapping[str, object]:
+        """llama.cpp's parameters by their names in the binding, dots for those of parts. Raises `LoadError`."""
+        order = self._order
+        try:
+            trained = context_length(model)
+        except (ValueError, OSError) as error:
+            raise LoadError(f"{model.name} cannot be read: {error}.") from None
+        context = min(order.context or DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
+        return {
+            "model.path": str(model),
+            "hostnames": [str(back_door)],
+            "n_parallel": order.slots,
+            "n_ctx": context * order.slots,
+            "n_batch": _BATCH,
+            "n_ubatch": _BATCH,
+            "n_gpu_layers": order.gpu_layers,
+            "cpuparams.n_threads": order.threads,
+            "cpuparams_batch.n_threads": order.threads,
+            # Threads that wait sleep: what they would gain by spinning, the proxy would lose.
+            "cpuparams.poll": 0,
+            "cpuparams_batch.poll": 0,
+            "n_threads_http": 1,
+            "use_jinja": True,
+            "fit_params": False,
+            "cache_ram_mib": 0,
+            "sse_ping_interval": -1,
+            "ui": False,
+            "endpoint_slots": False,
+            "endpoint_metrics": False,
+            "offline": True,
+            "verbosity": _SILENT,
+        }
+
+    def chat(self, body: Body, sink: Sink, job: Job) -> Reply:
+        """``POST /chat/completions``."""
+        plan = chat_plan(body, has_tools=self._has_tools)
+        run = _Run(plan, Retelling(str(body["model"]), plan.top, legacy=False), sink, job, body)
+        return run.all(self._loaded().handle_chat_completions)
+
+    def complete(self, body: Body, sink: Sink, job: Job) -> Reply:
+        """``POST /completions``."""
+        plan = completion_plan(body)
+        run = _Run(plan, Retelling(str(body["model"]), plan.top, legacy=True), sink, job, body)
+        return run.all(self._loaded().handle_completions)
+
+    def _loaded(self) -> Server:
+        if self._server is None:
+            raise llama_errors.failure()
+        return self._server
+
+
+class _Run:
+    """One request's way through llama.cpp: one call per prompt and choice, one answer."""
+
+    def __init__(self, plan: Plan, retelling: Retelling, sink: Sink, job: Job, body: Body) -> None:
+        self._plan = plan
+        self._retelling = retelling
+        self._sink = sink
+        self._job = job
+        self._params = body.keys()
+        self._assembly = Assembly()
+        self._begun = False
+        self._last: Json = {}
+        self._error: Exception | None = None
+
+    def all(self, call: Callable[[str, Callback], object]) -> Reply:
+        """Work through the plan. Raises `EngineError`, and whatever the sink raises."""
+        for number, ask in enumerate(self._plan.asks()):
+            self._retelling.run(number, same_prompt=number % self._plan.choices > 0)
+            self._one(call, ask)
+            if self._job.stop.is_set():
+                return Reply(None, self._retelling.done())
+        if not self._plan.stream:
+            return Reply(orjson.dumps(self._assembly.answer(self._retelling.usage())), self._retelling.done())
+        if self._plan.include_usage:
+            self._sink.event(orjson.dumps(self._retelling.usage_chunk(self._last)))
+        self._sink.event(b"[DONE]")
+        return Reply(None, self._retelling.done())
+
+    def _one(self, call: Callable[[str, Callback], object], ask: str) -> None:
+        try:
+            call(ask, self._callback)
+        except (RuntimeError, ValueError) as error:
+            if self._retelling.started:
+                raise
+            raise llama_errors.of_text(str(error), self._params) from None
+        if self._error is not None:
+            raise self._error
+        if not self._retelling.finished and not self._job.stop.is_set():
+            raise llama_errors.failure()
+
+    def _callback(self, raw: str) -> bool:
+        """Called by llama.cpp; True stops it. Nothing may be raised through its frames."""
+        try:
+            self._take(raw)
+        except Exception as error:
+            self._error = error
+        return self._error is not None or self._job.stop.is_set()
+
+    def _take(self, raw: str) -> None:
+        chunk = orjson.loads(raw)
+        if isinstance(chunk, dict) and "error" in chunk:
+            raise llama_errors.of_object(chunk["error"], self._params)
+        told = self._retelling.chunk(chunk)
+        if told is None:
+            return
+        if not self._plan.stream:
+            self._assembly.feed(told)
+            return
+        if not self._begun:
+            self._begun = True
+            self._sink.begin()
+        self._last = told
+        self._sink.event(orjson.dumps(told))
+
+
+def _binding() -> Binding:
+    try:
+        return cast("Binding", importlib.import_module("xllamacpp"))
+    except ImportError:
+        raise LoadError("llama.cpp's binding is not installed: pip install 'onwards-py[local]'.") from None
+
+
+def _set(params: object, settings: Mapping[str, object]) -> None:
+    for name, value in settings.items():
+        *steps, last = name.split(".")
+        part = params
+        for step in steps:
+            part = getattr(part, step)
+        setattr(part, last, value)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(os.fspath(self._path))
+
+
+def _template_has_tools(back_door: Path) -> bool:
+    """llama.cpp tries the template with tools when it loads it, and tells the result only over HTTP."""
+    connection = _UnixConnection(back_door)
+    try:
+        connection.request("GET", "/props")
+        capabilities = orjson.loads(connection.getresponse().read()).get("chat_template_caps")
+    except (OSError, http.client.HTTPException, orjson.JSONDecodeError, AttributeError):
+        return False
+    finally:
+        connection.close()
+    return isinstance(capabilities, dict) and bool(capabilities.get("supports_tools"))

@@ -1,0 +1,128 @@
+"""llama.cpp's chunks, made into what a client sees, and what they tell about the cost.
+
+Pure. A request can be several runs of llama.cpp, one per choice and prompt; to the client they are one answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from onwards_py.engines.assemble import Json
+from onwards_py.engines.contract import Done
+
+
+@dataclass(slots=True)
+class _Cost:
+    """Of one run: what the usage says, and llama.cpp's own measurements."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    read: int = 0
+    made: int = 0
+    read_ms: float = 0.0
+    made_ms: float = 0.0
+
+
+class Retelling:
+    """Tells the chunks of all runs as one stream under one id and under the name that the client used.
+
+    ``top``: how many alternatives each token's logprobs may show. ``legacy``: logprobs in the form of ``/completions``.
+    """
+
+    def __init__(self, model: str, top: int, legacy: bool) -> None:
+        self._model = model
+        self._top = top
+        self._legacy = legacy
+        self._index = 0
+        self._offset = 0
+        self._shares_prompt = False
+        self._costs: list[tuple[_Cost, bool]] = []
+        self._cost = _Cost()
+        self._head: Json = {}
+        self.finished = False
+        """Whether the run has told why it ended."""
+        self.started = False
+        """Whether the run has told anything, if only of its progress."""
+
+    def run(self, index: int, *, same_prompt: bool) -> None:
+        """The chunks from here on are of choice ``index``. ``same_prompt``: the run before counted its prompt."""
+        self._index = index
+        self._offset = 0
+        self._cost = _Cost()
+        self._costs.append((self._cost, same_prompt))
+        self.finished = False
+        self.started = False
+
+    def chunk(self, raw: object) -> Json | None:
+        """What the client sees of a chunk; None: nothing. Usage is kept for `usage_chunk`."""
+        if not isinstance(raw, dict):  # llama.cpp sends one ``null`` before some streams
+            return None
+        self.started = True
+        self._measure(raw.pop("timings", None), raw.pop("usage", None))
+        choices = raw.get("choices")
+        if raw.pop("prompt_progress", None) is not None or not choices:
+            return None
+        if not self._head:
+            self._head = {name: raw[name] for name in ("id", "created") if name in raw}
+        for choice in choices:
+            choice["index"] = self._index
+            self._retell_logprobs(choice)
+            self.finished = self.finished or choice.get("finish_reason") is not None
+        return {**raw, **self._head, "model": self._model}
+
+    def _measure(self, timings: object, usage: object) -> None:
+        cost = self._cost
+        if isinstance(timings, dict):
+            cost.read, cost.made = timings.get("prompt_n", 0), timings.get("predicted_n", 0)
+            cost.read_ms, cost.made_ms = timings.get("prompt_ms", 0.0), timings.get("predicted_ms", 0.0)
+        if isinstance(usage, dict):
+            cost.prompt, cost.completion = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
+            cost.cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+
+    def _retell_logprobs(self, choice: Json) -> None:
+        logprobs = choice.get("logprobs")
+        if not isinstance(logprobs, dict):
+            return
+        tokens = cast("list[Json]", logprobs.get("content") or [])
+        for token in tokens:
+            token["top_logprobs"] = cast("list[Json]", token.get("top_logprobs") or [])[: self._top]
+        if self._legacy:
+            choice["logprobs"] = self._legacy_logprobs(tokens)
+
+    def _legacy_logprobs(self, tokens: list[Json]) -> Json:
+        offsets: list[int] = []
+        for token in tokens:
+            offsets.append(self._offset)
+            self._offset += len(cast("str", token["token"]))
+        tops = [{other["token"]: other["logprob"] for other in cast("list[Json]", t["top_logprobs"])} for t in tokens]
+        return {
+            "tokens": [token["token"] for token in tokens],
+            "token_logprobs": [token["logprob"] for token in tokens],
+            "top_logprobs": tops,
+            "text_offset": offsets,
+        }
+
+    def usage(self) -> Json:
+        """Of all runs. A prompt that several choices share counts once, as it does where one pays for it."""
+        own = [cost for cost, same_prompt in self._costs if not same_prompt]
+        prompt, completion = sum(cost.prompt for cost in own), sum(cost.completion for cost, _ in self._costs)
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": sum(cost.cached for cost in own)},
+        }
+
+    def usage_chunk(self, last: Json) -> Json:
+        """The chunk without choices that ends a stream whose client asked for ``include_usage``, after ``last``."""
+        return {**last, "choices": [], "usage": self.usage()}
+
+    def done(self) -> Done | None:
+        """What was computed: tokens out of llama.cpp's cache were not. None: nothing."""
+        costs = [cost for cost, _ in self._costs]
+        read, made = sum(cost.read for cost in costs), sum(cost.made for cost in costs)
+        if not read and not made:
+            return None
+        return Done(read, made, sum(cost.read_ms for cost in costs) / 1000, sum(cost.made_ms for cost in costs) / 1000)

@@ -1,0 +1,86 @@
+"""An engine's process from its first line of input to its end; see `onwards_py.engines.contract`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import NoReturn
+
+import msgspec
+
+from onwards_py.engines import confine
+from onwards_py.engines.base import Engine, LoadError
+from onwards_py.engines.channel import Orders, Reports
+from onwards_py.engines.contract import Failed, Order, Ping, Ready
+from onwards_py.engines.registry import make
+from onwards_py.engines.service import Service
+
+
+def run() -> NoReturn:
+    """Load what is ordered, serve it, and never return: the process ends with its standard input or by a signal."""
+    confine.heed_signals()
+    confine.die_with_parent()
+    to_proxy, log = confine.take_channels()
+    reports = Reports(to_proxy)
+    loop = asyncio.new_event_loop()
+    answering = _Answering(loop, reports)
+    try:
+        order = Orders(0, answering.ping).order()
+        confine.apply(order)
+        began = time.monotonic()
+        engine = _loaded(order)
+        confine.heed_signals()
+        confine.hush()
+        answering.service = service = Service(engine, order.slots, reports, log)
+        _runner = loop.run_until_complete(service.listen(order.socket))
+    except LoadError as error:
+        if error.__cause__ is not None:
+            os.write(log, f"{type(error.__cause__).__name__}: {error.__cause__}\n".encode())
+        _fail(reports, str(error))
+    except msgspec.DecodeError:
+        _fail(reports, "The order to the engine is of another version than the engine.")
+    except OSError as error:
+        _fail(reports, f"The engine cannot listen: {error.strerror}.")
+    reports.send(Ready(time.monotonic() - began, engine.file, engine.bytes))
+    loop.run_forever()
+    os._exit(0)
+
+
+def _loaded(order: Order) -> Engine:
+    try:
+        engine = make(order)
+        engine.load()
+    except ImportError as error:
+        name = (error.name or "a library").partition(".")[0]
+        raise LoadError(f"{name} is not installed: pip install 'onwards-py[local]'.") from None
+    except MemoryError:
+        raise LoadError("The model does not fit into the memory that it may use: raise its bound.") from None
+    except LoadError:
+        raise
+    except Exception as error:
+        raise LoadError(f"The model cannot be loaded: {type(error).__name__}.") from error
+    return engine
+
+
+def _fail(reports: Reports, message: str) -> NoReturn:
+    reports.send(Failed(message))
+    # Not through the interpreter's end: libraries that failed to load may hang in theirs.
+    os._exit(1)
+
+
+class _Answering:
+    """Answers pings from the event loop, so that a loop that does not turn is noticed; while loading, they wait."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, reports: Reports) -> None:
+        self._loop = loop
+        self._reports = reports
+        self.service: Service | None = None
+
+    def ping(self, ping: Ping) -> None:
+        """From the reading thread."""
+        self._loop.call_soon_threadsafe(self._pong, ping.number)
+
+    def _pong(self, number: int) -> None:
+        if self.service is not None:
+            self._reports.send(self.service.pong(number))
