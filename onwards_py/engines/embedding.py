@@ -1,0 +1,267 @@
+"""Embeddings by llama.cpp, in this process.
+
+The model is a GGUF file, or a sentence-transformers folder, which is converted once. Requests are computed in portions
+of about one window, so that one whose client has left is given up soon.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import orjson
+
+from onwards_py.engines import bert_gguf, llama_binding
+from onwards_py.engines.base import Body, EngineError, Handler, Job, LoadError, Reply, Sink, bad_request
+from onwards_py.engines.contract import DEFAULT_CONTEXT, Done, Order
+from onwards_py.engines.embedding_request import EmbeddingRequest, Input, read
+from onwards_py.engines.gguf_header import context_length
+from onwards_py.engines.packages import NotFound, find
+from onwards_py.engines.wordpiece import WordPiece
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_SILENT: Final = -1
+_EUCLIDEAN: Final = 2
+_MOST_PER_PORTION: Final = 32
+# No text has so many characters per token, but for one that is blank: not worth cutting into tokens to be sure.
+_MOST_CHARACTERS_PER_TOKEN: Final = 256
+_TOO_LONG: Final = re.compile(r"\((\d+) tokens\).*(?:too large|exceeds)")
+
+
+class _Vector(msgspec.Struct):
+    embedding: str
+    index: int
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int
+
+
+class _Error(msgspec.Struct):
+    code: int = 500
+    message: str = ""
+
+
+class _Answer(msgspec.Struct):
+    """What llama.cpp answers: vectors with their usage, or an error."""
+
+    data: list[_Vector] = []
+    usage: _Usage = msgspec.field(default_factory=lambda: _Usage(0))
+    error: _Error | None = None
+
+
+class EmbeddingEngine:
+    """One model. ``window`` is the most tokens that one input may have, ``dimension`` the length of a vector."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._server: llama_binding.EmbeddingServer | None = None
+        self._tokenizer: WordPiece | None = None
+        self.window = 0
+        self.dimension = 0
+        self.file = ""
+        self.bytes = 0
+
+    @property
+    def routes(self) -> Mapping[str, Handler]:
+        return {"/embeddings": self.embed}
+
+    def load(self) -> None:
+        """See `onwards_py.engines.base.Engine.load`."""
+        try:
+            model = find(self._order.model, "embedding")
+        except NotFound as error:
+            raise LoadError(str(error)) from None
+        try:
+            if model.kind == "gguf":
+                self._start(model.path)
+            else:
+                self._start_converted(model.path)
+                self._tokenizer = WordPiece.read((model.path / "tokenizer.json").read_bytes())
+            self._try_out(model.path.name)
+        except MemoryError:
+            raise LoadError(f"there is not memory enough for {model.path.name}") from None
+        except ImportError as error:
+            raise LoadError(f"{error.name} is not installed: pip install 'onwards-py[local]'") from None
+        self.file = model.path.name if model.kind == "gguf" else bert_gguf.title(model.path)
+        self.bytes = model.bytes
+
+    def _start_converted(self, folder: Path) -> None:
+        cache = Path(self._order.cache)
+        file = bert_gguf.converted(folder, cache)
+        try:
+            self._start(file)
+        except LoadError:  # damaged after it was made, perhaps
+            bert_gguf.discard(file)
+            self._start(bert_gguf.converted(folder, cache))
+
+    def _start(self, file: Path) -> None:
+        binding = llama_binding.binding()
+        try:
+            trained = context_length(file)
+        except (ValueError, OSError) as error:
+            raise LoadError(f"{file.name} cannot be read: {error}.") from None
+        # Other than chat models, these have no positions beyond their window.
+        self.window = min(self._order.context or DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
+        back_door = Path(f"{self._order.socket}.sock")  # the ending tells llama.cpp what it is
+        back_door.unlink(missing_ok=True)
+        params = binding.CommonParams()
+        llama_binding.assign(params, self._settings(file, back_door))
+        try:
+            self._server = binding.Server(params)
+        except (RuntimeError, ValueError) as error:
+            raise LoadError(
+                f"llama.cpp cannot load {file.name}: is it a whole GGUF file of a kind that this version knows, and is"
+                " there memory enough for it?"
+            ) from error
+        finally:
+            back_door.unlink(missing_ok=True)  # its listener cannot be turned off, but nobody can connect to it
+
+    def _settings(self, file: Path, back_door: Path) -> Mapping[str, object]:
+        order = self._order
+        return {
+            "model.path": str(file),
+            "hostnames": [str(back_door)],
+            "embedding": True,
+            "embd_normalize": _EUCLIDEAN,
+            "n_parallel": order.slots,
+            "n_ctx": self.window * order.slots,
+            # Every token looks at every other, so an input has to be read at once.
+            "n_batch": self.window,
+            "n_ubatch": self.window,
+            "n_gpu_layers": order.gpu_layers,
+            "cpuparams.n_threads": order.threads,
+            "cpuparams_batch.n_threads": order.threads,
+            # Threads that wait sleep: what they would gain by spinning, the proxy would lose.
+            "cpuparams.poll": 0,
+            "cpuparams_batch.poll": 0,
+            "n_threads_http": 1,
+            "fit_params": False,
+            "cache_ram_mib": 0,
+            "ui": False,
+            "endpoint_slots": False,
+            "endpoint_metrics": False,
+            "offline": True,
+            "verbosity": _SILENT,
+        }
+
+    def _try_out(self, name: str) -> None:
+        """Embed something: whether a model can, and how long its vectors are, shows only then."""
+        answer = self._ask(["a"])
+        if answer.error is not None or not answer.data:
+            raise LoadError(f"{name} does not make one vector of a text: it is no embedding model")
+        self.dimension = len(_decoded(answer.data[0].embedding))
+
+    def embed(self, body: Body, _sink: Sink, job: Job) -> Reply:
+        """``POST /embeddings``."""
+        request = read(body, self.dimension)
+        began = time.monotonic()
+        inputs = self._prepared(request.inputs, job)
+        tokens = 0
+        vectors: list[NDArray[np.float32]] = []
+        for portion in _portions(inputs, self.window):
+            if job.stop.is_set():
+                return Reply(None, Done(tokens, 0, time.monotonic() - began, 0.0))
+            answer = self._ask(portion)
+            if answer.error is not None:
+                raise self._blamed(answer.error, portion, len(vectors))
+            tokens += answer.usage.prompt_tokens
+            vectors += [_decoded(one.embedding) for one in sorted(answer.data, key=lambda one: one.index)]
+        return Reply(
+            _written(request, str(body["model"]), vectors, tokens), Done(tokens, 0, time.monotonic() - began, 0.0)
+        )
+
+    def _prepared(self, inputs: list[Input], job: Job) -> list[Input]:
+        """Inputs as llama.cpp is to get them. Raises `EngineError` for what is known to be too long."""
+        prepared: list[Input] = []
+        for number, given in enumerate(inputs):
+            if job.stop.is_set():
+                break
+            if isinstance(given, str) and len(given) > self.window * _MOST_CHARACTERS_PER_TOKEN:
+                raise self._too_long(number, f"{len(given)} characters")
+            ids = self._tokenizer.encode(given) if self._tokenizer is not None and isinstance(given, str) else given
+            if not isinstance(ids, str) and len(ids) > self.window:
+                raise self._too_long(number, f"{len(ids)} tokens")
+            prepared.append(ids)
+        return prepared
+
+    def _ask(self, portion: list[Input]) -> _Answer:
+        if self._server is None:
+            raise RuntimeError("not loaded")
+        # Base64 in any case: it is exact, and quicker to read than numbers.
+        request = {"input": portion, "encoding_format": "base64"}
+        return msgspec.json.decode(self._server.handle_embeddings(orjson.dumps(request).decode()), type=_Answer)
+
+    def _blamed(self, error: _Error, portion: list[Input], first: int) -> EngineError:
+        """The error to answer with. llama.cpp does not say which input is at fault, so each is tried alone."""
+        for number, given in enumerate(portion, first):
+            alone = error if len(portion) == 1 else self._ask([given]).error
+            if alone is None:
+                continue
+            if match := _TOO_LONG.search(alone.message):
+                return self._too_long(number, f"{match[1]} tokens")
+            if 400 <= alone.code < 500:
+                return bad_request(f"input[{number}] cannot be embedded: {alone.message}.", "input")
+        return EngineError(500, "The local model failed.", type="server_error", code="engine_error")
+
+    def _too_long(self, number: int, size: str) -> EngineError:
+        return bad_request(
+            f"input[{number}] has {size}; this model reads at most {self.window} tokens. Please shorten or split it.",
+            "input",
+            "context_length_exceeded",
+        )
+
+
+def _portions(inputs: list[Input], tokens: int) -> Iterator[list[Input]]:
+    """The inputs in order, in groups of at least one that have about so many tokens."""
+    portion: list[Input] = []
+    weight = 0
+    for given in inputs:
+        own = len(given) // 3 if isinstance(given, str) else len(given)
+        if portion and (weight + own > tokens or len(portion) == _MOST_PER_PORTION):
+            yield portion
+            portion, weight = [], 0
+        portion.append(given)
+        weight += own
+    if portion:
+        yield portion
+
+
+def _decoded(encoded: str) -> NDArray[np.float32]:
+    import numpy as np
+
+    return np.frombuffer(base64.b64decode(encoded), "<f4")
+
+
+def _written(request: EmbeddingRequest, model: str, vectors: list[NDArray[np.float32]], tokens: int) -> bytes:
+    vectors = [_shortened(vector, request.dimensions) for vector in vectors]
+    data = [
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode() if request.as_base64 else vector,
+        }
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    answer = {"object": "list", "data": data, "model": model, "usage": usage}
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _shortened(vector: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
+    """The first ``dimensions``, of length 1 again."""
+    import numpy as np
+
+    if dimensions is None or dimensions == len(vector):
+        return vector
+    cut = vector[:dimensions]
+    length = max(float(np.linalg.norm(cut)), float(np.finfo(np.float32).tiny))
+    return (cut / length).astype(np.float32)
