@@ -48,6 +48,7 @@ _NAME: Final = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE)
 _PARTS: Final = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$|^mmproj")
 # Runtimes ship small graphs for their own tests.
 _LEAST_BYTES: Final = 4096
+_HEAD_BYTES: Final = 1024 * 1024
 _TEST_FOLDERS: Final = frozenset({"test", "tests", "testing", "testdata", "datasets", "backend"})
 
 
@@ -61,10 +62,13 @@ class Model:
     bytes: int
     source: str
 
-    @property
-    def engines(self) -> tuple[EngineName, ...]:
-        """The engines that can load it."""
-        return tuple(engine for engine, kinds in _TAKES.items() if self.kind in kinds)
+    def engines(self) -> list[EngineName]:
+        """The engines that it is meant for. Reads the head of a GGUF file; raises OSError."""
+        if self.kind == "gguf":
+            with self.path.open("rb") as file:
+                # Only models that make one vector of a text say how; the settings stand before the vocabulary.
+                return ["embedding" if b".pooling_type" in file.read(_HEAD_BYTES) else "llama_cpp"]
+        return [engine for engine, kinds in _TAKES.items() if self.kind in kinds]
 
 
 class NotFound(Exception):

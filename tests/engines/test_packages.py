@@ -167,10 +167,14 @@ def test_a_missing_library_is_told_with_the_command_that_helps(site: Site, monke
 
 
 def test_installed_models_say_how_to_name_them(site: Site) -> None:
-    """Each source, written into a configuration, finds that model for the engines it tells."""
-    site.install("One_Two", {"One_Two/a.gguf": GGUF, "One_Two/b.gguf": GGUF})
+    """Each source, written into a configuration, finds that model for the engines that it is meant for."""
+    vectors = GGUF + b"\x11\x00bert.pooling_type"
+    site.install("One_Two", {"One_Two/a.gguf": GGUF, "One_Two/b.gguf": vectors, "One_Two/c.onnx": bytes(5000)})
     ours = [model for model in installed() if model.source.startswith("package:one-two/")]
-    assert [model.path.name for model in ours] == ["a.gguf", "b.gguf"]
+    assert {model.path.name: model.engines() for model in ours} == {
+        "a.gguf": ["llama_cpp"],
+        "b.gguf": ["embedding"],
+        "c.onnx": ["classifier"],
+    }
     for model in ours:
-        assert model.engines == ("llama_cpp", "embedding")
-        assert [find(model.source, engine) for engine in model.engines] == [model, model]
+        assert [find(model.source, engine) for engine in model.engines()] == [model]

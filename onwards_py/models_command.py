@@ -1,0 +1,114 @@
+"""``onwards-py models``: the local models that targets name, and those that installed packages ship besides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TextIO, cast
+
+import msgspec
+
+from onwards_py.config.snapshot import Snapshot
+from onwards_py.engines.contract import EngineName
+from onwards_py.engines.packages import Model, NotFound, find, installed, missing
+from onwards_py.routing.model import EngineSettings
+
+_NOT_RUNNING: Final = "not running"
+_TITLES: Final = ("TARGET", "ENGINE", "MODEL", "SIZE", "STATE", "FILE")
+_ABSENT: Final = "-"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line. ``target`` None: no target names it; ``engine`` then lists those that could run it.
+
+    ``bytes`` and ``path`` are None for what is not found, and ``advice`` says what to do about it. ``state`` is
+    ``missing``, what the running proxy said, or ``not running``; None if no target names it.
+    """
+
+    target: str | None
+    engine: list[str]
+    model: str
+    bytes: int | None
+    path: str | None
+    state: str | None
+    advice: str | None
+
+
+def loaded_key(engine: str, model: str) -> str:
+    """How the state of an engine is found: by the engine and the model as `EngineSettings` has them."""
+    return f"{engine} {model}"
+
+
+def run(snapshot: Snapshot | None, loaded: Mapping[str, str] | None, out: TextIO, *, as_json: bool = False) -> int:
+    """Print the models; 0. ``snapshot`` None: there is no configuration. ``loaded``: states by `loaded_key` of the
+    proxy that runs, None if none does; engines that it does not know are ``not running``."""
+    rows = list_models(snapshot, loaded or {})
+    out.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n" if as_json else _text(rows))
+    return 0
+
+
+def list_models(snapshot: Snapshot | None, loaded: Mapping[str, str]) -> list[Row]:
+    """First what targets name, in the order of the configuration, then what is only installed."""
+    named = list(_named(snapshot, loaded)) if snapshot is not None else []
+    known = {row.path for row in named}
+    return [*named, *(_unnamed(model) for model in installed() if str(model.path) not in known)]
+
+
+def _named(snapshot: Snapshot, loaded: Mapping[str, str]) -> Iterator[Row]:
+    for pool in snapshot.pools.values():
+        # Providers of one pool that share a process are one line.
+        for settings in dict.fromkeys(one.local for one in pool.providers if isinstance(one.local, EngineSettings)):
+            yield _row(pool.name, settings, loaded)
+
+
+def _row(target: str, settings: EngineSettings, loaded: Mapping[str, str]) -> Row:
+    engine = cast("EngineName", settings.engine)
+    advice = missing(settings.model, engine)
+    state = loaded.get(loaded_key(engine, settings.model), "missing" if advice is not None else _NOT_RUNNING)
+    try:
+        model = find(settings.model, engine)
+    except NotFound:
+        return Row(target, [engine], settings.model, None, None, state, advice)
+    return Row(target, [engine], settings.model, model.bytes, str(model.path), state, advice)
+
+
+def _unnamed(model: Model) -> Row:
+    return Row(None, list(model.engines()), model.source, model.bytes, str(model.path), None, None)
+
+
+def _text(rows: Sequence[Row]) -> str:
+    if not rows:
+        return "No local models: no target names one, and no installed package ships one.\n"
+    cells = [_TITLES, *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
+    advice = [f"{row.target}: {row.advice}" for row in rows if row.advice is not None]
+    if any(row.target is None for row in rows):
+        advice.append(f"Models without a target ({_ABSENT}) are installed; a target can use them by 'model: ...'.")
+    return "\n".join([*lines, *([""] if advice else []), *advice]) + "\n"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    model = row.model if row.path is None or row.model.startswith("package:") else Path(row.path).name
+    return (
+        row.target or _ABSENT,
+        ", ".join(row.engine),
+        model,
+        _ABSENT if row.bytes is None else _size(row.bytes),
+        row.state or _ABSENT,
+        _ABSENT if row.path is None else _at_home(row.path),
+    )
+
+
+def _size(count: int) -> str:
+    """In powers of ten, as package indexes and download pages tell sizes."""
+    for unit, one in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= one:
+            return f"{count / one:.1f} {unit}" if count < 10 * one else f"{count / one:.0f} {unit}"
+    return f"{count} B"
+
+
+def _at_home(path: str) -> str:
+    home = os.path.expanduser("~")
+    return f"~{path[len(home) :]}" if home != "/" and path.startswith(home + os.sep) else path
