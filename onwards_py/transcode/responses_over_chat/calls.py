@@ -1,0 +1,69 @@
+"""Which call a fragment belongs to. Providers number, name and repeat them in every way but one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from onwards_py.transcode.responses_over_chat.item_call import CallItem
+
+
+class CallDelta(NamedTuple):
+    """One entry of ``tool_calls``. ``slot``: its ``index``, None if there was none.
+
+    Strings are empty where nothing usable stood.
+    """
+
+    slot: int | None
+    id: str
+    name: str
+    arguments: str
+
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing at all."""
+        return not (self.id or self.name or self.arguments)
+
+
+class CallTable:
+    """The calls of one answer, by what identifies them."""
+
+    __slots__ = ("_by_id", "_by_index", "_last")
+
+    def __init__(self) -> None:
+        self._by_index: dict[int, CallItem] = {}
+        self._by_id: dict[str, CallItem] = {}
+        self._last: CallItem | None = None
+
+    def find(self, delta: CallDelta) -> CallItem | None:
+        """The call that ``delta`` continues; None: it begins another."""
+        if delta.slot is not None:
+            known = self._by_index.get(delta.slot)
+        elif delta.id:
+            known = self._by_id.get(delta.id)
+        else:
+            known = self._last
+        return None if known is None or _begins_another(known, delta) else known
+
+    def add(self, delta: CallDelta, call: CallItem) -> None:
+        """Remember that ``delta`` began ``call``."""
+        self._last = call
+        if delta.slot is not None:
+            self._by_index[delta.slot] = call
+        self.learn(delta, call)
+
+    def learn(self, delta: CallDelta, call: CallItem) -> None:
+        """Take what ``delta`` says about the call's identity: the first id and the first name that are any."""
+        self._last = call
+        if delta.id and not call.chat_id:
+            call.chat_id = delta.id
+            self._by_id.setdefault(delta.id, call)
+        if delta.name and not call.chat_name:
+            call.chat_name = delta.name
+
+
+def _begins_another(known: CallItem, delta: CallDelta) -> bool:
+    """Parallel calls under one index, or under none: told by their ids, else by a name behind whole arguments."""
+    if delta.id and known.chat_id:
+        return delta.id != known.chat_id
+    names_another = bool(delta.name) and (bool(delta.arguments) or delta.name != known.chat_name)
+    return names_another and bool(known.chat_name) and known.whole

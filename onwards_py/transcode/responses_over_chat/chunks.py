@@ -1,0 +1,185 @@
+"""Reading what a provider sent: a chunk's ``delta``, or a whole answer's ``message``, as a list of typed inputs.
+
+Here lives the leniency: any JSON value in any place gives inputs, or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import orjson
+
+from onwards_py.transcode.responses_over_chat.calls import CallDelta
+from onwards_py.transcode.responses_over_chat.item_reasoning import DEFAULT_FIELD
+from onwards_py.transcode.responses_over_chat.quirks import Quirks
+from onwards_py.transcode.responses_over_chat.reasoning_details import details_text
+
+
+class ReasoningDelta(NamedTuple):
+    """Reasoning; ``field``: the chat field of the text; ``details``: opaque pieces that came along, a list or None."""
+
+    text: str
+    field: str
+    details: object = None
+
+
+class TextDelta(NamedTuple):
+    """Text, perhaps empty if there are annotations."""
+
+    text: str
+    logprobs: list[object]
+    annotations: list[object]
+
+
+class RefusalDelta(NamedTuple):
+    """A part of a refusal."""
+
+    text: str
+
+
+Input = ReasoningDelta | TextDelta | RefusalDelta | CallDelta
+
+
+def read_delta(delta: Mapping[str, object], logprobs: object, quirks: Quirks) -> list[Input]:
+    """What ``delta`` says, in the order in which models say it: reasoning, text, refusal, calls."""
+    inputs: list[Input] = []
+    content = delta.get("content")
+    reasoning = _reasoning(delta, quirks)
+    if reasoning is not None:
+        inputs.append(reasoning)
+        if quirks.dedupe_reasoning and content == reasoning.text:
+            content = None
+    tokens = _logprobs(logprobs) if logprobs else []
+    if isinstance(content, str):
+        if content:
+            inputs.append(TextDelta(content, tokens, []))
+    elif content:
+        inputs += _content_parts(content, tokens)
+    if len(delta) > 1 or not inputs:
+        inputs += _less_common(delta)
+    return inputs
+
+
+def _less_common(delta: Mapping[str, object]) -> Iterator[Input]:
+    audio = delta.get("audio")
+    if isinstance(audio, dict) and (transcript := _text(audio.get("transcript"))):
+        yield TextDelta(transcript, [], [])
+    if annotations := _annotations(delta.get("annotations")):
+        yield TextDelta("", [], annotations)
+    if refusal := _text(delta.get("refusal")):
+        yield RefusalDelta(refusal)
+    calls = delta.get("tool_calls")
+    if calls:
+        yield from _calls(calls)
+    elif isinstance(legacy := delta.get("function_call"), dict):
+        yield _call({"index": 0, "function": legacy})
+
+
+def _reasoning(delta: Mapping[str, object], quirks: Quirks) -> ReasoningDelta | None:
+    """One of the fields, never two of them: several providers send the same text under two names."""
+    details = delta.get("reasoning_details") or delta.get("thinking_blocks")
+    for name in quirks.reasoning_in:
+        text = delta.get(name)
+        if text and isinstance(text, str):
+            return ReasoningDelta(text, name, details)
+    if not details or not isinstance(details, list):
+        return None
+    return ReasoningDelta(details_text(details), DEFAULT_FIELD, details)
+
+
+def _content_parts(content: object, logprobs: list[object]) -> Iterator[Input]:
+    """Content as a list of parts (Mistral: thinking and text)."""
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, str) and part:
+            yield TextDelta(part, logprobs, [])
+        elif isinstance(part, dict):
+            yield from _content_part(part, logprobs)
+            logprobs = []
+
+
+def _content_part(part: Mapping[str, object], logprobs: list[object]) -> Iterator[Input]:
+    if part.get("type") in ("thinking", "reasoning", "reasoning_text"):
+        thinking = part.get("thinking") or part.get("text") or part.get("content")
+        inner = thinking if isinstance(thinking, list) else [thinking]
+        text = "".join(_text(piece.get("text") if isinstance(piece, dict) else piece) for piece in inner)
+        if text:
+            yield ReasoningDelta(text, DEFAULT_FIELD)
+    elif refusal := _text(part.get("refusal")):
+        yield RefusalDelta(refusal)
+    else:
+        text, annotations = _text(part.get("text")), _annotations(part.get("annotations"))
+        if text or annotations:
+            yield TextDelta(text, logprobs, annotations)
+
+
+def _calls(calls: object) -> Iterator[Input]:
+    for entry in calls if isinstance(calls, list) else [calls]:
+        if isinstance(entry, dict):
+            call = _call(entry)
+            if not call.empty:
+                yield call
+
+
+def _call(entry: Mapping[str, object]) -> CallDelta:
+    function = entry.get("function") or entry.get("custom") or entry
+    if not isinstance(function, dict):
+        function = {}
+    arguments = function.get("arguments", function.get("input"))
+    if isinstance(arguments, dict | list):
+        arguments = _dumps(arguments)
+    index = entry.get("index")
+    return CallDelta(
+        index if type(index) is int else None,
+        _text(entry.get("id")),
+        _text(function.get("name")),
+        _text(arguments),
+    )
+
+
+def _annotations(values: object) -> list[object]:
+    """URL citations, the only kind that has a schema, in their flat form."""
+    found: list[object] = []
+    for value in values if isinstance(values, list) else []:
+        citation = value.get("url_citation", value) if isinstance(value, dict) else None
+        if isinstance(citation, dict) and (url := _text(citation.get("url"))):
+            start, end = (_integer(citation.get(name)) for name in ("start_index", "end_index"))
+            title = _text(citation.get("title"))
+            found.append({"type": "url_citation", "start_index": start, "end_index": end, "url": url, "title": title})
+    return found
+
+
+def _logprobs(value: object) -> list[object]:
+    """Token probabilities with every member that the schema wants: ``bytes`` and ``top_logprobs`` are never null."""
+    tokens = value.get("content") if isinstance(value, dict) else None
+    found: list[object] = []
+    for token in tokens if isinstance(tokens, list) else []:
+        if isinstance(token, dict):
+            top = token.get("top_logprobs")
+            alternatives = [_logprob(one) for one in (top if isinstance(top, list) else []) if isinstance(one, dict)]
+            found.append({**_logprob(token), "top_logprobs": alternatives})
+    return found
+
+
+def _logprob(token: Mapping[str, object]) -> dict[str, object]:
+    logprob, bytes_ = token.get("logprob"), token.get("bytes")
+    return {
+        "token": _text(token.get("token")),
+        "logprob": logprob if isinstance(logprob, int | float) and not isinstance(logprob, bool) else 0.0,
+        "bytes": [_integer(byte) for byte in bytes_] if isinstance(bytes_, list) else [],
+    }
+
+
+def _dumps(value: object) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return ""  # nested deeper than anything that can be said
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _integer(value: object) -> int:
+    return value if type(value) is int else 0

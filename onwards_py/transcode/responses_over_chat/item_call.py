@@ -1,0 +1,171 @@
+"""A tool call on its way out: a function call, or the call of a custom tool that became a function on the way in."""
+
+from __future__ import annotations
+
+import orjson
+
+from onwards_py.transcode.responses_over_chat.context import Context, ToolKind, ToolName
+from onwards_py.transcode.responses_over_chat.custom_input import CustomInput
+from onwards_py.transcode.responses_over_chat.events import Item, Output, status
+
+_LONGEST_CALL_ID = 64
+_NO_ARGUMENTS = "{}"
+
+
+class CallItem:
+    """Serial part of an answer; see `Segment`. ``chat_id`` and ``chat_name`` are the provider's, perhaps empty yet.
+
+    ``admitted``: the name was held against what the client allows; ``hidden``: it is not to be shown.
+    """
+
+    __slots__ = (
+        "_context",
+        "_fragments",
+        "_fresh",
+        "_index",
+        "_length",
+        "_streamed",
+        "_tool",
+        "_unwrap",
+        "_whole",
+        "admitted",
+        "call_id",
+        "chat_id",
+        "chat_name",
+        "hidden",
+        "id",
+        "opened",
+    )
+
+    def __init__(self, context: Context) -> None:
+        self.chat_id = ""
+        self.chat_name = ""
+        self.call_id = ""
+        self.id = ""
+        self.opened = False
+        self.admitted = False
+        self.hidden = False
+        self._context = context
+        self._fragments: list[str] = []
+        self._fresh: list[str] = []
+        self._length = 0
+        self._whole: tuple[int, bool] = (0, False)
+        self._index = 0
+        self._tool = ToolName(ToolKind.FUNCTION, "")
+        self._unwrap: CustomInput | None = None
+        self._streamed: list[str] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether the item can be announced: never without a name."""
+        return bool(self.chat_name)
+
+    @property
+    def arguments(self) -> str:
+        """All that came so far."""
+        if len(self._fragments) > 1:
+            self._fragments = ["".join(self._fragments)]
+        return self._fragments[0] if self._fragments else ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing more can follow in the arguments, since they are a whole JSON object."""
+        length, whole = self._whole
+        if length != self._length:
+            arguments = self.arguments
+            whole = arguments.rstrip().endswith("}") and _is_json(arguments)
+            self._whole = (self._length, whole)
+        return whole
+
+    def put(self, text: str) -> None:
+        """Take more arguments; a whole repetition of what is there counts once."""
+        if not text or (len(text) == self._length and self.whole and text == self.arguments):
+            return
+        if self._is_placeholder and text.lstrip().startswith("{"):
+            self._fragments, self._fresh, self._length = [], [], 0
+        self._fragments.append(text)
+        self._fresh.append(text)
+        self._length += len(text)
+
+    @property
+    def _is_placeholder(self) -> bool:
+        """Some providers say ``{}`` first and the arguments afterwards; so it is believed only in the end."""
+        return self._length == len(_NO_ARGUMENTS) and self.arguments == _NO_ARGUMENTS
+
+    def open(self, out: Output) -> None:
+        self.opened = True
+        tool = self._context.tool(self.chat_name)
+        self._tool = tool or ToolName(ToolKind.FUNCTION, self.chat_name)
+        custom = self._tool.kind is ToolKind.CUSTOM
+        self._unwrap = CustomInput() if custom else None
+        self.id = out.ids.new_id("ctc_" if custom else "fc_")
+        self.call_id = self._choose_call_id(out)
+        self._index = out.item_added(self._shape("", "in_progress"))
+
+    def drain(self, out: Output) -> None:
+        if self._fresh and not self._is_placeholder:
+            self._flush(out)
+
+    def close(self, out: Output, cut: bool) -> bool:
+        self._flush(out)
+        if self._unwrap is None and not cut and not self.arguments.strip():
+            self._delta(out, _NO_ARGUMENTS)
+        elif self._unwrap is not None:
+            self._delta(out, self._unwrap.finish())
+        text = "".join(self._streamed)
+        broken = not _is_json(text) if self._unwrap is None else self._unwrap.broken
+        place = {"item_id": self.id, "output_index": self._index}
+        if self._unwrap is None:
+            type_, last = "response.function_call_arguments.done", {"name": self._tool.name, "arguments": text}
+        else:
+            type_, last = "response.custom_tool_call_input.done", {"input": text}
+        out.emit({"type": type_, "sequence_number": 0, **place, **last})
+        out.item_done(self._shape(text, status(cut or broken)))
+        return not (cut or broken)
+
+    def _flush(self, out: Output) -> None:
+        fresh, self._fresh = self._fresh, []
+        for fragment in fresh:
+            self._delta(out, fragment if self._unwrap is None else self._unwrap.feed(fragment))
+
+    def _delta(self, out: Output, text: str) -> None:
+        if not text:
+            return
+        self._streamed.append(text)
+        event: Item = {
+            "type": "response.function_call_arguments.delta",
+            "sequence_number": 0,
+            "item_id": self.id,
+            "output_index": self._index,
+            "delta": text,
+        }
+        if self._unwrap is not None:
+            event["type"] = "response.custom_tool_call_input.delta"
+        out.emit(event)
+
+    def _shape(self, text: str, status_: str) -> Item:
+        item: Item = {"type": "function_call", "id": self.id, "status": status_, "call_id": self.call_id}
+        item["name"] = self._tool.name
+        if self._tool.namespace is not None:
+            item["namespace"] = self._tool.namespace
+        if self._unwrap is None:
+            item["arguments"] = text
+        else:
+            item["type"], item["input"] = "custom_tool_call", text
+        return item
+
+    def _choose_call_id(self, out: Output) -> str:
+        """The provider's id where it will do; ours where it is missing, taken or too long."""
+        wanted = self._context.call_ids.get(self.chat_id, self.chat_id)
+        if not 0 < len(wanted) <= _LONGEST_CALL_ID or wanted in out.call_ids:
+            wanted = out.ids.new_id("call_")
+        out.call_ids.add(wanted)
+        return wanted
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True

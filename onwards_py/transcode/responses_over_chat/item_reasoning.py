@@ -1,0 +1,88 @@
+"""A reasoning item on its way out.
+
+One shape satisfies the specification and every client: the trace streams as a summary, and the final item has it
+twice, as ``summary`` and as ``content``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onwards_py.transcode.responses_over_chat.context import ENCRYPTED_REASONING, Context
+from onwards_py.transcode.responses_over_chat.events import Item, Output, status
+from onwards_py.transcode.responses_over_chat.reasoning_details import Details
+from onwards_py.transcode.responses_over_chat.sealed import seal_reasoning
+
+DEFAULT_FIELD = "reasoning_content"
+
+
+class ReasoningItem:
+    """Serial part of an answer; see `Segment`."""
+
+    __slots__ = ("_announced", "_context", "_details", "_field", "_fresh", "_index", "_texts", "id", "opened")
+
+    whole = True
+    ready = True
+
+    def __init__(self, context: Context) -> None:
+        self.opened = False
+        self.id = ""
+        self._context = context
+        self._index = 0
+        self._announced = False
+        self._texts: list[str] = []
+        self._fresh: list[str] = []
+        self._field = DEFAULT_FIELD
+        self._details = Details()
+
+    def put(self, text: str, field: str, details: object) -> None:
+        """Take more reasoning; ``field`` is the chat field it came in."""
+        if text:
+            self._texts.append(text)
+            self._fresh.append(text)
+            self._field = field
+        if details and self._sealed:
+            self._details.put(details)
+
+    def open(self, out: Output) -> None:
+        self.opened = True
+        self.id = out.ids.new_id("rs_")
+        self._index = out.item_added({"type": "reasoning", "id": self.id, "status": "in_progress", "summary": []})
+
+    def drain(self, out: Output) -> None:
+        fresh, self._fresh = self._fresh, []
+        for text in fresh:
+            if not self._announced:
+                self._announced = True
+                self._say(out, "response.reasoning_summary_part.added", part={"type": "summary_text", "text": ""})
+            self._say(out, "response.reasoning_summary_text.delta", delta=text)
+
+    def close(self, out: Output, cut: bool) -> bool:
+        text = "".join(self._texts)
+        item: Item = {"type": "reasoning", "id": self.id, "status": status(cut), "summary": []}
+        if self._announced:
+            summary = {"type": "summary_text", "text": text}
+            self._say(out, "response.reasoning_summary_text.done", text=text)
+            self._say(out, "response.reasoning_summary_part.done", part=summary)
+            item["summary"] = [summary]
+            item["content"] = [{"type": "reasoning_text", "text": text}]
+        sealer = self._context.sealer
+        if self._sealed and sealer is not None:
+            item["encrypted_content"] = seal_reasoning(self._fields(text), sealer)
+        out.item_done(item)
+        return not cut
+
+    @property
+    def _sealed(self) -> bool:
+        return self._context.sealer is not None and ENCRYPTED_REASONING in self._context.include
+
+    def _fields(self, text: str) -> Mapping[str, object]:
+        """The provider's own message fields, to be given back as they were."""
+        fields: dict[str, object] = {self._field: text} if text else {}
+        if self._details:
+            fields["reasoning_details"] = self._details.merged()
+        return fields
+
+    def _say(self, out: Output, type_: str, **more: object) -> None:
+        place = {"item_id": self.id, "output_index": self._index, "summary_index": 0}
+        out.emit({"type": type_, "sequence_number": 0, **place, **more})
