@@ -51,8 +51,8 @@ class ChatToEvents:
         "_service_tier",
         "_size",
         "_terminal",
-        "_trusted",
         "_usage",
+        "trusted",
     )
 
     def __init__(
@@ -60,7 +60,7 @@ class ChatToEvents:
     ) -> None:
         self._context = context
         self._created_at = created_at
-        self._trusted = trusted
+        self.trusted = trusted
         self._limit = limit
         self._id = ids.new_id("resp_")
         self._out = Output(ids)
@@ -122,7 +122,7 @@ class ChatToEvents:
             return []
         error = error_in(chunk)
         if error is not None:
-            return self.fail(from_value(error, self._trusted))
+            return self.fail(from_value(error, self.trusted))
         inputs = self._read(chunk)
         if not inputs:
             return []

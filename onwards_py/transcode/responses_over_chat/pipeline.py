@@ -1,0 +1,244 @@
+"""Bytes to bytes: the only file that joins the answer's state machine with the framing of streams and bodies.
+
+Whether the provider streams is seen in what it sends, not in what it was asked for or in what its header says: a chat
+answer begins with a brace, and no line of an event stream does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import NamedTuple
+
+import orjson
+
+from onwards_py.messages import Ending
+from onwards_py.transcode.responses_over_chat import foreign_json
+from onwards_py.transcode.responses_over_chat.errors import Failure, cut_off, from_value, malformed
+from onwards_py.transcode.responses_over_chat.events import Event
+from onwards_py.transcode.responses_over_chat.response import final_resource, whole_to_events
+from onwards_py.transcode.responses_over_chat.stream import LARGEST_ANSWER, ChatToEvents
+from onwards_py.wire.sse import DONE, OversizedEvent, ServerSentEvent, SSEDecoder, encode_comment, encode_event
+
+LARGEST_EVENT = 16 << 20
+"""Bytes that one event of the provider may have by default."""
+
+_BOM = b"\xef\xbb\xbf"
+_KEEPALIVE_COMMENT = encode_comment(b"keepalive")
+
+
+class KeepAlive(Enum):
+    """What keeps an idle stream alive."""
+
+    COMMENT = "comment"  # understood by every reader; some clients' own timers do not count it
+    EVENT = "event"  # counted by all, an unknown event to some
+    OFF = "off"
+
+
+class Answer(NamedTuple):
+    """A whole answer for the client: HTTP status and JSON body."""
+
+    status: int
+    body: bytes
+
+
+class _Kind(Enum):
+    UNKNOWN = "unknown"
+    STREAM = "stream"
+    WHOLE = "whole"
+
+
+class ChatBody:
+    """A provider's answer, streamed or whole: ``feed`` bytes, ``finish`` once; both return the events for the client.
+
+    ``now`` tells the seconds since the epoch. ``event_limit`` and ``body_limit`` are in bytes.
+    """
+
+    __slots__ = ("_body_limit", "_decoder", "_held", "_kind", "_machine", "_now", "_size")
+
+    def __init__(
+        self,
+        machine: ChatToEvents,
+        now: Callable[[], int],
+        *,
+        event_limit: int = LARGEST_EVENT,
+        body_limit: int = LARGEST_ANSWER,
+    ) -> None:
+        self._machine = machine
+        self._now = now
+        self._body_limit = body_limit
+        self._decoder = SSEDecoder(event_limit)
+        self._kind = _Kind.UNKNOWN
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def feed(self, piece: bytes) -> list[Event]:
+        """Take the next bytes."""
+        if self._machine.finished:
+            return []
+        if self._kind is _Kind.UNKNOWN:
+            piece = self._recognise(piece)
+        match self._kind:
+            case _Kind.STREAM:
+                return self._stream(piece)
+            case _Kind.WHOLE:
+                return self._keep(piece)
+            case _Kind.UNKNOWN:
+                return []
+
+    def finish(self, ending: Ending) -> list[Event]:
+        """The body ended. The terminal event is among what is returned, unless it was returned before."""
+        machine = self._machine
+        if machine.finished:
+            return []
+        if self._kind is _Kind.WHOLE:
+            return self._whole(b"".join(self._held), ending)
+        return self._events(self._decoder.finish(ending)) + machine.finish(ending, self._now())
+
+    def _recognise(self, piece: bytes) -> bytes:
+        """See by the first byte that means something what kind of body this is; return what counts of it so far."""
+        start = b"".join([*self._held, piece]).lstrip()
+        if len(start) < len(_BOM) and _BOM.startswith(start):
+            self._held = [start]
+            return b""
+        self._held = []
+        start = start.removeprefix(_BOM).lstrip()
+        if start:
+            self._kind = _Kind.WHOLE if start[:1] in (b"{", b"[") else _Kind.STREAM
+        return start
+
+    def _keep(self, piece: bytes) -> list[Event]:
+        self._size += len(piece)
+        if self._size > self._body_limit:
+            return self._machine.fail(cut_off(Ending.LIMIT))
+        self._held.append(piece)
+        return []
+
+    def _whole(self, body: bytes, ending: Ending) -> list[Event]:
+        try:
+            chat = foreign_json.loads(body)
+        except ValueError:
+            broken = malformed("something that is not JSON") if ending is Ending.DONE else cut_off(ending)
+            return self._machine.fail(broken)
+        if isinstance(chat, list):
+            chat = {"error": chat}
+        if not isinstance(chat, dict):
+            return self._machine.fail(malformed("something that is not an answer"))
+        return whole_to_events(chat, self._machine, self._now())
+
+    def _stream(self, piece: bytes) -> list[Event]:
+        try:
+            return self._events(self._decoder.feed(piece))
+        except OversizedEvent as error:
+            return self._events(error.events) + self._machine.fail(cut_off(Ending.LIMIT))
+
+    def _events(self, chunks: Iterable[ServerSentEvent]) -> list[Event]:
+        events: list[Event] = []
+        for chunk in chunks:
+            events += self._event(chunk)
+        return events
+
+    def _event(self, chunk: ServerSentEvent) -> list[Event]:
+        """One event of the provider. What is no JSON object may be somebody's keep-alive, unless it began as one."""
+        machine = self._machine
+        data = chunk.data
+        if data == b"[DONE]" or data.strip() == b"[DONE]":
+            machine.done()
+            return machine.finish(Ending.DONE, self._now())
+        try:
+            value = foreign_json.loads(data)
+        except ValueError:
+            if chunk.name == b"error":
+                return machine.fail(from_value(data.decode("utf-8", "replace"), machine.trusted))
+            return machine.fail(malformed("an event that is not JSON")) if data.lstrip()[:1] == b"{" else []
+        if chunk.name == b"error":
+            return machine.fail(from_value(value, machine.trusted))
+        return machine.feed(value) if isinstance(value, dict) else []
+
+
+class EventFilter:
+    """Filter for a client that streams: the provider's bytes in, whole events out.
+
+    ``begin`` when the response must be committed to although nothing is there to be told yet. As long as nothing was
+    returned, a failed answer returns nothing either: ``failure`` says then what to answer instead, or that another
+    provider may be tried.
+    """
+
+    __slots__ = ("_body", "_machine", "_withheld")
+
+    def __init__(self, machine: ChatToEvents, body: ChatBody) -> None:
+        self._machine = machine
+        self._body = body
+        self._withheld: list[Event] = []
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the answer failed before anything of it was returned."""
+        return self._machine.failure if self._withheld else None
+
+    def begin(self) -> bytes:
+        """The first events, unless they were returned already; after a ``failure`` all there are."""
+        if self._withheld:
+            events, self._withheld = self._withheld, []
+            return _encode(events) + DONE
+        return _encode(self._machine.begin())
+
+    def keepalive(self, how: KeepAlive) -> bytes:
+        """Something to send on an idle stream; nothing before the beginning and after the end."""
+        machine = self._machine
+        if how is KeepAlive.OFF or not machine.begun or machine.finished:
+            return b""
+        return _KEEPALIVE_COMMENT if how is KeepAlive.COMMENT else _encode(machine.keepalive())
+
+    def feed(self, piece: bytes) -> bytes:
+        """The events that follow from ``piece``; after the last one nothing is returned any more."""
+        begun = self._machine.begun
+        return self._deliver(self._body.feed(piece), begun)
+
+    def finish(self, ending: Ending) -> bytes:
+        """The rest of the events, if they were not all returned."""
+        begun = self._machine.begun
+        return self._deliver(self._body.finish(ending), begun)
+
+    def _deliver(self, events: list[Event], begun: bool) -> bytes:
+        if not events:
+            return b""
+        if self._machine.failure is not None and not begun:
+            self._withheld = events
+            return b""
+        return _encode(events) + (DONE if self._machine.finished else b"")
+
+
+class AnswerCollector:
+    """For a client that wants a whole answer: ``feed`` all bytes, ``finish`` tells status and body.
+
+    A failed answer has an HTTP status of its own and the error envelope, as if it had never begun.
+    """
+
+    __slots__ = ("_body", "_last", "_machine")
+
+    def __init__(self, machine: ChatToEvents, body: ChatBody) -> None:
+        self._machine = machine
+        self._body = body
+        self._last: list[Event] = []
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the answer failed, if it did."""
+        return self._machine.failure
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self._last = self._body.feed(piece)[-1:] or self._last
+
+    def finish(self, ending: Ending) -> Answer:
+        """The answer."""
+        self._last = self._body.finish(ending)[-1:] or self._last
+        failure = self._machine.failure
+        if failure is not None:
+            return Answer(failure.status, orjson.dumps(failure.envelope()))
+        return Answer(200, orjson.dumps(final_resource(self._last)))
+
+
+def _encode(events: list[Event]) -> bytes:
+    return b"".join([encode_event(str(event["type"]).encode(), orjson.dumps(event)) for event in events])
