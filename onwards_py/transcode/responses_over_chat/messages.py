@@ -18,6 +18,8 @@ def to_messages(instructions: str, turns: list[Turn], scope: Scope) -> list[Mess
     """The chat request's ``messages``. Raises Refused."""
     leading = [Turn("system", instructions)] if instructions else []
     placed = _place_system(leading + turns, scope)
+    if scope.quirks.merge_roles:
+        placed = _join_assistants(placed)
     replayed = Replayed(placed, scope)
     messages: list[Message] = []
     for index, turn in enumerate(placed):
@@ -50,6 +52,21 @@ def _place_system(turns: list[Turn], scope: Scope) -> list[Turn]:
     for turn in leading:
         merged.content = join(merged.content, squeeze(turn.content, scope))
     return [merged, *rest]
+
+
+def _join_assistants(turns: list[Turn]) -> list[Turn]:
+    """Assistant turns that became neighbours when a system message left are one, as far as no output stands between."""
+    joined: list[Turn] = []
+    for turn in turns:
+        last = joined[-1] if joined else None
+        if last is None or last.role != "assistant" or turn.role != "assistant" or last.calls:
+            joined.append(turn)
+            continue
+        last.content = join(last.content, turn.content)
+        last.refusal = "\n\n".join(filter(None, (last.refusal, turn.refusal)))
+        last.calls += turn.calls
+        last.reasoning += turn.reasoning
+    return joined
 
 
 def _add(messages: list[Message], role: str, content: Content, scope: Scope) -> None:

@@ -64,7 +64,7 @@ class Conversation:
             last = Turn("assistant")
             self.turns.append(last)
         last.content = join(last.content, content)
-        last.refusal = f"{last.refusal}\n\n{refusal}" if last.refusal and refusal else last.refusal or refusal
+        last.refusal = "\n\n".join(filter(None, (last.refusal, refusal)))
         self._take_reasoning(last)
 
     def reason(self, fields: dict[str, object]) -> None:

@@ -1,0 +1,180 @@
+"""What holds for every request: it is translated or refused, and what is made has the shape that providers demand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from request_helpers import DROP, call, image, messages, output, reasoning, text, user
+
+from onwards_py.transcode.responses_over_chat.policy import HostedTools, Orphans, Policy, Refused
+from onwards_py.transcode.responses_over_chat.quirks import PRESETS
+from onwards_py.transcode.responses_over_chat.request import Translated, to_chat
+
+WORDS = st.sampled_from(
+    re.findall(
+        r"\w+",
+        """type role content text name id call_id arguments output input summary encrypted_content namespace tools
+        function custom message user assistant system developer reasoning item_reference compaction input_text
+        output_text refusal input_image image_url url file_id input_file file_data filename input_audio data
+        allowed_tools mode auto required none json_schema schema strict format grammar syntax definition parameters
+        description effort verbosity web_search function_call function_call_output custom_tool_call
+        custom_tool_call_output phase detail""",
+    )
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=6),
+    max_leaves=25,
+)
+FIELDS = st.sampled_from(
+    re.findall(
+        r"\w+",
+        """input instructions previous_response_id include tools tool_choice metadata text temperature top_p
+        presence_penalty frequency_penalty parallel_tool_calls stream stream_options background max_output_tokens
+        max_tool_calls reasoning safety_identifier prompt_cache_key truncation store service_tier top_logprobs user
+        response_format n seed messages conversation prompt max_tokens stop""",
+    )
+)
+QUIRKS = st.sampled_from(sorted(PRESETS)).map(PRESETS.__getitem__)
+LENIENT = replace(DROP, hosted_tools=HostedTools.DROP, orphans=Orphans.REPAIR)
+
+IDS = st.sampled_from(["a", "b", "c", "d" * 70])
+ITEMS = st.one_of(
+    st.just(user("u")),
+    st.just({"role": "assistant", "content": [{"type": "output_text", "text": "t"}]}),
+    st.just({"role": "assistant", "content": ""}),
+    st.just({"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}),
+    st.sampled_from(["system", "developer"]).map(lambda role: {"role": role, "content": "s"}),
+    st.just(reasoning("r")),
+    IDS.map(call),
+    IDS.map(output),
+    IDS.map(lambda ident: output(ident, [text("x"), image()])),
+)
+
+
+def legal(items: list[dict[str, object]]) -> list[dict[str, object]]:
+    """``items`` without outputs that no call waits for."""
+    waiting: list[object] = []
+    kept = []
+    for item in items:
+        if item.get("type") == "function_call":
+            waiting.append(item["call_id"])
+        elif item.get("type") == "function_call_output":
+            if item["call_id"] not in waiting:
+                continue
+            waiting.remove(item["call_id"])
+        kept.append(item)
+    return kept
+
+
+def translated(request: dict[str, object], quirks: Any, policy: Policy) -> Translated | Refused:
+    """Nothing but a refusal may be raised."""
+    try:
+        return to_chat({"model": "m", "input": "hi", **request}, quirks, policy)
+    except Refused as refused:
+        return refused
+
+
+def check(made: Translated | Refused) -> None:
+    """A refusal names a member and says why; what is made can be sent."""
+    if isinstance(made, Refused):
+        assert made.param
+        assert made.message
+        return
+    assert orjson.dumps(made.chat)
+    assert orjson.dumps(dict(made.context.echo))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.dictionaries(FIELDS, VALUES, max_size=6), QUIRKS, st.sampled_from([Policy(), DROP, LENIENT]))
+def test_any_json_anywhere_is_translated_or_refused(fields: dict[str, object], quirks: Any, policy: Policy) -> None:
+    """Whatever stands in whatever field."""
+    check(translated(fields, quirks, policy))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(VALUES, min_size=1, max_size=4), st.lists(VALUES, max_size=4), VALUES, QUIRKS)
+def test_any_items_tools_and_choice_are_translated_or_refused(
+    items: list[object], tools: list[object], choice: object, quirks: Any
+) -> None:
+    """The same, with more of what is odd inside of items and tools."""
+    check(translated({"input": items, "tools": tools, "tool_choice": choice}, quirks, LENIENT))
+
+
+ODD = st.one_of(VALUES, WORDS, st.none())
+MEMBERS = (
+    "call_id",
+    "name",
+    "arguments",
+    "output",
+    "content",
+    "summary",
+    "encrypted_content",
+    "role",
+    "input",
+    "tools",
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.tuples(WORDS, st.dictionaries(st.sampled_from(MEMBERS), ODD, max_size=5)), max_size=4),
+    QUIRKS,
+    st.sampled_from([Policy(), LENIENT]),
+)
+def test_items_and_tools_of_known_types_with_odd_members_are_translated_or_refused(
+    odd: list[tuple[str, dict[str, object]]], quirks: Any, policy: Policy
+) -> None:
+    """A type that is known leads further in than noise would."""
+    items = [{"type": kind, **members} for kind, members in odd]
+    check(translated({"input": items}, quirks, policy))
+    check(translated({"tools": items}, quirks, policy))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ITEMS, max_size=14).map(legal), QUIRKS)
+def test_messages_have_the_shape_that_strict_providers_demand(items: list[dict[str, object]], quirks: Any) -> None:
+    """Every call is answered exactly once, right behind its message, in the order of the calls; no orphans."""
+    found = messages([user("hi"), *items], quirks=quirks, policy=DROP)
+    waiting: list[str] = []
+    for message in found:
+        if message["role"] == "tool":
+            assert waiting
+            assert message["tool_call_id"] == waiting.pop(0)
+            continue
+        assert waiting == []
+        waiting = [one["id"] for one in message.get("tool_calls", [])]
+        assert all(len(ident) <= 64 for ident in waiting)
+        assert message.get("content") or waiting or message.get("refusal") or "reasoning_content" in message
+    assert waiting == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ITEMS, max_size=14).map(legal))
+def test_templates_with_strict_roles_get_one_system_message_first_and_alternating_roles(
+    items: list[dict[str, object]],
+) -> None:
+    """With the generic quirks."""
+    roles = [message["role"] for message in messages([user("hi"), *items])]
+    assert "system" not in roles[1:]
+    assert "developer" not in roles
+    assert all(one != other for one, other in pairwise(roles) if one != "tool")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(ITEMS, max_size=14).map(legal), QUIRKS)
+def test_a_translation_is_the_same_every_time_and_leaves_the_request_alone(
+    items: list[dict[str, object]], quirks: Any
+) -> None:
+    """A fallback to another provider translates the same request again."""
+    given_items = [user("hi"), *items]
+    before = orjson.dumps(given_items)
+    first = orjson.dumps(messages(given_items, quirks=quirks, policy=DROP))
+    assert orjson.dumps(messages(given_items, quirks=quirks, policy=DROP)) == first
+    assert orjson.dumps(given_items) == before
