@@ -88,9 +88,7 @@ async def crossing(
             yield Crossing(gateway, classifier, large, little)
 
 
-async def put(
-    crossing: Crossing, body: bytes, fields: bytes = b"", target: bytes = b"/v1/chat/completions"
-) -> Response:
+async def put(scene: Crossing, body: bytes, fields: bytes = b"", target: bytes = b"/v1/chat/completions") -> Response:
     """The whole answer to this body on a connection of its own."""
     return await ask(scene.gateway.port, post(body, target, fields))
 
