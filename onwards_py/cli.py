@@ -17,7 +17,7 @@ from onwards_py.config.json_schema import render
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import Loaded, load
 from onwards_py.config.problems import ConfigError
-from onwards_py.routing.explain import attempts, effective_url, explain
+from onwards_py.routing.explain import attempts, effective_url, explain, leads_to
 from onwards_py.routing.model import Pool
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -28,6 +28,7 @@ examples:
   onwards-py serve -f /etc/onwards.yaml --port 80   another file, another port
   onwards-py check targets.yaml                     all errors, or the route table
   onwards-py route gpt-4                            which providers a model goes to, and why
+  onwards-py models                                 local models: named, installed, loaded
   onwards-py schema > targets.schema.json           JSON Schema for editors
 
 Every option of serve can also be given as an environment variable, for example ONWARDS_PORT for --port;
@@ -79,13 +80,16 @@ def _file(text: str) -> Path:
 
 
 _CONFIG = _Option("config", ("--config", "--targets", "-f"), Path, Path("targets.yaml"), "the configuration file")
+_ADMIN_PORT = _Option(
+    "admin_port", ("--admin-port", "--metrics-port"), _port, 9090, "port of metrics and health checks"
+)
 _OPTIONS = (
     _CONFIG,
     # All interfaces, as Onwards listens: in a container 127.0.0.1 could not be reached from outside.
     _Option("host", ("--host",), str, "0.0.0.0", "address to listen on"),
     _Option("port", ("--port", "-p"), _port, 3000, "port to listen on; 0 takes a free one"),
     _Option("admin_host", ("--admin-host",), str, "0.0.0.0", "address of metrics and health checks"),
-    _Option("admin_port", ("--admin-port", "--metrics-port"), _port, 9090, "port of metrics and health checks"),
+    _ADMIN_PORT,
     _Option("lane", ("--lane",), _switch, True, "on: the fast listener; off: aiohttp serves everything"),
     _Option("log_level", ("--log-level",), _level, "info", "debug, info, warning or error"),
     _Option("tls_cert", ("--tls-cert",), _file, None, "PEM file with the certificate chain to serve TLS with"),
@@ -108,6 +112,7 @@ def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None =
         "serve": _serve,
         "check": _check,
         "route": _route,
+        "models": _models,
         "schema": _schema,
     }
     try:
@@ -151,6 +156,12 @@ def parser() -> argparse.ArgumentParser:
     route = commands.add_parser("route", help="say which providers serve a model, in which order, and why")
     route.add_argument("model", metavar="MODEL", help="the name that a client puts in 'model'")
     route.add_argument(*_CONFIG.flags, dest="config", metavar="FILE", help="default: ONWARDS_CONFIG, or targets.yaml")
+    models = commands.add_parser("models", help="list local models: those that targets name, and those installed")
+    models.add_argument(*_CONFIG.flags, dest="config", metavar="FILE", help="default: ONWARDS_CONFIG, or targets.yaml")
+    models.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+    models.add_argument(
+        *_ADMIN_PORT.flags, dest="admin_port", metavar="PORT", help="where the running proxy is asked what is loaded"
+    )
     commands.add_parser("schema", help="print the JSON Schema of the configuration")
     return grammar
 
@@ -205,6 +216,8 @@ def _check(given: argparse.Namespace, env: Mapping[str, str]) -> int:
 
 def _rows(pool: Pool) -> list[tuple[str, ...]]:
     keys = "open" if pool.keys is None else str(len(pool.keys))
+    if pool.route_by is not None:
+        return [(pool.name, "route_by", "-", "-", "-", "-", keys, leads_to(pool.route_by))]
     head = (pool.name, pool.strategy.value)
     if not pool.providers:
         return [(*head, "-", "-", "-", "-", keys, "nowhere: there are no providers")]
@@ -228,6 +241,9 @@ def _route(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     if pool is None:
         print(f"no target has this name; there are: {', '.join(pools) or 'none'}", file=sys.stderr)
         return FAILED
+    if pool.route_by is not None:
+        print(f"target {pool.name}: {leads_to(pool.route_by)}")
+        return OK
     print(f"target {pool.name}: {pool.strategy.value}, {attempts(pool)}")
     rows = [("ORDER", "PROVIDER", "MODEL", "CHAT COMPLETIONS GO TO", "WHY")]
     for place, choice in enumerate(explain(pool), start=1):
@@ -235,6 +251,19 @@ def _route(given: argparse.Namespace, env: Mapping[str, str]) -> int:
         rows.append((str(place), choice.provider.name, model, effective_url(choice.provider), choice.reason))
     _print_table(rows)
     return OK
+
+
+def _models(given: argparse.Namespace, env: Mapping[str, str]) -> int:
+    from onwards_py.models_command import run, states_of
+
+    path = _value(_CONFIG, given, env)
+    port = _value(_ADMIN_PORT, given, env)
+    assert isinstance(path, Path)
+    assert isinstance(port, int)
+    # Without a configuration there is still to be said what is installed; a file that was named must be there.
+    asked = given.config is not None or bool(env.get(_CONFIG.variable))
+    snapshot = load(path, env).snapshot if asked or path.is_file() else None
+    return run(snapshot, states_of(port), sys.stdout, as_json=given.as_json)
 
 
 def _schema(_given: argparse.Namespace, _env: Mapping[str, str]) -> int:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final, TextIO, cast
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
 import msgspec
 
@@ -15,8 +18,20 @@ from onwards_py.engines.packages import Model, NotFound, find, installed, missin
 from onwards_py.routing.model import EngineSettings
 
 _NOT_RUNNING: Final = "not running"
+_ASK_SECONDS: Final = 1.0
+_LONGEST_ANSWER: Final = 1024 * 1024
 _TITLES: Final = ("TARGET", "ENGINE", "MODEL", "SIZE", "STATE", "FILE")
 _ABSENT: Final = "-"
+
+
+class _Engine(msgspec.Struct):
+    engine: str
+    model: str
+    state: str
+
+
+class _Readiness(msgspec.Struct):
+    engines: list[_Engine]
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -33,6 +48,24 @@ class Row(msgspec.Struct, frozen=True):
     path: str | None
     state: str | None
     advice: str | None
+
+
+def states_of(admin_port: int) -> dict[str, str] | None:
+    """What the proxy whose admin port this is says of its engines, by `loaded_key`; None if none answers."""
+    url = f"http://127.0.0.1:{admin_port}/readyz"
+    opener = build_opener(ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=_ASK_SECONDS) as response:
+            body = response.read(_LONGEST_ANSWER)
+    except HTTPError as error:  # not ready, which is an answer too
+        body = error.read(_LONGEST_ANSWER)
+    except (OSError, HTTPException):
+        return None
+    try:
+        engines = msgspec.json.decode(body, type=_Readiness).engines
+    except msgspec.MsgspecError:
+        return None
+    return {loaded_key(engine.engine, engine.model): engine.state for engine in engines}
 
 
 def loaded_key(engine: str, model: str) -> str:

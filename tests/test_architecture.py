@@ -24,7 +24,7 @@ RANKS: tuple[frozenset[str], ...] = (
     frozenset({"transports", "stores", "tools", "observe"}),
     frozenset({"proxy"}),
     frozenset({"doors", "admin"}),
-    frozenset({"app"}),
+    frozenset({"app", "models_command"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

@@ -115,6 +115,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 ENV = {"OPENAI_API_KEY": "sk-x", "RENTED_KEY": "sk-y", "TEAM_A_KEY": "sk-z", "PROVIDER_KEY": "sk-w"}
 
 
+ABSENT = re.compile(r"no such file|pip install")
+
+
 def examples() -> list[tuple[str, str]]:
     """Every YAML block that is a whole configuration, with its page. configuration.md has a test of its own."""
     found = []
@@ -127,10 +130,10 @@ def examples() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "block"), examples(), ids=[name for name, _ in examples()])
 def test_every_yaml_example_loads(name: str, block: str) -> None:
-    """Without errors and without warnings."""
+    """Without errors, and without warnings but that a model of the reader's, or an optional package, is not here."""
     assert yaml.safe_load(block), "not a configuration"
     loaded = parse(block, name, ENV)
-    assert loaded.warnings == ()
+    assert [warning for warning in map(str, loaded.warnings) if not ABSENT.search(warning)] == []
     assert loaded.snapshot.pools
 
 

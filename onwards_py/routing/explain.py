@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from onwards_py.errors import ProxyError
-from onwards_py.routing.model import EngineSettings, Pool, Provider, Strategy
+from onwards_py.routing.model import EngineSettings, Pool, Provider, RouteBy, Strategy
 from onwards_py.wire.target_url import join
 
 CHAT_COMPLETIONS = b"/v1/chat/completions"
@@ -55,6 +55,15 @@ def explain(pool: Pool) -> list[Choice]:
     total = sum(provider.weight for provider in active)
     by_weight = sorted(active, key=lambda provider: -provider.weight)
     return [Choice(member, f"{member.weight / total:.0%} when idle: {load}") for member in by_weight] + drained
+
+
+def leads_to(rule: RouteBy) -> str:
+    """Which target answers, as a sentence."""
+    labels = ", ".join(f"{label} -> {target}" for label, target in rule.labels.items())
+    return (
+        f"the label that {rule.classifier} gives decides: {labels}; "
+        f"{rule.default} for any other, and after {rule.timeout:g} s"
+    )
 
 
 def attempts(pool: Pool) -> str:

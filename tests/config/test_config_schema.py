@@ -148,8 +148,8 @@ def test_the_shipped_file_needs_no_network_and_no_key() -> None:
     """A first run works anywhere, and editors find the schema."""
     path = ROOT / "targets.yaml"
     made = load(path, {})
-    assert made.warnings == ()
-    assert list(made.snapshot.pools) == ["demo", "echo"]
+    assert all("install" in str(warning) for warning in made.warnings), "only the optional models may be missing"
+    assert list(made.snapshot.pools) == ["smollm2", "minilm", "demo", "echo"]
     assert all(member.local is not None for pool in made.snapshot.pools.values() for member in pool.providers)
     modeline = path.read_text().splitlines()[0]
     assert (ROOT / modeline.partition("$schema=")[2]).is_file()
