@@ -20,18 +20,28 @@ _TEXTUAL = (
 )
 
 
-def read_content(content: object, where: str, scope: Scope) -> Content:
-    """A string as it is, an array of parts as chat parts; null is empty. Raises Refused."""
+def read_content(owner: Mapping[str, object], name: str, where: str, scope: Scope) -> Content:
+    """The content that ``owner``, whose path is ``where``, holds under ``name``. Raises Refused.
+
+    A string stays as it is, as does the text of a lone part; an array becomes chat parts, null is empty.
+    """
+    content = owner.get(name)
     if isinstance(content, str):
         return content
-    if content is None:
-        return ""
+    if isinstance(content, list) and len(content) == 1 and (text := _plain_text(content[0])) is not None:
+        return text
+    return "" if content is None else read_parts(content, f"{where}.{name}", scope)
+
+
+def read_parts(content: object, where: str, scope: Scope) -> list[Part]:
+    """An array of content parts as chat parts. Raises Refused."""
     if not isinstance(content, list):
         raise Refused(where, f"'{where}' must be a string or an array, not {name_of(content)}.", "invalid_type")
     parts: list[Part] = []
     for index, part in enumerate(content):
-        if isinstance(part, str):
-            parts.append({"type": "text", "text": part})
+        text = part if isinstance(part, str) else _plain_text(part)
+        if text is not None:
+            parts.append({"type": "text", "text": text})
             continue
         if not isinstance(part, dict):
             raise Refused(
@@ -47,9 +57,9 @@ def squeeze(content: Content, scope: Scope) -> Content:
     """Text alone becomes one string, since many servers refuse arrays; what else there is keeps the array."""
     if isinstance(content, str):
         return content
-    if all(len(part) == 2 and part["type"] == "text" for part in content) and (
-        scope.quirks.text_as_string or len(content) < 2
-    ):
+    if len(content) == 1 and len(part := content[0]) == 2 and part["type"] == "text":
+        return text_of(part)
+    if scope.quirks.text_as_string and all(len(part) == 2 and part["type"] == "text" for part in content):
         return "".join(text_of(part) for part in content)
     return content
 
@@ -79,6 +89,14 @@ def split_media(content: Content) -> tuple[str, list[Part]]:
     if isinstance(content, str):
         return content, []
     return "".join(map(text_of, content)), [part for part in content if part["type"] != "text"]
+
+
+def _plain_text(part: object) -> str | None:
+    """The text of a part that is nothing but text."""
+    if not isinstance(part, dict) or "cache_control" in part:
+        return None
+    text = part.get("text")
+    return text if isinstance(text, str) and part.get("type") in _TEXTS else None
 
 
 def _read_part(part: dict[str, object], where: str, scope: Scope) -> Part | None:

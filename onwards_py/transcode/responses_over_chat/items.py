@@ -8,14 +8,14 @@ import orjson
 
 from onwards_py.transcode.dialects.chat import Content
 from onwards_py.transcode.responses_over_chat.call_ids import CallIds
-from onwards_py.transcode.responses_over_chat.content import join, read_content
+from onwards_py.transcode.responses_over_chat.content import join, read_content, read_parts
 from onwards_py.transcode.responses_over_chat.names import ToolNames
 from onwards_py.transcode.responses_over_chat.policy import (
     ForeignReasoning,
     Orphans,
     Refused,
     Scope,
-    must_be_string,
+    member,
     name_of,
 )
 from onwards_py.transcode.responses_over_chat.sealed import open_compaction, open_reasoning
@@ -23,6 +23,7 @@ from onwards_py.transcode.responses_over_chat.tools import CUSTOM_INPUT
 from onwards_py.transcode.responses_over_chat.turns import Call, Conversation
 
 Item = dict[str, object]
+_FOREIGN = "input[].encrypted_content"
 _ROLES = ("user", "assistant", "system", "developer")
 
 
@@ -54,24 +55,21 @@ class ItemReader:
 
     def message(self, item: Item, where: str) -> None:
         """A message of any role."""
-        role = must_be_string(item.get("role"), f"{where}.role")
+        role = member(item, "role", where)
         if role not in _ROLES:
             raise Refused(f"{where}.role", f"'{where}.role' must be one of {', '.join(_ROLES)}, not {role!r}.")
         if item.get("phase") is not None:
             self._scope.drop(f"{where}.phase")
-        content = item.get("content")
         if role == "assistant":
-            said, refusal = self._said(content, f"{where}.content")
-            self.conversation.answer(said, refusal)
+            self._answer(item, where)
             return
         if "content" not in item:
             raise Refused(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
-        self.conversation.say(role, read_content(content, f"{where}.content", self._scope))
+        self.conversation.say(role, read_content(item, "content", where, self._scope))
 
     def function_call(self, item: Item, where: str) -> None:
         """A call of a function, perhaps of a namespace."""
-        arguments = self._arguments(item.get("arguments"), f"{where}.arguments")
-        self._call(item, arguments, where)
+        self._call(item, self._arguments(item.get("arguments"), where), where)
 
     def custom_call(self, item: Item, where: str) -> None:
         """A call of a custom tool: its free text is the one argument of the function that stands for it."""
@@ -82,13 +80,13 @@ class ItemReader:
 
     def call_output(self, item: Item, where: str) -> None:
         """What came back from a call, function or custom."""
-        call_id = must_be_string(item.get("call_id"), f"{where}.call_id")
+        call_id = member(item, "call_id", where)
         if "output" not in item:
             raise Refused(f"{where}.output", f"'{where}.output' is missing.", "missing_required_parameter")
         output = item["output"]
         content: Content
         if isinstance(output, str | list) or output is None:
-            content = read_content(output, f"{where}.output", self._scope)
+            content = read_content(item, "output", where, self._scope)
         else:
             content = orjson.dumps(output).decode()
         if self.conversation.output(call_id, content):
@@ -105,7 +103,7 @@ class ItemReader:
         if isinstance(blob, str) and blob:
             fields = open_reasoning(blob, self._scope.policy.sealer)
             if fields is None:
-                self._foreign(f"{where}.encrypted_content")
+                self._foreign(where)
         if fields is None:
             text = _texts(item.get("content"), "") or _texts(item.get("summary"), "\n\n")
             fields = {"reasoning_content": text} if text else None
@@ -114,7 +112,7 @@ class ItemReader:
 
     def compaction(self, item: Item, where: str) -> None:
         """What stands for turns that are no longer there; only what was sealed here can be opened."""
-        blob = must_be_string(item.get("encrypted_content"), f"{where}.encrypted_content")
+        blob = member(item, "encrypted_content", where)
         text = open_compaction(blob, self._scope.policy.sealer)
         if text is None:
             raise Refused(f"{where}.encrypted_content", "This compaction item was not made here and cannot be read.")
@@ -122,12 +120,12 @@ class ItemReader:
 
     def reference(self, item: Item, where: str) -> None:
         """A reference is to be resolved before; what is left points to nothing that is known."""
-        ident = must_be_string(item.get("id"), f"{where}.id")
+        ident = member(item, "id", where)
         raise Refused(f"{where}.id", f"Item with id {ident!r} not found; send the item itself.", "item_not_found")
 
     def _call(self, item: Item, arguments: str, where: str) -> None:
-        call_id = must_be_string(item.get("call_id"), f"{where}.call_id")
-        name = must_be_string(item.get("name"), f"{where}.name")
+        call_id = member(item, "call_id", where)
+        name = member(item, "name", where)
         namespace = item.get("namespace")
         chat_name = self._names.chat_name(name, namespace if isinstance(namespace, str) else None)
         self.conversation.call(Call(self._call_ids.chat_id(call_id), chat_name, arguments, where), call_id)
@@ -139,7 +137,8 @@ class ItemReader:
         if arguments is None or arguments == "":
             return "{}"
         if not isinstance(arguments, str):
-            raise Refused(where, f"'{where}' must be a string, not {name_of(arguments)}.", "invalid_type")
+            param = f"{where}.arguments"
+            raise Refused(param, f"'{param}' must be a string, not {name_of(arguments)}.", "invalid_type")
         if not self._scope.quirks.arguments_as_object:
             return arguments
         try:
@@ -147,33 +146,33 @@ class ItemReader:
                 return arguments
         except orjson.JSONDecodeError:
             pass
-        self._scope.repair(where)
+        self._scope.repair(f"{where}.arguments")
         return orjson.dumps({"arguments": arguments}).decode()
 
-    def _said(self, content: object, where: str) -> tuple[Content, str]:
-        """What an assistant message says, and what it refused."""
-        if not isinstance(content, list):
-            return read_content(content, where, self._scope), ""
-        refusals = [part for part in content if isinstance(part, dict) and part.get("type") == "refusal"]
-        if not refusals or not self._scope.quirks.refusal_field:
-            return read_content(content, where, self._scope), ""
-        rest = [part for part in content if part not in refusals]
-        refusal = read_content(refusals, where, self._scope)
-        return read_content(rest, where, self._scope), _texts(refusal, "")
+    def _answer(self, item: Item, where: str) -> None:
+        """An assistant message; what it refused stands apart for providers that know refusals."""
+        content = item.get("content")
+        parts = content if isinstance(content, list) and self._scope.quirks.refusal_field else []
+        refusals = [part for part in parts if isinstance(part, dict) and part.get("type") == "refusal"]
+        if not refusals:
+            self.conversation.answer(read_content(item, "content", where, self._scope), "")
+            return
+        refusal = _texts(read_parts(refusals, f"{where}.content", self._scope), "")
+        rest = read_parts([part for part in parts if part not in refusals], f"{where}.content", self._scope)
+        self.conversation.answer(rest, refusal)
 
     def _foreign(self, where: str) -> None:
         if self._scope.policy.foreign_reasoning is ForeignReasoning.REJECT:
-            raise Refused(
-                where, "This reasoning was not encrypted here and cannot be read.", "invalid_encrypted_content"
-            )
-        self._scope.drop(where)
+            message = "This reasoning was not encrypted here and cannot be read."
+            raise Refused(f"{where}.encrypted_content", message, "invalid_encrypted_content")
+        self._scope.drop(_FOREIGN)
 
 
 def _texts(parts: object, between: str) -> str:
     """The texts of reasoning parts, whatever they call themselves; null and odd shapes are no text."""
     if isinstance(parts, str):
         return parts
-    if not isinstance(parts, list):
+    if not isinstance(parts, list) or not parts:
         return ""
     texts = (part.get("text") if isinstance(part, dict) else part for part in parts)
     return between.join(text for text in texts if isinstance(text, str))

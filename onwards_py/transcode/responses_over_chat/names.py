@@ -15,11 +15,12 @@ _BETWEEN = "__"
 class ToolNames:
     """Chat function names for the client's tools; ``by_chat_name`` is the way back."""
 
-    __slots__ = ("_chat_names", "by_chat_name")
+    __slots__ = ("_chat_names", "_gone", "by_chat_name")
 
     def __init__(self) -> None:
         self.by_chat_name: dict[str, ToolName] = {}
         self._chat_names: dict[tuple[str | None, str], str] = {}
+        self._gone: dict[tuple[str | None, str], str] = {}
 
     def add(self, tool: ToolName) -> bool:
         """Give ``tool`` a chat name of its own; False if it has one already."""
@@ -35,7 +36,12 @@ class ToolNames:
 
     def chat_name(self, name: str, namespace: str | None) -> str:
         """The chat name of a tool, offered or not: histories name tools that are no longer there."""
-        return self._chat_names.get((namespace, name)) or _flatten(name, namespace)
+        known = self._chat_names.get((namespace, name))
+        if known is None:
+            known = self._gone.get((namespace, name))
+        if known is None:
+            known = self._gone[namespace, name] = _flatten(name, namespace)
+        return known
 
     def find(self, name: str, namespace: str | None) -> str | None:
         """The chat name of a tool that was offered, by the client's name or by its chat name; else None."""

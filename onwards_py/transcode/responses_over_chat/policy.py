@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -100,7 +101,8 @@ class Scope:
 
     def drop(self, param: str) -> None:
         """Note that ``param`` does not reach the provider."""
-        self.dropped[_INDEX.sub("[]", param)] = None
+        if param not in self.dropped:
+            self.dropped[_INDEX.sub("[]", param)] = None
 
     def repair(self, param: str) -> None:
         """Note that ``param`` reaches the provider in another form than it was sent in."""
@@ -126,6 +128,12 @@ def name_of(value: object) -> str:
         dict: "an object",
     }
     return names.get(type(value), "something else")
+
+
+def member(owner: Mapping[str, object], name: str, where: str) -> str:
+    """The non-empty string that ``owner``, whose path is ``where``, holds under ``name``. Raises Refused."""
+    value = owner.get(name)
+    return value if isinstance(value, str) and value else must_be_string(value, f"{where}.{name}")
 
 
 def must_be_string(value: object, param: str) -> str:

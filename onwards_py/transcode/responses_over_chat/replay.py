@@ -37,9 +37,10 @@ class Replayed:
         if not items:
             return {}
         fields: dict[str, object] = {}
-        text = "\n\n".join(filter(None, map(_text, items)))
+        text = _text(items[0]) if len(items) == 1 else "\n\n".join(filter(None, map(_text, items)))
         if text:
-            fields.update(dict.fromkeys(self._quirks.reasoning_out, text))
+            for name in self._quirks.reasoning_out:
+                fields[name] = text
         if self._quirks.replay_details:
             details = [one for item in items for one in _details(item)]
             if details:
@@ -66,7 +67,11 @@ def _spans(turns: list[Turn]) -> list[range]:
 
 
 def _text(item: dict[str, object]) -> str:
-    return next((text for name in TEXT_FIELDS if isinstance(text := item.get(name), str) and text), "")
+    for name in TEXT_FIELDS:
+        text = item.get(name)
+        if isinstance(text, str) and text:
+            return text
+    return ""
 
 
 def _details(item: dict[str, object]) -> list[object]:

@@ -26,18 +26,22 @@ class Call:
 
 @dataclass(slots=True)
 class Turn:
-    """One message to be. ``reasoning`` holds the provider's own message fields, one mapping for each reasoning item."""
+    """One message to be. ``reasoning`` holds the provider's own message fields, one mapping for each reasoning item.
+
+    ``waiting`` counts the calls that have no output yet.
+    """
 
     role: str
     content: Content = ""
     refusal: str = ""
     calls: list[Call] = field(default_factory=list)
     reasoning: list[dict[str, object]] = field(default_factory=list)
+    waiting: int = 0
 
     @property
     def answered(self) -> bool:
         """Whether there are calls and each has its output."""
-        return bool(self.calls) and all(call.output is not None for call in self.calls)
+        return not self.waiting and bool(self.calls)
 
 
 class Conversation:
@@ -47,7 +51,7 @@ class Conversation:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._waiting: dict[str, list[Call]] = {}
+        self._waiting: dict[str, list[tuple[Turn, Call]]] = {}
         self._reasoning: list[dict[str, object]] = []
         self.turns: list[Turn] = []
 
@@ -64,7 +68,8 @@ class Conversation:
             last = Turn("assistant")
             self.turns.append(last)
         last.content = join(last.content, content)
-        last.refusal = "\n\n".join(filter(None, (last.refusal, refusal)))
+        if refusal:
+            last.refusal = f"{last.refusal}\n\n{refusal}" if last.refusal else refusal
         self._take_reasoning(last)
 
     def reason(self, fields: dict[str, object]) -> None:
@@ -78,7 +83,8 @@ class Conversation:
             last = Turn("assistant")
             self.turns.append(last)
         last.calls.append(call)
-        self._waiting.setdefault(call_id, []).append(call)
+        last.waiting += 1
+        self._waiting.setdefault(call_id, []).append((last, call))
         self._take_reasoning(last)
 
     def output(self, call_id: str, content: Content) -> bool:
@@ -86,7 +92,9 @@ class Conversation:
         waiting = self._waiting.get(call_id)
         if not waiting:
             return False
-        waiting.pop(0).output = content
+        turn, call = waiting.pop(0)
+        call.output = content
+        turn.waiting -= 1
         return True
 
     def end(self) -> None:
@@ -97,8 +105,9 @@ class Conversation:
         return not (turn.content or turn.refusal)
 
     def _take_reasoning(self, turn: Turn) -> None:
-        turn.reasoning.extend(self._reasoning)
-        self._reasoning = []
+        if self._reasoning:
+            turn.reasoning += self._reasoning
+            self._reasoning = []
 
     def _leave_reasoning(self) -> None:
         if self._reasoning:
