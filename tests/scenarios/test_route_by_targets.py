@@ -108,19 +108,20 @@ async def test_the_chosen_targets_largest_body_holds_for_bodies_without_a_name(l
 
 
 async def test_the_chosen_targets_places_hold_to_the_last_byte(lane: bool) -> None:
-    """While a stream of it runs, the next one that is led there is refused; those led elsewhere are not."""
+    """While a stream of its pool runs, the next one that is led there is refused; those led elsewhere are not."""
     release = asyncio.Event()
-    options = {"small": {"concurrency_limit": {"max_concurrent_requests": 1}}}
-    async with crossing(lane, small=streaming(release), options=options) as scene:
-        async with connect(scene.gateway.port) as client:
-            await client.send(post(chat("easy", stream=True)))
-            response = await client.head()
-            await client.chunk(response)
-            refused = await put(scene, chat("easy"))
-            elsewhere = await put(scene, chat("hard"))
-            release.set()
-            await client.rest(response)
-        again = await put(scene, chat("easy"))
+    async with origin(streaming(release)) as member:
+        pool = {"url": None, "providers": [{"url": member.url}], "concurrency_limit": {"max_concurrent_requests": 1}}
+        async with crossing(lane, options={"small": pool}) as scene:
+            async with connect(scene.gateway.port) as client:
+                await client.send(post(chat("easy", stream=True)))
+                response = await client.head()
+                await client.chunk(response)
+                refused = await put(scene, chat("easy"))
+                elsewhere = await put(scene, chat("hard"))
+                release.set()
+                await client.rest(response)
+            again = await put(scene, chat("easy"))
     assert (refused.status, refused.error["code"]) == (429, "concurrency_limit_exceeded")
     assert (elsewhere.status, again.status, response.whole) == (200, 200, True)
 

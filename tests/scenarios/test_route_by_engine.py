@@ -1,0 +1,49 @@
+"""``route_by`` with a real classifier in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.classifiers import EASY, HARD, train
+from support.leading import chat, crossing, put
+from support.program import until
+
+from onwards_py.transports.engine.engine import State
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained model's file."""
+    return train(tmp_path_factory.mktemp("classifier"))
+
+
+async def test_a_trained_model_tells_hard_from_easy(lane: bool, model: Path) -> None:
+    """The labels of a linear text model lead the way; its engine has counted what it was asked."""
+    engine = {"url": None, "local": {"engine": "classifier", "model": str(model), "load": "eager"}}
+    async with crossing(lane, options={"which": engine}) as scene:
+        texts = [kind.format(n=n) for n in (3, 30) for kind in (HARD, EASY)]
+        bodies = [(await put(scene, chat(text))).body for text in texts]
+        led = [await scene.led("big", "label"), await scene.led("small", "label")]
+    assert bodies == [b"by big", b"by small"] * 2
+    assert led == [2, 2]
+
+
+async def test_a_classifier_that_is_not_loaded_yet_costs_the_timeout_and_is_loaded(lane: bool, model: Path) -> None:
+    """The first requests go to the default; the process that they have started serves the later ones."""
+    engine = {"url": None, "local": {"engine": "classifier", "model": str(model)}}
+    async with crossing(lane, options={"which": engine}, patience="100ms") as scene:
+        assert (await put(scene, chat(EASY))).body == b"by big"
+        assert await scene.led("big", "timeout") == 1
+        (only,) = scene.gateway.application.engines.all()
+        await until(lambda: only.state is State.READY)
+        assert (only.tally.loads, only.in_flight) == (1, 0)
+
+
+async def test_a_model_that_is_gone_leads_to_the_default(lane: bool, tmp_path: Path) -> None:
+    """The file is missing: every request is answered all the same."""
+    engine = {"url": None, "local": {"engine": "classifier", "model": str(tmp_path / "gone.skops")}}
+    async with crossing(lane, options={"which": engine}) as scene:
+        bodies = [(await put(scene, chat(EASY))).body for _ in range(2)]
+        led = await scene.led("big", "failed")
+    assert (bodies, led) == ([b"by big"] * 2, 2)
