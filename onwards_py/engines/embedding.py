@@ -80,17 +80,12 @@ class EmbeddingEngine:
             model = find(self._order.model, "embedding")
         except NotFound as error:
             raise LoadError(str(error)) from None
-        try:
-            if model.kind == "gguf":
-                self._start(model.path)
-            else:
-                self._start_converted(model.path)
-                self._tokenizer = WordPiece.read((model.path / "tokenizer.json").read_bytes())
-            self._try_out(model.path.name)
-        except MemoryError:
-            raise LoadError(f"there is not memory enough for {model.path.name}") from None
-        except ImportError as error:
-            raise LoadError(f"{error.name} is not installed: pip install 'onwards-py[local]'") from None
+        if model.kind == "gguf":
+            self._start(model.path)
+        else:
+            self._start_converted(model.path)
+            self._tokenizer = WordPiece.read((model.path / "tokenizer.json").read_bytes())
+        self._try_out(model.path.name)
         self.file = model.path.name if model.kind == "gguf" else bert_gguf.title(model.path)
         self.bytes = model.bytes
 
