@@ -48,8 +48,12 @@ class Assembly:
         return bool(self._choices) and all(choice.get("finish_reason") for choice in self._choices.values())
 
     def answer(self, usage: Json) -> Json:
-        """The whole answer, with the choices in order."""
+        """The whole answer, with the choices in order. Content is null only where there are calls instead."""
         head = dict(self._head)
+        for choice in self._choices.values():
+            message = choice.get("message")
+            if isinstance(message, dict) and message.get("content") is None and not message.get("tool_calls"):
+                message["content"] = ""
         if head.get("object") == _CHAT:
             head["object"] = _WHOLE_CHAT
         return {**head, "choices": [self._choices[index] for index in sorted(self._choices)], "usage": usage}

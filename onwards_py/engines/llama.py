@@ -123,15 +123,17 @@ class LlamaEngine:
         """``POST /chat/completions``."""
         plan = chat_plan(body, has_tools=self._has_tools)
         run = _Run(plan, Retelling(str(body["model"]), plan.top, legacy=False), sink, job, body)
-        return run.all(self._loaded().handle_chat_completions)
+        return run.all(self.server.handle_chat_completions)
 
     def complete(self, body: Body, sink: Sink, job: Job) -> Reply:
         """``POST /completions``."""
         plan = completion_plan(body)
         run = _Run(plan, Retelling(str(body["model"]), plan.top, legacy=True), sink, job, body)
-        return run.all(self._loaded().handle_completions)
+        return run.all(self.server.handle_completions)
 
-    def _loaded(self) -> Server:
+    @property
+    def server(self) -> Server:
+        """llama.cpp's own server, once it is loaded."""
         if self._server is None:
             raise llama_errors.failure()
         return self._server
