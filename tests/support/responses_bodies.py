@@ -9,6 +9,7 @@ from support.responses_promises import Breach, Json, Promise, as_dict, as_list, 
 
 TERMINALS = ("completed", "incomplete", "failed")
 ITEM_PREFIXES = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "custom_tool_call": "ctc_"}
+CALLS = frozenset({"function_call", "custom_tool_call"})
 REASONS = ("max_output_tokens", "content_filter")
 LONGEST_ID = 64
 
@@ -96,9 +97,11 @@ def final_breaches(body: Json, where: str) -> Iterator[Breach]:
     if (status == "completed") != isinstance(body.get("completed_at"), int):
         yield Breach(Promise.STATUS, f"{where}: {status} with completed_at {body.get('completed_at')!r}")
     yield from _usage_breaches(body.get("usage"), where)
-    statuses = [as_dict(item).get("status") for item in as_list(body.get("output"))]
-    if "incomplete" in statuses[:-1] or ("incomplete" in statuses and status == "completed"):
-        yield Breach(Promise.INCOMPLETE_LAST, f"{where}: {status} with items {statuses}")
+    items = [(as_dict(item).get("type"), as_dict(item).get("status")) for item in as_list(body.get("output"))]
+    broken = [kind for kind, status_ in items if status_ == "incomplete"]
+    early = {kind for kind, status_ in items[:-1] if status_ == "incomplete"} - CALLS
+    if early or (broken and status == "completed"):
+        yield Breach(Promise.INCOMPLETE_LAST, f"{where}: {status} with items {items}")
 
 
 def _usage_breaches(usage: object, where: str) -> Iterator[Breach]:

@@ -38,7 +38,7 @@ class Promise(Enum):
     ANNOTATIONS = "text has annotations, and annotation events are those of the part (else: Pydantic AI, AI SDK)"
     LOGPROBS = "text deltas and their done have logprobs, and they add up (else: SDK types)"
     REASONING = "reasoning is in summary and in content alike (else: Agents js, AI SDK show none)"
-    INCOMPLETE_LAST = "an incomplete item is the last, and its response is not completed"
+    INCOMPLETE_LAST = "an incomplete item is the last (calls: may be cut together), and its response is not completed"
     WHOLE_CALLS = "a completed call has a name, a call_id and arguments that are JSON (else: agents run half a call)"
     FRAMING = "an event is one event line, one data line, one blank line, LF only (else: the suite's parser)"
     DONE_MARK = "data: [DONE] ends the byte stream, once, behind the terminal (else: openresponses-py)"

@@ -1,0 +1,80 @@
+"""The transcoder under test, with ids from a counter, fixed times and a sealer that hides nothing."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Iterable
+
+from onwards_py.messages import Ending
+from onwards_py.transcode.responses_over_chat.context import Context, ToolKind
+from onwards_py.transcode.responses_over_chat.pipeline import Answer, AnswerCollector, ChatBody, EventFilter
+from onwards_py.transcode.responses_over_chat.policy import Policy
+from onwards_py.transcode.responses_over_chat.quirks import PRESETS
+from onwards_py.transcode.responses_over_chat.request import to_chat
+from onwards_py.transcode.responses_over_chat.response import to_resource
+from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
+from support.responses_oracle import Allowance
+from support.responses_promises import Json
+
+CREATED, ENDED = 1_700_000_000, 1_700_000_007
+
+
+class CountingIds:
+    """Ids that count: ``resp_0``, ``msg_1``, ..."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def new_id(self, prefix: str) -> str:
+        return f"{prefix}{next(self._numbers)}"
+
+
+class PlainSealer:
+    """Seals so that anybody can open it: what is inside stays readable in expectations."""
+
+    def seal(self, plain: bytes) -> str:
+        return "plain." + base64.urlsafe_b64encode(plain).decode()
+
+    def open(self, sealed: str) -> bytes | None:
+        return base64.urlsafe_b64decode(sealed[6:]) if sealed.startswith("plain.") else None
+
+
+def answer_context(dialect: str = "generic", **more: object) -> Context:
+    """The context of a small streamed request with two functions; ``more`` are members of the request."""
+    tools = [{"type": "function", "name": name, "parameters": None} for name in ("get_weather", "get_time")]
+    request: Json = {"model": "m", "input": "x", "stream": True, "tools": tools, **more}
+    return to_chat(request, PRESETS[dialect], Policy(sealer=PlainSealer())).context
+
+
+def allowance_of(context: Context) -> Allowance:
+    """What the request behind ``context`` asked for outside the specification."""
+    custom = any(tool.kind is ToolKind.CUSTOM for tool in context.tools.values())
+    return Allowance(context.profile.value, frozenset({"custom_tool_call"} if custom else ()))
+
+
+def translate(raw: bytes, context: Context, ending: Ending) -> bytes:
+    """What a client is sent for a provider's stream that arrives in one piece."""
+    return translate_pieces([raw], context, ending)
+
+
+def translate_pieces(pieces: Iterable[bytes], context: Context, ending: Ending) -> bytes:
+    """The same, as it was cut; a failure before the first event is told as a stream, too."""
+    machine = ChatToEvents(context, CountingIds(), CREATED)
+    events = EventFilter(machine, ChatBody(machine, lambda: ENDED))
+    out = b"".join(map(events.feed, pieces)) + events.finish(ending)
+    return out + events.begin() if events.failure is not None else out
+
+
+def collect_pieces(pieces: Iterable[bytes], context: Context, ending: Ending) -> Answer:
+    """What a client that did not ask for a stream is answered."""
+    machine = ChatToEvents(context, CountingIds(), CREATED)
+    collector = AnswerCollector(machine, ChatBody(machine, lambda: ENDED))
+    for piece in pieces:
+        collector.feed(piece)
+    return collector.finish(ending)
+
+
+def whole(answer: Json, context: Context) -> Json:
+    """What a client is answered for a provider's whole answer."""
+    return to_resource(answer, context, CountingIds(), CREATED, ENDED)
