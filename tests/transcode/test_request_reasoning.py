@@ -1,0 +1,111 @@
+"""Reasoning that clients carry for us, and whose schema they want."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from request_helpers import call, generic, messages, output, refusal, translate, user
+
+from onwards_py.sealing import Keyring
+from onwards_py.transcode.responses_over_chat.context import Profile
+from onwards_py.transcode.responses_over_chat.policy import ForeignReasoning, Policy
+from onwards_py.transcode.responses_over_chat.profile import profile_of_client
+from onwards_py.transcode.responses_over_chat.quirks import PRESETS
+from onwards_py.transcode.responses_over_chat.sealed import seal_compaction, seal_reasoning
+
+SEALER = Keyring(["a secret of some length"]).sealer("key-1")
+SEALING = Policy(sealer=SEALER)
+DETAILS = [{"type": "reasoning.text", "text": "why", "signature": "s"}]
+
+
+def carried(blob: str, **more: object) -> list[dict[str, object]]:
+    item = {"type": "reasoning", "summary": [], "content": None, "encrypted_content": blob, **more}
+    return [user("hi"), item, call("a"), output("a")]
+
+
+def test_our_own_blob_brings_the_reasoning_back() -> None:
+    """A client that keeps nothing else carries it."""
+    blob = seal_reasoning({"reasoning_content": "why"}, SEALER)
+    assert messages(carried(blob), policy=SEALING)[1]["reasoning_content"] == "why"
+
+
+def test_our_own_blob_wins_over_the_summary() -> None:
+    """The summary is for people, the blob is what the provider said."""
+    blob = seal_reasoning({"reasoning": "exact"}, SEALER)
+    items = carried(blob, summary=[{"type": "summary_text", "text": "short"}])
+    assert messages(items, policy=SEALING)[1]["reasoning_content"] == "exact"
+
+
+def test_raw_reasoning_details_go_back_as_they_came() -> None:
+    """OpenRouter's signatures count by the byte; others get the text only."""
+    items = carried(seal_reasoning({"reasoning": "why", "reasoning_details": DETAILS}, SEALER))
+    routed = messages(items, policy=SEALING, quirks=PRESETS["openrouter"])[1]
+    assert (routed["reasoning"], routed["reasoning_details"]) == ("why", DETAILS)
+    assert "reasoning_details" not in messages(items, policy=SEALING)[1]
+
+
+@pytest.mark.parametrize("policy", [Policy(), SEALING])
+def test_G25_a_foreign_blob_is_skipped_visibly_and_what_can_be_read_is_used(policy: Policy) -> None:
+    """Another provider's blob would be refused there for ever."""
+    items = carried("gAAAAAB", summary=[{"type": "summary_text", "text": "short"}])
+    made: Any = translate(items, policy=policy)
+    assert made.chat["messages"][1]["reasoning_content"] == "short"
+    assert made.dropped == ("input[].encrypted_content",)
+
+
+def test_G25_a_foreign_blob_can_be_refused() -> None:
+    """By policy, with its path."""
+    refused = refusal(carried("gAAAAAB"), policy=Policy(foreign_reasoning=ForeignReasoning.REJECT))
+    assert (refused.param, refused.code) == ("input[1].encrypted_content", "invalid_encrypted_content")
+
+
+def test_a_sealed_compaction_stands_for_the_turns_before_it() -> None:
+    """A foreign one cannot be read, and without it the conversation would be another."""
+    item = {"type": "compaction", "encrypted_content": seal_compaction("we met", SEALER)}
+    assert messages([item, user("and now?")], policy=SEALING) == [
+        user("Summary of the conversation so far:\nwe met\n\nand now?")
+    ]
+    assert refusal([item]).param == "input[0].encrypted_content"
+
+
+def test_a_blob_of_one_kind_is_nothing_as_the_other() -> None:
+    """A reasoning blob is no compaction, and the reverse."""
+    wrong = {"type": "compaction", "encrypted_content": seal_reasoning({"reasoning": "x"}, SEALER)}
+    assert refusal([wrong], policy=SEALING).param == "input[0].encrypted_content"
+    made = translate(carried(seal_compaction("x", SEALER)), policy=SEALING)
+    assert made.dropped == ("input[].encrypted_content",)
+
+
+def test_reasoning_without_anything_after_it_is_noted() -> None:
+    """An answer that was all reasoning has no message to stand on."""
+    item = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "x"}]}
+    assert translate([user("a"), item, user("b")]).dropped == ("input[].reasoning",)
+    assert translate([user("a"), item]).dropped == ("input[].reasoning",)
+
+
+def test_the_sealer_reaches_the_answer() -> None:
+    """What opens also mints."""
+    assert translate(policy=SEALING, include=["reasoning.encrypted_content"]).context.sealer is SEALER
+    assert translate(quirks=generic()).context.sealer is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "profile"),
+    [
+        ([], None),
+        ([(b"User-Agent", b"curl/8")], None),
+        ([(b"User-Agent", b"AsyncOpenAI/Python 3.52.0")], Profile.OPENAI),
+        ([(b"user-agent", b"codex_cli_rs/0.145.0 (Linux)")], Profile.OPENAI),
+        ([(b"user-agent", b"ai-sdk/open-responses/1.0.39")], None),
+        ([(b"X-Stainless-Lang", b"js")], Profile.OPENAI),
+        ([(b"x-onwards-profile", b"OpenResponses"), (b"x-stainless-lang", b"js")], Profile.OPENRESPONSES),
+        ([(b"x-stainless-lang", b"js"), (b"X-Onwards-Profile", b" openai ")], Profile.OPENAI),
+        ([(b"x-onwards-profile", b"other")], None),
+    ],
+)
+def test_the_profile_is_asked_for_or_given_away_by_header_fields(
+    fields: list[tuple[bytes, bytes]], profile: Profile | None
+) -> None:
+    """The override header wins over every mark, in whatever order they stand."""
+    assert profile_of_client(fields) is profile
