@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ class Running:
     socket: Path
     cache: Path
     report: Ready | Failed
+    pid: int
 
     def ask(self, **body: object) -> tuple[int, dict[str, object]]:
         """Status and answer of ``POST /v1/embeddings``."""
@@ -36,8 +39,17 @@ class Running:
         return response.status, answer
 
     def leave(self, **body: object) -> None:
-        """Ask, and go without waiting."""
-        self._sent(body).close()
+        """Ask for what takes long, and go when it has been computed for a second or so."""
+        before = self._seconds()
+        connection = self._sent(body)
+        while self._seconds() < before + 1:
+            time.sleep(0.02)
+        connection.close()
+
+    def _seconds(self) -> float:
+        """Processor time that the engine has taken. proc_pid_stat(5): fields 14 and 15, counted from the name's end."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _sent(self, body: dict[str, object]) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection("engine")
@@ -74,7 +86,7 @@ def running(folder: Path, model: str = DEFAULT, cache: Path | None = None, **set
         report = msgspec.json.decode(process.stdout.readline(), type=Report)
         assert isinstance(report, Ready | Failed)
         try:
-            yield Running(folder / "s", place, report)
+            yield Running(folder / "s", place, report, process.pid)
         finally:
             process.stdin.close()
             process.wait(10)

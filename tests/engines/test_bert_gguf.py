@@ -197,6 +197,18 @@ def test_weights_that_are_cut_off_are_refused(original: Path, tmp_path: Path) ->
         converted(folder, tmp_path / "cache")
 
 
+def test_a_conversion_that_fails_leaves_nothing(original: Path, tmp_path: Path) -> None:
+    """Weights of a kind that is not read."""
+    folder = small_copy(original, tmp_path / "wide")
+    table = {"embeddings.word_embeddings.weight": {"dtype": "F64", "shape": [1, 1], "data_offsets": [0, 8]}}
+    header = json.dumps(table).encode()
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(LoadError, match=r"cannot be converted: embeddings\.word_embeddings\.weight"):
+        converted(folder, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """The process says so and ends; the folder is not named."""
     (tmp_path / "file").write_text("")
