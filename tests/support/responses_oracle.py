@@ -119,6 +119,13 @@ def _with_format_schema(text: object, schema: object) -> object:
 
 
 def _for_sdk(body: Json, allow: Allowance) -> Json:
+    """``body`` without two members that the SDK's models know too narrowly.
+
+    The codes of errors are an open set by the specification, and clients decide by codes (context_length_exceeded,
+    insufficient_quota) that the models do not list.
+    """
+    if isinstance(as_dict(body.get("error")).get("code"), str):
+        body = {**body, "error": {**as_dict(body["error"]), "code": "server_error"}}
     return body if allow.profile == "openai" else {**body, "text": _with_format_schema(body.get("text"), {})}
 
 

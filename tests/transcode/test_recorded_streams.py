@@ -12,7 +12,7 @@ from support import recorded
 from support.responses_oracle import check_wire, events_of
 from support.responses_promises import Json, as_dict, as_list
 from support.responses_readers import openai_stream_text, openresponses_final
-from support.transcoding import allowance_of, translate, translate_pieces
+from support.transcoding import PlainSealer, allowance_of, translate, translate_pieces
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.responses_over_chat.policy import Policy
@@ -131,3 +131,47 @@ def test_nothing_of_a_provider_leaks_into_ids_or_errors() -> None:
         assert b"sk-or-v1" not in out
         assert b"10.0.0.7" not in out
         assert b'"id":"chatcmpl' not in out
+
+
+@pytest.mark.parametrize(
+    ("name", "details"),
+    [
+        (
+            "openrouter-reasoning-details",
+            [{"type": "reasoning.text", "text": "Let me compute.", "signature": "Et8BCmUIDxgC"}],
+        ),
+        pytest.param(
+            "openrouter-late-signature",
+            [{"type": "reasoning.text", "text": "Look it up.", "signature": "Et8BCmUIDxgC"}],
+            marks=pytest.mark.xfail(strict=True, reason="fragments in two items are given back in two pieces"),
+        ),
+        (
+            "openrouter-encrypted-with-call",
+            [{"type": "reasoning.encrypted", "data": "CiQB0e2KbxYZ", "id": "tool_0_get_weather"}],
+        ),
+        (
+            "openrouter-summary-details",
+            [
+                {"type": "reasoning.summary", "summary": "**Weighing**"},
+                {"type": "reasoning.encrypted", "data": "gAAAAABo", "id": "rs_0b"},
+            ],
+        ),
+    ],
+)
+def test_D14_opaque_reasoning_goes_back_whole_to_the_provider_that_said_it(name: str, details: list[Json]) -> None:
+    """A client that keeps no state returns the sealed items; fragments and late signatures are one piece again."""
+    output = [as_dict(item) for item in as_list(final(name)["output"])]
+    answers = [
+        {"type": "function_call_output", "call_id": item["call_id"], "output": "22"}
+        for item in output
+        if item["type"] == "function_call"
+    ]
+    turn = {"model": "m", "input": [{"role": "user", "content": "x"}, *output, *answers]}
+    messages = to_chat(turn, recorded.quirks(name), Policy(sealer=PlainSealer())).chat["messages"]
+    given = [
+        as_dict(detail)
+        for message in as_list(messages)
+        for detail in as_list(as_dict(message).get("reasoning_details"))
+    ]
+    places = {"format", "index"}
+    assert [{key: value for key, value in detail.items() if key not in places} for detail in given] == details

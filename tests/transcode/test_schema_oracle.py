@@ -305,6 +305,14 @@ def test_where_the_schemas_disagree_the_profile_decides() -> None:
     assert promises_of(check_resource(null, Allowance("openai"))) == {Promise.SDK_TYPES}
 
 
+def test_error_codes_are_an_open_set() -> None:
+    """Codes that clients decide by are fine although the SDK does not list them; what is no text is not."""
+    body: Json = {**FINAL, "status": "failed", "completed_at": None}
+    assert check_resource({**body, "error": {"code": "context_length_exceeded", "message": "x"}}) == []
+    broken = {**body, "error": {"code": 400, "message": "x"}}
+    assert promises_of(check_resource(broken)) == {Promise.STATUS, Promise.SCHEMA, Promise.SDK_TYPES}
+
+
 def test_custom_calls_are_allowed_where_asked_for() -> None:
     """A custom tool's call is outside the specification; it passes only if the request had such a tool."""
     item: Json = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1", "name": "patch", "input": "x"}
