@@ -83,7 +83,7 @@ def _reasoning(delta: Mapping[str, object], quirks: Quirks) -> ReasoningDelta | 
         text = delta.get(name)
         if text and isinstance(text, str):
             return ReasoningDelta(text, name, details)
-    if not details or not isinstance(details, list):
+    if not isinstance(details, list) or not any(isinstance(piece, dict) for piece in details):
         return None
     return ReasoningDelta(details_text(details), DEFAULT_FIELD, details)
 

@@ -16,6 +16,11 @@ from onwards_py.transcode.responses_over_chat.sealed import seal_reasoning
 DEFAULT_FIELD = "reasoning_content"
 
 
+def seals(context: Context) -> bool:
+    """Whether reasoning goes back to the client sealed, so that opaque pieces of it are worth keeping."""
+    return context.sealer is not None and ENCRYPTED_REASONING in context.include
+
+
 class ReasoningItem:
     """Serial part of an answer; see `Segment`."""
 
@@ -41,7 +46,7 @@ class ReasoningItem:
             self._texts.append(text)
             self._fresh.append(text)
             self._field = field
-        if details and self._sealed:
+        if details and seals(self._context):
             self._details.put(details)
 
     def open(self, out: Output) -> None:
@@ -67,14 +72,10 @@ class ReasoningItem:
             item["summary"] = [summary]
             item["content"] = [{"type": "reasoning_text", "text": text}]
         sealer = self._context.sealer
-        if self._sealed and sealer is not None:
+        if sealer is not None and seals(self._context):
             item["encrypted_content"] = seal_reasoning(self._fields(text), sealer)
         out.item_done(item)
         return not cut
-
-    @property
-    def _sealed(self) -> bool:
-        return self._context.sealer is not None and ENCRYPTED_REASONING in self._context.include
 
     def _fields(self, text: str) -> Mapping[str, object]:
         """The provider's own message fields, to be given back as they were."""

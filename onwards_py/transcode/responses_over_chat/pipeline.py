@@ -192,18 +192,16 @@ class EventFilter:
 
     def feed(self, piece: bytes) -> bytes:
         """The events that follow from ``piece``; after the last one nothing is returned any more."""
-        begun = self._machine.begun
-        return self._deliver(self._body.feed(piece), begun)
+        return self._deliver(self._body.feed(piece))
 
     def finish(self, ending: Ending) -> bytes:
         """The rest of the events, if they were not all returned."""
-        begun = self._machine.begun
-        return self._deliver(self._body.finish(ending), begun)
+        return self._deliver(self._body.finish(ending))
 
-    def _deliver(self, events: list[Event], begun: bool) -> bytes:
+    def _deliver(self, events: list[Event]) -> bytes:
         if not events:
             return b""
-        if self._machine.failure is not None and not begun:
+        if self._machine.failed_early:
             self._withheld = events
             return b""
         return _encode(events) + (DONE if self._machine.finished else b"")

@@ -17,7 +17,7 @@ from onwards_py.transcode.responses_over_chat.context import Context
 from onwards_py.transcode.responses_over_chat.events import Output, Segment
 from onwards_py.transcode.responses_over_chat.item_call import CallItem
 from onwards_py.transcode.responses_over_chat.item_message import MessageItem, PartKind
-from onwards_py.transcode.responses_over_chat.item_reasoning import DEFAULT_FIELD, ReasoningItem
+from onwards_py.transcode.responses_over_chat.item_reasoning import DEFAULT_FIELD, ReasoningItem, seals
 from onwards_py.transcode.responses_over_chat.quirks import Think
 from onwards_py.transcode.responses_over_chat.think import ThinkSplitter
 
@@ -123,6 +123,8 @@ class Segments:
         return any(not segment.ready for segment in self._queue)
 
     def _put_reasoning(self, delta: ReasoningDelta) -> None:
+        if not delta.text and not seals(self._context):
+            return
         segment = self._queue[-1] if self._queue else None
         if _TABLE[self._last][_Kind.REASONING] is not _Step.CONTINUE or not isinstance(segment, ReasoningItem):
             segment = ReasoningItem(self._context)

@@ -24,6 +24,9 @@ from onwards_py.transcode.responses_over_chat.errors import Failure, cut_off, er
 from onwards_py.transcode.responses_over_chat.events import Event, Output, lifecycle
 from onwards_py.transcode.responses_over_chat.segments import Segments
 
+_TIERS = frozenset({"default", "flex", "scale", "priority", "fast", "ultrafast"})
+"""What clients with closed enumerations understand; other providers' words stay behind."""
+
 LARGEST_ANSWER = 64 << 20
 """Characters of text, reasoning and arguments that an answer may have by default."""
 
@@ -41,6 +44,7 @@ class ChatToEvents:
         "_context",
         "_created_at",
         "_done",
+        "_early",
         "_failure",
         "_finish",
         "_id",
@@ -68,6 +72,7 @@ class ChatToEvents:
         self._begun = False
         self._terminal = False
         self._done = False
+        self._early = False
         self._proof = True
         self._size = 0
         self._finish: Finish | None = None
@@ -89,6 +94,11 @@ class ChatToEvents:
     def failure(self) -> Failure | None:
         """Why the answer failed, if it did."""
         return self._failure
+
+    @property
+    def failed_early(self) -> bool:
+        """Whether it failed before any event was due, so that the failure can be told as an HTTP status."""
+        return self._early
 
     @property
     def usage_known(self) -> bool:
@@ -154,7 +164,7 @@ class ChatToEvents:
         if usage is not None and isinstance(usage, dict):
             self._usage = usage
         tier = chunk.get("service_tier")
-        if tier and isinstance(tier, str) and tier != "auto":
+        if tier and isinstance(tier, str) and tier in _TIERS:
             self._service_tier = tier
         choices = chunk.get("choices")
         inputs: list[Input] = []
@@ -192,9 +202,11 @@ class ChatToEvents:
     def _end(self, verdict: Verdict, now: int | None) -> list[Event]:
         if self._terminal:
             return []
+        begun = self._begun
         events = self.begin()
         self._segments.flush()
         verdict = self._look_at_output(verdict)
+        self._early = verdict.failure is not None and not begun
         complete = self._segments.finish(verdict.cut)
         if not complete and not verdict.cut:
             verdict = TOO_LONG  # arguments that are no JSON were cut, whatever the finish reason says

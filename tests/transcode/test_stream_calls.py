@@ -1,0 +1,198 @@
+"""Tool calls: whole, serial and under their right names, however a provider cuts, numbers and names them."""
+
+from dataclasses import replace
+
+import pytest
+from stream_helpers import PLAIN, call, delta, entry, events, final, items, kinds, machine, of_type, text
+from support.responses_promises import Json
+from support.transcoding import ENDED, answer_context
+
+from onwards_py.messages import Ending
+from onwards_py.transcode.responses_over_chat.context import ToolKind, ToolName
+
+TOOLS = {
+    "get_weather": ToolName(ToolKind.FUNCTION, "get_weather"),
+    "crm__find": ToolName(ToolKind.FUNCTION, "find", "crm"),
+    "apply_patch": ToolName(ToolKind.CUSTOM, "apply_patch"),
+}
+
+
+def said(out: list[Json]) -> list[tuple[object, object, object]]:
+    """call_id, name and arguments of each call in the final output."""
+    return [(item["call_id"], item["name"], item["arguments"]) for item in items(out)]
+
+
+def test_A3_A26_A27_each_fragment_is_streamed_once_and_they_add_up() -> None:
+    """A3: calls stream; A26: nothing twice; A27: later fragments have no id."""
+    out = events([call(0, "c", "get_time", '{"a"'), call(0, arguments=":"), call(0, arguments="1}")])
+    assert [event["delta"] for event in of_type(out, "function_call_arguments.delta")] == ['{"a"', ":", "1}"]
+    assert of_type(out, "function_call_arguments.done")[0]["arguments"] == '{"a":1}'
+    assert said(out) == [("c", "get_time", '{"a":1}')]
+
+
+def test_A29_E10_empty_arguments_are_an_empty_object_in_the_end() -> None:
+    out = events([call(0, "c", "get_time", ""), call(0, arguments="")])
+    assert [event["delta"] for event in of_type(out, "function_call_arguments.delta")] == ["{}"]
+    assert said(out) == [("c", "get_time", "{}")]
+
+
+def test_a_placeholder_before_the_real_arguments_is_not_a_part_of_them() -> None:
+    assert said(events([call(0, "c", "get_time", "{}"), call(0, arguments='{"a":1}')])) == [
+        ("c", "get_time", '{"a":1}')
+    ]
+
+
+def test_A30_a_call_is_announced_when_its_name_is_known() -> None:
+    core = machine()
+    assert len(core.feed(call(0, "c", arguments='{"a"'))) == 2
+    events_ = core.feed(call(0, name="get_time"))
+    assert [event["type"] for event in events_] == [
+        "response.output_item.added",
+        "response.function_call_arguments.delta",
+    ]
+
+
+@pytest.mark.parametrize(("finish", "status"), [("tool_calls", "failed"), ("length", "incomplete")])
+def test_A30_a_call_without_a_name_is_never_shown_and_never_a_success(finish: str, status: str) -> None:
+    out = events([text("a"), call(0, "c", "", "{}")], finish)
+    assert kinds(out) == ["message"]
+    assert final(out)["status"] == status
+
+
+def test_A31_A33_repeated_and_empty_names_and_ids_change_nothing() -> None:
+    out = events([call(0, "c", "get_time", '{"a"'), call(0, "c", "get_time", ":1"), call(0, "", "", "}")])
+    assert said(out) == [("c", "get_time", '{"a":1}')]
+
+
+def test_A32_a_fragment_that_says_nothing_is_no_call() -> None:
+    null = {"index": 0, "function": {"name": None, "arguments": None}}
+    assert kinds(events([text("a"), delta(tool_calls=[null])])) == ["message"]
+
+
+@pytest.mark.parametrize("missing", ["", None])
+def test_A34_a_call_without_an_id_gets_one_and_keeps_it(missing: str | None) -> None:
+    out = events([call(0, missing, "get_time", '{"a"'), call(0, "late", None, ":1}")])
+    added = of_type(out, "output_item.added")[0]["item"]
+    assert isinstance(added, dict)
+    assert str(added["call_id"]).startswith("call_")
+    assert said(out) == [(added["call_id"], "get_time", '{"a":1}')]
+
+
+def test_A35_a_whole_call_in_one_chunk_keeps_its_arguments() -> None:
+    out = events([delta("tool_calls", tool_calls=[entry(0, "c", "get_time", '{"a":1}')])])
+    assert said(out) == [("c", "get_time", '{"a":1}')]
+
+
+@pytest.mark.parametrize("index", [0, None])
+def test_A36_another_id_under_the_same_index_is_another_call(index: int | None) -> None:
+    out = events(
+        [call(index, "c", "get_time", "{}"), call(index, "d", "get_time", '{"b"'), call(index, arguments=":2}")]
+    )
+    assert said(out) == [("c", "get_time", "{}"), ("d", "get_time", '{"b":2}')]
+
+
+@pytest.mark.parametrize("index", [0, None])
+def test_A36_a_name_behind_whole_arguments_begins_another_call_if_there_are_no_ids(index: int | None) -> None:
+    out = events([call(index, None, "get_time", '{"a":1}'), call(index, None, "get_time", '{"a":2}')])
+    assert [arguments for _, _, arguments in said(out)] == ['{"a":1}', '{"a":2}']
+
+
+def test_a_call_that_is_sent_again_as_a_whole_counts_once() -> None:
+    out = events([call(0, "c", "get_time", '{"a":1}'), call(0, "c", "get_time", '{"a":1}')])
+    assert said(out) == [("c", "get_time", '{"a":1}')]
+
+
+def test_A37_two_calls_in_one_delta_are_two_calls() -> None:
+    out = events([delta(tool_calls=[entry(0, "c", "get_time", "{}"), entry(1, "d", "get_weather", "{}")])])
+    assert [name for _, name, _ in said(out)] == ["get_time", "get_weather"]
+
+
+def test_A19_interleaved_calls_come_out_one_after_the_other() -> None:
+    chunks = [call(0, "c", "get_time", '{"a"'), call(1, "d", "get_weather", '{"b"')]
+    out = events([*chunks, call(0, arguments=":1}"), call(1, arguments=":2}")], "tool_calls")
+    assert said(out) == [("c", "get_time", '{"a":1}'), ("d", "get_weather", '{"b":2}')]
+    assert [event["output_index"] for event in of_type(out, "function_call_arguments.delta")] == [0, 0, 1, 1]
+
+
+def test_serial_calls_leave_at_once() -> None:
+    core = machine()
+    core.feed(call(0, "c", "get_time", '{"a":1}'))
+    types = [str(event["type"]) for event in core.feed(call(1, "d", "get_time", '{"b"'))]
+    assert types[-3:] == [
+        "response.output_item.done",
+        "response.output_item.added",
+        "response.function_call_arguments.delta",
+    ]
+
+
+def test_text_between_the_fragments_of_a_call_follows_the_call() -> None:
+    out = events([call(0, "c", "get_time", '{"a"'), text("x"), call(0, arguments=":1}"), text("y")])
+    assert kinds(out) == ["function_call", "message"]
+    assert [event["delta"] for event in of_type(out, "output_text.delta")] == ["x", "y"]
+
+
+def test_D19_call_ids_are_unique_and_at_most_64_characters() -> None:
+    """The provider's id is kept where it will do; one that the request had to shorten is given back as it was."""
+    out = events([call(i, id_, "get_time", "{}") for i, id_ in enumerate(["x" * 64, "x" * 65, "same", "same"])])
+    ids = [str(id_) for id_, _, _ in said(out)]
+    assert (ids[0], ids[2]) == ("x" * 64, "same")
+    assert len(set(ids)) == 4
+    assert all(len(id_) <= 64 for id_ in ids)
+    context = replace(PLAIN, call_ids={"short": "client's own"})
+    assert said(events([call(0, "short", "get_time", "{}")], context=context))[0][0] == "client's own"
+
+
+def test_arguments_that_are_an_object_are_written_as_json() -> None:
+    assert said(events([call(0, "c", "get_time", {"a": 1})])) == [("c", "get_time", '{"a":1}')]
+
+
+def test_the_old_function_call_member_is_a_call_unless_there_are_tool_calls() -> None:
+    legacy = {"name": "get_time", "arguments": "{}"}
+    assert [name for _, name, _ in said(events([delta(function_call=legacy)], "function_call"))] == ["get_time"]
+    both = delta(function_call=legacy, tool_calls=[entry(0, "c", "get_time", "{}")])
+    assert said(events([both])) == [("c", "get_time", "{}")]
+
+
+def test_E2_a_member_of_a_namespace_is_called_by_its_own_two_names() -> None:
+    context = replace(PLAIN, tools=TOOLS)
+    (item,) = items(events([call(0, "c", "crm__find", "{}")], context=context))
+    assert (item["namespace"], item["name"]) == ("crm", "find")
+
+
+def test_E3_a_bare_member_name_is_understood() -> None:
+    context = replace(PLAIN, tools=TOOLS)
+    (item,) = items(events([call(0, "c", "find", "{}")], context=context))
+    assert (item["namespace"], item["name"]) == ("crm", "find")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_E4_E5_a_custom_tool_gets_its_text_back_as_it_streams(whole: bool) -> None:
+    context = answer_context(tools=[{"type": "custom", "name": "apply_patch"}])
+    arguments = '{"input":"*** Begin\\n\\u00e9"}'
+    chunks = [arguments] if whole else list(arguments)
+    out = events([call(0, "c", "apply_patch", ""), *(call(0, arguments=part) for part in chunks)], context=context)
+    (item,) = items(out)
+    assert (item["type"], item["input"], item["status"]) == ("custom_tool_call", "*** Begin\né", "completed")
+    assert str(item["id"]).startswith("ctc_")
+    deltas = [str(event["delta"]) for event in of_type(out, "custom_tool_call_input.delta")]
+    assert "".join(deltas) == of_type(out, "custom_tool_call_input.done")[0]["input"] == "*** Begin\né"
+    assert whole or len(deltas) > 5
+
+
+def test_a_call_outside_the_allowed_tools_is_suppressed() -> None:
+    context = replace(PLAIN, allowed=frozenset({"get_time"}))
+    chunks = [text("a"), call(0, "c", "get_weather", "{}"), call(1, "d", "get_time", "{}")]
+    core = machine(context)
+    for chunk in chunks:
+        core.feed(chunk)
+    assert core.suppressed == ("get_weather",)
+    assert kinds(core.finish(Ending.DONE, ENDED)) == ["message", "function_call"]
+    assert final(events([chunks[1]], context=context))["status"] == "failed"
+
+
+def test_only_the_first_call_is_kept_where_one_is_all_the_client_allows() -> None:
+    context = replace(PLAIN, one_call=True)
+    out = events(
+        [call(0, "c", "get_time", "{}"), call(1, "d", "get_time", "{}"), call(1, arguments="")], context=context
+    )
+    assert [id_ for id_, _, _ in said(out)] == ["c"]
