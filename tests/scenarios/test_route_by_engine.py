@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.classifiers import EASY, HARD, train
 from support.leading import chat, crossing, put
+from support.origin import answer, once
 from support.program import until
 
 from onwards_py.transports.engine.engine import State
@@ -22,6 +23,8 @@ async def test_a_trained_model_tells_hard_from_easy(lane: bool, model: Path) -> 
     """The labels of a linear text model lead the way; its engine has counted what it was asked."""
     engine = {"url": None, "local": {"engine": "classifier", "model": str(model), "load": "eager"}}
     async with crossing(lane, options={"which": engine}) as scene:
+        (only,) = scene.gateway.application.engines.all()
+        await until(lambda: only.state is State.READY)
         texts = [kind.format(n=n) for n in (3, 30) for kind in (HARD, EASY)]
         bodies = [(await put(scene, chat(text))).body for text in texts]
         led = [await scene.led("big", "label"), await scene.led("small", "label")]
@@ -32,7 +35,8 @@ async def test_a_trained_model_tells_hard_from_easy(lane: bool, model: Path) -> 
 async def test_a_classifier_that_is_not_loaded_yet_costs_the_timeout_and_is_loaded(lane: bool, model: Path) -> None:
     """The first requests go to the default; the process that they have started serves the later ones."""
     engine = {"url": None, "local": {"engine": "classifier", "model": str(model)}}
-    async with crossing(lane, options={"which": engine}, patience="100ms") as scene:
+    by_big = once(answer(b"by big"))  # loading may take longer than a scripted connection waits for more
+    async with crossing(lane, big=by_big, options={"which": engine}, patience="100ms") as scene:
         assert (await put(scene, chat(EASY))).body == b"by big"
         assert await scene.led("big", "timeout") == 1
         (only,) = scene.gateway.application.engines.all()

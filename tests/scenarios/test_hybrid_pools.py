@@ -1,0 +1,236 @@
+"""Pools of a model on this machine and one elsewhere: local first, remote first, by weight."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+import pytest
+from support.gateway import Gateway, running
+from support.origin import Origin, Peer, Script, answer, once, origin, refused_port, serve, silent, streaming
+from support.raw import Client, Response, ask, connect, post
+from support.targets import snapshot
+
+CHAT = b'{"model":"m","messages":[{"role":"user","content":"one two three four"}]}'
+STREAM = CHAT[:-1] + b',"stream":true}'
+ECHO = {"engine": "echo"}
+NOT_INSTALLED = {"engine": "llama_cpp", "model": "package:there-is-no-such-package"}
+ON = {"enabled": True, "on_status": [5]}
+QUICK = {"first_byte": "50ms"}
+REMOTE = b'{"by":"remote"}'
+
+
+def pool(*providers: object, strategy: str = "priority", **options: object) -> dict[str, object]:
+    """The target ``m`` with these providers, tried in this order."""
+    return {"m": {"strategy": strategy, "fallback": ON, "providers": list(providers), **options}}
+
+
+def local(settings: Mapping[str, object], **options: object) -> dict[str, object]:
+    return {"local": settings, "name": "local", **options}
+
+
+def remote(upstream: Origin | int, **options: object) -> dict[str, object]:
+    port = upstream if isinstance(upstream, int) else upstream.port
+    return {"url": f"http://127.0.0.1:{port}", "name": "remote", **options}
+
+
+def model_of(response: Response) -> set[str]:
+    """The model's names in a whole answer, or in the events of a stream."""
+    if not response.body.startswith(b"data:"):
+        return {json.loads(response.body)["model"]}
+    events = [line[6:] for line in response.body.split(b"\n\n") if line and line != b"data: [DONE]"]
+    return {json.loads(event)["model"] for event in events}
+
+
+def said_by(gateway: Gateway) -> list[tuple[object, object]]:
+    """Who answered and at which attempt, by the log."""
+    return [(line["provider"], line["attempts"]) for line in gateway.lines()]
+
+
+# Local first
+
+
+UNFIT: dict[str, dict[str, object]] = {
+    "not installed": local(NOT_INSTALLED),
+    "failing": local({**ECHO, "error_rate": 1, "error_status": 503}),
+    "without a free place": local(ECHO, concurrency_limit={"max_concurrent_requests": 0}),
+    "drained": local(ECHO, weight=0),
+}
+
+
+@pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "streamed"])
+@pytest.mark.parametrize("unfit", UNFIT)
+async def test_where_the_local_model_cannot_the_remote_one_answers(lane: bool, unfit: str, body: bytes) -> None:
+    """Once, with the client's own bytes; one that could not even be tried costs no attempt."""
+    async with origin(serve(answer(REMOTE))) as upstream:
+        async with running(snapshot(pool(UNFIT[unfit], remote(upstream))), lane=lane) as gateway:
+            response = await ask(gateway.port, post(body))
+    assert (response.status, response.body) == (200, REMOTE)
+    assert [request.body for request in upstream.requests] == [body]
+    assert said_by(gateway) == [("remote", 1 if unfit in ("without a free place", "drained") else 2)]
+
+
+async def test_where_the_local_model_is_slow_the_remote_one_answers(lane: bool) -> None:
+    """After ``timeouts.first_byte``, which may be the local model's alone."""
+    async with origin(serve(answer(REMOTE))) as upstream:
+        targets = pool(local({**ECHO, "first_token_delay": "60s"}, timeouts=QUICK), remote(upstream))
+        async with running(snapshot(targets), lane=lane) as gateway:
+            assert (await ask(gateway.port, post(CHAT))).body == REMOTE
+    assert said_by(gateway) == [("remote", 2)]
+
+
+async def test_while_the_local_model_can_nobody_else_is_asked(lane: bool) -> None:
+    """And the client sees the name that it asked for, whole and streamed."""
+    async with origin() as upstream:
+        async with running(snapshot(pool(local(ECHO), remote(upstream))), lane=lane) as gateway:
+            responses = [await ask(gateway.port, post(body)) for body in (CHAT, STREAM)]
+    assert [model_of(response) for response in responses] == [{"m"}, {"m"}]
+    assert said_by(gateway) == [("local", 1)] * 2
+    assert not upstream.peers
+
+
+async def test_a_local_stream_that_breaks_off_is_not_begun_again_elsewhere(lane: bool) -> None:
+    """What the client has seen of an answer is of one model."""
+    async with origin() as upstream:
+        targets = pool(local({**ECHO, "cut_after": 2}), remote(upstream), fallback={**ON, "retry_sent": True})
+        async with running(snapshot(targets), lane=lane) as gateway:
+            response = await ask(gateway.port, post(STREAM))
+    assert response.status == 200
+    assert not response.whole
+    assert not upstream.peers
+
+
+async def test_without_fallback_the_local_models_failure_is_the_answer(lane: bool) -> None:
+    """503 with a code of its own, what to install, and when to come back."""
+    async with origin() as upstream:
+        targets = pool(local(NOT_INSTALLED), remote(upstream), fallback={"enabled": False})
+        async with running(snapshot(targets), lane=lane) as gateway:
+            response = await ask(gateway.port, post(CHAT))
+    assert (response.status, response.error["code"]) == (503, "local_model_unavailable")
+    assert "pip install" in str(response.error["message"])
+    assert response.value(b"retry-after") == b"1"
+    assert not upstream.peers
+
+
+# Remote first
+
+
+BROKEN: dict[str, Script] = {
+    "5xx": serve(answer(b"{}", b"503 Busy")),
+    "too slow": silent,
+    "closing without an answer": once(b""),
+    "answering garbage": once(b"what?\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "streamed"])
+@pytest.mark.parametrize("broken", BROKEN)
+async def test_the_local_model_is_the_last_resort(lane: bool, broken: str, body: bytes) -> None:
+    """It answers under the name that the client asked for, whatever the other one calls the model."""
+    async with origin(BROKEN[broken]) as upstream:
+        fallback = {**ON, "retry_sent": True}
+        targets = pool(remote(upstream, onwards_model="org/big", timeouts=QUICK), local(ECHO), fallback=fallback)
+        async with running(snapshot(targets), lane=lane) as gateway:
+            response = await ask(gateway.port, post(body))
+    assert response.status == 200
+    assert model_of(response) == {"m"}
+    assert json.loads(upstream.requests[0].body)["model"] == "org/big"
+    assert said_by(gateway) == [("local", 2)]
+
+
+async def test_the_local_model_answers_where_nobody_listens(lane: bool) -> None:
+    """A refused connection needs no ``on_status``."""
+    targets = pool(remote(refused_port()), local(ECHO), fallback={"enabled": True})
+    async with running(snapshot(targets), lane=lane) as gateway:
+        assert model_of(await ask(gateway.port, post(CHAT))) == {"m"}
+    assert said_by(gateway) == [("local", 2)]
+
+
+async def test_a_remote_answer_outlives_the_failure_of_the_last_resort(lane: bool) -> None:
+    """The last whole answer of a provider is what the client gets."""
+    busy = answer(b"busy", b"503 Busy", b"Retry-After: 17\r\n")
+    async with origin(serve(busy)) as upstream:
+        async with running(snapshot(pool(remote(upstream), local(NOT_INSTALLED))), lane=lane) as gateway:
+            response = await ask(gateway.port, post(CHAT))
+    assert response.head + response.body == busy
+
+
+@pytest.mark.xfail(strict=True, reason="a name that is said of the pool is the local model's name too")
+async def test_a_name_for_the_pools_providers_is_not_shown_by_the_local_one(lane: bool) -> None:
+    """``onwards_model`` beside ``providers``: what the remote one calls the model means nothing here."""
+    targets = pool(remote(refused_port()), local(ECHO), onwards_model="org/big")
+    async with running(snapshot(targets), lane=lane) as gateway:
+        assert model_of(await ask(gateway.port, post(CHAT))) == {"m"}
+
+
+# When a second attempt comes too late
+
+
+async def late(peer: Peer) -> None:
+    """Fail, after longer than the pool has patience for."""
+    await peer.request()
+    await asyncio.sleep(0.06)
+    await peer.send(answer(b"late", b"500 Oops"))
+
+
+@pytest.mark.parametrize(("within", "wanted"), [(50, (500, "remote", 1)), (60_000, (200, "local", 2))])
+async def test_a_failure_that_comes_late_is_the_answer(lane: bool, within: int, wanted: tuple[int, str, int]) -> None:
+    """``only_if_failed_within_ms``: who has waited so long is told, rather than made to wait again."""
+    async with origin(late) as upstream:
+        targets = pool(remote(upstream), local(ECHO), fallback={**ON, "only_if_failed_within_ms": within})
+        async with running(snapshot(targets), lane=lane) as gateway:
+            response = await ask(gateway.port, post(CHAT))
+    assert (response.status, *said_by(gateway)[0]) == wanted
+
+
+async def test_a_local_model_that_fails_late_is_the_answer_too(lane: bool) -> None:
+    """The same with the local model first: its first byte did not come in time, and time is up."""
+    async with origin() as upstream:
+        slow = local({**ECHO, "first_token_delay": "60s"}, timeouts={"first_byte": "60ms"})
+        targets = pool(slow, remote(upstream), fallback={**ON, "only_if_failed_within_ms": 50})
+        async with running(snapshot(targets), lane=lane) as gateway:
+            response = await ask(gateway.port, post(CHAT))
+    assert (response.status, response.error["code"]) == (504, "gateway_timeout")
+    assert not upstream.peers
+
+
+# By weight
+
+
+async def begin_stream(stack: AsyncExitStack, gateway: Gateway) -> Client:
+    """A stream of which the head and the first event have arrived."""
+    client = await stack.enter_async_context(connect(gateway.port))
+    await client.send(post(STREAM))
+    response = await client.head()
+    assert response.status == 200
+    assert await client.chunk(response)
+    return client
+
+
+@pytest.mark.parametrize(
+    ("strategy", "weights", "wanted"),
+    [("weighted_random", (1, 3), 3), ("weighted_random", (3, 1), 1), ("least_inflight", (3, 1), 2)],
+)
+async def test_open_streams_are_shared_out(lane: bool, strategy: str, weights: tuple[int, int], wanted: int) -> None:
+    """Of four streams that run at one time each provider has its share, whatever the dice say."""
+    release = asyncio.Event()
+    never_ending = {**ECHO, "token_delay": "60s"}
+    async with origin(streaming(release)) as upstream:
+        targets = pool(local(never_ending, weight=weights[0]), remote(upstream, weight=weights[1]), strategy=strategy)
+        async with running(snapshot(targets), lane=lane) as gateway, AsyncExitStack() as stack:
+            for _ in range(4):
+                await begin_stream(stack, gateway)
+            assert len(upstream.requests) == wanted
+    providers = [line["provider"] for line in gateway.lines()]
+    assert sorted(map(str, providers)) == ["local"] * (4 - wanted) + ["remote"] * wanted
+
+
+async def test_by_weight_the_other_one_steps_in(lane: bool) -> None:
+    """Whoever is drawn first: where the remote one is down, every request is answered here."""
+    targets = pool(local(ECHO), remote(refused_port()), strategy="weighted_random")
+    async with running(snapshot(targets), lane=lane) as gateway:
+        responses = [await ask(gateway.port, post(CHAT)) for _ in range(20)]
+    assert [response.status for response in responses] == [200] * 20
+    assert {provider for provider, _ in said_by(gateway)} == {"local"}
