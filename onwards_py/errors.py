@@ -154,17 +154,24 @@ class Kind(Enum):
 class ProxyError(Exception):
     """A failure with a presentation. ``message`` overrides the kind's own; it never holds a secret.
 
-    ``param`` names the request parameter at fault, as in the OpenAI error envelope.
-    ``retry_after`` is in seconds.
+    ``param`` names the request parameter at fault, as in the OpenAI error envelope; ``code`` is the kind's own unless
+    something more exact is known. ``retry_after`` is in seconds.
     """
 
     def __init__(
-        self, kind: Kind, message: str | None = None, *, param: str | None = None, retry_after: float | None = None
+        self,
+        kind: Kind,
+        message: str | None = None,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message or kind.value.message)
         self.kind = kind
         self.message = message or kind.value.message
         self.param = param
+        self.code = code or kind.value.code
         self.retry_after = retry_after
 
 

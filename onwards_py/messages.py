@@ -90,8 +90,24 @@ class TunnelSide(Protocol):
         ...
 
 
-class Downstream(Protocol):
-    """Toward the client: one response. Calls are synchronous and never block.
+class BodySink(Protocol):
+    """Where a body goes, piece by piece. Calls are synchronous and never block."""
+
+    def write(self, piece: bytes) -> None:
+        """Send body bytes; the head travels with the first of them."""
+        ...
+
+    def flush(self) -> None:
+        """The next body byte may be long in coming: send the head now."""
+        ...
+
+    def feed_from(self, source: Source) -> None:
+        """Say whom to pause while the client reads slower than the source sends."""
+        ...
+
+
+class Downstream(BodySink, Protocol):
+    """Toward the client: one response.
 
     Order: ``begin``, any number of ``write``, then exactly one of ``end`` and ``abort``.
     """
@@ -115,10 +131,6 @@ class Downstream(Protocol):
         """
         ...
 
-    def write(self, piece: bytes) -> None:
-        """Send body bytes; the head travels with the first of them."""
-        ...
-
     def end(self) -> None:
         """The body is whole: finish its framing."""
         ...
@@ -133,14 +145,6 @@ class Downstream(Protocol):
 
     def leave_http(self, reply: bytes, side: TunnelSide) -> None:
         """Send ``reply`` as it is and give the connection away."""
-        ...
-
-    def flush(self) -> None:
-        """The next body byte may be long in coming: send the head now."""
-        ...
-
-    def feed_from(self, source: Source) -> None:
-        """Say whom to pause while the client reads slower than the source sends."""
         ...
 
 

@@ -16,11 +16,10 @@ PACKAGE = Path(__file__).parent.parent / "onwards_py"
 # From the bottom up; the rooms of one rank may import each other.
 RANKS: tuple[frozenset[str], ...] = (
     frozenset({"messages", "errors", "eager", "write_batch", "__init__"}),
-    frozenset({"wire", "routing", "limits", "auth"}),
+    frozenset({"wire", "routing", "limits", "auth", "transcode"}),
     frozenset({"engines"}),
-    frozenset({"transcode"}),
     frozenset({"conversation"}),
-    frozenset({"config", "live_state"}),
+    frozenset({"config", "live_state", "sealing"}),
     frozenset({"transports", "stores", "tools", "observe"}),
     frozenset({"proxy"}),
     frozenset({"doors", "admin"}),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from onwards_py.config.inherit import Site
 from onwards_py.config.local_schema import LocalShape
-from onwards_py.config.problems import Path
+from onwards_py.config.problems import Path as Place
 from onwards_py.config.substitute import Surroundings
 from onwards_py.engines.packages import missing
 from onwards_py.routing.model import EchoSettings, EngineSettings
@@ -25,7 +26,7 @@ _PACKAGE: Final = "package:"
 
 
 def compile_local(
-    shape: LocalShape, path: Path, site: Site, around: Surroundings
+    shape: LocalShape, path: Place, site: Site, around: Surroundings
 ) -> EchoSettings | EngineSettings | None:
     """The settings, or None after noting why there are none. A model that is not there yet is only warned about."""
     allowed = _KEYS[shape.engine]
@@ -39,7 +40,7 @@ def compile_local(
         site.error(path, f"the engine {shape.engine} needs 'model': a file, or package:NAME")
         return None
     if not model.startswith(_PACKAGE):
-        model = str((around.folder / model).absolute())
+        model = str((around.folder / Path(model).expanduser()).absolute())
     if (reason := missing(model, shape.engine)) is not None:
         site.warn((*path, "model") if shape.model else path, reason)
     return _engine(shape, model)

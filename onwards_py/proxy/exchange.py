@@ -96,6 +96,13 @@ class Exchange(Record):
         self.outcome = outcomes.DONE
         self.downstream.answer(200, b"OK", block, len(body), body)
 
+    def answer_with(self, status: int, reason: bytes, block: bytes, body: bytes, now: float) -> None:
+        """Answer with a response that was made here out of a provider's; ``block`` announces the length."""
+        self.status = status
+        self.committed = now
+        self.outcome = outcomes.DONE
+        self.downstream.answer(status, reason, block, len(body), body)
+
     def refuse(self, error: ProxyError) -> None:
         """Answer with an error of ours."""
         self.note_refusal(error)
@@ -104,7 +111,7 @@ class Exchange(Record):
     def note_refusal(self, error: ProxyError) -> None:
         """Remember an error of ours that is, or was, answered."""
         self.status = error.kind.value.status
-        self.code = error.kind.value.code
+        self.code = error.code
         self.outcome = _outcome_of(error)
 
     def client_left(self) -> None:

@@ -18,10 +18,10 @@ from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, 
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.leading import choose, led_to, question_to
 from onwards_py.proxy.models import answer_models
+from onwards_py.proxy.translate import Translation, pass_on_error, pass_on_translated, translate, wants_translation
 from onwards_py.proxy.tunnel import open_tunnel, run_tunnel, wants_tunnel
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.routing.model import Provider
 from onwards_py.routing.table import Leads, LivePool, enter, refusal
 from onwards_py.transports.base import TransportError
 from onwards_py.wire.model_scan import scan
@@ -161,13 +161,16 @@ class Proxy:
         exchange.provider = provider.name
         member.limiter.in_flight += 1
         exchange.held.append(member.limiter)
-        outbound = outbound_request(provider, ask)
+        translation = translate(provider, ask) if wants_translation(provider, ask) else None
+        outbound = outbound_request(provider, ask) if translation is None else translation.outbound
         try:
             answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
         except TransportError as error:
             _log.warning("provider %s of %s failed: %s", provider.name, exchange.target, error)
             raise error_of(error.fault, error.advice) from error
-        if not self._pass_on_whole(exchange, answer):
+        if translation is not None:
+            await pass_on_translated(exchange, answer, translation, self._clock())
+        elif not self._pass_on_whole(exchange, answer):
             await self._stream(exchange, answer)
 
     async def _try_providers(self, exchange: Exchange, ask: Ask) -> None:
@@ -186,8 +189,11 @@ class Proxy:
                 if plan.retries_rate_limit():
                     continue
                 break
+            provider = member.provider
+            translation = translate(provider, ask) if wants_translation(provider, ask) else None
+            outbound = outbound_request(provider, ask) if translation is None else translation.outbound
             try:
-                answer = await self._attempt(member.provider, ask)
+                answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
             except TransportError as error:
                 _log.warning("provider %s of %s failed: %s", member.provider.name, pool.name, error)
                 failure = error_of(error.fault, error.advice)
@@ -196,10 +202,12 @@ class Proxy:
             else:
                 plan.elapsed = self._clock() - exchange.began
                 if not (plan.retries_status(answer.response.head.status) and plan.may_continue):
-                    if not self._pass_on_whole(exchange, answer):
+                    if translation is not None:
+                        await pass_on_translated(exchange, answer, translation, self._clock())
+                    elif not self._pass_on_whole(exchange, answer):
                         await self._stream(exchange, answer)
                     return
-                kept = await _keep(answer) or kept
+                kept = await _keep(answer, translation) or kept
                 failure = error_of(Fault.INVALID)
                 proceed = True
             exchange.give_back(member.limiter)
@@ -209,11 +217,6 @@ class Proxy:
             kept.send(exchange, self._clock())
         else:
             raise failure or _nobody(ask.target)
-
-    async def _attempt(self, provider: Provider, ask: Ask) -> Answer:
-        """Ask one provider. Raises TransportError, or ProxyError for what no provider should be asked."""
-        outbound = outbound_request(provider, ask)
-        return accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
 
     def _pass_on_whole(self, exchange: Exchange, answer: Answer) -> bool:
         """Commit and conclude in one, if all of the body is there and nothing is to be done to it."""
@@ -288,20 +291,24 @@ class Kept:
 
     answer: Answer
     body: bytes
+    translation: Translation | None
 
     def send(self, exchange: Exchange, now: float) -> None:
         exchange.provider = self.answer.provider.name
-        exchange.pass_on(self.answer.response.head, self.answer.facts, self.body, now)
+        if self.translation is not None:
+            pass_on_error(exchange, self.answer, self.body, self.translation, now)
+        else:
+            exchange.pass_on(self.answer.response.head, self.answer.facts, self.body, now)
 
 
-async def _keep(answer: Answer) -> Kept | None:
+async def _keep(answer: Answer, translation: Translation | None) -> Kept | None:
     """Read a response that is to be given up; this also frees its connection for the next attempt."""
     timer = asyncio.get_running_loop().call_later(_KEPT_SECONDS, answer.response.discard)
     try:
         body = await answer.response.read(_KEPT_BODY)
     finally:
         timer.cancel()
-    return Kept(answer, body) if body is not None else None
+    return Kept(answer, body, translation) if body is not None else None
 
 
 def _nobody(target: LivePool) -> ProxyError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from onwards_py.messages import Field
+from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
 
 
 class Mode(Enum):
@@ -150,6 +151,8 @@ class Provider:
     max_event_bytes: int = 8 * 1024 * 1024
     timeouts: Timeouts = Timeouts()
     limits: Limits = NO_LIMITS
+    translate: TranslateSettings | None = None
+    """How Responses requests are translated, if ``mode`` says so; None: by the defaults."""
 
 
 @dataclass(frozen=True, slots=True)

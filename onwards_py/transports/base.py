@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from onwards_py.messages import Downstream, Ending, Fault, Filter, ResponseHead
+from onwards_py.messages import BodySink, Ending, Fault, Filter, ResponseHead
 from onwards_py.routing.model import Provider
 
 
@@ -40,7 +40,7 @@ class UpstreamResponse(Protocol):
         """The body, if all of it has arrived already; then nothing else need be called. None: use ``pump``."""
         ...
 
-    async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
+    async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
         """Move the body downstream until it ends, one await for all of it.
 
         Neither ``end`` nor ``abort`` of the downstream is called: what an ending means is the caller's to say.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from itertools import count, islice
 
-from onwards_py.messages import Downstream, Ending, Fault, Fields, Filter, ResponseHead
+from onwards_py.messages import BodySink, Ending, Fault, Fields, Filter, ResponseHead
 from onwards_py.routing.model import EchoSettings, Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.echo.answers import Ask, Streamed, Whole, injected
@@ -92,7 +92,7 @@ class LocalResponse:
         """Never: the body is made while it is sent."""
         return None
 
-    async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
+    async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
         """Send the body through the filters; produce nothing while the client does not read."""
         downstream.feed_from(self._pace)
         ending = await self._run(lambda piece: _deliver(pipeline, piece, downstream), downstream.flush)
@@ -149,7 +149,7 @@ def _nothing_to_flush() -> None:
     """Who reads the body here has the head already."""
 
 
-def _deliver(pipeline: Sequence[Filter], piece: bytes, downstream: Downstream) -> bool:
+def _deliver(pipeline: Sequence[Filter], piece: bytes, downstream: BodySink) -> bool:
     """Send one piece; False if an event in it is too large, after what came before that event."""
     fits = True
     for each in pipeline:

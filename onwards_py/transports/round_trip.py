@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from onwards_py.eager import Signal
-from onwards_py.messages import Downstream, Ending, Filter, ResponseHead
+from onwards_py.messages import BodySink, Ending, Filter, ResponseHead
 from onwards_py.wire.rechunk import EventTooLarge
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class RoundTrip(msgspec.Struct):
         pieces = self.pieces
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
+    async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
         """Move the body downstream until it ends. See UpstreamResponse.pump."""
         self.pipeline = pipeline
         self.write = downstream.write

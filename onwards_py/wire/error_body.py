@@ -28,7 +28,7 @@ def error_response(error: ProxyError) -> ErrorResponse:
     """
     answer = error.kind.value
     body = orjson.dumps(
-        {"error": {"message": error.message, "type": answer.type, "param": error.param, "code": answer.code}}
+        {"error": {"message": error.message, "type": answer.type, "param": error.param, "code": error.code}}
     )
     block = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     if error.kind is Kind.UNAUTHENTICATED:

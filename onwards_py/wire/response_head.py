@@ -33,6 +33,13 @@ DROPPED = (
     b"upgrade",
 )
 _DROPPED_LINES = re.compile(rb"\r\n(?:" + b"|".join(DROPPED) + rb"):[^\r]*", re.IGNORECASE)
+_OF_THE_BODY = frozenset(
+    {
+        *(b"content-length", b"content-type", b"content-encoding", b"content-md5", b"content-disposition"),
+        *(b"digest", b"content-digest", b"repr-digest", b"etag", b"last-modified", b"accept-ranges", b"vary"),
+        *(b"cache-control", b"x-accel-buffering"),
+    }
+)
 _NOT_NOMINATABLE = frozenset({b"content-length", b"content-type", b"content-encoding"})
 
 
@@ -129,6 +136,15 @@ def _keep_lines(lines: bytes, wanted: Callable[[bytes], bool]) -> bytes:
     """The lines whose lower-case field name is ``wanted``."""
     kept = [line for line in lines.split(b"\r\n")[1:] if wanted(line.partition(b":")[0].lower())]
     return b"".join(b"\r\n" + line for line in kept)
+
+
+def foreign_lines(lines: bytes) -> bytes:
+    """The field lines of a response whose body is replaced: those that do not speak of its body or its framing.
+
+    Each with its CRLF behind it (``lines`` have it in front).
+    """
+    kept = _keep_lines(lines, lambda name: name not in _OF_THE_BODY and name not in DROPPED)
+    return kept[2:] + b"\r\n" if kept else b""
 
 
 def replace_fields(lines: bytes, extra: Sequence[Field]) -> bytes:

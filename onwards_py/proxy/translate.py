@@ -1,0 +1,190 @@
+"""Translate mode at an exchange: the Responses request as a chat request, and the chat answer as what was asked for."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+import orjson
+
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.messages import Ending, ResponseHead
+from onwards_py.proxy.attempt import Answer, Ask
+from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.translated_stream import TranslatedStream
+from onwards_py.routing.model import Mode, Provider
+from onwards_py.transcode.responses_over_chat.context import Context
+from onwards_py.transcode.responses_over_chat.errors import Failure, from_body
+from onwards_py.transcode.responses_over_chat.pipeline import Answer as Made
+from onwards_py.transcode.responses_over_chat.pipeline import AnswerCollector, ChatBody, EventFilter
+from onwards_py.transcode.responses_over_chat.policy import Refused
+from onwards_py.transcode.responses_over_chat.request import to_chat
+from onwards_py.transcode.responses_over_chat.settings import DEFAULTS, TranslateSettings
+from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
+from onwards_py.transports.base import OutboundRequest
+from onwards_py.wire.outbound import outbound_head
+from onwards_py.wire.response_head import foreign_lines
+from onwards_py.wire.target_url import join
+
+_TRANSLATE: Final = Mode.TRANSLATE
+_RESPONSES: Final = b"/responses"
+_CHAT: Final = b"/chat/completions"
+_LONGEST_BODY = 64 * 1024 * 1024  # of a whole answer, which is held to be translated
+_LONGEST_ERROR = 1024 * 1024
+_LONGEST_DROPPED = 1000  # characters of the header that lists what was left out
+_ACCEPT_ENCODING = re.compile(rb"\r\naccept-encoding:[^\r]*", re.IGNORECASE)
+_NOT_IN_A_HEADER = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
+_SECONDS = re.compile(rb"\r\nretry-after:[ \t]*(\d{1,9})[ \t]*(?:\r|$)", re.IGNORECASE)
+
+
+class Translation(msgspec.Struct, frozen=True):
+    """A request as the provider is to have it, and what is needed to translate the answer back."""
+
+    outbound: OutboundRequest
+    context: Context
+    settings: TranslateSettings
+    dropped: tuple[str, ...]
+
+
+class RandomIds:
+    """Ids that nobody can guess."""
+
+    def new_id(self, prefix: str) -> str:
+        """See Ids."""
+        return prefix + secrets.token_hex(24)
+
+
+_IDS: Final = RandomIds()
+
+
+def wants_translation(provider: Provider, ask: Ask) -> bool:
+    """True for a request of the Responses API to a provider that only has Chat Completions."""
+    if provider.mode is not _TRANSLATE:
+        return False
+    path = ask.path.partition(b"?")[0].rstrip(b"/")
+    return path.endswith(_RESPONSES) or b"/responses/" in path
+
+
+def translate(provider: Provider, ask: Ask) -> Translation:
+    """Translate the request. Raises ProxyError for what this provider cannot be asked."""
+    path, query, search = ask.path.partition(b"?")
+    path = path.rstrip(b"/")
+    if not path.endswith(_RESPONSES):
+        raise ProxyError(Kind.NOT_FOUND, "Of the Responses API, only creating a response is served for this model.")
+    if ask.request.method != b"POST":
+        raise ProxyError(Kind.METHOD_NOT_ALLOWED)
+    settings = provider.translate or DEFAULTS
+    try:
+        translated = to_chat(_decoded(ask), settings.quirks, settings.policy)
+    except Refused as refused:
+        raise ProxyError(Kind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
+    chat = translated.chat
+    chat["model"] = provider.model_name or ask.address.model
+    body = orjson.dumps(chat)
+    chat_path = path.removesuffix(_RESPONSES) + _CHAT + query + search
+    head = outbound_head(ask.head, b"POST", join(provider.base_path, chat_path), provider, len(body), decoded=True)
+    # What comes back is read here: there is no use in having it packed first.
+    head = _ACCEPT_ENCODING.sub(b"", head)
+    total = provider.timeouts.total
+    deadline = ask.began + total if total is not None else None
+    model = str(chat["model"])
+    outbound = OutboundRequest(b"POST", chat_path, head, body, model, ask.repeatable, deadline)
+    return Translation(outbound, translated.context, settings, translated.dropped)
+
+
+async def pass_on_translated(exchange: Exchange, answer: Answer, translation: Translation, now: float) -> None:
+    """Translate the provider's answer and give it to the client. ``now``: when its head came."""
+    head = answer.response.head
+    if not 200 <= head.status < 300:
+        body = answer.response.whole()
+        if body is None:
+            body = await answer.response.read(_LONGEST_ERROR)
+        pass_on_error(exchange, answer, body or b"", translation, now)
+        return
+    machine = ChatToEvents(translation.context, _IDS, int(time.time()), trusted=answer.provider.trusted)
+    chat = ChatBody(machine, _now, event_limit=answer.provider.max_event_bytes, body_limit=_LONGEST_BODY)
+    if translation.context.wants_stream:
+        await _stream(exchange, answer, translation, EventFilter(machine, chat))
+        return
+    collector = AnswerCollector(machine, chat)
+    data = answer.response.whole()
+    if data is None:
+        data = await answer.response.read(_LONGEST_BODY)
+    if data is None:
+        raise ProxyError(Kind.UPSTREAM_INVALID)
+    collector.feed(data)
+    made = collector.finish(Ending.DONE)
+    _answer(exchange, head, translation, made, now)
+
+
+async def _stream(exchange: Exchange, answer: Answer, translation: Translation, events: EventFilter) -> None:
+    response = answer.response
+    block = _block(response.head, translation, b"text/event-stream", None)
+    stream = TranslatedStream(exchange, events, block, translation.settings)
+    try:
+        ending = await response.pump((events,), stream)
+    finally:
+        stream.close()
+    if stream.committed or events.failure is None:
+        stream.conclude(ending)
+        return
+    failure = events.failure
+    _answer(exchange, response.head, translation, _told(failure), exchange.began)
+
+
+def pass_on_error(exchange: Exchange, answer: Answer, body: bytes, translation: Translation, now: float) -> None:
+    """A provider's error: its status and Retry-After, and its words if it is trusted. Raises ProxyError."""
+    head = answer.response.head
+    if head.status < 400:  # a redirection, which nobody follows with somebody's credentials
+        raise ProxyError(Kind.UPSTREAM_INVALID)
+    wait = _SECONDS.search(head.lines)
+    failure = from_body(head.status, body, answer.provider.trusted, None if wait is None else float(wait[1]))
+    _answer(exchange, head, translation, _told(failure), now)
+
+
+def _answer(exchange: Exchange, head: ResponseHead, translation: Translation, made: Made, now: float) -> None:
+    block = _block(head, translation, b"application/json", len(made.body))
+    exchange.answer_with(made.status, _reason(made.status), block, made.body, now)
+
+
+def _told(failure: Failure) -> Made:
+    return Made(failure.status, orjson.dumps(failure.envelope()))
+
+
+def _reason(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode("ascii")
+    except ValueError:
+        return b""
+
+
+def _block(head: ResponseHead, translation: Translation, content_type: bytes, length: int | None) -> bytes:
+    """The provider's fields but for those that speak of its body, and ours."""
+    own = b"Content-Type: %b\r\n" % content_type
+    if length is not None:
+        own += b"Content-Length: %d\r\n" % length
+    else:
+        own += b"Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"
+    if translation.dropped:
+        names = ", ".join(_NOT_IN_A_HEADER.sub("?", name) for name in translation.dropped)
+        own += b"X-Onwards-Dropped: %b\r\n" % names[:_LONGEST_DROPPED].encode("ascii")
+    return foreign_lines(head.lines) + own
+
+
+def _decoded(ask: Ask) -> dict[str, object]:
+    try:
+        value = orjson.loads(ask.address.body)
+    except orjson.JSONDecodeError as error:
+        raise ProxyError(Kind.BAD_REQUEST, f"The body is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ProxyError(Kind.BAD_REQUEST, "The body must be a JSON object.")
+    value.setdefault("model", ask.address.model)
+    return value
+
+
+def _now() -> int:
+    return int(time.time())

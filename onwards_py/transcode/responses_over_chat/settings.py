@@ -1,0 +1,27 @@
+"""How one provider's answers are translated: its quirks, the operator's policy, and what keeps a stream alive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from onwards_py.transcode.responses_over_chat.pipeline import KeepAlive
+from onwards_py.transcode.responses_over_chat.policy import Policy
+from onwards_py.transcode.responses_over_chat.quirks import Quirks
+
+
+@dataclass(frozen=True, slots=True)
+class TranslateSettings:
+    """``keepalive_interval`` is the silence, in seconds, after which an idle stream is given a sign of life.
+
+    ``commit_after``: seconds after which a stream begins although the provider has said nothing yet; from then on no
+    other provider can be tried. None: it begins with the provider's first words.
+    """
+
+    quirks: Quirks = field(default_factory=Quirks)
+    policy: Policy = field(default_factory=Policy)
+    keepalive: KeepAlive = KeepAlive.COMMENT
+    keepalive_interval: float = 15.0
+    commit_after: float | None = None
+
+
+DEFAULTS = TranslateSettings()
