@@ -90,7 +90,7 @@ class Service:
             # Not done: the client has left, and the handler was cancelled or could not write.
             if not work.done():
                 sink.stop(time.monotonic())
-                work.cancel()
+                work.cancel()  # what it may still raise is for nobody
 
     def _work(self, handler: Handler, body: Body, sink: StreamSink, job: Job) -> Reply:
         """In a computing thread."""

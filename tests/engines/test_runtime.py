@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,6 +115,16 @@ def test_nothing_of_a_request_is_printed(own: EngineProcess) -> None:
     own.process.kill()
     own.process.wait(PATIENCE)
     assert b"secret" not in own.errors()
+
+
+def test_what_libraries_print_is_no_report() -> None:
+    """Descriptor 1 is not the report channel any more, for nobody who writes to it."""
+    script = (
+        "import os; from onwards_py.engines.confine import take_channels;"
+        "reports, log = take_channels(); os.write(1, b'noise'); os.write(reports, b'report'); os.write(log, b'.')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=PATIENCE, check=True)
+    assert (done.stdout, done.stderr) == (b"report", b"noise.")
 
 
 def test_nothing_but_its_own_socket_is_left_in_the_folder(engine: EngineProcess) -> None:
