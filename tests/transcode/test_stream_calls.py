@@ -69,7 +69,7 @@ def test_A32_a_fragment_that_says_nothing_is_no_call() -> None:
     assert kinds(events([text("a"), delta(tool_calls=[null])])) == ["message"]
 
 
-@pytest.mark.parametrize("missing", ["", None])
+@pytest.mark.parametrize("missing", ["", None, "null"])
 def test_A34_a_call_without_an_id_gets_one_and_keeps_it(missing: str | None) -> None:
     out = events([call(0, missing, "get_time", '{"a"'), call(0, "late", None, ":1}")])
     added = of_type(out, "output_item.added")[0]["item"]
@@ -89,6 +89,13 @@ def test_A36_another_id_under_the_same_index_is_another_call(index: int | None) 
         [call(index, "c", "get_time", "{}"), call(index, "d", "get_time", '{"b"'), call(index, arguments=":2}")]
     )
     assert said(out) == [("c", "get_time", "{}"), ("d", "get_time", '{"b":2}')]
+
+
+@pytest.mark.parametrize("index", [0, None])
+def test_A36_a_fresh_id_on_every_fragment_is_not_another_call(index: int | None) -> None:
+    """There are providers that mint an id a chunk; the first one stays."""
+    chunks = [call(index, "c", "get_time", '{"a"'), call(index, "d", arguments=":1}"), call(index, "e", arguments="")]
+    assert said(events(chunks)) == [("c", "get_time", '{"a":1}')]
 
 
 @pytest.mark.parametrize("index", [0, None])
@@ -140,6 +147,12 @@ def test_D19_call_ids_are_unique_and_at_most_64_characters() -> None:
     assert all(len(id_) <= 64 for id_ in ids)
     context = replace(PLAIN, call_ids={"short": "client's own"})
     assert said(events([call(0, "short", "get_time", "{}")], context=context))[0][0] == "client's own"
+
+
+def test_half_a_surrogate_pair_does_not_make_arguments_broken() -> None:
+    """JSON by RFC 8259, though not to every parser: what a tokenizer leaves of an emoji that the tokens ended in."""
+    out = events([call(0, "c", "get_time", '{"a":"\\ud83d"}'), call(1, "d", "get_time", "{}")], "tool_calls")
+    assert [item["status"] for item in items(out)] == ["completed", "completed"]
 
 
 def test_arguments_that_are_an_object_are_written_as_json() -> None:

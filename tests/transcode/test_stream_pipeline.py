@@ -33,30 +33,20 @@ WHOLE: Json = {
 
 
 NAMES = [
-    "choices",
-    "delta",
-    "message",
-    "content",
-    "tool_calls",
-    "function",
-    "name",
-    "arguments",
-    "index",
-    "id",
-    "usage",
-    "error",
-    "reasoning",
-    "text",
-    "type",
-    "finish_reason",
-    "logprobs",
-    "refusal",
-    "annotations",
-    "url_citation",
-    "url",
-    "reasoning_details",
-    "function_call",
-    "audio",
+    *("choices", "delta", "message", "content", "tool_calls", "function", "name", "arguments", "index", "id", "usage"),
+    *(
+        "error",
+        "reasoning",
+        "text",
+        "type",
+        "finish_reason",
+        "logprobs",
+        "refusal",
+        "annotations",
+        "url_citation",
+        "url",
+    ),
+    *("reasoning_details", "function_call", "audio", "extra_content"),
 ]
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -202,6 +192,14 @@ def test_a_chunk_that_cannot_be_read_is_not_skipped_in_silence() -> None:
 def test_invalid_characters_and_numbers_cost_only_themselves(data: bytes) -> None:
     out, _ = streamed([b"data: " + data + b"\n\n" + DONE])
     assert '"delta":"\ufffd\ufffd\\u0001 "'.encode() in out
+
+
+@pytest.mark.parametrize("number", ["-1e999", "-Infinity", "NaN", "null"])
+def test_a_log_probability_that_is_no_number_is_that_of_the_impossible(number: str) -> None:
+    token = f'{{"token":"a","logprob":{number}}}'
+    chunk = f'{{"choices":[{{"delta":{{"content":"a"}},"logprobs":{{"content":[{token}]}}}}]}}'
+    out, _ = streamed([f"data: {chunk}\n\n".encode() + DONE])
+    assert b'"logprob":-9999.0' in out
 
 
 def test_one_event_beyond_the_limit_ends_the_answer_and_a_large_read_does_not() -> None:

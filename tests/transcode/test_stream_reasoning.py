@@ -89,6 +89,50 @@ def test_streamed_pieces_of_reasoning_details_are_sealed_as_a_whole_answer_would
     }
 
 
+SIGNED = {"google": {"thought_signature": "s"}}
+
+
+def signed_call(**more: object) -> Json:
+    function = {"name": "get_time", "arguments": "{}"}
+    return delta(tool_calls=[{"index": 0, "id": "c", "function": function, **more}])
+
+
+@pytest.mark.parametrize(
+    ("chunks", "order", "fields"),
+    [
+        (
+            [signed_call(extra_content=SIGNED)],
+            ["reasoning", "function_call"],
+            {},
+        ),
+        (
+            [delta(reasoning="hm"), signed_call(extra_content=SIGNED)],
+            ["reasoning", "function_call"],
+            {"reasoning": "hm"},
+        ),
+        (
+            [signed_call(), delta(tool_calls=[{"extra_content": SIGNED}])],
+            ["function_call", "reasoning"],
+            {},
+        ),
+        (
+            [signed_call(), delta(extra_content=SIGNED)],
+            ["function_call", "reasoning"],
+            {},
+        ),
+    ],
+)
+def test_what_a_provider_wants_back_with_a_call_is_sealed_under_the_calls_id(
+    chunks: list[Json], order: list[str], fields: Json
+) -> None:
+    """Gemini signs its thoughts in ``extra_content`` of a call and refuses the next turn without it."""
+    out = events(chunks, "tool_calls", context=SEALING)
+    assert kinds(out) == order
+    blob = items(out)[order.index("reasoning")]["encrypted_content"]
+    assert open_reasoning(str(blob), PlainSealer()) == {**fields, "tool_call_extra_content": {"c": SIGNED}}
+    assert "reasoning" not in kinds(events([signed_call(extra_content=SIGNED)]))
+
+
 def test_reasoning_that_nobody_can_read_is_an_item_only_if_it_goes_back_sealed() -> None:
     chunks = [delta(reasoning_details=[{"type": "reasoning.encrypted", "data": "x"}]), text("a")]
     assert kinds(events(chunks)) == ["message"]

@@ -10,17 +10,19 @@ from onwards_py.transcode.responses_over_chat.item_call import CallItem
 class CallDelta(NamedTuple):
     """One entry of ``tool_calls``. ``slot``: its ``index``, None if there was none.
 
-    Strings are empty where nothing usable stood.
+    Strings are empty where nothing usable stood. ``extra``: what the provider wants back with the call
+    (``extra_content``, where Gemini signs its thoughts), a dictionary or None.
     """
 
     slot: int | None
     id: str
     name: str
     arguments: str
+    extra: object = None
 
     @property
     def empty(self) -> bool:
-        """Whether it says nothing at all."""
+        """Whether it says nothing about a call."""
         return not (self.id or self.name or self.arguments)
 
 
@@ -39,7 +41,7 @@ class CallTable:
         if delta.slot is not None:
             known = self._by_index.get(delta.slot)
         elif delta.id:
-            known = self._by_id.get(delta.id)
+            known = self._by_id.get(delta.id, None if delta.name else self._last)
         else:
             known = self._last
         return None if known is None or _begins_another(known, delta) else known
@@ -62,8 +64,12 @@ class CallTable:
 
 
 def _begins_another(known: CallItem, delta: CallDelta) -> bool:
-    """Parallel calls under one index, or under none: told by their ids, else by a name behind whole arguments."""
+    """Parallel calls under one index, or under none: told by their ids, else by a name behind whole arguments.
+
+    There are providers that give each chunk an id of its own, so an id counts if there is something to go with it.
+    """
     if delta.id and known.chat_id:
-        return delta.id != known.chat_id
+        speaks = bool(delta.name) or (bool(delta.arguments.strip()) and known.whole)
+        return delta.id != known.chat_id and speaks
     names_another = bool(delta.name) and (bool(delta.arguments) or delta.name != known.chat_name)
     return names_another and bool(known.chat_name) and known.whole

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from onwards_py.transcode.responses_over_chat.calls import CallDelta
+from onwards_py.transcode.responses_over_chat.foreign_json import writable
 from onwards_py.transcode.responses_over_chat.item_reasoning import DEFAULT_FIELD
 from onwards_py.transcode.responses_over_chat.quirks import Quirks
 from onwards_py.transcode.responses_over_chat.reasoning_details import details_text
@@ -37,6 +38,9 @@ class RefusalDelta(NamedTuple):
 
     text: str
 
+
+_NO_IDS = frozenset({"", "null", "None"})  # what becomes of a missing id in the hands of some (Mistral: "null")
+_IMPOSSIBLE = -9999.0  # the log probability that stands for minus infinity
 
 Input = ReasoningDelta | TextDelta | RefusalDelta | CallDelta
 
@@ -70,6 +74,8 @@ def _less_common(delta: Mapping[str, object]) -> Iterator[Input]:
     if refusal := _text(delta.get("refusal")):
         yield RefusalDelta(refusal)
     calls = delta.get("tool_calls")
+    if "extra_content" in delta:
+        yield _call({"extra_content": delta["extra_content"]})
     if calls:
         yield from _calls(calls)
     elif isinstance(legacy := delta.get("function_call"), dict):
@@ -117,7 +123,7 @@ def _calls(calls: object) -> Iterator[Input]:
     for entry in calls if isinstance(calls, list) else [calls]:
         if isinstance(entry, dict):
             call = _call(entry)
-            if not call.empty:
+            if not call.empty or call.extra:
                 yield call
 
 
@@ -128,12 +134,13 @@ def _call(entry: Mapping[str, object]) -> CallDelta:
     arguments = function.get("arguments", function.get("input"))
     if isinstance(arguments, dict | list):
         arguments = _dumps(arguments)
-    index = entry.get("index")
+    index, extra = entry.get("index"), entry.get("extra_content")
     return CallDelta(
         index if type(index) is int else None,
-        _text(entry.get("id")),
+        "" if (id_ := _text(entry.get("id"))) in _NO_IDS else id_,
         _text(function.get("name")),
         _text(arguments),
+        extra if isinstance(extra, dict) and writable(extra) else None,
     )
 
 
@@ -165,7 +172,7 @@ def _logprob(token: Mapping[str, object]) -> dict[str, object]:
     logprob, bytes_ = token.get("logprob"), token.get("bytes")
     return {
         "token": _text(token.get("token")),
-        "logprob": logprob if isinstance(logprob, int | float) and not isinstance(logprob, bool) else 0.0,
+        "logprob": logprob if isinstance(logprob, int | float) and not isinstance(logprob, bool) else _IMPOSSIBLE,
         "bytes": [_integer(byte) for byte in bytes_] if isinstance(bytes_, list) else [],
     }
 

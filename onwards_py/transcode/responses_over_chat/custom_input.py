@@ -12,6 +12,8 @@ from enum import Enum
 
 import orjson
 
+from onwards_py.transcode.responses_over_chat.foreign_json import is_json
+
 _BEGIN = re.compile(r'\s*\{\s*"input"\s*:\s*"')
 _MAY_BEGIN = re.compile(r'\s*(\{\s*("(i(n(p(u(t("\s*(:\s*)?)?)?)?)?)?)?)?)?\Z')
 _HEX = re.compile(r"[0-9a-fA-F]{4}\Z")
@@ -53,7 +55,7 @@ class CustomInput:
         """What remains: nothing of a text that streamed, everything of one that could not."""
         if self._place is _Place.OTHER:
             text = "".join(self._other)
-            self.broken = text.lstrip().startswith('{"') and not _is_json(text)
+            self.broken = text.lstrip().startswith('{"') and not is_json(text)
             return _plain(text)
         self.broken = self._place is _Place.STRING or bool(self._held.strip())
         return ""
@@ -129,14 +131,6 @@ def _surrogates(text: str, at: int, high: int) -> tuple[str, int]:
 
 def _hex(digits: str) -> int | None:
     return int(digits, 16) if _HEX.match(digits) else None
-
-
-def _is_json(text: str) -> bool:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True
 
 
 def _plain(text: str) -> str:

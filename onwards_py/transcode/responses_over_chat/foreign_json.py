@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 
 import orjson
 
@@ -23,6 +24,31 @@ def loads(data: bytes) -> object:
         raise ValueError("nested too deeply") from error
 
 
+def is_json(text: str) -> bool:
+    """Whether ``text`` is JSON to a reader of RFC 8259, who takes half a surrogate pair, too."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            return False
+    return True
+
+
+def writable(value: object) -> bool:
+    """Whether JSON can be made of ``value`` again: what was read may be nested deeper than what can be written."""
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return False
+    return True
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _clean(value: object) -> object:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -30,6 +56,8 @@ def _clean(value: object) -> object:
         return [_clean(one) for one in value]
     if isinstance(value, dict):
         return {str(_clean(name)): _clean(one) for name, one in value.items()}
+    if isinstance(value, float):
+        return value if isfinite(value) else None
     if isinstance(value, int) and not -(2**53) < value < 2**53:
         return float(value) if abs(value) < 10**300 else None
     return value

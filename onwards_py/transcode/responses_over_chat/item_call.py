@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import orjson
-
 from onwards_py.transcode.responses_over_chat.context import Context, ToolKind, ToolName
 from onwards_py.transcode.responses_over_chat.custom_input import CustomInput
 from onwards_py.transcode.responses_over_chat.events import Item, Output, status
+from onwards_py.transcode.responses_over_chat.foreign_json import is_json
 
 _LONGEST_CALL_ID = 64
 _NO_ARGUMENTS = "{}"
@@ -73,7 +72,7 @@ class CallItem:
         length, whole = self._whole
         if length != self._length:
             arguments = self.arguments
-            whole = arguments.rstrip().endswith("}") and _is_json(arguments)
+            whole = arguments.rstrip().endswith("}") and is_json(arguments)
             self._whole = (self._length, whole)
         return whole
 
@@ -99,7 +98,7 @@ class CallItem:
         custom = self._tool.kind is ToolKind.CUSTOM
         self._unwrap = CustomInput() if custom else None
         self.id = out.ids.new_id("ctc_" if custom else "fc_")
-        self.call_id = self._choose_call_id(out)
+        self.identify(out)
         self._index = out.item_added(self._shape("", "in_progress"))
 
     def drain(self, out: Output) -> None:
@@ -113,7 +112,7 @@ class CallItem:
         elif self._unwrap is not None:
             self._delta(out, self._unwrap.finish())
         text = "".join(self._streamed)
-        broken = not _is_json(text) if self._unwrap is None else self._unwrap.broken
+        broken = not is_json(text) if self._unwrap is None else self._unwrap.broken
         place = {"item_id": self.id, "output_index": self._index}
         if self._unwrap is None:
             type_, last = "response.function_call_arguments.done", {"name": self._tool.name, "arguments": text}
@@ -154,18 +153,13 @@ class CallItem:
             item["type"], item["input"] = "custom_tool_call", text
         return item
 
-    def _choose_call_id(self, out: Output) -> str:
-        """The provider's id where it will do; ours where it is missing, taken or too long."""
+    def identify(self, out: Output) -> str:
+        """The client's id of the call, once and for all: the provider's if it will do, else ours."""
+        if self.call_id:
+            return self.call_id
         wanted = self._context.call_ids.get(self.chat_id, self.chat_id)
         if not 0 < len(wanted) <= _LONGEST_CALL_ID or wanted in out.call_ids:
             wanted = out.ids.new_id("call_")
         out.call_ids.add(wanted)
+        self.call_id = wanted
         return wanted
-
-
-def _is_json(text: str) -> bool:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True

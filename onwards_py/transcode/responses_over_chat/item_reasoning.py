@@ -15,6 +15,9 @@ from onwards_py.transcode.responses_over_chat.sealed import seal_reasoning
 
 DEFAULT_FIELD = "reasoning_content"
 
+CALL_EXTRAS = "tool_call_extra_content"
+"""Not a field of a chat message: call id -> ``extra_content``, to be put back on the calls themselves."""
+
 
 def seals(context: Context) -> bool:
     """Whether reasoning goes back to the client sealed, so that opaque pieces of it are worth keeping."""
@@ -24,7 +27,18 @@ def seals(context: Context) -> bool:
 class ReasoningItem:
     """Serial part of an answer; see `Segment`."""
 
-    __slots__ = ("_announced", "_context", "_details", "_field", "_fresh", "_index", "_texts", "id", "opened")
+    __slots__ = (
+        "_announced",
+        "_context",
+        "_details",
+        "_extras",
+        "_field",
+        "_fresh",
+        "_index",
+        "_texts",
+        "id",
+        "opened",
+    )
 
     whole = True
     ready = True
@@ -39,6 +53,7 @@ class ReasoningItem:
         self._fresh: list[str] = []
         self._field = DEFAULT_FIELD
         self._details = Details()
+        self._extras: dict[str, dict[str, object]] = {}
 
     def put(self, text: str, field: str, details: object) -> None:
         """Take more reasoning; ``field`` is the chat field it came in."""
@@ -48,6 +63,10 @@ class ReasoningItem:
             self._field = field
         if details and seals(self._context):
             self._details.put(details)
+
+    def put_extra(self, call_id: str, extra: Mapping[str, object]) -> None:
+        """Take what must go back with a call; it is opaque like the rest of what is sealed."""
+        self._extras[call_id] = {**self._extras.get(call_id, {}), **extra}
 
     def open(self, out: Output) -> None:
         self.opened = True
@@ -82,6 +101,8 @@ class ReasoningItem:
         fields: dict[str, object] = {self._field: text} if text else {}
         if self._details:
             fields["reasoning_details"] = self._details.merged()
+        if self._extras:
+            fields[CALL_EXTRAS] = self._extras
         return fields
 
     def _say(self, out: Output, type_: str, **more: object) -> None:

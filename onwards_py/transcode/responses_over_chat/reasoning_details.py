@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import orjson
+from onwards_py.transcode.responses_over_chat.foreign_json import writable
 
 _TEXT_MEMBERS = ("text", "summary", "thinking", "data", "signature")
 
@@ -30,7 +30,7 @@ class Details:
     def put(self, details: object) -> None:
         """Take the pieces of one chunk."""
         for piece in details if isinstance(details, list) else []:
-            if not isinstance(piece, dict) or not _writable(piece):
+            if not isinstance(piece, dict) or not writable(piece):
                 continue
             last = self._pieces[-1] if self._pieces else None
             if last is not None and _continues(last, piece):
@@ -41,15 +41,6 @@ class Details:
     def merged(self) -> list[dict[str, object]]:
         """The pieces as a whole answer would have had them."""
         return self._pieces
-
-
-def _writable(piece: dict[str, object]) -> bool:
-    """Whether JSON can be made of it again: what was read may be nested deeper than what can be written."""
-    try:
-        orjson.dumps(piece)
-    except orjson.JSONEncodeError:
-        return False
-    return True
 
 
 def _continues(last: dict[str, object], piece: dict[str, object]) -> bool:

@@ -125,11 +125,15 @@ class Segments:
     def _put_reasoning(self, delta: ReasoningDelta) -> None:
         if not delta.text and not seals(self._context):
             return
+        self._reasoning().put(delta.text, delta.field, delta.details)
+
+    def _reasoning(self) -> ReasoningItem:
+        """The reasoning item that takes more reasoning."""
         segment = self._queue[-1] if self._queue else None
         if _TABLE[self._last][_Kind.REASONING] is not _Step.CONTINUE or not isinstance(segment, ReasoningItem):
             segment = ReasoningItem(self._context)
             self._push(segment, _Kind.REASONING)
-        segment.put(delta.text, delta.field, delta.details)
+        return segment
 
     def _put_text(self, delta: TextDelta) -> None:
         message = self._message(_Kind.TEXT)
@@ -165,11 +169,15 @@ class Segments:
 
     def _put_call(self, delta: CallDelta) -> None:
         call = self._calls.find(delta)
+        if call is None and delta.empty:
+            return
         if call is not None:
             self._calls.learn(delta, call)
+            self._keep_extra(delta, call)
         else:
             call = CallItem(self._context)
             self._calls.add(delta, call)
+            self._keep_extra(delta, call)
             if self._context.one_call and self._accepted:
                 self._hide(call)
             else:
@@ -182,6 +190,11 @@ class Segments:
                 self._hide(call)
         if not call.hidden:
             call.put(delta.arguments)
+
+    def _keep_extra(self, delta: CallDelta, call: CallItem) -> None:
+        """What must come back with a call travels in the reasoning item before it, the one thing nobody reads."""
+        if isinstance(delta.extra, dict) and seals(self._context):
+            self._reasoning().put_extra(call.identify(self._out), delta.extra)
 
     def _hide(self, call: CallItem) -> None:
         """The client has ruled this call out: tool_choice is a hard constraint, whatever the provider made of it."""
