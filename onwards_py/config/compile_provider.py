@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from onwards_py.config.compile_local import compile_local
+from onwards_py.config.compile_translate import compile_translate
 from onwards_py.config.inherit import Site
 from onwards_py.config.problems import Path
 from onwards_py.config.provider_schema import (
@@ -64,6 +65,7 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
         max_event_bytes=defaults.max_event_bytes if shape.max_event is None else int(shape.max_event),
         timeouts=replace(Timeouts(), **said(shape.timeouts)),
         limits=compile_limits(shape.rate_limit, shape.concurrency_limit),
+        translate=compile_translate(shape.dialect, shape.translate, path, site),
     )
 
 

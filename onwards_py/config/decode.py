@@ -14,7 +14,7 @@ from typing import Final
 import msgspec.inspect as mi
 
 from onwards_py.config.problems import Notes, Path, Position, did_you_mean, shown
-from onwards_py.config.scalars import Opaque, Text
+from onwards_py.config.scalars import JsonObject, Opaque, Text
 from onwards_py.config.schema import FileShape
 from onwards_py.config.substitute import Surroundings, refers, substitute
 from onwards_py.config.tree import Mapping, Node, Scalar, Sequence
@@ -24,6 +24,9 @@ _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False,
 # No leading zeros: YAML 1.1 would read them as octal, everybody else as decimal.
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.0{1,9})?")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})?(?:\.[0-9]{0,17})?(?:[eE][-+]?[0-9]{1,2})?")
+
+
+_TEXT: Final = mi.StrType()
 
 
 class _Nothing(Enum):
@@ -61,7 +64,32 @@ class Decoder:
             return self._list(node, kind, path)
         if isinstance(kind, mi.CustomType) and issubclass(kind.cls, Opaque):
             return Opaque() if isinstance(node, Mapping) else self._expected(node, "a mapping", path)
+        if isinstance(kind, mi.CustomType) and issubclass(kind.cls, JsonObject):
+            return (
+                JsonObject(self._object(node, path))
+                if isinstance(node, Mapping)
+                else self._expected(node, "a mapping", path)
+            )
         return self._scalar(node, kind, path)
+
+    def _object(self, node: Mapping, path: Path) -> dict[str, object]:
+        return {entry.key: self._json(entry.value, (*path, entry.key)) for entry in node.entries}
+
+    def _json(self, node: Node, path: Path) -> object:
+        """Any value, as JSON would hold it; words in quotes are always text."""
+        if isinstance(node, Mapping):
+            return self._object(node, path)
+        if isinstance(node, Sequence):
+            return [self._json(item, (*path, index)) for index, item in enumerate(node.items)]
+        self.positions[path] = node.position
+        text = self._scalar(node, _TEXT, path) if not _is_null(node) else None
+        if not isinstance(text, str) or not node.plain:
+            return text
+        if text in ("true", "false"):
+            return text == "true"
+        if _INTEGER.fullmatch(text):
+            return int(text.partition(".")[0])
+        return float(text) if _NUMBER.fullmatch(text) and any(map(str.isdigit, text)) else text
 
     def _union(self, node: Node, kind: mi.UnionType, path: Path) -> object:
         kinds = [member for member in kind.types if not isinstance(member, mi.NoneType)]

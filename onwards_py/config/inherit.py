@@ -11,13 +11,14 @@ from onwards_py.config.provider_schema import OpenResponsesShape, Shared, Timeou
 from onwards_py.config.scalars import HeaderName, HeaderValue
 from onwards_py.config.schema import DefaultsShape, FallbackShape
 from onwards_py.config.shape import Shape
+from onwards_py.config.translate_schema import QuirksShape, TranslateShape
 from onwards_py.routing.model import Mode
 
 S = TypeVar("S", bound=Shape)
 Level = TypeVar("Level", bound=Shared)
 
 # These are merged key by key; everything else is replaced as a whole.
-_MERGED = (TimeoutsShape, TlsShape, FallbackShape)
+_MERGED = (TimeoutsShape, TlsShape, FallbackShape, TranslateShape, QuirksShape)
 _NO_EFFECT = "is accepted but has no effect yet"
 
 
@@ -98,9 +99,6 @@ def _warn_of_no_effect(level: Shared, path: Path, site: Site) -> None:
         site.warn((*path, "sanitize_response"), _NO_EFFECT)
     if level.reasoning_translation is not None:
         site.warn((*path, "reasoning_translation"), _NO_EFFECT)
-    if level.open_responses_mode is Mode.TRANSLATE:
-        spelling = "open_responses" if level.open_responses is not None else "open_responses_mode"
-        site.warn((*path, spelling), f"translate {_NO_EFFECT}")
     if not isinstance(level, DefaultsShape):
         return
     if level.routing_rules:

@@ -20,6 +20,7 @@ from onwards_py.config.scalars import (
     Timeout,
 )
 from onwards_py.config.shape import Count, Number, Shape
+from onwards_py.config.translate_schema import Dialect, TranslateShape
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.routing.model import Mode
 
@@ -88,6 +89,10 @@ class Shared(Shape, frozen=True, kw_only=True):
     open_responses_mode: Annotated[
         Mode | None, Meta(description="What to do with /v1/responses: native, translate, disabled. Default: native.")
     ] = None
+    dialect: Annotated[
+        Dialect | None, Meta(description="Whose Chat Completions the provider speaks, for translate. Default: generic.")
+    ] = None
+    translate: Annotated[TranslateShape | None, Meta(description="Settings of open_responses_mode: translate.")] = None
     open_responses: Annotated[OpenResponsesShape | None, Meta(description="Another spelling of the mode.")] = None
     sanitize_response: Annotated[bool | None, Meta(description="Rebuild responses. Default: false.")] = None
     trusted: Annotated[bool | None, Meta(description="A provider of your own. Default: false.")] = None

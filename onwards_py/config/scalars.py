@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Self
 
+from onwards_py.sealing import SHORTEST_SECRET
+
 JSON = dict[str, object]
 """A piece of JSON Schema."""
 
@@ -183,6 +185,31 @@ class ClientKey(Text):
         if not _CLIENT_KEY.fullmatch(text):
             raise ValueError("no client could present this key: only visible ASCII characters, no space at its ends")
         return cls(text)
+
+
+class SealKey(Text):
+    """A secret that seals what clients carry for us. ``value`` stays out of every repr."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if len(text.encode()) < SHORTEST_SECRET:
+            raise ValueError(f"a secret must have at least {SHORTEST_SECRET} bytes")
+        return cls(text)
+
+
+class JsonObject(Text):
+    """A mapping that is passed on as JSON. ``value``: what JSON would hold."""
+
+    __slots__ = ("value",)
+    schema: ClassVar[JSON] = {"type": "object"}
+
+    def __init__(self, value: dict[str, object]) -> None:
+        self.value = value
 
 
 class Opaque(Text):

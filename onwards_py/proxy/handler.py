@@ -161,7 +161,7 @@ class Proxy:
         exchange.provider = provider.name
         member.limiter.in_flight += 1
         exchange.held.append(member.limiter)
-        translation = translate(provider, ask) if wants_translation(provider, ask) else None
+        translation = translate(provider, ask, exchange.principal) if wants_translation(provider, ask) else None
         outbound = outbound_request(provider, ask) if translation is None else translation.outbound
         try:
             answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
@@ -190,7 +190,7 @@ class Proxy:
                     continue
                 break
             provider = member.provider
-            translation = translate(provider, ask) if wants_translation(provider, ask) else None
+            translation = translate(provider, ask, exchange.principal) if wants_translation(provider, ask) else None
             outbound = outbound_request(provider, ask) if translation is None else translation.outbound
             try:
                 answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 import orjson
 
+from onwards_py.auth import Principal
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Ending, ResponseHead
 from onwards_py.proxy.attempt import Answer, Ask
@@ -21,7 +23,7 @@ from onwards_py.transcode.responses_over_chat.context import Context
 from onwards_py.transcode.responses_over_chat.errors import Failure, from_body
 from onwards_py.transcode.responses_over_chat.pipeline import Answer as Made
 from onwards_py.transcode.responses_over_chat.pipeline import AnswerCollector, ChatBody, EventFilter
-from onwards_py.transcode.responses_over_chat.policy import Refused
+from onwards_py.transcode.responses_over_chat.policy import Policy, Refused
 from onwards_py.transcode.responses_over_chat.request import to_chat
 from onwards_py.transcode.responses_over_chat.settings import DEFAULTS, TranslateSettings
 from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
@@ -69,8 +71,11 @@ def wants_translation(provider: Provider, ask: Ask) -> bool:
     return path.endswith(_RESPONSES) or b"/responses/" in path
 
 
-def translate(provider: Provider, ask: Ask) -> Translation:
-    """Translate the request. Raises ProxyError for what this provider cannot be asked."""
+def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation:
+    """Translate the request; what its answer seals is sealed for ``principal``.
+
+    Raises ProxyError for what this provider cannot be asked.
+    """
     path, query, search = ask.path.partition(b"?")
     path = path.rstrip(b"/")
     if not path.endswith(_RESPONSES):
@@ -79,7 +84,7 @@ def translate(provider: Provider, ask: Ask) -> Translation:
         raise ProxyError(Kind.METHOD_NOT_ALLOWED)
     settings = provider.translate or DEFAULTS
     try:
-        translated = to_chat(_decoded(ask), settings.quirks, settings.policy)
+        translated = to_chat(_decoded(ask), settings.quirks, _policy(settings, principal))
     except Refused as refused:
         raise ProxyError(Kind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
     chat = translated.chat
@@ -173,6 +178,13 @@ def _block(head: ResponseHead, translation: Translation, content_type: bytes, le
         names = ", ".join(_NOT_IN_A_HEADER.sub("?", name) for name in translation.dropped)
         own += b"X-Onwards-Dropped: %b\r\n" % names[:_LONGEST_DROPPED].encode("ascii")
     return foreign_lines(head.lines) + own
+
+
+def _policy(settings: TranslateSettings, principal: Principal) -> Policy:
+    if settings.keyring is None:
+        return settings.policy
+    audience = "" if principal.digest is None else principal.digest.hex()
+    return replace(settings.policy, sealer=settings.keyring.sealer(audience))
 
 
 def _decoded(ask: Ask) -> dict[str, object]:

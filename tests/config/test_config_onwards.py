@@ -180,8 +180,6 @@ def test_a_target_without_providers_loads_with_a_warning(text: str) -> None:
     [
         ("strict_mode: true\ntargets: {m: {url: http://h}}", "1:1", "strict_mode: has no effect"),
         ("targets: {m: {url: http://h, sanitize_response: true}}", "1:30", "sanitize_response: is accepted but"),
-        ("targets: {m: {url: http://h, open_responses_mode: translate}}", "1:30", "open_responses_mode: translate is"),
-        ("targets: {m: {url: http://h, open_responses: {adapter: true}}}", "1:30", "open_responses: translate is"),
         (
             "targets: {m: {url: http://h, routing_rules: [{match_labels: {a: b}, action: {type: deny}}]}}",
             "1:30",

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from onwards_py.transcode.responses_over_chat.context import Sealer
 from onwards_py.transcode.responses_over_chat.pipeline import KeepAlive
 from onwards_py.transcode.responses_over_chat.policy import Policy
 from onwards_py.transcode.responses_over_chat.quirks import Quirks
+
+
+class SealerMaker(Protocol):
+    """Where sealers come from."""
+
+    def sealer(self, audience: str) -> Sealer:
+        """What seals for ``audience``, and opens nothing that was sealed for another."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +25,7 @@ class TranslateSettings:
 
     ``commit_after``: seconds after which a stream begins although the provider has said nothing yet; from then on no
     other provider can be tried. None: it begins with the provider's first words.
+    ``keyring`` seals reasoning for clients to carry; None: no reasoning is sealed, and none is opened.
     """
 
     quirks: Quirks = field(default_factory=Quirks)
@@ -22,6 +33,7 @@ class TranslateSettings:
     keepalive: KeepAlive = KeepAlive.COMMENT
     keepalive_interval: float = 15.0
     commit_after: float | None = None
+    keyring: SealerMaker | None = field(default=None, repr=False)
 
 
 DEFAULTS = TranslateSettings()

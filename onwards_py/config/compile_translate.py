@@ -1,0 +1,67 @@
+"""``dialect`` and ``translate`` of one provider, to the settings that translation uses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+
+from onwards_py.config.inherit import Site
+from onwards_py.config.problems import Path
+from onwards_py.config.translate_schema import QuirksShape, TranslateShape
+from onwards_py.sealing import Keyring
+from onwards_py.transcode.responses_over_chat.context import Profile
+from onwards_py.transcode.responses_over_chat.policy import Policy
+from onwards_py.transcode.responses_over_chat.quirks import PRESETS, Quirks
+from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
+
+_POLICIES = ("on_unsupported", "hosted_tools", "orphans", "unanswered", "foreign_reasoning")
+
+
+def compile_translate(
+    dialect: str | None, shape: TranslateShape | None, path: Path, site: Site
+) -> TranslateSettings | None:
+    """The settings; None where nothing is said, so that the defaults count."""
+    if dialect is None and shape is None:
+        return None
+    shape = shape or TranslateShape()
+    defaults = TranslateSettings()
+    said = {name: value for name in _POLICIES if (value := getattr(shape, name)) is not None}
+    policy = replace(Policy(), **said)
+    if shape.profile not in (None, "auto"):
+        policy = replace(policy, profile=Profile(shape.profile))
+    return TranslateSettings(
+        quirks=_quirks(PRESETS[dialect or "generic"], shape.quirks),
+        policy=policy,
+        keepalive=shape.keepalive or defaults.keepalive,
+        keepalive_interval=float(shape.keepalive_interval or defaults.keepalive_interval),
+        commit_after=None if shape.commit_after is None else float(shape.commit_after),
+        keyring=_keyring(shape, path, site),
+    )
+
+
+def _keyring(shape: TranslateShape, path: Path, site: Site) -> Keyring | None:
+    if not shape.reasoning_keys:
+        return None
+    try:
+        return Keyring([key.value for key in shape.reasoning_keys])
+    except ValueError as error:
+        site.error((*path, "translate", "reasoning_keys"), str(error))
+        return None
+
+
+def _quirks(preset: Quirks, shape: QuirksShape | None) -> Quirks:
+    if shape is None:
+        return preset
+    said: dict[str, object] = {}
+    for name in shape.__struct_fields__:
+        value = getattr(shape, name)
+        if value is None:
+            continue
+        if name in ("reasoning_in", "reasoning_out"):
+            value = tuple(value)
+        elif name in ("hints", "drop"):
+            value = frozenset(value)
+        elif name == "extra":
+            value = MappingProxyType(dict(value.value))
+        said[name] = value
+    return replace(preset, **said)  # type: ignore[arg-type]
