@@ -1,4 +1,4 @@
-"""``python -m benchmarks [unary] [sse] [memory] [loss] [micro]``: see README.md."""
+"""``python -m benchmarks [unary] [sse] [memory] [loss] [micro] [route] [local]``: see README.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import fleet, loss, memory, micro, processes, report, rounds
+from benchmarks import fleet, local, loss, memory, micro, processes, report, rounds, route
 from benchmarks.peers import Peer
 from benchmarks.peers.aiohttp_proxy import aiohttp_proxy
 from benchmarks.peers.envoy import envoy
@@ -17,8 +17,9 @@ from benchmarks.peers.named import named
 from benchmarks.peers.nginx import nginx
 from benchmarks.peers.onwards import onwards
 
-SECTIONS = ("unary", "sse", "memory", "loss", "micro")
+SECTIONS = ("unary", "sse", "memory", "loss", "micro", "route", "local")
 _QUICK = ("unary", "sse")
+_ALONE = {"micro", "route", "local"}  # without peers
 
 
 def _arguments() -> argparse.Namespace:
@@ -85,6 +86,10 @@ def _others(sections: list[str], peers: list[Peer], directory: Path) -> dict[str
         results["loss"] = loss.measure(peers, directory)
     if "micro" in sections:
         results["micro"] = micro.measure()
+    if "route" in sections:
+        results["route"] = route.measure(directory)
+    if "local" in sections:
+        results["local"] = local.measure(directory)
     return results
 
 
@@ -102,7 +107,7 @@ def main() -> None:
     print(report.machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="onwards-bench-") as name:
         directory = Path(name)
-        if set(sections) - {"micro"}:
+        if set(sections) - _ALONE:
             peers = fleet.usable(peers, directory)
         results["peers"] = {peer.name: peer.version() for peer in peers}
         if {"unary", "sse"} & set(sections):

@@ -30,10 +30,13 @@ def pin(core: int) -> None:
 
 
 @contextlib.contextmanager
-def _pinned(core: int) -> Iterator[None]:
-    """Pin for as long as it takes to start a child: it inherits, threads and all."""
+def _pinned(core: int | None) -> Iterator[None]:
+    """Pin for as long as it takes to start a child: it inherits, threads and all. None: it may run everywhere."""
     before = os.sched_getaffinity(0)
-    pin(core)
+    if core is None:
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    else:
+        pin(core)
     try:
         yield
     finally:
@@ -70,6 +73,10 @@ def process_tree(pid: int) -> list[int]:
     return found
 
 
+def _cpu_ns(pid: int) -> int:
+    return sum((_ids(path / "schedstat") or [0])[0] for path in Path(f"/proc/{pid}/task").glob("*"))
+
+
 @dataclass(slots=True)
 class Running:
     """A started process: the head of its own process group, listening on ``port``."""
@@ -81,8 +88,11 @@ class Running:
 
     def cpu_ns(self) -> int:
         """Return the CPU time of all threads of the tree in nanoseconds (``/proc/PID/task/TID/schedstat``)."""
-        threads = [path for pid in process_tree(self.process.pid) for path in Path(f"/proc/{pid}/task").glob("*")]
-        return sum((_ids(path / "schedstat") or [0])[0] for path in threads)
+        return sum(map(_cpu_ns, process_tree(self.process.pid)))
+
+    def own_cpu_ns(self) -> int:
+        """Return the same of the process alone, without those that it has started."""
+        return _cpu_ns(self.process.pid)
 
     def rss_bytes(self) -> int:
         """Return the resident memory of the tree in bytes; pages shared by two processes count twice."""
@@ -122,8 +132,8 @@ class Running:
             pass
 
 
-def start(name: str, argv: list[str], port: int, *, core: int, log: Path, patience: float = 60.0) -> Running:
-    """Start ``argv`` on ``core`` and return when it listens on ``port``.
+def start(name: str, argv: list[str], port: int, *, core: int | None, log: Path, patience: float = 60.0) -> Running:
+    """Start ``argv`` on ``core`` (None: on any) and return when it listens on ``port``.
 
     ``patience`` in seconds. Raises StartError if the program is missing, ends or does not listen.
     """

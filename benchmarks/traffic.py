@@ -26,11 +26,17 @@ STREAM_END = b"data: [DONE]\n\n"
 
 
 def chat_request(
-    port: int, *, stream: bool = False, max_tokens: int = 256, seed: int | None = None, close: bool = False
+    port: int,
+    *,
+    model: str = MODEL,
+    stream: bool = False,
+    max_tokens: int = 256,
+    seed: int | None = None,
+    close: bool = False,
 ) -> bytes:
     """Return one HTTP/1.1 request with the 15 header fields of an OpenAI SDK and about 300 bytes of JSON."""
     chat: dict[str, object] = {
-        "model": MODEL,
+        "model": model,
         "messages": [
             {"role": "system", "content": "You are a concise assistant that answers in one short paragraph."},
             {"role": "user", "content": "Why does a proxy that copies bytes need to look at the model name first?"},

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from signal import Signals
 
@@ -22,18 +23,23 @@ def _config(place: Place) -> dict[str, object]:
     return {"targets": {traffic.MODEL: {"fallback": fallback, "providers": providers}}}
 
 
-def onwards(name: str, lane: str) -> Peer:
-    """Return the peer; ``lane`` is ``on`` or ``off``."""
+def serve(place: Place, config: Mapping[str, object], lane: str = "on") -> list[str]:
+    """Write the configuration; return the command that serves it. Raises PeerMissing."""
     beside = str(Path(sys.executable).parent)
     binary = shutil.which("onwards-py", path=beside) or shutil.which("onwards-py")
+    if binary is None:
+        raise PeerMissing("onwards-py is neither beside this Python nor in PATH (pip install -e .)")
+    path = place.directory / "targets.json"
+    path.write_text(json.dumps(config))
+    ports = ["--port", str(place.port), "--admin-port", str(place.admin_port)]
+    return [binary, "serve", "--config", str(path), *ports, "--lane", lane]
+
+
+def onwards(name: str, lane: str) -> Peer:
+    """Return the peer; ``lane`` is ``on`` or ``off``."""
 
     def command(place: Place) -> list[str]:
-        if binary is None:
-            raise PeerMissing("onwards-py is neither beside this Python nor in PATH (pip install -e .)")
-        config = place.directory / "targets.json"
-        config.write_text(json.dumps(_config(place)))
-        ports = ["--port", str(place.port), "--admin-port", str(place.admin_port)]
-        return [binary, "serve", "--config", str(config), *ports, "--lane", lane]
+        return serve(place, _config(place), lane)
 
     def version() -> str:
         return f"onwards-py/{importlib.metadata.version('onwards-py')} --lane {lane}"
