@@ -110,7 +110,7 @@ async def pass_on_translated(exchange: Exchange, answer: Answer, translation: Tr
             body = await answer.response.read(_LONGEST_ERROR)
         pass_on_error(exchange, answer, body or b"", translation, now)
         return
-    machine = ChatToEvents(translation.context, _IDS, int(time.time()), trusted=answer.provider.trusted)
+    machine = ChatToEvents(translation.context, _IDS, int(time.time()), trusted=_is_trusted(answer.provider))
     chat = ChatBody(machine, _now, event_limit=answer.provider.max_event_bytes, body_limit=_LONGEST_BODY)
     if translation.context.wants_stream:
         await _stream(exchange, answer, translation, EventFilter(machine, chat))
@@ -147,13 +147,18 @@ def pass_on_error(exchange: Exchange, answer: Answer, body: bytes, translation: 
     if head.status < 400:  # a redirection, which nobody follows with somebody's credentials
         raise ProxyError(Kind.UPSTREAM_INVALID)
     wait = _SECONDS.search(head.lines)
-    failure = from_body(head.status, body, answer.provider.trusted, None if wait is None else float(wait[1]))
+    failure = from_body(head.status, body, _is_trusted(answer.provider), None if wait is None else float(wait[1]))
     _answer(exchange, head, translation, _told(failure), now)
 
 
 def _answer(exchange: Exchange, head: ResponseHead, translation: Translation, made: Made, now: float) -> None:
     block = _block(head, translation, b"application/json", len(made.body))
     exchange.answer_with(made.status, _reason(made.status), block, made.body, now)
+
+
+def _is_trusted(provider: Provider) -> bool:
+    """A model of our own has no secrets in its errors."""
+    return provider.trusted or provider.local is not None
 
 
 def _told(failure: Failure) -> Made:
