@@ -107,8 +107,7 @@ def main() -> None:
     print(report.machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="onwards-bench-") as name:
         directory = Path(name)
-        if set(sections) - _ALONE:
-            peers = fleet.usable(peers, directory)
+        peers = fleet.usable(peers, directory) if set(sections) - _ALONE else []
         results["peers"] = {peer.name: peer.version() for peer in peers}
         if {"unary", "sse"} & set(sections):
             results |= _costs(arguments, sections, peers, directory)
