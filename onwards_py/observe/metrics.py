@@ -18,6 +18,7 @@ DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 
 CHOOSING_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 FIRST_BYTE_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0,
                       20.0, 30.0, 45.0, 60.0)  # fmt: skip
+_MOST_PARTS = 500
 _CLASSES = {0: "none", 1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
 
@@ -68,6 +69,7 @@ class Metrics(Collector):
         self._dropped_lines = dropped_lines
         self._open_connections = open_connections
         self._rows: dict[tuple[str, str], Row] = {}
+        self._dropped: dict[tuple[str, str], int] = {}
         self._led: dict[tuple[str, str, str], int] = {}
         self._choosing: dict[str, Histogram] = {}
         self.before_collect: Callable[[], None] = _nothing
@@ -89,6 +91,15 @@ class Metrics(Collector):
             row.first_byte.total += value
         if exchange.via:
             self._count_led(exchange)
+        for part in exchange.dropped:
+            self._count_dropped(exchange.target, part)
+
+    def _count_dropped(self, target: str, part: str) -> None:
+        """Parts are named by the translator, but some of them after members of the request: so their number is bound."""
+        key = (target, part)
+        if key not in self._dropped and len(self._dropped) >= _MOST_PARTS:
+            key = (target, "other")
+        self._dropped[key] = self._dropped.get(key, 0) + 1
 
     def _count_led(self, exchange: Record) -> None:
         key = (exchange.via, exchange.target, exchange.reason)
@@ -126,6 +137,12 @@ class Metrics(Collector):
             "From the question to the classifier's label, or to giving up.",
             labels=["target"],
         )
+        dropped = CounterMetricFamily(
+            "onwards_translate_dropped", "Parts of requests that could not be translated.", labels=["target", "part"]
+        )
+        for dropped_key, count in self._dropped.items():
+            dropped.add_metric(dropped_key, count)
+        yield dropped
         for led_key, count in self._led.items():
             led.add_metric(led_key, count)
         for via, histogram in self._choosing.items():

@@ -46,7 +46,7 @@ class Record(msgspec.Struct):
 
     ``target`` and ``provider`` are configured names (empty: none was resolved), ``code`` is that of our own error.
     ``via`` is the target that led to ``target`` (empty: the client named it itself), ``reason`` why there, and
-    ``choosing`` the seconds that this took.
+    ``choosing`` the seconds that this took. ``dropped``: parts of the request that did not reach the provider.
     ``sink`` counts what was sent; None for a request that a door refused by itself. ``held``: permits to give back.
     ``ended`` and the byte counts are there from `seal` on.
     """
@@ -65,6 +65,7 @@ class Record(msgspec.Struct):
     via: str = ""
     reason: str = ""
     choosing: float = 0.0
+    dropped: tuple[str, ...] = ()
     held: list[Limiter] = []
     ended: float = 0.0
     bytes_in: int = 0

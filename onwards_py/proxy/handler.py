@@ -169,6 +169,7 @@ class Proxy:
             _log.warning("provider %s of %s failed: %s", provider.name, exchange.target, error)
             raise error_of(error.fault, error.advice) from error
         if translation is not None:
+            exchange.dropped = translation.dropped
             await pass_on_translated(exchange, answer, translation, self._clock())
         elif not self._pass_on_whole(exchange, answer):
             await self._stream(exchange, answer)
@@ -203,6 +204,7 @@ class Proxy:
                 plan.elapsed = self._clock() - exchange.began
                 if not (plan.retries_status(answer.response.head.status) and plan.may_continue):
                     if translation is not None:
+                        exchange.dropped = translation.dropped
                         await pass_on_translated(exchange, answer, translation, self._clock())
                     elif not self._pass_on_whole(exchange, answer):
                         await self._stream(exchange, answer)

@@ -19,7 +19,7 @@ from onwards_py.proxy.attempt import Answer, Ask
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.translated_stream import TranslatedStream
 from onwards_py.routing.model import Mode, Provider
-from onwards_py.transcode.responses_over_chat.context import Context
+from onwards_py.transcode.responses_over_chat.context import Context, Profile
 from onwards_py.transcode.responses_over_chat.errors import Failure, from_body
 from onwards_py.transcode.responses_over_chat.pipeline import Answer as Made
 from onwards_py.transcode.responses_over_chat.pipeline import AnswerCollector, ChatBody, EventFilter
@@ -38,7 +38,9 @@ _CHAT: Final = b"/chat/completions"
 _LONGEST_BODY = 64 * 1024 * 1024  # of a whole answer, which is held to be translated
 _LONGEST_ERROR = 1024 * 1024
 _LONGEST_DROPPED = 1000  # characters of the header that lists what was left out
-_ACCEPT_ENCODING = re.compile(rb"\r\naccept-encoding:[^\r]*", re.IGNORECASE)
+_PROFILE_FIELD: Final = b"x-onwards-profile"
+# The profile is for us; and what comes back is read here, so there is no use in having it packed first.
+_NOT_FORWARDED = re.compile(rb"\r\n(?:accept-encoding|x-onwards-profile):[^\r]*", re.IGNORECASE)
 _NOT_IN_A_HEADER = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 _SECONDS = re.compile(rb"\r\nretry-after:[ \t]*(\d{1,9})[ \t]*(?:\r|$)", re.IGNORECASE)
 
@@ -84,7 +86,7 @@ def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation
         raise ProxyError(Kind.METHOD_NOT_ALLOWED)
     settings = provider.translate or DEFAULTS
     try:
-        translated = to_chat(_decoded(ask), settings.quirks, _policy(settings, principal))
+        translated = to_chat(_decoded(ask), settings.quirks, _policy(settings, ask, principal))
     except Refused as refused:
         raise ProxyError(Kind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
     chat = translated.chat
@@ -92,8 +94,7 @@ def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation
     body = orjson.dumps(chat)
     chat_path = path.removesuffix(_RESPONSES) + _CHAT + query + search
     head = outbound_head(ask.head, b"POST", join(provider.base_path, chat_path), provider, len(body), decoded=True)
-    # What comes back is read here: there is no use in having it packed first.
-    head = _ACCEPT_ENCODING.sub(b"", head)
+    head = _NOT_FORWARDED.sub(b"", head)
     total = provider.timeouts.total
     deadline = ask.began + total if total is not None else None
     model = str(chat["model"])
@@ -185,11 +186,27 @@ def _block(head: ResponseHead, translation: Translation, content_type: bytes, le
     return foreign_lines(head.lines) + own
 
 
-def _policy(settings: TranslateSettings, principal: Principal) -> Policy:
-    if settings.keyring is None:
-        return settings.policy
-    audience = "" if principal.digest is None else principal.digest.hex()
-    return replace(settings.policy, sealer=settings.keyring.sealer(audience))
+def _policy(settings: TranslateSettings, ask: Ask, principal: Principal) -> Policy:
+    """The operator's policy, with what this request adds to it."""
+    policy = settings.policy
+    for name, value in ask.request.fields:
+        if name.lower() == _PROFILE_FIELD:
+            policy = replace(policy, profile=_profile(value))
+    if settings.keyring is not None:
+        audience = "" if principal.digest is None else principal.digest.hex()
+        policy = replace(policy, sealer=settings.keyring.sealer(audience))
+    return policy
+
+
+def _profile(value: bytes) -> Profile | None:
+    name = value.decode("latin-1").strip().lower()
+    if name == "auto":
+        return None
+    try:
+        return Profile(name)
+    except ValueError:
+        message = "The header X-Onwards-Profile is one of: auto, openresponses, openai."
+        raise ProxyError(Kind.BAD_REQUEST, message) from None
 
 
 def _decoded(ask: Ask) -> dict[str, object]:

@@ -48,6 +48,7 @@ class Ended:
     seconds: float = 0.0
     head_after: float | None = None
     via: str = ""
+    dropped: tuple[str, ...] = ()
 
 
 def count(metrics: Metrics, *exchanges: Ended) -> None:
@@ -56,7 +57,7 @@ def count(metrics: Metrics, *exchanges: Ended) -> None:
         record = Record(InboundRequest(b"POST", b"/v1/x", 1, [], b"", ""), None, began)
         record.status, record.outcome = made.status, made.outcome
         record.target, record.provider = made.target, made.provider
-        record.via, record.reason = made.via, "label"
+        record.via, record.reason, record.dropped = made.via, "label", made.dropped
         if made.head_after is not None:
             record.committed = began + made.head_after
         metrics.ended(record, began + made.seconds)
@@ -89,7 +90,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def test_the_documented_metrics_are_those_that_exist(metrics: Metrics) -> None:
     """Name, type and labels of docs/reference/metrics.md, both ways."""
-    count(metrics, Ended(via="auto"))
+    count(metrics, Ended(via="auto", dropped=("truncation",)))
     assert documented() == existing(families(metrics))
 
 
@@ -108,6 +109,14 @@ def test_everything_can_be_exposed(metrics: Metrics) -> None:
     text = generate_latest(registry).decode()
     assert text == generate_latest(registry).decode()
     assert 'onwards_requests_total{outcome="refused",provider="",status_class="4xx",target=""} 1.0' in text
+
+
+def test_parts_that_were_dropped_make_a_bounded_number_of_series(metrics: Metrics) -> None:
+    """A client can name members of its request as it likes."""
+    count(metrics, *(Ended(dropped=(f"x{number}",)) for number in range(1000)))
+    samples = families(metrics)["onwards_translate_dropped_total"].samples
+    assert len(samples) == 501
+    assert sum(sample.value for sample in samples) == 1000
 
 
 def test_exchanges_are_counted_by_what_became_of_them(metrics: Metrics) -> None:
