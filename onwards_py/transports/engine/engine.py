@@ -18,11 +18,14 @@ from onwards_py.transports.engine.process import PROGRAM, EngineProcess
 
 _log = logging.getLogger("onwards.engine")
 
-_FIRST_WAIT = 1.0
+FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
+_MOST_DOUBLINGS = 64  # an engine that falls for a day passes what a float can hold
 _HEALTHY_AFTER = 60.0  # a process that lived so long begins with a clean slate when it falls
 _PROGRESS_EVERY = 5.0
 _LEAVE_SECONDS = 2.0
+# Libraries that get no memory abort, and then nobody is left to say so.
+_PERHAPS_TOO_LITTLE = "The local model's process died while it loaded: perhaps its bound on memory is too low."
 
 
 class State(Enum):
@@ -52,11 +55,19 @@ class Tally:
 
 class Engine:
     """``name`` is what logs and metrics call it; ``socket`` where its process listens; ``cache`` a folder for files
-    that are made from models; ``program`` what the interpreter is to run. ``in_flight`` counts requests from being
-    let in to their last byte."""
+    that are made from models; ``program`` what the interpreter is to run; ``first_wait`` is how many seconds pass
+    between a fall and the next start, doubled with each further fall. ``in_flight`` counts requests from being let in
+    to their last byte."""
 
     def __init__(
-        self, settings: EngineSettings, name: str, socket: str, cache: str, program: Sequence[str] = PROGRAM
+        self,
+        settings: EngineSettings,
+        name: str,
+        socket: str,
+        cache: str,
+        program: Sequence[str] = PROGRAM,
+        *,
+        first_wait: float = FIRST_WAIT,
     ) -> None:
         self.settings = settings
         self.name = name
@@ -67,6 +78,7 @@ class Engine:
         self.advice: str | None = None
         self._cache = cache
         self._program = program
+        self._first_wait = first_wait
         self._loop = asyncio.get_running_loop()
         self._process: EngineProcess | None = None
         self._life: asyncio.Task[None] | None = None
@@ -91,6 +103,11 @@ class Engine:
     def undecided(self) -> bool:
         """True for an engine that is to load at the start and has neither loaded nor failed yet."""
         return self.settings.eager and self.tally.loads == 0 and self._falls == 0
+
+    @property
+    def dying(self) -> bool:
+        """True while its process has been told to end, and has not ended yet."""
+        return self.state is State.READY and self._process is not None and self._process.doomed
 
     async def ready(self, seconds: float) -> None:
         """Return when it can be asked; starts it if need be. Needs a task. Raises TransportError.
@@ -119,7 +136,11 @@ class Engine:
         if self.state in (State.COLD, State.DOWN):
             self.state = State.LOADING
             self._settled = self._loop.create_future()
-            self._life = self._loop.create_task(self._live())
+            settings = self.settings
+            self._process = EngineProcess(
+                self._program, self._order(), settings.load_timeout, settings.hang_timeout, self._on_report
+            )
+            self._life = self._loop.create_task(self._live(self._process))
 
     async def fallen(self, seconds: float) -> None:
         """Wait until a process that does not answer any more is known to have ended, at most ``seconds``."""
@@ -137,17 +158,13 @@ class Engine:
         if self._life is not None:
             await asyncio.wait([self._life])
 
-    async def _live(self) -> None:
+    async def _live(self, process: EngineProcess) -> None:
         """One run of the process, from start to end."""
-        settings = self.settings
         began = self._loop.time()
         _log.info("engine %s: loading %s", self.name, self._shown_model)
         self._report_progress(began)
-        self._process = EngineProcess(
-            self._program, self._order(), settings.load_timeout, settings.hang_timeout, self._on_report
-        )
         try:
-            reason = await self._process.run()
+            reason = await process.run()
         except OSError as error:
             reason = f"its process cannot be started: {error}"
         self._fell(reason)
@@ -160,10 +177,10 @@ class Engine:
             now = self._loop.time()
             if was_ready and now - self._ready_at >= _HEALTHY_AFTER:
                 self._falls = 0
-            # The first fall of an engine that worked may be an accident: it is started again at once.
-            exponent = self._falls - 1 if was_ready else self._falls
-            wait = 0.0 if exponent < 0 else min(_FIRST_WAIT * 2.0**exponent, _LONGEST_WAIT)
+            wait = wait_after(self._falls, was_ready, self._first_wait)
             self._falls += 1
+            if not was_ready and self._died_by_itself and self.settings.memory is not None:
+                self.advice = self.advice or _PERHAPS_TOO_LITTLE
             self._not_before = now + wait
             self.state = State.DOWN
             _log.error("engine %s: %s; next start not before %g s", self.name, reason, wait)
@@ -223,6 +240,10 @@ class Engine:
         self._progress = self._loop.call_later(_PROGRESS_EVERY, say)
 
     @property
+    def _died_by_itself(self) -> bool:
+        return self._process is not None and not self._process.doomed
+
+    @property
     def _shown_model(self) -> str:
         return self.settings.model.rpartition("/")[2]
 
@@ -241,6 +262,17 @@ class Engine:
             memory=settings.memory,
             gpu_layers=settings.gpu_layers,
         )
+
+
+def wait_after(falls: int, was_ready: bool, first_wait: float) -> float:
+    """Seconds from a fall to the next start; ``falls`` is how many came before it.
+
+    The first fall of an engine that worked may be an accident: it is started again at once.
+    """
+    doublings = falls - 1 if was_ready else falls
+    if doublings < 0:
+        return 0.0
+    return min(first_wait * 2.0 ** min(doublings, _MOST_DOUBLINGS), _LONGEST_WAIT)
 
 
 def _all_but_one() -> int:

@@ -25,7 +25,7 @@ _AFTER_EXIT = 1.0
 # What an engine needs of the environment. Keys of providers, which are kept there too, are none of its business.
 _NAMES = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TZ")
 _PREFIXES = ("LC_", "PYTHON", "XDG_", "CUDA_", "HIP_", "ROCR_", "GGML_", "LLAMA_", "OMP_", "COVERAGE_")
-_KEEP_OUT = "KEY"
+_KEEP_OUT = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 _decoder: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
 
@@ -35,7 +35,7 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in env.items()
-        if (name in _NAMES or name.startswith(_PREFIXES)) and _KEEP_OUT not in name
+        if (name in _NAMES or name.startswith(_PREFIXES)) and not any(word in name for word in _KEEP_OUT)
     }
 
 
@@ -71,6 +71,8 @@ class EngineProcess:
 
         Raises OSError if it cannot even be started.
         """
+        if self._verdict is not None:
+            return self._verdict
         safe_path = ["-P"] if sys.flags.safe_path else []
         process = await asyncio.create_subprocess_exec(
             sys.executable, *safe_path, *self._program,
@@ -83,6 +85,8 @@ class EngineProcess:
         process.stdin.write(msgspec.json.encode(self._order) + b"\n")
         readers = [asyncio.create_task(self._read_reports(process)), asyncio.create_task(self._read_words(process))]
         watcher = asyncio.create_task(self._watch(process))
+        if self._verdict is not None:  # it was to leave while it was being made
+            process.kill()
         try:
             code = await process.wait()
             await asyncio.wait(readers, timeout=_AFTER_EXIT)
@@ -93,6 +97,11 @@ class EngineProcess:
                 process.kill()
         return self._reason(code)
 
+    @property
+    def doomed(self) -> bool:
+        """True once it has been told to end."""
+        return self._verdict is not None
+
     def kill(self, why: str) -> None:
         """End the process now."""
         if self._process is not None and self._process.returncode is None:
@@ -100,17 +109,21 @@ class EngineProcess:
             self._process.kill()
 
     async def leave(self, seconds: float) -> None:
-        """Let the process end in peace: its lifeline is closed; after ``seconds`` it is killed."""
+        """Let the process end in peace: its lifeline is closed; after ``seconds`` it is killed.
+
+        One that is not there yet will not be, or not for long.
+        """
+        self._verdict = self._verdict or "no longer needed"
         process = self._process
         if process is None or process.returncode is not None or process.stdin is None:
             return
-        self._verdict = "no longer needed"
         process.stdin.close()
         try:
             async with asyncio.timeout(seconds):
                 await process.wait()
         except TimeoutError:
-            process.kill()
+            if process.returncode is None:
+                process.kill()
 
     async def _read_reports(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None

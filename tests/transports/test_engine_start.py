@@ -1,0 +1,251 @@
+"""Starting a local model: when, how often, who waits for it, and what is told when it does not load."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from engine_helpers import SHORT_WAIT, Bench, benching, driven
+from support.program import until
+
+from onwards_py.messages import Fault
+from onwards_py.observe.engine_metrics import EngineMetrics
+from onwards_py.routing.model import Pool, Provider, Timeouts
+from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
+from onwards_py.transports.engine.engine import Engine, State
+from onwards_py.transports.engine.transport import EngineTransport
+
+BROKEN: dict[str, object] = {"load": "fail", "message": "Install the thing."}
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with benching(tmp_path) as bench:
+        yield bench
+
+
+def pool(engine: Engine) -> Pool:
+    return Pool("m", (Provider("id-1", "local", local=engine.settings),))
+
+
+class Noting:
+    """A transport that notes how long each request may wait for its first byte."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.first_bytes: list[float] = []
+
+    async def send(self, provider: Provider, request: OutboundRequest) -> UpstreamResponse:
+        self.first_bytes.append(provider.timeouts.first_byte)
+        return await self._transport.send(provider, request)
+
+    async def close(self) -> None:
+        """It is closed by its owner."""
+
+
+async def failure(bench: Bench, engine: Engine, timeouts: Timeouts | None = None) -> TransportError:
+    """How a request fails that gets no response."""
+    with pytest.raises(TransportError) as caught:
+        await bench.send(engine, timeouts).outcome()
+    return caught.value
+
+
+async def test_a_lazy_one_starts_with_the_first_request(bench: Bench) -> None:
+    """Knowing of it starts nothing; the request is answered by the process that it started."""
+    engine = bench.engine()
+    bench.engines.adopt([pool(engine)])
+    assert (engine.state, engine.undecided) == (State.COLD, False)
+    answer = await bench.ask(engine)
+    assert bench.pids() == [answer["pid"]]
+    assert (engine.state, engine.tally.loads) == (State.READY, 1)
+
+
+async def test_an_eager_one_starts_by_itself(bench: Bench) -> None:
+    """Without any request; it is undecided until it has loaded."""
+    engine = bench.engine(eager=True)
+    bench.engines.adopt([pool(engine)])
+    assert (engine.state, engine.undecided) == (State.LOADING, True)
+    await until(lambda: engine.state is State.READY)
+    assert not engine.undecided
+
+
+async def test_equal_settings_share_a_process_and_others_do_not(bench: Bench) -> None:
+    """Two providers of one model cost its memory once."""
+    one, same, other = bench.engine(), bench.engine(), bench.engine(slots=2)
+    assert one is same
+    pids = [(await bench.ask(engine))["pid"] for engine in (one, same, other)]
+    assert pids[0] == pids[1] != pids[2]
+    assert len({one.name, other.name}) == 2
+
+
+async def test_requests_while_it_loads_wait_for_the_one_start(bench: Bench) -> None:
+    """Ten requests, one process, ten answers."""
+    engine = bench.engine({"load": "gated"}, slots=10)
+    calls = [bench.send(engine) for _ in range(10)]
+    await bench.started(1)
+    assert not any(call.done for call in calls)
+    bench.open("load")
+    for call in calls:
+        response = await call.outcome()
+        assert response.head.status == 200
+        assert await driven(response.read(1 << 20)) is not None
+    assert len(bench.pids()) == 1
+
+
+async def test_the_process_is_told_its_settings(bench: Bench) -> None:
+    """What the configuration says of a model is in the order; threads have a default that leaves one processor."""
+    engine = bench.engine(slots=3, threads=2, context=512, memory=1 << 30, gpu_layers=4, nice=7)
+    order = (await bench.ask(engine))["order"]
+    assert {name: order[name] for name in ("slots", "threads", "context", "memory", "gpu_layers", "nice")} == {
+        "slots": 3,
+        "threads": 2,
+        "context": 512,
+        "memory": 1 << 30,
+        "gpu_layers": 4,
+        "nice": 7,
+    }
+    assert order["engine"] == "llama_cpp"
+    assert order["model"] == engine.settings.model
+
+
+async def test_loading_takes_from_the_first_byte_timeout_and_goes_on_behind_it(bench: Bench) -> None:
+    """The request fails with a timeout; the load is not begun anew for the next one."""
+    engine = bench.engine({"load": "gated"})
+    error = await failure(bench, engine, Timeouts(first_byte=0.05))
+    assert error.fault is Fault.FIRST_BYTE_TIMEOUT
+    await bench.started(1)
+    assert (engine.state, engine.in_flight) == (State.LOADING, 0)
+    bench.open("load")
+    await bench.ask(engine)
+    assert len(bench.pids()) == 1
+
+
+async def test_what_loading_took_is_not_given_again_to_the_answer(bench: Bench) -> None:
+    """One bound for both: the answer has what loading has left of it; if nothing had to be loaded, all."""
+    noting = Noting(bench.http)
+    transport = EngineTransport(bench.engines, noting)
+    engine = bench.engine()
+    provider = Provider("id-1", "local", local=engine.settings, timeouts=Timeouts(first_byte=60))
+    for _ in range(2):
+        (await driven(transport.send(provider, bench.request()))).discard()
+    first, second = noting.first_bytes
+    assert first < 60
+    assert second == 60
+
+
+async def test_the_exchanges_deadline_bounds_the_wait_for_loading(bench: Bench) -> None:
+    """``timeouts.total``, which the request carries as a deadline, counts while a model loads."""
+    engine = bench.engine({"load": "gated"})
+    loop = asyncio.get_running_loop()
+    call = bench.send(engine, deadline=loop.time() + 0.05)
+    with pytest.raises(TransportError) as caught:
+        await call.outcome()
+    assert caught.value.fault is Fault.FIRST_BYTE_TIMEOUT
+
+
+async def test_a_failed_load_says_what_to_do(bench: Bench) -> None:
+    """The program's own words are the advice; the request fails as unavailable, which is followed by a fallback."""
+    engine = bench.engine(BROKEN)
+    error = await failure(bench, engine)
+    assert (error.fault, error.advice) == (Fault.UNAVAILABLE, "Install the thing.")
+    assert engine.state is State.DOWN
+
+
+async def test_dying_while_it_loads_is_a_failed_load(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """There is no advice then, but the log has the signal and the last words."""
+    error = await failure(bench, bench.engine({"load": "die"}))
+    assert (error.fault, error.advice) == (Fault.UNAVAILABLE, None)
+    assert "ended by SIGKILL" in caplog.text
+    assert "these are my last words" in caplog.text
+
+
+async def test_dying_while_it_loads_in_bounded_memory_raises_a_suspicion(bench: Bench) -> None:
+    """Who runs out of memory seldom says so; a program that does say something is believed."""
+    error = await failure(bench, bench.engine({"load": "die"}, memory=1 << 40))
+    assert error.advice is not None
+    assert "memory" in error.advice
+    error = await failure(bench, bench.engine(BROKEN, memory=1 << 40))
+    assert error.advice == "Install the thing."
+
+
+async def test_one_that_never_gets_ready_is_killed(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """After ``load_timeout``; those who wait are told."""
+    error = await failure(bench, bench.engine({"load": "never"}, load_timeout=0.5))
+    assert error.fault is Fault.UNAVAILABLE
+    assert "did not load within 0.5 s" in caplog.text
+    for pid in bench.pids():
+        await bench.gone(pid)
+
+
+async def test_a_process_that_cannot_be_made_is_a_failed_load(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """No descriptors left, for one: unavailable, not a dead proxy; and another attempt later."""
+    engine = bench.engine()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        error = await failure(bench, engine)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert error.fault is Fault.UNAVAILABLE
+    assert "cannot be started" in caplog.text
+    await asyncio.sleep(SHORT_WAIT)
+    await bench.ask(engine)
+
+
+async def test_during_the_wait_after_a_failure_requests_are_refused_at_once(tmp_path: Path) -> None:
+    """A pool loses no time at a model that has just failed; the advice is repeated."""
+    async with benching(tmp_path, first_wait=60.0) as bench:
+        engine = bench.engine(BROKEN)
+        await failure(bench, engine)
+        error = await failure(bench, engine)
+        assert (error.fault, error.advice) == (Fault.UNAVAILABLE, "Install the thing.")
+        assert len(bench.pids()) == 1
+
+
+async def test_after_the_wait_the_next_request_tries_again(bench: Bench) -> None:
+    """And once it has loaded, the advice is forgotten. A lazy engine is not tried again by itself."""
+    engine = bench.engine({**BROKEN, "good_from": 2})
+    await failure(bench, engine)
+    assert len(bench.pids()) == 1
+    await asyncio.sleep(2 * SHORT_WAIT)
+    assert len(bench.pids()) == 1
+    assert (await bench.ask(engine))["pid"] == bench.pids()[1]
+    assert engine.advice is None
+
+
+async def test_an_eager_one_tries_again_by_itself(bench: Bench) -> None:
+    """It has been decided with the first failure; the restarts are counted."""
+    engine = bench.engine({**BROKEN, "good_from": 3}, eager=True)
+    engine.start()
+    await until(lambda: engine.state is State.DOWN)
+    assert not engine.undecided
+    await until(lambda: engine.state is State.READY)
+    assert (len(bench.pids()), engine.tally.restarts, engine.tally.loads) == (3, 2, 1)
+
+
+async def test_a_client_that_leaves_while_it_loads_stops_nothing(bench: Bench) -> None:
+    """Its place is free again; the load goes on, for the others."""
+    engine = bench.engine({"load": "gated"})
+    leaving, staying = bench.send(engine), bench.send(engine)
+    await bench.started(1)
+    assert engine.in_flight == 2
+    leaving.drive.cancel()
+    assert engine.in_flight == 1
+    bench.open("load")
+    (await staying.outcome()).discard()
+    assert len(bench.pids()) == 1
+
+
+async def test_progress_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """One line when it begins, one when it is done, with what and how long; metrics have the time too."""
+    caplog.set_level(logging.INFO)
+    engine = bench.engine()
+    await bench.ask(engine)
+    assert f"engine {engine.name}: loading" in caplog.text
+    assert "loaded fake.gguf (12.0 MB) in 0.25 s" in caplog.text
+    samples = {s.name: s.value for family in EngineMetrics(bench.engines.all).collect() for s in family.samples}
+    assert (samples["onwards_engine_up"], samples["onwards_engine_load_seconds"]) == (1, 0.25)
