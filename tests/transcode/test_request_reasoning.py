@@ -90,6 +90,47 @@ def test_the_sealer_reaches_the_answer() -> None:
     assert translate(quirks=generic()).context.sealer is None
 
 
+SIGNATURE = {"google": {"thought_signature": "sig"}}
+STAND_IN = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("dialect", ["generic", "gemini"])
+def test_what_came_with_a_call_goes_back_with_it(dialect: str, behind: bool) -> None:
+    """Gemini refuses a call without its signature; the blob that holds it may stand before or behind the call."""
+    blob = seal_reasoning({"tool_call_extra_content": {"a": SIGNATURE, "gone": SIGNATURE}}, SEALER)
+    item = {"type": "reasoning", "summary": [], "encrypted_content": blob}
+    items = [user("hi"), *([call("a"), item] if behind else [item, call("a")]), call("b"), output("a"), output("b")]
+    made: Any = translate(items, policy=SEALING, quirks=PRESETS[dialect])
+    calls = made.chat["messages"][1]["tool_calls"]
+    assert calls[0]["extra_content"] == SIGNATURE
+    assert "extra_content" not in calls[1]
+    assert made.dropped == ()
+
+
+def test_a_call_whose_signature_is_lost_gets_the_stand_in_where_one_is_demanded() -> None:
+    """Once for each step, on its first call; nobody else ever sees it."""
+    items = [user("hi"), call("a"), call("b"), output("a"), output("b"), call("c"), output("c")]
+    found = messages(items, quirks=PRESETS["gemini"])
+    extras = [[one.get("extra_content") for one in message.get("tool_calls", [])] for message in found]
+    assert extras == [[], [STAND_IN, None], [], [], [STAND_IN], []]
+    assert not any("extra_content" in one for message in messages(items) for one in message.get("tool_calls", []))
+
+
+def test_what_came_with_a_call_stays_away_from_providers_that_know_no_such_member() -> None:
+    """A pool may mix them."""
+    blob = seal_reasoning({"tool_call_extra_content": {"a": SIGNATURE}}, SEALER)
+    found = messages(carried(blob), policy=SEALING, quirks=PRESETS["openai"])
+    assert "extra_content" not in found[1]["tool_calls"][0]
+
+
+@pytest.mark.parametrize("extras", [1, [], {"a": 1}, None])
+def test_odd_extras_in_a_blob_are_no_error(extras: object) -> None:
+    """An older or newer release may have sealed it."""
+    blob = seal_reasoning({"tool_call_extra_content": extras, "reasoning": "why"}, SEALER)
+    assert messages(carried(blob), policy=SEALING)[1]["reasoning_content"] == "why"
+
+
 @pytest.mark.parametrize(
     ("fields", "profile"),
     [

@@ -18,11 +18,12 @@ class FunctionCall(TypedDict, total=False):
 
 
 class ToolCall(TypedDict, total=False):
-    """One call in an assistant message."""
+    """One call in an assistant message. ``extra_content``: Gemini's signatures."""
 
     id: str
     type: Literal["function"]
     function: FunctionCall
+    extra_content: dict[str, object]
 
 
 class Message(TypedDict, total=False):

@@ -9,6 +9,7 @@ import orjson
 from onwards_py.transcode.dialects.chat import Content
 from onwards_py.transcode.responses_over_chat.call_ids import CallIds
 from onwards_py.transcode.responses_over_chat.content import join, read_content, read_parts
+from onwards_py.transcode.responses_over_chat.item_reasoning import CALL_EXTRAS
 from onwards_py.transcode.responses_over_chat.names import ToolNames
 from onwards_py.transcode.responses_over_chat.policy import (
     ForeignReasoning,
@@ -107,7 +108,10 @@ class ItemReader:
         if fields is None:
             text = _texts(item.get("content"), "") or _texts(item.get("summary"), "\n\n")
             fields = {"reasoning_content": text} if text else None
-        if fields is not None:
+        if fields is None:
+            return
+        self._remember(fields.pop(CALL_EXTRAS, None))
+        if fields:
             self.conversation.reason(fields)
 
     def compaction(self, item: Item, where: str) -> None:
@@ -128,7 +132,7 @@ class ItemReader:
         name = member(item, "name", where)
         namespace = item.get("namespace")
         chat_name = self._names.chat_name(name, namespace if isinstance(namespace, str) else None)
-        self.conversation.call(Call(self._call_ids.chat_id(call_id), chat_name, arguments, where), call_id)
+        self.conversation.call(Call(call_id, self._call_ids.chat_id(call_id), chat_name, arguments, where))
 
     def _arguments(self, arguments: object, where: str) -> str:
         """Byte for byte where they are what the provider takes. Broken ones would poison every later turn."""
@@ -160,6 +164,11 @@ class ItemReader:
         refusal = _texts(read_parts(refusals, f"{where}.content", self._scope), "")
         rest = read_parts([part for part in parts if part not in refusals], f"{where}.content", self._scope)
         self.conversation.answer(rest, refusal)
+
+    def _remember(self, extras: object) -> None:
+        for call_id, extra in extras.items() if isinstance(extras, dict) else ():
+            if isinstance(extra, dict):
+                self.conversation.remember(call_id, extra)
 
     def _foreign(self, where: str) -> None:
         if self._scope.policy.foreign_reasoning is ForeignReasoning.REJECT:

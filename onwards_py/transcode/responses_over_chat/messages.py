@@ -91,7 +91,8 @@ def _add_assistant(messages: list[Message], turn: Turn, reasoning: dict[str, obj
         _set_empty_content(message, scope)
     message.update(reasoning)  # type: ignore[typeddict-item]
     if calls:
-        message["tool_calls"] = [_tool_call(call) for call in calls]
+        _add_stand_in(calls, scope)
+        message["tool_calls"] = [_tool_call(call, scope) for call in calls]
     messages.append(message)
     _add_outputs(messages, calls, scope)
 
@@ -119,8 +120,22 @@ def _set_empty_content(message: Message, scope: Scope) -> None:
         message["content"] = "" if quirk is EmptyContent.EMPTY else None
 
 
-def _tool_call(call: Call) -> ToolCall:
-    return {"id": call.chat_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+def _add_stand_in(calls: list[Call], scope: Scope) -> None:
+    """Who insists on a signature has a word for calls whose own is lost; the first call of a step needs it."""
+    stand_in = scope.quirks.call_stand_in
+    if stand_in is not None and not any(call.extra for call in calls):
+        calls[0].extra = dict(stand_in)
+
+
+def _tool_call(call: Call, scope: Scope) -> ToolCall:
+    made: ToolCall = {
+        "id": call.chat_id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
+    if call.extra is not None and scope.quirks.call_extras:
+        made["extra_content"] = call.extra
+    return made
 
 
 def _add_outputs(messages: list[Message], calls: list[Call], scope: Scope) -> None:

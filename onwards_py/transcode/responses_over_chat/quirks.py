@@ -87,6 +87,8 @@ class Quirks:
 
     ``reasoning_in``: names of the answer's reasoning text, the first one present wins.
     ``reasoning_out``: names under which reasoning is given back; ``replay_details``: the raw ``reasoning_details`` too.
+    ``call_extras``: ``extra_content`` that came with a call goes back with it; ``call_stand_in``: what goes instead of
+    one that is lost, on the first call of a step.
     ``hints``: which of `HINTS` may be sent. ``drop``: chat fields never sent; ``extra``: chat fields added unless the
     request has them.
     """
@@ -117,6 +119,8 @@ class Quirks:
     reasoning_out: tuple[str, ...] = ("reasoning_content",)
     replay: Replay = Replay.TOOL_TURNS
     replay_details: bool = False
+    call_extras: bool = True
+    call_stand_in: Mapping[str, object] | None = None
     hints: frozenset[str] = frozenset()
     drop: frozenset[str] = frozenset()
     extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
@@ -141,6 +145,7 @@ PRESETS: Mapping[str, Quirks] = MappingProxyType(
             text_as_string=False,
             merge_roles=False,
             arguments_as_object=False,
+            call_extras=False,
             empty_content=EmptyContent.NULL,
             files=True,
             audio=True,
@@ -169,6 +174,7 @@ PRESETS: Mapping[str, Quirks] = MappingProxyType(
             _GENERIC,
             tool_choice_required="any",
             short_call_ids=True,
+            call_extras=False,
             tool_images=ToolImages.INLINE,  # a user message behind a tool message is refused
             logprobs=False,
             stream_usage=False,
@@ -189,6 +195,7 @@ PRESETS: Mapping[str, Quirks] = MappingProxyType(
         ),
         "gemini": replace(
             _GENERIC,
+            call_stand_in=MappingProxyType({"google": {"thought_signature": "skip_thought_signature_validator"}}),
             audio=True,
             empty_content=EmptyContent.OMIT,
             parallel_tool_calls=False,

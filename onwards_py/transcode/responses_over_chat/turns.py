@@ -15,13 +15,18 @@ from onwards_py.transcode.responses_over_chat.policy import Scope
 
 @dataclass(slots=True)
 class Call:
-    """One tool call; ``output`` is None until it is answered. ``where`` is the path of its item."""
+    """One tool call; ``output`` is None until it is answered. ``where`` is the path of its item.
 
+    ``extra``: what the provider gave along with the call and wants back with it, such as a signature.
+    """
+
+    call_id: str
     chat_id: str
     name: str
     arguments: str
     where: str
     output: Content | None = None
+    extra: dict[str, object] | None = None
 
 
 @dataclass(slots=True)
@@ -47,12 +52,13 @@ class Turn:
 class Conversation:
     """Takes the items in their order, keeps the turns. Calls and outputs find each other by call id alone."""
 
-    __slots__ = ("_reasoning", "_scope", "_waiting", "turns")
+    __slots__ = ("_extras", "_reasoning", "_scope", "_waiting", "turns")
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._waiting: dict[str, list[tuple[Turn, Call]]] = {}
         self._reasoning: list[dict[str, object]] = []
+        self._extras: dict[str, dict[str, object]] = {}
         self.turns: list[Turn] = []
 
     def say(self, role: str, content: Content) -> None:
@@ -76,7 +82,11 @@ class Conversation:
         """Reasoning; it belongs to the assistant message or call that comes next."""
         self._reasoning.append(fields)
 
-    def call(self, call: Call, call_id: str) -> None:
+    def remember(self, call_id: str, extra: dict[str, object]) -> None:
+        """What goes back with a call, which may come before or after it."""
+        self._extras[call_id] = extra
+
+    def call(self, call: Call) -> None:
         """A call; calls that were not yet all answered share one assistant message."""
         last = self.turns[-1] if self.turns else None
         if last is None or last.role != "assistant" or (last.answered and not self._scope.quirks.merge_rounds):
@@ -84,7 +94,7 @@ class Conversation:
             self.turns.append(last)
         last.calls.append(call)
         last.waiting += 1
-        self._waiting.setdefault(call_id, []).append((last, call))
+        self._waiting.setdefault(call.call_id, []).append((last, call))
         self._take_reasoning(last)
 
     def output(self, call_id: str, content: Content) -> bool:
@@ -100,6 +110,10 @@ class Conversation:
     def end(self) -> None:
         """No more items."""
         self._leave_reasoning()
+        if self._extras:
+            for turn in self.turns:
+                for call in turn.calls:
+                    call.extra = self._extras.get(call.call_id)
 
     def _is_bare(self, turn: Turn) -> bool:
         return not (turn.content or turn.refusal)
