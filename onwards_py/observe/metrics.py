@@ -95,7 +95,7 @@ class Metrics(Collector):
             self._count_dropped(exchange.target, part)
 
     def _count_dropped(self, target: str, part: str) -> None:
-        """Parts are named by the translator, but some of them after members of the request: so their number is bound."""
+        """Parts are named by the translator, but some after members of the request: so their number is bounded."""
         key = (target, part)
         if key not in self._dropped and len(self._dropped) >= _MOST_PARTS:
             key = (target, "other")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from onwards_py.auth import ANONYMOUS, identify
 from onwards_py.errors import Kind, ProxyError, body_too_large
@@ -18,10 +18,11 @@ from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, 
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.leading import choose, led_to, question_to
 from onwards_py.proxy.models import answer_models
-from onwards_py.proxy.translate import Translation, pass_on_error, pass_on_translated, translate, wants_translation
+from onwards_py.proxy.translate import Translation, pass_on_error, pass_on_translated, translate
 from onwards_py.proxy.tunnel import open_tunnel, run_tunnel, wants_tunnel
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.model import Mode
 from onwards_py.routing.table import Leads, LivePool, enter, refusal
 from onwards_py.transports.base import TransportError
 from onwards_py.wire.model_scan import scan
@@ -32,6 +33,7 @@ from onwards_py.wire.target_url import origin_form
 _log = logging.getLogger("onwards.proxy")
 
 _READS = (b"GET", b"HEAD")
+_TRANSLATE: Final = Mode.TRANSLATE
 _KEPT_SECONDS = 2.0
 _KEPT_BODY = 1024 * 1024  # of a response that is given up for another attempt, but may still be the last
 
@@ -161,7 +163,7 @@ class Proxy:
         exchange.provider = provider.name
         member.limiter.in_flight += 1
         exchange.held.append(member.limiter)
-        translation = translate(provider, ask, exchange.principal) if wants_translation(provider, ask) else None
+        translation = None if provider.mode is not _TRANSLATE else translate(provider, ask, exchange.principal)
         outbound = outbound_request(provider, ask) if translation is None else translation.outbound
         try:
             answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
@@ -191,7 +193,7 @@ class Proxy:
                     continue
                 break
             provider = member.provider
-            translation = translate(provider, ask, exchange.principal) if wants_translation(provider, ask) else None
+            translation = None if provider.mode is not _TRANSLATE else translate(provider, ask, exchange.principal)
             outbound = outbound_request(provider, ask) if translation is None else translation.outbound
             try:
                 answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)

@@ -15,10 +15,10 @@ import orjson
 from onwards_py.auth import Principal
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Ending, ResponseHead
-from onwards_py.proxy.attempt import Answer, Ask
+from onwards_py.proxy.attempt import Answer, Ask, is_responses
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.translated_stream import TranslatedStream
-from onwards_py.routing.model import Mode, Provider
+from onwards_py.routing.model import Provider
 from onwards_py.transcode.responses_over_chat.context import Context, Profile
 from onwards_py.transcode.responses_over_chat.errors import Failure, from_body
 from onwards_py.transcode.responses_over_chat.pipeline import Answer as Made
@@ -32,7 +32,6 @@ from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.response_head import foreign_lines
 from onwards_py.wire.target_url import join
 
-_TRANSLATE: Final = Mode.TRANSLATE
 _RESPONSES: Final = b"/responses"
 _CHAT: Final = b"/chat/completions"
 _LONGEST_BODY = 64 * 1024 * 1024  # of a whole answer, which is held to be translated
@@ -65,19 +64,13 @@ class RandomIds:
 _IDS: Final = RandomIds()
 
 
-def wants_translation(provider: Provider, ask: Ask) -> bool:
-    """True for a request of the Responses API to a provider that only has Chat Completions."""
-    if provider.mode is not _TRANSLATE:
-        return False
-    path = ask.path.partition(b"?")[0].rstrip(b"/")
-    return path.endswith(_RESPONSES) or b"/responses/" in path
-
-
-def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation:
-    """Translate the request; what its answer seals is sealed for ``principal``.
+def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation | None:
+    """Translate a request for the Responses API; None for any other. What its answer seals is for ``principal``.
 
     Raises ProxyError for what this provider cannot be asked.
     """
+    if not is_responses(ask.path):
+        return None
     path, query, search = ask.path.partition(b"?")
     path = path.rstrip(b"/")
     if not path.endswith(_RESPONSES):
