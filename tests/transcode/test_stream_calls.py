@@ -203,6 +203,18 @@ def test_a_call_outside_the_allowed_tools_is_suppressed() -> None:
     assert final(events([chunks[1]], context=context))["status"] == "failed"
 
 
+def test_a_suppressed_call_does_not_divide_the_text_around_it() -> None:
+    context = replace(PLAIN, allowed=frozenset({"get_time"}))
+    assert kinds(events([text("a"), call(0, "c", "get_weather", "{}"), text("b")], context=context)) == ["message"]
+
+
+def test_a_call_whose_late_name_is_not_allowed_is_suppressed_with_what_came_before_the_name() -> None:
+    context = replace(PLAIN, allowed=frozenset({"get_time"}), one_call=True)
+    chunks = [call(0, "c", arguments='{"a"'), call(0, name="get_weather", arguments=":1}")]
+    assert kinds(events([text("a"), *chunks], context=context)) == ["message"]
+    assert kinds(events([*chunks, call(1, "d", "get_time", "{}")], context=context)) == ["function_call"]
+
+
 def test_only_the_first_call_is_kept_where_one_is_all_the_client_allows() -> None:
     context = replace(PLAIN, one_call=True)
     out = events(

@@ -120,6 +120,11 @@ def test_B10_a_call_at_which_the_tokens_ended_is_incomplete_even_if_it_parses() 
     assert [item["status"] for item in items(out)] == ["completed", "incomplete"]
 
 
+def test_B10_of_calls_that_were_waiting_only_the_last_is_incomplete() -> None:
+    out = events([call(0, "c", "get_time", ""), call(1, "d", "get_time", "{}")], "length")
+    assert [item["status"] for item in items(out)] == ["completed", "incomplete"]
+
+
 @pytest.mark.parametrize("finish", ["stop", None])
 def test_B12_calls_complete_an_answer_under_any_finish_reason(finish: str | None) -> None:
     assert out_status(events([call(0, "c", "get_time", "{}")], finish)) == "completed"
@@ -157,6 +162,10 @@ def test_G6_the_end_of_the_body_alone_is_no_end_of_the_answer() -> None:
 @pytest.mark.parametrize("ending", [Ending.DONE, *CUTS])
 def test_G6_a_finish_reason_behind_everything_else_is_an_end_without_the_mark(ending: Ending) -> None:
     assert out_status(events([text("a")], "stop", done=False, ending=ending)) == "completed"
+
+
+def test_A39_a_finish_reason_on_every_chunk_counts_where_the_body_ended_well() -> None:
+    assert out_status(events([text("a", finish="stop"), text("b", finish="stop")], None, done=False)) == "completed"
 
 
 @pytest.mark.parametrize("ending", CUTS)

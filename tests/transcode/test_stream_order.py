@@ -160,6 +160,14 @@ def test_other_choices_than_the_first_are_left_out() -> None:
     assert [event["delta"] for event in of_type(out, "output_text.delta")] == ["a", "b"]
 
 
+def test_a_whole_message_at_the_end_of_a_stream_repeats_it_and_is_left_out() -> None:
+    """Perplexity sends what has been said so far with every chunk, others once in the last one."""
+    last = {"choices": [{"message": {"role": "assistant", "content": "ab"}, "finish_reason": "stop"}]}
+    beside = {"choices": [{"delta": {"content": "b"}, "message": {"content": "ab"}}]}
+    out = events([text("a"), beside, last], None)
+    assert [event["delta"] for event in of_type(out, "output_text.delta")] == ["a", "b"]
+
+
 def test_early_begin_is_said_once() -> None:
     core = machine(PLAIN)
     assert [event["type"] for event in core.begin()] == ["response.created", "response.in_progress"]

@@ -169,27 +169,32 @@ class Segments:
 
     def _put_call(self, delta: CallDelta) -> None:
         call = self._calls.find(delta)
-        if call is None and delta.empty:
-            return
+        new = call is None
         if call is not None:
             self._calls.learn(delta, call)
-            self._keep_extra(delta, call)
+        elif delta.empty:
+            return  # what is said about no call in particular
         else:
             call = CallItem(self._context)
             self._calls.add(delta, call)
-            self._keep_extra(delta, call)
-            if self._context.one_call and self._accepted:
-                self._hide(call)
-            else:
-                self._accepted += 1
-                self._push(call, _Kind.CALL)
+        self._admit(call, new)
+        if call.hidden:
+            return
+        self._keep_extra(delta, call)
+        if new:
+            self._push(call, _Kind.CALL)
+        call.put(delta.arguments)
+
+    def _admit(self, call: CallItem, new: bool) -> None:
+        """Hold a call against what the client allows, as soon as its name is known."""
+        if new and self._context.one_call and self._accepted:
+            self._hide(call)
+        self._accepted += new
         if call.ready and not call.admitted:
             call.admitted = True
             if not self._context.may_call(call.chat_name):
-                self._accepted -= not call.hidden
+                self._accepted -= 1
                 self._hide(call)
-        if not call.hidden:
-            call.put(delta.arguments)
 
     def _keep_extra(self, delta: CallDelta, call: CallItem) -> None:
         """What must come back with a call travels in the reasoning item before it, the one thing nobody reads."""
