@@ -21,6 +21,7 @@ from onwards_py.transcode.responses_over_chat.request import to_chat
 NAMES = recorded.names()
 FAILED = {
     "deepseek-insufficient-resource",
+    "generic-cut-early-finishes",
     "generic-never-a-name",
     "generic-not-json",
     "generic-nothing-but-done",
