@@ -28,6 +28,7 @@ from onwards_py.transcode.responses_over_chat.request import to_chat
 from onwards_py.transcode.responses_over_chat.settings import DEFAULTS, TranslateSettings
 from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
 from onwards_py.transports.base import OutboundRequest
+from onwards_py.wire import content_coding
 from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.response_head import foreign_lines
 from onwards_py.wire.target_url import join
@@ -203,8 +204,11 @@ def _profile(value: bytes) -> Profile | None:
 
 
 def _decoded(ask: Ask) -> dict[str, object]:
+    body, coding = ask.address.body, ask.head.content_encoding
+    if coding and not ask.address.decoded:  # nobody had to look for the model in it: a header named it
+        body = content_coding.decode(coding, body, ask.target.pool.max_body)
     try:
-        value = orjson.loads(ask.address.body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ProxyError(Kind.BAD_REQUEST, f"The body is not valid JSON: {error}") from error
     if not isinstance(value, dict):

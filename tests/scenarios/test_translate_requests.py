@@ -1,0 +1,196 @@
+"""Translate mode: a request of the Responses API reaches a provider of Chat Completions as one of its own."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+import zstandard
+from support.chat_upstream import create, streamed, text, whole
+from support.gateway import running
+from support.origin import Received, origin, serve
+from support.raw import Response, ask, get, post
+from support.responses_promises import Json
+from support.scene import proxied
+from support.targets import single
+
+CODINGS = {b"zstd": zstandard.ZstdCompressor().compress, b"gzip": gzip.compress}
+WEB_SEARCH: Json = {"type": "web_search"}
+FUNCTION: Json = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
+
+
+async def sent(lane: bool, request: bytes, base: str = "", **options: object) -> Received:
+    """What the provider, whose URL ends with ``base``, gets for ``request``."""
+    async with origin(serve(whole("hello"))) as upstream:
+        targets = single(upstream.url + base, open_responses_mode="translate", **options)
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, request)
+    assert response.status == 200, response.body
+    return upstream.last
+
+
+async def refused(lane: bool, request: bytes, **options: object) -> Response:
+    """The answer to a request that no provider must see."""
+    async with proxied(lane, **{"open_responses_mode": "translate", **options}) as (upstream, gateway):
+        response = await ask(gateway.port, request)
+    assert not upstream.requests
+    assert response.value(b"content-type") == b"application/json"
+    return response
+
+
+def chat_of(received: Received) -> Json:
+    value = json.loads(received.body)
+    assert isinstance(value, dict)
+    return value
+
+
+async def test_the_provider_is_asked_for_a_chat_completion(lane: bool) -> None:
+    """Another path, another body with its own length, and still a POST of JSON."""
+    received = await sent(lane, create(instructions="Be short.", max_output_tokens=16))
+    assert (received.method, received.target) == (b"POST", b"/v1/chat/completions")
+    assert received.values(b"content-type") == [b"application/json"]
+    assert received.values(b"content-length") == [b"%d" % len(received.body)]
+    chat = chat_of(received)
+    assert chat["messages"] == [{"role": "system", "content": "Be short."}, {"role": "user", "content": "hi"}]
+    assert (chat["model"], chat["max_tokens"]) == ("m", 16)
+    assert "input" not in chat
+
+
+@pytest.mark.parametrize(
+    ("base", "target", "expected"),
+    [
+        ("", b"/v1/responses", b"/v1/chat/completions"),
+        ("/v1", b"/v1/responses", b"/v1/chat/completions"),
+        ("/api", b"/v1/responses?api-version=2&x=%2F", b"/api/v1/chat/completions?api-version=2&x=%2F"),
+        ("", b"/responses/", b"/chat/completions"),
+    ],
+)
+async def test_the_path_is_the_clients_but_for_its_end(lane: bool, base: str, target: bytes, expected: bytes) -> None:
+    """The provider's prefix as in native mode; the query is kept to the byte."""
+    assert (await sent(lane, create(target), base)).target == expected
+
+
+async def test_the_model_is_the_providers(lane: bool) -> None:
+    """``onwards_model`` replaces the name, as in native mode."""
+    assert chat_of(await sent(lane, create(), onwards_model="their/model"))["model"] == "their/model"
+
+
+async def test_host_and_credential_are_the_providers(lane: bool) -> None:
+    """And the client's own key never leaves."""
+    request = create(fields=b"Authorization: Bearer sk-client\r\nX-Own: kept\r\n")
+    received = await sent(lane, request, onwards_key="sk-provider")
+    (host,) = received.values(b"host")
+    assert host.startswith(b"127.0.0.1:")
+    assert received.values(b"authorization") == [b"Bearer sk-provider"]
+    assert received.values(b"x-own") == [b"kept"]
+    assert b"sk-client" not in received.raw
+
+
+async def test_no_coding_of_the_answer_is_asked_for(lane: bool) -> None:
+    """It is to be read here."""
+    received = await sent(lane, create(fields=b"Accept-Encoding: gzip, br\r\nAccept-Language: de\r\n"))
+    assert received.values(b"accept-encoding") == []
+    assert received.values(b"accept-language") == [b"de"]
+
+
+@pytest.mark.parametrize("override", [b"", b"Model-Override: m\r\n"], ids=["by body", "by header"])
+@pytest.mark.parametrize("coding", CODINGS)
+async def test_g15_a_coded_request_is_decoded(lane: bool, coding: bytes, override: bytes) -> None:
+    """Codex sends zstd; the chat request goes out plain, however the model was named."""
+    body = json.dumps({"model": "m", "input": "hi"}).encode()
+    fields = b"Content-Type: application/json\r\nContent-Encoding: %b\r\n" % coding + override
+    received = await sent(lane, post(CODINGS[coding](body), b"/v1/responses", fields))
+    assert received.values(b"content-encoding") == []
+    assert chat_of(received)["messages"] == [{"role": "user", "content": "hi"}]
+
+
+async def test_a_model_named_by_header_needs_none_in_the_body(lane: bool) -> None:
+    """The provider is told the model all the same."""
+    request = post(b'{"input":"hi"}', b"/v1/responses", b"Model-Override: m\r\n")
+    assert chat_of(await sent(lane, request))["model"] == "m"
+
+
+async def test_our_own_fields_stay_here(lane: bool) -> None:
+    """The wish for a profile is for the proxy."""
+    received = await sent(lane, create(fields=b"X-Onwards-Profile: openai\r\n"))
+    assert received.values(b"x-onwards-profile") == []
+
+
+async def test_a_stream_is_asked_for_with_its_usage(lane: bool) -> None:
+    """Without the usage chunk, clients would be told zeros."""
+    async with proxied(lane, serve(streamed(*text("a"))), open_responses_mode="translate") as (upstream, gateway):
+        await ask(gateway.port, create(stream=True))
+    chat = chat_of(upstream.last)
+    assert (chat["stream"], chat["stream_options"]) == (True, {"include_usage": True})
+
+
+async def test_other_paths_stay_native(lane: bool) -> None:
+    """Chat Completions pass byte for byte."""
+    body = b'{ "model":"m", "messages":[] }'
+    received = await sent(lane, post(body, fields=b"Accept-Encoding: gzip\r\n"))
+    assert (received.target, received.body) == (b"/v1/chat/completions", body)
+    assert received.values(b"accept-encoding") == [b"gzip"]
+
+
+async def test_what_is_left_out_is_named(lane: bool) -> None:
+    """``x-onwards-dropped`` lists it; nothing is lost in silence."""
+    options = {"open_responses_mode": "translate", "translate": {"hosted_tools": "drop"}}
+    async with proxied(lane, serve(whole("x")), **options) as (_, gateway):
+        lossy = await ask(gateway.port, create(tools=[FUNCTION, WEB_SEARCH]))
+        lossless = await ask(gateway.port, create(tools=[FUNCTION]))
+        metrics = (await ask(gateway.admin_port, get(b"/metrics"))).body
+    assert b"tools" in (lossy.value(b"x-onwards-dropped") or b"")
+    assert lossless.value(b"x-onwards-dropped") is None
+    assert b"dropped" in metrics
+
+
+async def test_what_cannot_be_said_is_refused_by_name(lane: bool) -> None:
+    """400 in the envelope, naming the member; the provider sees nothing."""
+    response = await refused(lane, create(tools=[WEB_SEARCH]), translate={"hosted_tools": "reject"})
+    assert response.status == 400
+    assert response.error["param"] == "tools[0].type"
+    assert response.error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"model":"m","input":', b'["m"]', b"{}", b'{"model":"m"}', b'{"model":"m","input":7}', b""]
+)
+async def test_a_broken_request_is_refused(lane: bool, body: bytes) -> None:
+    """By us, in the envelope, with 400."""
+    assert (await refused(lane, post(body, b"/v1/responses"))).status == 400
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [get(b"/v1/responses/resp_1"), get(b"/v1/responses/resp_1/input_items"), b"DELETE"],
+    ids=["retrieve", "list items", "delete"],
+)
+async def test_stored_responses_are_not_found(lane: bool, request_: bytes) -> None:
+    """404 in the envelope where a header says whose they would be."""
+    field = b"Model-Override: m\r\n"
+    if request_ == b"DELETE":
+        request_ = b"DELETE /v1/responses/resp_1 HTTP/1.1\r\nHost: gw\r\n\r\n"
+    response = await refused(lane, request_.replace(b"\r\n\r\n", b"\r\n" + field + b"\r\n"))
+    assert response.status == 404
+    assert response.error["code"] == "not_found"
+
+
+async def test_a_stored_response_without_a_model_names_none(lane: bool) -> None:
+    """A GET has no body, so only the header can say which target is meant; the message tells that."""
+    response = await refused(lane, get(b"/v1/responses/resp_1"))
+    assert response.status == 400
+    assert "Model-Override" in str(response.error["message"])
+
+
+async def test_there_is_nothing_to_get_at_the_collection(lane: bool) -> None:
+    """405: only POST creates."""
+    assert (await refused(lane, get(b"/v1/responses", b"Model-Override: m\r\n"))).status == 405
+
+
+@pytest.mark.parametrize("request_", [create(), create(stream=True), create(b"/v1/responses/resp_1/cancel")])
+async def test_disabled_is_not_found(lane: bool, request_: bytes) -> None:
+    """``open_responses_mode: disabled``: 404 in the envelope, whatever is asked."""
+    response = await refused(lane, request_, open_responses_mode="disabled")
+    assert response.status == 404
+    assert response.error["code"] == "not_found"
