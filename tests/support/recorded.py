@@ -72,7 +72,7 @@ def quirks(name: str) -> Quirks:
 
 def context(name: str) -> Context:
     """The context of the request that the stream answers."""
-    more = _ENCRYPTED if name.startswith("openrouter") else _MORE.get(name, {})
+    more = _ENCRYPTED if name.startswith(("gemini", "openrouter")) else _MORE.get(name, {})
     return to_chat({**_REQUEST, **more}, quirks(name), Policy(sealer=PlainSealer())).context
 
 

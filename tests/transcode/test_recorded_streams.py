@@ -134,6 +134,21 @@ def test_nothing_of_a_provider_leaks_into_ids_or_errors() -> None:
         assert b'"id":"chatcmpl' not in out
 
 
+def sent_back(name: str) -> list[Json]:
+    """The provider's messages of the next turn, in which a client that keeps no state returns all it got."""
+    output = [as_dict(item) for item in as_list(final(name)["output"])]
+    answers = [
+        {"type": "function_call_output", "call_id": item["call_id"], "output": "22"}
+        for item in output
+        if item["type"] == "function_call"
+    ]
+    turn = {"model": "m", "input": [{"role": "user", "content": "x"}, *output, *answers]}
+    return [
+        as_dict(message)
+        for message in as_list(to_chat(turn, recorded.quirks(name), Policy(sealer=PlainSealer())).chat["messages"])
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "details"),
     [
@@ -161,18 +176,17 @@ def test_nothing_of_a_provider_leaks_into_ids_or_errors() -> None:
 )
 def test_D14_opaque_reasoning_goes_back_whole_to_the_provider_that_said_it(name: str, details: list[Json]) -> None:
     """A client that keeps no state returns the sealed items; fragments and late signatures are one piece again."""
-    output = [as_dict(item) for item in as_list(final(name)["output"])]
-    answers = [
-        {"type": "function_call_output", "call_id": item["call_id"], "output": "22"}
-        for item in output
-        if item["type"] == "function_call"
-    ]
-    turn = {"model": "m", "input": [{"role": "user", "content": "x"}, *output, *answers]}
-    messages = to_chat(turn, recorded.quirks(name), Policy(sealer=PlainSealer())).chat["messages"]
-    given = [
-        as_dict(detail)
-        for message in as_list(messages)
-        for detail in as_list(as_dict(message).get("reasoning_details"))
-    ]
+    given = [as_dict(detail) for message in sent_back(name) for detail in as_list(message.get("reasoning_details"))]
     places = {"format", "index"}
     assert [{key: value for key, value in detail.items() if key not in places} for detail in given] == details
+
+
+def test_D14_a_signature_goes_back_with_its_call() -> None:
+    """Gemini refuses the next turn without the signature that it gave to the first call."""
+    calls = [
+        as_dict(call)
+        for message in sent_back("gemini-calls-without-index")
+        for call in as_list(message.get("tool_calls"))
+    ]
+    assert [call["id"] for call in calls] == ["function-call-17", "function-call-18"]
+    assert calls[0]["extra_content"] == {"google": {"thought_signature": "EjQKMgEMOdbHJChLX75Q"}}
