@@ -6,6 +6,7 @@ from onwards_py.transcode.responses_over_chat.context import Context, ToolKind, 
 from onwards_py.transcode.responses_over_chat.custom_input import CustomInput
 from onwards_py.transcode.responses_over_chat.events import Item, Output, status
 from onwards_py.transcode.responses_over_chat.foreign_json import is_json
+from onwards_py.transcode.responses_over_chat.json_nesting import JsonNesting
 
 _LONGEST_CALL_ID = 64
 _NO_ARGUMENTS = "{}"
@@ -18,13 +19,16 @@ class CallItem:
     """
 
     __slots__ = (
+        "_beyond",
         "_context",
         "_fragments",
         "_fresh",
         "_index",
         "_length",
+        "_nesting",
         "_streamed",
         "_tool",
+        "_unread",
         "_unwrap",
         "_whole",
         "admitted",
@@ -48,7 +52,10 @@ class CallItem:
         self._fragments: list[str] = []
         self._fresh: list[str] = []
         self._length = 0
-        self._whole: tuple[int, bool] = (0, False)
+        self._unread: list[str] = []
+        self._nesting = JsonNesting()
+        self._whole = False
+        self._beyond = False  # a whole text and more of it: nothing that follows can mend that
         self._index = 0
         self._tool = ToolName(ToolKind.FUNCTION, "")
         self._unwrap: CustomInput | None = None
@@ -69,12 +76,12 @@ class CallItem:
     @property
     def whole(self) -> bool:
         """Whether nothing more can follow in the arguments, since they are a whole JSON object."""
-        length, whole = self._whole
-        if length != self._length:
-            arguments = self.arguments
-            whole = arguments.rstrip().endswith("}") and is_json(arguments)
-            self._whole = (self._length, whole)
-        return whole
+        if self._unread:
+            self._nesting.feed("".join(self._unread))
+            self._unread = []
+            self._whole = self._nesting.closed and not self._beyond and is_json(self.arguments)
+            self._beyond = self._nesting.closed and not self._whole
+        return self._whole
 
     def put(self, text: str) -> None:
         """Take more arguments; a whole repetition of what is there counts once."""
@@ -82,8 +89,10 @@ class CallItem:
             return
         if self._is_placeholder and text.lstrip().startswith("{"):
             self._fragments, self._fresh, self._length = [], [], 0
+            self._unread, self._nesting = [], JsonNesting()
         self._fragments.append(text)
         self._fresh.append(text)
+        self._unread.append(text)
         self._length += len(text)
 
     @property
