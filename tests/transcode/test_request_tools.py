@@ -90,6 +90,12 @@ def test_E2_odd_namespaces() -> None:
     assert functions(namespace("mcp__x__", function("f")))[0]["name"] == "mcp__x__f"
 
 
+def test_E2_a_namespaces_description_is_said_once() -> None:
+    """On its first member: a copy on each would cost tokens in every request."""
+    made = functions(namespace("n", function("f"), function("g", description="G"), function("h"), description="N"))
+    assert [one.get("description") for one in made] == ["N", "G", None]
+
+
 @pytest.mark.parametrize(
     ("tools", "param"),
     [
