@@ -114,6 +114,8 @@ def test_G23_a_json_schema_keeps_its_description_and_strict() -> None:
         "type": "json_schema",
         "json_schema": {"name": "n", "schema": SCHEMA, "description": "d", "strict": True},
     }
+    lax: Any = translate(text=json_schema(strict=False))
+    assert lax.chat["response_format"]["json_schema"]["strict"] is False
     bare: Any = translate(text=json_schema())
     assert bare.chat["response_format"]["json_schema"] == {"name": "n", "schema": SCHEMA}
 
@@ -251,6 +253,8 @@ def test_unknown_fields_pass_but_never_replace_what_the_translation_says() -> No
     assert {name: made.chat[name] for name in ("seed", "stop", "top_k")} == {"seed": 1, "stop": ["x"], "top_k": 4}
     assert made.chat["messages"] == [{"role": "user", "content": "hi"}]
     assert set(made.dropped) == {"messages", "functions", "logprobs"}
+    both = translate(reasoning={"effort": "low"}, reasoning_effort="high")
+    assert both.chat["reasoning_effort"] == "low"
 
 
 def test_the_operator_can_add_and_leave_out_fields() -> None:
@@ -375,6 +379,13 @@ def test_the_echo_in_openais_profile_is_what_was_sent() -> None:
     assert echo["text"]["format"]["schema"] == SCHEMA
     assert echo["reasoning"] == {"effort": "minimal", "summary": None}
     assert echo["tools"][1:] == [{"type": "custom", "name": "c"}, {"type": "mcp", "server_url": "http://x"}]
+
+
+def test_a_tool_that_was_left_out_is_not_echoed() -> None:
+    """The response shows what the model was offered."""
+    tools = [function(), {"type": "custom", "name": "c"}, {"type": "web_search"}]
+    echo: Any = translate(policy=Policy(profile=Profile.OPENAI), tools=tools).context.echo
+    assert [tool["type"] for tool in echo["tools"]] == ["function", "custom"]
 
 
 def test_the_profile_follows_the_request_unless_the_operator_says_which() -> None:

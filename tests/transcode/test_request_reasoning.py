@@ -141,7 +141,7 @@ def test_odd_extras_in_a_blob_are_no_error(extras: object) -> None:
         ([(b"user-agent", b"ai-sdk/open-responses/1.0.39")], None),
         ([(b"X-Stainless-Lang", b"js")], Profile.OPENAI),
         ([(b"x-onwards-profile", b"OpenResponses"), (b"x-stainless-lang", b"js")], Profile.OPENRESPONSES),
-        ([(b"x-stainless-lang", b"js"), (b"X-Onwards-Profile", b" openai ")], Profile.OPENAI),
+        ([(b"x-stainless-lang", b"js"), (b"X-Onwards-Profile", b" openresponses ")], Profile.OPENRESPONSES),
         ([(b"x-onwards-profile", b"other")], None),
     ],
 )
