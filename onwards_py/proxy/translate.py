@@ -14,9 +14,10 @@ import orjson
 
 from onwards_py.auth import Principal
 from onwards_py.errors import Kind, ProxyError
-from onwards_py.messages import Ending, ResponseHead
 from onwards_py.proxy.attempt import Answer, Ask, is_responses
+from onwards_py.proxy.collected_answer import CollectedAnswer
 from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.release import Release
 from onwards_py.proxy.translated_stream import TranslatedStream
 from onwards_py.routing.model import Provider
 from onwards_py.transcode.responses_over_chat.context import Context, Profile
@@ -107,33 +108,39 @@ async def pass_on_translated(exchange: Exchange, answer: Answer, translation: Tr
         return
     machine = ChatToEvents(translation.context, _IDS, int(time.time()), trusted=_is_trusted(answer.provider))
     chat = ChatBody(machine, _now, event_limit=answer.provider.max_event_bytes, body_limit=_LONGEST_BODY)
+    release = Release(machine, answer.response.discard)
     if translation.context.wants_stream:
-        await _stream(exchange, answer, translation, EventFilter(machine, chat))
-        return
-    collector = AnswerCollector(machine, chat)
-    data = answer.response.whole()
-    if data is None:
-        data = await answer.response.read(_LONGEST_BODY)
-    if data is None:
-        raise ProxyError(Kind.UPSTREAM_INVALID)
-    collector.feed(data)
-    made = collector.finish(Ending.DONE)
-    _answer(exchange, head, translation, made, now)
+        await _stream(exchange, answer, translation, EventFilter(machine, chat), release)
+    else:
+        await _collect(exchange, answer, translation, AnswerCollector(machine, chat), release)
 
 
-async def _stream(exchange: Exchange, answer: Answer, translation: Translation, events: EventFilter) -> None:
-    response = answer.response
-    block = _block(response.head, translation, b"text/event-stream", None)
-    stream = TranslatedStream(exchange, events, block, translation.settings)
+async def _stream(
+    exchange: Exchange, answer: Answer, translation: Translation, events: EventFilter, release: Release
+) -> None:
+    block = _block(answer, translation, b"text/event-stream", None)
+    stream = TranslatedStream(exchange, events, release, block, translation.settings)
     try:
-        ending = await response.pump((events,), stream)
+        ending = await answer.response.pump((), stream)
+        stream.finish(ending)
     finally:
         stream.close()
-    if stream.committed or events.failure is None:
+    if events.failure is None:
         stream.conclude(ending)
-        return
-    failure = events.failure
-    _answer(exchange, response.head, translation, _told(failure), exchange.began)
+    else:
+        _answer(exchange, answer, translation, _told(events.failure), time.monotonic())
+    exchange.outcome = release.outcome(ending)
+
+
+async def _collect(
+    exchange: Exchange, answer: Answer, translation: Translation, collector: AnswerCollector, release: Release
+) -> None:
+    try:
+        ending = await answer.response.pump((), CollectedAnswer(collector, release))
+    finally:
+        release.close()
+    _answer(exchange, answer, translation, collector.finish(ending), time.monotonic())
+    exchange.outcome = release.outcome(ending)
 
 
 def pass_on_error(exchange: Exchange, answer: Answer, body: bytes, translation: Translation, now: float) -> None:
@@ -143,11 +150,11 @@ def pass_on_error(exchange: Exchange, answer: Answer, body: bytes, translation: 
         raise ProxyError(Kind.UPSTREAM_INVALID)
     wait = _SECONDS.search(head.lines)
     failure = from_body(head.status, body, _is_trusted(answer.provider), None if wait is None else float(wait[1]))
-    _answer(exchange, head, translation, _told(failure), now)
+    _answer(exchange, answer, translation, _told(failure), now)
 
 
-def _answer(exchange: Exchange, head: ResponseHead, translation: Translation, made: Made, now: float) -> None:
-    block = _block(head, translation, b"application/json", len(made.body))
+def _answer(exchange: Exchange, answer: Answer, translation: Translation, made: Made, now: float) -> None:
+    block = _block(answer, translation, b"application/json", len(made.body))
     exchange.answer_with(made.status, _reason(made.status), block, made.body, now)
 
 
@@ -167,7 +174,7 @@ def _reason(status: int) -> bytes:
         return b""
 
 
-def _block(head: ResponseHead, translation: Translation, content_type: bytes, length: int | None) -> bytes:
+def _block(answer: Answer, translation: Translation, content_type: bytes, length: int | None) -> bytes:
     """The provider's fields but for those that speak of its body, and ours."""
     own = b"Content-Type: %b\r\n" % content_type
     if length is not None:
@@ -177,7 +184,7 @@ def _block(head: ResponseHead, translation: Translation, content_type: bytes, le
     if translation.dropped:
         names = ", ".join(_NOT_IN_A_HEADER.sub("?", name) for name in translation.dropped)
         own += b"X-Onwards-Dropped: %b\r\n" % names[:_LONGEST_DROPPED].encode("ascii")
-    return foreign_lines(head.lines) + own
+    return foreign_lines(answer.facts.block) + own
 
 
 def _policy(settings: TranslateSettings, ask: Ask, principal: Principal) -> Policy:

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final
 
 from onwards_py.messages import Ending, Source
-from onwards_py.observe import record as outcomes
-from onwards_py.observe.record import Outcome
 from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.release import Release
 from onwards_py.transcode.responses_over_chat.pipeline import EventFilter, KeepAlive
 from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
 
 _EVENT_END: Final = b"\n\n"
-_OUTCOMES: Final[dict[Ending, Outcome]] = {
-    Ending.DONE: outcomes.DONE,
-    Ending.EOF: outcomes.UPSTREAM_CUT,
-    Ending.RESET: outcomes.UPSTREAM_CUT,
-    Ending.IDLE: outcomes.UPSTREAM_IDLE,
-    Ending.LIMIT: outcomes.LIMIT,
-    Ending.CLIENT_GONE: outcomes.CLIENT_GONE_STREAMING,
-}
 
 
 class TranslatedStream:
-    """``events`` is asked for what to say when the provider is silent; ``block`` are the head's field lines.
+    """A BodySink for the provider's bytes; ``events`` makes events of them, ``block`` are the head's field lines.
 
     Until the first event nothing is committed, so that an answer that fails at once can have a status of its own.
     """
 
-    def __init__(self, exchange: Exchange, events: EventFilter, block: bytes, settings: TranslateSettings) -> None:
+    def __init__(
+        self, exchange: Exchange, events: EventFilter, release: Release, block: bytes, settings: TranslateSettings
+    ) -> None:
         self._exchange = exchange
         self._events = events
+        self._release = release
         self._block = block
         self._settings = settings
         self._loop = asyncio.get_running_loop()
@@ -49,16 +44,9 @@ class TranslatedStream:
         return self._exchange.downstream.committed
 
     def write(self, piece: bytes) -> None:
-        """Send whole events; the first ones commit."""
-        if not self.committed:
-            self._exchange.commit(200, b"OK", self._block, None, self._loop.time())
-        self._written = self._loop.time()
-        start = 0
-        while (end := piece.find(_EVENT_END, start)) >= 0:
-            # A frame for each event: there are clients that take a frame for one.
-            self._exchange.downstream.write(piece[start : end + 2])
-            start = end + 2
-        assert start == len(piece), "the filter returns whole events"
+        """Take bytes as the provider sent them, and send the events that follow from them."""
+        self._send(self._events.feed(piece))
+        self._release.look()
 
     def flush(self) -> None:
         """Nothing waits: a head is only made together with events."""
@@ -67,12 +55,15 @@ class TranslatedStream:
         """See BodySink.feed_from."""
         self._exchange.downstream.feed_from(source)
 
+    def finish(self, ending: Ending) -> None:
+        """The provider's body ended: send what that means."""
+        self._send(self._events.finish(ending))
+
     def conclude(self, ending: Ending) -> None:
         """The last event is out, and said how the answer ended; so the response itself is whole in any case.
 
         Only a client that is gone, or takes nothing, is cut.
         """
-        self._exchange.outcome = _OUTCOMES[ending]
         if ending is Ending.CLIENT_GONE:
             self._exchange.downstream.abort()
         else:
@@ -80,21 +71,32 @@ class TranslatedStream:
 
     def close(self) -> None:
         """No more signs of life."""
+        self._release.close()
         for timer in (self._timer, self._commit):
             if timer is not None:
                 timer.cancel()
 
+    def _send(self, events: bytes) -> None:
+        """Whole events; the first ones commit."""
+        if not events:
+            return
+        if not self.committed:
+            self._exchange.commit(200, b"OK", self._block, None, time.monotonic())
+        self._written = self._loop.time()
+        start = 0
+        while (end := events.find(_EVENT_END, start)) >= 0:
+            # A frame for each event: there are clients that take a frame for one.
+            self._exchange.downstream.write(events[start : end + 2])
+            start = end + 2
+        assert start == len(events), "the filter returns whole events"
+
     def _begin_early(self) -> None:
-        first = self._events.begin()
-        if first:
-            self.write(first)
+        self._send(self._events.begin())
 
     def _on_silence(self) -> None:
         interval = self._settings.keepalive_interval
         silence = self._loop.time() - self._written
         if silence >= interval:
-            sign = self._events.keepalive(self._settings.keepalive)
-            if sign:
-                self.write(sign)
+            self._send(self._events.keepalive(self._settings.keepalive))
             silence = 0.0
         self._timer = self._loop.call_later(interval - silence, self._on_silence)

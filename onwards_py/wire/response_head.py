@@ -138,12 +138,14 @@ def _keep_lines(lines: bytes, wanted: Callable[[bytes], bool]) -> bytes:
     return b"".join(b"\r\n" + line for line in kept)
 
 
-def foreign_lines(lines: bytes) -> bytes:
-    """The field lines of a response whose body is replaced: those that do not speak of its body or its framing.
+def foreign_lines(block: bytes) -> bytes:
+    """Of the field lines that travel on (`ResponseFacts.block`) those that do not speak of the body, which is replaced.
 
-    Each with its CRLF behind it (``lines`` have it in front).
+    Each has its CRLF behind it.
     """
-    kept = _keep_lines(lines, lambda name: name not in _OF_THE_BODY and name not in DROPPED)
+    if not block:
+        return b""
+    kept = _keep_lines(b"\r\n" + block[:-2], lambda name: name not in _OF_THE_BODY)
     return kept[2:] + b"\r\n" if kept else b""
 
 
