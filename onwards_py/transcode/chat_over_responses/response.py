@@ -1,0 +1,22 @@
+"""The whole answer. It goes the way of a streamed one, so that both are the same but for ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onwards_py.transcode.chat_over_responses.context import Context
+from onwards_py.transcode.chat_over_responses.stream import EventsToChunks
+from onwards_py.transcode.responses_over_chat.context import Ids
+
+
+def to_completion(
+    response: Mapping[str, object], context: Context, ids: Ids, created: int, *, trusted: bool = False
+) -> dict[str, object]:
+    """The chat completion for a ResponseResource; the error envelope if that failed or is none.
+
+    ``created`` is in seconds since the epoch.
+    """
+    machine = EventsToChunks(context, ids, created, trusted=trusted)
+    machine.whole(response, created)
+    failure = machine.failure
+    return machine.completion() if failure is None else failure.envelope()

@@ -1,0 +1,212 @@
+"""What of an answer was said already, so that what comes whole, after or instead of its deltas, is said exactly once.
+
+Providers leave events out: deltas without their ``added``, only the ``done`` events, only the terminal with its
+``output``. Others change ids from event to event, or count indexes wrongly. So an item is found by its id, else by
+index among the open ones of its kind, else it is the last open one; and a whole text adds what its deltas lacked.
+"""
+
+from __future__ import annotations
+
+from onwards_py.transcode.chat_over_responses.output_items import Field, Kind
+from onwards_py.transcode.responses_over_chat.foreign_json import is_json
+
+
+class Voice:
+    """One text of one item, which may have several parts."""
+
+    __slots__ = ("_closed", "_part", "_pieces", "_start")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._start = 0
+        self._closed = False
+        self._part: int | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was said."""
+        return not self._pieces
+
+    def next_part(self) -> None:
+        """What follows belongs to another part."""
+        self._start = len(self._pieces)
+        self._closed = False
+
+    def put(self, text: str) -> None:
+        """A delta was said."""
+        if self._closed:
+            self.next_part()
+        self._pieces.append(text)
+
+    def separate(self, separator: str) -> None:
+        """What follows belongs to another part, behind ``separator``."""
+        self._pieces.append(separator)
+        self.next_part()
+
+    def part_done(self, full: str, part: int | None) -> str:
+        """A part is known in full; returns what of it was not said. ``part``: its index, if known."""
+        if self._closed and part != self._part:
+            self.next_part()
+        said = "".join(self._pieces[self._start :])
+        # There are providers that call each token a part, and the whole text one, too.
+        rest = "" if not said and full == "".join(self._pieces) else rest_of(said, full)
+        if rest:
+            self._pieces.append(rest)
+        self._closed, self._part = True, part
+        return rest
+
+    def done(self, full: str) -> str:
+        """All parts are known in full; returns what of them was not said."""
+        rest = rest_of("".join(self._pieces), full)
+        if rest:
+            self._pieces.append(rest)
+        return rest
+
+
+class Call:
+    """One tool call.
+
+    ``number``: its place among the calls; None until it was announced, and for good if it is ``hidden``.
+    ``given_id``: the provider's id of it, ``call_id`` the client's. ``settled``: its arguments are known in full.
+    ``spare``: arguments that were told too early to be believed.
+    """
+
+    __slots__ = ("_backlog", "_pieces", "call_id", "custom", "given_id", "hidden", "name", "number", "settled", "spare")
+
+    def __init__(self) -> None:
+        self.call_id = ""
+        self.given_id = ""
+        self.name = ""
+        self.custom = False
+        self.hidden = False
+        self.number: int | None = None
+        self.settled = False
+        self.spare = ""
+        self._pieces: list[str] = []
+        self._backlog: list[str] = []
+
+    @property
+    def arguments(self) -> str:
+        """All of them so far."""
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
+
+    @property
+    def broken(self) -> bool:
+        """Whether the arguments are no JSON, so that they must have been cut."""
+        return not self.custom and not is_json(self.arguments)
+
+    def put(self, text: str) -> None:
+        """Take more arguments."""
+        if text:
+            self._pieces.append(text)
+            self._backlog.append(text)
+
+    def settle(self, full: str | None) -> None:
+        """The arguments are known in full (None: they were not told again)."""
+        if full:
+            self.put(rest_of(self.arguments, full))
+            self.settled = True
+
+    def take(self) -> str:
+        """What was not sent yet."""
+        backlog, self._backlog = self._backlog, []
+        return "".join(backlog)
+
+
+class Item:
+    """One item of the answer.
+
+    ``opening``, ``part``: the characters of content that were said before it, and before its current part.
+    ``channel``: which of the two forms of reasoning counts; ``summary_index``: which part of it is told.
+    ``spoke``: anything of it was told. ``logprobs``: how many tokens had theirs.
+    """
+
+    __slots__ = (
+        "annotations",
+        "call",
+        "channel",
+        "done",
+        "index",
+        "kind",
+        "logprobs",
+        "opening",
+        "part",
+        "spoke",
+        "summary_index",
+        "voices",
+    )
+
+    def __init__(self, kind: Kind, index: int | None, opening: int) -> None:
+        self.kind = kind
+        self.index = index
+        self.opening = opening
+        self.part = opening
+        self.done = False
+        self.channel = ""
+        self.summary_index = 0
+        self.spoke = False
+        self.logprobs = 0
+        self.annotations: list[object] = []
+        self.voices = {field: Voice() for field in Field} if kind is not Kind.CALL else {}
+        self.call = Call() if kind is Kind.CALL else None
+
+    @property
+    def open(self) -> bool:
+        """Whether more of it may come under another id."""
+        return not self.done and not (self.call is not None and self.call.settled)
+
+
+class Items:
+    """The items of an answer, in order of first sight."""
+
+    __slots__ = ("_by_call_id", "_by_id", "_by_index", "_last", "all")
+
+    def __init__(self) -> None:
+        self.all: list[Item] = []
+        self._by_id: dict[str, Item] = {}
+        self._by_index: dict[tuple[Kind, int], Item] = {}
+        self._by_call_id: dict[str, Item] = {}
+        self._last: dict[Kind, Item] = {}
+
+    def find(self, kind: Kind, id_: str, index: int | None, *, settled: bool = False) -> Item | None:
+        """The item that an event speaks of; ``id_`` may be empty. ``settled``: its arguments may be known already."""
+        known = self._by_id.get(id_) if id_ else None
+        if known is not None and known.kind is kind:
+            return known
+        there = self._by_index.get((kind, index)) if index is not None else None
+        if there is not None and (there.open or (settled and not there.done)):
+            return there
+        last = self._last.get(kind)
+        if last is not None and last.open and (index is None or last.index is None):
+            return last
+        return None
+
+    def add(self, kind: Kind, id_: str, index: int | None, opening: int) -> Item:
+        """Remember a new item."""
+        item = Item(kind, index, opening)
+        self.all.append(item)
+        self._last[kind] = item
+        if id_:
+            self._by_id.setdefault(id_, item)
+        if index is not None:
+            self._by_index[kind, index] = item
+        return item
+
+    def known(self, id_: str) -> Item | None:
+        """The item with this id, of whatever kind."""
+        return self._by_id.get(id_)
+
+    def by_call_id(self, call_id: str) -> Item | None:
+        """The item of a call, by the id that its output will have to carry."""
+        return self._by_call_id.get(call_id)
+
+    def identify(self, item: Item, call_id: str) -> None:
+        """Remember what the provider calls a call."""
+        self._by_call_id.setdefault(call_id, item)
+
+
+def rest_of(said: str, full: str) -> str:
+    """What ``full`` has behind what was said. Where the two differ the deltas count: they cannot be taken back."""
+    return full[len(said) :] if full.startswith(said) else ""
