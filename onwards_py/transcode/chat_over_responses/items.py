@@ -1,0 +1,206 @@
+"""Chat messages to input items: a table by role. Calls and outputs keep their order; each call gets its output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import orjson
+
+from onwards_py.transcode.chat_over_responses.content import Part, as_parts, plain, read_content
+from onwards_py.transcode.responses_over_chat.call_ids import CallIds
+from onwards_py.transcode.responses_over_chat.messages import NO_OUTPUT
+from onwards_py.transcode.responses_over_chat.policy import Orphans, Refused, Scope, Unanswered, member, name_of
+
+Item = dict[str, object]
+Message = Mapping[str, object]
+
+REASONING_FIELDS = ("reasoning_content", "reasoning")
+
+
+class ItemMaker:
+    """Makes ``items`` of messages. ``replays`` tells whether a message's reasoning goes back to the provider.
+
+    ``waiting``: call id -> the item of a call that has no output yet.
+    """
+
+    def __init__(self, scope: Scope, replays: Callable[[int], bool]) -> None:
+        self.items: list[Item] = []
+        self._scope = scope
+        self._replays = replays
+        self._ids = CallIds(False)
+        self._waiting: dict[str, Item] = {}
+        self._answered: set[str] = set()
+        self._legacy: list[tuple[str, str]] = []
+        self._reasons = 0
+
+    def read(self, message: object, index: int) -> None:
+        """One message. Raises Refused."""
+        where = f"messages[{index}]"
+        if not isinstance(message, dict):
+            raise Refused(where, f"A message must be an object, not {name_of(message)}.", "invalid_type")
+        role = member(message, "role", where)
+        reader = _READERS.get(role)
+        if reader is None:
+            raise Refused(f"{where}.role", f"'{where}.role' must be one of {', '.join(_READERS)}, not {role!r}.")
+        if message.get("name") is not None and role != "function":
+            self._scope.drop(f"{where}.name")
+        if role == "assistant":
+            self._reason(message, index, where)
+        reader(self, message, where)
+
+    def end(self) -> None:
+        """No more messages: look after calls without an output, which providers refuse. Raises Refused."""
+        if not self._waiting:
+            return
+        policy = self._scope.policy.unanswered
+        if policy is Unanswered.REJECT:
+            call_id = next(iter(self._waiting))
+            raise Refused("messages", f"The tool call {call_id!r} has no output.")
+        self._scope.repair("messages[].tool_calls")
+        missing = {id(item) for item in self._waiting.values()}
+        kept: list[Item] = []
+        for item in self.items:
+            if id(item) not in missing:
+                kept.append(item)
+            elif policy is Unanswered.SYNTHESIZE:
+                kept += [item, {"type": _output_type(item), "call_id": item["call_id"], "output": NO_OUTPUT}]
+        self.items = kept
+
+    def say(self, message: Message, where: str) -> None:
+        """A message of a user, or of the system in its place."""
+        role = str(message["role"])
+        if role == "developer" and not self._scope.quirks.developer_role:
+            role = "system"
+        if "content" not in message:
+            raise Refused(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
+        content = read_content(message, "content", where, self._scope)
+        self.items.append({"type": "message", "role": role, "content": content})
+
+    def answer(self, message: Message, where: str) -> None:
+        """What the model said before: a message, and an item for each call."""
+        content = read_content(message, "content", where, self._scope, said=True)
+        refusal = message.get("refusal")
+        parts = as_parts(content, "output_text")
+        if refusal is not None:
+            if not isinstance(refusal, str):
+                raise Refused(f"{where}.refusal", f"'{where}.refusal' must be a string.", "invalid_type")
+            parts = [*parts, {"type": "refusal", "refusal": refusal}]
+        if message.get("audio") is not None:
+            self._scope.unsupported(f"{where}.audio", "Earlier audio cannot be sent to this model.")
+        calls = self._calls(message, where)
+        text = plain(parts)
+        if text or not (parts or calls):
+            self.items.append({"type": "message", "role": "assistant", "content": text or ""})
+        elif text is None:
+            self.items.append({"type": "message", "role": "assistant", "content": parts})
+        for call in calls:
+            self.items.append(call)
+            self._waiting[str(call["call_id"])] = call
+
+    def tool_output(self, message: Message, where: str) -> None:
+        """What came back from a call."""
+        self._output(self._ids.chat_id(member(message, "tool_call_id", where)), message, where)
+
+    def function_output(self, message: Message, where: str) -> None:
+        """The same, from the days before calls had ids: it belongs to the last call of the function."""
+        name = member(message, "name", where)
+        call_id = next((id_ for called, id_ in reversed(self._legacy) if called == name), "")
+        self._output(call_id, message, where)
+
+    def _output(self, call_id: str, message: Message, where: str) -> None:
+        content = read_content(message, "content", where, self._scope)
+        text = plain(content)
+        output = content if text is None else text
+        call = self._waiting.pop(call_id, None)
+        if call is not None:
+            self._answered.add(call_id)
+            self.items.append({"type": _output_type(call), "call_id": call_id, "output": output})
+            return
+        if self._scope.policy.orphans is Orphans.REJECT:
+            what = "already has its output" if call_id in self._answered else "is in no message before"
+            raise Refused(where, f"The tool call that '{where}' answers {what}.")
+        self._scope.repair(where)
+        note: Part = {"type": "input_text", "text": "Output of a tool call:\n"}
+        self.items.append({"type": "message", "role": "user", "content": [note, *as_parts(output, "input_text")]})
+
+    def _calls(self, message: Message, where: str) -> list[Item]:
+        calls = message.get("tool_calls")
+        if calls is not None and not isinstance(calls, list):
+            raise Refused(f"{where}.tool_calls", f"'{where}.tool_calls' must be an array.", "invalid_type")
+        items = [self._call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(calls or [])]
+        legacy = message.get("function_call")
+        if legacy is not None and not items:
+            if not isinstance(legacy, dict):
+                raise Refused(f"{where}.function_call", "A function call must be an object.", "invalid_type")
+            call_id = f"call_function_{len(self._legacy)}"
+            items.append(_function_call(call_id, legacy, f"{where}.function_call"))
+            self._legacy.append((str(items[0]["name"]), call_id))
+        return items
+
+    def _call(self, call: object, where: str) -> Item:
+        if not isinstance(call, dict):
+            raise Refused(where, f"A tool call must be an object, not {name_of(call)}.", "invalid_type")
+        call_id = self._ids.chat_id(member(call, "id", where))
+        custom = call.get("custom")
+        if isinstance(custom, dict):
+            name, text = member(custom, "name", f"{where}.custom"), custom.get("input")
+            if not isinstance(text, str):
+                raise Refused(f"{where}.custom.input", "A custom tool's input must be a string.", "invalid_type")
+            return {"type": "custom_tool_call", "call_id": call_id, "name": name, "input": text}
+        function = call.get("function")
+        if not isinstance(function, dict):
+            raise Refused(f"{where}.function", f"'{where}.function' must be an object.", "invalid_type")
+        return _function_call(call_id, function, f"{where}.function")
+
+    def _reason(self, message: Message, index: int, where: str) -> None:
+        """Earlier reasoning: what only the provider can read always, what can be read where it is wanted."""
+        details = message.get("reasoning_details")
+        sealed = [_sealed(one) for one in details if isinstance(one, dict)] if isinstance(details, list) else []
+        found = [item for item in sealed if item is not None]
+        if found:
+            self.items += found
+            return
+        text = next((text for name in REASONING_FIELDS if isinstance(text := message.get(name), str) and text), None)
+        if text is None:
+            return
+        if not self._replays(index):
+            self._scope.drop(f"{where}.reasoning_content")
+            return
+        # As a summary: the specification's schema has no other place for it in an input.
+        summary = [{"type": "summary_text", "text": text}]
+        self.items.append({"type": "reasoning", "id": f"rs_{self._reasons}", "summary": summary})
+        self._reasons += 1
+
+
+def _sealed(detail: Item) -> Item | None:
+    data, id_ = detail.get("data"), detail.get("id")
+    if detail.get("type") != "reasoning.encrypted" or not isinstance(data, str) or not data:
+        return None
+    item: Item = {"type": "reasoning", "summary": [], "encrypted_content": data}
+    if isinstance(id_, str) and id_:
+        item["id"] = id_
+    return item
+
+
+def _function_call(call_id: str, function: Message, where: str) -> Item:
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):
+        arguments = orjson.dumps(arguments).decode()
+    if arguments is not None and not isinstance(arguments, str):
+        raise Refused(f"{where}.arguments", f"'{where}.arguments' must be a string.", "invalid_type")
+    name = member(function, "name", where)
+    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments or "{}"}
+
+
+def _output_type(call: Item) -> str:
+    return f"{call['type']}_output"
+
+
+_READERS: Mapping[str, Callable[[ItemMaker, Message, str], None]] = {
+    "system": ItemMaker.say,
+    "developer": ItemMaker.say,
+    "user": ItemMaker.say,
+    "assistant": ItemMaker.answer,
+    "tool": ItemMaker.tool_output,
+    "function": ItemMaker.function_output,
+}
