@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -52,9 +54,20 @@ async def begin(client: Client, tokens: int) -> Response:
     return response
 
 
-async def test_a_killed_program_leaves_no_process(tmp_path: Path) -> None:
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    """Where temporary files go, sockets among them. Short, since a long name would not be used for sockets."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def running(folder: Path, sockets: Path, lane: bool = True) -> AbstractContextManager[Program]:
+    return serving(CONFIG, folder, lane=lane, env=clean_environment(TMPDIR=str(sockets)))
+
+
+async def test_a_killed_program_leaves_no_process(tmp_path: Path, sockets: Path) -> None:
     """SIGKILL, in the middle of a stream: nobody is left to tell the model's process, and it ends all the same."""
-    with serving(CONFIG, tmp_path) as program:
+    with running(tmp_path, sockets) as program:
         pid = await ready(program)
         async with connect(program.port) as client:
             await begin(client, 400)
@@ -62,9 +75,9 @@ async def test_a_killed_program_leaves_no_process(tmp_path: Path) -> None:
             await until(lambda: not runs(pid))
 
 
-async def test_a_program_killed_while_it_loads_leaves_no_process(tmp_path: Path) -> None:
+async def test_a_program_killed_while_it_loads_leaves_no_process(tmp_path: Path, sockets: Path) -> None:
     """SIGKILL before the model is there."""
-    with serving(CONFIG, tmp_path) as program:
+    with running(tmp_path, sockets) as program:
         await until(lambda: children(program.process.pid, "onwards_py.engines"))
         (pid,) = children(program.process.pid, "onwards_py.engines")
         program.process.kill()
@@ -72,9 +85,9 @@ async def test_a_program_killed_while_it_loads_leaves_no_process(tmp_path: Path)
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
-async def test_a_local_stream_is_finished_before_the_end(tmp_path: Path, lane: bool) -> None:
+async def test_a_local_stream_is_finished_before_the_end(tmp_path: Path, sockets: Path, lane: bool) -> None:
     """SIGTERM: the model's process lives until the last byte is through, and no longer."""
-    with serving(CONFIG, tmp_path, lane=lane) as program:
+    with running(tmp_path, sockets, lane) as program:
         pid = await ready(program)
         async with connect(program.port) as client:
             response = await begin(client, 200)
@@ -87,9 +100,9 @@ async def test_a_local_stream_is_finished_before_the_end(tmp_path: Path, lane: b
         assert [line["outcome"] for line in program.lines() if line["target"] == "m"] == ["done"]
 
 
-async def test_a_second_signal_cuts_a_local_stream(tmp_path: Path) -> None:
+async def test_a_second_signal_cuts_a_local_stream(tmp_path: Path, sockets: Path) -> None:
     """What is cut looks cut, and the model's process is gone with the program."""
-    with serving(CONFIG, tmp_path) as program:
+    with running(tmp_path, sockets) as program:
         pid = await ready(program)
         async with connect(program.port) as client:
             response = await begin(client, 480)
@@ -102,11 +115,10 @@ async def test_a_second_signal_cuts_a_local_stream(tmp_path: Path) -> None:
         assert not runs(pid)
 
 
-async def test_no_folder_is_left(tmp_path: Path) -> None:
+async def test_no_folder_is_left(tmp_path: Path, sockets: Path) -> None:
     """The sockets' folder goes with a program that ends in an orderly way."""
-    with TemporaryDirectory(dir="/tmp") as folder:  # a longer name would not be used for sockets
-        with serving(CONFIG, tmp_path, env=clean_environment(TMPDIR=folder)) as program:
-            await ready(program)
-            assert [name for name in os.listdir(folder) if name.startswith("onwards-")]
-            assert await asyncio.to_thread(program.stop) == 0
-        assert os.listdir(folder) == []
+    with running(tmp_path, sockets) as program:
+        await ready(program)
+        assert [name for name in os.listdir(sockets) if name.startswith("onwards-")]
+        assert await asyncio.to_thread(program.stop) == 0
+    assert os.listdir(sockets) == []
