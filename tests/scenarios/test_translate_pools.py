@@ -1,0 +1,137 @@
+"""Translate mode in pools: the mode follows the provider that is tried, and fallback ends with the first event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from support.chat_upstream import DONE, create, end, error, frame, streamed, text, whole
+from support.gateway import Gateway, running
+from support.origin import STREAM_HEAD, Origin, Script, answer, chunk, once, origin, refused_port, serve
+from support.raw import ask
+from support.responses_oracle import check_resource, check_wire, events_of
+from support.responses_promises import Json
+from support.targets import snapshot
+
+FALLBACK: Json = {"enabled": True, "on_status": [429, 5]}
+BUSY = error(b"429 Slow", "busy secret", b"Retry-After: 9\r\n")
+NATIVE = b'{"object":"response","native":true}'
+NATIVE_ANSWER = answer(NATIVE, fields=b"Content-Type: application/json\r\n")
+
+
+@asynccontextmanager
+async def pooled(
+    lane: bool, scripts: Sequence[Script], modes: Sequence[str], **options: object
+) -> AsyncIterator[tuple[list[Origin], Gateway]]:
+    """One provider for each script, tried in their order, each with its own mode."""
+    async with origin(scripts[0]) as first, origin(scripts[1]) as second:
+        origins = [first, second]
+        providers = [
+            {"url": upstream.url, "open_responses_mode": mode} for upstream, mode in zip(origins, modes, strict=True)
+        ]
+        target = {"strategy": "priority", "fallback": FALLBACK, "providers": providers, **options}
+        async with running(snapshot({"m": target}), lane=lane) as gateway:
+            yield origins, gateway
+
+
+async def test_a_native_provider_fails_over_to_a_translated_one(lane: bool) -> None:
+    """The first gets the client's bytes, the second a chat request."""
+    request = create(fields=b"Accept-Encoding: gzip\r\n")
+    scripts = [serve(BUSY), serve(whole("hello"))]
+    async with pooled(lane, scripts, ["native", "translate"]) as (origins, gateway):
+        response = await ask(gateway.port, request)
+    assert check_resource(json.loads(response.body)) == []
+    first, second = origins[0].last, origins[1].last
+    assert (first.target, first.body) == (b"/v1/responses", request.partition(b"\r\n\r\n")[2])
+    assert first.values(b"accept-encoding") == [b"gzip"]
+    assert (second.target, second.values(b"accept-encoding")) == (b"/v1/chat/completions", [])
+    assert gateway.lines()[0]["attempts"] == 2
+
+
+async def test_a_translated_provider_fails_over_to_a_native_one(lane: bool) -> None:
+    """And the native answer is passed on to the byte."""
+    request = create(stream=True)
+    async with pooled(lane, [serve(BUSY), serve(NATIVE_ANSWER)], ["translate", "native"]) as (origins, gateway):
+        response = await ask(gateway.port, request)
+    assert response.body == NATIVE
+    assert response.value(b"retry-after") is None
+    assert origins[0].last.target == b"/v1/chat/completions"
+    assert origins[1].last.body == request.partition(b"\r\n\r\n")[2]
+
+
+async def test_the_streams_of_the_second_provider_are_translated(lane: bool) -> None:
+    """With nothing of the first in them."""
+    scripts = [serve(BUSY), serve(streamed(*text("a")))]
+    async with pooled(lane, scripts, ["translate", "translate"]) as (_, gateway):
+        response = await ask(gateway.port, create(stream=True))
+    assert check_wire(response.body) == []
+    assert b"busy" not in response.body
+
+
+async def test_a_refused_connection_moves_on(lane: bool) -> None:
+    """A provider that is not there has seen nothing."""
+    async with origin(serve(whole("x"))) as second:
+        providers = [{"url": f"http://127.0.0.1:{refused_port()}"}, {"url": second.url}]
+        target = {"strategy": "priority", "fallback": FALLBACK, "providers": providers}
+        targets = snapshot({"m": {**target, "open_responses_mode": "translate"}})
+        async with running(targets, lane=lane) as gateway:
+            assert (await ask(gateway.port, create())).status == 200
+
+
+@pytest.mark.parametrize(
+    ("modes", "own_words"),
+    [(["translate", "translate"], False), (["native", "translate"], False), (["translate", "native"], True)],
+)
+async def test_the_last_error_is_told_in_the_mode_of_its_provider(
+    lane: bool, modes: list[str], own_words: bool
+) -> None:
+    """A translated one is sanitised, a native one is passed on; Retry-After is kept by both."""
+    async with pooled(lane, [serve(BUSY), serve(BUSY)], modes) as (_, gateway):
+        response = await ask(gateway.port, create(stream=True))
+    assert (response.status, response.value(b"retry-after")) == (429, b"9")
+    assert (b"secret" in response.body) is own_words
+
+
+async def test_an_error_that_was_kept_is_told_when_no_other_answer_comes(lane: bool) -> None:
+    """The first provider's 429 is worth more than a broken connection to the second."""
+    async with origin(serve(BUSY)) as first:
+        providers = [{"url": first.url}, {"url": f"http://127.0.0.1:{refused_port()}"}]
+        target = {"strategy": "priority", "fallback": FALLBACK, "providers": providers}
+        targets = snapshot({"m": {**target, "open_responses_mode": "translate"}})
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, create())
+    assert (response.status, response.error["code"]) == (429, "rate_limit_exceeded")
+    assert b"secret" not in response.body
+
+
+async def test_nothing_is_tried_after_the_first_event(lane: bool) -> None:
+    """The client has begun to read the first provider's answer."""
+    cut = once(STREAM_HEAD + chunk(frame(content="Hel")))
+    async with pooled(lane, [cut, serve(streamed(*text("a")))], ["translate", "translate"]) as (origins, gateway):
+        response = await ask(gateway.port, create(stream=True))
+    assert events_of(response.body)[-1]["type"] == "response.failed"
+    assert not origins[1].requests
+
+
+async def test_what_one_provider_cannot_be_asked_is_refused(lane: bool) -> None:
+    """The client's request is at fault, so nobody is asked in its place."""
+    request = create(tools=[{"type": "web_search"}])
+    async with pooled(lane, [serve(), serve()], ["translate", "translate"]) as (origins, gateway):
+        response = await ask(gateway.port, request)
+    assert response.status == 400
+    assert not origins[0].requests + origins[1].requests
+
+
+async def test_each_provider_has_its_own_dialect(lane: bool) -> None:
+    """The same request, in the words of whoever is tried."""
+    async with origin(serve(BUSY)) as first, origin(serve(streamed(frame(content="x"), end(), DONE))) as second:
+        providers = [{"url": first.url, "dialect": "openai"}, {"url": second.url, "dialect": "mistral"}]
+        target = {"strategy": "priority", "fallback": FALLBACK, "providers": providers}
+        targets = snapshot({"m": {**target, "open_responses_mode": "translate"}})
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, create(stream=True, max_output_tokens=16))
+    assert response.status == 200
+    assert "max_completion_tokens" in json.loads(first.last.body)
+    assert "max_tokens" in json.loads(second.last.body)

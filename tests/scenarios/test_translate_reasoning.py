@@ -1,0 +1,114 @@
+"""Translate mode without state: clients carry sealed reasoning, and bring it back to the provider that it came from."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.chat_upstream import DONE, create, end, frame, streamed, whole
+from support.gateway import Gateway, running
+from support.origin import origin, serve
+from support.raw import ask
+from support.responses_oracle import events_of
+from support.responses_promises import Json, as_dict, as_list
+from support.targets import snapshot
+
+SECRET = "a secret of sixteen bytes or more"
+FUNCTION: Json = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}
+CALL: Json = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+ASKED: Json = {"tools": [FUNCTION], "store": False, "include": ["reasoning.encrypted_content"]}
+USER: Json = {"type": "message", "role": "user", "content": "hi"}
+RESULT: Json = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
+THOUGHT = whole({"reasoning_content": "Let me look.", "tool_calls": [CALL]}, "tool_calls")
+STREAMED = streamed(
+    frame(reasoning_content="Let me "),
+    frame(reasoning_content="look."),
+    frame(tool_calls=[CALL]),
+    end("tool_calls"),
+    DONE,
+)
+ALICE, BOB = b"Authorization: Bearer sk-alice\r\n", b"Authorization: Bearer sk-bob\r\n"
+
+
+def targets(url: str, **translate: object) -> Json:
+    settings = {"reasoning_keys": [SECRET], **translate}
+    return {"url": url, "open_responses_mode": "translate", "dialect": "deepseek", "translate": settings}
+
+
+async def first_output(gateway: Gateway, stream: bool, fields: bytes = b"") -> list[Json]:
+    """The items of a first answer, as a client that keeps no state at the server holds them."""
+    response = await ask(gateway.port, create(fields=fields, stream=stream, **ASKED))
+    assert response.status == 200, response.body
+    body = as_dict(events_of(response.body)[-1]["response"]) if stream else json.loads(response.body)
+    return [as_dict(item) for item in as_list(body["output"])]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_reasoning_comes_back_to_its_provider(lane: bool, stream: bool) -> None:
+    """Two requests: sealed in the first answer, opened from the second request."""
+    async with origin(serve(STREAMED if stream else THOUGHT, whole("Sunny."))) as upstream:
+        async with running(snapshot({"m": targets(upstream.url)}), lane=lane) as gateway:
+            output = await first_output(gateway, stream)
+            sealed = str(output[0]["encrypted_content"])
+            # As Codex does: the blob is all that it sends of its reasoning.
+            output[0] = {"type": "reasoning", "id": output[0]["id"], "summary": [], "encrypted_content": sealed}
+            assert (await ask(gateway.port, create(**{**ASKED, "input": [USER, *output, RESULT]}))).status == 200
+    assert "Let me look" not in sealed
+    messages = json.loads(upstream.last.body)["messages"]
+    assert messages[1]["reasoning_content"] == "Let me look."
+    assert messages[2] == {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}
+
+
+async def test_no_blob_is_made_that_nobody_asked_for(lane: bool) -> None:
+    """Without ``include``."""
+    async with origin(serve(THOUGHT)) as upstream:
+        async with running(snapshot({"m": targets(upstream.url)}), lane=lane) as gateway:
+            response = await ask(gateway.port, create(tools=[FUNCTION]))
+    assert not as_dict(json.loads(response.body)["output"][0]).get("encrypted_content")
+
+
+FOREIGN: Json = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAAABsomebodyelses"}
+
+
+async def test_a_foreign_blob_is_skipped(lane: bool) -> None:
+    """The default: a client may come from another provider in the middle of its conversation (G25)."""
+    async with origin(serve(whole("x"))) as upstream:
+        async with running(snapshot({"m": targets(upstream.url)}), lane=lane) as gateway:
+            response = await ask(gateway.port, create(**{**ASKED, "input": [USER, FOREIGN, USER]}))
+    assert response.status == 200
+    assert b"somebodyelses" not in upstream.last.body
+
+
+async def test_a_foreign_blob_is_refused_where_that_is_wanted(lane: bool) -> None:
+    """``foreign_reasoning: reject``, with the code that clients know."""
+    async with origin() as upstream:
+        configured = snapshot({"m": targets(upstream.url, foreign_reasoning="reject")})
+        async with running(configured, lane=lane) as gateway:
+            response = await ask(gateway.port, create(**{**ASKED, "input": [USER, FOREIGN, USER]}))
+    assert response.status == 400
+    assert response.error["code"] == "invalid_encrypted_content"
+    assert not upstream.requests
+
+
+async def test_a_blob_is_nothing_to_another_key(lane: bool) -> None:
+    """Sealed for Alice: in Bob's request it is foreign."""
+    auth = {"global_keys": ["sk-alice", "sk-bob"]}
+    async with origin(serve(THOUGHT, whole("x"))) as upstream:
+        configured = snapshot({"m": targets(upstream.url, foreign_reasoning="reject")}, auth=auth)
+        async with running(configured, lane=lane) as gateway:
+            output = await first_output(gateway, stream=False, fields=ALICE)
+            second = create(fields=BOB, **{**ASKED, "input": [USER, *output, RESULT]})
+            assert (await ask(gateway.port, second)).status == 400
+            assert (await ask(gateway.port, second.replace(BOB, ALICE))).status == 200
+
+
+async def test_a_new_key_does_not_break_conversations(lane: bool) -> None:
+    """Rotation: the first key seals, all open."""
+    async with origin(serve(THOUGHT, whole("x"))) as upstream:
+        async with running(snapshot({"m": targets(upstream.url)}), lane=lane) as gateway:
+            output = await first_output(gateway, stream=False)
+        rotated = targets(upstream.url, reasoning_keys=["another secret, newer than that", SECRET])
+        rotated["translate"] = {**as_dict(rotated["translate"]), "foreign_reasoning": "reject"}
+        async with running(snapshot({"m": rotated}), lane=lane) as gateway:
+            response = await ask(gateway.port, create(**{**ASKED, "input": [USER, *output, RESULT]}))
+    assert response.status == 200
