@@ -15,7 +15,7 @@ from benchmarks.peers import PeerMissing
 from benchmarks.report import table
 
 ROUNDS, REQUESTS, CONNECTIONS = 5, 2000, 16
-RATE = 300.0
+RATE, RATED_REQUESTS = 100.0, 500
 ALLOWED_US = 1000.0
 """A led request may take so much more of the proxy's own time."""
 _WAYS = {"direct": traffic.MODEL, "route_by": "auto"}
@@ -83,28 +83,29 @@ def _train(directory: Path) -> Path:
 
 def _both(proxy: Own, rounds: int, rate: float | None) -> dict[str, object]:
     ways = {name: Way() for name in _WAYS}
+    requests = REQUESTS if rate is None else RATED_REQUESTS
     led = proxy.metric(_led("label"))
     for number in range(rounds + 1):
         for name, way in ways.items():
-            count = REQUESTS if number else REQUESTS // 4
+            count = requests if number else requests // 4
             request = traffic.chat_request(proxy.running.port, model=_WAYS[name])
             load = UnaryLoad(proxy.running.port, request, connections=CONNECTIONS, count=count, rate=rate)
             tally = fleet.run(load.run(proxy.running.own_cpu_ns))
             if number:  # the first, shorter round warms up
                 way.add(tally)
-    expected = REQUESTS * rounds + REQUESTS // 4
+    expected = requests * rounds + requests // 4
     if (now := proxy.metric(_led("label"))) != led + expected:
         raise LoadError(f"{now - led:.0f} of {expected} requests were led by a label")
-    return _report(ways, rate)
+    return _report(ways, requests, rate)
 
 
 def _led(reason: str) -> str:
     return f'onwards_route_by_total{{reason="{reason}",target="auto",to="{traffic.MODEL}"}}'
 
 
-def _report(ways: Mapping[str, Way], rate: float | None) -> dict[str, object]:
+def _report(ways: Mapping[str, Way], requests: int, rate: float | None) -> dict[str, object]:
     loop = f"{rate:,.0f} requests/s" if rate else "closed loop"
-    print(f"{CONNECTIONS} connections, {REQUESTS:,} requests × {len(ways['direct'].cpu_us)} rounds, {loop}\n")
+    print(f"{CONNECTIONS} connections, {requests:,} requests × {len(ways['direct'].cpu_us)} rounds, {loop}\n")
     head = ["way", "CPU µs/request of the proxy's process", "lowest–highest", "p50 ms", "p99 ms"]
     rows = [
         [
