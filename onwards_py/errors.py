@@ -74,6 +74,14 @@ class Kind(Enum):
     EXPECTATION_FAILED = Answer(
         417, "invalid_request_error", "expectation_failed", Origin.CLIENT, "Only 'Expect: 100-continue' is understood."
     )
+    # The one status at which Codex goes on over HTTP at once; all others it tries again and again.
+    NO_WEBSOCKET = Answer(
+        426,
+        "invalid_request_error",
+        "websocket_not_supported",
+        Origin.CLIENT,
+        "This is not served over WebSocket. Use HTTP.",
+    )
     HEAD_TOO_LARGE = Answer(
         431, "invalid_request_error", "headers_too_large", Origin.CLIENT, "The request head is too large."
     )

@@ -34,11 +34,17 @@ def find_address(request: InboundRequest, head: RequestHead, max_body: int) -> A
     """The model by header, by body, or (upgrades only) by query; raises ProxyError naming ``model``.
 
     A ``model-override`` header wins. The body is then looked at only if a provider renames (`locate`).
+    Responses over WebSocket name their model in the first message, which is too late: that is refused (NO_WEBSOCKET).
     """
     if head.model_override is not None:
         return Address(header_model(head.model_override), request.body)
     if head.upgrade == b"websocket" and request.method == b"GET":
-        return Address(_query_name(request.target), request.body)
+        try:
+            return Address(_query_name(request.target), request.body)
+        except ProxyError:
+            if is_responses(request.target):
+                raise ProxyError(Kind.NO_WEBSOCKET) from None
+            raise
     if not request.body:
         raise ProxyError(Kind.MODEL_REQUIRED, param="model")
     return _from_body(request.body, head, max_body)
@@ -68,6 +74,12 @@ def _from_body(body: bytes, head: RequestHead, max_body: int) -> Address:
         return Address(span.name, body, span, decoded, multipart=True)
     span = model_scan.scan(body)
     return Address(span.name, body, span, decoded)
+
+
+def is_responses(path: bytes) -> bool:
+    """True for the paths of the Responses API."""
+    path = path.partition(b"?")[0].rstrip(b"/")
+    return path.endswith(b"/responses") or b"/responses/" in path
 
 
 def header_model(value: bytes) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Fault, InboundRequest
-from onwards_py.proxy.addressing import Address, locate
+from onwards_py.proxy.addressing import Address, is_responses, locate
 from onwards_py.routing.model import EngineSettings, Mode, Provider
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
@@ -95,12 +95,6 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
     total = provider.timeouts.total
     deadline = ask.began + total if total is not None else None
     return OutboundRequest(request.method, ask.path, head, body, model, ask.repeatable, deadline)
-
-
-def is_responses(path: bytes) -> bool:
-    """True for the paths of the Responses API."""
-    path = path.partition(b"?")[0].rstrip(b"/")
-    return path.endswith(b"/responses") or b"/responses/" in path
 
 
 def error_of(fault: Fault, advice: str | None = None) -> ProxyError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote
 
 import orjson
@@ -11,16 +12,24 @@ from onwards_py.errors import Kind, ProxyError
 from onwards_py.routing.table import RouteTable
 
 _LISTS = (b"/v1/models", b"/models", b"/v1/models/", b"/models/")
+_ASKED_BY_CODEX = re.compile(rb"[?&]client_version=")
 
 
 def answer_models(path: bytes, table: RouteTable, principal: Principal, created: int) -> bytes | None:
     """The JSON body; None if ``path`` (origin form) asks for something else. Raises ProxyError(MODEL_NOT_FOUND).
 
     ``created`` is in seconds of Unix time and the same in every answer. Ids may contain slashes.
+
+    Codex (``?client_version=``) wants ``models`` beside ``data`` and takes the whole list for broken without it. Each
+    entry there would have to bring the prompt that Codex then works with in place of its own, so there is none, and
+    Codex uses what it knows.
     """
-    path = path.partition(b"?")[0]
+    path, _, query = path.partition(b"?")
     if path in _LISTS:
-        return orjson.dumps({"object": "list", "data": [_entry(name, created) for name in table.visible(principal)]})
+        listing = {"object": "list", "data": [_entry(name, created) for name in table.visible(principal)]}
+        if _ASKED_BY_CODEX.search(b"?" + query):
+            listing["models"] = []
+        return orjson.dumps(listing)
     for prefix in (b"/v1/models/", b"/models/"):
         if path.startswith(prefix):
             name = unquote(path[len(prefix) :].decode("latin-1"), encoding="utf-8")

@@ -14,7 +14,8 @@ import orjson
 
 from onwards_py.auth import Principal
 from onwards_py.errors import Kind, ProxyError
-from onwards_py.proxy.attempt import Answer, Ask, is_responses
+from onwards_py.proxy.addressing import is_responses
+from onwards_py.proxy.attempt import Answer, Ask
 from onwards_py.proxy.collected_answer import CollectedAnswer
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.release import Release

@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.observe import record as outcomes
-from onwards_py.proxy.attempt import Ask, is_responses
+from onwards_py.proxy.addressing import is_responses
+from onwards_py.proxy.attempt import Ask
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.routing.model import Mode, Provider
 from onwards_py.transports.base import OutboundRequest
@@ -18,7 +19,8 @@ from onwards_py.wire.outbound import upgrade_head
 from onwards_py.wire.response_head import examine_response, replace_fields
 from onwards_py.wire.target_url import join
 
-_NATIVE: Final = Mode.NATIVE
+_DISABLED: Final = Mode.DISABLED
+_TRANSLATE: Final = Mode.TRANSLATE
 _MODEL_IN_QUERY = re.compile(rb"(?<=[?&])model=[^&]*")
 _REFUSAL_SECONDS = 5.0  # for the body of a refused handshake
 
@@ -30,8 +32,10 @@ def wants_tunnel(ask: Ask) -> bool:
 
 async def open_tunnel(provider: Provider, ask: Ask) -> Handshake:
     """Ask one provider to upgrade. Raises TransportError, or ProxyError if it cannot speak WebSocket."""
-    if provider.local is not None or (provider.mode is not _NATIVE and is_responses(ask.path)):
-        raise ProxyError(Kind.NOT_FOUND, "This model is not served over WebSocket. Use HTTP.")
+    if provider.mode is _DISABLED and is_responses(ask.path):
+        raise ProxyError(Kind.NOT_FOUND, "The Responses API is not served for this model.")
+    if provider.local is not None or (provider.mode is _TRANSLATE and is_responses(ask.path)):
+        raise ProxyError(Kind.NO_WEBSOCKET)
     path = join(provider.base_path, ask.path)
     if provider.model_name is not None:
         path = _MODEL_IN_QUERY.sub(b"model=" + quote(provider.model_name, safe="").encode(), path)

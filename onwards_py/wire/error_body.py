@@ -24,7 +24,8 @@ class ErrorResponse(NamedTuple):
 def error_response(error: ProxyError) -> ErrorResponse:
     """The response that tells a client about ``error``.
 
-    401 carries the challenge that RFC 9110 section 15.5.2 asks for; Retry-After is in whole seconds (section 10.2.3).
+    401 carries the challenge that RFC 9110 section 15.5.2 asks for, 426 the protocol to use instead (section 15.5.22);
+    Retry-After is in whole seconds (section 10.2.3).
     """
     answer = error.kind.value
     body = orjson.dumps(
@@ -33,6 +34,8 @@ def error_response(error: ProxyError) -> ErrorResponse:
     block = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     if error.kind is Kind.UNAUTHENTICATED:
         block += b'WWW-Authenticate: Bearer realm="onwards"\r\n'
+    elif error.kind is Kind.NO_WEBSOCKET:
+        block += b"Upgrade: HTTP/1.1\r\nConnection: Upgrade\r\n"
     if error.retry_after is not None:
         block += b"Retry-After: %d\r\n" % max(1, ceil(error.retry_after))
     return ErrorResponse(answer.status, HTTPStatus(answer.status).phrase.encode("ascii"), block, body)

@@ -122,9 +122,9 @@ async def test_a_client_that_vanishes_ends_the_providers_side(provider: Provider
 
 
 async def test_a_local_model_is_not_served_over_websocket(lane: bool) -> None:
-    """A fast 404 with a reason, so that a client falls back to HTTP at once."""
+    """A fast 426: Codex then goes on over HTTP at once (any other status it tries five times)."""
     snapshot = parse("targets:\n  m:\n    local: {engine: echo}\n", "targets.yaml", {}).snapshot
     async with asyncio.timeout(10), running(snapshot, lane=lane) as gateway, aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await session.ws_connect(f"{gateway.url}/v1/responses?model=m")
-    assert caught.value.status == 404
+    assert caught.value.status == 426
