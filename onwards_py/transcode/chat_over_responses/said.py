@@ -67,11 +67,23 @@ class Call:
     """One tool call.
 
     ``number``: its place among the calls; None until it was announced, and for good if it is ``hidden``.
-    ``given_id``: the provider's id of it, ``call_id`` the client's. ``settled``: its arguments are known in full.
-    ``spare``: arguments that were told too early to be believed.
+    ``given_id``: the provider's id of it, ``call_id`` the client's. ``identified``: the provider's id is known, or will
+    never be. ``settled``: its arguments are known in full. ``spare``: arguments told too early to be believed.
     """
 
-    __slots__ = ("_backlog", "_pieces", "call_id", "custom", "given_id", "hidden", "name", "number", "settled", "spare")
+    __slots__ = (
+        "_backlog",
+        "_pieces",
+        "call_id",
+        "custom",
+        "given_id",
+        "hidden",
+        "identified",
+        "name",
+        "number",
+        "settled",
+        "spare",
+    )
 
     def __init__(self) -> None:
         self.call_id = ""
@@ -79,6 +91,7 @@ class Call:
         self.name = ""
         self.custom = False
         self.hidden = False
+        self.identified = False
         self.number: int | None = None
         self.settled = False
         self.spare = ""

@@ -248,16 +248,18 @@ class Teller:
         call = item.call
         if call is not None:
             self._learn(item, call, value)
+            call.identified = True  # whatever it was not told by now will not come
             arguments = arguments_of(value)
             self._settle(call, arguments if arguments is not None or call.arguments else call.spare)
 
     def _learn(self, item: Item, call: Call, value: Event) -> None:
-        """Take what an item says of its call's identity; a call with a name is told at once."""
+        """Take what an item says of its call's identity."""
         call.name = call.name or text_of(value, "name")
         call.custom |= value.get("type") == "custom_tool_call" and call.number is None
         given = text_of(value, "call_id")
         if given and not call.given_id:
             call.given_id = given
+            call.identified = True
             self._items.identify(item, given)
         self._advance(call)
 
@@ -268,8 +270,8 @@ class Teller:
         self._advance(call)
 
     def _advance(self, call: Call) -> None:
-        """Tell what can be told of a call: nothing before its name."""
-        if not call.name or call.hidden:
+        """Tell what can be told of a call: nothing before its name and its id."""
+        if not call.name or not call.identified or call.hidden:
             return
         if call.number is None:
             call.call_id = self._call_id(call.given_id)
@@ -292,6 +294,7 @@ class Teller:
             call.put(call.spare)
         if not cut and not call.custom and not call.arguments.strip():
             call.put("{}")
+        call.identified = True
         self._advance(call)
 
     def _complete(self, values: list[dict[str, object]]) -> None:
