@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from support.chat_model import ChatModel, playing
 from support.program import Program, serving
 
 RELEASE = "X-Release"
@@ -104,6 +105,36 @@ targets:
 {failing}
 """
     with serving(config, tmp_path_factory.mktemp("sdk"), lane=request.param) as program:
+        yield program
+        assert program.stop() == 0
+        assert "Traceback" not in program.stderr
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ChatModel]:
+    """A provider that only has Chat Completions."""
+    with playing() as model:
+        yield model
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["lane", "aiohttp"])
+def translating(
+    request: pytest.FixtureRequest, model: ChatModel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Program]:
+    """The running program in front of it, in translate mode; at the end it must stop well."""
+    config = f"""
+targets:
+  m:
+    url: '{model.url}'
+    open_responses_mode: translate
+    dialect: deepseek
+    translate: {{reasoning_keys: ['a secret of sixteen bytes']}}
+  plain: {{url: '{model.url}', open_responses_mode: translate, dialect: vllm}}
+  cut: {{url: '{model.url}', open_responses_mode: translate}}
+  deepseek-r: {{url: '{model.url}', open_responses_mode: translate, dialect: deepseek}}
+  fails: {{url: '{model.url}', open_responses_mode: translate, onwards_model: '429'}}
+"""
+    with serving(config, tmp_path_factory.mktemp("translating"), lane=request.param) as program:
         yield program
         assert program.stop() == 0
         assert "Traceback" not in program.stderr
