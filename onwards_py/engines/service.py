@@ -19,6 +19,7 @@ from onwards_py.engines.contract import Pong
 from onwards_py.engines.sink import StreamSink
 
 _LARGEST_BODY = 64 * 1024 * 1024
+_BACKLOG = 4096  # as many as may queue: a Unix socket whose backlog is full refuses at once
 
 
 class Service:
@@ -41,7 +42,7 @@ class Service:
         await runner.setup()
         mask = os.umask(0o177)
         try:
-            await web.UnixSite(runner, path).start()
+            await web.UnixSite(runner, path, backlog=_BACKLOG).start()
         finally:
             os.umask(mask)
         return runner
@@ -58,6 +59,8 @@ class Service:
         try:
             handler = self._handler(request)
             return await self._compute(request, handler, await _body(request))
+        except MemoryError:
+            return _json(503, _error(_exhausted()))
         except EngineError as error:
             response = _json(error.status, _error(error))
             if error.status == 405:
@@ -125,6 +128,8 @@ async def _body(request: web.Request) -> Body:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
+        if error.msg.startswith("Not enough memory"):  # orjson has no other way to say so
+            raise _exhausted() from None
         raise bad_request(f"The body is not valid JSON: {error.msg}.") from None
     if not isinstance(body, dict):
         raise bad_request("The body is not a JSON object.")
@@ -157,6 +162,13 @@ async def _end(request: web.Request, response: web.StreamResponse, work: asyncio
             request.transport.close()
     else:
         await response.write_eof()
+
+
+def _exhausted() -> EngineError:
+    """The bound on memory is reached: nothing is wrong with the request, and another provider may have room."""
+    return EngineError(
+        503, "The local model has too little memory for this request.", type="server_error", code="engine_out_of_memory"
+    )
 
 
 def _error(error: EngineError) -> bytes:

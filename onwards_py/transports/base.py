@@ -59,13 +59,14 @@ class UpstreamResponse(Protocol):
 
 class TransportError(Exception):
     """An attempt that got no response. ``detail`` is for logs: no secrets, no bodies. ``advice`` may be shown to the
-    client if this was the last attempt."""
+    client if this was the last attempt. ``repeated``: the request had gone out before, on a connection that died."""
 
     def __init__(self, fault: Fault, detail: str, advice: str | None = None) -> None:
         super().__init__(f"{fault.value}: {detail}")
         self.fault = fault
         self.detail = detail
         self.advice = advice
+        self.repeated = False
 
 
 class Transport(Protocol):

@@ -86,8 +86,8 @@ class HttpTransport:
         pool = self._by_provider.get(provider.identity)
         if pool is None:
             pool = self._pool_of(provider)
+        trip: RoundTrip | None = None
         if pool.idle:
-            trip: RoundTrip | None = None
             try:
                 trip = pool.idle.pop().start(request, provider.timeouts)
                 await trip.head_signal
@@ -98,7 +98,11 @@ class HttpTransport:
                 if trip is not None:
                     trip.discard()
                 raise
-        return await self._send_fresh(pool, provider, request)
+        try:
+            return await self._send_fresh(pool, provider, request)
+        except TransportError as error:
+            error.repeated = trip is not None
+            raise
 
     async def _send_fresh(self, pool: OriginPool, provider: Provider, request: OutboundRequest) -> RoundTrip:
         connection = await pool.open(provider.timeouts.connect)

@@ -16,7 +16,7 @@ from support.gateway import Gateway, running
 from support.origin import answer, origin, serve
 from support.processes import children, processor_seconds, runs
 from support.program import until
-from support.raw import Client, End, Response, ask, connect, post
+from support.raw import CAP, Client, End, Response, ask, connect, post
 from support.targets import snapshot
 
 from onwards_py.engines.packages import missing
@@ -190,7 +190,7 @@ async def test_a_request_that_does_not_fit_is_a_failure_of_ours(lane: bool) -> N
     async with scene(lane, context=512, memory=TOO_LITTLE_TO_WORK) as local:
         await local.loaded()
         response = await ask(local.gateway.port, chat(2, HUGE_TEXT))
-        assert response.status == 500
+        assert (response.status, response.error["code"]) == (503, "engine_out_of_memory")
         await local.loaded(local.engine.tally.loads)
         assert (await ask(local.gateway.port, chat(2))).status == 200
 
@@ -201,8 +201,9 @@ async def test_a_request_that_does_not_fit_is_answered_elsewhere(lane: bool) -> 
         async with scene(lane, upstream.url, fallback=True, context=512, memory=TOO_LITTLE_TO_WORK) as local:
             await local.loaded()
             assert (await ask(local.gateway.port, chat(2, HUGE_TEXT))).body == REMOTE
-            await local.loaded(local.engine.tally.loads)
-            assert json.loads((await ask(local.gateway.port, chat(2))).body)["model"] == "m"
+            async with asyncio.timeout(CAP):  # what the last request took may not be free yet: then it is elsewhere again
+                while json.loads((await ask(local.gateway.port, chat(2))).body).get("model") != "m":
+                    pass
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["in a stream", "before a whole answer"])

@@ -60,8 +60,18 @@ async def test_a_request_that_meets_a_process_just_dead_is_served_by_the_next(be
     engine = bench.engine()
     await bench.ask(engine)
     os.kill(bench.pids()[0], signal.SIGKILL)
+    await bench.gone(bench.pids()[0])
     answer = await bench.ask(engine)
     assert answer["pid"] == await bench.started(2)
+
+
+async def test_a_request_that_kills_its_process_is_not_given_to_the_next(bench: Bench) -> None:
+    """Also when it went out on a kept connection, where a silent end usually means that it was not even read."""
+    engine = bench.engine()
+    await bench.ask(engine)
+    assert (await lost(bench, engine, do="die")).fault is Fault.UNAVAILABLE
+    assert (await bench.ask(engine))["pid"] == bench.pids()[-1]
+    assert len(bench.pids()) == 2
 
 
 async def test_waits_between_restarts_grow(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -106,8 +106,9 @@ class Engine:
 
     @property
     def dying(self) -> bool:
-        """True while its process has been told to end, and has not ended yet."""
-        return self.state is State.READY and self._process is not None and self._process.doomed
+        """True while its process is ending, and that is not known here as its end yet."""
+        process = self._process
+        return self.state is State.READY and process is not None and (process.doomed or process.exiting)
 
     async def ready(self, seconds: float) -> None:
         """Return when it can be asked; starts it if need be. Needs a task. Raises TransportError.

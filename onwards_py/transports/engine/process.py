@@ -18,7 +18,11 @@ _log = logging.getLogger("onwards.engine")
 
 PROGRAM = ("-m", "onwards_py.engines")
 _PINGS_PER_TIMEOUT = 5
+# A process that answers is alive; a large model may take a while to get to where it can stop.
+_PATIENCE_WITH_STOPS = 6
 _LAST_WORDS = 5
+_FLAGS = 6  # proc(5), /proc/pid/stat, field 9, counted from the state
+_PF_EXITING = 0x4  # linux/sched.h
 _LONGEST_LINE = 64 * 1024
 _AFTER_EXIT = 1.0
 
@@ -39,12 +43,22 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def is_exiting(pid: int) -> bool:
+    """Whether the process has begun to end, or has ended. Where there is no Linux /proc, False."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            fields = stat.read().rpartition(b")")[2].split()
+    except OSError:
+        return os.path.exists("/proc/self/stat")
+    return fields[0] in (b"Z", b"X") or bool(int(fields[_FLAGS]) & _PF_EXITING)
+
+
 class EngineProcess:
     """Runs one process: the interpreter with ``program`` as arguments. ``on_report`` hears what it says.
 
-    It is killed if it does not say `Ready` within ``load_timeout`` seconds, and later if it leaves pings unanswered, or
-    a computation does not stop, for ``hang_timeout`` seconds. Silence is counted in pings that were sent, not by the
-    clock: when the whole machine was suspended, nobody was silent.
+    It is killed if it does not say `Ready` within ``load_timeout`` seconds, and later if it leaves pings unanswered for
+    ``hang_timeout`` seconds, or a computation does not stop for six times as long. Silence is counted in pings that
+    were sent, not by the clock: when the whole machine was suspended, nobody was silent.
     """
 
     def __init__(
@@ -102,6 +116,14 @@ class EngineProcess:
         """True once it has been told to end."""
         return self._verdict is not None
 
+    @property
+    def exiting(self) -> bool:
+        """True while the kernel is ending it, whoever killed it: it listens, but nobody will answer any more.
+
+        A killed process keeps its sockets until its memory is freed, which takes tens of milliseconds for a model.
+        """
+        return self._process is not None and is_exiting(self._process.pid)
+
     def kill(self, why: str) -> None:
         """End the process now."""
         if self._process is not None and self._process.returncode is None:
@@ -132,7 +154,7 @@ class EngineProcess:
                 report = _decoder.decode(line)
                 if isinstance(report, Pong):
                     self._answered = report.number
-                    if report.stuck > self._hang_timeout:
+                    if report.stuck > self._hang_timeout * _PATIENCE_WITH_STOPS:
                         self.kill(f"a computation has not stopped for {report.stuck:.0f} s")
                     continue
                 if isinstance(report, Ready):

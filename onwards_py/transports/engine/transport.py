@@ -142,7 +142,8 @@ class EngineTransport:
             except TransportError as error:
                 if error.fault is Fault.FIRST_BYTE_TIMEOUT:
                     raise
-                if error.fault is not Fault.CONNECT or last:
+                if error.fault is not Fault.CONNECT or last or error.repeated:
+                    # It may be what brought the process down: it shall not bring down the next one as well.
                     # Whatever was computed is lost with the process: another provider may be asked without harm.
                     raise engine.unavailable(error.detail) from error
             # Nobody listens: the process has ended, which is about to be noticed.
