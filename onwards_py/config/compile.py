@@ -18,7 +18,6 @@ from onwards_py.config.schema import (
     FileShape,
     HttpPoolShape,
     ListedShape,
-    RouteByShape,
     TargetShape,
 )
 from onwards_py.config.snapshot import HttpPoolSettings, ServerSettings, Snapshot
@@ -27,6 +26,8 @@ from onwards_py.routing.model import NO_LIMITS, FallbackPolicy, Pool, Provider, 
 
 # These bound a pool as a whole and are not handed down to its members.
 _OF_THE_POOL = frozenset(["rate_limit", "concurrency_limit"])
+# What can be said beside route_by: who may use the target, and how much of it.
+_OF_A_RULE = _OF_THE_POOL | {"route_by", "keys", "max_body", "routing_rules"}
 
 
 def compile_file(file: FileShape, site: Site, around: Surroundings) -> Snapshot:
@@ -72,8 +73,8 @@ class _Compiler:
         if isinstance(shape, list):
             return self._list(name, shape, path)
         target = under(settle(shape, path, self._site), self._defaults)
-        if target.route_by is not None:
-            return self._routed(name, target, target.route_by, path)
+        if self._site.written((*path, "route_by")):
+            return self._routed(name, target, path)
         if shape.providers is None and not self._site.written((*path, "providers")):
             return self._single(name, target, path)
         return self._pool(name, target, path)
@@ -96,14 +97,16 @@ class _Compiler:
         pool = self._assemble(name, target, members, (*path, "providers"))
         return replace(pool, limits=compile_limits(target.rate_limit, target.concurrency_limit))
 
-    def _routed(self, name: str, target: TargetShape, route_by: RouteByShape, path: Path) -> Pool:
-        for field in ("url", "local", "providers", "weight", "name"):
-            if self._site.written((*path, field)):
+    def _routed(self, name: str, target: TargetShape, path: Path) -> Pool:
+        for field in TargetShape.__struct_fields__:
+            if field not in _OF_A_RULE and self._site.written((*path, field)):
                 self._site.error((*path, field), "beside 'route_by' this has no meaning: another target answers")
+        if target.route_by is not None and not target.route_by.labels:
+            self._site.error((*path, "route_by", "labels"), "is empty, so that nothing but the default can be chosen")
         return replace(
             self._assemble(name, target, None, path),
             limits=compile_limits(target.rate_limit, target.concurrency_limit),
-            route_by=compile_route_by(route_by),
+            route_by=None if target.route_by is None else compile_route_by(target.route_by),
         )
 
     def _list(self, name: str, entries: list[ListedShape], path: Path) -> Pool:

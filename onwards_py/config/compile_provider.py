@@ -46,6 +46,9 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
         return None
     authority = shape.url.authority if shape.url is not None else _name_of(local)
     defaults = Provider("", "")
+    # Said of a pool, it is what its remote providers call the model; a local one answers to the client's own name.
+    renames = origin is not None or site.written((*path, "onwards_model"))
+    model = shape.onwards_model if renames else None
     return Provider(
         identity=_identity(shape, local),
         name=shape.name or authority,
@@ -56,8 +59,8 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
         base_path=shape.url.path.encode() if shape.url is not None else b"",
         local=local,
         credential=_credential(shape, path, site),
-        model_name=shape.onwards_model,
-        model_json=None if shape.onwards_model is None else orjson.dumps(shape.onwards_model),
+        model_name=model,
+        model_json=None if model is None else orjson.dumps(model),
         response_fields=_response_fields(shape, path, site),
         propagate_trace=bool(shape.trusted if shape.propagate_trace_context is None else shape.propagate_trace_context),
         trusted=bool(shape.trusted),

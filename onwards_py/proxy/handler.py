@@ -16,7 +16,7 @@ from onwards_py.observe.record import Record
 from onwards_py.proxy.addressing import Address, find_address, header_model
 from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, outbound_request
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.leading import choose, led_to, question_to
+from onwards_py.proxy.leading import choose, led_to, located, question_to
 from onwards_py.proxy.models import answer_models
 from onwards_py.proxy.translate import Translation, pass_on_error, pass_on_translated, translate
 from onwards_py.proxy.tunnel import open_tunnel, run_tunnel, wants_tunnel
@@ -132,6 +132,7 @@ class Proxy:
     async def _lead_on(self, exchange: Exchange, ask: Ask, leads: Leads) -> Ask:
         """The ask as the target that the classifier chooses is to have it. Raises ProxyError."""
         began = self._clock()
+        ask = located(ask)
         choice = await choose(ask, leads, self._inquire)
         target = choice.target
         exchange.via, exchange.reason, exchange.choosing = exchange.target, choice.reason, self._clock() - began

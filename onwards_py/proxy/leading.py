@@ -6,14 +6,15 @@ The question is an exchange of its own, to a target like any other: with its lim
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, Literal
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Literal
 
 import msgspec
 import orjson
 
 from onwards_py.eager import Drive, Signal
-from onwards_py.errors import ProxyError, body_too_large
+from onwards_py.errors import body_too_large
 from onwards_py.messages import InboundRequest, Source, TunnelSide
 from onwards_py.proxy.addressing import Address, locate
 from onwards_py.proxy.attempt import Ask
@@ -21,6 +22,8 @@ from onwards_py.routing.last_message import last_user_text
 from onwards_py.routing.table import Leads, LivePool
 from onwards_py.wire.model_scan import ModelSpan
 from onwards_py.wire.request_head import examine
+
+_log = logging.getLogger("onwards.proxy")
 
 Reason = Literal["label", "other_label", "no_text", "timeout", "failed"]
 
@@ -37,8 +40,14 @@ class Choice(msgspec.Struct, frozen=True):
     reason: Reason
 
 
-Inquire = Callable[[InboundRequest, "Collector", LivePool], Awaitable[None]]
+Inquire = Callable[[InboundRequest, "Collector", LivePool], Coroutine[Any, Any, None]]
 """Serve this request by this target, to the end."""
+
+
+def located(ask: Ask) -> Ask:
+    """The same ask with its body read, if its model came by a header: what is asked for in it is to be judged."""
+    address = locate(ask.address, ask.request, ask.head, ask.target.pool.max_body)
+    return ask if address is ask.address else msgspec.structs.replace(ask, address=address)
 
 
 async def choose(ask: Ask, leads: Leads, inquire: Inquire) -> Choice:
@@ -48,10 +57,13 @@ async def choose(ask: Ask, leads: Leads, inquire: Inquire) -> Choice:
         return Choice(leads.default, "no_text")
     collector = Collector()
     finished: Signal[None] = Signal()
-    inquiry = Drive(
-        _quietly(inquire(question(leads.classifier.pool.name, text), collector, leads.classifier)),
-        lambda _: finished.set(None),
-    )
+
+    def on_done(error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            _log.error("a question to %s failed", leads.classifier.pool.name, exc_info=error)
+        finished.set(None)
+
+    inquiry = Drive(inquire(question(leads.classifier.pool.name, text), collector, leads.classifier), on_done)
     timer = asyncio.get_running_loop().call_later(leads.timeout, finished.set, None)
     try:
         await finished
@@ -88,8 +100,9 @@ def question_to(request: InboundRequest, target: LivePool, began: float) -> Ask:
 
 def led_to(ask: Ask, target: LivePool) -> Ask:
     """The same ask of another target, which also is what its body names from now on. Raises ProxyError."""
-    address = locate(ask.address, ask.request, ask.head, target.pool.max_body)
-    name = target.pool.name
+    address, name = ask.address, target.pool.name
+    if len(ask.request.body) > target.pool.max_body:
+        raise body_too_large(target.pool.max_body)
     if address.span is None:
         return msgspec.structs.replace(ask, target=target, address=msgspec.structs.replace(address, model=name))
     written = name.encode() if address.multipart else orjson.dumps(name)
@@ -100,14 +113,6 @@ def led_to(ask: Ask, target: LivePool) -> Ask:
     address = Address(name, body, ModelSpan(name, start, start + len(written)), address.decoded, address.multipart)
     request = ask.request if address.decoded else msgspec.structs.replace(ask.request, body=body)
     return msgspec.structs.replace(ask, target=target, address=address, request=request, rewritten=True)
-
-
-async def _quietly(inquiry: Awaitable[None]) -> None:
-    """A refusal is an answer like any other: there is no label in it."""
-    try:
-        await inquiry
-    except ProxyError:
-        pass
 
 
 class _Message(msgspec.Struct):

@@ -100,7 +100,6 @@ def test_a_wrong_value_is_named_with_its_place(old: str, new: str, said: str) ->
     assert any(line.startswith(f"f.yaml:{said}") for line in errors(changed(old, new)))
 
 
-@pytest.mark.xfail(strict=True, reason="a rule that cannot be read is taken for none at all")
 def test_a_broken_rule_is_one_error_and_not_two() -> None:
     """Who wrote a rule does not want to be told that there is no url."""
     assert error(changed(", default: big", "")).endswith("'default' is missing")

@@ -157,7 +157,6 @@ async def test_a_remote_answer_outlives_the_failure_of_the_last_resort(lane: boo
     assert response.head + response.body == busy
 
 
-@pytest.mark.xfail(strict=True, reason="a name that is said of the pool is the local model's name too")
 async def test_a_name_for_the_pools_providers_is_not_shown_by_the_local_one(lane: bool) -> None:
     """``onwards_model`` beside ``providers``: what the remote one calls the model means nothing here."""
     targets = pool(remote(refused_port()), local(ECHO), onwards_model="org/big")

@@ -5,6 +5,7 @@ At the end of each test no permit may be held (see `running`) and no place at th
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -201,7 +202,7 @@ async def test_a_request_that_does_not_fit_is_answered_elsewhere(lane: bool) -> 
         async with scene(lane, upstream.url, fallback=True, context=512, memory=TOO_LITTLE_TO_WORK) as local:
             await local.loaded()
             assert (await ask(local.gateway.port, chat(2, HUGE_TEXT))).body == REMOTE
-            async with asyncio.timeout(CAP):  # what the last request took may not be free yet: then it is elsewhere again
+            async with asyncio.timeout(CAP):  # what the last request took may not be free yet
                 while json.loads((await ask(local.gateway.port, chat(2))).body).get("model") != "m":
                     pass
 

@@ -52,7 +52,6 @@ async def test_a_header_may_name_the_rule(lane: bool) -> None:
     assert bodies == [chat("easy").replace(b'"auto"', b'"small"'), b'{"prompt":"easy"}']
 
 
-@pytest.mark.xfail(strict=True, reason="the question is made from the body as it came, before it is decoded")
 async def test_a_header_may_name_the_rule_over_a_compressed_body(lane: bool) -> None:
     """The text is found in there too."""
     async with crossing(lane) as scene:
@@ -98,7 +97,6 @@ async def test_the_chosen_targets_largest_body_holds(lane: bool, body: bytes) ->
         assert len(scene.small.requests) == (status == 200)
 
 
-@pytest.mark.xfail(strict=True, reason="a body in which no model is found is not measured again")
 async def test_the_chosen_targets_largest_body_holds_for_bodies_without_a_name(lane: bool) -> None:
     """A header names the rule, and the body nobody."""
     body = b'{"prompt":"easy"}'

@@ -115,10 +115,7 @@ class Engine:
 
         While the wait after a fall lasts it is refused at once, so that a pool loses no time here.
         """
-        if self.state in (State.COLD, State.DOWN):
-            if self._loop.time() < self._not_before:
-                raise self.unavailable("it fell, and is not started again yet")
-            self.start()
+        self.wake()
         if self._settled is not None:
             try:
                 async with asyncio.timeout(seconds):
@@ -131,6 +128,13 @@ class Engine:
     def unavailable(self, detail: str) -> TransportError:
         """The failure of an attempt at this engine."""
         return TransportError(Fault.UNAVAILABLE, f"engine {self.name}: {detail}", self.advice)
+
+    def wake(self) -> None:
+        """Start it if it does not run. Raises TransportError while the wait after a fall lasts."""
+        if self.state in (State.COLD, State.DOWN):
+            if self._loop.time() < self._not_before:
+                raise self.unavailable("it fell, and is not started again yet")
+            self.start()
 
     def start(self) -> None:
         """Begin to load, unless that has begun."""

@@ -135,6 +135,7 @@ class EngineTransport:
             if engine.dying:
                 await self._loop.create_task(engine.fallen(_NOTICE_SECONDS))
             if engine.state is not State.READY:
+                engine.wake()  # here, not in the task: who asks may be gone before that begins
                 await self._loop.create_task(engine.ready(due - self._loop.time()))
                 over_socket = _with_first_byte(over_socket, due - self._loop.time())
             try:
