@@ -131,7 +131,7 @@ targets:
     translate: {{reasoning_keys: ['a secret of sixteen bytes']}}
   plain: {{url: '{model.url}', open_responses_mode: translate, dialect: vllm}}
   cut: {{url: '{model.url}', open_responses_mode: translate}}
-  deepseek-r: {{url: '{model.url}', open_responses_mode: translate, dialect: deepseek}}
+  deepseek-r: {{url: '{model.url}', open_responses_mode: translate}}
   fails: {{url: '{model.url}', open_responses_mode: translate, onwards_model: '429'}}
 """
     with serving(config, tmp_path_factory.mktemp("translating"), lane=request.param) as program:

@@ -1,8 +1,8 @@
 """A provider of Chat Completions that plays a model which calls tools, reasons and keeps to schemas, by fixed rules.
 
 ``weather`` in what the user said, or ``tool_choice: required``, makes it call each function offered, once; after their
-results it says what they were. ``think`` makes it reason first. A JSON schema is filled in. Otherwise it repeats.
-A model whose name is a status, as in ``429``, fails with it; ``cut`` breaks off.
+results it says what they were. ``think``, or an effort asked for, makes it reason first. A JSON schema is filled in.
+Otherwise it repeats. A model whose name is a status, as in ``429``, fails with it; ``cut`` breaks off.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def reply(chat: Chat) -> Chat:
     messages = chat["messages"]
     said = _text(messages[-1])
     message: Chat = {"role": "assistant", "content": None}
-    if "think" in said or "deepseek-r" in chat["model"]:
+    if "think" in said or "reasoning_effort" in chat:
         message["reasoning_content"] = "Let me think."
     schema = chat.get("response_format", {}).get("json_schema", {}).get("schema")
     if messages[-1]["role"] == "tool":
@@ -91,6 +91,7 @@ def deltas(message: Chat) -> Iterator[Chat]:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     asked: list[Chat]
 
     def do_POST(self) -> None:
