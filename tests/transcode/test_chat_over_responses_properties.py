@@ -84,7 +84,7 @@ def test_a_stream_adds_up_to_the_whole_answer(stream: Stream) -> None:
     core = machine()
     for event in events(stream):
         core.feed(event)
-    assert told(core.completion()) == streamed
+    assert told(core.answer()) == streamed
     resource = events(stream)[-1]["response"]
     assert isinstance(resource, dict)
     assert told(to_completion(resource, PLAIN, CountingIds(), CREATED)) == streamed

@@ -243,7 +243,7 @@ def test_custom_tool_calls_are_told_as_chat_tells_them() -> None:
     core = machine()
     core.whole({"status": "completed", "output": [{**item, "input": "x"}]}, ENDED)
     call = {"id": "c", "type": "custom", "custom": {"name": "patch", "input": "x"}}
-    assert core.completion()["choices"][0]["message"]["tool_calls"] == [call]  # type: ignore[index]
+    assert core.answer()["choices"][0]["message"]["tool_calls"] == [call]  # type: ignore[index]
 
 
 def test_a_request_with_functions_is_answered_with_a_function_call() -> None:
@@ -257,7 +257,7 @@ def test_a_request_with_functions_is_answered_with_a_function_call() -> None:
     assert out[-1]["choices"][0]["finish_reason"] == "function_call"  # type: ignore[index]
     assert "tool_calls" not in str(out)
     assert core.suppressed == ("g",)
-    assert core.completion()["choices"][0]["message"]["function_call"] == {  # type: ignore[index]
+    assert core.answer()["choices"][0]["message"]["function_call"] == {  # type: ignore[index]
         "name": "f",
         "arguments": '{"a":1}',
     }

@@ -15,6 +15,7 @@ Item = dict[str, object]
 Message = Mapping[str, object]
 
 REASONING_FIELDS = ("reasoning_content", "reasoning")
+_REASONING = frozenset({*REASONING_FIELDS, "reasoning_details"})
 
 
 class ItemMaker:
@@ -42,9 +43,9 @@ class ItemMaker:
         reader = _READERS.get(role)
         if reader is None:
             raise Refused(f"{where}.role", f"'{where}.role' must be one of {', '.join(_READERS)}, not {role!r}.")
-        if message.get("name") is not None and role != "function":
+        if "name" in message and message["name"] is not None and role != "function":
             self._scope.drop(f"{where}.name")
-        if role == "assistant":
+        if role == "assistant" and not _REASONING.isdisjoint(message):
             self._reason(message, index, where)
         reader(self, message, where)
 
@@ -79,6 +80,7 @@ class ItemMaker:
     def answer(self, message: Message, where: str) -> None:
         """What the model said before: a message, and an item for each call."""
         content = read_content(message, "content", where, self._scope, said=True)
+        calls = self._calls(message, where)
         refusal = message.get("refusal")
         parts = as_parts(content, "output_text")
         if refusal is not None:
@@ -87,8 +89,7 @@ class ItemMaker:
             parts = [*parts, {"type": "refusal", "refusal": refusal}]
         if message.get("audio") is not None:
             self._scope.unsupported(f"{where}.audio", "Earlier audio cannot be sent to this model.")
-        calls = self._calls(message, where)
-        text = plain(parts)
+        text = content if isinstance(content, str) and refusal is None else plain(parts)
         if text or not (parts or calls):
             self.items.append({"type": "message", "role": "assistant", "content": text or ""})
         elif text is None:

@@ -84,11 +84,11 @@ def _instructions(messages: list[object], scope: Scope) -> tuple[str, set[int]]:
     taken: set[int] = set()
     leading = True
     for index, message in enumerate(messages):
+        if not leading and policy is not System.HOIST:
+            break
         if not isinstance(message, dict) or message.get("role") not in _SYSTEM or "content" not in message:
             leading = False
             continue
-        if not leading and policy is not System.HOIST:
-            break
         text = plain(read_content(message, "content", f"messages[{index}]", scope))
         if text is None:
             leading = False
@@ -103,8 +103,15 @@ def _instructions(messages: list[object], scope: Scope) -> tuple[str, set[int]]:
 
 
 def _input(messages: list[object], taken: set[int], scope: Scope) -> list[dict[str, object]]:
-    replayed = _replayed(messages, scope.quirks.replay)
-    maker = ItemMaker(scope, replayed.__contains__)
+    replayed: frozenset[int] | None = None
+
+    def replays(index: int) -> bool:
+        nonlocal replayed
+        if replayed is None:
+            replayed = _replayed(messages, scope.quirks.replay)
+        return index in replayed
+
+    maker = ItemMaker(scope, replays)
     for index, message in enumerate(messages):
         if index not in taken:
             maker.read(message, index)

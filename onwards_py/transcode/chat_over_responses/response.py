@@ -19,4 +19,4 @@ def to_completion(
     machine = EventsToChunks(context, ids, created, trusted=trusted)
     machine.whole(response, created)
     failure = machine.failure
-    return machine.completion() if failure is None else failure.envelope()
+    return machine.answer() if failure is None else failure.envelope()

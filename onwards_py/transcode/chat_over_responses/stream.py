@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.answer_body import LARGEST_ANSWER, Out
 from onwards_py.transcode.chat_over_responses.answer import Answer
 from onwards_py.transcode.chat_over_responses.context import Context
 from onwards_py.transcode.chat_over_responses.endings import finish_reason, to_usage
 from onwards_py.transcode.chat_over_responses.output_items import Field, index_of, parts, text_of
 from onwards_py.transcode.chat_over_responses.telling import Teller
+from onwards_py.transcode.pipeline import LARGEST_ANSWER, Out
 from onwards_py.transcode.responses_over_chat.context import Ids
 from onwards_py.transcode.responses_over_chat.errors import Failure, cut_off, error_in, from_value, malformed
 
@@ -67,6 +67,11 @@ class EventsToChunks:
     def failed_early(self) -> bool:
         """Whether it failed before any chunk was due, so that the failure can be told as an HTTP status."""
         return self._early
+
+    @property
+    def marks_end(self) -> bool:
+        """Whether ``[DONE]`` stands behind the end: not behind an error."""
+        return self._failure is None
 
     @property
     def usage_known(self) -> bool:
@@ -133,7 +138,7 @@ class EventsToChunks:
             return []
         return self._end("completed", {}) if self._done else self.fail(cut_off(ending))
 
-    def completion(self) -> Out:
+    def answer(self) -> Out:
         """The whole answer, once it ended without a failure."""
         return self._answer.completion()
 

@@ -46,6 +46,7 @@ class ChatToEvents:
         "_done",
         "_early",
         "_failure",
+        "_final",
         "_finish",
         "_id",
         "_limit",
@@ -79,6 +80,7 @@ class ChatToEvents:
         self._usage: Mapping[str, object] | None = None
         self._service_tier: str | None = None
         self._failure: Failure | None = None
+        self._final: Event = {}
 
     @property
     def begun(self) -> bool:
@@ -99,6 +101,11 @@ class ChatToEvents:
     def failed_early(self) -> bool:
         """Whether it failed before any event was due, so that the failure can be told as an HTTP status."""
         return self._early
+
+    @property
+    def marks_end(self) -> bool:
+        """Whether ``[DONE]`` stands behind the end: always in this API."""
+        return True
 
     @property
     def usage_known(self) -> bool:
@@ -145,6 +152,14 @@ class ChatToEvents:
             events += self.fail(cut_off(Ending.LIMIT))
         return events
 
+    def whole(self, chat: Mapping[str, object], now: int) -> list[Event]:
+        """Take an answer that came as a whole, which is its end, too."""
+        if not isinstance(chat.get("choices"), list) and not chat.get("error"):
+            return self.feed(chat) or self.fail(malformed("an answer without choices"))
+        events = self.feed(chat)
+        self.done()
+        return events + self.finish(Ending.DONE, now)
+
     def done(self) -> None:
         """The provider said that its answer is whole (``[DONE]``, or it was not streamed at all)."""
         self._done = True
@@ -157,6 +172,10 @@ class ChatToEvents:
         """End the answer as ``ending`` and the finish reason say; exactly one terminal event, unless there was one."""
         verdict = judge(self._finish, ending, self._done, self._proof)
         return self._end(verdict, now)
+
+    def answer(self) -> Event:
+        """The whole response, once it ended."""
+        return self._final
 
     def _read(self, chunk: Mapping[str, object]) -> list[Input]:
         """The inputs of a chunk; what is said once for the whole answer is kept: the last that says anything wins."""
@@ -216,9 +235,8 @@ class ChatToEvents:
         if status == "incomplete" and self._context.quirks.incomplete_as_completed:
             status = "completed"
         completed_at = now if status == "completed" else None
-        self._out.emit(
-            lifecycle(f"response.{status}", self._resource(status, verdict, completed_at, self._usage or {}))
-        )
+        self._final = self._resource(status, verdict, completed_at, self._usage or {})
+        self._out.emit(lifecycle(f"response.{status}", self._final))
         return events + self._out.take()
 
     def _look_at_output(self, verdict: Verdict) -> Verdict:

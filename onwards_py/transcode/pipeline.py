@@ -1,4 +1,4 @@
-"""A provider's answer as bytes, whole or streamed, for a state machine of either direction.
+"""Bytes to bytes, for either direction: joins the state machine of an answer with the framing of streams and bodies.
 
 Whether the provider streams is seen in what it sends, not in what it was asked for or in what its header says: a whole
 answer begins with a brace, and no line of an event stream does.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import orjson
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.responses_over_chat import foreign_json
 from onwards_py.transcode.responses_over_chat.errors import Failure, cut_off, from_value, malformed
-from onwards_py.wire.sse import OversizedEvent, ServerSentEvent, SSEDecoder
+from onwards_py.wire.sse import DONE, OversizedEvent, ServerSentEvent, SSEDecoder, encode_comment, encode_event
 
 Out = dict[str, object]
 """What the client is sent: an event of the Responses API, or a chunk of a chat completion."""
@@ -25,6 +27,22 @@ LARGEST_ANSWER = 64 << 20
 """Bytes that a whole answer of the provider may have by default."""
 
 _BOM = b"\xef\xbb\xbf"
+_KEEPALIVE_COMMENT = encode_comment(b"keepalive")
+
+
+class KeepAlive(Enum):
+    """What keeps an idle stream alive."""
+
+    COMMENT = "comment"  # understood by every reader; some clients' own timers do not count it
+    EVENT = "event"  # counted by all, an unknown event to some
+    OFF = "off"
+
+
+class Answer(NamedTuple):
+    """A whole answer for the client: HTTP status and JSON body."""
+
+    status: int
+    body: bytes
 
 
 class Machine(Protocol):
@@ -36,8 +54,36 @@ class Machine(Protocol):
         ...
 
     @property
+    def begun(self) -> bool:
+        """Whether anything was returned."""
+        ...
+
+    @property
     def finished(self) -> bool:
         """Whether the end was returned; what comes later is ignored."""
+        ...
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the answer failed, if it did."""
+        ...
+
+    @property
+    def failed_early(self) -> bool:
+        """Whether it failed before anything was due, so that the failure can be told as an HTTP status."""
+        ...
+
+    @property
+    def marks_end(self) -> bool:
+        """Whether ``[DONE]`` stands behind the end that it came to."""
+        ...
+
+    def begin(self) -> list[Out]:
+        """What comes first, unless it was returned already."""
+        ...
+
+    def keepalive(self) -> list[Out]:
+        """Something that says nothing; none before the beginning or after the end."""
         ...
 
     def feed(self, value: Mapping[str, object], /) -> list[Out]:
@@ -58,6 +104,10 @@ class Machine(Protocol):
 
     def finish(self, ending: Ending, now: int, /) -> list[Out]:
         """End as ``ending`` and what came before say."""
+        ...
+
+    def answer(self) -> Out:
+        """The whole answer, once it ended without a failure."""
         ...
 
 
@@ -173,3 +223,92 @@ class AnswerBody:
         if event.name == b"error":
             return machine.fail(from_value(value, machine.trusted))
         return machine.feed(value) if isinstance(value, dict) else []
+
+
+class EventFilter:
+    """Filter for a client that streams: the provider's bytes in, whole events out.
+
+    ``begin`` when the response must be committed to although nothing is there to be told yet. As long as nothing was
+    returned, a failed answer returns nothing either: ``failure`` says then what to answer instead, or that another
+    provider may be tried.
+    """
+
+    __slots__ = ("_body", "_machine", "_withheld")
+
+    def __init__(self, machine: Machine, body: AnswerBody) -> None:
+        self._machine = machine
+        self._body = body
+        self._withheld: list[Out] = []
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the answer failed before anything of it was returned."""
+        return self._machine.failure if self._withheld else None
+
+    def begin(self) -> bytes:
+        """The first events, unless they were returned already; after a ``failure`` all there are."""
+        if self._withheld:
+            events, self._withheld = self._withheld, []
+            return self._written(events)
+        return b"" if self._machine.finished else _encode(self._machine.begin())
+
+    def keepalive(self, how: KeepAlive) -> bytes:
+        """Something to send on an idle stream; nothing before the beginning and after the end."""
+        machine = self._machine
+        if how is KeepAlive.OFF or not machine.begun or machine.finished:
+            return b""
+        return _KEEPALIVE_COMMENT if how is KeepAlive.COMMENT else _encode(machine.keepalive())
+
+    def feed(self, piece: bytes) -> bytes:
+        """The events that follow from ``piece``; after the last one nothing is returned any more."""
+        return self._deliver(self._body.feed(piece))
+
+    def finish(self, ending: Ending) -> bytes:
+        """The rest of the events, if they were not all returned."""
+        return self._deliver(self._body.finish(ending))
+
+    def _deliver(self, events: list[Out]) -> bytes:
+        if not events:
+            return b""
+        if self._machine.failed_early:
+            self._withheld = events
+            return b""
+        return self._written(events)
+
+    def _written(self, events: list[Out]) -> bytes:
+        machine = self._machine
+        return _encode(events) + (DONE if machine.finished and machine.marks_end else b"")
+
+
+class AnswerCollector:
+    """For a client that wants a whole answer: ``feed`` all bytes, ``finish`` tells status and body.
+
+    A failed answer has an HTTP status of its own and the error envelope, as if it had never begun.
+    """
+
+    __slots__ = ("_body", "_machine")
+
+    def __init__(self, machine: Machine, body: AnswerBody) -> None:
+        self._machine = machine
+        self._body = body
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the answer failed, if it did."""
+        return self._machine.failure
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self._body.feed(piece)
+
+    def finish(self, ending: Ending) -> Answer:
+        """The answer."""
+        self._body.finish(ending)
+        failure = self._machine.failure
+        if failure is not None:
+            return Answer(failure.status, orjson.dumps(failure.envelope()))
+        return Answer(200, orjson.dumps(self._machine.answer()))
+
+
+def _encode(events: list[Out]) -> bytes:
+    return b"".join([encode_event(str(event.get("type", "")).encode(), orjson.dumps(event)) for event in events])
