@@ -1,0 +1,161 @@
+"""Items of a Responses stream as a repair knows them: the index and parts an item really has, whatever was claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Event = dict[str, object]
+Item = dict[str, object]
+
+_ITEM_OF_PART: Mapping[str, str] = {"output_text": "message", "refusal": "message", "reasoning_text": "reasoning"}
+_BLANK: Mapping[str, Mapping[str, object]] = {
+    "message": {"status": "in_progress", "role": "assistant", "content": []},
+    "function_call": {"status": "in_progress", "arguments": ""},
+    "custom_tool_call": {"status": "in_progress", "input": ""},
+    "reasoning": {"summary": []},
+}
+_TEXT_OF: Mapping[str, str] = {"output_text": "text", "refusal": "refusal", "reasoning_text": "text"}
+
+
+@dataclass(slots=True)
+class Known:
+    """One announced item. ``places``: part indexes as the provider counts them to those that are right.
+
+    ``said``: event types (of deltas) with the index of their part; ``done``: its end was told.
+    """
+
+    kind: str
+    id: str | None
+    index: int
+    parts: list[str] = field(default_factory=list)
+    places: dict[int, int] = field(default_factory=dict)
+    said: set[tuple[str, int]] = field(default_factory=set)
+    done: bool = False
+
+    def add_part(self, kind: str, claimed: object) -> int:
+        """The index of a new part."""
+        index = len(self.parts)
+        self.parts.append(kind)
+        self.places[as_index(claimed, index)] = index
+        return index
+
+    def part(self, kind: str, claimed: object) -> int | None:
+        """The index of the part that is meant; None if there is none of its kind."""
+        index = self.places.get(as_index(claimed, -1))
+        if index is not None and self.parts[index] == kind:
+            return index
+        return next((at for at in range(len(self.parts) - 1, -1, -1) if self.parts[at] == kind), None)
+
+
+class Items:
+    """The items of one answer. ``whole``: the stream was seen from its beginning, so that indexes count from 0."""
+
+    __slots__ = ("_by_claim", "_by_id", "_by_index", "all", "whole")
+
+    def __init__(self) -> None:
+        self.all: list[Known] = []
+        self.whole = False
+        self._by_id: dict[str, Known] = {}
+        self._by_claim: dict[int, Known] = {}
+        self._by_index: dict[int, Known] = {}
+
+    def add(self, item: Mapping[str, object], claimed: object) -> Known:
+        """Announce ``item``, which its provider counts as ``claimed``."""
+        kind, ident = item.get("type"), item.get("id")
+        follows = max((known.index for known in self.all), default=-1) + 1
+        index = follows if self.whole else as_index(claimed, follows)
+        known = Known(kind if isinstance(kind, str) else "", ident if isinstance(ident, str) and ident else None, index)
+        self.all.append(known)
+        self._by_claim[as_index(claimed, index)] = known
+        self._by_index[index] = known
+        if known.id is not None:
+            self._by_id[known.id] = known
+        return known
+
+    def find(self, ident: object, claimed: object, kind: str | None) -> Known | None:
+        """The item that an event is about: by id, else an open one of ``kind``, if given, by index, else the last one.
+
+        An index may be the provider's own or the right one, so that what was put right is found again.
+        """
+        if isinstance(ident, str) and ident in self._by_id:
+            known = self._by_id[ident]
+            return known if kind in (None, known.kind) else None
+        index = as_index(claimed, -1)
+        if index < 0:
+            candidates = self.all[-1:]
+        else:
+            candidates = [known for known in (self._by_claim.get(index), self._by_index.get(index)) if known]
+        return next((known for known in candidates if not known.done and kind in (None, known.kind)), None)
+
+    def knows(self, ident: object) -> bool:
+        """Whether an item with this id was announced."""
+        return isinstance(ident, str) and ident in self._by_id
+
+
+def as_index(value: object, otherwise: int) -> int:
+    """``value`` if it is a sensible index."""
+    return value if type(value) is int and 0 <= value < 2**31 else otherwise
+
+
+def item_of(part: str) -> str:
+    """The type of item that a part of type ``part`` belongs to."""
+    return _ITEM_OF_PART.get(part, "message")
+
+
+def blank(item: Mapping[str, object]) -> Item:
+    """``item`` as it is announced, before anything of it was said."""
+    kind = item.get("type")
+    empty = _BLANK.get(kind) if isinstance(kind, str) else None
+    if empty is None:
+        return {**item, "status": "in_progress"} if "status" in item else dict(item)
+    made = {**item, **empty}
+    made.pop("encrypted_content", None)
+    if kind == "reasoning":
+        made.pop("content", None)
+        if "status" in made:
+            made["status"] = "in_progress"
+    return made
+
+
+def blank_part(kind: str) -> Item:
+    """A part before anything of it was said."""
+    if kind == "output_text":
+        return {"type": kind, "text": "", "annotations": [], "logprobs": []}
+    return {"type": kind, _TEXT_OF[kind]: ""}
+
+
+def text_of(part: object, kind: str) -> str:
+    """The text of a part of type ``kind``; empty for any other."""
+    if not isinstance(part, dict) or part.get("type") != kind:
+        return ""
+    text = part.get(_TEXT_OF.get(kind, ""))
+    return text if isinstance(text, str) else ""
+
+
+def complete_item(item: Item, status: str | None) -> bool:
+    """Fill in the members without which clients crash; ``status``: that of an item without one. True if changed."""
+    kind = item.get("type")
+    before = len(item)
+    if kind in ("message", "function_call", "custom_tool_call") and status is not None:
+        item.setdefault("status", status)
+    if kind == "reasoning":
+        item.setdefault("summary", [])
+    if kind == "message":
+        item.setdefault("role", "assistant")
+        item.setdefault("content", [])
+    elif kind == "function_call":
+        item.setdefault("arguments", "")
+    changed = len(item) != before
+    content = item.get("content")
+    for part in content if isinstance(content, list) else ():
+        changed |= complete_part(part)
+    return changed
+
+
+def complete_part(part: object) -> bool:
+    """Text has annotations, if only none. True if changed."""
+    if not isinstance(part, dict) or part.get("type") != "output_text" or isinstance(part.get("annotations"), list):
+        return False
+    part["annotations"] = []
+    return True
