@@ -18,7 +18,7 @@ from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, 
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.leading import choose, led_to, located, question_to
 from onwards_py.proxy.models import answer_models
-from onwards_py.proxy.translate import Translation, pass_on_error, pass_on_translated, translate
+from onwards_py.proxy.translate import FailedAnswer, Translation, pass_on_error, pass_on_translated, translate
 from onwards_py.proxy.tunnel import open_tunnel, run_tunnel, wants_tunnel
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
@@ -172,8 +172,9 @@ class Proxy:
             _log.warning("provider %s of %s failed: %s", provider.name, exchange.target, error)
             raise error_of(error.fault, error.advice) from error
         if translation is not None:
-            exchange.dropped = translation.dropped
-            await pass_on_translated(exchange, answer, translation, self._clock())
+            failed = await self._deliver(exchange, answer, translation)
+            if failed is not None:
+                failed.send(exchange, self._clock())
         elif not self._pass_on_whole(exchange, answer):
             await self._stream(exchange, answer)
 
@@ -181,7 +182,7 @@ class Proxy:
         """Ask providers in the plan's order until one answers for good."""
         pool = ask.target.pool
         plan = FallbackPlan(pool.fallback, pool.strategy, ask.target.members, self._random)
-        kept: Kept | None = None
+        kept: Kept | FailedAnswer | None = None
         failure: ProxyError | None = None
         while (member := plan.next()) is not None:
             exchange.attempts = plan.attempts
@@ -205,16 +206,16 @@ class Proxy:
                 proceed = plan.retries_fault(error.fault, repeatable=ask.repeatable)
             else:
                 plan.elapsed = self._clock() - exchange.began
-                if not (plan.retries_status(answer.response.head.status) and plan.may_continue):
-                    if translation is not None:
-                        exchange.dropped = translation.dropped
-                        await pass_on_translated(exchange, answer, translation, self._clock())
-                    elif not self._pass_on_whole(exchange, answer):
-                        await self._stream(exchange, answer)
-                    return
-                kept = await _keep(answer, translation) or kept
+                if plan.retries_status(answer.response.head.status) and plan.may_continue:
+                    kept = await _keep(answer, translation) or kept
+                    proceed = True
+                else:
+                    failed = await self._deliver(exchange, answer, translation)
+                    if failed is None:
+                        return
+                    kept = failed
+                    proceed = _retries(plan, failed, ask)
                 failure = error_of(Fault.INVALID)
-                proceed = True
             exchange.give_back(member.limiter)
             if not proceed or not await self._wait(plan):
                 break
@@ -222,6 +223,17 @@ class Proxy:
             kept.send(exchange, self._clock())
         else:
             raise failure or _nobody(ask.target)
+
+    async def _deliver(
+        self, exchange: Exchange, answer: Answer, translation: Translation | None
+    ) -> FailedAnswer | None:
+        """Give the client a provider's answer; returns it instead if it turns out to be none."""
+        if translation is not None:
+            exchange.dropped = translation.dropped
+            return await pass_on_translated(exchange, answer, translation, self._clock())
+        if not self._pass_on_whole(exchange, answer):
+            await self._stream(exchange, answer)
+        return None
 
     def _pass_on_whole(self, exchange: Exchange, answer: Answer) -> bool:
         """Commit and conclude in one, if all of the body is there and nothing is to be done to it."""
@@ -314,6 +326,13 @@ async def _keep(answer: Answer, translation: Translation | None) -> Kept | None:
     finally:
         timer.cancel()
     return Kept(answer, body, translation) if body is not None else None
+
+
+def _retries(plan: FallbackPlan, failed: FailedAnswer, ask: Ask) -> bool:
+    """True if an answer that failed before anything of it was told moves the exchange on."""
+    if failed.fault is None:
+        return plan.retries_status(failed.status)
+    return plan.retries_fault(failed.fault, repeatable=ask.repeatable)
 
 
 def _nobody(target: LivePool) -> ProxyError:

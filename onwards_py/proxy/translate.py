@@ -14,6 +14,8 @@ import orjson
 
 from onwards_py.auth import Principal
 from onwards_py.errors import Kind, ProxyError
+from onwards_py.messages import Ending, Fault
+from onwards_py.observe.record import Outcome
 from onwards_py.proxy.addressing import is_responses
 from onwards_py.proxy.attempt import Answer, Ask
 from onwards_py.proxy.collected_answer import CollectedAnswer
@@ -45,6 +47,15 @@ _PROFILE_FIELD: Final = b"x-onwards-profile"
 _NOT_FORWARDED = re.compile(rb"\r\n(?:accept-encoding|x-onwards-profile):[^\r]*", re.IGNORECASE)
 _NOT_IN_A_HEADER = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 _SECONDS = re.compile(rb"\r\nretry-after:[ \t]*(\d{1,9})[ \t]*(?:\r|$)", re.IGNORECASE)
+
+_FAULTS: Final[dict[Ending, Fault | None]] = {
+    Ending.DONE: None,
+    Ending.EOF: Fault.CLOSED,
+    Ending.RESET: Fault.CLOSED,
+    Ending.IDLE: Fault.FIRST_BYTE_TIMEOUT,
+    Ending.LIMIT: None,  # by us, since the provider said that it had failed, or would not end
+    Ending.CLIENT_GONE: Fault.CLOSED,
+}
 
 
 class Translation(msgspec.Struct, frozen=True):
@@ -98,27 +109,54 @@ def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation
     return Translation(outbound, translated.context, settings, translated.dropped)
 
 
-async def pass_on_translated(exchange: Exchange, answer: Answer, translation: Translation, now: float) -> None:
-    """Translate the provider's answer and give it to the client. ``now``: when its head came."""
+class FailedAnswer(msgspec.Struct, frozen=True):
+    """An answer that failed before anything of it was told, so that another provider may still be tried.
+
+    ``fault`` is how its body broke off; None if the provider itself said that it had failed, as by a status.
+    """
+
+    answer: Answer
+    translation: Translation
+    made: Made
+    fault: Fault | None
+    outcome: Outcome
+
+    @property
+    def status(self) -> int:
+        return self.made.status
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        """It is the last answer after all."""
+        exchange.provider = self.answer.provider.name
+        _answer(exchange, self.answer, self.translation, self.made, now)
+        exchange.outcome = self.outcome
+
+
+async def pass_on_translated(
+    exchange: Exchange, answer: Answer, translation: Translation, now: float
+) -> FailedAnswer | None:
+    """Translate the provider's answer and give it to the client. ``now``: when its head came.
+
+    Returns the answer, instead of giving it, if it fails in spite of its status before anything was given.
+    """
     head = answer.response.head
     if not 200 <= head.status < 300:
         body = answer.response.whole()
         if body is None:
             body = await answer.response.read(_LONGEST_ERROR)
         pass_on_error(exchange, answer, body or b"", translation, now)
-        return
+        return None
     machine = ChatToEvents(translation.context, _IDS, int(time.time()), trusted=_is_trusted(answer.provider))
     chat = ChatBody(machine, _now, event_limit=answer.provider.max_event_bytes, body_limit=_LONGEST_BODY)
     release = Release(machine, answer.response.discard)
     if translation.context.wants_stream:
-        await _stream(exchange, answer, translation, EventFilter(machine, chat), release)
-    else:
-        await _collect(exchange, answer, translation, AnswerCollector(machine, chat), release)
+        return await _stream(exchange, answer, translation, EventFilter(machine, chat), release)
+    return await _collect(exchange, answer, translation, AnswerCollector(machine, chat), release)
 
 
 async def _stream(
     exchange: Exchange, answer: Answer, translation: Translation, events: EventFilter, release: Release
-) -> None:
+) -> FailedAnswer | None:
     block = _block(answer, translation, b"text/event-stream", None)
     stream = TranslatedStream(exchange, events, release, block, translation.settings)
     try:
@@ -126,22 +164,28 @@ async def _stream(
         stream.finish(ending)
     finally:
         stream.close()
-    if events.failure is None:
-        stream.conclude(ending)
-    else:
-        _answer(exchange, answer, translation, _told(events.failure), time.monotonic())
-    exchange.outcome = release.outcome(ending)
+    outcome = release.outcome(ending)
+    if events.failure is not None:
+        return FailedAnswer(answer, translation, _told(events.failure), _FAULTS[ending], outcome)
+    stream.conclude(ending)
+    exchange.outcome = outcome
+    return None
 
 
 async def _collect(
     exchange: Exchange, answer: Answer, translation: Translation, collector: AnswerCollector, release: Release
-) -> None:
+) -> FailedAnswer | None:
     try:
         ending = await answer.response.pump((), CollectedAnswer(collector, release))
     finally:
         release.close()
-    _answer(exchange, answer, translation, collector.finish(ending), time.monotonic())
-    exchange.outcome = release.outcome(ending)
+    made = collector.finish(ending)
+    outcome = release.outcome(ending)
+    if collector.failure is not None:
+        return FailedAnswer(answer, translation, made, _FAULTS[ending], outcome)
+    _answer(exchange, answer, translation, made, time.monotonic())
+    exchange.outcome = outcome
+    return None
 
 
 def pass_on_error(exchange: Exchange, answer: Answer, body: bytes, translation: Translation, now: float) -> None:

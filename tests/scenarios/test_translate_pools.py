@@ -135,3 +135,51 @@ async def test_each_provider_has_its_own_dialect(lane: bool) -> None:
     assert response.status == 200
     assert "max_completion_tokens" in json.loads(first.last.body)
     assert "max_tokens" in json.loads(second.last.body)
+
+
+TOLD = streamed(b'data: {"error":{"message":"secret","code":503}}\n\n')
+EMPTY = answer(b"", fields=b"Content-Type: text/event-stream\r\n")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("reply", [TOLD, EMPTY], ids=["an error within a success", "nothing"])
+async def test_an_answer_that_fails_at_once_moves_on(lane: bool, reply: bytes, stream: bool) -> None:
+    """B13: its status said success, but nothing was told to the client; ``on_status`` looks at what it amounts to."""
+    scripts = [serve(reply), serve(streamed(*text("a")))]
+    async with pooled(lane, scripts, ["translate", "translate"]) as (_, gateway):
+        response = await ask(gateway.port, create(stream=stream))
+    if stream:
+        assert check_wire(response.body) == []
+    else:
+        assert check_resource(json.loads(response.body)) == []
+    assert (gateway.lines()[0]["attempts"], gateway.lines()[0]["outcome"]) == (2, "done")
+
+
+async def test_an_answer_that_fails_at_once_stays_where_its_status_is_not_listed(lane: bool) -> None:
+    """``on_status: [429]``: the 503 is for the client."""
+    quiet = {"fallback": {"enabled": True, "on_status": [429]}}
+    async with pooled(lane, [serve(TOLD), serve()], ["translate", "translate"], **quiet) as (origins, gateway):
+        response = await ask(gateway.port, create(stream=True))
+    assert response.status == 503
+    assert not origins[1].requests
+
+
+@pytest.mark.parametrize(("retry_sent", "status"), [(False, 502), (True, 200)])
+async def test_an_answer_that_breaks_off_at_once_may_have_been_billed(
+    lane: bool, retry_sent: bool, status: int
+) -> None:
+    """As in native mode, a POST is sent again only if ``retry_sent`` says so."""
+    fallback = {"fallback": {**FALLBACK, "retry_sent": retry_sent}}
+    scripts = [once(STREAM_HEAD), serve(streamed(*text("a")))]
+    async with pooled(lane, scripts, ["translate", "translate"], **fallback) as (_, gateway):
+        response = await ask(gateway.port, create(stream=True))
+    assert response.status == status
+
+
+async def test_the_last_failed_answer_is_told(lane: bool) -> None:
+    """By its own status, and as its own provider's."""
+    async with pooled(lane, [serve(BUSY), serve(TOLD)], ["translate", "translate"]) as (origins, gateway):
+        response = await ask(gateway.port, create(stream=True))
+    assert response.status == 503
+    assert b"secret" not in response.body
+    assert gateway.lines()[0]["provider"] == f"127.0.0.1:{origins[1].port}"
