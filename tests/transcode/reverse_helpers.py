@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from support.responses_promises import Json
 from support.transcoding import CREATED, ENDED, CountingIds
 
 from onwards_py.messages import Ending
@@ -18,6 +17,8 @@ from onwards_py.transcode.chat_over_responses.context import Context
 from onwards_py.transcode.chat_over_responses.pipeline import AnswerCollector, EventFilter, ResponsesBody
 from onwards_py.transcode.chat_over_responses.stream import EventsToChunks
 from onwards_py.transcode.responses_over_chat.pipeline import Answer
+
+Json = dict[str, Any]
 
 PLAIN = Context("m", wants_usage_chunk=True, wants_stream=True)
 DONE = b"data: [DONE]\n\n"
@@ -34,7 +35,7 @@ def event(type_: str, **members: object) -> Json:
     return {"type": f"response.{type_}", **members}
 
 
-def ended(status: str = "completed", output: Iterable[Json] = (), **members: object) -> Json:
+def ended(status: str = "completed", output: Iterable[Any] = (), **members: object) -> Json:
     """The terminal event with its response."""
     response = {"object": "response", "status": status, "model": "m-1", "output": list(output), **members}
     return event(status, response=response)
@@ -54,7 +55,7 @@ def machine(context: Context = PLAIN, **more: Any) -> EventsToChunks:
 
 
 def chunks(
-    events: Iterable[Json], *, context: Context = PLAIN, ending: Ending = Ending.DONE, done: bool = False, **more: Any
+    events: Iterable[Any], *, context: Context = PLAIN, ending: Ending = Ending.DONE, done: bool = False, **more: Any
 ) -> list[Json]:
     """The chunks for these events."""
     core = machine(context, **more)
@@ -104,9 +105,9 @@ def _hear(choice: Any, found: Json) -> None:
         found[name] = str(found[name]) + (delta.get(name) or "")
     for name in ("annotations", "reasoning_details"):
         if name in delta:
-            found[name] = [*found.get(name, []), *delta[name]]  # type: ignore[misc]
+            found[name] = [*found.get(name, []), *delta[name]]
     if choice["logprobs"]:
-        found["logprobs"] = [*found.get("logprobs", []), *choice["logprobs"]["content"]]  # type: ignore[misc]
+        found["logprobs"] = [*found.get("logprobs", []), *choice["logprobs"]["content"]]
     calls: Any = found["calls"]
     for entry in delta.get("tool_calls", []):
         body = entry.get("function") or entry.get("custom")
@@ -136,7 +137,7 @@ def told(whole: Any) -> Json:
     return found
 
 
-def sse(events: Iterable[Json], end: bytes = b"") -> bytes:
+def sse(events: Iterable[Any], end: bytes = b"") -> bytes:
     """The events as a provider writes them."""
     frames = [b"event: %b\ndata: %b\n\n" % (str(one["type"]).encode(), orjson.dumps(one)) for one in events]
     return b"".join(frames) + end

@@ -5,6 +5,7 @@ from openai.types.chat import ChatCompletion
 from reverse_helpers import (
     DONE,
     PLAIN,
+    Json,
     chunks,
     collected,
     ended,
@@ -18,7 +19,6 @@ from reverse_helpers import (
     sse,
     told,
 )
-from support.responses_promises import Json
 from support.transcoding import ENDED
 
 from onwards_py.messages import Ending
@@ -81,7 +81,7 @@ def test_signs_of_life() -> None:
     assert core.keepalive(KeepAlive.EVENT) == core.keepalive(KeepAlive.COMMENT) == b""
     core.begin()
     assert core.keepalive(KeepAlive.COMMENT) == b": keepalive\n\n"
-    assert read(core.keepalive(KeepAlive.EVENT))[0]["choices"][0]["delta"] == {}  # type: ignore[index]
+    assert read(core.keepalive(KeepAlive.EVENT))[0]["choices"][0]["delta"] == {}
     assert core.keepalive(KeepAlive.OFF) == b""
     core.feed(sse([TEXT, ended()]))
     assert core.keepalive(KeepAlive.EVENT) == core.keepalive(KeepAlive.COMMENT) == b""

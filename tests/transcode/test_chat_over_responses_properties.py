@@ -13,9 +13,8 @@ import orjson
 from chat_streams import JSON, PLACES, Stream, cut, streams, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reverse_helpers import DONE, PLAIN, check_chunks, collected, filtered, heard, machine, read, sse, told
+from reverse_helpers import DONE, PLAIN, Json, check_chunks, collected, filtered, heard, machine, read, sse, told
 from support.responses_oracle import events_of
-from support.responses_promises import Json
 from support.transcoding import CREATED, CountingIds, answer_context, translate, whole
 
 from onwards_py.messages import Ending
@@ -179,7 +178,7 @@ def test_a_stream_that_breaks_off_is_never_presented_as_a_whole_one(data: st.Dat
     out = filtered([raw[: data.draw(st.integers(0, terminal))]], data.draw(ENDINGS))
     assert not out.endswith(DONE)
     heard_ = heard(read(out))
-    assert set(heard_["error"]) == {"message", "type", "param", "code"}  # type: ignore[call-overload]
+    assert set(heard_["error"]) == {"message", "type", "param", "code"}
     assert heard_["finish"] is None
     assert stream.joined("text").startswith(str(heard_["content"]))
 

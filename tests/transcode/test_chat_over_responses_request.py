@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.responses_promises import Json
+from reverse_helpers import Json
 from support.responses_schema import schema_breaches
 
 from onwards_py.transcode.chat_over_responses.request import Translated, to_responses
@@ -26,6 +26,11 @@ def translate(
     if fits:
         assert schema_breaches("CreateResponseBody", made.responses, "request") == []
     return made
+
+
+def as_list(value: object) -> Any:
+    """A JSON array to look into."""
+    return value
 
 
 def items(*messages: Json, **more: Any) -> Any:
@@ -89,7 +94,7 @@ def test_D7_system_messages_become_instructions() -> None:
     assert hoisted.repaired == ("messages[].role",)
     leading = translate(*said, quirks=replace(PRESETS["generic"], system=System.MERGE_LEADING))
     assert leading.responses["instructions"] == "a\n\nb"
-    assert [item["role"] for item in leading.responses["input"]] == ["user", "system"]  # type: ignore[attr-defined]
+    assert [item["role"] for item in as_list(leading.responses["input"])] == ["user", "system"]
     assert leading.repaired == ()
 
 
@@ -198,7 +203,7 @@ def test_D4_a_call_without_an_output_gets_one() -> None:
     """Right behind the call, since providers refuse it otherwise; or the call goes, or the request."""
     said = [HI, calling(call("c"), call("d")), output("d"), {"role": "user", "content": "go on"}]
     kept = translate(*said)
-    assert [item["type"] for item in kept.responses["input"]] == [  # type: ignore[attr-defined]
+    assert [item["type"] for item in as_list(kept.responses["input"])] == [
         "message",
         "function_call",
         "function_call_output",
@@ -433,11 +438,13 @@ def test_log_probabilities() -> None:
 )
 def test_what_responses_have_no_words_for(name: str, value: object, neutral: object) -> None:
     """Refused by name, or left out and noted; where it says nothing it is nothing."""
-    assert refused(**{name: value}).param == name
-    left = translate(policy=DROP, **{name: value})
+    said: Json = {name: value}
+    assert refused(**said).param == name
+    left = translate(policy=DROP, **said)
     assert left.dropped == (name,)
     assert name not in left.responses
-    assert translate(**{name: neutral}).dropped == ()
+    nothing: Json = {name: neutral}
+    assert translate(**nothing).dropped == ()
 
 
 def test_a_prediction_is_a_hint() -> None:

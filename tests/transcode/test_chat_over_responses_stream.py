@@ -1,10 +1,13 @@
 """Events to chunks, case by case: what providers leave out, repeat, or get wrong, a client of chat does not notice."""
 
+from typing import Any
+
 import orjson
 import pytest
 from reverse_helpers import (
     PLAIN,
     USAGE,
+    Json,
     check_chunks,
     chunks,
     ended,
@@ -15,7 +18,6 @@ from reverse_helpers import (
     message,
     told,
 )
-from support.responses_promises import Json
 from support.transcoding import CREATED, ENDED, CountingIds
 
 from onwards_py.messages import Ending
@@ -30,11 +32,11 @@ def text(delta: str, **more: object) -> Json:
     return event("output_text.delta", delta=delta, **{"item_id": "msg_1", "output_index": 0, **more})
 
 
-def added(item: Json, index: int = 0) -> Json:
+def added(item: Any, index: int = 0) -> Json:
     return event("output_item.added", item=item, output_index=index)
 
 
-def item_done(item: Json, index: int = 0) -> Json:
+def item_done(item: Any, index: int = 0) -> Json:
     return event("output_item.done", item=item, output_index=index)
 
 
@@ -42,13 +44,18 @@ def arguments(delta: str, id_: str = "fc_1", index: int = 0) -> Json:
     return event("function_call_arguments.delta", delta=delta, item_id=id_, output_index=index)
 
 
+def plain(value: object) -> Any:
+    """A JSON value to look into."""
+    return value
+
+
 def test_the_role_comes_first_and_the_model_is_the_providers() -> None:
     """Nothing is said before there is something to tell; then the role, with the model that answered."""
     core = machine()
     assert core.feed(CREATED_EVENT) == []
-    first, second = core.feed(text("hi"))
-    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}  # type: ignore[index]
-    assert second["choices"][0]["delta"] == {"content": "hi"}  # type: ignore[index]
+    first, second = map(plain, core.feed(text("hi")))
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert second["choices"][0]["delta"] == {"content": "hi"}
     assert (first["model"], first["service_tier"], first["created"]) == ("m-1", "flex", CREATED)
 
 
@@ -140,14 +147,37 @@ def test_A20_only_the_terminal_with_its_output() -> None:
     said = heard(out)
     assert (said["reasoning_content"], said["content"]) == ("hm", "hi")
     assert said["calls"] == [("c", "f", "{}")]
-    assert said["usage"]["total_tokens"] == 18  # type: ignore[index]
-    fields = [next(iter(chunk["choices"][0]["delta"]), "") for chunk in out if chunk["choices"]]  # type: ignore[index]
+    assert said["usage"]["total_tokens"] == 18
+    fields = [next(iter(chunk["choices"][0]["delta"]), "") for chunk in out if chunk["choices"]]
     assert fields == ["role", "reasoning_content", "content", "tool_calls", "tool_calls", ""]
 
 
 def test_A1_deltas_without_their_items() -> None:
     """Neither added nor done: text is text."""
     assert heard(chunks([text("a"), text("b"), ended()]))["content"] == "ab"
+
+
+def test_events_that_name_no_item_belong_to_the_open_one() -> None:
+    """Neither id nor index: the text is not told again with its item."""
+    nameless = event("output_text.delta", delta="hi")
+    events = [added({"type": "message", "id": "msg_1", "content": []}), nameless, item_done(message("hi"))]
+    assert heard(chunks([*events, ended(output=[message("hi")])]))["content"] == "hi"
+
+
+def test_parts_that_are_only_told_when_they_are_done() -> None:
+    """Two parts of one message, without deltas; the second begins like the first."""
+    done = [
+        event("output_text.done", item_id="msg_1", output_index=0, content_index=index, text=said)
+        for index, said in enumerate(["a", "ab"])
+    ]
+    again = [event("content_part.done", item_id="msg_1", content_index=1, part={"type": "output_text", "text": "ab"})]
+    assert heard(chunks([*done, *again, ended()]))["content"] == "aab"
+
+
+def test_an_item_that_is_done_says_no_more() -> None:
+    """A late repetition of its text is one."""
+    late = event("output_text.done", item_id="msg_1", output_index=0, content_index=1, text="hi")
+    assert heard(chunks([text("hi"), item_done(message("hi")), text("hi"), late, ended()]))["content"] == "hi"
 
 
 def test_A15_a_content_index_for_each_token_is_no_new_part() -> None:
@@ -203,6 +233,13 @@ def test_A30_a_call_waits_for_its_name_and_its_id() -> None:
     assert heard(out)["calls"] == [("c", "f", '{"a":1}')]
 
 
+def test_A30_the_id_is_the_providers_although_it_comes_last() -> None:
+    """``arguments.done`` may tell the name; the id is in the item, which may have another item id by then."""
+    done = event("function_call_arguments.done", item_id="x1", output_index=0, arguments='{"a":1}', name="f")
+    whole = function_call("c", "f", '{"a":1}', "x2")
+    assert heard(chunks([done, item_done(whole), ended()]))["calls"] == [("c", "f", '{"a":1}')]
+
+
 def test_A30_an_answer_with_a_nameless_call_failed() -> None:
     out = heard(chunks([text("hi"), arguments("{}"), ended()]))
     assert out["calls"] == []
@@ -224,7 +261,9 @@ def test_A34_a_call_without_an_id_gets_one() -> None:
     calls = heard(chunks([item_done(function_call("", "f", "{}")), ended()]))["calls"]
     assert calls == [("call_1", "f", "{}")]
     twice = [function_call("c", "f", "{}", "fc_1"), {**function_call("", "f", "{}", "fc_2"), "call_id": "c"}]
-    assert len(heard(chunks([added(twice[0], 0), added(twice[1], 1), ended()]))["calls"]) == 2  # type: ignore[arg-type]
+    twice[1]["arguments"] = '{"a":1}'
+    out = chunks([added(twice[0], 0), added(twice[1], 1), item_done(twice[0], 0), item_done(twice[1], 1), ended()])
+    assert heard(out)["calls"] == [("c", "f", "{}"), ("call_1", "f", '{"a":1}')]
 
 
 def test_custom_tool_calls_are_told_as_chat_tells_them() -> None:
@@ -243,7 +282,7 @@ def test_custom_tool_calls_are_told_as_chat_tells_them() -> None:
     core = machine()
     core.whole({"status": "completed", "output": [{**item, "input": "x"}]}, ENDED)
     call = {"id": "c", "type": "custom", "custom": {"name": "patch", "input": "x"}}
-    assert core.answer()["choices"][0]["message"]["tool_calls"] == [call]  # type: ignore[index]
+    assert plain(core.answer())["choices"][0]["message"]["tool_calls"] == [call]
 
 
 def test_a_request_with_functions_is_answered_with_a_function_call() -> None:
@@ -251,13 +290,13 @@ def test_a_request_with_functions_is_answered_with_a_function_call() -> None:
     core = machine(Context("m", legacy_functions=True))
     out = core.feed(item_done(function_call("c", "f", '{"a":1}')))
     out += core.feed(item_done(function_call("d", "g", "{}", "fc_2"), 1)) + core.feed(ended())
-    deltas = [chunk["choices"][0]["delta"] for chunk in out]  # type: ignore[index]
+    deltas = [plain(chunk)["choices"][0]["delta"] for chunk in out]
     assert {"function_call": {"name": "f", "arguments": ""}} in deltas
     assert {"function_call": {"arguments": '{"a":1}'}} in deltas
-    assert out[-1]["choices"][0]["finish_reason"] == "function_call"  # type: ignore[index]
+    assert plain(out[-1])["choices"][0]["finish_reason"] == "function_call"
     assert "tool_calls" not in str(out)
     assert core.suppressed == ("g",)
-    assert core.answer()["choices"][0]["message"]["function_call"] == {  # type: ignore[index]
+    assert plain(core.answer())["choices"][0]["message"]["function_call"] == {
         "name": "f",
         "arguments": '{"a":1}',
     }
@@ -396,7 +435,7 @@ def test_an_answer_passes_a_limit() -> None:
 def test_a_message_that_only_refuses_has_no_content() -> None:
     refusal = {"type": "message", "id": "msg_1", "content": [{"type": "refusal", "refusal": "no"}]}
     whole = to_completion({"output": [refusal], "status": "completed"}, PLAIN, CountingIds(), CREATED)
-    said = whole["choices"][0]["message"]  # type: ignore[index]
+    said = plain(whole)["choices"][0]["message"]
     assert (said["content"], said["refusal"]) == (None, "no")
 
 

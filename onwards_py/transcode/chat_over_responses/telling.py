@@ -147,8 +147,10 @@ class Teller:
         if kind is None:
             return
         id_ = text_of(value, "id")
-        item = self._items.by_call_id(text_of(value, "call_id")) if kind is Kind.CALL else None
-        item = item or self._items.find(kind, id_, index, settled=True) or self._add(kind, id_, index)
+        item = self._items.known(id_)
+        if item is None or item.kind is not kind:
+            item = self._items.by_call_id(text_of(value, "call_id")) if kind is Kind.CALL else None
+            item = item or self._items.find(kind, "", index, settled=True) or self._add(kind, id_, index)
         if item.done:
             return
         item.done = True
