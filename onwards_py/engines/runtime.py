@@ -13,6 +13,7 @@ from onwards_py.engines import confine
 from onwards_py.engines.base import Engine, LoadError
 from onwards_py.engines.channel import Orders, Reports
 from onwards_py.engines.contract import Failed, Order, Ping, Ready
+from onwards_py.engines.packages import missing
 from onwards_py.engines.registry import make
 from onwards_py.engines.service import Service
 
@@ -48,6 +49,8 @@ def run() -> NoReturn:
 
 
 def _loaded(order: Order) -> Engine:
+    if (everything := missing(order.model, order.engine)) is not None:
+        raise LoadError(everything)  # all that is to be installed, not the first thing that an engine stumbles over
     try:
         engine = make(order)
         engine.load()
