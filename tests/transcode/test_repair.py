@@ -349,6 +349,55 @@ def test_data_that_are_no_json_become_a_comment() -> None:
         assert repaired(other) == other
 
 
+def test_other_lines_of_a_repaired_event_stay() -> None:
+    """Its id, its retry time, a comment."""
+    raw = b'id: 7\n: note\ndata: {"type":"keepalive"}\nretry: 5\n\n'
+    expected = b'id: 7\n: note\nretry: 5\nevent: keepalive\ndata: {"type":"keepalive","sequence_number":0}\n\n'
+    assert repaired(raw) == expected
+
+
+def test_a_last_event_without_its_blank_line_gets_one_and_no_more() -> None:
+    """Whichever of its line ends is there."""
+    mark = b"data: [DONE]"
+    for end in (b"", b"\n"):
+        assert repaired(mark + end) == mark + b"\n\n"
+    assert repaired(mark + b"\r") == mark + b"\r\n\n"
+
+
+def test_an_event_nested_deeper_than_can_be_written_stays_as_it_came() -> None:
+    """Though it lacks its number."""
+    raw = b'event: x\ndata: {"type":"x","a":%b%b}\n\n' % (b"[" * 400, b"]" * 400)
+    assert repaired(raw) == raw
+
+
+def test_parts_of_one_kind_are_told_apart_by_their_index() -> None:
+    """Text may still come for the first when the second was announced."""
+    part: Json = {"type": "output_text", "text": "", "annotations": []}
+    at: Json = {"item_id": "msg_1", "output_index": 0}
+    events = numbered(
+        [
+            conforming()[0],
+            {"type": "response.output_item.added", "output_index": 0, "item": {**MESSAGE, "content": []}},
+            {"type": "response.content_part.added", **at, "content_index": 0, "part": part},
+            {"type": "response.content_part.added", **at, "content_index": 1, "part": part},
+            {"type": "response.output_text.delta", **at, "content_index": 0, "delta": "a"},
+            {"type": "response.output_text.delta", **at, "content_index": 1, "delta": "b"},
+        ]
+    )
+    raw = as_wire(events)
+    assert repaired(raw) == raw
+    bare = raw.replace(b',"annotations":[]', b"")
+    assert events_of(repaired(bare)) == events
+
+
+def test_reasoning_that_is_only_told_in_its_end_is_announced_empty() -> None:
+    """Without its text, and without what is encrypted."""
+    item = {**REASONING, "encrypted_content": "x"}
+    done: Json = {"type": "response.output_item.done", "output_index": 0, "item": item}
+    added = events_of(repaired(as_wire(numbered([conforming()[0], done]))))[1]
+    assert added["item"] == {"type": "reasoning", "id": "rs_1", "status": "in_progress", "summary": []}
+
+
 def test_what_llama_cpp_sends_can_be_read_by_openais_helper() -> None:
     """Recorded from llama.cpp's own server: no numbers, no indexes, no annotations, no end mark."""
     with pytest.raises(TypeError):
