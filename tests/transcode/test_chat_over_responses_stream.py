@@ -362,6 +362,8 @@ def test_annotations_count_from_the_beginning_of_all_content() -> None:
     place = {"start_index": 3, "end_index": 5, "url": "https://x", "title": "X"}
     expected = [{"type": "url_citation", "url_citation": place}]
     assert heard(chunks(streamed))["annotations"] == expected
+    late = [text("abc"), text("de", item_id="msg_2", output_index=1), ended(output=[message("abc"), second])]
+    assert heard(chunks(late))["annotations"] == expected
     whole = to_completion({"output": [message("abc"), second]}, PLAIN, CountingIds(), CREATED)
     assert told(whole)["annotations"] == expected
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from onwards_py.transcode.answer_body import Out
 from onwards_py.transcode.chat_over_responses.context import Context
 from onwards_py.transcode.chat_over_responses.endings import TIERS
 from onwards_py.transcode.chat_over_responses.output_items import Field
 from onwards_py.transcode.chat_over_responses.said import Call
-from onwards_py.transcode.pipeline import Out
 from onwards_py.transcode.responses_over_chat.context import Ids
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from onwards_py.messages import Ending
+from onwards_py.transcode.answer_body import LARGEST_ANSWER, Out
 from onwards_py.transcode.chat_over_responses.answer import Answer
 from onwards_py.transcode.chat_over_responses.context import Context
 from onwards_py.transcode.chat_over_responses.endings import finish_reason, to_usage
 from onwards_py.transcode.chat_over_responses.output_items import Field, index_of, parts, text_of
 from onwards_py.transcode.chat_over_responses.telling import Teller
-from onwards_py.transcode.pipeline import LARGEST_ANSWER, Out
 from onwards_py.transcode.responses_over_chat.context import Ids
 from onwards_py.transcode.responses_over_chat.errors import Failure, cut_off, error_in, from_value, malformed
 
@@ -81,7 +81,7 @@ class EventsToChunks:
     @property
     def suppressed(self) -> tuple[str, ...]:
         """Names of calls that the client has no words for and was not shown."""
-        return tuple(self._teller.hidden)
+        return tuple(self._teller.calls.hidden)
 
     def begin(self) -> list[Out]:
         """The first chunk, unless it was returned already."""
@@ -203,7 +203,7 @@ class EventsToChunks:
             return cut_off(Ending.LIMIT)
         if status != "completed":
             return None
-        if self._teller.nameless:
+        if self._teller.calls.nameless:
             return malformed("a tool call without a name")
         if self._teller.empty and self._context.quirks.empty_answer_failed:
             return malformed("an empty answer")

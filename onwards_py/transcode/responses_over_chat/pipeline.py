@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from onwards_py.transcode.pipeline import Answer, AnswerBody, AnswerCollector, EventFilter, KeepAlive
+from onwards_py.transcode.answer_body import AnswerBody
+from onwards_py.transcode.pipeline import Answer, AnswerCollector, EventFilter, KeepAlive
 
 ChatBody = AnswerBody
 
