@@ -65,6 +65,7 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
         propagate_trace=bool(shape.trusted if shape.propagate_trace_context is None else shape.propagate_trace_context),
         trusted=bool(shape.trusted),
         rechunk=defaults.rechunk if shape.rechunk is None else shape.rechunk,
+        repair=bool(shape.repair),
         max_event_bytes=defaults.max_event_bytes if shape.max_event is None else int(shape.max_event),
         timeouts=replace(Timeouts(), **said(shape.timeouts)),
         limits=compile_limits(shape.rate_limit, shape.concurrency_limit),

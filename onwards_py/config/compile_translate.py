@@ -61,7 +61,7 @@ def _quirks(preset: Quirks, shape: QuirksShape | None) -> Quirks:
             value = tuple(value)
         elif name in ("hints", "drop"):
             value = frozenset(value)
-        elif name == "extra":
+        elif name in ("extra", "call_stand_in"):
             value = MappingProxyType(dict(value.value))
         said[name] = value
     return replace(preset, **said)  # type: ignore[arg-type]

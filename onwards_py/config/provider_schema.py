@@ -110,6 +110,9 @@ class Shared(Shape, frozen=True, kw_only=True):
         Meta(description="Exchanges at one time; beside 'providers' of all of them together."),
     ] = None
     rechunk: Annotated[bool | None, Meta(description="Write whole events of a stream only. Default: true.")] = None
+    repair: Annotated[
+        bool | None, Meta(description="Put right broken Responses streams of a native provider. Default: false.")
+    ] = None
     max_event: Annotated[Size | None, Meta(description="Largest event of a stream. Default: 8MiB.")] = None
     tls: Annotated[TlsShape | None, Meta(description="TLS toward the provider.")] = None
     proxy: Annotated[

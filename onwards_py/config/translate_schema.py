@@ -62,6 +62,12 @@ class QuirksShape(Shape, frozen=True, kw_only=True):
         bool | None, Meta(description="A call's arguments must be a JSON object, or they are wrapped.")
     ] = None
     short_call_ids: Annotated[bool | None, Meta(description="Call ids have exactly nine letters and digits.")] = None
+    call_extras: Annotated[bool | None, Meta(description="extra_content that came with a call goes back with it.")] = (
+        None
+    )
+    call_stand_in: Annotated[
+        JsonObject | None, Meta(description="What goes instead of an extra_content that was lost.")
+    ] = None
     tool_images: Annotated[ToolImages | None, Meta(description="What becomes of images in a tool's output.")] = None
     images: Annotated[bool | None, Meta(description="Image parts are understood.")] = None
     files: Annotated[bool | None, Meta(description="File parts are understood.")] = None

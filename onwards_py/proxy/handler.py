@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -13,17 +14,25 @@ from onwards_py.errors import Kind, ProxyError, body_too_large
 from onwards_py.live_state import Holder
 from onwards_py.messages import Downstream, Fault, Filter, InboundRequest
 from onwards_py.observe.record import Record
-from onwards_py.proxy.addressing import Address, find_address, header_model
+from onwards_py.proxy.addressing import Address, find_address, header_model, is_responses
 from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, outbound_request
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.leading import choose, led_to, located, question_to
 from onwards_py.proxy.models import answer_models
-from onwards_py.proxy.translate import FailedAnswer, Translation, pass_on_error, pass_on_translated, translate
+from onwards_py.proxy.translate import (
+    AnsweredHere,
+    FailedAnswer,
+    Translation,
+    pass_on_error,
+    pass_on_translated,
+    translate,
+)
 from onwards_py.proxy.tunnel import open_tunnel, run_tunnel, wants_tunnel
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.model import Mode
 from onwards_py.routing.table import Leads, LivePool, enter, refusal
+from onwards_py.transcode.repair import Repair
 from onwards_py.transports.base import TransportError
 from onwards_py.wire.model_scan import scan
 from onwards_py.wire.rechunk import Rechunker
@@ -93,6 +102,8 @@ class Proxy:
                 await self._try_only(exchange, sole, ask)
         except ProxyError as error:
             exchange.refuse(error)
+        except AnsweredHere as answered:
+            exchange.answer(answered.body, self._clock())
         except asyncio.CancelledError:
             exchange.client_left()
             raise
@@ -172,11 +183,11 @@ class Proxy:
             _log.warning("provider %s of %s failed: %s", provider.name, exchange.target, error)
             raise error_of(error.fault, error.advice) from error
         if translation is not None:
-            failed = await self._deliver(exchange, answer, translation)
+            failed = await self._deliver(exchange, answer, translation, ask)
             if failed is not None:
                 failed.send(exchange, self._clock())
         elif not self._pass_on_whole(exchange, answer):
-            await self._stream(exchange, answer)
+            await self._stream(exchange, answer, ask)
 
     async def _try_providers(self, exchange: Exchange, ask: Ask) -> None:
         """Ask providers in the plan's order until one answers for good."""
@@ -210,7 +221,7 @@ class Proxy:
                     kept = await _keep(answer, translation) or kept
                     proceed = True
                 else:
-                    failed = await self._deliver(exchange, answer, translation)
+                    failed = await self._deliver(exchange, answer, translation, ask)
                     if failed is None:
                         return
                     kept = failed
@@ -225,14 +236,14 @@ class Proxy:
             raise failure or _nobody(ask.target)
 
     async def _deliver(
-        self, exchange: Exchange, answer: Answer, translation: Translation | None
+        self, exchange: Exchange, answer: Answer, translation: Translation | None, ask: Ask
     ) -> FailedAnswer | None:
         """Give the client a provider's answer; returns it instead if it turns out to be none."""
         if translation is not None:
             exchange.dropped = translation.dropped
             return await pass_on_translated(exchange, answer, translation, self._clock())
         if not self._pass_on_whole(exchange, answer):
-            await self._stream(exchange, answer)
+            await self._stream(exchange, answer, ask)
         return None
 
     def _pass_on_whole(self, exchange: Exchange, answer: Answer) -> bool:
@@ -242,12 +253,14 @@ class Proxy:
         exchange.pass_on(answer.response.head, answer.facts, body, self._clock())
         return True
 
-    async def _stream(self, exchange: Exchange, answer: Answer) -> None:
+    async def _stream(self, exchange: Exchange, answer: Answer, ask: Ask) -> None:
         """Commit: the head goes downstream, then the body until its end."""
         provider, facts, response = answer.provider, answer.facts, answer.response
         exchange.commit(response.head.status, response.head.reason, facts.block, facts.length, self._clock())
         pipeline: tuple[Filter, ...] = ()
-        if facts.event_stream and provider.rechunk:
+        if facts.event_stream and provider.repair and facts.length is None and is_responses(ask.path):
+            pipeline = (Repair(int(time.time()), ask.address.model, limit=provider.max_event_bytes),)
+        elif facts.event_stream and provider.rechunk:
             pipeline = (Rechunker(provider.max_event_bytes),)
         exchange.conclude(await response.pump(pipeline, exchange.downstream))
 

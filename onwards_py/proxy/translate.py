@@ -23,11 +23,14 @@ from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.release import Release
 from onwards_py.proxy.translated_stream import TranslatedStream
 from onwards_py.routing.model import Provider
+from onwards_py.transcode import input_tokens
 from onwards_py.transcode.responses_over_chat.context import Context, Profile
 from onwards_py.transcode.responses_over_chat.errors import Failure, from_body
 from onwards_py.transcode.responses_over_chat.pipeline import Answer as Made
 from onwards_py.transcode.responses_over_chat.pipeline import AnswerCollector, ChatBody, EventFilter
 from onwards_py.transcode.responses_over_chat.policy import Policy, Refused
+from onwards_py.transcode.responses_over_chat.profile import HEADER as PROFILE_FIELD
+from onwards_py.transcode.responses_over_chat.profile import profile_of_client
 from onwards_py.transcode.responses_over_chat.request import to_chat
 from onwards_py.transcode.responses_over_chat.settings import DEFAULTS, TranslateSettings
 from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
@@ -38,11 +41,11 @@ from onwards_py.wire.response_head import foreign_lines
 from onwards_py.wire.target_url import join
 
 _RESPONSES: Final = b"/responses"
+_INPUT_TOKENS: Final = b"/responses/input_tokens"
 _CHAT: Final = b"/chat/completions"
 _LONGEST_BODY = 64 * 1024 * 1024  # of a whole answer, which is held to be translated
 _LONGEST_ERROR = 1024 * 1024
 _LONGEST_DROPPED = 1000  # characters of the header that lists what was left out
-_PROFILE_FIELD: Final = b"x-onwards-profile"
 # The profile is for us; and what comes back is read here, so there is no use in having it packed first.
 _NOT_FORWARDED = re.compile(rb"\r\n(?:accept-encoding|x-onwards-profile):[^\r]*", re.IGNORECASE)
 _NOT_IN_A_HEADER = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
@@ -56,6 +59,14 @@ _FAULTS: Final[dict[Ending, Fault | None]] = {
     Ending.LIMIT: None,  # by us, since the provider said that it had failed, or would not end
     Ending.CLIENT_GONE: Fault.CLOSED,
 }
+
+
+class AnsweredHere(Exception):
+    """No provider need be asked: ``body`` is the answer, JSON."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__("answered without a provider")
+        self.body = body
 
 
 class Translation(msgspec.Struct, frozen=True):
@@ -81,18 +92,21 @@ _IDS: Final = RandomIds()
 def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation | None:
     """Translate a request for the Responses API; None for any other. What its answer seals is for ``principal``.
 
-    Raises ProxyError for what this provider cannot be asked.
+    Raises ProxyError for what this provider cannot be asked, and `AnsweredHere` for what it need not be asked.
     """
     if not is_responses(ask.path):
         return None
     path, query, search = ask.path.partition(b"?")
     path = path.rstrip(b"/")
-    if not path.endswith(_RESPONSES):
+    counts = path.endswith(_INPUT_TOKENS)
+    if not (counts or path.endswith(_RESPONSES)):
         raise ProxyError(Kind.NOT_FOUND, "Of the Responses API, only creating a response is served for this model.")
     if ask.request.method != b"POST":
         raise ProxyError(Kind.METHOD_NOT_ALLOWED)
     settings = provider.translate or DEFAULTS
     try:
+        if counts:
+            raise AnsweredHere(orjson.dumps(input_tokens.answer(_decoded(ask))))
         translated = to_chat(_decoded(ask), settings.quirks, _policy(settings, ask, principal))
     except Refused as refused:
         raise ProxyError(Kind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
@@ -235,9 +249,11 @@ def _block(answer: Answer, translation: Translation, content_type: bytes, length
 def _policy(settings: TranslateSettings, ask: Ask, principal: Principal) -> Policy:
     """The operator's policy, with what this request adds to it."""
     policy = settings.policy
-    for name, value in ask.request.fields:
-        if name.lower() == _PROFILE_FIELD:
-            policy = replace(policy, profile=_profile(value))
+    asked = [value for name, value in ask.request.fields if name.lower() == PROFILE_FIELD]
+    if asked:
+        policy = replace(policy, profile=_profile(asked[0]))
+    elif policy.profile is None:
+        policy = replace(policy, profile=profile_of_client(ask.request.fields))
     if settings.keyring is not None:
         audience = "" if principal.digest is None else principal.digest.hex()
         policy = replace(policy, sealer=settings.keyring.sealer(audience))

@@ -148,6 +148,8 @@ class Provider:
     trusted: bool = False
     rechunk: bool = True
     """Re-chunk event streams so that no event is split across frames."""
+    repair: bool = False
+    """Put right what is broken in Responses streams of the provider's own."""
     max_event_bytes: int = 8 * 1024 * 1024
     timeouts: Timeouts = Timeouts()
     limits: Limits = NO_LIMITS
