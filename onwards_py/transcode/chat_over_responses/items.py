@@ -81,19 +81,15 @@ class ItemMaker:
         """What the model said before: a message, and an item for each call."""
         content = read_content(message, "content", where, self._scope, said=True)
         calls = self._calls(message, where)
-        refusal = message.get("refusal")
-        parts = as_parts(content, "output_text")
-        if refusal is not None:
-            if not isinstance(refusal, str):
-                raise Refused(f"{where}.refusal", f"'{where}.refusal' must be a string.", "invalid_type")
-            parts = [*parts, {"type": "refusal", "refusal": refusal}]
+        if message.get("refusal") is not None:
+            content = [*as_parts(content, "output_text"), _refusal(message["refusal"], where)]
         if message.get("audio") is not None:
             self._scope.unsupported(f"{where}.audio", "Earlier audio cannot be sent to this model.")
-        text = content if isinstance(content, str) and refusal is None else plain(parts)
-        if text or not (parts or calls):
-            self.items.append({"type": "message", "role": "assistant", "content": text or ""})
-        elif text is None:
-            self.items.append({"type": "message", "role": "assistant", "content": parts})
+        text = plain(content)
+        if text is None:
+            self.items.append({"type": "message", "role": "assistant", "content": content})
+        elif text or not calls:
+            self.items.append({"type": "message", "role": "assistant", "content": text})
         for call in calls:
             self.items.append(call)
             self._waiting[str(call["call_id"])] = call
@@ -125,11 +121,12 @@ class ItemMaker:
         self.items.append({"type": "message", "role": "user", "content": [note, *as_parts(output, "input_text")]})
 
     def _calls(self, message: Message, where: str) -> list[Item]:
-        calls = message.get("tool_calls")
+        calls, legacy = message.get("tool_calls"), message.get("function_call")
+        if calls is None and legacy is None:
+            return []
         if calls is not None and not isinstance(calls, list):
             raise Refused(f"{where}.tool_calls", f"'{where}.tool_calls' must be an array.", "invalid_type")
         items = [self._call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(calls or [])]
-        legacy = message.get("function_call")
         if legacy is not None and not items:
             if not isinstance(legacy, dict):
                 raise Refused(f"{where}.function_call", "A function call must be an object.", "invalid_type")
@@ -171,6 +168,12 @@ class ItemMaker:
         summary = [{"type": "summary_text", "text": text}]
         self.items.append({"type": "reasoning", "id": f"rs_{self._reasons}", "summary": summary})
         self._reasons += 1
+
+
+def _refusal(refusal: object, where: str) -> Part:
+    if not isinstance(refusal, str):
+        raise Refused(f"{where}.refusal", f"'{where}.refusal' must be a string.", "invalid_type")
+    return {"type": "refusal", "refusal": refusal}
 
 
 def _sealed(detail: Item) -> Item | None:
