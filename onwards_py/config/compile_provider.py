@@ -69,6 +69,7 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
         max_event_bytes=defaults.max_event_bytes if shape.max_event is None else int(shape.max_event),
         timeouts=replace(Timeouts(), **said(shape.timeouts)),
         limits=compile_limits(shape.rate_limit, shape.concurrency_limit),
+        chat_over_responses=shape.chat_completions_mode == "translate",
         translate=compile_translate(shape.dialect, shape.translate, path, site),
     )
 

@@ -6,7 +6,7 @@ which editors show.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -88,6 +88,10 @@ class Shared(Shape, frozen=True, kw_only=True):
     ] = None
     open_responses_mode: Annotated[
         Mode | None, Meta(description="What to do with /v1/responses: native, translate, disabled. Default: native.")
+    ] = None
+    chat_completions_mode: Annotated[
+        Literal["native", "translate"] | None,
+        Meta(description="translate: the provider only has the Responses API. Default: native."),
     ] = None
     dialect: Annotated[
         Dialect | None, Meta(description="Whose Chat Completions the provider speaks, for translate. Default: generic.")

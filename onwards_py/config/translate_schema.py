@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from onwards_py.config.scalars import JsonObject, SealKey, Timeout
 from onwards_py.config.shape import Shape
-from onwards_py.transcode.responses_over_chat.pipeline import KeepAlive
+from onwards_py.transcode.pipeline import KeepAlive
 from onwards_py.transcode.responses_over_chat.policy import (
     ForeignReasoning,
     HostedTools,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onwards_py.messages import Source
 from onwards_py.proxy.release import Release
-from onwards_py.transcode.responses_over_chat.pipeline import AnswerCollector
+from onwards_py.transcode.pipeline import AnswerCollector
 
 
 class CollectedAnswer:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from onwards_py.auth import ANONYMOUS, identify
 from onwards_py.errors import Kind, ProxyError, body_too_large
@@ -30,7 +30,6 @@ from onwards_py.proxy.translate import (
 from onwards_py.proxy.tunnel import open_tunnel, run_tunnel, wants_tunnel
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.routing.model import Mode
 from onwards_py.routing.table import Leads, LivePool, enter, refusal
 from onwards_py.transcode.repair import Repair
 from onwards_py.transports.base import TransportError
@@ -42,7 +41,6 @@ from onwards_py.wire.target_url import origin_form
 _log = logging.getLogger("onwards.proxy")
 
 _READS = (b"GET", b"HEAD")
-_TRANSLATE: Final = Mode.TRANSLATE
 _KEPT_SECONDS = 2.0
 _KEPT_BODY = 1024 * 1024  # of a response that is given up for another attempt, but may still be the last
 
@@ -175,7 +173,7 @@ class Proxy:
         exchange.provider = provider.name
         member.limiter.in_flight += 1
         exchange.held.append(member.limiter)
-        translation = None if provider.mode is not _TRANSLATE else translate(provider, ask, exchange.principal)
+        translation = translate(provider, ask, exchange.principal) if provider.translates else None
         outbound = outbound_request(provider, ask) if translation is None else translation.outbound
         try:
             answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
@@ -206,7 +204,7 @@ class Proxy:
                     continue
                 break
             provider = member.provider
-            translation = None if provider.mode is not _TRANSLATE else translate(provider, ask, exchange.principal)
+            translation = translate(provider, ask, exchange.principal) if provider.translates else None
             outbound = outbound_request(provider, ask) if translation is None else translation.outbound
             try:
                 answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)

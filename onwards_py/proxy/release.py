@@ -9,8 +9,8 @@ from typing import Final
 from onwards_py.messages import Ending
 from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome
+from onwards_py.transcode.answer_body import Machine
 from onwards_py.transcode.responses_over_chat.errors import cut_off
-from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
 
 _GRACE: Final = 1.0  # seconds between the end mark and the end of the body; waiting saves the connection
 _TOO_MUCH: Final = cut_off(Ending.LIMIT)
@@ -29,7 +29,7 @@ class Release:
 
     __slots__ = ("_discard", "_loop", "_machine", "_timer")
 
-    def __init__(self, machine: ChatToEvents, discard: Callable[[], None]) -> None:
+    def __init__(self, machine: Machine, discard: Callable[[], None]) -> None:
         self._machine = machine
         self._discard = discard
         self._loop = asyncio.get_running_loop()

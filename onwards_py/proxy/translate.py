@@ -1,10 +1,11 @@
-"""Translate mode at an exchange: the Responses request as a chat request, and the chat answer as what was asked for."""
+"""Translation at an exchange, in both directions: the request as the provider understands it, and its answer back."""
 
 from __future__ import annotations
 
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
@@ -22,12 +23,15 @@ from onwards_py.proxy.collected_answer import CollectedAnswer
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.release import Release
 from onwards_py.proxy.translated_stream import TranslatedStream
-from onwards_py.routing.model import Provider
+from onwards_py.routing.model import Mode, Provider
 from onwards_py.transcode import input_tokens
-from onwards_py.transcode.responses_over_chat.context import Context, Profile
+from onwards_py.transcode.answer_body import AnswerBody, Machine
+from onwards_py.transcode.chat_over_responses.request import to_responses
+from onwards_py.transcode.chat_over_responses.stream import EventsToChunks
+from onwards_py.transcode.pipeline import Answer as Made
+from onwards_py.transcode.pipeline import AnswerCollector, EventFilter
+from onwards_py.transcode.responses_over_chat.context import Profile
 from onwards_py.transcode.responses_over_chat.errors import Failure, from_body
-from onwards_py.transcode.responses_over_chat.pipeline import Answer as Made
-from onwards_py.transcode.responses_over_chat.pipeline import AnswerCollector, ChatBody, EventFilter
 from onwards_py.transcode.responses_over_chat.policy import Policy, Refused
 from onwards_py.transcode.responses_over_chat.profile import HEADER as PROFILE_FIELD
 from onwards_py.transcode.responses_over_chat.profile import profile_of_client
@@ -40,6 +44,7 @@ from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.response_head import foreign_lines
 from onwards_py.wire.target_url import join
 
+_TRANSLATE: Final = Mode.TRANSLATE
 _RESPONSES: Final = b"/responses"
 _INPUT_TOKENS: Final = b"/responses/input_tokens"
 _CHAT: Final = b"/chat/completions"
@@ -61,6 +66,9 @@ _FAULTS: Final[dict[Ending, Fault | None]] = {
 }
 
 
+MakeMachine = Callable[[int, bool], Machine]
+
+
 class AnsweredHere(Exception):
     """No provider need be asked: ``body`` is the answer, JSON."""
 
@@ -70,10 +78,12 @@ class AnsweredHere(Exception):
 
 
 class Translation(msgspec.Struct, frozen=True):
-    """A request as the provider is to have it, and what is needed to translate the answer back."""
+    """A request as the provider is to have it, and what is needed to translate the answer back: ``machine`` makes the
+    state machine of an answer, given the time and whether the provider's words are trusted."""
 
     outbound: OutboundRequest
-    context: Context
+    machine: MakeMachine
+    wants_stream: bool
     settings: TranslateSettings
     dropped: tuple[str, ...]
 
@@ -90,14 +100,22 @@ _IDS: Final = RandomIds()
 
 
 def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation | None:
-    """Translate a request for the Responses API; None for any other. What its answer seals is for ``principal``.
+    """Translate a request for an API that the provider does not have; None for any other. What the answer seals is for
+    ``principal``.
 
     Raises ProxyError for what this provider cannot be asked, and `AnsweredHere` for what it need not be asked.
     """
-    if not is_responses(ask.path):
-        return None
     path, query, search = ask.path.partition(b"?")
     path = path.rstrip(b"/")
+    rest = query + search
+    if is_responses(ask.path):
+        return _to_chat(provider, ask, principal, path, rest) if provider.mode is _TRANSLATE else None
+    if provider.chat_over_responses and path.endswith(_CHAT) and ask.request.method == b"POST":
+        return _to_responses(provider, ask, path, rest)
+    return None
+
+
+def _to_chat(provider: Provider, ask: Ask, principal: Principal, path: bytes, rest: bytes) -> Translation:
     counts = path.endswith(_INPUT_TOKENS)
     if not (counts or path.endswith(_RESPONSES)):
         raise ProxyError(Kind.NOT_FOUND, "Of the Responses API, only creating a response is served for this model.")
@@ -110,17 +128,37 @@ def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation
         translated = to_chat(_decoded(ask), settings.quirks, _policy(settings, ask, principal))
     except Refused as refused:
         raise ProxyError(Kind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
-    chat = translated.chat
-    chat["model"] = provider.model_name or ask.address.model
-    body = orjson.dumps(chat)
-    chat_path = path.removesuffix(_RESPONSES) + _CHAT + query + search
-    head = outbound_head(ask.head, b"POST", join(provider.base_path, chat_path), provider, len(body), decoded=True)
-    head = _NOT_FORWARDED.sub(b"", head)
+    context = translated.context
+
+    def machine(now: int, trusted: bool) -> Machine:
+        return ChatToEvents(context, _IDS, now, trusted=trusted)
+
+    outbound = _outbound(provider, ask, path.removesuffix(_RESPONSES) + _CHAT + rest, translated.chat)
+    return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
+
+
+def _to_responses(provider: Provider, ask: Ask, path: bytes, rest: bytes) -> Translation:
+    settings = provider.translate or DEFAULTS
+    try:
+        translated = to_responses(_decoded(ask), settings.quirks, settings.policy)
+    except Refused as refused:
+        raise ProxyError(Kind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
+    context = translated.context
+
+    def machine(now: int, trusted: bool) -> Machine:
+        return EventsToChunks(context, _IDS, now, trusted=trusted)
+
+    outbound = _outbound(provider, ask, path.removesuffix(_CHAT) + _RESPONSES + rest, translated.responses)
+    return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
+
+
+def _outbound(provider: Provider, ask: Ask, path: bytes, made: dict[str, object]) -> OutboundRequest:
+    made["model"] = model = provider.model_name or ask.address.model
+    body = orjson.dumps(made)
+    head = outbound_head(ask.head, b"POST", join(provider.base_path, path), provider, len(body), decoded=True)
     total = provider.timeouts.total
     deadline = ask.began + total if total is not None else None
-    model = str(chat["model"])
-    outbound = OutboundRequest(b"POST", chat_path, head, body, model, ask.repeatable, deadline)
-    return Translation(outbound, translated.context, settings, translated.dropped)
+    return OutboundRequest(b"POST", path, _NOT_FORWARDED.sub(b"", head), body, model, ask.repeatable, deadline)
 
 
 class FailedAnswer(msgspec.Struct, frozen=True):
@@ -160,12 +198,12 @@ async def pass_on_translated(
             body = await answer.response.read(_LONGEST_ERROR)
         pass_on_error(exchange, answer, body or b"", translation, now)
         return None
-    machine = ChatToEvents(translation.context, _IDS, int(time.time()), trusted=_is_trusted(answer.provider))
-    chat = ChatBody(machine, _now, event_limit=answer.provider.max_event_bytes, body_limit=_LONGEST_BODY)
+    machine = translation.machine(_now(), _is_trusted(answer.provider))
+    body_of = AnswerBody(machine, _now, event_limit=answer.provider.max_event_bytes, body_limit=_LONGEST_BODY)
     release = Release(machine, answer.response.discard)
-    if translation.context.wants_stream:
-        return await _stream(exchange, answer, translation, EventFilter(machine, chat), release)
-    return await _collect(exchange, answer, translation, AnswerCollector(machine, chat), release)
+    if translation.wants_stream:
+        return await _stream(exchange, answer, translation, EventFilter(machine, body_of), release)
+    return await _collect(exchange, answer, translation, AnswerCollector(machine, body_of), release)
 
 
 async def _stream(

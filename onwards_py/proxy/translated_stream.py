@@ -9,7 +9,7 @@ from typing import Final
 from onwards_py.messages import Ending, Source
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.release import Release
-from onwards_py.transcode.responses_over_chat.pipeline import EventFilter, KeepAlive
+from onwards_py.transcode.pipeline import EventFilter, KeepAlive
 from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
 
 _EVENT_END: Final = b"\n\n"

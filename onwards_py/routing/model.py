@@ -153,8 +153,15 @@ class Provider:
     max_event_bytes: int = 8 * 1024 * 1024
     timeouts: Timeouts = Timeouts()
     limits: Limits = NO_LIMITS
+    chat_over_responses: bool = False
+    """The provider only has the Responses API: chat requests are translated to it."""
     translate: TranslateSettings | None = None
-    """How Responses requests are translated, if ``mode`` says so; None: by the defaults."""
+    """How requests are translated, where they are; None: by the defaults."""
+    translates: bool = field(init=False)
+    """Whether any request is, so that nothing else need be asked about most of them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "translates", self.mode is Mode.TRANSLATE or self.chat_over_responses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from support.scene import proxied
 BROKEN = (
     b'data: {"type":"response.created","response":{"id":"resp_1","object":"response","status":"in_progress"}}\n\n'
     b'data: {"type":"response.output_text.delta","item_id":"m","output_index":0,"content_index":0,"delta":"Hi"}\n\n'
-    b'data: {"type":"response.completed","response":{"id":"resp_1","object":"response","status":"completed","output":[]}}\n\n'
+    b'data: {"type":"response.completed",'
+    b'"response":{"id":"resp_1","object":"response","status":"completed","output":[]}}\n\n'
 )
 
 

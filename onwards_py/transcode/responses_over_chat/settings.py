@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from onwards_py.transcode.pipeline import KeepAlive
 from onwards_py.transcode.responses_over_chat.context import Sealer
-from onwards_py.transcode.responses_over_chat.pipeline import KeepAlive
 from onwards_py.transcode.responses_over_chat.policy import Policy
 from onwards_py.transcode.responses_over_chat.quirks import Quirks
 

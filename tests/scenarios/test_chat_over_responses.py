@@ -1,0 +1,117 @@
+"""A provider that only has the Responses API, asked by clients of Chat Completions: over both doors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.origin import LAST_CHUNK, STREAM_HEAD, Peer, answer, chunk, serve
+from support.raw import ask, post
+from support.scene import proxied
+
+QUESTION = {"model": "m", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]}
+MESSAGE = {
+    "type": "message",
+    "id": "msg_1",
+    "role": "assistant",
+    "status": "completed",
+    "content": [{"type": "output_text", "text": "Hello.", "annotations": [], "logprobs": []}],
+}
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1,
+    "status": "completed",
+    "model": "theirs",
+    "output": [MESSAGE],
+    "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5},
+}
+EVENTS = (
+    {"type": "response.created", "sequence_number": 0, "response": {**RESPONSE, "status": "in_progress", "output": []}},
+    {"type": "response.output_item.added", "sequence_number": 1, "output_index": 0, "item": {**MESSAGE, "content": []}},
+    {
+        "type": "response.output_text.delta",
+        "sequence_number": 2,
+        "item_id": "msg_1",
+        "output_index": 0,
+        "content_index": 0,
+        "delta": "Hello.",
+    },
+    {"type": "response.output_item.done", "sequence_number": 3, "output_index": 0, "item": MESSAGE},
+    {"type": "response.completed", "sequence_number": 4, "response": RESPONSE},
+)
+
+
+def written(*events: object) -> bytes:
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+
+async def streaming(peer: Peer) -> None:
+    while True:
+        await peer.request()
+        await peer.send(STREAM_HEAD, chunk(written(*EVENTS)), LAST_CHUNK)
+
+
+async def cut(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(STREAM_HEAD, chunk(written(*EVENTS[:3])))
+
+
+def question(**more: object) -> bytes:
+    return post(json.dumps(QUESTION | more).encode())
+
+
+async def test_a_whole_answer(lane: bool) -> None:
+    """The provider is asked by /v1/responses, the client gets a chat completion."""
+    script = serve(answer(json.dumps(RESPONSE).encode(), fields=b"Content-Type: application/json\r\n"))
+    async with proxied(lane, script, chat_completions_mode="translate", onwards_model="theirs") as (upstream, gateway):
+        response = await ask(gateway.port, question())
+        assert response.status == 200
+        made = json.loads(response.body)
+        assert made["object"] == "chat.completion"
+        assert made["choices"][0]["message"]["content"] == "Hello."
+        assert made["choices"][0]["finish_reason"] == "stop"
+        assert made["usage"]["total_tokens"] == 5
+        [request] = upstream.requests
+        assert request.target == b"/v1/responses"
+        asked = json.loads(request.body)
+        assert (asked["model"], asked["instructions"]) == ("theirs", "Be brief.")
+
+
+async def test_a_streamed_answer(lane: bool) -> None:
+    """Chunks, a finish reason and the end mark."""
+    async with proxied(lane, streaming, chat_completions_mode="translate") as (_, gateway):
+        response = await ask(gateway.port, question(stream=True))
+        assert response.value(b"content-type") == b"text/event-stream"
+        lines = [line[6:] for line in response.body.split(b"\n") if line.startswith(b"data: ")]
+        assert lines[-1] == b"[DONE]"
+        chunks = [json.loads(line) for line in lines[:-1]]
+        assert (
+            "".join(made["choices"][0]["delta"].get("content") or "" for made in chunks if made["choices"]) == "Hello."
+        )
+        assert [made["choices"][0]["finish_reason"] for made in chunks if made["choices"]][-1] == "stop"
+
+
+async def test_a_cut_stream_is_no_whole_answer(lane: bool) -> None:
+    """An error in the stream, and no end mark."""
+    async with proxied(lane, cut, chat_completions_mode="translate") as (_, gateway):
+        response = await ask(gateway.port, question(stream=True))
+        assert b'"error"' in response.body
+        assert b"[DONE]" not in response.body
+
+
+@pytest.mark.parametrize("path", [b"/v1/responses", b"/v1/embeddings"])
+async def test_everything_else_passes_as_it_is(lane: bool, path: bytes) -> None:
+    """The provider's own API is native."""
+    async with proxied(lane, serve(answer(b"{}")), chat_completions_mode="translate") as (upstream, gateway):
+        body = b'{"model":"m","input":"x"}'
+        assert (await ask(gateway.port, post(body, path))).body == b"{}"
+        assert (upstream.requests[0].target, upstream.requests[0].body) == (path, body)
+
+
+async def test_what_has_no_words_is_refused(lane: bool) -> None:
+    """400 that names the field."""
+    async with proxied(lane, serve(answer(b"{}")), chat_completions_mode="translate") as (_, gateway):
+        response = await ask(gateway.port, question(n=3))
+        assert response.status == 400
+        assert json.loads(response.body)["error"]["param"] == "n"
