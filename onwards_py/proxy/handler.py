@@ -16,6 +16,7 @@ from onwards_py.messages import Downstream, Fault, Filter, InboundRequest
 from onwards_py.observe.record import Record
 from onwards_py.proxy.addressing import Address, find_address, header_model, is_responses
 from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, outbound_request
+from onwards_py.proxy.early_stream import EarlyStream
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.leading import choose, led_to, located, question_to
 from onwards_py.proxy.models import answer_models
@@ -23,6 +24,7 @@ from onwards_py.proxy.translate import (
     AnsweredHere,
     FailedAnswer,
     Translation,
+    begin_early,
     pass_on_error,
     pass_on_translated,
     translate,
@@ -175,13 +177,18 @@ class Proxy:
         exchange.held.append(member.limiter)
         translation = translate(provider, ask, exchange.principal) if provider.translates else None
         outbound = outbound_request(provider, ask) if translation is None else translation.outbound
+        early = None if translation is None else begin_early(exchange, provider, translation)
         try:
-            answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
+            sending = self._transports.of(provider).send(provider, outbound)
+            answer = accept(provider, await (sending if early is None else early.during(sending)), ask)
         except TransportError as error:
             _log.warning("provider %s of %s failed: %s", provider.name, exchange.target, error)
-            raise error_of(error.fault, error.advice) from error
+            failure = error_of(error.fault, error.advice)
+            if early is not None and early.give_up(failure):
+                return
+            raise failure from error
         if translation is not None:
-            failed = await self._deliver(exchange, answer, translation, ask)
+            failed = await self._deliver(exchange, answer, translation, ask, early)
             if failed is not None:
                 failed.send(exchange, self._clock())
         elif not self._pass_on_whole(exchange, answer):
@@ -206,20 +213,25 @@ class Proxy:
             provider = member.provider
             translation = translate(provider, ask, exchange.principal) if provider.translates else None
             outbound = outbound_request(provider, ask) if translation is None else translation.outbound
+            early = None if translation is None else begin_early(exchange, provider, translation)
             try:
-                answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
+                sending = self._transports.of(provider).send(provider, outbound)
+                answer = accept(provider, await (sending if early is None else early.during(sending)), ask)
             except TransportError as error:
                 _log.warning("provider %s of %s failed: %s", member.provider.name, pool.name, error)
                 failure = error_of(error.fault, error.advice)
+                if early is not None and early.give_up(failure):
+                    return
                 plan.elapsed = self._clock() - exchange.began
                 proceed = plan.retries_fault(error.fault, repeatable=ask.repeatable)
             else:
                 plan.elapsed = self._clock() - exchange.began
-                if plan.retries_status(answer.response.head.status) and plan.may_continue:
+                again = plan.retries_status(answer.response.head.status) and plan.may_continue
+                if again and not (early is not None and early.begun):
                     kept = await _keep(answer, translation) or kept
                     proceed = True
                 else:
-                    failed = await self._deliver(exchange, answer, translation, ask)
+                    failed = await self._deliver(exchange, answer, translation, ask, early)
                     if failed is None:
                         return
                     kept = failed
@@ -234,12 +246,17 @@ class Proxy:
             raise failure or _nobody(ask.target)
 
     async def _deliver(
-        self, exchange: Exchange, answer: Answer, translation: Translation | None, ask: Ask
+        self,
+        exchange: Exchange,
+        answer: Answer,
+        translation: Translation | None,
+        ask: Ask,
+        early: EarlyStream | None,
     ) -> FailedAnswer | None:
         """Give the client a provider's answer; returns it instead if it turns out to be none."""
         if translation is not None:
             exchange.dropped = translation.dropped
-            return await pass_on_translated(exchange, answer, translation, self._clock())
+            return await pass_on_translated(exchange, answer, translation, self._clock(), early)
         if not self._pass_on_whole(exchange, answer):
             await self._stream(exchange, answer, ask)
         return None

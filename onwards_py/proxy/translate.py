@@ -20,6 +20,7 @@ from onwards_py.observe.record import Outcome
 from onwards_py.proxy.addressing import is_responses
 from onwards_py.proxy.attempt import Answer, Ask
 from onwards_py.proxy.collected_answer import CollectedAnswer
+from onwards_py.proxy.early_stream import EarlyStream
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.release import Release
 from onwards_py.proxy.translated_stream import TranslatedStream
@@ -184,8 +185,21 @@ class FailedAnswer(msgspec.Struct, frozen=True):
         exchange.outcome = self.outcome
 
 
+def begin_early(exchange: Exchange, provider: Provider, translation: Translation | None) -> EarlyStream | None:
+    """What begins the client's stream in time if the provider is slow to answer; None where that is not wished."""
+    if translation is None or translation.settings.commit_after is None or not translation.wants_stream:
+        return None
+    machine, body = _machine(translation, provider)
+    return EarlyStream(exchange, machine, body, _own_block(translation, b"text/event-stream"), translation.settings)
+
+
+def _machine(translation: Translation, provider: Provider) -> tuple[Machine, AnswerBody]:
+    machine = translation.machine(_now(), _is_trusted(provider))
+    return machine, AnswerBody(machine, _now, event_limit=provider.max_event_bytes, body_limit=_LONGEST_BODY)
+
+
 async def pass_on_translated(
-    exchange: Exchange, answer: Answer, translation: Translation, now: float
+    exchange: Exchange, answer: Answer, translation: Translation, now: float, early: EarlyStream | None
 ) -> FailedAnswer | None:
     """Translate the provider's answer and give it to the client. ``now``: when its head came.
 
@@ -196,13 +210,14 @@ async def pass_on_translated(
         body = answer.response.whole()
         if body is None:
             body = await answer.response.read(_LONGEST_ERROR)
-        pass_on_error(exchange, answer, body or b"", translation, now)
+        if early is None or not early.give_up(_error_of(answer, body or b"")):
+            pass_on_error(exchange, answer, body or b"", translation, now)
         return None
-    machine = translation.machine(_now(), _is_trusted(answer.provider))
-    body_of = AnswerBody(machine, _now, event_limit=answer.provider.max_event_bytes, body_limit=_LONGEST_BODY)
+    machine, body_of = _machine(translation, answer.provider) if early is None else (early.machine, early.body)
     release = Release(machine, answer.response.discard)
     if translation.wants_stream:
-        return await _stream(exchange, answer, translation, EventFilter(machine, body_of), release)
+        events = EventFilter(machine, body_of) if early is None else early.events
+        return await _stream(exchange, answer, translation, events, release)
     return await _collect(exchange, answer, translation, AnswerCollector(machine, body_of), release)
 
 
@@ -242,12 +257,21 @@ async def _collect(
 
 def pass_on_error(exchange: Exchange, answer: Answer, body: bytes, translation: Translation, now: float) -> None:
     """A provider's error: its status and Retry-After, and its words if it is trusted. Raises ProxyError."""
+    _answer(exchange, answer, translation, _told(_failure_of(answer, body)), now)
+
+
+def _failure_of(answer: Answer, body: bytes) -> Failure:
     head = answer.response.head
     if head.status < 400:  # a redirection, which nobody follows with somebody's credentials
         raise ProxyError(Kind.UPSTREAM_INVALID)
     wait = _SECONDS.search(head.lines)
-    failure = from_body(head.status, body, _is_trusted(answer.provider), None if wait is None else float(wait[1]))
-    _answer(exchange, answer, translation, _told(failure), now)
+    return from_body(head.status, body, _is_trusted(answer.provider), None if wait is None else float(wait[1]))
+
+
+def _error_of(answer: Answer, body: bytes) -> ProxyError:
+    """A provider's error as one of ours, for a stream that has begun."""
+    failure = _failure_of(answer, body)
+    return ProxyError(Kind.UPSTREAM_INVALID, failure.message, param=failure.param, code=failure.code)
 
 
 def _answer(exchange: Exchange, answer: Answer, translation: Translation, made: Made, now: float) -> None:
@@ -273,6 +297,10 @@ def _reason(status: int) -> bytes:
 
 def _block(answer: Answer, translation: Translation, content_type: bytes, length: int | None) -> bytes:
     """The provider's fields but for those that speak of its body, and ours."""
+    return foreign_lines(answer.facts.block) + _own_block(translation, content_type, length)
+
+
+def _own_block(translation: Translation, content_type: bytes, length: int | None = None) -> bytes:
     own = b"Content-Type: %b\r\n" % content_type
     if length is not None:
         own += b"Content-Length: %d\r\n" % length
@@ -281,7 +309,7 @@ def _block(answer: Answer, translation: Translation, content_type: bytes, length
     if translation.dropped:
         names = ", ".join(_NOT_IN_A_HEADER.sub("?", name) for name in translation.dropped)
         own += b"X-Onwards-Dropped: %b\r\n" % names[:_LONGEST_DROPPED].encode("ascii")
-    return foreign_lines(answer.facts.block) + own
+    return own
 
 
 def _policy(settings: TranslateSettings, ask: Ask, principal: Principal) -> Policy:

@@ -34,7 +34,8 @@ class TranslatedStream:
         self._timer: asyncio.TimerHandle | None = None
         self._commit: asyncio.TimerHandle | None = None
         if settings.commit_after is not None:
-            self._commit = self._loop.call_later(settings.commit_after, self._begin_early)
+            delay = max(0.0, exchange.began + settings.commit_after - time.monotonic())
+            self._commit = self._loop.call_later(delay, self._begin_early)
         if settings.keepalive is not KeepAlive.OFF:
             self._timer = self._loop.call_later(settings.keepalive_interval, self._on_silence)
 

@@ -57,6 +57,10 @@ class EventFilter:
             return self._written(events)
         return b"" if self._machine.finished else _encode(self._machine.begin())
 
+    def fail(self, failure: Failure) -> bytes:
+        """End what was begun with ``failure``; nothing if it has ended."""
+        return b"" if self._machine.finished else self._written(self._machine.fail(failure))
+
     def keepalive(self, how: KeepAlive) -> bytes:
         """Something to send on an idle stream; nothing before the beginning and after the end."""
         machine = self._machine

@@ -128,7 +128,10 @@ BROKEN: dict[str, Script] = {
 @pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "streamed"])
 @pytest.mark.parametrize("broken", BROKEN)
 async def test_the_local_model_is_the_last_resort(lane: bool, broken: str, body: bytes) -> None:
-    """It answers under the name that the client asked for, whatever the other one calls the model."""
+    """It answers under the name that the client asked for, whatever the other one calls the model.
+
+    Responses case G26.
+    """
     async with origin(BROKEN[broken]) as upstream:
         fallback = {**ON, "retry_sent": True}
         targets = pool(remote(upstream, onwards_model="org/big", timeouts=QUICK), local(ECHO), fallback=fallback)
@@ -141,7 +144,7 @@ async def test_the_local_model_is_the_last_resort(lane: bool, broken: str, body:
 
 
 async def test_the_local_model_answers_where_nobody_listens(lane: bool) -> None:
-    """A refused connection needs no ``on_status``."""
+    """A refused connection needs no ``on_status``. Responses case G26."""
     targets = pool(remote(refused_port()), local(ECHO), fallback={"enabled": True})
     async with running(snapshot(targets), lane=lane) as gateway:
         assert model_of(await ask(gateway.port, post(CHAT))) == {"m"}

@@ -68,7 +68,10 @@ async def first_events(client: Client, response: Response, count: int) -> list[s
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 async def test_a_cut_stream_ends_as_failed(lane: bool, reset: bool) -> None:
-    """Never a fake end: response.failed, in a body that ends well, since it says all that there is to say."""
+    """Never a fake end: response.failed, in a body that ends well, since it says all that there is to say.
+
+    Responses case G7.
+    """
     async with proxied(lane, cut(frame(content="Hel"), reset=reset), **TRANSLATE) as (_, gateway):
         response = await ask(gateway.port, create(stream=True))
     assert response.whole
@@ -129,7 +132,7 @@ async def test_a_stalled_stream_ends_as_failed(lane: bool) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_stall_before_the_first_event_is_a_timeout(lane: bool, stream: bool) -> None:
-    """504."""
+    """504. Responses case L3."""
     async with proxied(lane, Steps(), timeouts=SOON, **TRANSLATE) as (_, gateway):
         response = await ask(gateway.port, create(stream=stream))
     assert response.status == 504
@@ -175,7 +178,10 @@ async def test_a_provider_that_hangs_behind_an_error_is_let_go(lane: bool, frame
 @pytest.mark.parametrize("how", ["FIN", "RST"])
 @pytest.mark.parametrize("begun", [False, True])
 async def test_a_client_that_leaves_frees_its_provider(lane: bool, begun: bool, how: str) -> None:
-    """Before and after the first event; the permits go back (the gateway checks that at its end)."""
+    """Before and after the first event; the permits go back (the gateway checks that at its end).
+
+    Responses cases G7, G8, G9.
+    """
     steps = Steps(*([frame(content="Hel")] if begun else []))
     steps.next()
     async with proxied(lane, steps, **TRANSLATE) as (upstream, gateway), connect(gateway.port) as client:

@@ -107,7 +107,7 @@ async def test_an_error_that_was_kept_is_told_when_no_other_answer_comes(lane: b
 
 
 async def test_nothing_is_tried_after_the_first_event(lane: bool) -> None:
-    """The client has begun to read the first provider's answer."""
+    """The client has begun to read the first provider's answer. Responses case G24."""
     cut = once(STREAM_HEAD + chunk(frame(content="Hel")))
     async with pooled(lane, [cut, serve(streamed(*text("a")))], ["translate", "translate"]) as (origins, gateway):
         response = await ask(gateway.port, create(stream=True))
@@ -144,7 +144,10 @@ EMPTY = answer(b"", fields=b"Content-Type: text/event-stream\r\n")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("reply", [TOLD, EMPTY], ids=["an error within a success", "nothing"])
 async def test_an_answer_that_fails_at_once_moves_on(lane: bool, reply: bytes, stream: bool) -> None:
-    """B13: its status said success, but nothing was told to the client; ``on_status`` looks at what it amounts to."""
+    """B13: its status said success, but nothing was told to the client; ``on_status`` looks at what it amounts to.
+
+    Responses case G24.
+    """
     scripts = [serve(reply), serve(streamed(*text("a")))]
     async with pooled(lane, scripts, ["translate", "translate"]) as (_, gateway):
         response = await ask(gateway.port, create(stream=stream))

@@ -71,7 +71,10 @@ CLIMBING = [target for target in HOSTILE if b".." in target or b"%2e" in target.
 
 @pytest.mark.parametrize(("base", "target", "wanted"), JOINS)
 async def test_the_target_is_joined_without_normalising(lane: bool, base: str, target: bytes, wanted: bytes) -> None:
-    """onwards.md 1.10: the base path is not doubled, partial segments are no repetition, no escape is touched."""
+    """onwards.md 1.10: the base path is not doubled, partial segments are no repetition, no escape is touched.
+
+    Responses case L1.
+    """
     async with origin() as upstream, running(single(upstream.url + base), lane=lane) as gateway:
         response = await ask(gateway.port, post(target=target))
     assert response.status == 200
