@@ -52,7 +52,10 @@ def post_sized(size: int) -> bytes:
 async def test_at_the_bound_it_is_served_and_beyond_it_is_refused(
     lane: bool, most: bytes, more: bytes, status: int
 ) -> None:
-    """RFC 9110 sections 15.5.14 and 15.5.15, RFC 6585 section 5: each bound has its status, and is exact."""
+    """RFC 9110 sections 15.5.14 and 15.5.15, RFC 6585 section 5: each bound has its status, and is exact.
+
+    Responses case G16.
+    """
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         assert (await ask(gateway.port, most)).status == 200
         refused = await ask(gateway.port, more)

@@ -89,7 +89,10 @@ async def test_refused_before_the_body_is_asked_for(
 async def test_with_all_targets_closed_a_stranger_is_refused_before_the_body(
     lane: bool, fields: list[bytes], status: int
 ) -> None:
-    """The model is in the body that has not come, but no model is open to this caller (401 or 403)."""
+    """The model is in the body that has not come, but no model is open to this caller (401 or 403).
+
+    Responses case L2.
+    """
     async with origin(serve()) as upstream, running(snapshot(upstream, ", keys: [good]"), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(head(*fields))

@@ -101,7 +101,10 @@ async def _bad_answer(peer: Peer) -> None:
 
 @BOTH_DOORS
 async def test_no_secret_is_ever_written(tmp_path: Path, lane: bool) -> None:
-    """Client keys, provider keys and proxy passwords are in no log, metric or error, at the most talkative level."""
+    """Client keys, provider keys and proxy passwords are in no log, metric or error, at the most talkative level.
+
+    Responses case L1.
+    """
     key = b"Authorization: Bearer " + CLIENT_KEY.encode() + b"\r\n"
     other = b"X-Api-Key: " + OTHER_KEY.encode() + b"\r\n"
     async with origin(serve(answer(status=b"401 Unauthorized"))) as unwilling, origin(_bad_answer) as odd:

@@ -53,7 +53,10 @@ def get_time(city: str) -> str:
 
 
 async def test_an_agent_calls_its_tools(translating: Program, model: ChatModel) -> None:
-    """Two calls at once, run by the agent, and the answer that follows; all items go back as they came."""
+    """Two calls at once, run by the agent, and the answer that follows; all items go back as they came.
+
+    Responses case K1.
+    """
     result = await Runner.run(
         an_agent(translating, tools=[get_weather, get_time]), "think of the weather", run_config=QUIET
     )

@@ -371,7 +371,7 @@ def test_the_echo_is_valid_by_the_specification_whatever_was_asked(fields: dict[
 
 
 def test_the_echo_in_openais_profile_is_what_was_sent() -> None:
-    """Schema, efforts and tools of other kinds in full; secrets of tools never."""
+    """Schema, efforts and tools of other kinds in full; secrets of tools never. Responses case I3."""
     mcp = {"type": "mcp", "server_url": "http://x", "headers": {"a": "secret"}, "authorization": "secret"}
     policy = Policy(profile=Profile.OPENAI, hosted_tools=HostedTools.PASS)
     tools = [function(), {"type": "custom", "name": "c"}, mcp]

@@ -157,7 +157,7 @@ def test_D8_developer_is_system_unless_the_provider_knows_it() -> None:
 
 @pytest.mark.parametrize("policy", list(ToolImages))
 def test_D10_images_in_tool_outputs_never_become_text(policy: ToolImages) -> None:
-    """Inline, behind in a user message, or a placeholder; base64 stands in no text."""
+    """Inline, behind in a user message, or a placeholder; base64 stands in no text. Responses case D12."""
     url = "data:image/png;base64,QUJD"
     made = translate([user("x"), call("a"), output("a", [text("see"), image(url)])], quirks=generic(tool_images=policy))
     found: Any = made.chat["messages"]

@@ -81,6 +81,7 @@ def test_A16_content_indexes_begin_again_in_each_item() -> None:
 
 
 def test_A17_reasoning_is_reasoning_text_in_content_and_the_same_text_in_summary() -> None:
+    """Responses case H3."""
     (item,) = items(events([thought("a"), thought("b")]))
     assert item["content"] == [{"type": "reasoning_text", "text": "ab"}]
     assert item["summary"] == [{"type": "summary_text", "text": "ab"}]
@@ -95,6 +96,7 @@ def test_A21_every_lifecycle_event_carries_a_whole_response() -> None:
 
 
 def test_A22_A24_sequence_numbers_count_every_event_that_is_sent_from_zero() -> None:
+    """Responses case A25."""
     core = machine()
     out = core.feed(text("a")) + core.keepalive() + core.feed(text("b"))
     core.done()
@@ -103,6 +105,7 @@ def test_A22_A24_sequence_numbers_count_every_event_that_is_sent_from_zero() -> 
 
 
 def test_A23_a_failure_goes_on_counting_and_keeps_the_id() -> None:
+    """Responses case F1."""
     out = events([text("a"), {"error": {"message": "boom"}}], None)
     assert out[-1]["sequence_number"] == len(out) - 1
     assert as_dict(out[0]["response"])["id"] == final(out)["id"]
