@@ -41,7 +41,7 @@ async def no_connections(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("how", LEAVINGS)
 async def test_before_the_head_the_provider_is_told_at_once(lane: bool, how: str) -> None:
-    """Promise of issue item 8: a model does not work on for nobody, not even before its first byte."""
+    """A model does not work on for nobody, not even before its first byte."""
     closed = asyncio.Event()
     async with proxied(lane, watched(b"", closed)) as (upstream, gateway), connect(gateway.port) as client:
         await client.send(post())

@@ -159,7 +159,7 @@ async def test_trace_context_follows_the_provider_that_is_tried(lane: bool) -> N
 
 
 async def test_the_response_head_arrives_as_it_was(lane: bool) -> None:
-    """Status, reason, order, case and repeats are the provider's; no Date, Server or Via is added (issue item 6)."""
+    """Status, reason, order, case and repeats are the provider's; no Date, Server or Via is added."""
     fields = (
         b"x-ratelimit-remaining: 9\r\nServer: vllm\r\nSet-Cookie: a=1\r\nX-B: 1\r\nset-cookie: b=2\r\nx-b: 2\r\n"
         b'Content-Type: application/json\r\nETag: "x"\r\n'
