@@ -1,4 +1,4 @@
-"""``python -m benchmarks [unary] [sse] [memory] [loss] [micro] [route] [local]``: see README.md."""
+"""``python -m benchmarks [unary] [sse] [memory] [loss] [micro] [route] [translate] [local]``: see README.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import fleet, local, loss, memory, micro, processes, report, rounds, route
+from benchmarks import fleet, local, loss, memory, micro, processes, report, rounds, route, translate
 from benchmarks.peers import Peer
 from benchmarks.peers.aiohttp_proxy import aiohttp_proxy
 from benchmarks.peers.envoy import envoy
@@ -17,9 +17,9 @@ from benchmarks.peers.named import named
 from benchmarks.peers.nginx import nginx
 from benchmarks.peers.onwards import onwards
 
-SECTIONS = ("unary", "sse", "memory", "loss", "micro", "route", "local")
+SECTIONS = ("unary", "sse", "memory", "loss", "micro", "route", "translate", "local")
 _QUICK = ("unary", "sse")
-_ALONE = {"micro", "route", "local"}  # without peers
+_ALONE = {"micro", "route", "translate", "local"}  # without peers
 
 
 def _arguments() -> argparse.Namespace:
@@ -88,6 +88,8 @@ def _others(sections: list[str], peers: list[Peer], directory: Path) -> dict[str
         results["micro"] = micro.measure()
     if "route" in sections:
         results["route"] = route.measure(directory)
+    if "translate" in sections:
+        results["translate"] = translate.measure(directory)
     if "local" in sections:
         results["local"] = local.measure(directory)
     return results

@@ -194,12 +194,23 @@ class _UnaryClient(asyncio.Protocol):
 class StreamLoad:
     """Holds ``streams`` event streams at once and counts what arrives on them."""
 
-    def __init__(self, port: int, *, streams: int, events: int, interval_ms: int) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        streams: int,
+        events: int,
+        interval_ms: int,
+        request: bytes | None = None,
+        mark: bytes = traffic.EVENT_MARK,
+    ) -> None:
+        """``request`` replaces the chat request; ``mark`` stands once in each event, before the time of sending."""
         self.tally = Tally()
         self.started = asyncio.Event()
         self.done = asyncio.Event()
         self.whole = 0
-        self.request = traffic.chat_request(port, stream=True, max_tokens=events, seed=interval_ms)
+        self.request = request or traffic.chat_request(port, stream=True, max_tokens=events, seed=interval_ms)
+        self.mark = mark
         self.expected = events
         self._port = port
         self._streams = streams
@@ -286,17 +297,20 @@ class _StreamClient(asyncio.Protocol):
         self._body(data)
 
     def _body(self, data: bytes) -> None:
-        count = data.count(traffic.EVENT_MARK)
+        mark = self._load.mark
+        begun = len(mark) - 1  # so much of a mark may have come with the read before
+        data = (self._tail[-begun:] if begun else b"") + data
+        count = data.count(mark)
         if count:
             if self._events == 0:
                 self._load.stream_started()
             self._events += count
             self._tally.units += count
-            stamp = data.rfind(traffic.EVENT_MARK) + 1
+            stamp = data.rfind(mark) + len(mark)
             if len(data) >= stamp + traffic.EVENT_STAMP_BYTES:
                 sent_at = float(data[stamp : stamp + traffic.EVENT_STAMP_BYTES])
                 self._tally.latencies.append(time.monotonic() - sent_at)
-        self._tail = (self._tail + data)[-32:]
+        self._tail = (self._tail[: len(self._tail) - begun] + data)[-32:]
         if self._tail.endswith(_CHUNKS_END):
             self._end(whole=traffic.STREAM_END in self._tail and self._events == self._load.expected)
 

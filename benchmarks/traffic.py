@@ -22,7 +22,13 @@ EVENT_MARK = b"~"
 EVENT_STAMP_BYTES = 17
 """``time.monotonic()`` as ``%017.6f``: the clock is common to all processes of a machine."""
 
+DELTA_MARK = b'"delta":"' + EVENT_MARK
+"""The same of a stream that was translated to Responses events: the last ones repeat the text, but not in a delta."""
+
 STREAM_END = b"data: [DONE]\n\n"
+
+_INSTRUCTIONS = "You are a concise assistant that answers in one short paragraph."
+_QUESTION = "Why does a proxy that copies bytes need to look at the model name first?"
 
 
 def chat_request(
@@ -38,8 +44,8 @@ def chat_request(
     chat: dict[str, object] = {
         "model": model,
         "messages": [
-            {"role": "system", "content": "You are a concise assistant that answers in one short paragraph."},
-            {"role": "user", "content": "Why does a proxy that copies bytes need to look at the model name first?"},
+            {"role": "system", "content": _INSTRUCTIONS},
+            {"role": "user", "content": _QUESTION},
         ],
         "temperature": 0.2,
         "max_tokens": max_tokens,
@@ -47,7 +53,25 @@ def chat_request(
     }
     if seed is not None:
         chat["seed"] = seed
-    body = json.dumps(chat, separators=(",", ":")).encode()
+    return _request(port, "/v1/chat/completions", chat, close=close)
+
+
+def responses_request(port: int, *, model: str, max_tokens: int, seed: int) -> bytes:
+    """Return the same question, streamed, to the Responses API; ``seed`` reaches the upstream as it is."""
+    asked: dict[str, object] = {
+        "model": model,
+        "instructions": _INSTRUCTIONS,
+        "input": [{"role": "user", "content": _QUESTION}],
+        "temperature": 0.2,
+        "max_output_tokens": max_tokens,
+        "stream": True,
+        "seed": seed,
+    }
+    return _request(port, "/v1/responses", asked)
+
+
+def _request(port: int, path: str, content: dict[str, object], *, close: bool = False) -> bytes:
+    body = json.dumps(content, separators=(",", ":")).encode()
     fields = [
         f"Host: 127.0.0.1:{port}",
         "Accept-Encoding: gzip, deflate",
@@ -65,7 +89,7 @@ def chat_request(
         "X-Stainless-Async: false",
         f"Content-Length: {len(body)}",
     ]
-    return "\r\n".join(["POST /v1/chat/completions HTTP/1.1", *fields, "", ""]).encode() + body
+    return "\r\n".join([f"POST {path} HTTP/1.1", *fields, "", ""]).encode() + body
 
 
 def _response(body: bytes) -> bytes:
