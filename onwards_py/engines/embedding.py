@@ -63,7 +63,7 @@ class EmbeddingEngine:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._server: llama_binding.EmbeddingServer | None = None
+        self._server: llama_binding.Server | None = None
         self._tokenizer: WordPiece | None = None
         self.window = 0
         self.dimension = 0
@@ -123,29 +123,13 @@ class EmbeddingEngine:
     def _settings(self, file: Path, back_door: Path) -> Mapping[str, object]:
         order = self._order
         return {
-            "model.path": str(file),
-            "hostnames": [str(back_door)],
+            **llama_binding.settings_for(order, file, back_door),
             "embedding": True,
             "embd_normalize": _EUCLIDEAN,
-            "n_parallel": order.slots,
             "n_ctx": self.window * order.slots,
             # Every token looks at every other, so an input has to be read at once.
             "n_batch": self.window,
             "n_ubatch": self.window,
-            "n_gpu_layers": order.gpu_layers,
-            "cpuparams.n_threads": order.threads,
-            "cpuparams_batch.n_threads": order.threads,
-            # Threads that wait sleep: what they would gain by spinning, the proxy would lose.
-            "cpuparams.poll": 0,
-            "cpuparams_batch.poll": 0,
-            "n_threads_http": 1,
-            "fit_params": False,
-            "cache_ram_mib": 0,
-            "ui": False,
-            "endpoint_slots": False,
-            "endpoint_metrics": False,
-            "offline": True,
-            "verbosity": _SILENT,
         }
 
     def _try_out(self, name: str) -> None:

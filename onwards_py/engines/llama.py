@@ -8,20 +8,19 @@ what the model's template can do: nobody can connect to it.
 from __future__ import annotations
 
 import http.client
-import importlib
 import os
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol, cast
 
 import orjson
 
-from onwards_py.engines import llama_errors
+from onwards_py.engines import llama_binding, llama_errors
 from onwards_py.engines.assemble import Assembly, Json
 from onwards_py.engines.base import Body, Handler, Job, LoadError, Reply, Sink
 from onwards_py.engines.contract import DEFAULT_CONTEXT, Order
 from onwards_py.engines.gguf_header import context_length
+from onwards_py.engines.llama_binding import Callback, Server
 from onwards_py.engines.llama_chunks import Retelling
 from onwards_py.engines.llama_request import Plan, chat_plan, completion_plan
 from onwards_py.engines.packages import NotFound, find
@@ -29,25 +28,6 @@ from onwards_py.engines.packages import NotFound, find
 # So many tokens of a prompt are read between two looks at whether anyone still waits. Measured: 256 cost nothing
 # against 2048, 128 cost 13 % of the speed.
 _BATCH = 256
-_SILENT = -1
-
-Callback = Callable[[str], bool]
-
-
-class Server(Protocol):
-    """What is used of ``xllamacpp.Server``: both block, call back once per chunk, and stop when told True."""
-
-    def handle_chat_completions(self, request: str, callback: Callback, /) -> object: ...
-
-    def handle_completions(self, request: str, callback: Callback, /) -> object: ...
-
-
-class Binding(Protocol):
-    """What is used of the module ``xllamacpp``. The parameters are llama.cpp's; their attributes are set by name."""
-
-    def CommonParams(self) -> object: ...
-
-    def Server(self, params: object, /) -> Server: ...
 
 
 class LlamaEngine:
@@ -66,14 +46,14 @@ class LlamaEngine:
 
     def load(self) -> None:
         """See `onwards_py.engines.base.Engine.load`."""
-        binding = _binding()
+        binding = llama_binding.binding()
         try:
             model = find(self._order.model, "llama_cpp")
         except NotFound as error:
             raise LoadError(str(error)) from None
         back_door = Path(f"{self._order.socket}.sock")  # the ending tells llama.cpp what it is
         params = binding.CommonParams()
-        _set(params, self.settings(model.path, back_door))
+        llama_binding.assign(params, self.settings(model.path, back_door))
         try:
             self._server = binding.Server(params)
             self._has_tools = _template_has_tools(back_door)
@@ -95,28 +75,12 @@ class LlamaEngine:
             raise LoadError(f"{model.name} cannot be read: {error}.") from None
         context = min(order.context or DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
         return {
-            "model.path": str(model),
-            "hostnames": [str(back_door)],
-            "n_parallel": order.slots,
+            **llama_binding.settings_for(order, model, back_door),
             "n_ctx": context * order.slots,
             "n_batch": _BATCH,
             "n_ubatch": _BATCH,
-            "n_gpu_layers": order.gpu_layers,
-            "cpuparams.n_threads": order.threads,
-            "cpuparams_batch.n_threads": order.threads,
-            # Threads that wait sleep: what they would gain by spinning, the proxy would lose.
-            "cpuparams.poll": 0,
-            "cpuparams_batch.poll": 0,
-            "n_threads_http": 1,
             "use_jinja": True,
-            "fit_params": False,
-            "cache_ram_mib": 0,
             "sse_ping_interval": -1,
-            "ui": False,
-            "endpoint_slots": False,
-            "endpoint_metrics": False,
-            "offline": True,
-            "verbosity": _SILENT,
         }
 
     def chat(self, body: Body, sink: Sink, job: Job) -> Reply:
@@ -202,22 +166,6 @@ class _Run:
             self._sink.begin()
         self._last = told
         self._sink.event(orjson.dumps(told))
-
-
-def _binding() -> Binding:
-    try:
-        return cast("Binding", importlib.import_module("xllamacpp"))
-    except ImportError:
-        raise LoadError("llama.cpp's binding is not installed: pip install 'onwards-py[local]'.") from None
-
-
-def _set(params: object, settings: Mapping[str, object]) -> None:
-    for name, value in settings.items():
-        *steps, last = name.split(".")
-        part = params
-        for step in steps:
-            part = getattr(part, step)
-        setattr(part, last, value)
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol, cast
 
 from onwards_py.engines.base import LoadError
+from onwards_py.engines.contract import Order
+
+Callback = Callable[[str], bool]
+
+_SILENT = -1
 
 
-class EmbeddingServer(Protocol):
-    """What is used of ``xllamacpp.Server`` for vectors."""
+class Server(Protocol):
+    """What is used of ``xllamacpp.Server``: all block without the interpreter's lock. Those for text call back once per
+    chunk, and stop when told True."""
+
+    def handle_chat_completions(self, request: str, callback: Callback, /) -> object: ...
+
+    def handle_completions(self, request: str, callback: Callback, /) -> object: ...
 
     def handle_embeddings(self, request: str, /) -> str:
-        """Answer a request in JSON with an answer, or ``{"error"}``. Blocks without the interpreter's lock."""
+        """Answer a request in JSON with an answer, or ``{"error"}``."""
 
 
 class Binding(Protocol):
@@ -21,7 +32,7 @@ class Binding(Protocol):
 
     def CommonParams(self) -> object: ...
 
-    def Server(self, params: object, /) -> EmbeddingServer: ...
+    def Server(self, params: object, /) -> Server: ...
 
 
 def binding() -> Binding:
@@ -30,6 +41,32 @@ def binding() -> Binding:
         return cast("Binding", importlib.import_module("xllamacpp"))
     except ImportError:
         raise LoadError("llama.cpp's binding is not installed: pip install 'onwards-py[local]'.") from None
+
+
+def settings_for(order: Order, file: Path, back_door: Path) -> dict[str, object]:
+    """The parameters that every engine on llama.cpp has, by their names in the binding, dots for those of parts.
+
+    ``back_door``: where llama.cpp's own listener goes, which cannot be turned off.
+    """
+    return {
+        "model.path": str(file),
+        "hostnames": [str(back_door)],
+        "n_parallel": order.slots,
+        "n_gpu_layers": order.gpu_layers,
+        "cpuparams.n_threads": order.threads,
+        "cpuparams_batch.n_threads": order.threads,
+        # Threads that wait sleep: what they would gain by spinning, the proxy would lose.
+        "cpuparams.poll": 0,
+        "cpuparams_batch.poll": 0,
+        "n_threads_http": 1,
+        "fit_params": False,
+        "cache_ram_mib": 0,
+        "ui": False,
+        "endpoint_slots": False,
+        "endpoint_metrics": False,
+        "offline": True,
+        "verbosity": _SILENT,
+    }
 
 
 def assign(params: object, settings: Mapping[str, object]) -> None:
