@@ -9,6 +9,7 @@ from typing import Any
 
 from onwards_py.errors import ProxyError
 from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.translated_stream import write_events
 from onwards_py.transcode.answer_body import AnswerBody, Machine
 from onwards_py.transcode.pipeline import EventFilter, KeepAlive
 from onwards_py.transcode.responses_over_chat.errors import Failure
@@ -43,7 +44,7 @@ class EarlyStream:
             return False
         kind = error.kind.value
         events = self.events.fail(Failure(kind.status, error.code, error.message, kind.type, error.param))
-        self._exchange.downstream.write(events)
+        write_events(self._exchange.downstream, events)
         self._exchange.downstream.end()
         self._exchange.note_refusal(error)
         self._exchange.status = 200  # which is what was sent
@@ -59,7 +60,7 @@ class EarlyStream:
     def _begin(self) -> None:
         self.begun = True
         self._exchange.commit(200, b"OK", self._block, None, time.monotonic())
-        self._exchange.downstream.write(self.events.begin())
+        write_events(self._exchange.downstream, self.events.begin())
         self._wait()
 
     def _wait(self) -> None:
@@ -67,5 +68,5 @@ class EarlyStream:
             self._timer = self._loop.call_later(self._settings.keepalive_interval, self._on_silence)
 
     def _on_silence(self) -> None:
-        self._exchange.downstream.write(self.events.keepalive(self._settings.keepalive))
+        write_events(self._exchange.downstream, self.events.keepalive(self._settings.keepalive))
         self._wait()

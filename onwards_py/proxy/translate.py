@@ -109,10 +109,13 @@ def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation
     path, query, search = ask.path.partition(b"?")
     path = path.rstrip(b"/")
     rest = query + search
-    if is_responses(ask.path):
-        return _to_chat(provider, ask, principal, path, rest) if provider.mode is _TRANSLATE else None
-    if provider.chat_over_responses and path.endswith(_CHAT) and ask.request.method == b"POST":
-        return _to_responses(provider, ask, path, rest)
+    try:
+        if is_responses(ask.path):
+            return _to_chat(provider, ask, principal, path, rest) if provider.mode is _TRANSLATE else None
+        if provider.chat_over_responses and path.endswith(_CHAT) and ask.request.method == b"POST":
+            return _to_responses(provider, ask, path, rest)
+    except Refused as refused:
+        raise ProxyError(Kind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
     return None
 
 
@@ -122,13 +125,10 @@ def _to_chat(provider: Provider, ask: Ask, principal: Principal, path: bytes, re
         raise ProxyError(Kind.NOT_FOUND, "Of the Responses API, only creating a response is served for this model.")
     if ask.request.method != b"POST":
         raise ProxyError(Kind.METHOD_NOT_ALLOWED)
+    if counts:
+        raise AnsweredHere(orjson.dumps(input_tokens.answer(_decoded(ask))))
     settings = provider.translate or DEFAULTS
-    try:
-        if counts:
-            raise AnsweredHere(orjson.dumps(input_tokens.answer(_decoded(ask))))
-        translated = to_chat(_decoded(ask), settings.quirks, _policy(settings, ask, principal))
-    except Refused as refused:
-        raise ProxyError(Kind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
+    translated = to_chat(_decoded(ask), settings.quirks, _policy(settings, ask, principal))
     context = translated.context
 
     def machine(now: int, trusted: bool) -> Machine:
@@ -140,10 +140,7 @@ def _to_chat(provider: Provider, ask: Ask, principal: Principal, path: bytes, re
 
 def _to_responses(provider: Provider, ask: Ask, path: bytes, rest: bytes) -> Translation:
     settings = provider.translate or DEFAULTS
-    try:
-        translated = to_responses(_decoded(ask), settings.quirks, settings.policy)
-    except Refused as refused:
-        raise ProxyError(Kind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
+    translated = to_responses(_decoded(ask), settings.quirks, settings.policy)
     context = translated.context
 
     def machine(now: int, trusted: bool) -> Machine:

@@ -6,13 +6,22 @@ import asyncio
 import time
 from typing import Final
 
-from onwards_py.messages import Ending, Source
+from onwards_py.messages import Downstream, Ending, Source
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.release import Release
 from onwards_py.transcode.pipeline import EventFilter, KeepAlive
 from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
 
 _EVENT_END: Final = b"\n\n"
+
+
+def write_events(downstream: Downstream, events: bytes) -> None:
+    """Send whole events, a frame for each: there are clients that take a frame for one."""
+    start = 0
+    while (end := events.find(_EVENT_END, start)) >= 0:
+        downstream.write(events[start : end + 2])
+        start = end + 2
+    assert start == len(events), "the filter returns whole events"
 
 
 class TranslatedStream:
@@ -84,12 +93,7 @@ class TranslatedStream:
         if not self.committed:
             self._exchange.commit(200, b"OK", self._block, None, time.monotonic())
         self._written = self._loop.time()
-        start = 0
-        while (end := events.find(_EVENT_END, start)) >= 0:
-            # A frame for each event: there are clients that take a frame for one.
-            self._exchange.downstream.write(events[start : end + 2])
-            start = end + 2
-        assert start == len(events), "the filter returns whole events"
+        write_events(self._exchange.downstream, events)
 
     def _begin_early(self) -> None:
         self._send(self._events.begin())

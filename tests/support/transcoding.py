@@ -7,8 +7,9 @@ import itertools
 from collections.abc import Iterable
 
 from onwards_py.messages import Ending
+from onwards_py.transcode.answer_body import AnswerBody as ChatBody
+from onwards_py.transcode.pipeline import Answer, AnswerCollector, EventFilter
 from onwards_py.transcode.responses_over_chat.context import Context, ToolKind
-from onwards_py.transcode.responses_over_chat.pipeline import Answer, AnswerCollector, ChatBody, EventFilter
 from onwards_py.transcode.responses_over_chat.policy import Policy
 from onwards_py.transcode.responses_over_chat.quirks import PRESETS
 from onwards_py.transcode.responses_over_chat.request import to_chat

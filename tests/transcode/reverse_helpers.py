@@ -13,10 +13,10 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from support.transcoding import CREATED, ENDED, CountingIds
 
 from onwards_py.messages import Ending
+from onwards_py.transcode.answer_body import AnswerBody as ResponsesBody
 from onwards_py.transcode.chat_over_responses.context import Context
-from onwards_py.transcode.chat_over_responses.pipeline import AnswerCollector, EventFilter, ResponsesBody
 from onwards_py.transcode.chat_over_responses.stream import EventsToChunks
-from onwards_py.transcode.responses_over_chat.pipeline import Answer
+from onwards_py.transcode.pipeline import Answer, AnswerCollector, EventFilter
 
 Json = dict[str, Any]
 

@@ -14,7 +14,8 @@ from support.responses_promises import Json
 from support.transcoding import CREATED, ENDED, CountingIds
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.responses_over_chat.pipeline import Answer, AnswerCollector, ChatBody, EventFilter, KeepAlive
+from onwards_py.transcode.answer_body import AnswerBody as ChatBody
+from onwards_py.transcode.pipeline import Answer, AnswerCollector, EventFilter, KeepAlive
 from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
 
 CHUNKS = [
