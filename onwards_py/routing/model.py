@@ -28,17 +28,21 @@ class Strategy(Enum):
     WEIGHTED_RANDOM = "weighted_random"
     PRIORITY = "priority"
     LEAST_INFLIGHT = "least_inflight"
+    P2C = "p2c"
+    """Of two drawn at random the one with the lower peak EWMA of time to first byte, times its load."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds. ``connect`` covers DNS, TCP and TLS; ``first_byte`` runs from the sent request to the
-    whole response head; ``idle`` between two reads of a body; ``total`` bounds the exchange (None: no bound)."""
+    whole response head; ``first_token`` to the first event of a stream that says something (None: no bound); ``idle``
+    between two reads of a body; ``total`` bounds the exchange (None: no bound)."""
 
     connect: float = 5.0
     first_byte: float = 300.0
     idle: float = 300.0
     total: float | None = None
+    first_token: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,24 @@ class RateLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """``on_limit: queue``: at most ``max_waiting`` exchanges wait for a limit, each ``timeout`` seconds at most."""
+
+    max_waiting: int = 100
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds a pool, a provider or a key. None: unbounded."""
+    """What bounds a pool, a provider or a key. None: unbounded.
+
+    ``rate`` counts requests and ``tokens`` those of prompts and answers. ``queue``: wait instead of being refused.
+    """
 
     rate: RateLimit | None = None
     concurrency: int | None = None
+    tokens: RateLimit | None = None
+    queue: QueuePolicy | None = None
 
 
 NO_LIMITS = Limits()
@@ -118,6 +135,18 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """``GET path`` every ``interval`` seconds, answered with 2xx within ``timeout`` seconds; so many failures in a row
+    take a provider out, so many successes put it back."""
+
+    path: bytes = b"/v1/models"
+    interval: float = 10.0
+    timeout: float = 5.0
+    unhealthy_after: int = 3
+    healthy_after: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One member of a pool, compiled.
 
@@ -157,11 +186,72 @@ class Provider:
     """The provider only has the Responses API: chat requests are translated to it."""
     translate: TranslateSettings | None = None
     """How requests are translated, where they are; None: by the defaults."""
+    health_check: HealthCheck | None = None
     translates: bool = field(init=False)
     """Whether any request is, so that nothing else need be asked about most of them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "translates", self.mode is Mode.TRANSLATE or self.chat_over_responses)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryBudgetPolicy:
+    """Further attempts that a pool may make: ``ratio`` of its requests, and ``per_second`` in any case."""
+
+    ratio: float = 0.2
+    per_second: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class HoldPolicy:
+    """An answer is held back until its first content, for ``max_time`` seconds and ``max_bytes`` at most, so that an
+    error inside a 200 can still move the exchange on."""
+
+    max_bytes: int = 64 * 1024
+    max_time: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class EjectionPolicy:
+    """When a provider is left out: after so many failures in a row, or when ``failure_rate`` (0..1) of at least
+    ``min_requests`` within ``window`` seconds failed, or after so many refusals of our own credential in a row. None:
+    never for that reason. It stays out for ``base_time`` seconds, twice as long each time, ``max_time`` at most."""
+
+    consecutive_failures: int | None = 5
+    failure_rate: float | None = 0.5
+    min_requests: int = 20
+    window: float = 30.0
+    auth_failures: int | None = 5
+    base_time: float = 5.0
+    max_time: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Affinity:
+    """What keeps a conversation at one provider: the first of the ``session`` header fields (lower case) that a request
+    has, else the first ``prompt_bytes`` of its prompt (None: do not look). A provider with more than ``max_load`` times
+    its fair share is passed over."""
+
+    session: tuple[bytes, ...] = ()
+    prompt_bytes: int | None = None
+    max_load: float = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class HedgePolicy:
+    """A second provider is asked too if the first has not answered within ``after`` seconds; so for ``ratio`` of the
+    requests at most."""
+
+    after: float
+    ratio: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingRule:
+    """Concerns callers whose key has all of ``labels``: ``redirect`` is the target to use, None refuses."""
+
+    labels: Mapping[str, str]
+    redirect: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +261,9 @@ class FallbackPolicy:
     ``max_attempts`` None: as many as the pool has providers. Backoff figures are in seconds;
     ``backoff_initial`` 0 means that no wait is made. ``retry_sent``: also repeat a POST whose fresh
     connection died after the request was sent (the provider may have worked, and billed, twice).
-    ``only_if_failed_within``: no further attempt later than so many seconds after the exchange began.
+    ``only_if_failed_within``: no further attempt later than so many seconds after the exchange began. ``budget`` None:
+    as many further attempts as the rest allows. ``max_retry_after``: the longest Retry-After (seconds) that is waited
+    for before the same provider is asked again.
     """
 
     enabled: bool = False
@@ -186,6 +278,9 @@ class FallbackPolicy:
     backoff_jitter: bool = True
     max_total_backoff: float | None = None
     only_if_failed_within: float | None = None
+    budget: RetryBudgetPolicy | None = RetryBudgetPolicy()
+    max_retry_after: float = 10.0
+    hold: HoldPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +309,17 @@ class Pool:
     limits: Limits = NO_LIMITS
     max_body: int = 64 * 1024 * 1024
     route_by: RouteBy | None = None
+    ejection: EjectionPolicy | None = EjectionPolicy()
+    affinity: Affinity | None = None
+    hedge: HedgePolicy | None = None
+    rules: tuple[RoutingRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class KeyDefinition:
-    """What is known about a token (found by its SHA-256 digest)."""
+    """What is known about a token (found by its SHA-256 digest). ``targets``: those that it may use; None: any."""
 
     id: str
     limits: Limits = NO_LIMITS
     labels: Mapping[str, str] = field(default_factory=dict)
+    targets: frozenset[str] | None = None
