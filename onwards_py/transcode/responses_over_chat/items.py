@@ -122,6 +122,9 @@ class ItemReader:
             raise Refused(f"{where}.encrypted_content", "This compaction item was not made here and cannot be read.")
         self.conversation.say("user", f"Summary of the conversation so far:\n{text}")
 
+    def additional_tools(self, item: Item, where: str) -> None:
+        """Tools that were offered at this point of the conversation: read with all others, before any item."""
+
     def reference(self, item: Item, where: str) -> None:
         """A reference is to be resolved before; what is left points to nothing that is known."""
         ident = member(item, "id", where)
@@ -196,5 +199,6 @@ _READERS: Mapping[str, Callable[[ItemReader, Item, str], None]] = {
     "reasoning": ItemReader.reasoning,
     "compaction": ItemReader.compaction,
     "compaction_summary": ItemReader.compaction,
+    "additional_tools": ItemReader.additional_tools,
     "item_reference": ItemReader.reference,
 }

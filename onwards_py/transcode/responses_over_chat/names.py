@@ -22,17 +22,14 @@ class ToolNames:
         self._chat_names: dict[tuple[str | None, str], str] = {}
         self._gone: dict[tuple[str | None, str], str] = {}
 
-    def add(self, tool: ToolName) -> bool:
-        """Give ``tool`` a chat name of its own; False if it has one already."""
+    def add(self, tool: ToolName) -> None:
+        """Give ``tool``, which has none yet, a chat name of its own."""
         identity = (tool.namespace, tool.name)
-        if identity in self._chat_names:
-            return False
         name = _flatten(tool.name, tool.namespace)
         if name in self.by_chat_name:
             name = _with_digest(name, identity)
         self._chat_names[identity] = name
         self.by_chat_name[name] = tool
-        return True
 
     def chat_name(self, name: str, namespace: str | None) -> str:
         """The chat name of a tool, offered or not: histories name tools that are no longer there."""

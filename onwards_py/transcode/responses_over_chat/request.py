@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from onwards_py.transcode.dialects.chat import Message
@@ -51,7 +51,7 @@ def to_chat(
     must_be_string(request.get("model"), "model")
     check_types(request)
     check_server_side(request, scope)
-    offer = read_tools(request.get("tools"), scope)
+    offer = read_tools(_tool_lists(request, history or ()), scope)
     choice = read_choice(request.get("tool_choice"), offer, scope)
     work = _Translation(request, scope, offer, choice, read_format(request, scope))
     chat = work.chat(history)
@@ -135,6 +135,16 @@ class _Translation:
         parallel = self._request.get("parallel_tool_calls")
         if parallel is not None and self._scope.quirks.parallel_tool_calls:
             chat["parallel_tool_calls"] = parallel
+
+
+def _tool_lists(request: Mapping[str, object], history: Sequence[object]) -> Iterator[tuple[object, str]]:
+    """All lists of tools with their paths: a chat request has no place for tools that are offered on the way."""
+    yield request.get("tools"), "tools"
+    given = request.get("input")
+    for name, items in (("history", history), ("input", given if isinstance(given, list) else (given,))):
+        for index, item in enumerate(items):
+            if isinstance(item, dict) and item.get("type") == "additional_tools":
+                yield item.get("tools"), f"{name}[{index}].tools"
 
 
 def _items(given: object) -> list[object]:

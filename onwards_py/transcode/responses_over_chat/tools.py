@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from onwards_py.transcode.responses_over_chat.context import ToolKind, ToolName
@@ -40,26 +40,38 @@ class Offer:
         return [*self.functions.values(), *self.passed]
 
 
-def read_tools(tools: object, scope: Scope) -> Offer:
-    """What of ``tools`` the model is offered. Raises Refused."""
+def read_tools(lists: Iterable[tuple[object, str]], scope: Scope) -> Offer:
+    """What of all ``lists`` the model is offered; each comes with its path in the request. Raises Refused."""
     offer = Offer()
-    if tools is None:
-        return offer
-    if not isinstance(tools, list):
-        raise Refused("tools", f"'tools' must be an array, not {name_of(tools)}.", "invalid_type")
     hosted: list[tuple[dict[str, object], str]] = []
-    declared = list(_walk(tools, "tools", None, 0, hosted))
-    if len(declared) + len(hosted) > scope.policy.max_tools:
-        raise Refused("tools", f"More than {scope.policy.max_tools} tools.", "array_above_max_length")
-    for one in sorted(declared, key=lambda one: one.name.namespace is not None):  # plain names keep theirs
-        if not offer.names.add(one.name):
-            raise Refused(f"{one.where}.name", f"Two tools have the name {one.name.name!r}.")
-    for one in declared:
+    declared: dict[tuple[str | None, str], _Declared] = {}
+    for tools, where in lists:
+        declared.update(_read_list(tools, where, hosted))  # a later list replaces what has the same name
+        if len(declared) + len(hosted) > scope.policy.max_tools:
+            raise Refused(where, f"More than {scope.policy.max_tools} tools.", "array_above_max_length")
+    for one in sorted(declared.values(), key=lambda one: one.name.namespace is not None):  # plain names keep theirs
+        offer.names.add(one.name)
+    for one in declared.values():
         name = offer.names.chat_name(one.name.name, one.name.namespace)
         offer.functions[name] = {"type": "function", "function": _function(one, name, scope)}
     for tool, where in hosted:
         _place_hosted(tool, where, offer, scope)
     return offer
+
+
+def _read_list(
+    tools: object, where: str, hosted: list[tuple[dict[str, object], str]]
+) -> dict[tuple[str | None, str], _Declared]:
+    """The callable tools of one list by what the client calls them."""
+    if tools is None:
+        return {}
+    if not isinstance(tools, list):
+        raise Refused(where, f"'{where}' must be an array, not {name_of(tools)}.", "invalid_type")
+    found: dict[tuple[str | None, str], _Declared] = {}
+    for one in _walk(tools, where, None, 0, hosted):
+        if found.setdefault((one.name.namespace, one.name.name), one) is not one:
+            raise Refused(f"{one.where}.name", f"Two tools have the name {one.name.name!r}.")
+    return found
 
 
 def _walk(
