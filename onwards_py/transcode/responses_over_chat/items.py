@@ -128,7 +128,8 @@ class ItemReader:
     def reference(self, item: Item, where: str) -> None:
         """A reference is to be resolved before; what is left points to nothing that is known."""
         ident = member(item, "id", where)
-        raise Refused(f"{where}.id", f"Item with id {ident!r} not found; send the item itself.", "item_not_found")
+        message = f"Item with id {ident!r} not found: items are not stored. Send it whole, as by 'store: false'."
+        raise Refused(f"{where}.id", message, "item_not_found")
 
     def _call(self, item: Item, arguments: str, where: str) -> None:
         call_id = member(item, "call_id", where)
