@@ -20,7 +20,7 @@ from onwards_py.config.provider_schema import (
     TlsShape,
 )
 from onwards_py.config.shape import Shape
-from onwards_py.config.substitute import Surroundings, read_file
+from onwards_py.config.substitute import Surroundings
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.messages import Field
 from onwards_py.routing.model import (
@@ -110,16 +110,16 @@ def _origin(shape: ProviderShape, url: Url, path: Path, site: Site, around: Surr
     tls = shape.tls or TlsShape()
     if tls.verify is False:
         site.warn((*path, "tls"), "the provider's certificate is not checked: anybody in between can read and answer")
-    ca_file = _ca_file(tls.ca_file, path, site, around) if tls.ca_file is not None else None
+    ca_pem = _trust_store(tls.ca_file, path, site, around) if tls.ca_file is not None else None
+    ca_file = str((around.folder / (tls.ca_file or "")).absolute()) if ca_pem is not None else None
     proxy = shape.proxy.url if shape.proxy is not None else _proxy_of_environment(url, path, site, around.env)
-    return Origin(url.tls, url.host, url.port, ca_file, tls.verify is not False, proxy)
+    return Origin(url.tls, url.host, url.port, ca_file, tls.verify is not False, proxy, ca_pem=ca_pem)
 
 
-def _ca_file(name: str, path: Path, site: Site, around: Surroundings) -> str | None:
-    file = around.folder / name
+def _trust_store(name: str, path: Path, site: Site, around: Surroundings) -> str | None:
     try:
-        if "-----BEGIN " in read_file(file):
-            return str(file.absolute())
+        if "-----BEGIN " in (text := around.read_file(name)):
+            return text
         site.error((*path, "tls", "ca_file"), "this file is not in PEM form")
     except ValueError as error:
         site.error((*path, "tls", "ca_file"), str(error))

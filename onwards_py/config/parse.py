@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from onwards_py.config.compile import compile_file
@@ -11,25 +11,31 @@ from onwards_py.config.decode import Decoder
 from onwards_py.config.inherit import Site
 from onwards_py.config.problems import NOWHERE, ConfigError, Notes, Position, Problem
 from onwards_py.config.snapshot import Snapshot
+from onwards_py.config.sources import MAX_FILE, Digests, Sources
 from onwards_py.config.substitute import Surroundings
 from onwards_py.config.tree import read
-
-MAX_FILE = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that can be used. ``warnings`` name what it says without effect, in the order of the file."""
+    """A configuration that can be used. ``warnings`` name what it says without effect, in the order of the file.
+
+    ``sources`` are the files that it was made of: the file itself, secrets, trust stores.
+    """
 
     snapshot: Snapshot
     warnings: tuple[Problem, ...] = ()
+    sources: Digests = field(default_factory=dict)
 
 
-def load(path: Path, env: Mapping[str, str]) -> Loaded:
-    """Read and compile a file. ``env`` is what ``${VAR}`` and the proxy variables refer to. Raises ConfigError."""
+def load(path: Path, env: Mapping[str, str], sources: Sources | None = None) -> Loaded:
+    """Read and compile a file. ``env`` is what ``${VAR}`` and the proxy variables refer to. Raises ConfigError.
+
+    ``sources`` does the reading; who gives it knows afterwards what was read, even if the load failed.
+    """
+    sources = sources or Sources()
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
+        content = sources.read(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a file name"
         raise ConfigError([Problem(str(path), NOWHERE, (), f"cannot be read: {reason}")]) from None
@@ -41,20 +47,22 @@ def load(path: Path, env: Mapping[str, str]) -> Loaded:
         before = content[: error.start]
         position = Position(before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
         raise ConfigError([Problem(str(path), position, (), "is not UTF-8 text")]) from None
-    return parse(text, str(path), env)
+    return parse(text, str(path), env, sources)
 
 
-def parse(text: str, filename: str, env: Mapping[str, str]) -> Loaded:
+def parse(text: str, filename: str, env: Mapping[str, str], sources: Sources | None = None) -> Loaded:
     """Compile YAML or JSON text. Raises ConfigError.
 
-    ``filename`` is for messages; relative paths in the text start from its folder.
+    ``filename`` is for messages; relative paths in the text start from its folder. ``sources`` reads other files.
     """
+    sources = sources or Sources()
     notes = Notes(filename)
     root = read(text, notes)
-    around = Surroundings(env, Path(filename).parent)
+    around = Surroundings(env, Path(filename).parent, sources)
     decoder = Decoder(notes, around)
     shape = decoder.file(root) if root is not None else None
     snapshot = compile_file(shape, Site(notes, decoder.positions), around) if shape is not None else None
     if notes.errors or snapshot is None:
         raise ConfigError(notes.errors)
-    return Loaded(snapshot, tuple(sorted(notes.warnings, key=lambda problem: problem.position)))
+    warnings = tuple(sorted(notes.warnings, key=lambda problem: problem.position))
+    return Loaded(snapshot, warnings, sources.digests)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from onwards_py.config.sources import Sources, is_regular
 
 MAX_FILE = 1024 * 1024
 
@@ -19,10 +21,31 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What references may refer to: environment variables, and the folder that relative paths start from."""
+    """What references may refer to: environment variables, and the folder that relative paths start from.
+
+    ``sources`` reads files and remembers which.
+    """
 
     env: Mapping[str, str]
     folder: Path
+    sources: Sources = field(default_factory=Sources)
+
+    def read_file(self, name: str) -> str:
+        """The text of a small regular file. Raises ValueError saying why not."""
+        path = self.folder / name
+        try:
+            # Nothing else is opened: a pipe could block, and a device never ends.
+            if not is_regular(path):
+                self.sources.missing(path)
+                raise ValueError(f"there is no file {str(path)!r}")
+            content = self.sources.read(path)
+            if len(content) > MAX_FILE:
+                raise ValueError(f"the file {str(path)!r} is larger than {MAX_FILE} bytes")
+            return content.decode()
+        except OSError as error:
+            raise ValueError(f"the file {str(path)!r} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"the file {str(path)!r} is not UTF-8 text") from None
 
 
 def refers(text: str) -> bool:
@@ -49,7 +72,7 @@ def substitute(text: str, around: Surroundings) -> str:
 def _resolve(reference: str, around: Surroundings) -> str:
     if reference.startswith("file:"):
         # Editors end files with a line end, and secrets do not have one.
-        return read_file(around.folder / reference.removeprefix("file:")).removesuffix("\n").removesuffix("\r")
+        return around.read_file(reference.removeprefix("file:")).removesuffix("\n").removesuffix("\r")
     name, separator, default = reference.partition(":-")
     if not _NAME.fullmatch(name):
         raise ValueError("what stands in '${…}' is no variable name; write '$${' for a literal '${'")
@@ -59,20 +82,3 @@ def _resolve(reference: str, around: Surroundings) -> str:
     if value is None:
         raise ValueError(f"the environment variable {name} is not set")
     return value
-
-
-def read_file(path: Path) -> str:
-    """The text of a small regular file. Raises ValueError saying why not."""
-    try:
-        # Nothing else is opened: a pipe could block, and a device never ends.
-        if not path.is_file():
-            raise ValueError(f"there is no file {str(path)!r}")
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
-        if len(content) > MAX_FILE:
-            raise ValueError(f"the file {str(path)!r} is larger than {MAX_FILE} bytes")
-        return content.decode()
-    except OSError as error:
-        raise ValueError(f"the file {str(path)!r} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"the file {str(path)!r} is not UTF-8 text") from None

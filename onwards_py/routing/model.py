@@ -92,6 +92,8 @@ class Origin:
     proxy_url: str | None = field(default=None, repr=False)
     socket: str | None = None
     """Path of a Unix socket, which takes the place of host and port."""
+    ca_pem: str | None = field(default=None, repr=False)
+    """What was in ``ca_file`` when it was read: with another trust store it is another origin."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,14 @@ _KEEPALIVE_SECONDS = 60
 
 
 @lru_cache(maxsize=64)
-def tls_context(ca_file: str | None, verify: bool) -> ssl.SSLContext:
-    """The client context for a trust store; HTTP/1.1 is the only protocol offered (RFC 7301)."""
-    context = ssl.create_default_context(cafile=ca_file)
+def tls_context(ca_pem: str | None, verify: bool) -> ssl.SSLContext:
+    """The client context for a trust store (None: the system's); HTTP/1.1 is the only protocol offered (RFC 7301).
+
+    Raises ssl.SSLError if there is no certificate in ``ca_pem``.
+    """
+    # Comments between the certificates may be in any language; OpenSSL is given ASCII.
+    cadata = None if ca_pem is None else ca_pem.encode("ascii", "ignore").decode()
+    context = ssl.create_default_context(cadata=cadata)
     context.set_alpn_protocols(["http/1.1"])
     if not verify:
         context.check_hostname = False
@@ -49,7 +54,7 @@ async def _open(origin: Origin, protocol: P) -> P:
     if origin.socket is not None:
         await loop.create_unix_connection(lambda: protocol, origin.socket)
         return protocol
-    context = tls_context(origin.ca_file, origin.verify) if origin.tls else None
+    context = tls_context(origin.ca_pem, origin.verify) if origin.tls else None
     if origin.proxy_url is not None:
         return await _open_through_proxy(loop, origin, protocol, context)
     name = origin.host if context is not None else None
