@@ -55,7 +55,7 @@ class Application:
         self._listener = listener
         self._drain_timeout = snapshot.server.drain_timeout
         clock = time.monotonic  # the same clock as uvloop's, but finer than its milliseconds
-        self.holder = holder = Holder(snapshot, LiveState(clock))
+        self.holder = holder = Holder(snapshot, LiveState(clock, self._loop.call_soon))
         self._gauges = Gauges()
         self._lines = LineWriter(access_log)
         batch = WriteBatch(self._loop)

@@ -159,11 +159,23 @@ class Kind(Enum):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """A limit that was passed. ``name``: ``requests``, ``tokens`` or ``concurrent-requests``. ``limit`` is what may be
+    used up at once, ``remaining`` what is left of it, ``reset`` the seconds until all of it is there again (None: not
+    known)."""
+
+    name: str
+    limit: int
+    remaining: int
+    reset: float | None = None
+
+
 class ProxyError(Exception):
     """A failure with a presentation. ``message`` overrides the kind's own; it never holds a secret.
 
     ``param`` names the request parameter at fault, as in the OpenAI error envelope; ``code`` is the kind's own unless
-    something more exact is known. ``retry_after`` is in seconds.
+    something more exact is known. ``retry_after`` is in seconds. ``limit`` is the one that was passed.
     """
 
     def __init__(
@@ -174,6 +186,7 @@ class ProxyError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after: float | None = None,
+        limit: LimitState | None = None,
     ) -> None:
         super().__init__(message or kind.value.message)
         self.kind = kind
@@ -181,6 +194,7 @@ class ProxyError(Exception):
         self.param = param
         self.code = code or kind.value.code
         self.retry_after = retry_after
+        self.limit = limit
 
 
 def body_too_large(limit: int) -> ProxyError:

@@ -10,16 +10,19 @@ from dataclasses import dataclass, replace
 
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.counters import Limiter
+from onwards_py.limits.line import Schedule, at_once
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.model import NO_LIMITS, Limits, Pool
 from onwards_py.routing.table import Leads, LivePool, RouteTable
 
 
 class LiveState:
-    """Limiters of pools, providers and keys. ``clock`` gives monotonic seconds."""
+    """Limiters of pools, providers and keys. ``clock`` gives monotonic seconds; ``schedule`` calls back soon, and
+    serves those who wait for a limit."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], schedule: Schedule = at_once) -> None:
         self._clock = clock
+        self._schedule = schedule
         self._limiters: dict[tuple[str, ...], Limiter] = {}
 
     def compile(self, snapshot: Snapshot) -> RouteTable:
@@ -32,8 +35,8 @@ class LiveState:
             for digest, definition in snapshot.key_definitions.items()
             if definition.limits != NO_LIMITS
         }
-        # Who is no longer configured is forgotten, but not while somebody still holds a permit of it.
-        busy = {identity: limiter for identity, limiter in self._limiters.items() if limiter.in_flight}
+        # Who is no longer configured is forgotten, but not while somebody holds a permit of it, or waits for one.
+        busy = {identity: limiter for identity, limiter in self._limiters.items() if limiter.busy}
         self._limiters = busy | used
         return RouteTable(targets, keys)
 
@@ -49,7 +52,7 @@ class LiveState:
     def _limiter(self, used: dict[tuple[str, ...], Limiter], limits: Limits, *identity: str) -> Limiter:
         limiter = self._limiters.get(identity)
         if limiter is None:
-            limiter = Limiter(limits, self._clock())
+            limiter = Limiter(limits, self._clock(), self._schedule)
         else:
             limiter.adopt(limits, self._clock())
         used[identity] = limiter

@@ -69,11 +69,11 @@ def test_a_reload_is_no_refill() -> None:
     holder.replace(targets("http://b", rate_limit=RATE))
     bucket = pool_of(holder).limiter.bucket
     assert bucket is not None
-    assert bucket.wait_for_token(0.0) > 0
+    assert bucket.wait_for(1.0, 0.0) > 0
     holder.replace(targets("http://b", rate_limit={**RATE, "burst_size": 2}))
     bucket = pool_of(holder).limiter.bucket
     assert bucket is not None
-    assert bucket.wait_for_token(0.0) == 0
+    assert bucket.wait_for(1.0, 0.0) == 0
 
 
 def test_limits_of_keys_survive_too() -> None:
@@ -87,7 +87,7 @@ def test_limits_of_keys_survive_too() -> None:
         (digest,) = holder.current.snapshot.key_definitions
         limiter = holder.current.table.resolve("m", Principal(digest)).limiters[1]
         assert limiter.bucket is not None
-        wait = limiter.bucket.wait_for_token(0.0)
+        wait = limiter.bucket.wait_for(1.0, 0.0)
         if not wait:
             admit([limiter], 0.0)
         return wait

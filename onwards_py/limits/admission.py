@@ -2,34 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from onwards_py.errors import Kind, ProxyError
-from onwards_py.limits.counters import Limiter
+from onwards_py.errors import Kind, LimitState, ProxyError
+from onwards_py.limits.counters import Limiter, TokenBucket
+
+_A_MOMENT: Final = 1.0  # seconds; when a permit comes back nobody knows
+_TOKENS_MESSAGE: Final = "You are using tokens too quickly. Please slow down."
+
+# The order in which limits are looked at.
+_PLACES: Final = 0
+_REQUESTS: Final = 1
+_TOKENS: Final = 2
 
 
-def admit(limiters: Sequence[Limiter], now: float) -> None:
-    """Take a place and a token of every limiter, or raise ProxyError with all of them untouched.
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why an exchange may not go in. ``limiter`` is the one to wait for, if it has a line. ``seconds``: when to wake
+    that line; None: no clock says, the line is woken when a permit comes back. ``error``: the refusal."""
 
-    Places are looked at first, since they cost nothing to look at. `release` gives the places back;
-    tokens are spent.
+    limiter: Limiter
+    seconds: float | None
+    error: ProxyError
+
+
+def attempt(limiters: Sequence[Limiter], now: float, estimate: float = 0.0) -> Blocked | None:
+    """Take a place, a request and ``estimate`` tokens of every limiter that counts them; or nothing, and say why.
+
+    Places are looked at first, since they cost nothing to look at. `release` gives the places back; requests are
+    spent, and `Limiter.settle` corrects the tokens. No limiter may be named twice.
     """
     for limiter in limiters:
         if limiter.full:
-            raise ProxyError(Kind.CONCURRENCY_LIMIT, retry_after=1.0)
-    wait = 0.0
+            return _blocked(limiters, now, estimate)
     for limiter in limiters:
-        if limiter.bucket is not None:
-            wait = max(wait, limiter.bucket.wait_for_token(now))
-    if wait > 0.0:
-        raise ProxyError(Kind.RATE_LIMIT, retry_after=wait)
+        bucket, tokens = limiter.bucket, limiter.tokens
+        if bucket is not None and bucket.wait_for(1.0, now) > 0.0:
+            return _blocked(limiters, now, estimate)
+        if tokens is not None and tokens.wait_for(estimate, now) > 0.0:
+            return _blocked(limiters, now, estimate)
     for limiter in limiters:
         limiter.in_flight += 1
         if limiter.bucket is not None:
-            limiter.bucket.take()
+            limiter.bucket.take(1.0)
+        if limiter.tokens is not None:
+            limiter.tokens.take(estimate)
+    return None
+
+
+def admit(limiters: Sequence[Limiter], now: float, estimate: float = 0.0) -> None:
+    """`attempt`, or raise ProxyError with all of them untouched."""
+    blocked = attempt(limiters, now, estimate)
+    if blocked is not None:
+        raise blocked.error
 
 
 def release(limiters: Sequence[Limiter]) -> None:
     """Give the places back: the last byte is through, or never will be."""
     for limiter in limiters:
         limiter.in_flight -= 1
+    for limiter in limiters:
+        if limiter.watched:
+            limiter.given_back()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reason:
+    """One limit that does not grant. ``wait`` None: not known."""
+
+    limiter: Limiter
+    what: int
+    wait: float | None
+    state: LimitState
+
+
+def _blocked(limiters: Sequence[Limiter], now: float, estimate: float) -> Blocked:
+    """The limit that refuses. One without a line comes before those that let wait, since waiting for them would be in
+    vain; then places, requests, tokens; then the one that takes longest. Retry-After is the longest wait of all:
+    coming back earlier would only be refused by the slower bucket."""
+    reasons = [reason for limiter in limiters for reason in _reasons(limiter, now, estimate)]
+    first = min(reasons, key=lambda reason: (reason.limiter.line is not None, reason.what, -(reason.wait or 0.0)))
+    error = ProxyError(
+        Kind.CONCURRENCY_LIMIT if first.what == _PLACES else Kind.RATE_LIMIT,
+        _TOKENS_MESSAGE if first.what == _TOKENS else None,
+        retry_after=max(_A_MOMENT if reason.wait is None else reason.wait for reason in reasons),
+        limit=first.state,
+    )
+    # Behind others the clock does not matter: they are asked first, and wake this one when they have gone in.
+    return Blocked(first.limiter, None if _behind_others(first.limiter) else first.wait, error)
+
+
+def _behind_others(limiter: Limiter) -> bool:
+    line = limiter.line
+    return line is not None and line.waiting > 0 and not line.turn
+
+
+def _reasons(limiter: Limiter, now: float, estimate: float) -> Iterator[_Reason]:
+    """All that stands against an exchange at one limiter."""
+    places, bucket, tokens = limiter.limits.concurrency, limiter.bucket, limiter.tokens
+    behind = _behind_others(limiter)
+    if places is not None and (behind or limiter.in_flight >= places):
+        state = LimitState("concurrent-requests", places, max(0, places - limiter.in_flight))
+        yield _Reason(limiter, _PLACES, None, state)
+    if bucket is not None:
+        wait = bucket.wait_for(1.0, now)
+        if wait > 0.0 or (behind and places is None):
+            yield _Reason(limiter, _REQUESTS, wait or _A_MOMENT, _state_of(bucket, "requests", now))
+    if tokens is not None:
+        wait = tokens.wait_for(estimate, now)
+        if wait > 0.0 or (behind and places is None and bucket is None):
+            yield _Reason(limiter, _TOKENS, wait or _A_MOMENT, _state_of(tokens, "tokens", now))
+
+
+def _state_of(bucket: TokenBucket, name: str, now: float) -> LimitState:
+    held, limit = bucket.remaining(now), bucket.limit
+    return LimitState(name, int(limit.burst), max(0, int(held)), (limit.burst - held) / limit.per_second)

@@ -1,58 +1,123 @@
-"""The two counters that limit: a bucket of tokens that refills, and a gate with so many places."""
+"""What limits: a bucket that refills, for requests or for tokens, and a gate with so many places."""
 
 from __future__ import annotations
 
-from onwards_py.routing.model import NO_LIMITS, Limits, RateLimit
+from onwards_py.limits.line import Line, Schedule
+from onwards_py.routing.model import Limits, RateLimit
+
+# Seconds. Keeps a caller that waits for exactly as long as it was told from being told again, for no more than
+# the rounding of a clock.
+_TOLERANCE = 1e-6
 
 
 class TokenBucket:
-    """Refills at ``per_second`` up to ``burst`` tokens; starts full."""
+    """Refills at ``per_second`` up to ``burst``; starts full. What it holds may be below zero: then it is owed."""
 
-    __slots__ = ("_at", "_limit", "_tokens")
+    __slots__ = ("_at", "_held", "limit")
 
     def __init__(self, limit: RateLimit, now: float) -> None:
-        self._limit = limit
-        self._tokens = limit.burst
+        self.limit = limit
+        self._held = limit.burst
         self._at = now
 
-    def wait_for_token(self, now: float) -> float:
-        """Seconds until a token is there; 0 if one is there now. Takes nothing."""
-        limit = self._limit
+    def wait_for(self, count: float, now: float) -> float:
+        """Seconds until ``count`` are there, or the bucket is full if ``count`` is more; 0 now. Takes nothing."""
+        limit = self.limit
         if now > self._at:
-            self._tokens = min(limit.burst, self._tokens + (now - self._at) * limit.per_second)
+            held = self._held + (now - self._at) * limit.per_second
+            self._held = held if held < limit.burst else limit.burst
             self._at = now
-        # The tolerance keeps a caller that waits for exactly as long as it was told from being told again.
-        missing = 1.0 - self._tokens
-        return missing / limit.per_second if missing > 1e-9 else 0.0
+        missing = (count if count < limit.burst else limit.burst) - self._held
+        if missing <= 0.0:
+            return 0.0
+        wait = missing / limit.per_second
+        return wait if wait > _TOLERANCE else 0.0
 
-    def take(self) -> None:
-        """Take the token that `wait_for_token` has just found."""
-        self._tokens -= 1.0
+    def take(self, count: float) -> None:
+        """Take what `wait_for` has just found; all of ``count``, even if that is more than the bucket holds."""
+        self._held -= count
+
+    def settle(self, difference: float) -> None:
+        """So much more was used than taken before; less, if negative. Counts from the last look on."""
+        held = self._held - difference
+        self._held = held if held < self.limit.burst else self.limit.burst
+
+    def remaining(self, now: float) -> float:
+        """What is there; negative: owed."""
+        self.wait_for(0.0, now)
+        return self._held
 
 
 class Limiter:
     """The limits of one pool, provider or key, with their state. ``in_flight`` counts held permits.
 
-    ``bounded``: there is something to ask before a permit is given.
+    ``bucket`` counts requests, ``tokens`` tokens; ``line`` is where one waits instead of being refused. ``bounded``:
+    there is something to ask before a permit is given. ``watched``: a permit that comes back means more than
+    ``in_flight -= 1``: `given_back` after it and, once it is known how many tokens were used, `settle`.
     """
 
-    __slots__ = ("bounded", "bucket", "in_flight", "limits")
+    __slots__ = ("_schedule", "bounded", "bucket", "in_flight", "limits", "line", "tokens", "watched")
 
-    def __init__(self, limits: Limits, now: float) -> None:
-        self.limits = limits
+    def __init__(self, limits: Limits, now: float, schedule: Schedule) -> None:
+        self._schedule = schedule
         self.in_flight = 0
-        self.bucket = TokenBucket(limits.rate, now) if limits.rate is not None else None
-        self.bounded = limits != NO_LIMITS
+        self.line: Line | None = None
+        self.bucket = _bucket(limits.rate, now)
+        self.tokens = _bucket(limits.tokens, now)
+        self._apply(limits)
 
     def adopt(self, limits: Limits, now: float) -> None:
-        """Take over new limits; what did not change keeps its state (a reload is no refill)."""
+        """Take over new limits; what did not change keeps its state (a reload is no refill).
+
+        Who waits is asked again: there may be more room now, or no line any more.
+        """
         if limits.rate != self.limits.rate:
-            self.bucket = TokenBucket(limits.rate, now) if limits.rate is not None else None
+            self.bucket = _bucket(limits.rate, now)
+        if limits.tokens != self.limits.tokens:
+            self.tokens = _bucket(limits.tokens, now)
+        line = self.line
+        self._apply(limits)
+        if line is not None:
+            line.wake()
+
+    def _apply(self, limits: Limits) -> None:
         self.limits = limits
-        self.bounded = limits != NO_LIMITS
+        self.bounded = limits.concurrency is not None or self.bucket is not None or self.tokens is not None
+        if limits.queue is None or not self.bounded:
+            self.line = None
+        elif self.line is None:
+            self.line = Line(limits.queue, self._schedule)
+        else:
+            self.line.policy = limits.queue
+        self.watched = self.line is not None or self.tokens is not None
 
     @property
     def full(self) -> bool:
-        """True if no place is left."""
+        """True if no place is left, or somebody who came before still waits."""
         places = self.limits.concurrency
-        return places is not None and self.in_flight >= places
+        if places is not None and self.in_flight >= places:
+            return True
+        line = self.line
+        return line is not None and line.waiting > 0 and not line.turn
+
+    @property
+    def busy(self) -> bool:
+        """True while somebody holds a permit, or waits for one."""
+        return self.in_flight > 0 or (self.line is not None and self.line.waiting > 0)
+
+    def given_back(self) -> None:
+        """A permit came back (``in_flight`` says so already): whoever waits may try again."""
+        if self.line is not None:
+            self.line.wake()
+
+    def settle(self, difference: float) -> None:
+        """An admitted exchange used so many tokens more than were estimated (negative: less)."""
+        if self.tokens is None:
+            return
+        self.tokens.settle(difference)
+        if difference < 0.0:
+            self.given_back()
+
+
+def _bucket(limit: RateLimit | None, now: float) -> TokenBucket | None:
+    return TokenBucket(limit, now) if limit is not None else None

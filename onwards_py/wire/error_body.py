@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import Kind, LimitState, ProxyError
 from onwards_py.messages import Downstream
 
 
@@ -25,7 +25,7 @@ def error_response(error: ProxyError) -> ErrorResponse:
     """The response that tells a client about ``error``.
 
     401 carries the challenge that RFC 9110 section 15.5.2 asks for, 426 the protocol to use instead (section 15.5.22);
-    Retry-After is in whole seconds (section 10.2.3).
+    Retry-After is in whole seconds (section 10.2.3). A limit that was passed is told in the fields that OpenAI uses.
     """
     answer = error.kind.value
     body = orjson.dumps(
@@ -38,7 +38,30 @@ def error_response(error: ProxyError) -> ErrorResponse:
         block += b"Upgrade: HTTP/1.1\r\nConnection: Upgrade\r\n"
     if error.retry_after is not None:
         block += b"Retry-After: %d\r\n" % max(1, ceil(error.retry_after))
+    if error.limit is not None:
+        block += _limit_fields(error.limit)
     return ErrorResponse(answer.status, HTTPStatus(answer.status).phrase.encode("ascii"), block, body)
+
+
+def _limit_fields(state: LimitState) -> bytes:
+    name = state.name.title().encode("ascii")
+    lines = b"X-RateLimit-Limit-%b: %d\r\nX-RateLimit-Remaining-%b: %d\r\n" % (name, state.limit, name, state.remaining)
+    if state.reset is None:
+        return lines
+    return lines + b"X-RateLimit-Reset-%b: %b\r\n" % (name, duration(state.reset).encode("ascii"))
+
+
+def duration(seconds: float) -> str:
+    """``20ms``, ``1.2s``, ``6m0s``, ``1h0m0.5s``: as in OpenAI's rate limit fields. Rounded up to milliseconds."""
+    thousandths = ceil(max(0.0, seconds) * 1000 - 1e-6)
+    if thousandths < 1000:
+        return f"{thousandths}ms" if thousandths else "0s"
+    minutes, rest = divmod(thousandths, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    told = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+    if hours:
+        return f"{hours}h{minutes}m{told}"
+    return f"{minutes}m{told}" if minutes else told
 
 
 def send_error(downstream: Downstream, error: ProxyError) -> None:

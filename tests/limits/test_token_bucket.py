@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.admission import admit, release
 from onwards_py.limits.counters import Limiter, TokenBucket
+from onwards_py.limits.line import at_once
 from onwards_py.routing.model import Limits, RateLimit
 
 RATES = st.builds(RateLimit, st.floats(0.01, 1000), st.integers(1, 50).map(float))
@@ -21,8 +22,8 @@ LIMITS = st.builds(Limits, st.none() | RATES, st.none() | st.integers(0, 4))
 def drain(bucket: TokenBucket, now: float) -> int:
     """Take what is there at ``now``; how many tokens that was."""
     taken = 0
-    while bucket.wait_for_token(now) == 0.0:
-        bucket.take()
+    while bucket.wait_for(1.0, now) == 0.0:
+        bucket.take(1.0)
         taken += 1
     return taken
 
@@ -40,7 +41,7 @@ def test_a_bucket_starts_full_and_refills_up_to_its_size() -> None:
     """Two per second, four at most: 4 at once, then 1 after half a second, 4 after an hour."""
     bucket = TokenBucket(RateLimit(2.0, 4.0), 100.0)
     assert drain(bucket, 100.0) == 4
-    assert bucket.wait_for_token(100.0) == 0.5
+    assert bucket.wait_for(1.0, 100.0) == 0.5
     assert drain(bucket, 100.4) == 0
     assert drain(bucket, 100.5) == 1
     assert drain(bucket, 3700.0) == 4
@@ -50,7 +51,7 @@ def test_less_than_one_per_second_is_possible() -> None:
     """B13: one request per 100 seconds, and the wait says so."""
     bucket = TokenBucket(RateLimit(0.01, 1.0), 0.0)
     assert drain(bucket, 0.0) == 1
-    assert bucket.wait_for_token(40.0) == pytest.approx(60.0)
+    assert bucket.wait_for(1.0, 40.0) == pytest.approx(60.0)
 
 
 def test_a_clock_that_stands_or_steps_back_gives_nothing() -> None:
@@ -69,12 +70,12 @@ def test_who_waits_as_long_as_told_is_served_and_nobody_before(rate: RateLimit, 
     for pause in pauses:
         now += pause
         drain(bucket, now)
-        wait = bucket.wait_for_token(now)
+        wait = bucket.wait_for(1.0, now)
         assert wait > 0.0
         early = copy(bucket)
-        assert early.wait_for_token(now + wait * 0.9) > 0.0
+        assert early.wait_for(1.0, now + wait * 0.9) > 0.0
         now += wait
-        assert bucket.wait_for_token(now) == 0.0
+        assert bucket.wait_for(1.0, now) == 0.0
 
 
 @given(RATES, st.lists(st.floats(0.0, 3.0), min_size=1, max_size=40))
@@ -89,9 +90,9 @@ def test_never_more_than_the_burst_and_what_flowed_in(rate: RateLimit, pauses: l
 
 def test_a_gate_has_so_many_places() -> None:
     """0 places are no places; None is no limit."""
-    assert Limiter(Limits(concurrency=0), 0.0).full
-    assert not Limiter(Limits(), 0.0).full
-    gate = Limiter(Limits(concurrency=1), 0.0)
+    assert Limiter(Limits(concurrency=0), 0.0, at_once).full
+    assert not Limiter(Limits(), 0.0, at_once).full
+    gate = Limiter(Limits(concurrency=1), 0.0, at_once)
     admit([gate], 0.0)
     with pytest.raises(ProxyError) as refused:
         admit([gate], 0.0)
@@ -102,7 +103,7 @@ def test_a_gate_has_so_many_places() -> None:
 
 def test_the_longest_wait_is_told() -> None:
     """Coming back earlier would only be refused by the slower bucket."""
-    quick, slow = (Limiter(Limits(RateLimit(rate, 1.0)), 0.0) for rate in (10.0, 0.1))
+    quick, slow = (Limiter(Limits(RateLimit(rate, 1.0)), 0.0, at_once) for rate in (10.0, 0.1))
     admit([quick, slow], 0.0)
     with pytest.raises(ProxyError) as refused:
         admit([quick, slow], 0.0)
@@ -113,7 +114,7 @@ def test_the_longest_wait_is_told() -> None:
 @given(st.lists(LIMITS, min_size=1, max_size=4), st.lists(st.sampled_from(["admit", "release", "wait"]), max_size=40))
 def test_all_or_nothing(limits: list[Limits], steps: list[str]) -> None:
     """A refusal leaves every gate and every bucket as it was: places and tokens alike."""
-    limiters = [Limiter(limit, 0.0) for limit in limits]
+    limiters = [Limiter(limit, 0.0, at_once) for limit in limits]
     now, held = 0.0, 0
     for step in steps:
         if step == "wait":
@@ -122,13 +123,13 @@ def test_all_or_nothing(limits: list[Limits], steps: list[str]) -> None:
             release(limiters)
             held -= 1
         elif step == "admit":
-            before = [limiter.bucket.wait_for_token(now) if limiter.bucket else 0.0 for limiter in limiters]
+            before = [limiter.bucket.wait_for(1.0, now) if limiter.bucket else 0.0 for limiter in limiters]
             wait = refused_for(limiters, now)
             if wait is None:
                 held += 1
             else:
                 assert wait > 0
-                after = [limiter.bucket.wait_for_token(now) if limiter.bucket else 0.0 for limiter in limiters]
+                after = [limiter.bucket.wait_for(1.0, now) if limiter.bucket else 0.0 for limiter in limiters]
                 assert after == before
         assert [limiter.in_flight for limiter in limiters] == [held] * len(limiters)
         assert all(limit.concurrency is None or held <= limit.concurrency for limit in limits)
@@ -137,7 +138,7 @@ def test_all_or_nothing(limits: list[Limits], steps: list[str]) -> None:
 def test_adopting_the_same_rate_is_no_refill() -> None:
     """B10, B56: a reload that does not change a limit leaves its state; one that does begins anew."""
     rate = RateLimit(0.1, 2.0)
-    limiter = Limiter(Limits(rate, 1), 0.0)
+    limiter = Limiter(Limits(rate, 1), 0.0, at_once)
     admit([limiter], 0.0)
     limiter.adopt(Limits(RateLimit(0.1, 2.0), 5), 0.0)
     assert limiter.in_flight == 1

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
+from onwards_py.limits.line import at_once
 from onwards_py.routing.balancer import Member, choose
 from onwards_py.routing.model import Limits, Provider, Strategy
 
 
 def member(weight: int = 1, in_flight: int = 0, places: int | None = None) -> Member:
     limits = Limits(concurrency=places)
-    built = Member(Provider("id", "name", weight=weight, limits=limits), Limiter(limits, 0.0))
+    built = Member(Provider("id", "name", weight=weight, limits=limits), Limiter(limits, 0.0, at_once))
     built.limiter.in_flight = in_flight
     return built
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
+from onwards_py.limits.line import at_once
 from onwards_py.messages import Fault
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
@@ -21,7 +22,7 @@ BACKOFF = replace(ON, max_attempts=6, backoff_initial=1.0, backoff_max=5.0, back
 
 def members(count: int, places: int | None = None) -> list[Member]:
     limits = Limits(concurrency=places)
-    return [Member(Provider(str(n), str(n), limits=limits), Limiter(limits, 0.0)) for n in range(count)]
+    return [Member(Provider(str(n), str(n), limits=limits), Limiter(limits, 0.0, at_once)) for n in range(count)]
 
 
 def plan(
@@ -92,7 +93,7 @@ def test_who_is_at_its_cap_is_passed_over_without_an_attempt() -> None:
 
 def test_weight_zero_is_never_tried() -> None:
     """Not even as the last resort."""
-    drained = Member(Provider("x", "x", weight=0), Limiter(Limits(), 0.0))
+    drained = Member(Provider("x", "x", weight=0), Limiter(Limits(), 0.0, at_once))
     assert tried(plan(replace(ON, max_attempts=3), [drained, *members(1)])) == "000"
 
 

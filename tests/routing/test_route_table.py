@@ -9,6 +9,7 @@ import pytest
 from onwards_py.auth import ANONYMOUS, Principal
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.counters import Limiter
+from onwards_py.limits.line import at_once
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.model import NO_LIMITS, Limits, Pool, Provider
 from onwards_py.routing.table import LivePool, RouteTable
@@ -19,8 +20,8 @@ A, B = (Principal(sha256(token).digest()) for token in (b"a", b"b"))
 def live(name: str, *keys: Principal, open_: bool = False, empty: bool = False) -> LivePool:
     accepted = None if open_ else frozenset(key.digest for key in keys if key.digest is not None)
     providers = () if empty else (Provider(name, name),)
-    members = tuple(Member(provider, Limiter(NO_LIMITS, 0.0)) for provider in providers)
-    return LivePool(Pool(name, providers, keys=accepted), Limiter(NO_LIMITS, 0.0), members)
+    members = tuple(Member(provider, Limiter(NO_LIMITS, 0.0, at_once)) for provider in providers)
+    return LivePool(Pool(name, providers, keys=accepted), Limiter(NO_LIMITS, 0.0, at_once), members)
 
 
 def table(*targets: LivePool, keys: dict[bytes, Limiter] | None = None) -> RouteTable:
@@ -62,7 +63,7 @@ def test_a_pool_without_members_is_unavailable_not_unknown() -> None:
 
 def test_a_key_with_limits_brings_its_limiter() -> None:
     """Beside the pool's, also into open pools; other keys bring none."""
-    limiter = Limiter(Limits(concurrency=1), 0.0)
+    limiter = Limiter(Limits(concurrency=1), 0.0, at_once)
     assert A.digest is not None
     targets = table(live("open", open_=True), live("a", A, B), keys={A.digest: limiter})
     assert targets.resolve("open", A).limiters[1:] == (limiter,)
