@@ -11,7 +11,7 @@ import http.server
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,6 +93,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     asked: list[Chat]
+    play: Callable[[Chat], Chat]
 
     def do_POST(self) -> None:
         chat = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -104,7 +105,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif chat.get("stream"):
             self._stream(chat)
         else:
-            message = reply(chat)
+            message = self.play(chat)
             finish = "tool_calls" if "tool_calls" in message else "stop"
             choice = {"index": 0, "message": message, "finish_reason": finish}
             self._answer(200, {**_HEAD, "object": "chat.completion", "choices": [choice], "usage": USAGE})
@@ -124,7 +125,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        message = reply(chat)
+        message = self.play(chat)
         for delta in deltas(message):
             self._chunk([{"index": 0, "delta": delta, "finish_reason": None}])
             if chat["model"] == "cut" and delta.get("content"):
@@ -158,10 +159,10 @@ class ChatModel:
 
 
 @contextmanager
-def playing() -> Iterator[ChatModel]:
-    """Serve on a free port, in threads."""
+def playing(play: Callable[[Chat], Chat] = reply) -> Iterator[ChatModel]:
+    """Serve on a free port, in threads. ``play`` makes the assistant's message of a request."""
     asked: list[Chat] = []
-    handler = type("Handler", (_Handler,), {"asked": asked})
+    handler = type("Handler", (_Handler,), {"asked": asked, "play": staticmethod(play)})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
