@@ -60,6 +60,7 @@ ANSWERS = [
     pytest.param(b'{"usage":{"total_tokens":' + b"9" * 5000 + b"}}", None, id="a number without an end"),
     pytest.param(b'{"usage":{"total_tokens":1', None, id="broken off"),
     pytest.param(b'{"usage":' * 5000, None, id="nested without an end"),
+    pytest.param(b'{"usage":' + b'{"a":' * 3000, None, id="too deep for a parser"),
     pytest.param(b"", None, id="nothing"),
 ]
 
@@ -122,7 +123,7 @@ def test_cutting_changes_nothing(answer: object, noise: bytes, limit: int, data:
     assert passed(cut(stream, places), limit).tokens() == passed([stream], limit).tokens()
 
 
-PARTS = st.sampled_from(b'"usage" : { } "total_tokens" "output_tokens" 1 - .5 \\ " null [ ,'.split() + [b" ", b"\xff"])
+PARTS = st.sampled_from([*b'"usage" : { } "total_tokens" "output_tokens" 1 - .5 \\ " null [ ,'.split(), b" ", b"\xff"])
 
 
 @given(st.lists(PARTS, max_size=60).map(b"".join) | st.binary(max_size=300), st.integers(1, 100))
@@ -161,8 +162,10 @@ def test_pieces_are_kept_and_not_copied() -> None:
 
 def test_a_huge_piece_is_not_held_on_to() -> None:
     """Of a body that came in one piece only the tail stays in memory."""
-    (kept,) = passed([b"x" * (4 * LIMIT)])._pieces
+    tail = passed([b"x" * (4 * LIMIT)])
+    (kept,) = tail._pieces
     assert len(kept) == LIMIT
+    assert len(tail._head) == 4096
 
 
 def test_an_answer_made_to_be_slow_is_given_up() -> None:
