@@ -1,4 +1,4 @@
-"""``python -m benchmarks [unary] [sse] [memory] [loss] [micro] [route] [translate] [local]``: see README.md."""
+"""``python -m benchmarks [SECTION ...]``: see README.md, and ``SECTIONS`` for their names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import fleet, local, loss, memory, micro, processes, report, rounds, route, translate
+from benchmarks import (
+    faults,
+    fleet,
+    guarded,
+    local,
+    loss,
+    memory,
+    micro,
+    processes,
+    reloads,
+    report,
+    rounds,
+    route,
+    translate,
+)
 from benchmarks.peers import Peer
 from benchmarks.peers.aiohttp_proxy import aiohttp_proxy
 from benchmarks.peers.envoy import envoy
@@ -17,9 +31,12 @@ from benchmarks.peers.named import named
 from benchmarks.peers.nginx import nginx
 from benchmarks.peers.onwards import onwards
 
-SECTIONS = ("unary", "sse", "memory", "loss", "micro", "route", "translate", "local")
+SECTIONS = (
+    *("unary", "sse", "guarded", "memory", "loss", "faults", "reloads"),
+    *("micro", "route", "translate", "local"),
+)
 _QUICK = ("unary", "sse")
-_ALONE = {"micro", "route", "translate", "local"}  # without peers
+_ALONE = {"faults", "reloads", "micro", "route", "translate", "local"}  # without peers
 
 
 def _arguments() -> argparse.Namespace:
@@ -28,7 +45,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer rounds; without SECTION only unary and sse")
     parser.add_argument("--only", help="comma-separated names of peers")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help="a further proxy")
-    parser.add_argument("--rounds", type=int, help="rounds of unary and sse")
+    parser.add_argument("--rounds", type=int, help="rounds of unary, sse and guarded")
     parser.add_argument("--requests", type=int, default=20_000, help="requests of one unary round")
     parser.add_argument("--rate", type=float, help="unary requests per second instead of a closed loop")
     parser.add_argument("--nginx", metavar="PATH")
@@ -59,7 +76,7 @@ def _peers(arguments: argparse.Namespace) -> list[Peer]:
 
 def _costs(arguments: argparse.Namespace, sections: list[str], peers: list[Peer], directory: Path) -> dict[str, object]:
     results: dict[str, object] = {}
-    count = arguments.rounds or (3 if arguments.quick else 7)
+    count = _rounds(arguments)
     with fleet.fleet(peers, directory) as running:
         if "unary" in sections:
             plan = rounds.UnaryPlan(count, arguments.requests // (2 if arguments.quick else 1), rate=arguments.rate)
@@ -77,6 +94,16 @@ def _costs(arguments: argparse.Namespace, sections: list[str], peers: list[Peer]
     return results
 
 
+def _rounds(arguments: argparse.Namespace) -> int:
+    count: int = arguments.rounds or (3 if arguments.quick else 7)
+    return count
+
+
+def _broken(results: dict[str, object]) -> bool:
+    """True if a section whose lines are promises, whatever the machine, has found one that does not hold."""
+    return any(isinstance(section, dict) and section.get("broken") for section in results.values())
+
+
 def _others(sections: list[str], peers: list[Peer], directory: Path) -> dict[str, object]:
     """Run the sections that start each peer afresh, or none at all."""
     results: dict[str, object] = {}
@@ -84,6 +111,10 @@ def _others(sections: list[str], peers: list[Peer], directory: Path) -> dict[str
         results["memory"] = memory.measure(peers, directory)
     if "loss" in sections:
         results["loss"] = loss.measure(peers, directory)
+    if "faults" in sections:
+        results["faults"] = faults.measure(directory)
+    if "reloads" in sections:
+        results["reloads"] = reloads.measure(directory)
     if "micro" in sections:
         results["micro"] = micro.measure()
     if "route" in sections:
@@ -113,9 +144,13 @@ def main() -> None:
         results["peers"] = {peer.name: peer.version() for peer in peers}
         if {"unary", "sse"} & set(sections):
             results |= _costs(arguments, sections, peers, directory)
+        if "guarded" in sections:
+            results["guarded"] = guarded.measure(peers, directory, _rounds(arguments), arguments.requests)
         results |= _others(sections, peers, directory)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    if _broken(results):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -55,9 +56,18 @@ def message_end(data: bytes) -> int | None:
 class UnaryLoad:
     """Sends ``count`` requests over ``connections`` kept alive; closed loop, or at ``rate`` per second."""
 
-    def __init__(self, port: int, request: bytes, *, connections: int, count: int, rate: float | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        request: bytes | Sequence[bytes],
+        *,
+        connections: int,
+        count: int,
+        rate: float | None = None,
+    ) -> None:
+        """``request`` is sent each time, or several in turn."""
         self.tally = Tally()
-        self.request = request
+        self.requests = itertools.cycle([request] if isinstance(request, bytes) else request)
         self._port = port
         self._connections = connections
         self._unsent = count
@@ -126,6 +136,13 @@ class UnaryLoad:
         else:
             self.lost(client)
 
+    def finish(self) -> None:
+        """Send nothing more; what is under way is still awaited."""
+        self._unsent = 0
+        self._due.clear()
+        while self._idle:
+            self.lost(self._idle[0])
+
     def lost(self, client: _UnaryClient) -> None:
         """A connection is at its end; the last one ends the load."""
         client.leave()
@@ -154,7 +171,7 @@ class _UnaryClient(asyncio.Protocol):
         """Send the next request; latency counts from ``sent_at``."""
         assert self._transport is not None
         self._sent_at = sent_at
-        self._transport.write(self._load.request)
+        self._transport.write(next(self._load.requests))
 
     def data_received(self, data: bytes) -> None:
         if self._received:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import fleet, processes
 from benchmarks.peers import Place
-from benchmarks.peers.onwards import serve
+from benchmarks.peers.onwards import CONFIG, serve
 from benchmarks.processes import Running
 
 _LOAD_SECONDS = 60.0
@@ -19,10 +20,11 @@ _LOAD_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A running proxy and its admin port."""
+    """A running proxy, its admin port and the file that configures it."""
 
     running: Running
     admin_port: int
+    config: Path
 
     def page(self, path: str) -> str:
         """Return a page of the admin port. Raises OSError."""
@@ -43,17 +45,24 @@ def own(directory: Path, targets: Mapping[str, object], core: int | None) -> Ite
     ``UPSTREAM`` in a url is where the bench's provider listens. Raises PeerMissing, StartError.
     """
     with fleet.upstream(directory) as provider:
-        port, admin_port = processes.free_port(), processes.free_port()
-        place = Place(directory, port, admin_port, provider.port)
         filled = {name: _filled(target, provider.port) for name, target in targets.items()}
-        argv = serve(place, {"targets": filled})
-        running = processes.start("onwards", argv, port, core=core, log=directory / f"onwards-{port}.log")
-        try:
-            found = Own(running, admin_port)
-            _await_ready(found)
+        with serving(directory, {"targets": filled}, core) as found:
             yield found
-        finally:
-            running.stop()
+
+
+@contextlib.contextmanager
+def serving(directory: Path, config: Mapping[str, object], core: int | None) -> Iterator[Own]:
+    """Serve the whole configuration ``config`` in the same way. Raises PeerMissing, StartError."""
+    home = Path(tempfile.mkdtemp(prefix="own-", dir=directory))
+    port, admin_port = processes.free_port(), processes.free_port()
+    argv = serve(Place(home, port, admin_port, 0), config)
+    running = processes.start("onwards", argv, port, core=core, log=home / "output.log")
+    try:
+        found = Own(running, admin_port, home / CONFIG)
+        _await_ready(found)
+        yield found
+    finally:
+        running.stop()
 
 
 def _filled(target: object, port: int) -> object:

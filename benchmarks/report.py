@@ -41,6 +41,11 @@ def cost_table(unit: str, rows: list[Row]) -> str:
     return table(head, lines)
 
 
+def verdict(what: str, value: float, most: float) -> str:
+    """Return one line: ``value`` beside the ``most`` that is allowed."""
+    return f"{what}: {value:.2f}, at most {most:.2f}: {'holds' if value <= most else 'DOES NOT HOLD'}"
+
+
 def plain(rows: list[Row]) -> list[dict[str, object]]:
     """Return the rows as JSON-ready data, the medians beside the rounds."""
     return [{**asdict(row), "cpu_us_median": row.cpu} for row in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks import fleet, traffic
@@ -62,12 +62,19 @@ class Row:
         self.per_second.append(tally.units / tally.seconds)
 
 
-def unary(peers: dict[str, Running], plan: UnaryPlan) -> list[Row]:
-    """Measure whole answers. The first, shorter round warms up and is not counted."""
+def unary(
+    peers: dict[str, Running], plan: UnaryPlan, requests: Mapping[str, Sequence[bytes]] | None = None
+) -> list[Row]:
+    """Measure whole answers. The first, shorter round warms up and is not counted.
 
-    def one(peer: Running, share: float) -> Tally:
+    ``requests`` are sent in turn to the peer of that name instead of the usual one.
+    """
+    given = requests or {}
+
+    def one(name: str, share: float) -> Tally:
+        peer = peers[name]
         count = max(plan.connections, int(plan.requests * share))
-        request = traffic.chat_request(peer.port)
+        request = given.get(name) or traffic.chat_request(peer.port)
         work = UnaryLoad(peer.port, request, connections=plan.connections, count=count, rate=plan.rate)
         return fleet.run(work.run(peer.cpu_ns))
 
@@ -77,7 +84,8 @@ def unary(peers: dict[str, Running], plan: UnaryPlan) -> list[Row]:
 def streams(peers: dict[str, Running], plan: StreamPlan) -> list[Row]:
     """Measure event streams. The first, shorter round warms up and is not counted."""
 
-    def one(peer: Running, share: float) -> Tally:
+    def one(name: str, share: float) -> Tally:
+        peer = peers[name]
         events = max(2, int(plan.events * share))
         work = StreamLoad(peer.port, streams=plan.streams, events=events, interval_ms=plan.interval_ms)
         return fleet.run(work.run(peer.cpu_ns))
@@ -85,13 +93,13 @@ def streams(peers: dict[str, Running], plan: StreamPlan) -> list[Row]:
     return _take_turns(peers, plan.rounds, one)
 
 
-def _take_turns(peers: dict[str, Running], rounds: int, one: Callable[[Running, float], Tally]) -> list[Row]:
+def _take_turns(peers: dict[str, Running], rounds: int, one: Callable[[str, float], Tally]) -> list[Row]:
     rows = {name: Row(name) for name in peers}
     for number in range(rounds + 1):
         for name in list(rows):
             gc.collect()
             try:
-                tally = one(peers[name], 0.25 if number == 0 else 1.0)
+                tally = one(name, 0.25 if number == 0 else 1.0)
             except LoadError as error:
                 fleet.say(f"-- {name} fell out in round {number}: {error}")
                 del rows[name]

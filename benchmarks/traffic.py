@@ -11,10 +11,14 @@ Without ``seed`` the answer is the prebuilt one, at once.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 MODEL = "bench"
 UPSTREAM_KEY = "sk-upstream"
 """The credential that each proxy has to put in the place of the client's."""
+
+CLIENT_KEY = "sk-client-0123456789abcdef0123456789abcdef"
+"""The credential that the client presents."""
 
 EVENT_MARK = b"~"
 """Stands once in each event and nowhere else in a stream; the time of sending follows it."""
@@ -39,6 +43,7 @@ def chat_request(
     max_tokens: int = 256,
     seed: int | None = None,
     close: bool = False,
+    key: str = CLIENT_KEY,
 ) -> bytes:
     """Return one HTTP/1.1 request with the 15 header fields of an OpenAI SDK and about 300 bytes of JSON."""
     chat: dict[str, object] = {
@@ -53,7 +58,7 @@ def chat_request(
     }
     if seed is not None:
         chat["seed"] = seed
-    return _request(port, "/v1/chat/completions", chat, close=close)
+    return _request(port, "/v1/chat/completions", chat, close=close, key=key)
 
 
 def responses_request(port: int, *, model: str, max_tokens: int, seed: int) -> bytes:
@@ -70,7 +75,7 @@ def responses_request(port: int, *, model: str, max_tokens: int, seed: int) -> b
     return _request(port, "/v1/responses", asked)
 
 
-def _request(port: int, path: str, content: dict[str, object], *, close: bool = False) -> bytes:
+def _request(port: int, path: str, content: dict[str, object], *, close: bool = False, key: str = CLIENT_KEY) -> bytes:
     body = json.dumps(content, separators=(",", ":")).encode()
     fields = [
         f"Host: 127.0.0.1:{port}",
@@ -85,14 +90,15 @@ def _request(port: int, path: str, content: dict[str, object], *, close: bool = 
         "X-Stainless-Arch: x64",
         "X-Stainless-Runtime: CPython",
         "X-Stainless-Runtime-Version: 3.11.7",
-        "Authorization: Bearer sk-client-0123456789abcdef0123456789abcdef",
+        f"Authorization: Bearer {key}",
         "X-Stainless-Async: false",
         f"Content-Length: {len(body)}",
     ]
     return "\r\n".join([f"POST {path} HTTP/1.1", *fields, "", ""]).encode() + body
 
 
-def _response(body: bytes) -> bytes:
+def response(body: bytes, status: str = "200 OK", further: Sequence[str] = ()) -> bytes:
+    """Return one HTTP/1.1 response with 10 header fields, and those ``further`` lines."""
     fields = [
         "Date: Thu, 01 Jan 2026 00:00:00 GMT",
         "Content-Type: application/json",
@@ -104,8 +110,9 @@ def _response(body: bytes) -> bytes:
         "x-ratelimit-limit-requests: 10000",
         "x-ratelimit-remaining-requests: 9999",
         "x-request-id: req_0123456789abcdef0123456789abcdef",
+        *further,
     ]
-    return "\r\n".join(["HTTP/1.1 200 OK", *fields, "", ""]).encode() + body
+    return "\r\n".join([f"HTTP/1.1 {status}", *fields, "", ""]).encode() + body
 
 
 def _chat_answer() -> bytes:
@@ -128,7 +135,7 @@ def _chat_answer() -> bytes:
     return json.dumps(answer, separators=(",", ":")).encode()
 
 
-ANSWER = _response(_chat_answer())
+ANSWER = response(_chat_answer())
 """A whole answer: 10 header fields and about 0.5 kB of JSON."""
 
 STREAM_HEAD = (
@@ -156,4 +163,4 @@ LAST_CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(STREAM_END), STREAM_END)
 
 def big_answer(size: int) -> bytes:
     """Return a whole answer with a body of ``size`` bytes."""
-    return _response(b'{"data":"' + b"x" * (size - 11) + b'"}')
+    return response(b'{"data":"' + b"x" * (size - 11) + b'"}')

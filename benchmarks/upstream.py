@@ -30,7 +30,7 @@ def _big_answer(size: int) -> bytes:
 
 
 @dataclass(slots=True)
-class _Phases:
+class Phases:
     """Spreads streams that begin together, so that their events do not arrive together."""
 
     count: int = 0
@@ -43,7 +43,7 @@ class _Phases:
 class Provider(asyncio.Protocol):
     """One upstream connection: requests in, prebuilt answers out, one at a time."""
 
-    def __init__(self, phases: _Phases) -> None:
+    def __init__(self, phases: Phases) -> None:
         self._phases = phases
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -72,10 +72,14 @@ class Provider(asyncio.Protocol):
             self._received = data
             return
         self._received = data[end:]
-        if b'"seed"' in data:
-            self._answer_steered(data[data.index(b"\r\n\r\n") + 4 : end])
+        self.answer(data[:end])
+
+    def answer(self, request: bytes) -> None:
+        """Answer one whole request as its body says."""
+        if b'"seed"' in request:
+            self._answer_steered(request[request.index(b"\r\n\r\n") + 4 :])
         else:
-            self._write(traffic.ANSWER)
+            self.write(traffic.ANSWER)
 
     @staticmethod
     def _message_end(data: bytes) -> int | None:
@@ -115,22 +119,28 @@ class Provider(asyncio.Protocol):
     def _begin_stream(self, events: int, interval: float) -> None:
         self._left = events - 1
         self._interval = interval
-        self._write(traffic.STREAM_HEAD + traffic.event_chunk(time.monotonic()))
+        self.write(traffic.STREAM_HEAD + traffic.event_chunk(time.monotonic()))
         self._due = self._loop.time() + interval * self._phases.next()
         self._timer = self._loop.call_at(self._due, self._next_event)
 
     def _next_event(self) -> None:
         if self._left == 0:
-            self._write(traffic.LAST_CHUNKS)
+            self.write(traffic.LAST_CHUNKS)
             return
         self._left -= 1
-        self._write(traffic.event_chunk(time.monotonic()))
+        self.write(traffic.event_chunk(time.monotonic()))
         self._due += self._interval
         self._timer = self._loop.call_at(self._due, self._next_event)
 
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """Send, unless the connection has gone."""
         if self._transport is not None:
             self._transport.write(data)
+
+    def close(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -141,7 +151,7 @@ class Provider(asyncio.Protocol):
 
 
 async def _serve(port: int, lifetime: float) -> None:
-    phases = _Phases()
+    phases = Phases()
     server = await asyncio.get_running_loop().create_server(lambda: Provider(phases), "127.0.0.1", port, backlog=4096)
     async with server:
         await asyncio.sleep(lifetime)

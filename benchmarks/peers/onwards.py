@@ -13,6 +13,8 @@ from signal import Signals
 from benchmarks import traffic
 from benchmarks.peers import Peer, PeerMissing, Place
 
+CONFIG = "targets.json"
+
 
 def _config(place: Place) -> dict[str, object]:
     ports = [port for port in (place.upstream_port, place.spare_upstream_port) if port is not None]
@@ -23,14 +25,40 @@ def _config(place: Place) -> dict[str, object]:
     return {"targets": {traffic.MODEL: {"fallback": fallback, "providers": providers}}}
 
 
+_OPEN_RATE = {"requests_per_second": 1_000_000, "burst_size": 1_000_000}
+_LIMITS: dict[str, object] = {
+    "rate_limit": _OPEN_RATE,
+    "concurrency_limit": {"max_concurrent_requests": 1_000_000},
+    "token_limit": {"tokens_per_minute": 1_000_000_000_000},
+}
+"""Each kind of limit, so wide that nothing is refused."""
+_SPREAD = 10_000
+
+
+def key_of(number: int) -> str:
+    """Return the token of the ``number``-th of the guarded peer's many keys."""
+    return f"sk-user-{number:06d}"
+
+
+def _guarded_config(place: Place, keys: int) -> dict[str, object]:
+    """Return one target behind ``keys`` keys. The load's and the first 10,000 of the others have every limit."""
+    definitions: dict[str, object] = {"client": {"key": traffic.CLIENT_KEY, **_LIMITS}}
+    for number in range(keys - 1):
+        limits = _LIMITS if number < _SPREAD else {"rate_limit": _OPEN_RATE}
+        definitions[f"user-{number:06d}"] = {"key": key_of(number), **limits}
+    provider = {"url": f"http://127.0.0.1:{place.upstream_port}/", "onwards_key": traffic.UPSTREAM_KEY}
+    target = {"keys": list(definitions), **_LIMITS, "providers": [provider]}
+    return {"auth": {"key_definitions": definitions}, "targets": {traffic.MODEL: target}}
+
+
 def serve(place: Place, config: Mapping[str, object], lane: str = "on") -> list[str]:
     """Write the configuration; return the command that serves it. Raises PeerMissing."""
     beside = str(Path(sys.executable).parent)
     binary = shutil.which("onwards-py", path=beside) or shutil.which("onwards-py")
     if binary is None:
         raise PeerMissing("onwards-py is neither beside this Python nor in PATH (pip install -e .)")
-    path = place.directory / "targets.json"
-    path.write_text(json.dumps(config))
+    path = place.directory / CONFIG
+    path.write_text(json.dumps(config, separators=(",", ":")))
     ports = ["--port", str(place.port), "--admin-port", str(place.admin_port)]
     return [binary, "serve", "--config", str(path), *ports, "--lane", lane]
 
@@ -41,7 +69,17 @@ def onwards(name: str, lane: str) -> Peer:
     def command(place: Place) -> list[str]:
         return serve(place, _config(place), lane)
 
-    def version() -> str:
-        return f"onwards-py/{importlib.metadata.version('onwards-py')} --lane {lane}"
+    return Peer(name, command, lambda: _version(lane), drain_signal=Signals.SIGTERM, falls_back=True)
 
-    return Peer(name, command, version, drain_signal=Signals.SIGTERM, falls_back=True)
+
+def guarded(name: str, keys: int) -> Peer:
+    """Return the peer with authentication and every kind of limit on; ``keys`` in its file."""
+
+    def command(place: Place) -> list[str]:
+        return serve(place, _guarded_config(place, keys))
+
+    return Peer(name, command, lambda: _version("on"), drain_signal=Signals.SIGTERM)
+
+
+def _version(lane: str) -> str:
+    return f"onwards-py/{importlib.metadata.version('onwards-py')} --lane {lane}"
