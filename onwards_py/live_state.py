@@ -6,14 +6,26 @@ A snapshot is compiled against this once per reload; requests then hold referenc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import Schedule, at_once
 from onwards_py.routing.balancer import Member
-from onwards_py.routing.model import NO_LIMITS, Limits, Pool
+from onwards_py.routing.budget import RetryBudget
+from onwards_py.routing.health import Health
+from onwards_py.routing.latency import PeakEwma
+from onwards_py.routing.model import NO_LIMITS, Limits, Pool, Provider, RetryBudgetPolicy, Strategy
 from onwards_py.routing.table import Leads, LivePool, RouteTable
+
+
+@dataclass(slots=True)
+class _Learnt:
+    """What was learnt by asking, by identity. What a reload has no use for is forgotten."""
+
+    healths: dict[tuple[str, ...], Health] = field(default_factory=dict)
+    latencies: dict[tuple[str, ...], PeakEwma] = field(default_factory=dict)
+    budgets: dict[tuple[str, ...], RetryBudget] = field(default_factory=dict)
 
 
 class LiveState:
@@ -24,11 +36,13 @@ class LiveState:
         self._clock = clock
         self._schedule = schedule
         self._limiters: dict[tuple[str, ...], Limiter] = {}
+        self._learnt = _Learnt()
 
     def compile(self, snapshot: Snapshot) -> RouteTable:
         """The route table of ``snapshot``, its counters those of equal identity so far."""
         used: dict[tuple[str, ...], Limiter] = {}
-        targets = {name: self._live_pool(pool, used) for name, pool in snapshot.pools.items()}
+        learnt = _Learnt()
+        targets = {name: self._live_pool(pool, used, learnt) for name, pool in snapshot.pools.items()}
         targets |= {name: _leading(target, targets) for name, target in targets.items() if target.pool.route_by}
         keys = {
             digest: self._limiter(used, definition.limits, "key", definition.id)
@@ -38,16 +52,59 @@ class LiveState:
         # Who is no longer configured is forgotten, but not while somebody holds a permit of it, or waits for one.
         busy = {identity: limiter for identity, limiter in self._limiters.items() if limiter.busy}
         self._limiters = busy | used
+        self._learnt = learnt
         return RouteTable(targets, keys)
 
-    def _live_pool(self, pool: Pool, used: dict[tuple[str, ...], Limiter]) -> LivePool:
+    def _live_pool(self, pool: Pool, used: dict[tuple[str, ...], Limiter], learnt: _Learnt) -> LivePool:
         members = tuple(
-            Member(provider, self._limiter(used, provider.limits, "provider", pool.name, provider.identity))
+            Member(
+                provider,
+                self._limiter(used, provider.limits, "provider", pool.name, provider.identity),
+                self._health(learnt, pool, provider),
+                self._latency(learnt, pool, provider),
+            )
             for provider in pool.providers
         )
         limiter = self._limiter(used, pool.limits, "pool", pool.name)
         alone = len(members) == 1 and members[0].provider.weight > 0 and not pool.fallback.enabled
-        return LivePool(pool, limiter, members, members[0] if alone else None)
+        again = pool.fallback.enabled and (pool.fallback.max_attempts or len(members)) > 1
+        budget = self._budget(learnt, pool.fallback.budget if again else None, "retry", pool.name)
+        hedging = RetryBudgetPolicy(pool.hedge.ratio, 0.0) if pool.hedge is not None and len(members) > 1 else None
+        hedges = self._budget(learnt, hedging, "hedge", pool.name)
+        plain = pool.affinity is None and budget is None and hedges is None
+        plain = plain and all(member.health is None and member.latency is None for member in members)
+        return LivePool(pool, limiter, members, members[0] if alone else None, None, budget, hedges, plain)
+
+    def _health(self, learnt: _Learnt, pool: Pool, provider: Provider) -> Health | None:
+        """None where nobody could be asked instead, or nothing is to take it out."""
+        others = sum(other.weight > 0 for other in pool.providers) > 1
+        if not provider.weight or not others or (pool.ejection is None and provider.health_check is None):
+            return None
+        identity = (pool.name, provider.identity)
+        health = self._learnt.healths.get(identity)
+        if health is None:
+            health = Health(pool.ejection, provider.health_check)
+        else:
+            health.adopt(pool.ejection, provider.health_check, self._clock())
+        learnt.healths[identity] = health
+        return health
+
+    def _latency(self, learnt: _Learnt, pool: Pool, provider: Provider) -> PeakEwma | None:
+        if pool.strategy is not Strategy.P2C:
+            return None
+        identity = (pool.name, provider.identity)
+        return learnt.latencies.setdefault(identity, self._learnt.latencies.get(identity) or PeakEwma())
+
+    def _budget(self, learnt: _Learnt, policy: RetryBudgetPolicy | None, *identity: str) -> RetryBudget | None:
+        if policy is None:
+            return None
+        budget = self._learnt.budgets.get(identity)
+        if budget is None:
+            budget = RetryBudget(policy, self._clock())
+        else:
+            budget.adopt(policy)
+        learnt.budgets[identity] = budget
+        return budget
 
     def _limiter(self, used: dict[tuple[str, ...], Limiter], limits: Limits, *identity: str) -> Limiter:
         limiter = self._limiters.get(identity)
@@ -76,8 +133,8 @@ class Current:
 
 
 def _current(snapshot: Snapshot, live: LiveState) -> Current:
-    closed = any(pool.keys is not None for pool in snapshot.pools.values())
-    return Current(snapshot, live.compile(snapshot), closed or bool(snapshot.key_definitions))
+    told_apart = any(pool.keys is not None or pool.rules for pool in snapshot.pools.values())
+    return Current(snapshot, live.compile(snapshot), told_apart or bool(snapshot.key_definitions))
 
 
 class Holder:

@@ -1,48 +1,128 @@
-"""Choosing a provider: a pure function of who is free, who is busy, and a random number."""
+"""Choosing a provider: a pure function of who is in, who is busy, what is known of them, and a random number."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import assert_never
 
 from onwards_py.limits.counters import Limiter
-from onwards_py.routing.model import Provider, Strategy
+from onwards_py.routing.affinity import salt_of, score
+from onwards_py.routing.health import Health, State
+from onwards_py.routing.latency import PeakEwma
+from onwards_py.routing.model import Affinity, Provider, Strategy
 
 
 class Member:
-    """A provider with its live state: ``limiter.in_flight`` counts exchanges until their last byte."""
+    """A provider with its live state: ``limiter.in_flight`` counts exchanges until their last byte.
 
-    __slots__ = ("limiter", "provider")
+    ``health`` None: it is never left out. ``latency`` None: the pool's strategy does not ask. ``salt``: what it puts
+    into rendezvous hashing.
+    """
 
-    def __init__(self, provider: Provider, limiter: Limiter) -> None:
+    __slots__ = ("health", "latency", "limiter", "provider", "salt")
+
+    def __init__(
+        self, provider: Provider, limiter: Limiter, health: Health | None = None, latency: PeakEwma | None = None
+    ) -> None:
         self.provider = provider
         self.limiter = limiter
+        self.health = health
+        self.latency = latency
+        self.salt = salt_of(provider.identity)
 
 
-def choose(strategy: Strategy, members: Sequence[Member], random: Callable[[], float]) -> Member | None:
-    """One of ``members`` that has a free place and is not drained (weight 0); None if there is none.
+def choose(
+    strategy: Strategy,
+    members: Sequence[Member],
+    random: Callable[[], float],
+    now: float = 0.0,
+    *,
+    without: Collection[Member] = (),
+    affinity: Affinity | None = None,
+    key: bytes | None = None,
+) -> Member | None:
+    """One of ``members`` that may be asked and is not in ``without``; None if there is none. Nothing is changed.
 
-    ``random`` gives numbers in [0, 1). weighted_random takes the lowest load per weight, so that long streams steer
-    new work elsewhere, and draws by weight among equals; least_inflight ignores weights in the load; priority takes
-    the first.
+    ``random`` gives numbers in [0, 1). A ``key`` goes where affinity leads; without one the strategy decides:
+    weighted_random takes the lowest load per weight, so that long streams steer new work elsewhere, and draws by weight
+    among equals; least_inflight ignores weights in the load; priority takes the first; p2c the cheaper one of two.
     """
-    if len(members) == 1:
-        only = members[0]
-        return None if only.limiter.full or not only.provider.weight else only
-    free = [member for member in members if member.provider.weight > 0 and not member.limiter.full]
+    free = candidates(members, now, without)
     if len(free) < 2:
         return free[0] if free else None
+    if key is not None and affinity is not None:
+        return _by_key(free, affinity, key)
     if strategy is Strategy.PRIORITY:
         return free[0]
     if strategy is Strategy.WEIGHTED_RANDOM:
         loads = [member.limiter.in_flight / member.provider.weight for member in free]
     elif strategy is Strategy.LEAST_INFLIGHT:
         loads = [float(member.limiter.in_flight) for member in free]
+    elif strategy is Strategy.P2C:
+        return _cheaper_of_two(free, random, now)
     else:
         assert_never(strategy)
     lowest = min(loads)
     equals = [member for member, load in zip(free, loads, strict=True) if load == lowest]
     return _draw(equals, random) if len(equals) > 1 else equals[0]
+
+
+def candidates(members: Sequence[Member], now: float, without: Collection[Member] = ()) -> list[Member]:
+    """Who may be asked: not drained (weight 0), with a free place, not in ``without``, and in, or due for a probe.
+
+    Never the last: if nobody of ``members`` is in, not even one that is full or in ``without``, those that are out
+    may be asked. That one is full is no reason to ask one that is ejected: it would be the wrong cure.
+    """
+    free: list[Member] = []
+    out: list[Member] = []
+    anyone_in = False
+    for member in members:
+        if not member.provider.weight:
+            continue
+        health = member.health
+        is_in = health is None or health.out_until <= now
+        anyone_in = anyone_in or is_in
+        if not member.limiter.full and member not in without:
+            (free if is_in else out).append(member)
+    return free if anyone_in else _soonest(out)
+
+
+def _soonest(out: list[Member]) -> list[Member]:
+    """Whom to ask if all are out: who would be due first; those who are being tried already come after those who are
+    not, and those that checks call down come last."""
+    timed: Member | None = None
+    trying: list[Member] = []
+    due = 0.0
+    for member in out:
+        health = member.health
+        if health is None or health.state is State.DOWN:
+            continue
+        if health.state is State.PROBATION:
+            trying.append(member)
+        elif timed is None or health.out_until < due:
+            timed, due = member, health.out_until
+    return [timed] if timed is not None else trying or out
+
+
+def _by_key(free: list[Member], affinity: Affinity, key: bytes) -> Member:
+    """The one with the highest score among those that have less than ``max_load`` times their fair share of all that
+    is in flight and this one (bounded load: a popular key does not sink its provider)."""
+    total = sum(member.limiter.in_flight for member in free) + 1
+    share = affinity.max_load * total / sum(member.provider.weight for member in free)
+    roomy = [member for member in free if member.limiter.in_flight < share * member.provider.weight]
+    return max(roomy or free, key=lambda member: score(key, member.salt, member.provider.weight))
+
+
+def _cheaper_of_two(free: list[Member], random: Callable[[], float], now: float) -> Member:
+    first = int(random() * len(free))
+    second = int(random() * (len(free) - 1))
+    one, other = free[first], free[second + (second >= first)]
+    return one if _cost(one, now) <= _cost(other, now) else other
+
+
+def _cost(member: Member, now: float) -> float:
+    in_flight, weight = member.limiter.in_flight, member.provider.weight
+    return member.latency.cost(now, in_flight, weight) if member.latency is not None else in_flight / weight
 
 
 def _draw(members: Sequence[Member], random: Callable[[], float]) -> Member:

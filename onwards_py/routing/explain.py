@@ -50,6 +50,8 @@ def explain(pool: Pool) -> list[Choice]:
         load = "lowest load per weight, drawn by weight among equals"
     elif pool.strategy is Strategy.LEAST_INFLIGHT:
         load = "fewest exchanges in flight, drawn by weight among equals"
+    elif pool.strategy is Strategy.P2C:
+        load = "of two drawn at random the one with the lower time to first byte, times its load by weight"
     else:
         assert_never(pool.strategy)
     total = sum(provider.weight for provider in active)

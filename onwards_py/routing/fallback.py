@@ -1,7 +1,8 @@
 """The fallback plan: which provider next, how long to wait before, and when to stop.
 
-Everything here happens before commit; after the first byte went downstream nobody asks any more. The attempt
-budget sits above the strategy: when every provider was tried and budget is left, a new pass begins.
+Everything here happens before commit; after the first byte went downstream nobody asks any more. The number of
+attempts sits above the strategy: when every provider was tried and attempts are left, a new pass begins. Whom a failure
+of an earlier exchange has ejected is no part of a pass while anybody else is in (see `balancer.candidates`).
 """
 
 from __future__ import annotations
@@ -10,55 +11,138 @@ from collections.abc import Callable, Sequence
 
 from onwards_py.messages import Fault
 from onwards_py.routing.balancer import Member, choose
-from onwards_py.routing.model import FallbackPolicy, Strategy
+from onwards_py.routing.health import State
+from onwards_py.routing.model import Strategy
+from onwards_py.routing.table import LivePool
 
 
 class FallbackPlan:
-    """The attempts of one exchange. ``random`` gives numbers in [0, 1); ``elapsed``, which the caller sets when an
-    attempt has failed, is the age of the exchange in seconds."""
+    """The attempts of one exchange with ``target``. Making one is what the pool's budgets count as a request.
 
-    __slots__ = ("_budget", "_members", "_policy", "_random", "_strategy", "_tried", "_waited", "attempts", "elapsed")
+    ``random`` gives numbers in [0, 1); ``key`` is what affinity goes by. ``elapsed``, which the caller sets when an
+    attempt has failed, is the age of the exchange in seconds. ``over_budget``: the pool's retry budget was the reason
+    to stop. ``policy`` is the pool's.
+    """
 
-    def __init__(
-        self, policy: FallbackPolicy, strategy: Strategy, members: Sequence[Member], random: Callable[[], float]
-    ) -> None:
-        self._policy = policy
-        self._strategy = strategy
-        self._members = members
+    __slots__ = (
+        "_key",
+        "_last",
+        "_lease",
+        "_limit",
+        "_members",
+        "_probed",
+        "_random",
+        "_rests",
+        "_target",
+        "_tried",
+        "_waited",
+        "attempts",
+        "elapsed",
+        "over_budget",
+        "policy",
+    )
+
+    def __init__(self, target: LivePool, random: Callable[[], float], key: bytes | None = None) -> None:
+        policy = target.pool.fallback
+        self._target = target
+        self.policy = policy
         self._random = random
-        self._budget = (policy.max_attempts or len(members)) if policy.enabled else 1
+        self._key = key
+        self._members: Sequence[Member] = target.members
+        self._limit = (policy.max_attempts or len(target.members)) if policy.enabled else 1
         self._tried: list[Member] = []
+        self._last: Member | None = None
+        self._probed: Member | None = None
+        self._lease = 0.0
+        self._rests: dict[Member, float] = {}
         self._waited = 0.0
         self.elapsed = 0.0
         self.attempts = 0
+        self.over_budget = False
+        if target.budget is not None:
+            target.budget.deposit()
+        if target.hedges is not None:
+            target.hedges.deposit()
 
-    def next(self) -> Member | None:
-        """Whom to try; None when the budget is spent or nobody has a free place."""
-        if self.attempts >= self._budget:
+    # Whom to ask
+
+    def next(self, now: float) -> Member | None:
+        """Whom to try; None when no attempt is left or nobody has a free place.
+
+        A probe that the last attempt took, and of which nothing was told, is given back.
+        """
+        self.abandon(now)
+        member = self._candidate(now) if self.attempts < self._limit else None
+        if member is None:
             return None
-        members = self._members
-        if self._tried:
-            members = [member for member in members if member not in self._tried]
-        member = choose(self._strategy, members, self._random)
-        if member is None and self._tried:
-            # This pass is over, or its rest has no free place: a new pass may take those tried before.
-            self._tried.clear()
-            member = choose(self._strategy, self._members, self._random)
-        if member is not None:
-            self.attempts += 1
-            if not self._policy.with_replacement or self._strategy is Strategy.PRIORITY:
-                self._tried.append(member)
+        if member in self._tried:
+            self._tried.clear()  # only a new pass asks somebody again
+        self._note(member)
+        health = member.health
+        if health is not None and health.state is not State.IN and health.chosen(now):
+            self._probed = member
+            self._lease = health.out_until
         return member
+
+    def hedge(self, now: float) -> Member | None:
+        """Another one to ask while an attempt is still going on; None if there is none, or the hedge budget is empty.
+
+        Counts as an attempt; without fallback it is the second of two. Never one that is out, or due for a probe.
+        """
+        hedges = self._target.hedges
+        if hedges is None or self.attempts >= max(self._limit, 2):
+            return None
+        others = [member for member in self._members if self._is_fresh(member)]
+        member = self._choose(others, now)
+        if member is None or not hedges.take(now):
+            return None
+        self._note(member)
+        return member
+
+    def set_aside(self, member: Member) -> None:
+        """``member``, which was given last, cannot take this request at all: that was no attempt, and is asked no
+        more. Others go on, also without fallback."""
+        self.attempts -= 1
+        self._members = [other for other in self._members if other is not member]
+        if member in self._tried:
+            self._tried.remove(member)
+
+    def restart(self, now: float) -> None:
+        """Nobody was asked after all, and something has changed since: begin again."""
+        self.abandon(now)
+        self.attempts = 0
+        self._tried.clear()
+
+    @property
+    def probing(self) -> bool:
+        """True if the last `next` took the probe of a provider that was ejected."""
+        return self._probed is not None
+
+    def abandon(self, now: float) -> None:
+        """The attempt is over. If it was a probe, and no verdict was told, the next one may try."""
+        probed = self._probed
+        if probed is not None and probed.health is not None:
+            self._probed = None
+            # Another lease is another's probe.
+            if probed.health.state is State.PROBATION and probed.health.out_until == self._lease:
+                probed.health.abandoned(now)
+
+    # Whether to go on
 
     @property
     def may_continue(self) -> bool:
         """True while another attempt is allowed after the present one."""
-        within = self._policy.only_if_failed_within
-        return self.attempts < self._budget and (within is None or self.elapsed <= within)
+        within = self.policy.only_if_failed_within
+        return self.attempts < self._limit and (within is None or self.elapsed <= within)
+
+    @property
+    def exhausted(self) -> bool:
+        """True if more than one attempt was made: nobody else need try what the pool has tried already."""
+        return self.policy.enabled and self.attempts > 1
 
     def retries_status(self, status: int) -> bool:
         """True if a response with this status is to be given up for another attempt."""
-        return self._policy.enabled and status in self._policy.statuses
+        return self.policy.enabled and status in self.policy.statuses
 
     def retries_fault(self, fault: Fault, *, repeatable: bool) -> bool:
         """True if this failure may be followed by another attempt.
@@ -66,25 +150,84 @@ class FallbackPlan:
         A request that may have been worked on is repeated only if its method is idempotent (RFC 9110 section 9.2.2)
         or the pool opts in; one that timed out has been given up by us, and is (as in Onwards) always moved on.
         """
-        if not self._policy.enabled:
+        if not self.policy.enabled:
             return False
         if fault is Fault.CLOSED or fault is Fault.INVALID:
-            return repeatable or self._policy.retry_sent
+            return repeatable or self.policy.retry_sent
         return True
 
     def retries_rate_limit(self) -> bool:
         """True if a provider's own rate limit moves the exchange on instead of refusing it."""
-        return self._policy.enabled and self._policy.on_rate_limit
+        return self.policy.enabled and self.policy.on_rate_limit
 
-    def backoff(self) -> float | None:
-        """Seconds to wait before the next attempt; None if waiting so long would pass ``max_total_backoff``."""
-        policy = self._policy
-        if not policy.backoff_initial:
-            return 0.0
-        wait = min(policy.backoff_initial * policy.backoff_factor ** min(self.attempts - 1, 64), policy.backoff_max)
-        if policy.backoff_jitter:
-            wait *= self._random()
+    # How long to wait
+
+    def rests(self, member: Member, seconds: float | None, now: float) -> None:
+        """``member`` answered that it wants to be left alone for ``seconds`` (Retry-After; None: it did not say).
+
+        For this exchange only, so that it is known of providers without health, too.
+        """
+        if seconds is not None:
+            self._rests[member] = now + seconds
+
+    def backoff(self, now: float) -> float | None:
+        """Seconds to wait before the next attempt; None to stop.
+
+        That is the wait of the policy, and before it whatever Retry-After leaves of the rest of the provider that would
+        be asked. None if that rest is longer than ``max_retry_after``, if all waits together would pass
+        ``max_total_backoff``, or if the retry budget is empty; else one attempt is taken out of it.
+        """
+        policy = self.policy
+        wait = self._delay()
+        member = self._candidate(now)
+        if member is not None and policy.max_retry_after > 0.0:
+            rest = self._rest_of(member, now)
+            if rest > policy.max_retry_after:
+                return None
+            wait += rest
         if policy.max_total_backoff is not None and self._waited + wait > policy.max_total_backoff:
+            return None
+        budget = self._target.budget
+        if budget is not None and not budget.take(now):
+            self.over_budget = True
             return None
         self._waited += wait
         return wait
+
+    def _delay(self) -> float:
+        policy = self.policy
+        if not policy.backoff_initial:
+            return 0.0
+        grown = policy.backoff_initial * policy.backoff_factor ** min(self.attempts - 1, 64)
+        wait = min(grown, policy.backoff_max)
+        return wait * self._random() if policy.backoff_jitter else wait
+
+    def _rest_of(self, member: Member, now: float) -> float:
+        until = self._rests.get(member, now)
+        if member.health is not None:
+            until = max(until, member.health.asked_until)
+        return max(0.0, until - now)
+
+    # Choosing
+
+    def _candidate(self, now: float) -> Member | None:
+        """Who is next, of those whom this pass has not tried; if there are none, of all."""
+        member = self._choose(self._members, now, self._tried)
+        if member is None and self._tried:
+            member = self._choose(self._members, now)
+        return member
+
+    def _choose(self, members: Sequence[Member], now: float, without: Sequence[Member] = ()) -> Member | None:
+        pool = self._target.pool
+        return choose(pool.strategy, members, self._random, now, without=without, affinity=pool.affinity, key=self._key)
+
+    def _note(self, member: Member) -> None:
+        self.attempts += 1
+        self._last = member
+        if not self.policy.with_replacement or self._target.pool.strategy is Strategy.PRIORITY:
+            self._tried.append(member)
+
+    def _is_fresh(self, member: Member) -> bool:
+        health = member.health
+        is_in = health is None or health.state is State.IN
+        return is_in and member is not self._last and member not in self._tried

@@ -14,19 +14,25 @@ from onwards_py.auth import Principal
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.counters import Limiter
 from onwards_py.routing.balancer import Member
+from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.model import Pool
 
 
 @dataclass(frozen=True, slots=True)
 class LivePool:
     """A pool with the live state of itself and its members. ``sole``: the only member, where nothing is to be chosen
-    and nothing to fall back to. ``leads``: another target answers."""
+    and nothing to fall back to. ``leads``: another target answers. ``budget``: that of further attempts (None: no such
+    bound), ``hedges``: that of hedged ones (None: no hedging). ``plain``: nothing is known of the members but their
+    limiters, and nothing is counted but what is in flight."""
 
     pool: Pool
     limiter: Limiter
     members: tuple[Member, ...]
     sole: Member | None = None
     leads: Leads | None = None
+    budget: RetryBudget | None = None
+    hedges: RetryBudget | None = None
+    plain: bool = True
 
     @property
     def answers(self) -> bool:

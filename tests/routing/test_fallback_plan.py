@@ -14,7 +14,8 @@ from onwards_py.limits.line import at_once
 from onwards_py.messages import Fault
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.routing.model import FallbackPolicy, Limits, Provider, Strategy
+from onwards_py.routing.model import FallbackPolicy, Limits, Pool, Provider, Strategy
+from onwards_py.routing.table import LivePool
 
 ON = FallbackPolicy(enabled=True)
 BACKOFF = replace(ON, max_attempts=6, backoff_initial=1.0, backoff_max=5.0, backoff_factor=2.0, backoff_jitter=False)
@@ -28,13 +29,14 @@ def members(count: int, places: int | None = None) -> list[Member]:
 def plan(
     policy: FallbackPolicy, of: list[Member], strategy: Strategy = Strategy.PRIORITY, seed: int = 0
 ) -> FallbackPlan:
-    return FallbackPlan(policy, strategy, of, Random(seed).random)
+    pool = Pool("m", tuple(member.provider for member in of), strategy, policy)
+    return FallbackPlan(LivePool(pool, Limiter(Limits(), 0.0, at_once), tuple(of)), Random(seed).random)
 
 
 def tried(plan_: FallbackPlan) -> str:
     """Names of all that the plan gives, in order."""
     names = ""
-    while (member := plan_.next()) is not None:
+    while (member := plan_.next(0.0)) is not None:
         names += member.provider.name
     return names
 
@@ -100,9 +102,9 @@ def test_weight_zero_is_never_tried() -> None:
 def test_another_attempt_is_allowed_while_budget_is_left() -> None:
     """`may_continue` is asked after the attempt."""
     two = plan(ON, members(2))
-    two.next()
+    two.next(0.0)
     assert two.may_continue
-    two.next()
+    two.next(0.0)
     assert not two.may_continue
 
 
@@ -140,8 +142,8 @@ def test_only_listed_statuses_are_given_up() -> None:
 def waits(policy: FallbackPolicy, seed: int = 0) -> list[float | None]:
     backing_off = plan(policy, members(1), seed=seed)
     found: list[float | None] = []
-    while backing_off.next() is not None:
-        found.append(backing_off.backoff())
+    while backing_off.next(0.0) is not None:
+        found.append(backing_off.backoff(0.0))
     return found
 
 

@@ -1,0 +1,56 @@
+"""The HTTP status that an error object amounts to when it came inside an answer that had another one. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_NUMBERS: Final = ("code", "status", "status_code", "http_code")
+_NAMES: Final = ("code", "type", "status", "error_type")
+_UNKNOWN: Final = 500
+
+# The first that matches decides: codes of OpenAI, Anthropic, Google, Azure and of the engines, in any spelling.
+_BY_NAME: Final = (
+    (re.compile(r"rate.?limit|insufficient.?quota|quota|too.?many.?requests|resource.?exhausted|throttl"), 429),
+    (re.compile(r"overload|unavailable|capacity|slow.?down"), 503),
+    (re.compile(r"authenticat|invalid.?api.?key|unauthori[sz]ed"), 401),
+    (re.compile(r"permission|forbidden|access.?denied"), 403),
+    (re.compile(r"billing|payment|insufficient.?(balance|credit|funds)"), 402),
+    (re.compile(r"not.?found"), 404),
+    (re.compile(r"too.?large"), 413),
+    (re.compile(r"time.?d?.?out|deadline"), 504),
+    (re.compile(r"invalid|bad.?request|context.?length|content.?(policy|filter)"), 400),
+)
+
+
+def error_status(error: object, around: dict[str, object] | None = None) -> int:
+    """400 to 599. ``error`` is an object, or what stands in its place; ``around``: what it was found in.
+
+    A number that is such a status decides, wherever it stands; else the names do, the most exact first; else it is 500.
+    """
+    objects = [value for value in (error, around) if isinstance(value, dict)]
+    nested = error.get("error") if isinstance(error, dict) else None
+    if isinstance(nested, dict):
+        objects.insert(0, nested)
+    for told in objects:
+        for member in _NUMBERS:
+            status = _as_status(told.get(member))
+            if status is not None:
+                return status
+    names = [told.get(member) for told in objects for member in _NAMES]
+    if isinstance(error, str):
+        names.append(error)
+    return next((status for name in names if (status := _by_name(name)) is not None), _UNKNOWN)
+
+
+def _as_status(value: object) -> int | None:
+    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
+        value = int(value)
+    return value if isinstance(value, int) and 400 <= value <= 599 else None
+
+
+def _by_name(name: object) -> int | None:
+    if not isinstance(name, str):
+        return None
+    lowered = name[:200].lower()
+    return next((status for pattern, status in _BY_NAME if pattern.search(lowered)), None)
