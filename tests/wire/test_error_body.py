@@ -7,8 +7,8 @@ from http import HTTPStatus
 
 import pytest
 
-from onwards_py.errors import Kind, ProxyError
-from onwards_py.wire.error_body import error_response
+from onwards_py.errors import Kind, LimitState, ProxyError
+from onwards_py.wire.error_body import duration, error_response
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
@@ -53,3 +53,51 @@ def test_retry_after_is_rounded_up_to_whole_seconds(seconds: float, told: bytes)
 def test_no_retry_after_unless_it_is_known() -> None:
     """A guess would be worse than nothing."""
     assert b"Retry-After" not in error_response(ProxyError(Kind.RATE_LIMIT)).block
+
+
+@pytest.mark.parametrize(
+    ("state", "lines"),
+    [
+        (
+            LimitState("requests", 60, 0, 360.0),
+            b"X-RateLimit-Limit-Requests: 60\r\nX-RateLimit-Remaining-Requests: 0\r\n"
+            b"X-RateLimit-Reset-Requests: 6m0s\r\n",
+        ),
+        (
+            LimitState("tokens", 1000, 12, 1.2),
+            b"X-RateLimit-Limit-Tokens: 1000\r\nX-RateLimit-Remaining-Tokens: 12\r\nX-RateLimit-Reset-Tokens: 1.2s\r\n",
+        ),
+        (
+            LimitState("concurrent-requests", 4, 0),
+            b"X-RateLimit-Limit-Concurrent-Requests: 4\r\nX-RateLimit-Remaining-Concurrent-Requests: 0\r\n",
+        ),
+    ],
+    ids=lambda value: value.name if isinstance(value, LimitState) else "",
+)
+def test_a_limit_that_was_passed_is_told(state: LimitState, lines: bytes) -> None:
+    """In the fields that OpenAI uses; no reset where none is known."""
+    block = error_response(ProxyError(Kind.RATE_LIMIT, retry_after=1.0, limit=state)).block
+    assert block.endswith(b"Retry-After: 1\r\n" + lines)
+    assert b"X-RateLimit" not in error_response(ProxyError(Kind.RATE_LIMIT)).block
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.0, "0s"),
+        (-1.0, "0s"),
+        (0.0001, "1ms"),
+        (0.02, "20ms"),
+        (0.9999, "1s"),
+        (1.2, "1.2s"),
+        (8.6401, "8.641s"),
+        (60.0, "1m0s"),
+        (119.9999, "2m0s"),
+        (360.5, "6m0.5s"),
+        (3600.0, "1h0m0s"),
+        (90061.0, "25h1m1s"),
+    ],
+)
+def test_durations_are_written_as_openai_does(seconds: float, told: str) -> None:
+    """Go's form, rounded up: who waits as told does not come too early."""
+    assert duration(seconds) == told

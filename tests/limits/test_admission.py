@@ -1,0 +1,304 @@
+"""Admission by several limits: all grant, or nothing is taken and the refusal says what stands in the way."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from limits_world import Caller, World, state_of
+
+from onwards_py.errors import Kind, LimitState, ProxyError
+from onwards_py.limits.admission import Blocked, admit, attempt, release
+from onwards_py.limits.counters import Limiter
+from onwards_py.limits.line import at_once
+from onwards_py.routing.model import Limits, QueuePolicy, RateLimit
+
+QUEUE = QueuePolicy()
+
+
+def limiter(limits: Limits) -> Limiter:
+    return Limiter(limits, 0.0, at_once)
+
+
+def blocked(*limiters: Limiter, now: float = 0.0, estimate: float = 0.0) -> Blocked:
+    verdict = attempt(limiters, now, estimate)
+    assert verdict is not None
+    return verdict
+
+
+def test_requests_that_come_too_quickly_are_told_when_to_come_again() -> None:
+    """Three at once, one each 10 seconds: the whole bucket is there again after 30."""
+    limit = limiter(Limits(RateLimit(0.1, 3.0)))
+    for _ in range(3):
+        assert attempt([limit], 0.0) is None
+    verdict = blocked(limit, now=4.0)
+    assert verdict.limiter is limit
+    assert verdict.seconds == pytest.approx(6.0)
+    assert (verdict.error.kind, verdict.error.code) == (Kind.RATE_LIMIT, "rate_limit")
+    assert verdict.error.retry_after == pytest.approx(6.0)
+    assert verdict.error.limit == LimitState("requests", 3, 0, pytest.approx(26.0))
+
+
+def test_places_that_are_all_taken_are_told_so() -> None:
+    """When one comes back no clock says."""
+    limit = limiter(Limits(concurrency=2))
+    admit([limit], 0.0)
+    admit([limit], 0.0)
+    verdict = blocked(limit)
+    assert verdict.seconds is None
+    assert verdict.error.kind is Kind.CONCURRENCY_LIMIT
+    assert verdict.error.retry_after == 1.0
+    assert verdict.error.limit == LimitState("concurrent-requests", 2, 0, None)
+
+
+def test_tokens_that_are_used_up_are_told_so() -> None:
+    """The code is that of a rate limit; the message and the fields say that tokens are meant."""
+    limit = limiter(Limits(tokens=RateLimit(10.0, 600.0)))
+    admit([limit], 0.0, 550.0)
+    verdict = blocked(limit, estimate=100.0)
+    assert verdict.seconds == pytest.approx(5.0)
+    assert (verdict.error.kind, verdict.error.code) == (Kind.RATE_LIMIT, "rate_limit")
+    assert "tokens" in verdict.error.message
+    assert verdict.error.limit == LimitState("tokens", 600, 50, pytest.approx(55.0))
+    assert attempt([limit], 0.0, 50.0) is None
+
+
+def test_what_was_used_is_trued_up() -> None:
+    """More than estimated is owed, and waited for; less comes back, up to a full bucket."""
+    limit = limiter(Limits(tokens=RateLimit(10.0, 600.0)))
+    admit([limit], 0.0, 100.0)
+    limit.settle(900.0)
+    assert limit.tokens is not None
+    assert limit.tokens.remaining(0.0) == -400.0
+    verdict = blocked(limit, estimate=100.0)
+    assert verdict.seconds == pytest.approx(50.0)
+    assert verdict.error.limit == LimitState("tokens", 600, 0, pytest.approx(100.0))
+    assert attempt([limit], 50.0, 100.0) is None
+    limit.settle(-10_000.0)
+    assert limit.tokens.remaining(50.0) == 600.0
+
+
+def test_an_estimate_above_the_burst_waits_for_a_full_bucket() -> None:
+    """Not for ever; what it took beyond is owed."""
+    limit = limiter(Limits(tokens=RateLimit(10.0, 100.0)))
+    assert attempt([limit], 0.0, 500.0) is None
+    assert blocked(limit, estimate=500.0).seconds == pytest.approx(50.0)
+    assert attempt([limit], 50.0, 500.0) is None
+
+
+def test_who_owes_waits_even_without_an_estimate() -> None:
+    """A request without a body is not free while the bucket is below zero."""
+    limit = limiter(Limits(tokens=RateLimit(10.0, 100.0)))
+    admit([limit], 0.0, 150.0)
+    assert blocked(limit).seconds == pytest.approx(5.0)
+    assert attempt([limit], 5.0) is None
+
+
+def test_settling_where_no_tokens_are_counted_does_nothing() -> None:
+    """Whoever settles need not ask first."""
+    limit = limiter(Limits(RateLimit(1.0, 5.0), 3))
+    limit.settle(100.0)
+    assert attempt([limit], 0.0, 100.0) is None
+
+
+def test_the_order_is_places_requests_tokens() -> None:
+    """What stands in the way first is told; Retry-After is the longest wait of all."""
+    places, requests, tokens = (
+        limiter(limits)
+        for limits in (Limits(concurrency=0), Limits(RateLimit(0.1, 1.0)), Limits(tokens=RateLimit(0.01, 1.0)))
+    )
+    admit([requests, tokens], 0.0, 1.0)
+    for limiters, first in (
+        ([tokens, requests, places], places),
+        ([tokens, requests], requests),
+        ([tokens], tokens),
+    ):
+        verdict = blocked(*limiters, estimate=1.0)
+        assert verdict.limiter is first
+        assert verdict.error.retry_after == pytest.approx(100.0)
+
+
+def test_of_two_waits_the_longer_is_told() -> None:
+    """The other has passed by then."""
+    quick, slow = (limiter(Limits(RateLimit(rate, 1.0))) for rate in (10.0, 0.1))
+    admit([quick, slow], 0.0)
+    for limiters in ([quick, slow], [slow, quick]):
+        assert blocked(*limiters).limiter is slow
+
+
+def test_who_would_be_refused_anyway_is_not_let_wait() -> None:
+    """A limit that refuses comes before one that has a line: waiting would be in vain."""
+    patient = limiter(Limits(concurrency=0, queue=QUEUE))
+    strict = limiter(Limits(RateLimit(0.1, 1.0)))
+    admit([strict], 0.0)
+    verdict = blocked(patient, strict)
+    assert verdict.limiter is strict
+    assert verdict.error.kind is Kind.RATE_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("limits", "kind", "name"),
+    [
+        (Limits(concurrency=1, queue=QUEUE), Kind.CONCURRENCY_LIMIT, "concurrent-requests"),
+        (Limits(RateLimit(1.0, 1.0), queue=QUEUE), Kind.RATE_LIMIT, "requests"),
+        (Limits(tokens=RateLimit(1.0, 1.0), queue=QUEUE), Kind.RATE_LIMIT, "tokens"),
+    ],
+    ids=["places", "requests", "tokens"],
+)
+def test_who_comes_behind_others_waits_for_them_and_for_no_clock(limits: Limits, kind: Kind, name: str) -> None:
+    """What is free by now is for the head of the line; the refusal still names a limit."""
+    world = World()
+    limit = world.limiter(limits)
+    holder, head = Caller(world, [limit], 1.0), Caller(world, [limit], 1.0)
+    holder.enter()
+    head.enter()
+    assert (holder.state, head.state) == ("in", "waiting")
+    release([limit])
+    verdict = blocked(limit, now=60.0, estimate=1.0)
+    assert verdict.seconds is None
+    assert (verdict.error.kind, verdict.error.retry_after) == (kind, 1.0)
+    assert verdict.error.limit is not None
+    assert verdict.error.limit.name == name
+
+
+def test_a_refusal_is_raised_if_asked_so() -> None:
+    """`admit` is `attempt` for those who do not wait."""
+    full = limiter(Limits(concurrency=0, queue=QUEUE))
+    with pytest.raises(ProxyError) as refused:
+        admit([full], 0.0)
+    assert refused.value.limit == LimitState("concurrent-requests", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "bounded", "watched"),
+    [
+        (Limits(), False, False),
+        (Limits(queue=QUEUE), False, False),
+        (Limits(concurrency=1), True, False),
+        (Limits(RateLimit(1.0, 1.0)), True, False),
+        (Limits(concurrency=1, queue=QUEUE), True, True),
+        (Limits(tokens=RateLimit(1.0, 1.0)), True, True),
+    ],
+)
+def test_who_has_nothing_to_do_is_known_beforehand(limits: Limits, bounded: bool, watched: bool) -> None:
+    """``bounded``: ask before; ``watched``: tell after. It follows a reload."""
+    made, adopted = limiter(limits), limiter(Limits(concurrency=7, queue=QUEUE))
+    adopted.adopt(limits, 0.0)
+    for one in (made, adopted):
+        assert (one.bounded, one.watched) == (bounded, watched)
+
+
+def test_unchanged_token_limits_keep_what_was_used() -> None:
+    """As with requests: a reload is no refill, and a debt is not forgiven."""
+    limits = Limits(tokens=RateLimit(1.0, 100.0))
+    limit = limiter(limits)
+    admit([limit], 0.0, 400.0)
+    limit.adopt(Limits(RateLimit(1.0, 1.0), 5, RateLimit(1.0, 100.0), QUEUE), 0.0)
+    assert limit.tokens is not None
+    assert limit.tokens.remaining(0.0) == -300.0
+    limit.adopt(Limits(tokens=RateLimit(2.0, 100.0)), 0.0)
+    assert limit.tokens is not None
+    assert limit.tokens.remaining(0.0) == 100.0
+
+
+ANY_LIMITS = st.builds(
+    Limits,
+    st.none() | st.builds(RateLimit, st.sampled_from([0.5, 5.0]), st.integers(1, 3).map(float)),
+    st.none() | st.integers(1, 3),
+    st.none() | st.builds(RateLimit, st.just(10.0), st.sampled_from([10.0, 40.0])),
+    st.none() | st.builds(QueuePolicy, st.integers(0, 4)),
+)
+STEPS = ["enter", "enter", "release", "settle", "tired", "wait", "run", "reload"]
+
+
+class Mill:
+    """Keys, a pool and providers with any limits, and callers that come, wait, leave and use them."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self.data = data
+        self.world = World()
+        self.limiters = [
+            self.world.limiter(limits) for limits in data.draw(st.lists(ANY_LIMITS, min_size=1, max_size=4))
+        ]
+        self.callers: list[Caller] = []
+        self.granted: list[Caller] = []
+
+    def some(self, state: str) -> Caller | None:
+        found = [caller for caller in self.callers if caller.state == state]
+        return self.data.draw(st.sampled_from(found)) if found else None
+
+    def step(self, step: str) -> None:
+        if step == "enter":
+            mine = self.data.draw(st.lists(st.sampled_from(self.limiters), min_size=1, unique=True))
+            caller = Caller(self.world, mine, float(self.data.draw(st.integers(0, 10))), self.granted)
+            self.callers.append(caller)
+            caller.enter()
+        elif step == "wait":
+            self.world.advance(self.data.draw(st.sampled_from([0.01, 0.3, 2.0])))
+        elif step == "run":
+            self.world.run()
+        elif step == "reload":
+            self.reload(self.data.draw(st.sampled_from(self.limiters)))
+        elif (caller := self.some("waiting" if step == "tired" else "in")) is not None:
+            if step == "settle":
+                for limiter in caller.limiters:
+                    limiter.settle(-caller.estimate)
+                caller.estimate = 0.0
+            caller.leave()
+
+    def reload(self, limit: Limiter) -> None:
+        """Places and line change; rates stay, so that what they gave can be reckoned."""
+        old = limit.limits
+        new = self.data.draw(ANY_LIMITS)
+        limit.adopt(Limits(old.rate, new.concurrency, old.tokens, new.queue), self.world.now)
+
+    def check(self) -> None:
+        """What always holds."""
+        inside = [caller for caller in self.callers if caller.state == "in"]
+        for limit in self.limiters:
+            used = [caller for caller in self.granted if limit in caller.limiters]
+            assert limit.in_flight == sum(limit in caller.limiters for caller in inside)
+            if limit.limits.rate is not None:
+                assert len(used) <= _most(limit.limits.rate, self.world.now)
+            if limit.limits.tokens is not None:
+                assert sum(caller.estimate for caller in used) <= _most(limit.limits.tokens, self.world.now)
+        for caller in self.callers:
+            assert bool(caller.waiter.lines) == (caller.state == "waiting")
+
+
+def _most(rate: RateLimit, now: float) -> float:
+    return rate.burst + rate.per_second * now + 1e-3
+
+
+@given(st.data(), st.lists(st.sampled_from(STEPS), max_size=50))
+def test_whatever_happens_limits_hold_and_nobody_is_lost(data: st.DataObject, steps: list[str]) -> None:
+    """All or nothing (checked at each try), permits add up, rates are kept, and whoever waits goes in or is refused
+    when the others are gone and time has passed."""
+    mill = Mill(data)
+    for step in steps:
+        mill.step(step)
+        mill.check()
+    for _ in range(len(mill.callers)):
+        for caller in mill.callers:
+            if caller.state == "in":
+                caller.leave()
+        mill.world.advance(20.0)
+    assert [caller.state for caller in mill.callers if caller.state not in ("in", "out", "refused")] == []
+
+
+@given(st.data(), st.lists(st.sampled_from(["enter", "release"]), max_size=30))
+def test_never_more_than_the_places(data: st.DataObject, steps: list[str]) -> None:
+    """Under limits that stay as they are."""
+    mill = Mill(data)
+    for step in steps:
+        mill.step(step)
+        mill.world.run()
+        for limit in mill.limiters:
+            assert limit.limits.concurrency is None or limit.in_flight <= limit.limits.concurrency
+
+
+def test_the_state_of_a_limiter_is_all_that_it_counts() -> None:
+    """The helper on which all-or-nothing rests sees every counter."""
+    limit = limiter(Limits(RateLimit(1.0, 5.0), 3, RateLimit(1.0, 9.0)))
+    admit([limit], 0.0, 2.0)
+    assert state_of(limit, 0.0) == (1, 4.0, 7.0)
