@@ -207,6 +207,17 @@ def test_codex_resumes_a_session(codex: Codex) -> None:
     assert codex.asked[-1]["messages"][-2]["content"] == "One."
 
 
+def test_codex_compacts_its_history(codex: Codex) -> None:
+    """It asks for a summary in the middle of a turn, without tools, and goes on from there."""
+    said = (calls("exec_command", cmd="echo hi"), says("A summary."), says("Done."))
+    events = codex.run("coder", "say hi", "-c", "model_auto_compact_token_limit=10", said=said)
+    assert answer(events) == "Done."
+    assert ["tools" in chat for chat in codex.asked] == [True, False, True]
+    roles = [message["role"] for message in codex.asked[2]["messages"]]
+    assert set(roles) == {"system", "user"}
+    assert codex.asked[2]["messages"][-1]["content"].endswith("A summary.")
+
+
 def test_codex_asks_for_a_schema(codex: Codex, tmp_path: Path) -> None:
     """``--output-schema`` reaches the provider as its response format."""
     schema = {
