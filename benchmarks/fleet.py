@@ -49,7 +49,8 @@ def start_peer(peer: Peer, directory: Path, upstream_port: int, spare_upstream_p
     home = Path(tempfile.mkdtemp(prefix=f"{peer.name}-", dir=directory))
     place = Place(home, processes.free_port(), processes.free_port(), upstream_port, spare_upstream_port)
     log = home / "output.log"
-    running = processes.start(peer.name, peer.command(place), place.port, core=processes.PROXY_CORE, log=log)
+    argv, patience = peer.command(place), peer.start_seconds
+    running = processes.start(peer.name, argv, place.port, core=processes.PROXY_CORE, log=log, patience=patience)
     try:
         _prove(running)
     except BaseException:

@@ -37,5 +37,7 @@ class Peer:
     version: Callable[[], str]
     drain_signal: Signals | None = None
     """What asks it to finish its exchanges and end; None: it cannot."""
+    start_seconds: float = 60.0
+    """How long it may take until it listens."""
     falls_back: bool = False
     """``command`` configures ``spare_upstream_port`` as a second provider."""

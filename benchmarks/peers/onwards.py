@@ -78,7 +78,7 @@ def guarded(name: str, keys: int) -> Peer:
     def command(place: Place) -> list[str]:
         return serve(place, _guarded_config(place, keys))
 
-    return Peer(name, command, lambda: _version("on"), drain_signal=Signals.SIGTERM)
+    return Peer(name, command, lambda: _version("on"), drain_signal=Signals.SIGTERM, start_seconds=300.0)
 
 
 def _version(lane: str) -> str:
