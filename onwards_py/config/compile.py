@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from onwards_py.config.compile_keys import Keys
-from onwards_py.config.compile_provider import compile_limits, compile_provider, said
+from onwards_py.config.compile_limits import compile_limits
+from onwards_py.config.compile_provider import compile_provider
+from onwards_py.config.compile_resilience import resilient
 from onwards_py.config.compile_route_by import check_routes, compile_route_by
-from onwards_py.config.inherit import Site, settle, under
+from onwards_py.config.compile_rules import check_rules, compile_rules
+from onwards_py.config.inherit import Site, said, settle, under
+from onwards_py.config.limit_schema import Limited
 from onwards_py.config.problems import Path
 from onwards_py.config.provider_schema import ProviderShape
 from onwards_py.config.schema import (
     DefaultsShape,
-    FallbackShape,
     FileShape,
     HttpPoolShape,
     ListedShape,
@@ -22,10 +25,10 @@ from onwards_py.config.schema import (
 )
 from onwards_py.config.snapshot import HttpPoolSettings, ServerSettings, Snapshot
 from onwards_py.config.substitute import Surroundings
-from onwards_py.routing.model import NO_LIMITS, FallbackPolicy, Pool, Provider, Strategy
+from onwards_py.routing.model import Pool, Provider, Strategy
 
 # These bound a pool as a whole and are not handed down to its members.
-_OF_THE_POOL = frozenset(["rate_limit", "concurrency_limit"])
+_OF_THE_POOL = frozenset(Limited.__struct_fields__)
 # What can be said beside route_by: who may use the target, and how much of it.
 _OF_A_RULE = _OF_THE_POOL | {"route_by", "keys", "max_body", "routing_rules"}
 
@@ -34,11 +37,12 @@ def compile_file(file: FileShape, site: Site, around: Surroundings) -> Snapshot:
     """The snapshot; worthless if errors were noted on the way."""
     if file.strict_mode:
         site.warn(("strict_mode",), "has no effect: requests and responses are passed on as bytes, not validated")
-    keys = Keys(file.auth, site)
+    keys = Keys(file.auth, file.targets, site)
     defaults = settle(file.defaults or DefaultsShape(), ("defaults",), site)
     compiler = _Compiler(site, around, keys, defaults)
     pools = {name: compiler.target(name, shape) for name, shape in file.targets.items()}
     check_routes(pools, site)
+    check_rules(file, keys.definitions.values(), site)
     if not pools:
         site.warn(("targets",), "is empty: every request is answered with 404")
     return Snapshot(
@@ -83,7 +87,7 @@ class _Compiler:
         """Limits of a single target bound its provider, as in Onwards."""
         values = {field: getattr(target, field) for field in ProviderShape.__struct_fields__}
         provider = compile_provider(ProviderShape(**values), path, self._site, self._around)
-        return self._assemble(name, target, [provider], path)
+        return self._assemble(name, target, [provider], path, path)
 
     def _pool(self, name: str, target: TargetShape, path: Path) -> Pool:
         for field in ("url", "local", "weight", "name"):
@@ -94,8 +98,8 @@ class _Compiler:
             at = (*path, "providers", number)
             shape = under(settle(member, at, self._site), target, leave=_OF_THE_POOL)
             members.append(compile_provider(shape, at, self._site, self._around))
-        pool = self._assemble(name, target, members, (*path, "providers"))
-        return replace(pool, limits=compile_limits(target.rate_limit, target.concurrency_limit))
+        pool = self._assemble(name, target, members, path, (*path, "providers"))
+        return replace(pool, limits=compile_limits(target, path, self._site))
 
     def _routed(self, name: str, target: TargetShape, path: Path) -> Pool:
         for field in TargetShape.__struct_fields__:
@@ -104,8 +108,8 @@ class _Compiler:
         if target.route_by is not None and not target.route_by.labels:
             self._site.error((*path, "route_by", "labels"), "is empty, so that nothing but the default can be chosen")
         return replace(
-            self._assemble(name, target, None, path),
-            limits=compile_limits(target.rate_limit, target.concurrency_limit),
+            self._assemble(name, target, None, path, path),
+            limits=compile_limits(target, path, self._site),
             route_by=None if target.route_by is None else compile_route_by(target.route_by),
         )
 
@@ -119,27 +123,29 @@ class _Compiler:
                 self._site.warn((*at, "keys"), "has no effect: the keys of the first entry are those of the target")
         keys = entries[0].keys if entries else None
         target = under(TargetShape(keys=keys), self._defaults)
-        return self._assemble(name, target, members, path)
+        return self._assemble(name, target, members, path, path)
 
-    def _assemble(self, name: str, target: TargetShape, members: Sequence[Provider | None] | None, path: Path) -> Pool:
-        """The pool of ``members`` (None: it is to have none)."""
+    def _assemble(
+        self, name: str, target: TargetShape, members: Sequence[Provider | None] | None, path: Path, place: Path
+    ) -> Pool:
+        """The pool of ``members`` (None: it is to have none), which are written at ``place``."""
         providers = [member for member in members or () if member is not None]
         if members is None:
             pass
         elif not members:
-            self._site.warn(path, "is empty: every request is answered with 503")
+            self._site.warn(place, "is empty: every request is answered with 503")
         elif len(providers) == len(members) and not any(provider.weight for provider in providers):
-            self._site.error(path, "every weight is 0, so no provider can be chosen")
+            self._site.error(place, "every weight is 0, so no provider can be chosen")
         defaults = Pool("", ())
-        return Pool(
+        pool = Pool(
             name=name,
             providers=_distinct(providers),
             strategy=target.strategy or Strategy.WEIGHTED_RANDOM,
-            fallback=_fallback(target.fallback),
-            keys=self._keys.accepted(target.keys, (*path, "keys")),
-            limits=NO_LIMITS,
+            keys=self._keys.accepted(name, target.keys, (*path, "keys")),
             max_body=defaults.max_body if target.max_body is None else int(target.max_body),
+            rules=compile_rules(target.routing_rules),
         )
+        return resilient(pool, target, path, self._site)
 
 
 def _distinct(providers: Sequence[Provider]) -> tuple[Provider, ...]:
@@ -161,30 +167,3 @@ def _distinct(providers: Sequence[Provider]) -> tuple[Provider, ...]:
             provider = replace(provider, identity=f"{identity}-{identities[identity]}")  # noqa: PLW2901
         distinct.append(provider)
     return tuple(distinct)
-
-
-def _fallback(shape: FallbackShape | None) -> FallbackPolicy:
-    policy = FallbackPolicy()
-    if shape is None:
-        return policy
-    waits = shape.backoff
-    if waits is not None:
-        policy = replace(
-            policy,
-            backoff_initial=waits.initial_ms / 1000,
-            backoff_max=policy.backoff_max if waits.max_ms is None else waits.max_ms / 1000,
-            backoff_factor=policy.backoff_factor if waits.factor is None else waits.factor,
-            backoff_jitter=waits.jitter != "none",
-        )
-    total, within = shape.max_total_backoff_ms, shape.only_if_failed_within_ms
-    return replace(
-        policy,
-        enabled=bool(shape.enabled),
-        statuses=frozenset[int]().union(*(shape.on_status or ())),
-        on_rate_limit=bool(shape.on_rate_limit),
-        with_replacement=bool(shape.with_replacement),
-        max_attempts=shape.max_attempts,
-        retry_sent=bool(shape.retry_sent),
-        max_total_backoff=None if total is None else total / 1000,
-        only_if_failed_within=None if within is None else within / 1000,
-    )

@@ -2,62 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import sha256
 
-from onwards_py.config.compile_provider import compile_limits
+from onwards_py.config.compile_limits import compile_limits
 from onwards_py.config.inherit import Site
-from onwards_py.config.problems import Path, shown
-from onwards_py.config.scalars import ClientKey
+from onwards_py.config.problems import Path, did_you_mean, shown
+from onwards_py.config.scalars import ClientKey, KeyDigest
 from onwards_py.config.schema import AuthShape, KeyDefinitionShape
 from onwards_py.routing.model import KeyDefinition
 
+_DEFINITIONS: Path = ("auth", "key_definitions")
+
 
 class Keys:
-    """The ``auth`` section. A word in a list of keys that is the id of a key definition stands for that key."""
+    """The ``auth`` section. A word in a list of keys that is the id of a key definition stands for that key.
 
-    def __init__(self, auth: AuthShape | None, site: Site) -> None:
+    ``targets`` are the names that ``allowed_targets`` may hold, for hints.
+    """
+
+    def __init__(self, auth: AuthShape | None, targets: Collection[str], site: Site) -> None:
         self._site = site
-        self._ids: dict[str, str] = {}
+        self._targets = targets
+        self._ids: dict[str, bytes] = {}
+        self._named: dict[str, set[bytes]] = {}
         self.definitions: dict[bytes, KeyDefinition] = {}
         auth = auth or AuthShape()
         for id_, shape in (auth.key_definitions or {}).items():
-            self._define(id_, shape)
+            self._define(id_, shape, (*_DEFINITIONS, id_))
+        self._refuse_ambiguity()
         self._global = self._digests(auth.global_keys or (), ("auth", "global_keys"))
 
-    def accepted(self, keys: Sequence[ClientKey] | None, path: Path) -> frozenset[bytes] | None:
-        """Digests of the tokens that a target accepts; None: open. An empty list lets nobody in."""
-        if keys is None:
-            return self._global or None
-        return self._global | self._digests(keys, path)
+    def accepted(self, name: str, keys: Sequence[ClientKey] | None, path: Path) -> frozenset[bytes] | None:
+        """Digests of the tokens that the target ``name`` accepts; None: open. An empty list lets nobody in, and a
+        target that is among the ``allowed_targets`` of a key is not open."""
+        listed = self._global if keys is None else self._global | self._digests(keys, path, name)
+        named = self._named.get(name)
+        if named is not None:
+            return listed | named
+        return None if keys is None and not listed else listed
 
-    def _define(self, id_: str, shape: KeyDefinitionShape) -> None:
-        path: Path = ("auth", "key_definitions", id_, "key")
-        token = shape.key.value
-        if not token:
-            self._site.warn(path, "is empty: no client can present it")
-        digest = _digest(token)
+    def _define(self, id_: str, shape: KeyDefinitionShape, path: Path) -> None:
+        digest = self._digest_of(shape, path)
+        if digest is None:
+            return
         other = self.definitions.get(digest)
         if other is not None:
-            self._site.error(path, f"is the same key as that of '{shown(other.id)}'")
-        self._ids[id_] = token
-        limits = compile_limits(shape.rate_limit, shape.concurrency_limit)
-        self.definitions[digest] = KeyDefinition(id_, limits, dict(shape.labels or {}))
+            at = (*path, "key" if shape.key is not None else "key_sha256")
+            self._site.error(at, f"is the same key as that of '{shown(other.id)}'")
+        self._ids[id_] = digest
+        limits = compile_limits(shape, path, self._site)
+        targets = None if shape.allowed_targets is None else frozenset(shape.allowed_targets)
+        self.definitions[digest] = KeyDefinition(id_, limits, dict(shape.labels or {}), targets)
+        self._name_targets(shape.allowed_targets, digest, (*path, "allowed_targets"))
 
-    def _digests(self, keys: Sequence[ClientKey], path: Path) -> frozenset[bytes]:
+    def _digest_of(self, shape: KeyDefinitionShape, path: Path) -> bytes | None:
+        """None: what is wrong was noted."""
+        if isinstance(shape.key_sha256, KeyDigest):
+            return shape.key_sha256.value
+        if shape.key is None:
+            return None
+        if not shape.key.value:
+            self._site.warn((*path, "key"), "is empty: no client can present it")
+        return _digest(shape.key.value)
+
+    def _name_targets(self, allowed: Sequence[str] | None, digest: bytes, path: Path) -> None:
+        if allowed is None:
+            return
+        if not allowed:
+            self._site.warn(path, "is empty: this key may use nothing")
+        for index, name in enumerate(allowed):
+            if self._site.written(("targets", name)):
+                self._named.setdefault(name, set()).add(digest)
+            else:
+                hint = did_you_mean(name, self._targets)
+                self._site.error((*path, index), f"there is no target '{shown(name)}'{hint}")
+
+    def _refuse_ambiguity(self) -> None:
+        """The word by which one key is presented must not be the name of another. The message shows neither."""
+        for id_, digest in self._ids.items():
+            other = self.definitions.get(_digest(id_))
+            if other is not None and self._ids[other.id] != digest:
+                self._site.error(
+                    (*_DEFINITIONS, other.id, "key"),
+                    "is also the id of another key definition, so a list of keys could mean either; rename that id",
+                )
+
+    def _digests(self, keys: Sequence[ClientKey], path: Path, target: str | None = None) -> frozenset[bytes]:
+        """Digests for one list; ``target`` None: that of global keys."""
         digests: set[bytes] = set()
         for index, key in enumerate(keys):
             at = (*path, index)
             if not key.value:
                 self._site.warn(at, "is empty: no client can present it")
-            token = self._ids.get(key.value, key.value)
-            named = self.definitions.get(_digest(key.value))
-            if named is not None and named.id != key.value and key.value in self._ids:
-                self._site.error(
-                    at, f"is both the id of a key definition and the key of '{shown(named.id)}'; rename the id"
-                )
-            digests.add(_digest(token))
+            digest = self._ids.get(key.value) or _digest(key.value)
+            digests.add(digest)
+            definition = self.definitions.get(digest)
+            if definition is not None and definition.targets is not None and target not in definition.targets:
+                if self._site.written(at):
+                    self._site.warn(at, f"does not let '{shown(definition.id)}' in beyond its own allowed_targets")
+            elif self._is_digest(key.value):
+                self._site.error(at, "is the digest of a key and would become one itself; give the id instead")
         return frozenset(digests)
+
+    def _is_digest(self, word: str) -> bool:
+        try:
+            return KeyDigest.parse(word).value in self.definitions
+        except ValueError:
+            return False
 
 
 def _digest(token: str) -> bytes:

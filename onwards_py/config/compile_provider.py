@@ -5,35 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
 
 import orjson
 
+from onwards_py.config.compile_limits import compile_limits
 from onwards_py.config.compile_local import compile_local
+from onwards_py.config.compile_resilience import health_check
 from onwards_py.config.compile_translate import compile_translate
-from onwards_py.config.inherit import Site
+from onwards_py.config.inherit import Site, said
 from onwards_py.config.problems import Path
-from onwards_py.config.provider_schema import (
-    ConcurrencyLimitShape,
-    ProviderShape,
-    RateLimitShape,
-    TlsShape,
-)
-from onwards_py.config.shape import Shape
+from onwards_py.config.provider_schema import ProviderShape, TlsShape
 from onwards_py.config.substitute import Surroundings
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.messages import Field
-from onwards_py.routing.model import (
-    NO_LIMITS,
-    EchoSettings,
-    EngineSettings,
-    Limits,
-    Mode,
-    Origin,
-    Provider,
-    RateLimit,
-    Timeouts,
-)
+from onwards_py.routing.model import EchoSettings, EngineSettings, HealthCheck, Mode, Origin, Provider, Timeouts
 
 
 def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surroundings) -> Provider | None:
@@ -68,33 +53,20 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
         repair=bool(shape.repair),
         max_event_bytes=defaults.max_event_bytes if shape.max_event is None else int(shape.max_event),
         timeouts=replace(Timeouts(), **said(shape.timeouts)),
-        limits=compile_limits(shape.rate_limit, shape.concurrency_limit),
+        limits=compile_limits(shape, path, site),
         chat_over_responses=shape.chat_completions_mode == "translate",
         translate=compile_translate(shape.dialect, shape.translate, path, site),
+        health_check=_health_check(shape, path, site),
     )
 
 
-def compile_limits(rate: RateLimitShape | None, concurrency: ConcurrencyLimitShape | None) -> Limits:
-    """A bucket without a size holds what flows in within a second, and at least the one token that a request takes."""
-    if rate is None and concurrency is None:
-        return NO_LIMITS
-    bucket = None
-    if rate is not None:
-        per_second = rate.requests_per_second
-        bucket = RateLimit(per_second, max(1.0, per_second) if rate.burst_size is None else float(rate.burst_size))
-    return Limits(bucket, None if concurrency is None else concurrency.max_concurrent_requests)
-
-
-def said(shape: Shape | None) -> dict[str, Any]:
-    """The numbers that a shape holds, by name: what is to replace the defaults of a dataclass."""
-    if shape is None:
-        return {}
-    values = {name: getattr(shape, name) for name in shape.__struct_fields__}
-    return {name: _plain(value) for name, value in values.items() if value is not None}
-
-
-def _plain(value: float) -> float:
-    return int(value) if isinstance(value, int) else float(value)
+def _health_check(shape: ProviderShape, path: Path, site: Site) -> HealthCheck | None:
+    """Said of a pool, it concerns its remote providers."""
+    if shape.local is None:
+        return health_check(shape.health_check)
+    if site.written((*path, "health_check")):
+        site.error((*path, "health_check"), "a local provider needs none: its process is watched all the time")
+    return None
 
 
 def _has_one_place(path: Path, site: Site) -> bool:

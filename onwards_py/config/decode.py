@@ -123,7 +123,18 @@ class Decoder:
             if field.required and field.name not in values:
                 self._notes.error(self.positions[path], path, f"'{field.name}' is missing")
                 values[field.name] = NOTHING
+        self._one_of(kind.cls, path)
         return NOTHING if NOTHING in values.values() else kind.cls(**values)
+
+    def _one_of(self, cls: type, path: Path) -> None:
+        """Of the names in ``one_of`` exactly one must have been given, readable or not."""
+        names: tuple[str, ...] = getattr(cls, "one_of", ())
+        given = [name for name in names if (*path, name) in self.positions]
+        if names and not given:
+            self._notes.error(self.positions[path], path, f"says neither {' nor '.join(map(repr, names))}")
+        for name in given[1:]:
+            at = (*path, name)
+            self._notes.error(self.positions[at], at, f"says the same as '{given[0]}'; give one of them")
 
     def _dict(self, node: Node, kind: mi.DictType, path: Path) -> object:
         if not isinstance(node, Mapping):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import structs
 
+from onwards_py.config.limit_schema import QueueShape
 from onwards_py.config.problems import Notes, Path, Position
 from onwards_py.config.provider_schema import OpenResponsesShape, Shared, TimeoutsShape, TlsShape
+from onwards_py.config.resilience_schema import (
+    EjectionShape,
+    FallbackShape,
+    HealthCheckShape,
+    HoldShape,
+    RetryBudgetShape,
+)
 from onwards_py.config.scalars import HeaderName, HeaderValue
-from onwards_py.config.schema import DefaultsShape, FallbackShape
+from onwards_py.config.schema import DefaultsShape
 from onwards_py.config.shape import Shape
 from onwards_py.config.translate_schema import QuirksShape, TranslateShape
 from onwards_py.routing.model import Mode
@@ -18,7 +26,18 @@ S = TypeVar("S", bound=Shape)
 Level = TypeVar("Level", bound=Shared)
 
 # These are merged key by key; everything else is replaced as a whole.
-_MERGED = (TimeoutsShape, TlsShape, FallbackShape, TranslateShape, QuirksShape)
+_MERGED = (
+    TimeoutsShape,
+    TlsShape,
+    FallbackShape,
+    RetryBudgetShape,
+    HoldShape,
+    EjectionShape,
+    HealthCheckShape,
+    QueueShape,
+    TranslateShape,
+    QuirksShape,
+)
 _NO_EFFECT = "is accepted but has no effect yet"
 
 
@@ -60,6 +79,8 @@ def settle(level: Level, path: Path, site: Site) -> Level:
         changes["timeouts"] = structs.replace(timeouts, first_byte=level.request_timeout_secs)
     settled = structs.replace(level, **changes)
     _warn_of_no_effect(settled, path, site)
+    if isinstance(settled, DefaultsShape):
+        _find_missing(settled, path, site)
     return settled
 
 
@@ -80,6 +101,18 @@ def under(own: S, base: Shape, leave: frozenset[str] = frozenset()) -> S:
     return structs.replace(own, **changes)
 
 
+def said(shape: Shape | None, leave: str = "") -> dict[str, Any]:
+    """The numbers that a shape holds, by name: what is to replace the defaults of a dataclass."""
+    if shape is None:
+        return {}
+    values = {name: getattr(shape, name) for name in shape.__struct_fields__ if name != leave}
+    return {name: _plain(value) for name, value in values.items() if value is not None}
+
+
+def _plain(value: float) -> float:
+    return int(value) if isinstance(value, int) else float(value)
+
+
 def _joined(base: dict[HeaderName, HeaderValue], own: dict[HeaderName, HeaderValue]) -> dict[HeaderName, HeaderValue]:
     said = {name.lower() for name in own}
     return {name: value for name, value in base.items() if name.lower() not in said} | own
@@ -94,6 +127,17 @@ def _mode(spelled: OpenResponsesShape, path: Path, site: Site) -> Mode | None:
     return mode
 
 
+def _find_missing(level: DefaultsShape, path: Path, site: Site) -> None:
+    """What is needed only where a thing is switched on."""
+    hedge, affinity = level.hedge, level.affinity
+    if hedge is not None and hedge.enabled is not False and not site.written((*path, "hedge", "after")):
+        site.error((*path, "hedge"), "'after' is missing")
+    if affinity is None or affinity.enabled is False:
+        return
+    if not any(site.written((*path, "affinity", name)) for name in ("session", "prompt_bytes")):
+        site.error((*path, "affinity"), "says neither 'session' nor 'prompt_bytes', so all conversations look alike")
+
+
 def _warn_of_no_effect(level: Shared, path: Path, site: Site) -> None:
     if level.sanitize_response:
         site.warn((*path, "sanitize_response"), _NO_EFFECT)
@@ -101,8 +145,6 @@ def _warn_of_no_effect(level: Shared, path: Path, site: Site) -> None:
         site.warn((*path, "reasoning_translation"), _NO_EFFECT)
     if not isinstance(level, DefaultsShape):
         return
-    if level.routing_rules:
-        site.warn((*path, "routing_rules"), _NO_EFFECT)
     if (
         level.fallback is not None
         and level.fallback.enabled is None

@@ -12,6 +12,7 @@ import orjson
 from onwards_py.config.provider_schema import ProviderShape
 from onwards_py.config.scalars import JSON, Text
 from onwards_py.config.schema import FileShape, TargetShape
+from onwards_py.config.shape import Shape
 
 _DIALECT = "http://json-schema.org/draft-07/schema#"
 # Numbers and booleans may also come from a reference, which is a string when the schema sees it.
@@ -83,6 +84,8 @@ def _reference(kind: mi.StructType, definitions: dict[str, JSON]) -> JSON:
             fields = kind.cls.__struct_fields__
             places = [place for place in ("url", "local", "providers", "route_by") if place in fields]
             definitions[name]["anyOf"] = [{"required": [place]} for place in places]
+        elif issubclass(kind.cls, Shape) and kind.cls.one_of:
+            definitions[name]["anyOf"] = [{"required": [word]} for word in kind.cls.one_of]
     return {"$ref": f"#/definitions/{name}"}
 
 

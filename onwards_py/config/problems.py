@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from msgspec import Struct
+
 Path = tuple[str | int, ...]
 """Where in the file's structure: keys and list indexes from the root."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
+class Position(Struct, frozen=True, order=True, gc=False):
     """Line and column, counted from 1; ``NOWHERE`` for what concerns the file as a whole."""
 
     line: int

@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from onwards_py.config.limit_schema import Limited
 from onwards_py.config.local_schema import LocalShape
+from onwards_py.config.resilience_schema import HealthCheckShape
 from onwards_py.config.scalars import (
     HeaderName,
     HeaderValue,
@@ -19,28 +21,12 @@ from onwards_py.config.scalars import (
     Size,
     Timeout,
 )
-from onwards_py.config.shape import Count, Number, Shape
+from onwards_py.config.shape import Shape
 from onwards_py.config.translate_schema import Dialect, TranslateShape
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.routing.model import Mode
 
 Weight = Annotated[int, Meta(ge=0, le=2**32 - 1)]
-Rate = Annotated[float, Meta(gt=0, le=1e9)]
-
-
-class RateLimitShape(Shape, frozen=True, kw_only=True):
-    """A token bucket."""
-
-    requests_per_second: Annotated[Rate, Meta(description="Tokens that flow in per second; fractions are fine.")]
-    burst_size: Annotated[
-        Count | None, Meta(description="Size of the bucket. Default: requests_per_second, at least 1.")
-    ] = None
-
-
-class ConcurrencyLimitShape(Shape, frozen=True, kw_only=True):
-    """Exchanges at one time, each until its last byte."""
-
-    max_concurrent_requests: Annotated[Number, Meta(description="Places; 0 refuses everything.")]
 
 
 class TimeoutsShape(Shape, frozen=True, kw_only=True):
@@ -49,6 +35,9 @@ class TimeoutsShape(Shape, frozen=True, kw_only=True):
     connect: Annotated[Timeout | None, Meta(description="DNS, TCP and TLS. Default: 5s.")] = None
     first_byte: Annotated[
         Timeout | None, Meta(description="From the sent request to the whole response head. Default: 300s.")
+    ] = None
+    first_token: Annotated[
+        Timeout | None, Meta(description="To the first event of a stream that says something. Default: no bound.")
     ] = None
     idle: Annotated[Timeout | None, Meta(description="Between two reads of a body. Default: 300s.")] = None
     total: Annotated[Timeout | None, Meta(description="The whole exchange. Default: no bound.")] = None
@@ -68,7 +57,7 @@ class OpenResponsesShape(Shape, frozen=True, kw_only=True):
     adapter: Annotated[bool | None, Meta(description="true: translate; false: native.")] = None
 
 
-class Shared(Shape, frozen=True, kw_only=True):
+class Shared(Limited, frozen=True, kw_only=True):
     """What can be said of a provider, and above it for all providers of a target or of the file."""
 
     onwards_key: Annotated[
@@ -106,12 +95,8 @@ class Shared(Shape, frozen=True, kw_only=True):
     request_timeout_secs: Annotated[Timeout | None, Meta(description="Another spelling of timeouts.first_byte.")] = None
     timeouts: Annotated[TimeoutsShape | None, Meta(description="Bounds on waiting.")] = None
     reasoning_translation: Annotated[Opaque | None, Meta(description="Rewriting of reasoning controls.")] = None
-    rate_limit: Annotated[
-        RateLimitShape | None, Meta(description="Requests per second; beside 'providers' of all of them together.")
-    ] = None
-    concurrency_limit: Annotated[
-        ConcurrencyLimitShape | None,
-        Meta(description="Exchanges at one time; beside 'providers' of all of them together."),
+    health_check: Annotated[
+        HealthCheckShape | None, Meta(description="Ask a provider now and then whether it is well. Default: no.")
     ] = None
     rechunk: Annotated[bool | None, Meta(description="Write whole events of a stream only. Default: true.")] = None
     repair: Annotated[

@@ -16,6 +16,8 @@ JSON = dict[str, object]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 _CLIENT_KEY = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?")
+_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
+_REQUEST_PATH = re.compile(r"/[\x21-\x22\x24-\x7e]*")  # no '#': a fragment is not sent
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([kKMGT]i?B|B)?")
 _STATUS = re.compile(r"([1-5])(?:([0-9])([0-9]|[xX])?|([xX])[xX])?")
@@ -184,6 +186,34 @@ class ClientKey(Text):
     def parse(cls, text: str) -> Self:
         if not _CLIENT_KEY.fullmatch(text):
             raise ValueError("no client could present this key: only visible ASCII characters, no space at its ends")
+        return cls(text)
+
+
+class KeyDigest(Text):
+    """The SHA-256 digest of a token that clients present; ``value`` are its 32 bytes."""
+
+    __slots__ = ("value",)
+    schema: ClassVar[JSON] = {"type": "string", "pattern": f"^{_DIGEST.pattern}$"}
+
+    def __init__(self, value: bytes) -> None:
+        self.value = value
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not _DIGEST.fullmatch(text):
+            raise ValueError("expected a SHA-256 digest: 64 hexadecimal digits")
+        return cls(bytes.fromhex(text))
+
+
+class RequestPath(str, Text):
+    """A path, perhaps with a query, as it stands in a request line."""
+
+    schema: ClassVar[JSON] = {"type": "string", "pattern": f"^{_REQUEST_PATH.pattern}$"}
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not _REQUEST_PATH.fullmatch(text):
+            raise ValueError("expected a path that begins with '/', in visible ASCII characters")
         return cls(text)
 
 

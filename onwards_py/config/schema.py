@@ -2,66 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from onwards_py.config.limit_schema import Limited
 from onwards_py.config.local_schema import LocalShape
-from onwards_py.config.provider_schema import (
-    ConcurrencyLimitShape,
-    ProviderShape,
-    RateLimitShape,
-    Shared,
-    Weight,
-)
-from onwards_py.config.scalars import ClientKey, Duration, Size, StatusPattern, Timeout
+from onwards_py.config.provider_schema import ProviderShape, Shared, Weight
+from onwards_py.config.resilience_schema import AffinityShape, EjectionShape, FallbackShape, HedgeShape
+from onwards_py.config.scalars import ClientKey, Duration, KeyDigest, Size, Timeout
 from onwards_py.config.shape import Count, Number, Shape
 from onwards_py.config.urls import Url
 from onwards_py.routing.model import Strategy
 
-Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
 _KEYS = "Who may use the target: keys, or ids of key_definitions. An empty list lets nobody in."
-Factor = Annotated[float, Meta(gt=0, le=1000)]
-
-
-class BackoffShape(Shape, frozen=True, kw_only=True):
-    """Waits between attempts."""
-
-    initial_ms: Annotated[Milliseconds, Meta(description="Wait before the second attempt, in milliseconds.")]
-    max_ms: Annotated[Milliseconds | None, Meta(description="The longest single wait. Default: 5000.")] = None
-    factor: Annotated[Factor | None, Meta(description="Growth from wait to wait. Default: 2.")] = None
-    jitter: Annotated[
-        Literal["full", "none"] | None, Meta(description="full: a random share of the wait. Default: full.")
-    ] = None
-
-
-class FallbackShape(Shape, frozen=True, kw_only=True):
-    """When another attempt is made, before the first byte went to the client."""
-
-    enabled: Annotated[bool | None, Meta(description="The main switch. Default: false.")] = None
-    on_status: Annotated[
-        list[StatusPattern] | None,
-        Meta(description="Statuses that are given up for another attempt: 503, 50 or 50x, 5 or 5xx."),
-    ] = None
-    on_rate_limit: Annotated[
-        bool | None, Meta(description="Pass over a provider at its own rate limit. Default: false.")
-    ] = None
-    with_replacement: Annotated[
-        bool | None, Meta(description="weighted_random may draw the same provider again. Default: false.")
-    ] = None
-    max_attempts: Annotated[Count | None, Meta(description="Attempts in all. Default: as many as providers.")] = None
-    backoff: Annotated[BackoffShape | None, Meta(description="Waits between attempts. Default: none.")] = None
-    max_total_backoff_ms: Annotated[
-        Milliseconds | None, Meta(description="Bound on all waits together, in milliseconds. Default: none.")
-    ] = None
-    only_if_failed_within_ms: Annotated[
-        Milliseconds | None,
-        Meta(description="No further attempt later than so long after the request came. Default: none."),
-    ] = None
-    retry_sent: Annotated[
-        bool | None,
-        Meta(description="Also repeat a POST that a provider may have worked on and billed. Default: false."),
-    ] = None
 
 
 class RoutingActionShape(Shape, frozen=True, kw_only=True):
@@ -95,7 +49,14 @@ class DefaultsShape(Shared, frozen=True, kw_only=True):
         None
     )
     fallback: Annotated[FallbackShape | None, Meta(description="When another attempt is made.")] = None
-    routing_rules: Annotated[list[RoutingRuleShape] | None, Meta(description="Rules on key labels.")] = None
+    affinity: Annotated[AffinityShape | None, Meta(description="Keep conversations at one provider.")] = None
+    hedge: Annotated[HedgeShape | None, Meta(description="Ask a second provider when the first is slow.")] = None
+    ejection: Annotated[
+        EjectionShape | None, Meta(description="Leave out failing providers of a pool of several. On by default.")
+    ] = None
+    routing_rules: Annotated[
+        list[RoutingRuleShape] | None, Meta(description="Rules on key labels; the first that matches counts.")
+    ] = None
     max_body: Annotated[Size | None, Meta(description="Largest request body. Default: 64MiB.")] = None
 
 
@@ -121,15 +82,19 @@ class TargetShape(DefaultsShape, frozen=True, kw_only=True):
     ] = None
 
 
-class KeyDefinitionShape(Shape, frozen=True, kw_only=True):
-    """A key with a name."""
+class KeyDefinitionShape(Limited, frozen=True, kw_only=True):
+    """A key with a name: key or key_sha256, and what holds for its bearer."""
 
-    key: Annotated[ClientKey, Meta(description="The token that the client presents.")]
-    rate_limit: Annotated[RateLimitShape | None, Meta(description="Requests per second of this key.")] = None
-    concurrency_limit: Annotated[
-        ConcurrencyLimitShape | None, Meta(description="Exchanges at one time of this key.")
+    one_of: ClassVar[tuple[str, ...]] = ("key", "key_sha256")
+
+    key: Annotated[ClientKey | None, Meta(description="The token that the client presents.")] = None
+    key_sha256: Annotated[
+        KeyDigest | None, Meta(description="Instead of key: the SHA-256 digest of the token, in hexadecimal digits.")
     ] = None
     labels: Annotated[dict[str, str] | None, Meta(description="What routing rules match on.")] = None
+    allowed_targets: Annotated[
+        list[str] | None, Meta(description="The only targets that this key may use; it need not be in their keys.")
+    ] = None
 
 
 class AuthShape(Shape, frozen=True, kw_only=True):

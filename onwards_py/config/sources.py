@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
-MAX_FILE = 16 * 1024 * 1024
+MAX_FILE = 64 * 1024 * 1024
 
 UNREADABLE = ""
 """The digest of what is not there, or cannot be read."""

@@ -9,32 +9,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import yaml
+from msgspec import Struct
 
 from onwards_py.config.problems import NOWHERE, Notes, Path, Position
 
-MAX_NODES = 200_000
+MAX_NODES = 5_000_000
+MAX_ALIASED = 200_000
 MAX_DEPTH = 40
 
 # A tab between the tokens of JSON, which YAML does not allow there; strings are stepped over.
 _JSON_TAB = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 # What PyYAML quotes may be part of a secret, unless it is the name of a token.
 _QUOTED = re.compile(r"'([^']*)'")
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True, gc=False):
     """Text. ``plain``: written without quotes, so that it may also mean null, a number or a boolean."""
 
     position: Position
-    text: str = field(repr=False)
+    text: str
     plain: bool
 
+    def __repr__(self) -> str:
+        """Where it stands; the text may be a secret."""
+        return f"Scalar({self.position})"
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+
+class Entry(Struct, frozen=True, gc=False):
     """A key with its value; ``position`` is the key's."""
 
     position: Position
@@ -42,16 +46,14 @@ class Entry:
     value: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(Struct, frozen=True, gc=False):
     """Entries in the order of the file, each key once; merge keys (``<<``) are already merged."""
 
     position: Position
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Struct, frozen=True, gc=False):
     position: Position
     items: tuple[Node, ...]
 
@@ -85,6 +87,7 @@ class _Builder:
         self._notes = notes
         self._anchors: dict[str, Node] = {}
         self._left = MAX_NODES
+        self._left_aliased = MAX_ALIASED
 
     def document(self) -> Node | None:
         root: Node | None = None
@@ -103,7 +106,9 @@ class _Builder:
             raise _Unreadable(position, f"nested more than {MAX_DEPTH} deep")
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, position, depth)
-        self._spend(1, position)
+        self._left -= 1
+        if self._left < 0:
+            raise _Unreadable(position, f"more than {MAX_NODES} values")
         if getattr(event, "tag", None) is not None:
             self._notes.error(position, path, "tags (words beginning with '!') are not understood; quote the text")
         node = self._content(event, position, path, depth)
@@ -113,15 +118,15 @@ class _Builder:
         return node
 
     def _content(self, event: yaml.Event, position: Position, path: Path, depth: int) -> Node:
+        if isinstance(event, yaml.ScalarEvent):
+            return Scalar(position, self._text(event, position, path), not event.style)
         if isinstance(event, yaml.SequenceStartEvent):
             items: list[Node] = []
             while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
                 items.append(self._node(event, (*path, len(items)), depth + 1))
             return Sequence(position, tuple(items))
-        if isinstance(event, yaml.MappingStartEvent):
-            return self._mapping(position, path, depth)
-        assert isinstance(event, yaml.ScalarEvent)
-        return Scalar(position, self._text(event, position, path), event.style is None)
+        assert isinstance(event, yaml.MappingStartEvent)
+        return self._mapping(position, path, depth)
 
     def _mapping(self, position: Position, path: Path, depth: int) -> Mapping:
         entries: dict[str, Entry] = {}
@@ -151,7 +156,7 @@ class _Builder:
             if not isinstance(source, Mapping):
                 self._notes.error(source.position, (*path, "<<"), "only mappings can be merged")
                 continue
-            self._spend(len(source.entries), source.position)
+            self._spend_aliased(len(source.entries), source.position)
             for entry in source.entries:
                 entries.setdefault(entry.key, entry)
 
@@ -162,15 +167,18 @@ class _Builder:
             raise _Unreadable(position, "an alias ('*') to an anchor ('&') that is not defined before it")
         if depth + _height(node) > MAX_DEPTH:
             raise _Unreadable(position, f"nested more than {MAX_DEPTH} deep")
-        self._spend(_weight(node), position)
+        self._spend_aliased(_weight(node), position)
         return node
 
-    def _spend(self, nodes: int, position: Position) -> None:
-        self._left -= nodes
-        if self._left < 0:
-            raise _Unreadable(position, f"more than {MAX_NODES} values, aliases counted as often as they are used")
+    def _spend_aliased(self, nodes: int, position: Position) -> None:
+        """Count what a short file says often."""
+        self._left_aliased -= nodes
+        if self._left_aliased < 0:
+            raise _Unreadable(position, f"more than {MAX_ALIASED} values by aliases, counted as often as they are used")
 
     def _text(self, event: yaml.ScalarEvent, position: Position, path: Path) -> str:
+        if event.value.isascii():
+            return str(event.value)
         try:
             # JSON writes characters beyond the BMP as two escapes (RFC 8259 section 7).
             return str(event.value).encode("utf-16", "surrogatepass").decode("utf-16")
@@ -180,13 +188,17 @@ class _Builder:
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
+    # libyaml takes a twentieth of the time, but not half of a surrogate pair, as JSON may have it.
+    loader = yaml.SafeLoader if _SURROGATE.search(text) else getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        yield from yaml.parse(text, Loader=yaml.SafeLoader)
+        yield from yaml.parse(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         raise _Unreadable(_place(error.problem_mark), f"not valid YAML: {_reason(error)}") from None
     except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        position = Position(before.count("\n") + 1, error.position - before.rfind("\n"))
+        # PyYAML counts characters, libyaml bytes.
+        pure = loader is yaml.SafeLoader
+        before = text[: error.position] if pure else text.encode()[: error.position].decode(errors="ignore")
+        position = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
         raise _Unreadable(position, "a control character stands here") from None
     except (ValueError, OverflowError):
         raise _Unreadable(NOWHERE, "not valid YAML: an escape or a version number is out of range") from None

@@ -16,6 +16,7 @@ from onwards_py.limits.counters import Limiter
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.model import Pool
+from onwards_py.routing.rules import first_match
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,12 @@ class Leads:
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where an exchange goes, and the limiters that must grant it."""
+    """Where an exchange goes, and the limiters that must grant it. ``redirected``: by a routing rule of the target that
+    was asked for, so that the provider must be told another model name."""
 
     target: LivePool
     limiters: tuple[Limiter, ...]
+    redirected: bool = False
 
 
 class RouteTable:
@@ -66,39 +69,58 @@ class RouteTable:
         closed = [target.pool.keys for target in targets.values() if target.pool.keys is not None]
         self._has_closed = bool(closed)
         self._accepted = frozenset[bytes]().union(*closed)
-        self._open_routes = {
+        self._without_token = {
             name: Route(target, (target.limiter,))
             for name, target in targets.items()
             if target.pool.keys is None and target.answers
         }
 
     def resolve(self, model: str, principal: Principal) -> Route:
-        """The route, or ProxyError."""
-        if not self._keys:
-            route = self._open_routes.get(model)
-            if route is not None:
-                return route
-        target = self._targets.get(model)
-        if target is None:
+        """The route, or ProxyError: 401, 403, 404, or 503 for a target without providers.
+
+        Of a redirect the limits of the target that it leads to count, and not those of the one that was asked for.
+        """
+        if principal.digest is None:
+            open_route = self._without_token.get(model)
+            if open_route is not None:
+                return open_route
+        asked = self._targets.get(model)
+        if asked is None:
             raise self._unknown(model, principal)
-        if not _may_use(target.pool, principal):
+        target = self._led(asked, principal)
+        if target is None:
             raise refusal(principal)
         if not target.answers:
             raise ProxyError(Kind.NO_PROVIDER)
-        key = self._keys.get(principal.digest) if self._keys and principal.digest is not None else None
-        return Route(target, (target.limiter,) if key is None else (target.limiter, key))
+        key = self._keys.get(principal.digest) if principal.digest is not None else None
+        return Route(target, (target.limiter,) if key is None else (target.limiter, key), target is not asked)
 
     def find(self, model: str) -> LivePool | None:
         """The target of this name, whoever asks."""
         return self._targets.get(model)
 
     def visible(self, principal: Principal) -> list[str]:
-        """Names of the targets that this principal may use, in the order of the file."""
-        return [name for name, target in self._targets.items() if _may_use(target.pool, principal)]
+        """Names of the targets that this principal may ask for, in the order of the file."""
+        return [name for name, target in self._targets.items() if self._led(target, principal) is not None]
 
     @property
     def targets(self) -> list[LivePool]:
         return list(self._targets.values())
+
+    def _led(self, asked: LivePool, principal: Principal) -> LivePool | None:
+        """The target that answers who asks for ``asked``: itself, or where one of its rules leads. None: nobody.
+
+        Rules are for callers with a token. A redirect leads once: rules of its target do not count, but keys do.
+        """
+        if not _may_use(asked.pool, principal):
+            return None
+        if not asked.pool.rules or principal.digest is None:
+            return asked
+        rule = first_match(asked.pool.rules, _labels(principal))
+        if rule is None:
+            return asked
+        target = None if rule.redirect is None else self._targets.get(rule.redirect)
+        return target if target is not None and _may_use(target.pool, principal) else None
 
     def _unknown(self, model: str, principal: Principal) -> ProxyError:
         """As soon as one target is closed, a caller without an accepted key gets the same answer for a
@@ -110,15 +132,31 @@ class RouteTable:
 
 
 def enter(target: LivePool, principal: Principal) -> None:
-    """Check that a caller who is led to ``target`` may use it, by its own keys. Raises ProxyError."""
-    if not _may_use(target.pool, principal):
+    """Check that a caller whom a classifier leads to ``target`` may use it, by its keys and by those of its rules that
+    deny. Raises ProxyError."""
+    if not _may_use(target.pool, principal) or _denied(target.pool, principal):
         raise refusal(principal)
     if not target.answers:
         raise ProxyError(Kind.NO_PROVIDER)
 
 
 def _may_use(pool: Pool, principal: Principal) -> bool:
-    return pool.keys is None or principal.digest in pool.keys
+    """By the keys of the target, and by the targets that the key is allowed."""
+    if pool.keys is not None and principal.digest not in pool.keys:
+        return False
+    definition = principal.definition
+    return definition is None or definition.targets is None or pool.name in definition.targets
+
+
+def _denied(pool: Pool, principal: Principal) -> bool:
+    if not pool.rules or principal.digest is None:
+        return False
+    rule = first_match(pool.rules, _labels(principal))
+    return rule is not None and rule.redirect is None
+
+
+def _labels(principal: Principal) -> Mapping[str, str]:
+    return {} if principal.definition is None else principal.definition.labels
 
 
 def refusal(principal: Principal) -> ProxyError:

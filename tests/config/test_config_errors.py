@@ -51,12 +51,12 @@ def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_the_file() ->
         "f.yaml:11:9: targets.c.providers[2]: says neither 'url' nor 'local', so there is nowhere to send requests",
         "f.yaml:12:35: targets.d.onwards_key: the environment variable NOPE is not set",
         "f.yaml:12:56: targets.d.strategy: "
-        "expected one of weighted_random, priority, least_inflight; did you mean 'priority'?",
+        "expected one of weighted_random, priority, least_inflight, p2c; did you mean 'priority'?",
         "f.yaml:12:77: targets.d.timeouts: expected a mapping, found a list",
         "f.yaml:13:3: targets.d: this key was already given at line 12, column 3",
         "f.yaml:14:22: targets.e.local: give either 'url' or 'local', not both",
         "f.yaml:15:6: targets.f: expected a mapping or a list, found text",
-        "f.yaml:17:21: auth.key_definitions.k: 'key' is missing",
+        "f.yaml:17:21: auth.key_definitions.k: says neither 'key' nor 'key_sha256'",
         "f.yaml:17:59: auth.key_definitions.k.rate_limit.requests_per_second: must be more than 0",
     ]
 

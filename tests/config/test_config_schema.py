@@ -48,7 +48,7 @@ GOOD = [
     "targets: {m: {providers: [{url: http://h}], fallback: {enabled: true, on_status: [5, 50x, 429, '5xx']}}}",
     "targets: {m: [{url: http://h, keys: []}]}",
     "targets: {m: {url: http://h, response_headers: {X-A: 1}, proxy: direct, open_responses: {adapter: true}}}",
-    "targets: {m: {url: http://h, routing_rules: [{match_labels: {a: b}, action: {type: redirect, target: m}}]}}",
+    "targets: {n: [], m: {url: http://h, routing_rules: [{match_labels: {}, action: {type: redirect, target: n}}]}}",
     "targets: {m: {url: http://h, rate_limit: {requests_per_second: 0.5}}}",
     "targets: {m: {url: http://h, concurrency_limit: {max_concurrent_requests: 0}}}",
     "auth: {key_definitions: {a: {key: b, labels: {x: y}}}}\ndefaults: {keys: [a]}\ntargets: {}\nstrict_mode: false",

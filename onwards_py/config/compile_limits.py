@@ -1,0 +1,53 @@
+"""Limits of a key, a target or a provider."""
+
+from __future__ import annotations
+
+from onwards_py.config.inherit import Site
+from onwards_py.config.limit_schema import Limited, QueueShape, RateLimitShape, TokenLimitShape
+from onwards_py.config.problems import Path
+from onwards_py.routing.model import NO_LIMITS, Limits, QueuePolicy, RateLimit
+
+
+def compile_limits(level: Limited, path: Path, site: Site) -> Limits:
+    """What ``level``, written at ``path``, bounds; warns of waiting that is spoken of and cannot come about."""
+    unlimited = level.rate_limit is None and level.concurrency_limit is None and level.token_limit is None
+    queued = level.on_limit == "queue"
+    if unlimited and site.written((*path, "on_limit")) and queued:
+        site.warn((*path, "on_limit"), "has no effect: nothing is limited here")
+    elif not queued and level.queue is not None and site.written((*path, "queue")):
+        site.warn((*path, "queue"), "has no effect without 'on_limit: queue'")
+    if unlimited:
+        return NO_LIMITS
+    return Limits(
+        rate=None if level.rate_limit is None else _requests(level.rate_limit),
+        concurrency=None if level.concurrency_limit is None else level.concurrency_limit.max_concurrent_requests,
+        tokens=None if level.token_limit is None else _tokens(level.token_limit),
+        queue=_queue(level.queue) if queued else None,
+    )
+
+
+def _requests(shape: RateLimitShape) -> RateLimit | None:
+    """A bucket without a size holds what flows in within the unit of its rate, and at least what one request takes."""
+    if shape.requests_per_second is not None:
+        return _bucket(shape.requests_per_second, 1, shape.burst_size)
+    if shape.requests_per_minute is not None:
+        return _bucket(shape.requests_per_minute, 60, shape.burst_size)
+    return None  # an error was noted
+
+
+def _tokens(shape: TokenLimitShape) -> RateLimit:
+    return _bucket(shape.tokens_per_minute, 60, shape.burst_size)
+
+
+def _bucket(count: float, seconds: int, size: int | None) -> RateLimit:
+    return RateLimit(count / seconds, max(1.0, count) if size is None else float(size))
+
+
+def _queue(shape: QueueShape | None) -> QueuePolicy:
+    defaults = QueuePolicy()
+    if shape is None:
+        return defaults
+    return QueuePolicy(
+        max_waiting=defaults.max_waiting if shape.max_waiting is None else shape.max_waiting,
+        timeout=defaults.timeout if shape.timeout is None else float(shape.timeout),
+    )

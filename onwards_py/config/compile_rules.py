@@ -1,0 +1,64 @@
+"""``routing_rules``: from shapes to rules, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from onwards_py.config.inherit import Site
+from onwards_py.config.problems import Path, did_you_mean, shown
+from onwards_py.config.schema import FileShape, RoutingActionShape, RoutingRuleShape, TargetShape
+from onwards_py.routing.model import KeyDefinition, RoutingRule
+from onwards_py.routing.rules import matches
+
+
+def compile_rules(shapes: Sequence[RoutingRuleShape] | None) -> tuple[RoutingRule, ...]:
+    """The rules of one target; `check_rules` finds what is wrong with them."""
+    return tuple(
+        RoutingRule(dict(shape.match_labels), shape.action.target if shape.action.type == "redirect" else None)
+        for shape in shapes or ()
+    )
+
+
+def check_rules(file: FileShape, definitions: Iterable[KeyDefinition], site: Site) -> None:
+    """Judge every rule where it is written, once, however many targets inherit it."""
+    labels = _distinct(definitions)
+    for name, target in file.targets.items():
+        if isinstance(target, TargetShape):
+            _check(target.routing_rules, ("targets", name), file, labels, site)
+    if file.defaults is not None:
+        _check(file.defaults.routing_rules, ("defaults",), file, labels, site)
+
+
+def _distinct(definitions: Iterable[KeyDefinition]) -> list[Mapping[str, str]]:
+    """The labels that some key has, without repeats: many keys share a few."""
+    return list({frozenset(definition.labels.items()): definition.labels for definition in definitions}.values())
+
+
+def _check(
+    rules: Sequence[RoutingRuleShape] | None,
+    level: Path,
+    file: FileShape,
+    labels: Sequence[Mapping[str, str]],
+    site: Site,
+) -> None:
+    for number, shape in enumerate(rules or ()):
+        at = (*level, "routing_rules", number)
+        _check_action(shape.action, (*at, "action"), level, file, site)
+        if shape.match_labels and not any(matches(shape.match_labels, some) for some in labels):
+            site.warn((*at, "match_labels"), "never matches: no key definition has these labels")
+        if not shape.match_labels and number + 1 < len(rules or ()):
+            site.warn((*level, "routing_rules", number + 1), "is never reached: the rule before it matches every key")
+
+
+def _check_action(action: RoutingActionShape, path: Path, level: Path, file: FileShape, site: Site) -> None:
+    if action.type == "deny":
+        if action.target is not None:
+            site.error((*path, "target"), "has no meaning for 'deny'")
+    elif action.target is None:
+        if not site.written((*path, "target")):
+            site.error(path, "'redirect' needs a 'target'")
+    elif not site.written(("targets", action.target)):
+        hint = did_you_mean(action.target, file.targets)
+        site.error((*path, "target"), f"there is no target '{shown(action.target)}'{hint}")
+    elif level == ("targets", action.target):
+        site.error((*path, "target"), "is the target that the rule belongs to")
