@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from support.targets import snapshot
 
 from onwards_py.auth import Principal
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.admission import admit, release
 from onwards_py.live_state import Holder, LiveState
+from onwards_py.routing.health import Health, State
+from onwards_py.routing.model import (
+    Affinity,
+    EjectionPolicy,
+    FallbackPolicy,
+    HealthCheck,
+    HedgePolicy,
+    Pool,
+    Provider,
+    RetryBudgetPolicy,
+    Strategy,
+)
 from onwards_py.routing.table import LivePool
 
 RATE = {"requests_per_second": 0.01, "burst_size": 1}
@@ -124,3 +139,123 @@ def test_an_exchange_keeps_the_generation_it_began_with() -> None:
     holder.replace(targets("http://b"))
     assert before.snapshot.pools["m"].providers[0].host == b"a"
     assert holder.current.snapshot.pools["m"].providers[0].host == b"b"
+
+
+# What was learnt by asking
+
+PAIR = (Provider("a", "a"), Provider("b", "b"))
+EJECTION = EjectionPolicy(consecutive_failures=1)
+
+
+def compiled(*pools: Pool) -> Snapshot:
+    return Snapshot({pool.name: pool for pool in pools})
+
+
+def health_of(holder: Holder, place: int = 0) -> Health:
+    health = pool_of(holder).members[place].health
+    assert health is not None
+    return health
+
+
+def test_an_ejection_survives_a_reload() -> None:
+    """Like the counters: by identity, in whatever place."""
+    holder = Holder(compiled(Pool("m", PAIR, ejection=EJECTION)), LiveState(lambda: 0.0))
+    before = health_of(holder)
+    before.failed(0.0)
+    third = Provider("c", "c")
+    holder.replace(compiled(Pool("m", (third, *PAIR), ejection=replace(EJECTION, base_time=7.0))))
+    assert [health_of(holder, place).state for place in range(3)] == [State.IN, State.EJECTED, State.IN]
+    assert health_of(holder, 1) is before
+    holder.replace(compiled(Pool("m", PAIR, ejection=EJECTION), Pool("other", PAIR)))
+    other = pool_of(holder, "other").members[0].health
+    assert other is not None
+    assert other is not before
+
+
+def test_who_left_is_not_remembered_as_ill() -> None:
+    """One that comes back is new."""
+    holder = Holder(compiled(Pool("m", PAIR, ejection=EJECTION)), LiveState(lambda: 0.0))
+    health_of(holder).failed(0.0)
+    holder.replace(compiled(Pool("m", PAIR[1:])))
+    holder.replace(compiled(Pool("m", PAIR, ejection=EJECTION)))
+    assert health_of(holder).state is State.IN
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        Pool("m", PAIR[:1]),
+        Pool("m", (PAIR[0], Provider("b", "b", weight=0))),
+        Pool("m", (Provider("a", "a", health_check=HealthCheck()),)),
+        Pool("m", PAIR, ejection=None),
+        Pool("m", ()),
+    ],
+)
+def test_nothing_is_on_the_path_where_nobody_can_be_left_out(pool: Pool) -> None:
+    """Of one undrained provider, or with ejection off: no health at all."""
+    target = pool_of(Holder(compiled(pool), LiveState(lambda: 0.0)))
+    assert [member.health for member in target.members] == [None] * len(pool.providers)
+    assert target.plain
+
+
+def test_who_is_checked_has_health_although_ejection_is_off() -> None:
+    """Checks alone take it out then; exchanges do not."""
+    checked = replace(PAIR[0], health_check=HealthCheck(unhealthy_after=1))
+    target = pool_of(Holder(compiled(Pool("m", (checked, PAIR[1]), ejection=None)), LiveState(lambda: 0.0)))
+    first, second = target.members
+    assert second.health is None
+    assert first.health is not None
+    for _ in range(100):
+        first.health.failed(0.0)
+    assert first.health.state is State.IN
+    first.health.checked(False, 0.0)
+    assert first.health.state is State.DOWN
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        Pool("m", PAIR),
+        Pool("m", PAIR, Strategy.P2C, ejection=None),
+        Pool("m", PAIR, fallback=FallbackPolicy(enabled=True), ejection=None),
+        Pool("m", PAIR, affinity=Affinity(session=(b"x",)), ejection=None),
+        Pool("m", PAIR, hedge=HedgePolicy(1.0), ejection=None),
+    ],
+)
+def test_a_pool_of_which_more_is_known_is_not_plain(pool: Pool) -> None:
+    """Health, latency, a budget, affinity or hedging: each by itself."""
+    assert not pool_of(Holder(compiled(pool), LiveState(lambda: 0.0))).plain
+
+
+@pytest.mark.parametrize(
+    ("policy", "bound"),
+    [
+        (FallbackPolicy(enabled=True), True),
+        (FallbackPolicy(enabled=True, max_attempts=1), False),
+        (FallbackPolicy(enabled=True, budget=None), False),
+        (FallbackPolicy(), False),
+    ],
+)
+def test_a_pool_has_a_retry_budget_if_it_may_try_again(policy: FallbackPolicy, bound: bool) -> None:
+    """And unless that is switched off."""
+    target = pool_of(Holder(compiled(Pool("m", PAIR, fallback=policy)), LiveState(lambda: 0.0)))
+    assert (target.budget is not None) is bound
+
+
+def test_budgets_and_latencies_survive_a_reload() -> None:
+    """A reload is no refill; hedges have a budget of their own, which time does not fill."""
+    fallback = FallbackPolicy(enabled=True, budget=RetryBudgetPolicy(0.0, 1.0))
+    pool = Pool("m", PAIR, Strategy.P2C, fallback, hedge=HedgePolicy(1.0))
+    now = 0.0
+    holder = Holder(compiled(pool), LiveState(lambda: now))
+    before = pool_of(holder)
+    assert before.budget is not None
+    assert before.hedges is not None
+    assert sum(before.budget.take(0.0) for _ in range(99)) == 10
+    assert sum(before.hedges.take(1e6) for _ in range(99)) == 10
+    holder.replace(compiled(replace(pool, max_body=1)))
+    after = pool_of(holder)
+    assert after.budget is before.budget
+    assert after.hedges is before.hedges
+    assert [member.latency for member in after.members] == [member.latency for member in before.members]
+    assert after.members[0].latency is not after.members[1].latency

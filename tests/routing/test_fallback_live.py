@@ -1,0 +1,394 @@
+"""The fallback plan and what is known of the providers: rests, probes, budgets, hedges, those that cannot be asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onwards_py.limits.counters import Limiter
+from onwards_py.limits.line import at_once
+from onwards_py.routing.balancer import Member
+from onwards_py.routing.budget import RetryBudget
+from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.health import Health, State
+from onwards_py.routing.model import (
+    EjectionPolicy,
+    FallbackPolicy,
+    Limits,
+    Pool,
+    Provider,
+    RetryBudgetPolicy,
+    Strategy,
+)
+from onwards_py.routing.table import LivePool
+
+ON = FallbackPolicy(enabled=True, max_attempts=4)
+OFF = FallbackPolicy()
+EJECTION = EjectionPolicy(consecutive_failures=1, base_time=5.0, max_time=50.0)
+
+
+def members(count: int, healthy: bool = True) -> list[Member]:
+    return [
+        Member(
+            Provider(str(n), str(n)),
+            Limiter(Limits(concurrency=9), 0.0, at_once),
+            Health(EJECTION) if healthy else None,
+        )
+        for n in range(count)
+    ]
+
+
+def pool(
+    of: list[Member],
+    policy: FallbackPolicy = ON,
+    budget: RetryBudget | None = None,
+    hedges: RetryBudget | None = None,
+    strategy: Strategy = Strategy.PRIORITY,
+) -> LivePool:
+    compiled = Pool("m", tuple(member.provider for member in of), strategy, policy)
+    limiter = Limiter(Limits(), 0.0, at_once)
+    return LivePool(compiled, limiter, tuple(of), budget=budget, hedges=hedges)
+
+
+def plan(of: LivePool, seed: int = 0) -> FallbackPlan:
+    return FallbackPlan(of, Random(seed).random)
+
+
+def name(member: Member | None) -> str | None:
+    return None if member is None else member.provider.name
+
+
+def health(member: Member) -> Health:
+    assert member.health is not None
+    return member.health
+
+
+# Ejected ones
+
+
+def test_who_is_ejected_while_an_exchange_waits_is_not_asked_again() -> None:
+    """Health is looked at with each attempt, not once."""
+    three = members(3)
+    asking = plan(pool(three))
+    assert name(asking.next(0.0)) == "0"
+    health(three[0]).failed(0.0)
+    health(three[1]).failed(0.0)
+    assert name(asking.next(0.0)) == "2"
+    assert name(asking.next(0.0)) == "2"  # in, and tried: better than one that is known to fail
+    health(three[2]).failed(0.0)
+    assert name(asking.next(0.0)) == "0"  # all are out
+
+
+def test_a_probe_is_taken_by_asking_and_only_by_one() -> None:
+    """The next exchange goes elsewhere until there is a verdict."""
+    two = members(2)
+    health(two[0]).failed(0.0)
+    first, second = plan(pool(two)), plan(pool(two))
+    assert name(first.next(5.0)) == "0"
+    assert first.probing
+    assert name(second.next(5.0)) == "1"
+    assert not second.probing
+    health(two[0]).succeeded()
+    assert name(plan(pool(two)).next(5.0)) == "0"
+
+
+def test_a_probe_without_a_verdict_is_given_back() -> None:
+    """By whoever gives up, or by asking on."""
+    two = members(2)
+    health(two[0]).failed(0.0)
+    leaving = plan(pool(two))
+    leaving.next(5.0)
+    leaving.abandon(6.0)
+    assert not leaving.probing
+    refused = plan(pool(two))
+    assert name(refused.next(6.0)) == "0"
+    assert refused.probing
+    assert name(refused.next(6.0)) == "1"  # its own rate limit refused the first: nothing was told
+    assert not refused.probing
+    third = plan(pool(two))
+    third.next(6.0)
+    assert third.probing
+
+
+def test_the_probe_of_another_is_not_given_back() -> None:
+    """One that failed is history when a later exchange tries the same provider."""
+    two = members(2)
+    health(two[0]).failed(0.0)
+    failing, other, third = plan(pool(two)), plan(pool(two)), plan(pool(two))
+    failing.next(5.0)
+    health(two[0]).failed(5.0)
+    assert name(other.next(15.0)) == "0"
+    failing.abandon(15.0)
+    assert name(third.next(15.0)) == "1"
+
+
+# Retry-After
+
+
+def test_who_asked_to_be_left_alone_is_waited_for_before_it_is_asked_again() -> None:
+    """The only one there is: what is left of its Retry-After, and then our own wait."""
+    one = members(1)
+    asking = plan(pool(one, replace(ON, backoff_initial=0.5, backoff_jitter=False)))
+    asking.next(0.0)
+    health(one[0]).rest(0.0, 3.0)
+    assert asking.backoff(1.0) == 2.5
+
+
+def test_others_are_asked_without_waiting() -> None:
+    """And the one that is due first is waited for, once nobody is left."""
+    two = members(2)
+    asking = plan(pool(two))
+    asking.next(0.0)
+    health(two[0]).rest(0.0, 3.0)
+    assert asking.backoff(0.0) == 0.0
+    assert name(asking.next(0.0)) == "1"
+    health(two[1]).rest(0.0, 9.0)
+    assert asking.backoff(1.0) == 2.0
+    assert name(asking.next(3.0)) == "0"
+
+
+def test_without_health_the_exchange_itself_remembers() -> None:
+    """Of pools of one, and where ejection is off."""
+    one = members(1, healthy=False)
+    asking = plan(pool(one))
+    asking.next(0.0)
+    asking.rests(one[0], None, 0.0)
+    assert asking.backoff(0.0) == 0.0
+    asking.rests(one[0], 3.0, 0.0)
+    assert asking.backoff(0.0) == 3.0
+    assert plan(pool(one)).next(0.0) is one[0]
+
+
+@pytest.mark.parametrize(
+    ("longest", "asked", "wait"), [(10.0, 10.0, 10.0), (10.0, 10.5, None), (0.0, 3.0, 0.0), (0.0, 1e9, 0.0)]
+)
+def test_a_retry_after_is_waited_for_up_to_a_bound(longest: float, asked: float, wait: float | None) -> None:
+    """Longer: the client is told instead. 0: Retry-After is not waited for."""
+    one = members(1, healthy=False)
+    asking = plan(pool(one, replace(ON, max_retry_after=longest)))
+    asking.next(0.0)
+    asking.rests(one[0], asked, 0.0)
+    assert asking.backoff(0.0) == wait
+
+
+def test_rests_count_among_all_waits_together() -> None:
+    """max_total_backoff bounds what a client may be kept waiting, whoever wished it."""
+    one = members(1, healthy=False)
+    asking = plan(pool(one, replace(ON, max_total_backoff=4.0)))
+    waits = []
+    for _ in range(2):
+        asking.next(0.0)
+        asking.rests(one[0], 3.0, 0.0)
+        waits.append(asking.backoff(0.0))
+    assert waits == [3.0, None]
+    assert not asking.over_budget
+
+
+# The retry budget
+
+
+def test_further_attempts_come_out_of_the_budget() -> None:
+    """An empty one ends the exchange, and says that it was the reason."""
+    budget = RetryBudget(RetryBudgetPolicy(0.0, 0.0))
+    found = []
+    for _ in range(12):
+        asking = plan(pool(members(2), budget=budget))
+        asking.next(0.0)
+        found.append(asking.backoff(0.0))
+        assert asking.over_budget is (found[-1] is None)
+    assert found == [0.0] * 10 + [None] * 2
+
+
+def test_an_exchange_that_stops_for_another_reason_takes_nothing() -> None:
+    """A wait that is too long is no attempt."""
+    budget, one = RetryBudget(RetryBudgetPolicy(0.0, 0.0)), members(1, healthy=False)
+    for _ in range(50):
+        asking = plan(pool(one, budget=budget))
+        asking.next(0.0)
+        asking.rests(one[0], 99.0, 0.0)
+        assert asking.backoff(0.0) is None
+    assert sum(budget.take(0.0) for _ in range(50)) == 10
+
+
+@given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 300), st.floats(0.0, 0.5))
+def test_amplification_is_bounded_when_all_fail(count: int, attempts: int, requests: int, ratio: float) -> None:
+    """Attempts per request: never more than 1 + ratio, and the ten that a quiet pool has in store."""
+    budget, of = RetryBudget(RetryBudgetPolicy(ratio, 0.0)), members(count)
+    target, asked = pool(of, replace(ON, max_attempts=attempts), budget), 0
+    for _ in range(requests):
+        asking = plan(target)
+        while (member := asking.next(0.0)) is not None:
+            asked += 1
+            health(member).failed(0.0)
+            if not asking.may_continue or asking.backoff(0.0) is None:
+                break
+    assert requests <= asked <= min(attempts * requests, requests * (1 + ratio) + 10 + 1e-6)
+
+
+# Setting aside
+
+
+def test_who_cannot_take_the_request_is_no_attempt_and_is_not_asked_again() -> None:
+    """Others go on, also without fallback."""
+    three = members(3)
+    asking = plan(pool(three, OFF))
+    assert asking.next(0.0) is three[0]
+    asking.set_aside(three[0])
+    assert asking.attempts == 0
+    assert name(asking.next(0.0)) == "1"
+    assert asking.next(0.0) is None
+    passes = plan(pool(three, ON))
+    assert passes.next(0.0) is three[0]
+    passes.set_aside(three[0])
+    assert [name(passes.next(0.0)) for _ in range(5)] == ["1", "2", "1", "2", None]
+
+
+def test_if_nobody_can_nobody_is_asked() -> None:
+    """Not even those that are out."""
+    asking = plan(pool(members(2)))
+    while (member := asking.next(0.0)) is not None:
+        asking.set_aside(member)
+    assert asking.attempts == 0
+
+
+def test_after_a_restart_the_plan_is_new_but_for_those_set_aside() -> None:
+    """Everybody was busy, and now somebody is not."""
+    three = members(3)
+    asking = plan(pool(three, replace(ON, max_attempts=2)))
+    assert asking.next(0.0) is three[0]
+    asking.set_aside(three[0])
+    assert [name(asking.next(0.0)) for _ in range(3)] == ["1", "2", None]
+    asking.restart(0.0)
+    assert [name(asking.next(0.0)) for _ in range(3)] == ["1", "2", None]
+
+
+def test_a_pool_is_exhausted_when_more_than_one_attempt_was_made() -> None:
+    """Then a client need not try the same again."""
+    asking, alone = plan(pool(members(2))), plan(pool(members(2), OFF))
+    alone.next(0.0)
+    asking.next(0.0)
+    assert not asking.exhausted
+    asking.next(0.0)
+    assert asking.exhausted
+    assert not alone.exhausted
+
+
+# Hedging
+
+
+def test_a_hedge_asks_another_one() -> None:
+    """It counts as an attempt; without fallback it is the only further one."""
+    hedges = RetryBudget(RetryBudgetPolicy(0.05, 0.0))
+    for policy, more in ((OFF, []), (replace(ON, max_attempts=3), ["2"])):
+        asking = plan(pool(members(3), policy, hedges=hedges))
+        assert asking.next(0.0) is not None
+        assert name(asking.hedge(0.0)) == "1"
+        assert asking.attempts == 2
+        assert [name(asking.next(0.0)) for _ in more] == more
+        assert asking.next(0.0) is None
+
+
+def test_a_hedge_never_asks_the_same_nor_one_that_is_not_well() -> None:
+    """Also with replacement; a due probe is not for those who are in a hurry."""
+    hedges = RetryBudget(RetryBudgetPolicy(0.05, 0.0))
+    two = members(2)
+    again = replace(ON, with_replacement=True)
+    for seed in range(30):
+        asking = plan(pool(two, again, hedges=hedges, strategy=Strategy.WEIGHTED_RANDOM), seed)
+        first = asking.next(0.0)
+        second = asking.hedge(0.0)
+        assert second is None or second is not first
+    health(two[1]).failed(0.0)
+    for now in (1.0, 5.0):
+        asking = plan(pool(two, hedges=RetryBudget(RetryBudgetPolicy())))
+        asking.next(now)
+        assert asking.hedge(now) is None
+        assert asking.attempts == 1
+
+
+def test_hedges_have_a_budget_of_their_own() -> None:
+    """One of twenty requests, and the ten that a quiet pool has in store. Whom nobody can help takes nothing."""
+    hedges, retries = RetryBudget(RetryBudgetPolicy(0.05, 0.0)), RetryBudget(RetryBudgetPolicy(0.0, 0.0))
+    alone = pool(members(1), hedges=hedges)
+    hedged = 0
+    for _ in range(200):
+        lonely, asking = plan(alone), plan(pool(members(2), OFF, retries, hedges))
+        lonely.next(0.0)
+        assert lonely.hedge(0.0) is None
+        asking.next(0.0)
+        hedged += asking.hedge(0.0) is not None
+    assert 200 * 2 * 0.05 <= hedged <= 10 + 200 * 2 * 0.05
+    assert retries.take(0.0)
+
+
+def test_without_a_hedge_budget_there_is_no_hedging() -> None:
+    """Nothing was configured."""
+    asking = plan(pool(members(2)))
+    asking.next(0.0)
+    assert asking.hedge(0.0) is None
+
+
+# Whatever happens
+
+ACTS = st.sampled_from(["next", "next", "hedge", "aside", "backoff", "fail", "succeed", "rest", "restart", "abandon"])
+
+
+@given(
+    st.integers(0, 4),
+    st.builds(lambda on, most: replace(ON, enabled=on, max_attempts=most), st.booleans(), st.integers(1, 6)),
+    st.sampled_from(Strategy),
+    st.lists(st.tuples(ACTS, st.sampled_from([0.0, 1.0, 6.0])), max_size=40),
+    st.integers(0, 100),
+)
+def test_no_plan_asks_more_often_than_it_may(
+    count: int, policy: FallbackPolicy, strategy: Strategy, acts: list[tuple[str, float]], seed: int
+) -> None:
+    """Attempts since the last restart stay within the limit (two for a hedge), and nobody set aside is asked."""
+    of = members(count)
+    attempts = (policy.max_attempts or 0) if policy.enabled else 1
+    asking = plan(pool(of, policy, RetryBudget(RetryBudgetPolicy()), RetryBudget(RetryBudgetPolicy()), strategy), seed)
+    aside: list[Member] = []
+    last: Member | None = None
+    now = 1.0
+    for act, passed in acts:
+        now += passed
+        if act in ("next", "hedge"):
+            last = asking.next(now) if act == "next" else asking.hedge(now)
+            assert last not in aside
+        elif act == "backoff":
+            assert (asking.backoff(now) or 0.0) <= policy.max_retry_after
+        elif act == "restart":
+            asking.restart(now)
+            last = None
+        elif act == "abandon":
+            asking.abandon(now)
+        elif last is not None:
+            if act == "aside":
+                asking.set_aside(last)
+                aside.append(last)
+                last = None
+            elif act == "fail":
+                health(last).failed(now)
+            elif act == "succeed":
+                health(last).succeeded()
+            else:
+                health(last).rest(now, 4.0)
+        assert 0 <= asking.attempts <= max(attempts, 2)
+    asking.abandon(now)
+    assert not asking.probing
+
+
+def test_probes_of_plans_that_end_are_never_lost() -> None:
+    """Many exchanges that end without a word: the next one may still try."""
+    two = members(2)
+    health(two[0]).failed(0.0)
+    for _ in range(100):
+        gone = plan(pool(two))
+        gone.next(5.0)
+        gone.abandon(5.0)
+    assert health(two[0]).state is State.EJECTED
+    assert name(plan(pool(two)).next(5.0)) == "0"

@@ -1,0 +1,390 @@
+"""Health: what takes a provider out, for how long, and how it comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onwards_py.routing.health import LONGEST_REST, Health, State
+from onwards_py.routing.model import EjectionPolicy, HealthCheck
+
+POLICY = EjectionPolicy(consecutive_failures=3, failure_rate=None, auth_failures=2, base_time=5.0, max_time=40.0)
+BY_RATE = replace(POLICY, consecutive_failures=None, failure_rate=0.5, min_requests=10, window=30.0)
+CHECK = HealthCheck(unhealthy_after=3, healthy_after=2)
+
+
+def failed(health: Health, times: int, now: float = 0.0) -> Health:
+    for _ in range(times):
+        health.failed(now)
+    return health
+
+
+def ejected(policy: EjectionPolicy = POLICY, now: float = 0.0) -> Health:
+    """One that was ejected at ``now``, for the first time."""
+    return failed(Health(policy), policy.consecutive_failures or 0, now)
+
+
+def probe(health: Health, now: float) -> Health:
+    assert health.chosen(now)
+    assert health.state is State.PROBATION
+    return health
+
+
+# Ejection
+
+
+def test_failures_in_a_row_take_it_out() -> None:
+    """So many and not fewer; a success between begins anew."""
+    health = failed(Health(POLICY), 2)
+    health.succeeded()
+    failed(health, 2)
+    assert (health.state, health.out_until, health.ejections) == (State.IN, 0.0, 0)
+    health.failed(1.0)
+    assert (health.state, health.out_until, health.ejections) == (State.EJECTED, 6.0, 1)
+
+
+def test_a_stream_that_is_cut_takes_its_success_back() -> None:
+    """Told late; else streams that begin well and break off would never be failures in a row."""
+    health = Health(POLICY)
+    for _ in range(3):
+        health.succeeded()
+        health.failed(0.0, late=True)
+    assert health.state is State.EJECTED
+    others = Health(POLICY)
+    for _ in range(9):
+        others.succeeded()
+        others.failed(0.0)
+    assert others.state is State.IN
+
+
+def test_a_rate_of_failures_takes_it_out() -> None:
+    """Half of ten within the window, in whatever order; not of nine."""
+    health = Health(BY_RATE)
+    for now in range(4):
+        health.failed(float(now))
+        health.succeeded()
+    health.succeeded()
+    health.failed(5.0)  # five of ten, counting this one
+    assert health.state is State.EJECTED
+    assert failed(Health(BY_RATE), 9).state is State.IN
+    assert failed(Health(BY_RATE), 10).state is State.EJECTED
+
+
+def test_a_low_rate_of_failures_does_not() -> None:
+    """Four of ten, again and again."""
+    health = Health(BY_RATE)
+    for _ in range(50):
+        health.failed(0.0)
+        health.succeeded()
+        health.failed(0.0)
+        for _ in range(2):
+            health.succeeded()
+    assert health.state is State.IN
+
+
+def test_failures_of_before_the_window_do_not_count() -> None:
+    """Nine, and nine once the window is over."""
+    health = failed(Health(BY_RATE), 9)
+    assert failed(health, 9, now=30.0).state is State.IN
+    health.failed(30.0)
+    assert health.state is State.EJECTED
+
+
+def test_no_rule_no_ejection() -> None:
+    """Each rule can be switched off; without a policy nothing ejects."""
+    off = replace(POLICY, consecutive_failures=None, failure_rate=None, auth_failures=None)
+    for health in (Health(off), Health(None)):
+        failed(health, 100)
+        for _ in range(100):
+            health.unauthorised(0.0)
+        assert health.state is State.IN
+
+
+# Growth
+
+
+def test_it_stays_out_twice_as_long_each_time_up_to_a_bound() -> None:
+    """5, 10, 20, 40, 40 s, as long as each probe fails."""
+    health, now, times = ejected(), 0.0, []
+    for _ in range(5):
+        times.append(health.out_until - now)
+        now = health.out_until
+        probe(health, now).failed(now)
+    assert times == [5.0, 10.0, 20.0, 40.0, 40.0]
+    assert health.ejections == 6
+
+
+@pytest.mark.parametrize(("well_for", "out_for"), [(39.0, 10.0), (40.0, 5.0)])
+def test_growth_is_forgotten_after_a_good_while(well_for: float, out_for: float) -> None:
+    """As long as the longest time out."""
+    health = ejected()
+    probe(health, 5.0).succeeded()
+    failed(health, 3, now=5.0 + well_for)
+    assert health.out_until == 5.0 + well_for + out_for
+
+
+# Probation
+
+
+def test_time_over_one_exchange_tries() -> None:
+    """Only one; it is the answer that decides."""
+    health = probe(ejected(), 5.0)
+    assert not health.chosen(5.0)
+    assert health.out_until > 5.0
+    health.succeeded()
+    assert (health.state, health.out_until) == (State.IN, 0.0)
+    assert not health.chosen(5.0)
+
+
+def test_while_ejected_late_successes_do_not_put_it_back() -> None:
+    """They are of exchanges that began before."""
+    health = ejected()
+    health.succeeded()
+    assert health.state is State.EJECTED
+    assert health.out_until == 5.0
+
+
+def test_while_ejected_late_failures_do_not_keep_it_out_longer() -> None:
+    """They say what is known."""
+    health = failed(ejected(), 20, now=4.0)
+    assert health.out_until == 5.0
+    assert health.ejections == 1
+
+
+def test_a_probe_without_a_verdict_gives_its_place_back() -> None:
+    """The client left: nothing is known, and the next exchange may try at once."""
+    health = probe(ejected(), 5.0)
+    health.abandoned(6.0)
+    assert health.out_until <= 6.0
+    probe(health, 6.0).succeeded()
+    health.abandoned(7.0)  # of one who was not told of the verdict
+    assert health.state is State.IN
+
+
+def test_a_probe_of_which_nothing_is_ever_heard_does_not_keep_it_out() -> None:
+    """After max_time another one may try."""
+    health = probe(ejected(), 5.0)
+    assert not health.chosen(44.0)
+    probe(health, 45.0).succeeded()
+    assert health.state is State.IN
+
+
+def test_asked_before_its_time_it_can_come_back_but_not_get_worse() -> None:
+    """All are out, so it is asked: a failure then is no news."""
+    health = probe(ejected(), 1.0)
+    health.failed(2.0)
+    assert (health.state, health.out_until, health.ejections) == (State.EJECTED, 5.0, 1)
+    probe(health, 3.0).abandoned(3.5)
+    assert health.out_until == 5.0
+    probe(health, 4.0).succeeded()
+    assert health.state is State.IN
+
+
+# Refused credentials
+
+
+def test_refusals_of_our_credential_have_a_rule_of_their_own() -> None:
+    """Two in a row here; they are no failures, and failures are none of them."""
+    health = failed(Health(POLICY), 2)
+    health.unauthorised(0.0)
+    assert health.state is State.IN
+    health.succeeded()
+    health.unauthorised(0.0)
+    health.unauthorised(1.0)
+    assert (health.state, health.out_until) == (State.EJECTED, 6.0)
+
+
+def test_a_probe_that_is_still_refused_ends_in_another_time_out() -> None:
+    """But of one that was ejected for failures a refusal says that it is alive."""
+    refused = Health(POLICY)
+    refused.unauthorised(0.0)
+    refused.unauthorised(0.0)
+    probe(refused, 5.0).unauthorised(5.0)
+    assert (refused.state, refused.out_until) == (State.EJECTED, 15.0)
+    alive = probe(ejected(), 5.0)
+    alive.unauthorised(5.0)
+    assert alive.state is State.IN
+
+
+# Rest
+
+
+def test_it_rests_as_long_as_it_asks() -> None:
+    """And is simply in afterwards: that was no failure."""
+    health = Health(POLICY)
+    health.rest(1.0, 7.5)
+    assert (health.state, health.out_until, health.asked_until, health.ejections) == (State.RESTING, 8.5, 8.5, 0)
+    assert not health.chosen(8.0)
+    assert health.state is State.RESTING
+    assert not health.chosen(8.5)
+    assert (health.state, health.out_until) == (State.IN, 0.0)
+
+
+def test_a_very_long_wish_is_believed_to_a_point() -> None:
+    """Somebody asks again sooner than in a day."""
+    health = Health(POLICY)
+    health.rest(0.0, 86400.0)
+    assert health.out_until == LONGEST_REST
+
+
+def test_without_a_time_the_guess_grows_until_a_success() -> None:
+    """1, 2, 4 s; answers of exchanges that were under way together are one wish."""
+    health, now, times = Health(POLICY), 0.0, []
+    for _ in range(3):
+        for _ in range(5):
+            health.rest(now, None)
+        times.append(health.out_until - now)
+        now = health.out_until
+        health.chosen(now)
+    health.succeeded()
+    health.rest(now, None)
+    assert [*times, health.out_until - now] == [1.0, 2.0, 4.0, 1.0]
+    assert health.asked_until == 0.0
+
+
+def test_a_probe_that_is_told_to_wait_has_found_it_alive() -> None:
+    """429 ends probation, and it rests."""
+    health = probe(ejected(), 5.0)
+    health.rest(6.0, 2.0)
+    assert (health.state, health.out_until) == (State.RESTING, 8.0)
+    none = probe(ejected(), 5.0)
+    none.rest(6.0, 0.0)
+    assert none.state is State.IN
+
+
+def test_one_that_rests_can_be_ejected_and_one_that_is_ejected_can_rest() -> None:
+    """Whatever ends later counts."""
+    health = Health(POLICY)
+    health.rest(0.0, 20.0)
+    failed(health, 3)
+    assert (health.state, health.out_until) == (State.EJECTED, 20.0)
+    other = ejected()
+    other.rest(0.0, 20.0)
+    assert (other.state, other.out_until) == (State.EJECTED, 20.0)
+
+
+# Active checks
+
+
+def test_checks_take_it_out_and_put_it_back() -> None:
+    """Three failures in a row, two successes in a row; exchanges have no say meanwhile."""
+    health = Health(POLICY, CHECK)
+    for ok in (False, False, True, False, False):
+        health.checked(ok, 0.0)
+    assert health.state is State.IN
+    health.checked(False, 0.0)
+    assert (health.state, health.out_until, health.ejections) == (State.DOWN, inf, 1)
+    assert not health.chosen(1e9)
+    health.succeeded()
+    failed(health, 9)
+    health.rest(0.0, 5.0)
+    health.checked(True, 1.0)
+    health.checked(False, 1.0)
+    health.checked(True, 1.0)
+    assert health.state is State.DOWN
+    health.checked(True, 2.0)
+    assert (health.state, health.out_until) == (State.IN, 0.0)
+
+
+def test_good_checks_end_an_ejection_in_probation_only() -> None:
+    """The models can be listed and yet not answer. Checks of before the ejection do not count."""
+    health = Health(POLICY, CHECK)
+    health.checked(True, 0.0)
+    failed(health, 3)
+    health.checked(True, 1.0)
+    assert health.out_until == 5.0
+    health.checked(True, 2.0)
+    assert (health.state, health.out_until) == (State.EJECTED, 2.0)
+    probe(health, 2.0).failed(2.0)
+    assert health.out_until == 12.0
+
+
+def test_who_was_ejected_before_it_went_down_comes_back_on_probation() -> None:
+    """The two causes are two."""
+    health = failed(Health(POLICY, CHECK), 3)
+    for ok in (False, False, False, True, True):
+        health.checked(ok, 1.0)
+    assert health.state is State.EJECTED
+    probe(health, 1.0)
+
+
+def test_who_is_down_and_no_longer_checked_is_tried() -> None:
+    """A reload without the health check: nobody would ever put it back."""
+    health = Health(POLICY, CHECK)
+    for _ in range(3):
+        health.checked(False, 0.0)
+    health.adopt(POLICY, None, 7.0)
+    probe(health, 7.0).succeeded()
+    assert health.state is State.IN
+
+
+# Whatever happens
+
+EVENTS = st.sampled_from(["chosen", "succeeded", "failed", "late", "unauthorised", "rest", "guess", "abandoned"])
+STEPS = st.lists(st.tuples(EVENTS, st.sampled_from([0.0, 0.1, 1.0, 5.0, 40.0, 100.0])), max_size=60)
+POLICIES = st.sampled_from([POLICY, BY_RATE, replace(BY_RATE, min_requests=2), EjectionPolicy()]) | st.none()
+
+
+def happen(health: Health, event: str, now: float) -> bool:
+    """True if it was chosen as a probe."""
+    if event == "chosen":
+        return health.chosen(now)
+    if event == "succeeded":
+        health.succeeded()
+    elif event == "failed":
+        health.failed(now)
+    elif event == "late":
+        health.failed(now, late=True)
+    elif event == "unauthorised":
+        health.unauthorised(now)
+    elif event == "rest":
+        health.rest(now, 3.0)
+    elif event == "guess":
+        health.rest(now, None)
+    else:
+        health.abandoned(now)
+    return False
+
+
+@given(POLICIES, STEPS)
+def test_it_is_never_out_for_longer_than_the_longest_time(
+    policy: EjectionPolicy | None, steps: list[tuple[str, float]]
+) -> None:
+    """Counted from the last event, whatever came before; and then one exchange that goes well is all it takes."""
+    longest, now, health = max(policy.max_time if policy else 0.0, 30.0), 1.0, Health(policy)
+    for event, passed in steps:
+        now += passed
+        happen(health, event, now)
+        assert health.out_until <= now + longest
+    later = now + longest
+    assert health.out_until <= later
+    health.chosen(later)
+    health.succeeded()
+    assert (health.state, health.out_until) == (State.IN, 0.0)
+
+
+@given(POLICIES, STEPS)
+def test_there_is_one_probe_at_a_time(policy: EjectionPolicy | None, steps: list[tuple[str, float]]) -> None:
+    """No second one before the first was told of, given up, or given back, or max_time is over."""
+    now, health, probing_since = 1.0, Health(policy), -inf
+    for event, passed in steps:
+        now += passed
+        if happen(health, event, now):
+            assert now >= probing_since + (policy.max_time if policy else 30.0)
+            probing_since = now
+        elif event != "chosen":
+            probing_since = -inf
+
+
+@given(STEPS)
+def test_in_or_not_is_one_thing(steps: list[tuple[str, float]]) -> None:
+    """``out_until`` is 0.0 exactly while the state is IN."""
+    now, health = 1.0, Health(POLICY)
+    for event, passed in steps:
+        now += passed
+        happen(health, event, now)
+        assert (health.out_until == 0.0) is (health.state is State.IN)
