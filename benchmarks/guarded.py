@@ -7,11 +7,14 @@ from pathlib import Path
 
 from benchmarks import fleet, report, rounds, traffic
 from benchmarks.peers import Peer
-from benchmarks.peers.onwards import guarded, key_of
+from benchmarks.peers.onwards import LIMITED_EACH, guarded, key_of
 from benchmarks.processes import Running
 
-KEYS, IN_TURN = 100_000, 10_000
-ONE, MANY, SPREAD = "guarded, 1 key", f"guarded, {KEYS:,} keys", f"{KEYS:,} keys, {IN_TURN:,} in turn"
+KEYS = 100_000
+ASKED = range(0, KEYS, LIMITED_EACH)
+"""Users that come in turn: from all over the file, each with every limit."""
+ONE, MANY = "guarded, 1 key", f"guarded, {KEYS:,} keys"
+FEW_IN_TURN, MANY_IN_TURN = (f"{count:,} keys, {len(ASKED):,} in turn" for count in (len(ASKED), KEYS))
 _BESIDE = {"nginx", "envoy", "onwards"}
 _SAME = 1.1
 """What the number of keys may seem to cost: as much as two runs of the same differ."""
@@ -21,10 +24,12 @@ _LINES = {"unary": {"nginx": 2.1, "envoy": 0.8}, "sse": {"nginx": 1.5}}
 def measure(peers: list[Peer], directory: Path, count: int, requests: int) -> dict[str, object]:
     """Run ``count`` rounds of both with ``requests`` each, print tables and verdicts, return the figures."""
     taken = [peer for peer in peers if peer.name in _BESIDE]
-    taken += [guarded(ONE, 1), guarded(MANY, KEYS)]
+    taken += [guarded(ONE), guarded(MANY, range(KEYS)), guarded(FEW_IN_TURN, ASKED)]
     results: dict[str, object] = {}
     with fleet.fleet(taken, directory) as running:
-        lines = {"unary": _unary(running, rounds.UnaryPlan(count, requests)), "sse": _streams(running, count)}
+        lines = {"unary": _unary(running, rounds.UnaryPlan(count, requests))}
+        running.pop(FEW_IN_TURN, None)
+        lines["sse"] = rounds.streams(running, rounds.StreamPlan(count))
         for section, rows in lines.items():
             unit = "request" if section == "unary" else "event"
             print(f"\n## With authentication and limits: {section}, {count} rounds\n")
@@ -36,17 +41,16 @@ def measure(peers: list[Peer], directory: Path, count: int, requests: int) -> di
 
 def _unary(running: Mapping[str, Running], plan: rounds.UnaryPlan) -> list[rounds.Row]:
     peers = dict(running)
-    requests: dict[str, list[bytes]] = {}
     if MANY in peers:
-        peers[SPREAD] = peers[MANY]
-        port = peers[MANY].port
-        # Neighbours in the file are not neighbours in turn, so that no table is read in its order.
-        requests[SPREAD] = [traffic.chat_request(port, key=key_of(i * 7919 % IN_TURN)) for i in range(IN_TURN)]
+        peers[MANY_IN_TURN] = peers[MANY]
+    # Neighbours in the file are not neighbours in turn, so that no table is read in its order.
+    turns = [ASKED[number * 389 % len(ASKED)] for number in range(len(ASKED))]
+    requests = {
+        name: [traffic.chat_request(peers[name].port, key=key_of(user)) for user in turns]
+        for name in (FEW_IN_TURN, MANY_IN_TURN)
+        if name in peers
+    }
     return rounds.unary(peers, plan, requests)
-
-
-def _streams(running: Mapping[str, Running], count: int) -> list[rounds.Row]:
-    return rounds.streams(dict(running), rounds.StreamPlan(count))
 
 
 def _verdicts(section: str, rows: Mapping[str, rounds.Row]) -> list[str]:
@@ -58,8 +62,9 @@ def _verdicts(section: str, rows: Mapping[str, rounds.Row]) -> list[str]:
                 found.append(report.verdict(f"guarded × {base}", rows[ONE].ratio_to(rows[base]), most))
         if "onwards" in rows:
             found.append(f"guarded × onwards: {rows[ONE].ratio_to(rows['onwards']):.2f}")
-        many = [rows[name] for name in (MANY, SPREAD) if name in rows]
-        found += [report.verdict(f"{row.name} × {ONE}", row.ratio_to(rows[ONE]), _SAME) for row in many]
+    for many, few in ((MANY, ONE), (MANY_IN_TURN, FEW_IN_TURN)):
+        if many in rows and few in rows:
+            found += [report.verdict(f"{many} × {few}", rows[many].ratio_to(rows[few]), _SAME)]
     for line in found:
         print(f"\n{line}", flush=True)
     return found

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from signal import Signals
 
@@ -29,22 +29,22 @@ _OPEN_RATE = {"requests_per_second": 1_000_000, "burst_size": 1_000_000}
 _LIMITS: dict[str, object] = {
     "rate_limit": _OPEN_RATE,
     "concurrency_limit": {"max_concurrent_requests": 1_000_000},
-    "token_limit": {"tokens_per_minute": 1_000_000_000_000},
+    "token_limit": {"tokens_per_minute": 1_000_000_000},
 }
 """Each kind of limit, so wide that nothing is refused."""
-_SPREAD = 10_000
+LIMITED_EACH = 100
 
 
 def key_of(number: int) -> str:
-    """Return the token of the ``number``-th of the guarded peer's many keys."""
+    """Return the token of the guarded peer's user of that number."""
     return f"sk-user-{number:06d}"
 
 
-def _guarded_config(place: Place, keys: int) -> dict[str, object]:
-    """Return one target behind ``keys`` keys. The load's and the first 10,000 of the others have every limit."""
+def _guarded_config(place: Place, users: Iterable[int]) -> dict[str, object]:
+    """Return one target behind the load's key and those of ``users``: it and each hundredth have every limit."""
     definitions: dict[str, object] = {"client": {"key": traffic.CLIENT_KEY, **_LIMITS}}
-    for number in range(keys - 1):
-        limits = _LIMITS if number < _SPREAD else {"rate_limit": _OPEN_RATE}
+    for number in users:
+        limits = {"rate_limit": _OPEN_RATE} if number % LIMITED_EACH else _LIMITS
         definitions[f"user-{number:06d}"] = {"key": key_of(number), **limits}
     provider = {"url": f"http://127.0.0.1:{place.upstream_port}/", "onwards_key": traffic.UPSTREAM_KEY}
     target = {"keys": list(definitions), **_LIMITS, "providers": [provider]}
@@ -72,11 +72,11 @@ def onwards(name: str, lane: str) -> Peer:
     return Peer(name, command, lambda: _version(lane), drain_signal=Signals.SIGTERM, falls_back=True)
 
 
-def guarded(name: str, keys: int) -> Peer:
-    """Return the peer with authentication and every kind of limit on; ``keys`` in its file."""
+def guarded(name: str, users: Iterable[int] = ()) -> Peer:
+    """Return the peer with authentication and every kind of limit on, and the keys of so many ``users`` in its file."""
 
     def command(place: Place) -> list[str]:
-        return serve(place, _guarded_config(place, keys))
+        return serve(place, _guarded_config(place, users))
 
     return Peer(name, command, lambda: _version("on"), drain_signal=Signals.SIGTERM, start_seconds=300.0)
 
