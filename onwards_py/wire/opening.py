@@ -116,14 +116,13 @@ def _judge_event(event: ServerSentEvent) -> Verdict | None:
         return EMPTY
     value = _decode(data) if data else {}
     fields = value if isinstance(value, dict) else {}
-    error = _error_in(fields)
-    if error is None and event.name == b"error":
-        error = Verdict(VerdictKind.ERROR, error_status(value))
-    if error is not None or value == {}:
-        return error
-    if not fields or _says_something(fields, event.name):
+    if event.name == b"error":
+        return _error_in(fields) or Verdict(VerdictKind.ERROR, error_status(value))
+    if not isinstance(value, dict):
         return CONTENT
-    return None
+    if event.name and "type" not in value:
+        value["type"] = event.name.decode("utf-8", "replace")
+    return _error_in(value) or (CONTENT if _says_something(value) else None)
 
 
 # Errors
@@ -136,16 +135,16 @@ def _error_in(value: dict[str, object]) -> Verdict | None:
         return Verdict(VerdictKind.ERROR, error_status(telling, value))
     if value.get("object") == "error" or value.get("type") == "error":
         return Verdict(VerdictKind.ERROR, error_status(value))
-    response = value.get("response") if value.get("type") == "response.failed" else value
-    if isinstance(response, dict) and response.get("object") in ("response", None) and _failed(response, value):
-        return Verdict(VerdictKind.ERROR, error_status(response.get("error") or {}))
+    if value.get("type") == "response.failed":
+        return _failed(value.get("response"))
+    if value.get("object") == "response" and value.get("status") == "failed":
+        return _failed(value)
     return None
 
 
-def _failed(response: dict[str, object], value: dict[str, object]) -> bool:
-    if response is not value:
-        return True  # the name of the event says so
-    return response.get("object") == "response" and response.get("status") == "failed"
+def _failed(response: object) -> Verdict:
+    told = response.get("error") if isinstance(response, dict) else None
+    return Verdict(VerdictKind.ERROR, error_status(told))
 
 
 def _of_choices(choices: object) -> object:
@@ -158,39 +157,35 @@ def _of_choices(choices: object) -> object:
 
 # Content
 
-_SILENT: Final = frozenset(
-    {
-        "ping",
-        "keepalive",
-        "keep-alive",
-        "heartbeat",
-        "message_start",
-        "content_block_stop",
-        "response.created",
-        "response.in_progress",
-        "response.queued",
-        "response.output_item.added",
-        "response.content_part.added",
-        "response.reasoning_summary_part.added",
-    }
+_SILENT: Final = (
+    "ping",
+    "keepalive",
+    "keep-alive",
+    "heartbeat",
+    "message_start",
+    "content_block_stop",
+    "response.created",
+    "response.in_progress",
+    "response.queued",
+    "response.output_item.added",
+    "response.content_part.added",
+    "response.reasoning_summary_part.added",
 )
 """Types of events that announce something, or keep a connection alive."""
 
 
-def _says_something(fields: dict[str, object], name: bytes) -> bool:
-    kind = fields.get("type")
-    if not isinstance(kind, str):
-        kind = name.decode("utf-8", "replace")
-    if kind in _SILENT:
+def _says_something(event: dict[str, object]) -> bool:
+    kind = event.get("type", "")
+    if kind in _SILENT or not event:
         return False
-    if "choices" in fields:
-        return _chunk_says_something(fields["choices"])
+    if "choices" in event:
+        return _chunk_says_something(event["choices"])
     if kind == "content_block_start":
-        return _has_more_than(fields.get("content_block"), "type", "id", "name")
+        return _has_more_than(event.get("content_block"), "type", "id", "name")
     if kind in ("content_block_delta", "message_delta"):
-        return _has_more_than(fields.get("delta"), "type")
-    if kind.startswith("response.") and kind.endswith(".delta"):
-        return bool(fields.get("delta"))
+        return _has_more_than(event.get("delta"), "type")
+    if isinstance(kind, str) and kind.startswith("response.") and kind.endswith(".delta"):
+        return bool(event.get("delta"))
     return True
 
 
