@@ -17,7 +17,7 @@ from onwards_py.config.json_schema import render
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import Loaded, load
 from onwards_py.config.problems import ConfigError
-from onwards_py.routing.explain import attempts, effective_url, explain, leads_to
+from onwards_py.routing.explain import attempts, conduct, effective_url, explain, leads_to
 from onwards_py.routing.model import Pool
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -250,6 +250,8 @@ def _route(given: argparse.Namespace, env: Mapping[str, str]) -> int:
         model = choice.provider.model_name if choice.provider.model_name is not None else pool.name
         rows.append((str(place), choice.provider.name, model, effective_url(choice.provider), choice.reason))
     _print_table(rows)
+    for sentence in conduct(pool):
+        print(sentence)
     return OK
 
 

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from onwards_py.errors import ProxyError
-from onwards_py.routing.model import EngineSettings, Pool, Provider, RouteBy, Strategy
+from onwards_py.routing.model import (
+    Affinity,
+    EjectionPolicy,
+    EngineSettings,
+    FallbackPolicy,
+    HealthCheck,
+    Pool,
+    Provider,
+    RouteBy,
+    Strategy,
+)
 from onwards_py.wire.target_url import join
 
 CHAT_COMPLETIONS = b"/v1/chat/completions"
@@ -75,8 +85,12 @@ def attempts(pool: Pool) -> str:
         return "one attempt; fallback is off"
     count = policy.max_attempts or len(pool.providers)
     causes = ["no connection", "no response head in time"]
+    if any(provider.timeouts.first_token is not None for provider in pool.providers):
+        causes.append("no first token in time")
     if policy.statuses:
         causes.append(f"status {_ranges(policy.statuses)}")
+    if policy.hold is not None:
+        causes.append("an answer that begins with such an error, or ends before it says anything")
     if policy.on_rate_limit:
         causes.append("the provider's own rate limit")
     if policy.retry_sent:
@@ -84,6 +98,77 @@ def attempts(pool: Pool) -> str:
     if policy.only_if_failed_within is not None:
         causes[-1] += f"; not later than {policy.only_if_failed_within:g} s after the request came"
     return f"up to {count} attempt{'s' if count > 1 else ''}; the next one after: {', '.join(causes)}"
+
+
+def conduct(pool: Pool) -> list[str]:
+    """What else decides whom a request reaches, and how often: a sentence each, none for what is off."""
+    found: list[str] = []
+    several = sum(provider.weight > 0 for provider in pool.providers) > 1
+    if several and pool.affinity is not None:
+        found.append(_affinity(pool.affinity))
+    if several and pool.ejection is not None:
+        found.append(_ejection(pool.ejection))
+    if several:
+        found += [_check(provider.name, check) for provider in pool.providers if (check := provider.health_check)]
+    if pool.fallback.enabled and (pool.fallback.max_attempts or len(pool.providers)) > 1:
+        found += _again(pool.fallback)
+    if several and pool.hedge is not None:
+        found.append(
+            f"hedge: if there is no answer within {pool.hedge.after:g} s, another provider is asked, too; "
+            f"for {pool.hedge.ratio:.0%} of the requests"
+        )
+    return found
+
+
+def _affinity(affinity: Affinity) -> str:
+    keys = [name.decode("ascii", "backslashreplace") for name in affinity.session]
+    if affinity.prompt_bytes is not None:
+        keys.append(f"the first {affinity.prompt_bytes} bytes of the prompt")
+    return (
+        f"affinity: requests with the same {', else '.join(keys)} go to one provider, "
+        f"unless it has more than {affinity.max_load:g} times its share"
+    )
+
+
+def _ejection(policy: EjectionPolicy) -> str:
+    causes: list[str] = []
+    if policy.consecutive_failures is not None:
+        causes.append(f"{policy.consecutive_failures} failures in a row")
+    if policy.failure_rate is not None:
+        causes.append(f"failures of {policy.failure_rate:.0%} of {policy.min_requests} or more in {policy.window:g} s")
+    if policy.auth_failures is not None:
+        causes.append(f"{policy.auth_failures} refusals of its credential in a row")
+    if not causes:
+        return "ejection: for nothing but a wish of the provider itself (429, Retry-After); never the last one"
+    return (
+        f"ejection: after {', '.join(causes)}; for {policy.base_time:g} s, twice as long each time, "
+        f"{policy.max_time:g} s at most; never the last one"
+    )
+
+
+def _check(name: str, check: HealthCheck) -> str:
+    path = check.path.decode("ascii", "backslashreplace")
+    return (
+        f"health check of {name}: GET {path} every {check.interval:g} s; "
+        f"out after {check.unhealthy_after} failures in a row, back after {check.healthy_after} successes"
+    )
+
+
+def _again(policy: FallbackPolicy) -> list[str]:
+    found: list[str] = []
+    if policy.budget is not None:
+        found.append(
+            f"retry budget: further attempts for {policy.budget.ratio:.0%} of the requests, "
+            f"and {policy.budget.per_second:g} a second"
+        )
+    if policy.max_retry_after:
+        found.append(f"Retry-After: up to {policy.max_retry_after:g} s are waited for")
+    if policy.hold is not None:
+        found.append(
+            f"hold: an answer is held back until its first content, {policy.hold.max_time:g} s "
+            f"and {policy.hold.max_bytes} bytes at most"
+        )
+    return found
 
 
 def _rank(place: int) -> str:

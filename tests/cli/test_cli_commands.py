@@ -92,8 +92,9 @@ def test_route_orders_a_weighted_pool_by_weight(config: Path, capsys: pytest.Cap
     assert main(["route", "mixed", "-f", str(config)], {}) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "one attempt; fallback is off" in lines[0]
-    assert [line.split()[1] for line in lines[2:]] == ["b", "a"]
+    assert [line.split()[1] for line in lines[2:4]] == ["b", "a"]
     assert "75% when idle" in lines[2]
+    assert lines[4].startswith("ejection: after 5 failures in a row")
 
 
 def test_route_of_an_unknown_model_ends_with_1_and_names_the_targets(

@@ -1,0 +1,86 @@
+"""What `route` says of a pool's conduct: everything that is on, and nothing that is off."""
+
+from __future__ import annotations
+
+import pytest
+
+from onwards_py.routing.explain import attempts, conduct, explain
+from onwards_py.routing.model import (
+    Affinity,
+    EjectionPolicy,
+    FallbackPolicy,
+    HealthCheck,
+    HedgePolicy,
+    HoldPolicy,
+    Pool,
+    Provider,
+    Strategy,
+    Timeouts,
+)
+
+PAIR = (Provider("a", "a"), Provider("b", "b", weight=3))
+
+
+def test_everything_that_is_on_is_said() -> None:
+    """One sentence each, with the figures of the configuration."""
+    checked = Provider("c", "c", health_check=HealthCheck(b"/health", interval=2.5))
+    pool = Pool(
+        "m",
+        (*PAIR, checked),
+        Strategy.P2C,
+        FallbackPolicy(enabled=True, hold=HoldPolicy(1000, 2.0)),
+        affinity=Affinity((b"x-session-id", b"x-b"), 512),
+        hedge=HedgePolicy(2.0),
+    )
+    assert conduct(pool) == [
+        "affinity: requests with the same x-session-id, else x-b, else the first 512 bytes of the prompt "
+        "go to one provider, unless it has more than 1.25 times its share",
+        "ejection: after 5 failures in a row, failures of 50% of 20 or more in 30 s, "
+        "5 refusals of its credential in a row; for 5 s, twice as long each time, 60 s at most; never the last one",
+        "health check of c: GET /health every 2.5 s; out after 3 failures in a row, back after 2 successes",
+        "retry budget: further attempts for 20% of the requests, and 10 a second",
+        "Retry-After: up to 10 s are waited for",
+        "hold: an answer is held back until its first content, 2 s and 1000 bytes at most",
+        "hedge: if there is no answer within 2 s, another provider is asked, too; for 5% of the requests",
+    ]
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        Pool("m", PAIR, ejection=None),
+        Pool("m", PAIR[:1], affinity=Affinity((b"x",)), hedge=HedgePolicy(1.0)),
+        Pool("m", (PAIR[0], Provider("b", "b", weight=0))),
+        Pool("m", ()),
+        Pool("m", PAIR, ejection=None, fallback=FallbackPolicy(enabled=True, max_attempts=1, hold=HoldPolicy())),
+        Pool("m", PAIR, ejection=None, fallback=FallbackPolicy(enabled=True, budget=None, max_retry_after=0.0)),
+    ],
+)
+def test_nothing_that_is_off_or_without_effect_is_said(pool: Pool) -> None:
+    """Of one provider there is no other to choose; of one attempt no further one."""
+    assert conduct(pool) == []
+
+
+def test_ejection_without_a_rule_leaves_the_wishes_of_providers() -> None:
+    """They are honoured all the same."""
+    nothing = EjectionPolicy(consecutive_failures=None, failure_rate=None, auth_failures=None)
+    (sentence,) = conduct(Pool("m", PAIR, ejection=nothing))
+    assert sentence.startswith("ejection: for nothing but a wish of the provider")
+
+
+def test_p2c_says_what_it_compares() -> None:
+    """With the weights that the latencies are divided by."""
+    choices = explain(Pool("m", PAIR, Strategy.P2C))
+    assert [choice.provider.name for choice in choices] == ["b", "a"]
+    assert all("time to first byte" in choice.reason for choice in choices)
+
+
+def test_what_is_seen_in_held_answers_is_among_the_causes() -> None:
+    """Errors and silence inside a 200, and the time to the first token."""
+    policy = FallbackPolicy(enabled=True, statuses=frozenset({503}), hold=HoldPolicy())
+    slow = Provider("a", "a", timeouts=Timeouts(first_token=1.0))
+    causes = attempts(Pool("m", (slow, PAIR[1]), fallback=policy))
+    assert causes == (
+        "up to 2 attempts; the next one after: no connection, no response head in time, no first token in time, "
+        "status 503, an answer that begins with such an error, or ends before it says anything"
+    )
