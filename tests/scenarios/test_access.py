@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 
 import pytest
 from support.gateway import running
@@ -94,7 +95,7 @@ async def test_global_keys_open_every_target(lane: bool) -> None:
     assert verdicts == {(b"m", b"own"): 200, (b"m", b"all"): 200, (b"n", b"own"): 403, (b"n", b"all"): 200}
 
 
-async def test_keys_can_be_given_by_the_id_of_their_definition(lane: bool) -> None:
+async def test_b12_keys_can_be_given_by_the_id_of_their_definition(lane: bool) -> None:
     """B12: the id stands for the key; presented as a token it is nothing."""
     auth = {"key_definitions": {"alice": {"key": "sk-alice"}}}
     async with (
@@ -107,7 +108,7 @@ async def test_keys_can_be_given_by_the_id_of_their_definition(lane: bool) -> No
     assert b"sk-alice" not in gateway.log.getvalue()
 
 
-async def test_with_a_closed_target_names_cannot_be_found_out(lane: bool) -> None:
+async def test_b14_with_a_closed_target_names_cannot_be_found_out(lane: bool) -> None:
     """B14: to a caller without an accepted key a missing model looks like a closed one."""
     async with running(snapshot({"m": {"url": NOWHERE, "keys": ["sk-a"]}}), lane=lane) as gateway:
         for fields in (b"", bearer(b"wrong")):
@@ -170,3 +171,137 @@ async def test_with_the_header_the_list_is_the_providers(lane: bool) -> None:
         response = await ask(gateway.port, get(b"/v1/models", b"Model-Override: m\r\n"))
     assert response.body == b'{"ok":true}'
     assert upstream.last.target == b"/v1/models"
+
+
+CREDENTIALS = [
+    # What says nothing is no credential: 401.
+    (b"", 401),
+    (b"Authorization:\r\n", 401),
+    (b"Authorization:   \t \r\n", 401),
+    (b"Authorization: Bearer\r\n", 401),
+    (b"Authorization: Bearer    \r\n", 401),
+    (b"Authorization: bearer\r\n", 401),
+    (b"Authorization: Bearer\tsk-a\r\n", 401),
+    (b"Authorization: Bearersk-a\r\n", 401),
+    (b"Authorization: Basic c2stYQ==\r\n", 401),
+    (b"Authorization: Token sk-a\r\n", 401),
+    (b"Authorization: sk-a\r\n", 401),
+    (b"Authorization: sk-a Bearer\r\n", 401),
+    (b"Proxy-Authorization: Bearer sk-a\r\n", 401),
+    (b"X-Api-Key:\r\n", 401),
+    (b"X-Api-Key:   \r\n", 401),
+    # What says something else is refused: 403.
+    (b"Authorization: Bearer sk-b\r\n", 403),
+    (b"Authorization: Bearer sk-a, Bearer sk-a\r\n", 403),
+    (b"Authorization: Bearer sk-a,sk-b\r\n", 403),
+    (b"Authorization: Bearer sk-a sk-b\r\n", 403),
+    (b"Authorization: Bearer Bearer sk-a\r\n", 403),
+    (b'Authorization: Bearer "sk-a"\r\n', 403),
+    (b"Authorization: Bearer \xc3\xa9\xff\r\n", 403),
+    (b"Authorization: Bearer " + b"k" * 8192 + b"\r\n", 403),
+    (b"Authorization: Bearer sk-a" + b"\xc2\xa0" + b"\r\n", 403),
+    (b"X-Api-Key: Bearer sk-a\r\n", 403),
+    (b"X-Api-Key: sk-b\r\n", 403),
+    (b"Authorization: Bearer sk-b\r\nX-Api-Key: sk-a\r\n", 403),
+    (b"Authorization: Bearer the-id\r\n", 403),
+    # What could be read in two ways is no request at all: 400.
+    (b"Authorization: Bearer sk-a\r\nAuthorization: Bearer sk-b\r\n", 400),
+    (b"Authorization: Bearer sk-a\r\nauthorization: Bearer sk-a\r\n", 400),
+    (b"Authorization: \r\nAuthorization: Bearer sk-a\r\n", 400),
+    (b"X-Api-Key: sk-a\r\nx-api-key: sk-b\r\n", 400),
+    (b"Authorization: Bearer sk-\x00a\r\n", 400),
+    # The key, in all ways in which it may be shown.
+    (b"Authorization: Bearer sk-a\r\n", 200),
+    (b"aUTHORIZATION: bEARER sk-a\r\n", 200),
+    (b"Authorization:Bearer   sk-a  \r\n", 200),
+    (b"x-API-key:sk-a\r\n", 200),
+    (b"Api-Key: sk-a\r\n", 200),
+    (b"Authorization: Basic c2stYQ==\r\nX-Api-Key: sk-a\r\n", 200),
+    (b"Authorization: Bearer \r\nX-Api-Key: sk-a\r\n", 200),
+    (b"Authorization: Bearer " + b"K" * 8192 + b"\r\n", 200),
+]
+
+
+@pytest.mark.parametrize(("field", "status"), CREDENTIALS)
+async def test_no_odd_credential_opens_a_closed_target(lane: bool, field: bytes, status: int) -> None:
+    """S9: each is 401, 403 or 400; nothing is asked of the provider, and nothing fails inside."""
+    definitions = {"the-id": {"key": "sk-a"}, "long": {"key": "K" * 8192}}
+    targets = {"m": {"url": NOWHERE, "keys": ["the-id", "long"]}}
+    async with origin() as upstream:
+        targets["m"]["url"] = upstream.url
+        async with running(snapshot(targets, auth={"key_definitions": definitions}), lane=lane) as gateway:
+            response = await ask(gateway.port, post(fields=field))
+            assert response.status == status
+            assert len(upstream.requests) == (status == 200)
+            assert (response.value(b"www-authenticate") is not None) is (status == 401)
+
+
+@pytest.mark.parametrize("query", [b"key=sk-a", b"api_key=sk-a", b"access_token=sk-a", b"model=m&key=sk-a"])
+async def test_a_key_in_the_query_string_is_none(lane: bool, query: bytes) -> None:
+    """S5: query strings end up in logs."""
+    async with running(single(NOWHERE, keys=["sk-a"]), lane=lane) as gateway:
+        response = await ask(gateway.port, post(target=b"/v1/chat/completions?" + query))
+    assert response.status == 401
+
+
+async def test_a_key_may_be_known_by_its_digest_only(lane: bool) -> None:
+    """The digest presented as a token is nothing."""
+    digest = sha256(b"sk-ci").hexdigest()
+    auth = {"key_definitions": {"ci": {"key_sha256": digest}}}
+    async with (
+        origin() as upstream,
+        running(snapshot({"m": {"url": upstream.url, "keys": ["ci"]}}, auth=auth), lane=lane) as gateway,
+    ):
+        assert (await ask(gateway.port, post(fields=bearer(b"sk-ci")))).status == 200
+        assert (await ask(gateway.port, post(fields=bearer(digest.encode())))).status == 403
+    assert [line["key"] for line in gateway.lines()] == ["ci", None]
+
+
+async def test_a_key_may_use_its_allowed_targets_and_no_others(lane: bool) -> None:
+    """It is let in there as if listed, and nowhere else, not even where everybody is."""
+    auth = {
+        "key_definitions": {
+            "trial": {"key": "sk-t", "allowed_targets": ["mine", "ours"]},
+            "other": {"key": "sk-o"},
+        },
+    }
+    async with origin() as upstream:
+        url = {"url": upstream.url}
+        targets = {"mine": url, "ours": {**url, "keys": ["other"]}, "theirs": {**url, "keys": ["other"]}, "open": url}
+        async with running(snapshot(targets, auth=auth), lane=lane) as gateway:
+            statuses = {}
+            for token in (b"sk-t", b"sk-o", None):
+                fields = b"" if token is None else bearer(token)
+                for model in targets:
+                    body = json.dumps({"model": model}).encode()
+                    statuses[token, model] = (await ask(gateway.port, post(body, fields=fields))).status
+                listed = json.loads((await ask(gateway.port, get(b"/v1/models", fields))).body)["data"]
+                assert [entry["id"] for entry in listed] == [m for m in targets if statuses[token, m] == 200]
+    assert [statuses[b"sk-t", model] for model in targets] == [200, 200, 403, 403]
+    assert [statuses[b"sk-o", model] for model in targets] == [403, 200, 200, 200]
+    assert [statuses[None, model] for model in targets] == [401, 401, 401, 200]
+
+
+async def test_allowed_targets_hide_names_from_who_has_no_key(lane: bool) -> None:
+    """A target that is closed by them alone is closed as any other: a missing name looks like it."""
+    auth = {"key_definitions": {"trial": {"key": "sk-t", "allowed_targets": ["m"]}}}
+    async with running(snapshot({"m": {"url": NOWHERE}}, auth=auth), lane=lane) as gateway:
+        for fields in (b"", bearer(b"wrong")):
+            closed = await ask(gateway.port, post(b'{"model":"m"}', fields=fields))
+            missing = await ask(gateway.port, post(b'{"model":"n"}', fields=fields))
+            assert (missing.head, missing.body) == (closed.head, closed.body)
+        known = await ask(gateway.port, post(b'{"model":"n"}', fields=bearer(b"sk-t")))
+    assert known.status == 404
+
+
+async def test_a_definitions_limits_hold_on_open_targets(lane: bool) -> None:
+    """onwards.md 1.6: a token that matches a definition is limited even where none is needed."""
+    auth = {"key_definitions": {"slow": {"key": "sk-s", "rate_limit": {"requests_per_minute": 1, "burst_size": 1}}}}
+    async with (
+        origin() as upstream,
+        running(snapshot({"m": {"url": upstream.url}, "n": {"url": upstream.url}}, auth=auth), lane=lane) as gateway,
+    ):
+        assert (await ask(gateway.port, post(b'{"model":"m"}', fields=bearer(b"sk-s")))).status == 200
+        assert (await ask(gateway.port, post(b'{"model":"n"}', fields=bearer(b"sk-s")))).status == 429
+        assert (await ask(gateway.port, post(b'{"model":"n"}', fields=bearer(b"sk-x")))).status == 200
+        assert (await ask(gateway.port, post(b'{"model":"n"}'))).status == 200
