@@ -12,7 +12,8 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import BinaryIO
 
 import uvloop
@@ -20,9 +21,13 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from onwards_py.admin.site import EngineStatus, Readiness, make_site
+from onwards_py.admin.status import Status, status_of
 from onwards_py.config.options import ServeOptions
-from onwards_py.config.parse import load
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.config.parse import Loaded, load
+from onwards_py.config.reload import Reading, Standing
+from onwards_py.config.snapshot import ServerSettings, Snapshot
+from onwards_py.config.sources import is_regular
+from onwards_py.config.watch import LOOK_EVERY, Reloader
 from onwards_py.doors.aiohttp_door import AiohttpDoor
 from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
@@ -32,6 +37,7 @@ from onwards_py.observe.access_log import LineWriter
 from onwards_py.observe.engine_metrics import EngineMetrics
 from onwards_py.observe.metrics import Metrics
 from onwards_py.observe.recorder import Recorder
+from onwards_py.observe.reload_metrics import ReloadMetrics
 from onwards_py.proxy.attempt import Transports
 from onwards_py.proxy.handler import Proxy
 from onwards_py.transports.engine.transport import Engines, EngineTransport
@@ -41,6 +47,8 @@ from onwards_py.write_batch import WriteBatch
 
 _log = logging.getLogger("onwards")
 _BACKLOG = 4096
+# What can be taken over while it runs; every other setting of the listener needs a restart.
+_CHANGEABLE = frozenset(["drain_timeout"])
 
 
 class Application:
@@ -53,15 +61,18 @@ class Application:
         self._loop = asyncio.get_running_loop()
         self._options = options
         self._listener = listener
-        self._drain_timeout = snapshot.server.drain_timeout
+        self._server_settings = snapshot.server
         clock = time.monotonic  # the same clock as uvloop's, but finer than its milliseconds
         self.holder = holder = Holder(snapshot, LiveState(clock, self._loop.call_soon))
         self._gauges = Gauges()
         self._lines = LineWriter(access_log)
         batch = WriteBatch(self._loop)
         self.engines = engines = Engines()
-        http = HttpTransport(snapshot.http_pool, batch)
-        self._transports = Transports(http, LocalTransport(), EngineTransport(engines, http))
+        self.standing = Standing(options.config, time.time())
+        self._started = self._loop.time()
+        self._http = http = HttpTransport(snapshot.http_pool, batch)
+        self._local = EngineTransport(engines, http)
+        self._transports = Transports(http, LocalTransport(), self._local)
         self.metrics = Metrics(
             holder,
             in_flight=lambda: self.proxy.in_flight,
@@ -86,19 +97,21 @@ class Application:
         )
         self._server: asyncio.Server | None = None
         self._admin: web.AppRunner | None = None
+        self._reloader: Reloader | None = None
         self.admin_port = 0
-        self._ready = False
+        self._ready = self._was_ready = False
 
     async def start(self) -> None:
         """Open the admin port, then the listener. Raises OSError."""
         registry = CollectorRegistry()
         registry.register(self.metrics)
         registry.register(EngineMetrics(self.engines.all))
+        registry.register(ReloadMetrics(self.standing))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
-        self._admin = web.AppRunner(make_site(registry, self._readiness), access_log=None)
+        self._admin = web.AppRunner(make_site(registry, self._readiness, self._status), access_log=None)
         await self._admin.setup()
-        self.engines.adopt(self.holder.current.snapshot.pools.values())
+        self._local.adopt(self.holder.current.snapshot.pools.values())
         admin_listener = _listen(self._options.admin_host, self._options.admin_port)
         self.admin_port = admin_listener.getsockname()[1]
         await web.SockSite(self._admin, admin_listener).start()
@@ -114,12 +127,42 @@ class Application:
             EngineStatus(engine.name, engine.settings.engine, engine.settings.model, engine.state.value)
             for engine in self.engines.all()
         ]
-        undecided = any(engine.undecided for engine in self.engines.all())
-        return Readiness("draining" if not self._ready else "loading" if undecided else "ready", engines)
+        if not self._ready:
+            return Readiness("draining", engines)
+        # A model that a reload adds is no reason to turn away requests for all the others.
+        self._was_ready = self._was_ready or not any(engine.undecided for engine in self.engines.all())
+        return Readiness("ready" if self._was_ready else "loading", engines)
+
+    def _status(self) -> Status:
+        return status_of(self.standing, self.holder.current.table.targets, self._loop.time() - self._started)
+
+    def follow(self, loaded: Loaded, env: Mapping[str, str]) -> Reloader:
+        """From now on take over what becomes of the files that ``loaded``, the configuration in force, was made of;
+        without ``options.watch`` only when the result is asked to."""
+        path = self._options.config
+        watch = self._options.watch and is_regular(path)
+        if self._options.watch and not watch:
+            _log.info("%s is no regular file, and not watched", path)
+        self.standing.describe(loaded)
+        reading = Reading(path, env, loaded)
+        self._reloader = Reloader(reading, self.standing, self.apply, LOOK_EVERY if watch else None)
+        return self._reloader
+
+    def apply(self, loaded: Loaded) -> None:
+        """Put a configuration into force; exchanges in flight keep the one they began with."""
+        snapshot = loaded.snapshot
+        self.holder.replace(snapshot)
+        self._http.adopt(snapshot.http_pool, snapshot.pools.values())
+        self._local.adopt(snapshot.pools.values())
+        late = _differences(self._server_settings, snapshot.server)
+        if late:
+            _log.warning("server: these have other values now, which take a restart: %s", ", ".join(late))
 
     async def stop(self, cut_now: asyncio.Event) -> None:
         """Fail readiness, accept nothing new, let exchanges finish until the drain timeout or ``cut_now``, then cut."""
         self._ready = False
+        if self._reloader is not None:
+            await self._reloader.close()
         if self._lane is not None:
             self._lane.drain()
         self._door.drain()
@@ -127,7 +170,8 @@ class Application:
             await asyncio.sleep(0)
         if self._server is not None:
             self._server.close()
-        await self._until(lambda: not self.proxy.in_flight, self._drain_timeout, cut_now)
+        drain_timeout = self.holder.current.snapshot.server.drain_timeout
+        await self._until(lambda: not self.proxy.in_flight, drain_timeout, cut_now)
         if self.proxy.in_flight:
             _log.warning("cutting %d exchanges that did not finish", self.proxy.in_flight)
         else:
@@ -160,6 +204,12 @@ class Application:
         self._lines.close()
 
 
+def _differences(now: ServerSettings, wanted: ServerSettings) -> list[str]:
+    """Names of the settings that would take a restart."""
+    names = [field.name for field in fields(ServerSettings) if field.name not in _CHANGEABLE]
+    return [name for name in names if getattr(now, name) != getattr(wanted, name)]
+
+
 def _tls(options: ServeOptions) -> ssl.SSLContext | None:
     if options.tls_cert is None:
         return None
@@ -185,7 +235,8 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _run(snapshot: Snapshot, options: ServeOptions) -> None:
+async def _run(loaded: Loaded, options: ServeOptions) -> None:
+    snapshot = loaded.snapshot
     listener = _listen(options.host, options.port)
     application = Application(snapshot, options, listener, sys.stdout.buffer)
     loop = asyncio.get_running_loop()
@@ -198,6 +249,7 @@ async def _run(snapshot: Snapshot, options: ServeOptions) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, application.follow(loaded, dict(os.environ)).ask)
     await application.start()
     host, port = listener.getsockname()[:2]
     scheme = "https" if options.tls_cert else "http"
@@ -217,12 +269,13 @@ async def _run(snapshot: Snapshot, options: ServeOptions) -> None:
 def serve(options: ServeOptions) -> int:
     """Run until told to stop. Raises ConfigError; returns the exit code (0, or 1 for a failure at run time)."""
     logs.configure(options.log_level)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody who can heed it; the file is read anyway
     loaded = load(options.config, os.environ)
     for warning in loaded.warnings:
         _log.warning("%s", warning)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(loaded.snapshot, options))
+            runner.run(_run(loaded, options))
     except (OSError, ssl.SSLError) as error:
         _log.error("cannot serve: %s", error)
         return 1

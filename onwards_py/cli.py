@@ -94,6 +94,7 @@ _OPTIONS = (
     _Option("log_level", ("--log-level",), _level, "info", "debug, info, warning or error"),
     _Option("tls_cert", ("--tls-cert",), _file, None, "PEM file with the certificate chain to serve TLS with"),
     _Option("tls_key", ("--tls-key",), _file, None, "PEM file with its private key"),
+    _Option("watch", ("--watch", "-w"), _switch, True, "on: follow changes of the file; off: SIGHUP only"),
 )
 
 

@@ -1,4 +1,4 @@
-"""``/metrics``, ``/healthz``, ``/readyz``."""
+"""``/metrics``, ``/healthz``, ``/readyz``, ``/status``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+
+from onwards_py.admin.status import Status
 
 
 class EngineStatus(msgspec.Struct, frozen=True):
@@ -27,8 +29,11 @@ class Readiness(msgspec.Struct, frozen=True):
     engines: list[EngineStatus]
 
 
-def make_site(registry: CollectorRegistry, readiness: Callable[[], Readiness]) -> web.Application:
-    """The application. ``readiness`` is asked each time; it is ``draining`` from the first signal to stop on."""
+def make_site(
+    registry: CollectorRegistry, readiness: Callable[[], Readiness], status: Callable[[], Status]
+) -> web.Application:
+    """The application. ``readiness`` and ``status`` are asked each time; ``readiness`` is ``draining`` from the first
+    signal to stop on."""
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -39,12 +44,16 @@ def make_site(registry: CollectorRegistry, readiness: Callable[[], Readiness]) -
 
     async def readyz(_: web.Request) -> web.Response:
         state = readiness()
-        return web.Response(
-            body=msgspec.json.encode(state),
-            status=200 if state.status == "ready" else 503,
-            content_type="application/json",
-        )
+        return _json(state, 200 if state.status == "ready" else 503)
+
+    async def show_status(_: web.Request) -> web.Response:
+        return _json(status())
 
     site = web.Application()
-    site.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    handlers = {"/metrics": metrics, "/healthz": healthz, "/readyz": readyz, "/status": show_status}
+    site.add_routes([web.get(path, handler) for path, handler in handlers.items()])
     return site
+
+
+def _json(content: msgspec.Struct, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(content), status=status, content_type="application/json")

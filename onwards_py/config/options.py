@@ -11,7 +11,7 @@ class ServeOptions:
     """Where to listen and how; what to serve is in the file at ``config``.
 
     ``lane`` False serves everything through aiohttp. ``tls_cert`` and ``tls_key`` are PEM files, given together.
-    ``log_level`` is one of debug, info, warning, error.
+    ``log_level`` is one of debug, info, warning, error. ``watch``: follow changes of the configuration's files.
     """
 
     config: Path
@@ -23,3 +23,4 @@ class ServeOptions:
     log_level: str = "info"
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    watch: bool = True

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from onwards_py.config.snapshot import HttpPoolSettings
 from onwards_py.messages import Fault
-from onwards_py.routing.model import Origin, Provider
+from onwards_py.routing.model import Origin, Pool, Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.connection import Died, UpstreamConnection
 from onwards_py.transports.dial import dial
@@ -17,12 +18,14 @@ from onwards_py.write_batch import WriteBatch
 _SWEEPS_PER_TIMEOUT = 10
 _SHORTEST_SWEEP = 0.01
 _LONGEST_SWEEP = 0.5
+# Of an origin that no configuration names any more: connections end with the exchange that they carry.
+_RETIRED = HttpPoolSettings(max_idle_per_host=0)
 
 
 class OriginPool:
     """Connections to one origin. The idle ones are a stack: the warmest serves next, the coldest times out."""
 
-    __slots__ = ("_batch", "_loop", "connections", "idle", "origin", "settings")
+    __slots__ = ("_batch", "_loop", "connections", "idle", "opening", "origin", "settings")
 
     def __init__(self, origin: Origin, settings: HttpPoolSettings, batch: WriteBatch) -> None:
         self._batch = batch
@@ -30,16 +33,27 @@ class OriginPool:
         self.settings = settings
         self.idle: list[UpstreamConnection] = []
         self.connections: set[UpstreamConnection] = set()
+        self.opening = 0
         self._loop = asyncio.get_running_loop()
+
+    def adopt(self, origin: Origin, settings: HttpPoolSettings) -> None:
+        """Take over other settings; ``origin`` is equal to the one so far. Idle connections beyond them are closed."""
+        self.origin = origin
+        self.settings = settings
+        for connection in self.idle[: max(0, len(self.idle) - settings.max_idle_per_host)]:
+            connection.cut_idle()
 
     async def open(self, seconds: float) -> UpstreamConnection:
         """A new connection, within ``seconds``. Raises TransportError."""
         connection = UpstreamConnection(self.released, self.lost, self._batch)
+        self.opening += 1
         try:
             await self._loop.create_task(dial(self.origin, connection, seconds))
         except asyncio.CancelledError:
             connection.cut_idle()  # it may have been made in the very turn of the cancellation
             raise
+        finally:
+            self.opening -= 1
         self.connections.add(connection)
         return connection
 
@@ -73,6 +87,7 @@ class HttpTransport:
         self._batch = batch
         self._pools: dict[Origin, OriginPool] = {}
         self._by_provider: dict[str, OriginPool] = {}
+        self._named: frozenset[Origin] | None = None
         self._loop = asyncio.get_running_loop()
         self._interval = _LONGEST_SWEEP
         self._sweeper = self._loop.call_later(self._interval, self._sweep)
@@ -83,9 +98,7 @@ class HttpTransport:
         A pooled connection may have been closed by the server at the very moment we chose it. If such a
         reused connection dies without one byte of response, the request goes out once more, on a fresh one.
         """
-        pool = self._by_provider.get(provider.identity)
-        if pool is None:
-            pool = self._pool_of(provider)
+        pool = self._pool_for(provider)
         trip: RoundTrip | None = None
         if pool.idle:
             try:
@@ -99,13 +112,25 @@ class HttpTransport:
                     trip.discard()
                 raise
         try:
-            return await self._send_fresh(pool, provider, request)
+            return await self._send_fresh(provider, request)
         except TransportError as error:
             error.repeated = trip is not None
             raise
 
-    async def _send_fresh(self, pool: OriginPool, provider: Provider, request: OutboundRequest) -> RoundTrip:
-        connection = await pool.open(provider.timeouts.connect)
+    def adopt(self, settings: HttpPoolSettings, pools: Iterable[Pool]) -> None:
+        """Take over another configuration. What it does not name is left to the exchanges that still use it."""
+        self._settings = settings
+        named = {provider.origin: provider.origin for pool in pools for provider in pool.providers if provider.origin}
+        self._named = frozenset(named)
+        self._by_provider.clear()  # an identity may have another origin now: other TLS settings, another proxy
+        self._pools = {
+            origin: pool for origin, pool in self._pools.items() if origin in named or pool.connections or pool.opening
+        }
+        for origin, pool in self._pools.items():
+            pool.adopt(named.get(origin, origin), self._settings_of(origin))
+
+    async def _send_fresh(self, provider: Provider, request: OutboundRequest) -> RoundTrip:
+        connection = await self._pool_for(provider).open(provider.timeouts.connect)
         try:
             trip = connection.start(request, provider.timeouts)
             try:
@@ -117,12 +142,25 @@ class HttpTransport:
         except Died as died:
             raise TransportError(Fault.CLOSED, "the connection was closed before any response") from died
 
+    def _pool_for(self, provider: Provider) -> OriginPool:
+        pool = self._by_provider.get(provider.identity)
+        origin = provider.origin
+        # Exchanges from before a reload may want the same provider at another origin. Most often both are one object.
+        if pool is None or (pool.origin is not origin and pool.origin != origin):
+            return self._pool_of(provider)
+        return pool
+
+    def _settings_of(self, origin: Origin) -> HttpPoolSettings:
+        """Sockets are those of local models, which are not in the configuration as origins."""
+        known = self._named is None or origin.socket is not None or origin in self._named
+        return self._settings if known else _RETIRED
+
     def _pool_of(self, provider: Provider) -> OriginPool:
         origin = provider.origin
         assert origin is not None, "an http provider has an origin"
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = OriginPool(origin, self._settings, self._batch)
+            pool = self._pools[origin] = OriginPool(origin, self._settings_of(origin), self._batch)
         self._by_provider[provider.identity] = pool
         shortest = min(provider.timeouts.first_byte, provider.timeouts.idle, self._settings.idle_timeout)
         self._sweep_every(shortest if provider.timeouts.total is None else min(shortest, provider.timeouts.total))

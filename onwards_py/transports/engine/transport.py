@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import tempfile
@@ -34,24 +35,39 @@ class Engines:
         self._program = program
         self._first_wait = first_wait
         self._engines: dict[EngineSettings, Engine] = {}
+        self._named: frozenset[EngineSettings] | None = None
+        self._numbers = itertools.count()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._folder: str | None = None
         self._cache = str(_cache_folder())
 
     def adopt(self, pools: Iterable[Pool]) -> None:
-        """Know the engines of a configuration, and start those that are to load at once."""
-        for pool in pools:
-            for provider in pool.providers:
-                if isinstance(provider.local, EngineSettings):
-                    engine = self.of(provider.local)
-                    if provider.local.eager:
-                        engine.start()
+        """Know the engines of a configuration, and start those that are to load at once. Those that it does not name
+        end with their last request."""
+        places = [provider.local for pool in pools for provider in pool.providers]
+        named = [settings for settings in places if isinstance(settings, EngineSettings)]
+        self._named = frozenset(named)
+        for settings in named:
+            engine = self.of(settings)
+            if settings.eager and engine.state is State.COLD:  # one that fell has its own time to start again
+                engine.start()
+        for engine in self.all():
+            self.left(engine)
+
+    def left(self, engine: Engine) -> None:
+        """A request has left ``engine``. If that was the last, and no configuration names the engine, it ends."""
+        if engine.in_flight or self._named is None or engine.settings in self._named:
+            return
+        if self._engines.pop(engine.settings, None) is not None:
+            task = asyncio.get_running_loop().create_task(engine.close())
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
 
     def of(self, settings: EngineSettings) -> Engine:
         """The engine with these settings, made if need be."""
         engine = self._engines.get(settings)
         if engine is None:
-            number = len(self._engines)
-            socket = f"{self._own_folder()}/{number}.sock"
+            socket = f"{self._own_folder()}/{next(self._numbers)}.sock"
             engine = Engine(
                 settings, self._name(settings), socket, self._cache, self._program, first_wait=self._first_wait
             )
@@ -64,8 +80,7 @@ class Engines:
 
     async def close(self) -> None:
         """End every process and remove their sockets."""
-        if self._engines:
-            await asyncio.gather(*(engine.close() for engine in self._engines.values()))
+        await asyncio.gather(*(engine.close() for engine in self._engines.values()), *self._leaving)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -117,8 +132,14 @@ class EngineTransport:
             response = await self._ask(engine, provider, request)
         except BaseException:
             engine.in_flight -= 1
+            self._engines.left(engine)
             raise
-        return EngineResponse(response, engine)
+        return EngineResponse(response, engine, self._engines)
+
+    def adopt(self, pools: Iterable[Pool]) -> None:
+        """Take over another configuration; see Engines.adopt."""
+        self._providers.clear()
+        self._engines.adopt(pools)
 
     async def close(self) -> None:
         """End the engines."""
@@ -153,8 +174,8 @@ class EngineTransport:
 
     def _over_socket(self, engine: Engine, provider: Provider) -> Provider:
         known = self._providers.get(provider.identity)
-        if known is None or known.timeouts != provider.timeouts:
-            origin = Origin(tls=False, host="engine", port=0, socket=engine.socket)
+        origin = Origin(tls=False, host="engine", port=0, socket=engine.socket)
+        if known is None or known.timeouts != provider.timeouts or known.origin != origin:
             known = self._providers[provider.identity] = replace(provider, origin=origin, local=None)
         return known
 
@@ -167,11 +188,12 @@ def _with_first_byte(provider: Provider, seconds: float) -> Provider:
 class EngineResponse:
     """A response of an engine, which gives the engine's place back when its body has ended."""
 
-    __slots__ = ("_engine", "_response")
+    __slots__ = ("_engine", "_engines", "_response")
 
-    def __init__(self, response: UpstreamResponse, engine: Engine) -> None:
+    def __init__(self, response: UpstreamResponse, engine: Engine, engines: Engines) -> None:
         self._response = response
         self._engine: Engine | None = engine
+        self._engines = engines
 
     @property
     def head(self) -> ResponseHead:
@@ -204,9 +226,10 @@ class EngineResponse:
         self._release()
 
     def _release(self) -> None:
-        if self._engine is not None:
-            self._engine.in_flight -= 1
-            self._engine = None
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.in_flight -= 1
+            self._engines.left(engine)
 
 
 class ReadyResponse:

@@ -1,0 +1,89 @@
+"""``/status``: the configuration in force, and how its targets and providers are. Nothing of it is secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from onwards_py import __version__
+from onwards_py.config.reload import Refusal, Standing
+from onwards_py.routing.balancer import Member
+from onwards_py.routing.table import LivePool
+
+
+class RefusedStatus(msgspec.Struct, frozen=True):
+    """What the files hold instead of the configuration in force, and why it cannot be used."""
+
+    at: str
+    problems: tuple[str, ...]
+
+
+class ConfigStatus(msgspec.Struct, frozen=True):
+    """The configuration in force. ``sha256`` is that of the file; ``warnings`` are counted; times are RFC 3339."""
+
+    path: str
+    sha256: str
+    generation: int
+    applied_at: str
+    warnings: int
+    last_error: RefusedStatus | None
+
+
+class ProviderStatus(msgspec.Struct, frozen=True):
+    """``host`` is the authority of its URL, empty for a local provider; ``health`` is None if nobody judges it."""
+
+    name: str
+    host: str
+    weight: int
+    in_flight: int
+    health: str | None
+
+
+class TargetStatus(msgspec.Struct, frozen=True):
+    name: str
+    strategy: str
+    in_flight: int
+    providers: list[ProviderStatus]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """All that ``/status`` says."""
+
+    version: str
+    uptime_seconds: float
+    config: ConfigStatus
+    targets: list[TargetStatus]
+
+
+def status_of(standing: Standing, targets: Iterable[LivePool], uptime: float) -> Status:
+    """The status after ``uptime`` seconds."""
+    config = ConfigStatus(
+        path=str(standing.path.absolute()),
+        sha256=standing.sha256,
+        generation=standing.generation,
+        applied_at=_time(standing.applied_at),
+        warnings=standing.warnings,
+        last_error=_refused(standing.refusal),
+    )
+    return Status(__version__, round(uptime, 3), config, [_target(target) for target in targets])
+
+
+def _refused(refusal: Refusal | None) -> RefusedStatus | None:
+    return None if refusal is None else RefusedStatus(_time(refusal.at), refusal.problems)
+
+
+def _target(target: LivePool) -> TargetStatus:
+    pool = target.pool
+    strategy = "route_by" if pool.route_by is not None else pool.strategy.value
+    return TargetStatus(pool.name, strategy, target.limiter.in_flight, [_provider(member) for member in target.members])
+
+
+def _provider(member: Member) -> ProviderStatus:
+    provider = member.provider
+    return ProviderStatus(provider.name, provider.host.decode(), provider.weight, member.limiter.in_flight, None)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,123 @@
+"""The one effect of this room: when a configuration is read again, and what is said about it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import assert_never
+
+from onwards_py.config.parse import Loaded
+from onwards_py.config.reload import Reading, Refused, Same, Standing, Verdict
+
+_log = logging.getLogger("onwards.config")
+
+LOOK_EVERY = 0.5
+_TRY_AGAIN = 0.05
+# Parsing is Python and holds the interpreter; this is how soon it lets the event loop have it, in seconds.
+_SWITCH_INTERVAL = 0.0005
+
+
+class Reloader:
+    """Looks at files every ``interval`` seconds (None: never) and reads them when they changed, or when told to.
+
+    ``apply`` puts a configuration into force, in the event loop and at one go. Looking and reading happen in a thread.
+    """
+
+    def __init__(
+        self,
+        reading: Reading,
+        standing: Standing,
+        apply: Callable[[Loaded], None],
+        interval: float | None = LOOK_EVERY,
+    ) -> None:
+        self._reading = reading
+        self._standing = standing
+        self._apply = apply
+        self._interval = interval
+        self._asked = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "config")
+        self._task = self._loop.create_task(self._run())
+
+    def ask(self) -> None:
+        """Read now, whether it seems to be needed or not. Being asked again before that began is being asked once."""
+        self._asked.set()
+
+    async def close(self) -> None:
+        """Look no more. What is being read is not waited for, and will not be applied."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self) -> None:
+        while True:
+            asked = await self._next()
+            try:
+                if asked or await self._loop.run_in_executor(self._thread, self._reading.look):
+                    self._act(await self._loop.run_in_executor(self._thread, self._read, not asked), asked)
+            except Exception as error:  # whatever it is, the next change has to find somebody who looks
+                _log.exception("reading the configuration again failed; the one in force stays")
+                self._standing.refused((f"internal error: {type(error).__name__}",), time.time())
+
+    async def _next(self) -> bool:
+        """Wait until it is time to look (False), or until somebody asks (True)."""
+        try:
+            async with asyncio.timeout(self._interval):
+                await self._asked.wait()
+        except TimeoutError:
+            return False
+        self._asked.clear()
+        return True
+
+    def _read(self, settled: bool) -> Verdict:
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL)
+        try:
+            return self._reading.read(settled=settled)
+        finally:
+            sys.setswitchinterval(before)
+
+    def _act(self, verdict: Verdict, asked: bool) -> None:
+        if isinstance(verdict, Loaded):
+            self._put_into_force(verdict)
+        elif isinstance(verdict, Refused):
+            self._refuse(tuple(map(str, verdict.problems)))
+        elif verdict is Same.MOVING:
+            if asked:  # who watches looks again anyway
+                self._loop.call_later(_TRY_AGAIN, self.ask)
+        elif verdict is Same.IN_FORCE or verdict is Same.STILL_REFUSED:
+            if asked:  # and not if a file was merely touched
+                self._standing.unchanged()
+                known = "in force" if verdict is Same.IN_FORCE else "refused before, and it still is"
+                _log.info("configuration unchanged: what is in %s is %s", self._standing.path, known)
+        elif verdict is Same.RESTORED:
+            self._standing.unchanged(restored=True)
+            _log.info("configuration %d is in %s again", self._standing.generation, self._standing.path)
+        else:
+            assert_never(verdict)
+
+    def _put_into_force(self, loaded: Loaded) -> None:
+        try:
+            self._apply(loaded)
+        except Exception:
+            self._reading.failed(loaded)
+            raise
+        self._reading.applied(loaded)
+        standing = self._standing
+        standing.applied(loaded, time.time())
+        for warning in loaded.warnings:
+            _log.warning("%s", warning)
+        _log.info("configuration %d applied: %s, %d targets, sha256 %.16s",
+                  standing.generation, standing.path, len(loaded.snapshot.pools), standing.sha256)  # fmt: skip
+
+    def _refuse(self, problems: tuple[str, ...]) -> None:
+        standing = self._standing
+        standing.refused(problems, time.time())
+        for problem in problems:
+            _log.error("%s", problem)
+        _log.error("configuration refused for the reasons above (%d); configuration %d stays",
+                   len(problems), standing.generation)  # fmt: skip

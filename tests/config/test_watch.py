@@ -1,0 +1,397 @@
+"""What a change on disk amounts to: looked at without reading, read when it has settled, judged as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from config_helpers import NOTHING
+
+from onwards_py.config.parse import Loaded, load
+from onwards_py.config.reload import Reading, Refused, Same, Standing, Verdict
+from onwards_py.config.watch import Reloader
+
+SECOND = "targets: {second: {local: {engine: echo}}}\n"
+INVALID = "targets:\n  m: {url: ftp://x}\n  n: {ulr: http://x}\n"
+
+
+def target(name: str) -> str:
+    return f"targets: {{{name}: {{local: {{engine: echo}}}}}}\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "targets.yaml"
+    path.write_text(target("first"))
+    return path
+
+
+def begun(path: Path, env: Mapping[str, str] = NOTHING) -> Reading:
+    """A reading of the file as it is, for which nothing is new."""
+    reading = Reading(path, env, load(path, env))
+    assert settled(reading) is Same.IN_FORCE
+    assert settled(reading) is None
+    return reading
+
+
+def settled(reading: Reading) -> Verdict | None:
+    """The verdict after two looks; None if there was nothing to read. A Loaded is put into force."""
+    reading.look()
+    if not reading.look():
+        return None
+    verdict = reading.read()
+    if isinstance(verdict, Loaded):
+        reading.applied(verdict)
+        assert settled(reading) is Same.IN_FORCE
+    tick()
+    return verdict
+
+
+def tick() -> None:
+    """Return when the clock of the file system has gone on, as it does between two real looks."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "file"
+        file.touch()
+        before = file.stat().st_mtime_ns
+        while file.stat().st_mtime_ns == before:
+            file.touch()
+
+
+def names(verdict: Verdict | None) -> list[str]:
+    """The targets of what was put into force."""
+    assert isinstance(verdict, Loaded), verdict
+    return list(verdict.snapshot.pools)
+
+
+def problems(verdict: Verdict | None) -> list[str]:
+    assert isinstance(verdict, Refused), verdict
+    return [str(problem) for problem in verdict.problems]
+
+
+def rename_over(path: Path, text: str) -> None:
+    """What editors and careful programs do."""
+    other = path.with_name("other")
+    other.write_text(text)
+    other.replace(path)
+
+
+def test_files_that_nobody_changed_are_not_read_again(path: Path) -> None:
+    """But for the once after the start: they were read before they were looked at."""
+    reading = begun(path)
+    assert [reading.look() for _ in range(5)] == [False] * 5
+
+
+def test_a_file_that_is_written_in_place_is_read(path: Path) -> None:
+    """Same inode, other content."""
+    reading = begun(path)
+    path.write_text(SECOND)
+    assert names(settled(reading)) == ["second"]
+    assert settled(reading) is None
+
+
+def test_one_atomic_rename_after_the_other_is_noticed(path: Path) -> None:
+    """B9: not only the first."""
+    reading = begun(path)
+    for number in range(5):
+        rename_over(path, target(f"m{number}"))
+        assert names(settled(reading)) == [f"m{number}"]
+
+
+def test_a_swapped_symbolic_link_on_the_way_is_noticed(tmp_path: Path) -> None:
+    """Kubernetes: the file is a link into ``..data``, itself a link that is replaced by a rename."""
+    path = tmp_path / "targets.yaml"
+    for number in range(4):
+        folder = tmp_path / f"..2026_{number}"
+        folder.mkdir()
+        (folder / "targets.yaml").write_text(target(f"m{number}"))
+    (tmp_path / "..data").symlink_to("..2026_0")
+    path.symlink_to("..data/targets.yaml")
+    reading = begun(path)
+    for number in (1, 2, 3):
+        (tmp_path / "..data_tmp").symlink_to(f"..2026_{number}")
+        (tmp_path / "..data_tmp").replace(tmp_path / "..data")
+        assert names(settled(reading)) == [f"m{number}"]
+
+
+def test_a_file_with_the_same_size_and_time_as_before_is_noticed(path: Path) -> None:
+    """Copies may keep the modification time, and inodes are used again; the change time tells."""
+    before = path.stat()
+    reading = begun(path)
+    text = path.read_text().replace("first", "third")
+    path.unlink()
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert names(settled(reading)) == ["third"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        os.utime,
+        lambda path: path.chmod(0o600),
+        lambda path: path.write_text(path.read_text()),
+        lambda path: rename_over(path, path.read_text()),
+    ],
+    ids=["touch", "chmod", "same text", "same text renamed over"],
+)
+def test_what_leaves_the_content_as_it_is_changes_nothing(path: Path, change: Callable[[Path], object]) -> None:
+    """B56: it is read, found to be the same, and not read a second time."""
+    reading = begun(path)
+    change(path)
+    assert settled(reading) is Same.IN_FORCE
+    assert settled(reading) is None
+
+
+def test_a_file_that_is_still_being_written_is_left_alone(path: Path) -> None:
+    """As long as each look sees something else."""
+    reading = begun(path)
+    with path.open("w") as file:
+        for number, line in enumerate(
+            ["targets:\n", "  a: {local: {engine: echo}}\n", "  b: {local: {engine: echo}}\n"]
+        ):
+            file.write(line)
+            file.flush()
+            assert not reading.look(), number
+    assert reading.look()
+    assert names(settled(reading)) == ["a", "b"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(path: Path) -> None:
+    """Nothing is concluded from what may be half of it."""
+
+    class Meddling(Mapping[str, str]):
+        """Looking a variable up changes the file, if there is anything to change it to."""
+
+        def __init__(self) -> None:
+            self.texts: list[str] = []
+
+        def __getitem__(self, name: str) -> str:
+            if self.texts:
+                path.write_text(self.texts.pop())
+            return "echo"
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(())
+
+        def __len__(self) -> int:
+            return 0
+
+    env = Meddling()
+    reading = begun(path, env)
+    path.write_text("targets: {a: {local: {engine: '${E}'}}}")
+    env.texts.append("targets: {a: {local: {engine: '${E}'}}, b: {local: {engine: echo}}}")
+    assert settled(reading) is Same.MOVING
+    assert names(settled(reading)) == ["a", "b"]
+
+
+def test_a_changed_secret_is_a_changed_configuration(path: Path) -> None:
+    """The file itself stays as it is."""
+    secret = path.with_name("secret")
+    secret.write_text("sk-1\n")
+    path.write_text("targets: {m: {url: 'http://a', onwards_key: '${file:secret}'}}")
+    reading = begun(path)
+    for token in ("sk-2", "sk-3"):
+        rename_over(secret, token)
+        verdict = settled(reading)
+        assert isinstance(verdict, Loaded)
+        credential = verdict.snapshot.pools["m"].providers[0].credential
+        assert credential == (b"Authorization", f"Bearer {token}".encode())
+
+
+def test_a_changed_trust_store_is_another_origin(path: Path) -> None:
+    """So that no connection that trusts the old one serves the new configuration."""
+    store = path.with_name("ca.pem")
+    store.write_text("-----BEGIN CERTIFICATE-----\none")
+    path.write_text("targets: {m: {url: 'https://a', tls: {ca_file: ca.pem}}}")
+    before = load(path, {}).snapshot.pools["m"].providers[0]
+    reading = begun(path)
+    store.write_text("-----BEGIN CERTIFICATE-----\ntwo")
+    verdict = settled(reading)
+    assert isinstance(verdict, Loaded)
+    after = verdict.snapshot.pools["m"].providers[0]
+    assert after.identity == before.identity
+    assert after.origin != before.origin
+
+
+def test_what_is_invalid_is_refused_with_all_its_problems_once(path: Path) -> None:
+    """With line and column, and not again before it changes."""
+    reading = begun(path)
+    path.write_text(INVALID)
+    told = problems(settled(reading))
+    assert [line.removeprefix(str(path)).split(" ")[0] for line in told] == [":2:12:", ":3:3:", ":3:7:"]
+    assert settled(reading) is None
+    os.utime(path)
+    assert settled(reading) is Same.STILL_REFUSED
+    path.write_text(SECOND)
+    assert names(settled(reading)) == ["second"]
+
+
+def test_going_back_to_what_is_in_force_ends_the_refusal(path: Path) -> None:
+    """Nothing is compiled again for that."""
+    reading = begun(path)
+    text = path.read_text()
+    path.write_text(INVALID)
+    assert problems(settled(reading))
+    path.write_text(text)
+    assert settled(reading) is Same.RESTORED
+    assert settled(reading) is None
+
+
+def test_a_missing_file_is_told_once_and_found_when_it_is_back(path: Path) -> None:
+    """Some editors move a file away before they write the new one."""
+    reading = begun(path)
+    text = path.read_text()
+    path.unlink()
+    assert problems(settled(reading)) == [f"{path}: is no file any more"]
+    assert settled(reading) is None
+    path.write_text(text)
+    assert settled(reading) is Same.RESTORED
+    path.unlink()
+    assert problems(settled(reading))
+    path.write_text(SECOND)
+    assert names(settled(reading)) == ["second"]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_file_any_more_is_not_opened(path: Path, make: Callable[[Path], None]) -> None:
+    """Opening a pipe would wait for somebody who writes to it."""
+    reading = begun(path)
+    path.unlink()
+    make(path)
+    assert problems(settled(reading)) == [f"{path}: is no file any more"]
+    assert settled(reading) is None
+
+
+def test_a_secret_that_was_missing_is_looked_for(path: Path) -> None:
+    """A configuration refused for it is accepted when the secret comes, without being touched itself."""
+    reading = begun(path)
+    path.write_text("targets: {m: {url: 'http://a', onwards_key: '${file:late}'}}")
+    assert "there is no file" in problems(settled(reading))[0]
+    path.with_name("late").write_text("sk")
+    assert names(settled(reading)) == ["m"]
+
+
+def test_files_that_are_not_named_any_more_are_not_looked_at(path: Path) -> None:
+    """A secret of yesterday may come and go."""
+    secret = path.with_name("secret")
+    secret.write_text("sk")
+    path.write_text("targets: {m: {url: 'http://a', onwards_key: '${file:secret}'}}")
+    reading = begun(path)
+    path.write_text(SECOND)
+    assert names(settled(reading)) == ["second"]
+    secret.unlink()
+    assert settled(reading) is None
+
+
+def test_what_could_not_be_put_into_force_is_not_tried_again(path: Path) -> None:
+    """Until it changes; what is in force is known to be still there."""
+    reading = begun(path)
+    text = path.read_text()
+    path.write_text(SECOND)
+    reading.look()
+    assert reading.look()
+    verdict = reading.read()
+    assert isinstance(verdict, Loaded)
+    reading.failed(verdict)
+    assert settled(reading) is Same.STILL_REFUSED
+    assert settled(reading) is None
+    path.write_text(text)
+    assert settled(reading) is Same.RESTORED
+
+
+# When it is read, and what is told. Writing a small file does not stall the loop of a test.
+# ruff: noqa: ASYNC240
+
+
+class Bench:
+    """A reloader that only reads when asked, and what it did."""
+
+    def __init__(self, path: Path) -> None:
+        loaded = load(path, {})
+        self.standing = Standing(path, 0.0)
+        self.standing.describe(loaded)
+        self.applied: list[list[str]] = []
+        self.fail = False
+        self.reloader = Reloader(Reading(path, {}, loaded), self.standing, self._apply, None)
+
+    def _apply(self, loaded: Loaded) -> None:
+        if self.fail:
+            raise RuntimeError("planted")
+        self.applied.append(list(loaded.snapshot.pools))
+
+    async def ask(self) -> None:
+        """Ask, and wait until that was answered."""
+        before = sum(self.standing.results.values())
+        self.reloader.ask()
+        while sum(self.standing.results.values()) == before:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def test_asking_applies_refuses_or_finds_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without two looks, and with a line in the log for each."""
+    caplog.set_level(logging.INFO, "onwards.config")
+    bench = Bench(path)
+    text = path.read_text()
+    await bench.ask()
+    path.write_text(SECOND)
+    await bench.ask()
+    path.write_text(INVALID)
+    await bench.ask()
+    await bench.ask()
+    assert bench.standing.refusal is not None
+    assert len(bench.standing.refusal.problems) == 3
+    assert bench.standing.generation == 2
+    path.write_text(SECOND)
+    await bench.ask()
+    assert bench.standing.refusal is None
+    path.write_text(text)
+    await bench.ask()
+    await bench.reloader.close()
+    assert bench.applied == [["second"], ["first"]]
+    assert bench.standing.results == {"applied": 2, "unchanged": 3, "refused": 1}
+    assert [record.message.partition(str(path))[0] for record in caplog.records if record.levelno == logging.INFO] == [
+        "configuration unchanged: what is in ",
+        "configuration 2 applied: ",
+        "configuration unchanged: what is in ",
+        "configuration 2 is in ",
+        "configuration 3 applied: ",
+    ]
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 3 + 1
+
+
+async def test_a_failure_inside_leaves_the_old_one_and_the_watch_alive(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told with a traceback; the next change is taken."""
+    bench = Bench(path)
+    bench.fail = True
+    path.write_text(SECOND)
+    await bench.ask()
+    assert bench.standing.refusal is not None
+    assert bench.standing.refusal.problems == ("internal error: RuntimeError",)
+    assert "planted" in caplog.text
+    bench.fail = False
+    path.write_text(target("third"))
+    await bench.ask()
+    await bench.reloader.close()
+    assert bench.applied == [["third"]]
+    assert bench.standing.refusal is None
+
+
+async def test_a_file_that_moves_while_asked_for_is_asked_for_again(path: Path) -> None:
+    """Who sends one signal need not send another."""
+    bench = Bench(path)
+    for _ in range(20):
+        bench.reloader.ask()
+        path.write_text(target("a"))
+        await asyncio.sleep(0)
+        path.write_text(SECOND)
+    while bench.applied[-1:] != [["second"]]:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    await bench.reloader.close()
