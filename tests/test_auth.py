@@ -36,6 +36,13 @@ DEFINITIONS = {sha256(b"sk-a").digest(): ALICE}
         (b"Bearersk", None, None),
         (b"Basic sk", None, None),
         (b"sk", None, None),
+        (b"Bearer\tsk", None, None),
+        (b" ", b" ", None),
+        (b"Bearer sk, Bearer sk", None, b"sk, Bearer sk"),
+        (b"Bearer \xff\xfe", None, b"\xff\xfe"),
+        (b"bEARER " + b"k" * 8192, None, b"k" * 8192),
+        (b"Bearer a", b"", b"a"),
+        (b"Basic a", b"", None),
     ],
 )
 def test_which_token_is_presented(authorization: bytes | None, api_key: bytes | None, token: bytes | None) -> None:

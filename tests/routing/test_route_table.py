@@ -126,6 +126,8 @@ def test_no_labels_match_everybody_with_a_token() -> None:
     assert refused(targets, "a", caller(b"x", FREE)) is Kind.FORBIDDEN
     assert refused(targets, "a", A) is Kind.FORBIDDEN
     assert led(targets, "a", ANONYMOUS) == ("a", False)
+    assert (targets.visible(ANONYMOUS), targets.visible(A)) == (["a"], [])
+    assert refused(table(ruled("a", RoutingRule({}), empty=True)), "a", ANONYMOUS) is Kind.NO_PROVIDER
 
 
 def test_a_redirect_leads_once() -> None:
