@@ -52,11 +52,21 @@ class UsageTail:
 
     def feed(self, piece: bytes) -> bytes:
         """Return ``piece``."""
-        size = len(piece)
+        size, limit = len(piece), self._limit
         if self.seen < _HEAD:
             self._head += piece[: _HEAD - self.seen]
         self.seen += size
-        self._remember(piece if size <= self._limit else piece[-self._limit :])
+        pieces, held = self._pieces, self._held + size
+        if size > limit:
+            pieces.append(piece[-limit:])
+            held += limit - size
+        else:
+            pieces.append(piece)
+        while held - len(pieces[0]) >= limit:
+            held -= len(pieces.popleft())
+        self._held = held
+        if len(pieces) > _MOST_PIECES:
+            self._pieces = deque((b"".join(pieces),))
         return piece
 
     def finish(self, ending: Ending) -> bytes:  # noqa: ARG002  (messages.Filter)
@@ -67,17 +77,6 @@ class UsageTail:
         """Tokens used, by the last usage that passed; None if none did, or if too much came after it."""
         tail = b"".join(self._pieces)[-self._limit :]
         return _count(tail, self._head, cut=self.seen > self._limit)
-
-    def _remember(self, piece: bytes) -> None:
-        pieces = self._pieces
-        pieces.append(piece)
-        self._held += len(piece)
-        while self._held - len(pieces[0]) >= self._limit:
-            self._held -= len(pieces.popleft())
-        if len(pieces) > _MOST_PIECES:
-            joined = b"".join(pieces)
-            pieces.clear()
-            pieces.append(joined)
 
 
 def tokens_in(body: bytes) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from limits_world import Caller, World
 
@@ -219,6 +219,26 @@ def test_a_head_that_fails_leaves_no_right_of_way_behind() -> None:
     assert line.waiting == 0
 
 
+def test_who_has_gone_in_has_no_right_of_way_any_more() -> None:
+    """What it does next, while its turn lasts, is what any newcomer does: the next in line comes before."""
+    world = World()
+    limiter = one_place(world)
+    holder = enter(world, limiter)
+    more: list[Caller] = []
+
+    def give_up_and_come_again() -> None:
+        waiter.leave()
+        more.append(enter(world, limiter))
+
+    waiter = Waiter(give_up_and_come_again)
+    assert limiter.line is not None
+    limiter.line.join(waiter)
+    behind = enter(world, limiter)
+    holder.leave()
+    world.run()
+    assert states(behind, *more) == ["in", "waiting"]
+
+
 def test_a_raised_limit_lets_in_who_waits() -> None:
     """A reload that raises it is felt at once; one that lowers it takes nobody's permit away."""
     world = World()
@@ -279,6 +299,7 @@ SOME_LIMITS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(SOME_LIMITS, STEPS, st.data())
 def test_first_come_first_served(limits: Limits, steps: list[str], data: st.DataObject) -> None:
     """Whatever happens, those who go in do so in the order in which they came, and all do in the end."""
