@@ -9,6 +9,7 @@ import msgspec
 from onwards_py.auth import ANONYMOUS, Principal
 from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, InboundRequest
+from onwards_py.wire.usage import UsageTail
 
 # Who ended the exchange, and in which phase: a label of logs and metrics, so a closed set.
 DONE: Final = "done"  # answered whole, whatever the status
@@ -48,6 +49,9 @@ class Record(msgspec.Struct):
     ``via`` is the target that led to ``target`` (empty: the client named it itself), ``reason`` why there, and
     ``choosing`` the seconds that this took. ``dropped``: parts of the request that did not reach the provider.
     ``sink`` counts what was sent; None for a request that a door refused by itself. ``held``: permits to give back.
+    ``metered``: some of them are bounded in tokens, which ``tail`` sees in the answer as it passes; ``counted`` is what
+    is known of them otherwise. ``hedged``: two providers were asked at one time. ``over_budget``: a further attempt was
+    not made because the pool had made too many.
     ``ended`` and the byte counts are there from `seal` on.
     """
 
@@ -67,6 +71,13 @@ class Record(msgspec.Struct):
     choosing: float = 0.0
     dropped: tuple[str, ...] = ()
     held: list[Limiter] = []
+    metered: bool = False
+    tail: UsageTail | None = None
+    counted: int = 0
+    bytes_per_token: int = 1
+    extra: bytes = b""
+    hedged: bool = False
+    over_budget: bool = False
     ended: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, assert_never
 
 import msgspec
 
 from onwards_py.errors import Kind, ProxyError
+from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Fault, InboundRequest
 from onwards_py.proxy.addressing import Address, is_responses, locate
-from onwards_py.routing.model import EngineSettings, Mode, Provider
+from onwards_py.routing.model import EngineSettings, FallbackPolicy, Mode, Provider
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
 from onwards_py.wire.outbound import outbound_head
@@ -19,23 +21,43 @@ from onwards_py.wire.target_url import join
 
 _DISABLED: Final = Mode.DISABLED
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+# Asking a model leaves nothing behind but a bill; other requests (files, batches, threads) make things.
+_INFERENCE = re.compile(
+    rb"/(?:chat/completions|completions|responses|embeddings|messages|rerank|score|moderations|audio/[a-z]+"
+    rb"|images/[a-z]+)/?(?:\?|$)"
+)
+_STORED = re.compile(rb'"store"[ \t\r\n]*:[ \t\r\n]*true\b')
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What the exchange asks of whichever provider is tried. ``path`` is the target in origin form; ``rewritten``: the
-    body is no longer the client's."""
+    """What the exchange asks of whichever provider is tried. ``path`` is the target in origin form; ``limiters`` must
+    let it in; ``rewritten``: the body is no longer the client's."""
 
     request: InboundRequest
     head: RequestHead
     address: Address
     path: bytes
     target: LivePool
+    limiters: tuple[Limiter, ...]
     began: float
     rewritten: bool = False
 
     @property
     def repeatable(self) -> bool:
         return self.request.method in _IDEMPOTENT
+
+
+def may_be_resent(ask: Ask) -> bool:
+    """True if it does no harm that two providers work on the request: its method is idempotent (RFC 9110 section
+    9.2.2), or it asks a model for something that nobody is told to keep."""
+    if ask.repeatable:
+        return True
+    return _INFERENCE.search(ask.path) is not None and _STORED.search(ask.address.body) is None
+
+
+def may_repeat(ask: Ask, policy: FallbackPolicy) -> bool:
+    """True if another provider may be asked for what one may have begun to work on, and bill."""
+    return ask.repeatable or (policy.retry_sent and may_be_resent(ask))
 
 
 class Answer(msgspec.Struct, frozen=True):

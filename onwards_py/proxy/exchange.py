@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Final, assert_never
 
 from onwards_py.errors import Kind, Origin, ProxyError
-from onwards_py.limits.admission import admit, release
+from onwards_py.limits.admission import Blocked, attempt
 from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, Ending, ResponseHead
 from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome, Record
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.response_head import ResponseFacts
+from onwards_py.wire.usage import UsageTail
 
 _CLIENT_GONE: Final = Ending.CLIENT_GONE
 _DONE: Final = Ending.DONE
@@ -20,6 +21,11 @@ _EOF: Final = Ending.EOF
 _IDLE: Final = Ending.IDLE
 _LIMIT: Final = Ending.LIMIT
 _RESET: Final = Ending.RESET
+
+_TAIL: Final = 64 * 1024
+# What a token takes, roughly, where nobody counts: as text, and as a chunk of a stream with all that is around it.
+_OF_TEXT: Final = 4
+_OF_AN_EVENT: Final = 200
 
 
 class Exchange(Record):
@@ -32,43 +38,90 @@ class Exchange(Record):
 
     # Permits
 
-    def admit(self, limiters: Sequence[Limiter], now: float) -> None:
-        """Take all permits or none; raises ProxyError."""
+    def enter(self, limiters: Sequence[Limiter], now: float) -> Blocked | None:
+        """Take all permits, or none: then what stands in the way."""
         for limiter in limiters:
             if limiter.bounded:
-                admit(limiters, now)
+                blocked = attempt(limiters, now, self.estimate)
+                if blocked is not None:
+                    return blocked
+                for each in limiters:
+                    if each.tokens is not None:
+                        self.metered = True
                 break
         else:
             for limiter in limiters:
                 limiter.in_flight += 1
         self.held += limiters
+        return None
+
+    def admit(self, limiters: Sequence[Limiter], now: float) -> None:
+        """Take all permits or none; raises ProxyError."""
+        blocked = self.enter(limiters, now)
+        if blocked is not None:
+            raise blocked.error
 
     def give_back(self, limiter: Limiter) -> None:
-        """One permit back before the end: its provider has failed."""
+        """One permit back before the end, untouched by any answer."""
         self.held.remove(limiter)
-        release((limiter,))
+        limiter.in_flight -= 1
+        if limiter.watched:
+            limiter.settle(-self.estimate)
+            limiter.given_back()
+
+    def give_back_to(self, count: int) -> None:
+        """All permits but the first ``count`` back: the provider they are of has failed."""
+        while len(self.held) > count:
+            self.give_back(self.held[-1])
 
     def close(self) -> None:
         """All permits back. The last byte is through, or never will be."""
         for limiter in self.held:
             limiter.in_flight -= 1
+            if limiter.watched:
+                if limiter.tokens is not None:
+                    limiter.settle(self.used - self.estimate)
+                limiter.given_back()
         self.held.clear()
+
+    # Tokens
+
+    @property
+    def estimate(self) -> int:
+        """Tokens that the prompt is taken for before anybody has counted them."""
+        return (len(self.request.body) >> 2) + 1
+
+    @property
+    def used(self) -> int:
+        """Tokens that the provider said it used; what can be guessed from sizes if it did not say."""
+        if self.tail is None:
+            return self.counted
+        counted = self.tail.tokens()
+        return self.estimate + self.tail.seen // self.bytes_per_token if counted is None else counted
+
+    def meter(self, *, event_stream: bool) -> UsageTail:
+        """What is to see the answer's bytes pass by."""
+        self.tail = tail = UsageTail(_TAIL)
+        self.bytes_per_token = _OF_AN_EVENT if event_stream else _OF_TEXT
+        return tail
 
     # Endings
 
     def pass_on(self, head: ResponseHead, facts: ResponseFacts, body: bytes, now: float) -> None:
         """Commit to a response that is there as a whole, and conclude."""
+        if self.metered and head.status < 400:
+            self.meter(event_stream=facts.event_stream).feed(body)
         self.status = head.status
         self.committed = now
         self.outcome = outcomes.DONE
         assert self.sink is not None
-        self.sink.answer(head.status, head.reason, facts.block, facts.length, body)
+        self.sink.answer(head.status, head.reason, facts.block + self.extra, facts.length, body)
 
     def commit(self, status: int, reason: bytes, block: bytes, length: int | None, now: float) -> None:
         """The response head goes downstream: no fallback any more."""
         self.status = status
         self.committed = now
-        self.downstream.begin(status, reason, block, length)
+        self.downstream.begin(status, reason, block + self.extra, length)
 
     def conclude(self, ending: Ending) -> None:
         """Say downstream what the end of the body means."""
@@ -101,12 +154,12 @@ class Exchange(Record):
         self.status = status
         self.committed = now
         self.outcome = outcomes.DONE
-        self.downstream.answer(status, reason, block, len(body), body)
+        self.downstream.answer(status, reason, block + self.extra, len(body), body)
 
     def refuse(self, error: ProxyError) -> None:
         """Answer with an error of ours."""
         self.note_refusal(error)
-        send_error(self.downstream, error)
+        send_error(self.downstream, error, self.extra)
 
     def note_refusal(self, error: ProxyError) -> None:
         """Remember an error of ours that is, or was, answered."""

@@ -95,7 +95,7 @@ def question_to(request: InboundRequest, target: LivePool, began: float) -> Ask:
     """The question as an ask of its target."""
     head = examine(request.fields, request.target, request.http_minor)
     head.path = _PATH
-    return Ask(request, head, Address(target.pool.name, request.body), _PATH, target, began)
+    return Ask(request, head, Address(target.pool.name, request.body), _PATH, target, (), began)
 
 
 def led_to(ask: Ask, target: LivePool) -> Ask:

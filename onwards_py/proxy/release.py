@@ -41,6 +41,10 @@ class Release:
             patience = 0.0 if self._machine.failure is not None else _GRACE
             self._timer = self._loop.call_later(patience, self._discard)
 
+    def now(self) -> None:
+        """Nothing more is wanted."""
+        self._discard()
+
     def close(self) -> None:
         """The body has ended."""
         if self._timer is not None:

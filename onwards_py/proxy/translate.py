@@ -15,7 +15,8 @@ import orjson
 
 from onwards_py.auth import Principal
 from onwards_py.errors import Kind, ProxyError
-from onwards_py.messages import Ending, Fault
+from onwards_py.messages import Ending, Fault, Filter
+from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome
 from onwards_py.proxy.addressing import is_responses
 from onwards_py.proxy.attempt import Answer, Ask
@@ -23,7 +24,7 @@ from onwards_py.proxy.collected_answer import CollectedAnswer
 from onwards_py.proxy.early_stream import EarlyStream
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.release import Release
-from onwards_py.proxy.translated_stream import TranslatedStream
+from onwards_py.proxy.translated_stream import Gate, TranslatedStream
 from onwards_py.routing.model import Mode, Provider
 from onwards_py.transcode import input_tokens
 from onwards_py.transcode.answer_body import AnswerBody, Machine
@@ -42,7 +43,7 @@ from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.wire import content_coding
 from onwards_py.wire.outbound import outbound_head
-from onwards_py.wire.response_head import foreign_lines
+from onwards_py.wire.response_head import foreign_lines, retry_after
 from onwards_py.wire.target_url import join
 
 _TRANSLATE: Final = Mode.TRANSLATE
@@ -55,8 +56,9 @@ _LONGEST_DROPPED = 1000  # characters of the header that lists what was left out
 # The profile is for us; and what comes back is read here, so there is no use in having it packed first.
 _NOT_FORWARDED = re.compile(rb"\r\n(?:accept-encoding|x-onwards-profile):[^\r]*", re.IGNORECASE)
 _NOT_IN_A_HEADER = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
-_SECONDS = re.compile(rb"\r\nretry-after:[ \t]*(\d{1,9})[ \t]*(?:\r|$)", re.IGNORECASE)
 
+_SLOW: Final = Kind.UPSTREAM_TIMEOUT.value
+_TOO_LATE: Final = Failure(_SLOW.status, _SLOW.code, _SLOW.message, _SLOW.type)
 _FAULTS: Final[dict[Ending, Fault | None]] = {
     Ending.DONE: None,
     Ending.EOF: Fault.CLOSED,
@@ -196,7 +198,13 @@ def _machine(translation: Translation, provider: Provider) -> tuple[Machine, Ans
 
 
 async def pass_on_translated(
-    exchange: Exchange, answer: Answer, translation: Translation, now: float, early: EarlyStream | None
+    exchange: Exchange,
+    answer: Answer,
+    translation: Translation,
+    now: float,
+    *,
+    early: EarlyStream | None,
+    gate: Gate,
 ) -> FailedAnswer | None:
     """Translate the provider's answer and give it to the client. ``now``: when its head came.
 
@@ -214,23 +222,32 @@ async def pass_on_translated(
     release = Release(machine, answer.response.discard)
     if translation.wants_stream:
         events = EventFilter(machine, body_of) if early is None else early.events
-        return await _stream(exchange, answer, translation, events, release)
+        return await _stream(exchange, answer, translation, events, release=release, gate=gate)
     return await _collect(exchange, answer, translation, AnswerCollector(machine, body_of), release)
 
 
 async def _stream(
-    exchange: Exchange, answer: Answer, translation: Translation, events: EventFilter, release: Release
+    exchange: Exchange,
+    answer: Answer,
+    translation: Translation,
+    events: EventFilter,
+    *,
+    release: Release,
+    gate: Gate,
 ) -> FailedAnswer | None:
     block = _block(answer, translation, b"text/event-stream", None)
-    stream = TranslatedStream(exchange, events, release, block, translation.settings)
+    stream = TranslatedStream(exchange, events, release, block=block, settings=translation.settings, gate=gate)
     try:
-        ending = await answer.response.pump((), stream)
+        ending = await answer.response.pump(_metered(exchange, answer), stream)
         stream.finish(ending)
     finally:
         stream.close()
     outcome = release.outcome(ending)
-    if events.failure is not None:
-        return FailedAnswer(answer, translation, _told(events.failure), _FAULTS[ending], outcome)
+    failure = stream.failure
+    if failure is not None and stream.late:
+        return FailedAnswer(answer, translation, _told(_TOO_LATE), Fault.FIRST_BYTE_TIMEOUT, outcomes.UPSTREAM_TIMEOUT)
+    if failure is not None:
+        return FailedAnswer(answer, translation, _told(failure), _FAULTS[ending], outcome)
     stream.conclude(ending)
     exchange.outcome = outcome
     return None
@@ -240,7 +257,7 @@ async def _collect(
     exchange: Exchange, answer: Answer, translation: Translation, collector: AnswerCollector, release: Release
 ) -> FailedAnswer | None:
     try:
-        ending = await answer.response.pump((), CollectedAnswer(collector, release))
+        ending = await answer.response.pump(_metered(exchange, answer), CollectedAnswer(collector, release))
     finally:
         release.close()
     made = collector.finish(ending)
@@ -252,6 +269,10 @@ async def _collect(
     return None
 
 
+def _metered(exchange: Exchange, answer: Answer) -> tuple[Filter, ...]:
+    return (exchange.meter(event_stream=answer.facts.event_stream),) if exchange.metered else ()
+
+
 def pass_on_error(exchange: Exchange, answer: Answer, body: bytes, translation: Translation, now: float) -> None:
     """A provider's error: its status and Retry-After, and its words if it is trusted. Raises ProxyError."""
     _answer(exchange, answer, translation, _told(_failure_of(answer, body)), now)
@@ -261,8 +282,7 @@ def _failure_of(answer: Answer, body: bytes) -> Failure:
     head = answer.response.head
     if head.status < 400:  # a redirection, which nobody follows with somebody's credentials
         raise ProxyError(Kind.UPSTREAM_INVALID)
-    wait = _SECONDS.search(head.lines)
-    return from_body(head.status, body, _is_trusted(answer.provider), None if wait is None else float(wait[1]))
+    return from_body(head.status, body, _is_trusted(answer.provider), retry_after(head.lines))
 
 
 def _error_of(answer: Answer, body: bytes) -> ProxyError:

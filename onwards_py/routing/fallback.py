@@ -147,13 +147,13 @@ class FallbackPlan:
     def retries_fault(self, fault: Fault, *, repeatable: bool) -> bool:
         """True if this failure may be followed by another attempt.
 
-        A request that may have been worked on is repeated only if its method is idempotent (RFC 9110 section 9.2.2)
-        or the pool opts in; one that timed out has been given up by us, and is (as in Onwards) always moved on.
+        A request that may have been worked on is moved on only if it is ``repeatable``; one that timed out has been
+        given up by us, and is (as in Onwards) always moved on.
         """
         if not self.policy.enabled:
             return False
         if fault is Fault.CLOSED or fault is Fault.INVALID:
-            return repeatable or self.policy.retry_sent
+            return repeatable
         return True
 
     def retries_rate_limit(self) -> bool:

@@ -262,7 +262,8 @@ class FallbackPolicy:
 
     ``max_attempts`` None: as many as the pool has providers. Backoff figures are in seconds;
     ``backoff_initial`` 0 means that no wait is made. ``retry_sent``: also repeat a POST whose fresh
-    connection died after the request was sent (the provider may have worked, and billed, twice).
+    connection died after the request was sent (the provider may have worked, and billed, twice), if it only
+    asks a model for something that is not to be stored.
     ``only_if_failed_within``: no further attempt later than so many seconds after the exchange began. ``budget`` None:
     as many further attempts as the rest allows. ``max_retry_after``: the longest Retry-After (seconds) that is waited
     for before the same provider is asked again.

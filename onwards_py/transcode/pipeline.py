@@ -50,6 +50,11 @@ class EventFilter:
         """Why the answer failed before anything of it was returned."""
         return self._machine.failure if self._withheld else None
 
+    @property
+    def cause(self) -> Failure | None:
+        """Why the answer failed, whatever of it was returned."""
+        return self._machine.failure
+
     def begin(self) -> bytes:
         """The first events, unless they were returned already; after a ``failure`` all there are."""
         if self._withheld:

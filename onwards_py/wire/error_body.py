@@ -64,10 +64,10 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{told}" if minutes else told
 
 
-def send_error(downstream: Downstream, error: ProxyError) -> None:
-    """Answer with the envelope, if nothing was answered yet; else break off."""
+def send_error(downstream: Downstream, error: ProxyError, extra: bytes = b"") -> None:
+    """Answer with the envelope, if nothing was answered yet; else break off. ``extra``: further field lines."""
     if downstream.committed:
         downstream.abort()
         return
     status, reason, block, body = error_response(error)
-    downstream.answer(status, reason, block, len(body), body)
+    downstream.answer(status, reason, block + extra, len(body), body)

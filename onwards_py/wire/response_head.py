@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 import msgspec
@@ -40,6 +42,8 @@ _OF_THE_BODY = frozenset(
         *(b"cache-control", b"x-accel-buffering"),
     }
 )
+_WAITS = re.compile(rb"\r\n(retry-after|retry-after-ms|date):[ \t]*([^\r]*)", re.IGNORECASE)
+_NUMBER = re.compile(r"\d{1,12}(\.\d{1,6})?")
 _NOT_NOMINATABLE = frozenset({b"content-length", b"content-type", b"content-encoding"})
 
 
@@ -162,3 +166,27 @@ def replace_fields(lines: bytes, extra: Sequence[Field]) -> bytes:
             result.append(line)
     result.extend(pending.values())
     return b"".join(b"\r\n" + line for line in result)
+
+
+def retry_after(lines: bytes) -> float | None:
+    """Seconds that the sender wishes to be left alone; None if it does not say, or says it in no known way.
+
+    ``Retry-After`` (RFC 9110 section 10.2.3) as seconds, or as a date, counted from the response's own; the finer
+    ``Retry-After-Ms`` of OpenAI goes before it.
+    """
+    found = {name.lower(): value.decode("latin-1").strip() for name, value in _WAITS.findall(lines)}
+    exact, value = found.get(b"retry-after-ms", ""), found.get(b"retry-after", "")
+    if _NUMBER.fullmatch(exact):
+        return float(exact) / 1000
+    if _NUMBER.fullmatch(value):
+        return float(value)
+    then, now = _date(value), _date(found.get(b"date", ""))
+    return None if then is None or now is None else max(0.0, (then - now).total_seconds())
+
+
+def _date(value: str) -> datetime | None:
+    """A date of HTTP, all of which are in GMT."""
+    try:
+        return parsedate_to_datetime(value).replace(tzinfo=None)
+    except (ValueError, TypeError, IndexError):
+        return None

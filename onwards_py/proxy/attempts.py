@@ -1,0 +1,283 @@
+"""Providers are asked in the plan's order until one answers for good. Everything here happens before commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.limits.admission import Blocked, attempt
+from onwards_py.messages import Fault
+from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, may_repeat
+from onwards_py.proxy.delivery import deliver, deliver_translated, pass_on_whole, stream
+from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.hedge import Won, first_answer, leaves_nothing
+from onwards_py.proxy.kept import Failed, Sendable, keep
+from onwards_py.proxy.prepared import Prepared, prepare
+from onwards_py.proxy.queueing import Place, enter
+from onwards_py.proxy.tunnel import open_tunnel, run_tunnel
+from onwards_py.proxy.verdicts import note_failure, note_head
+from onwards_py.routing.affinity import key_of
+from onwards_py.routing.balancer import Member
+from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.model import HedgePolicy
+from onwards_py.routing.table import LivePool
+from onwards_py.transports.base import TransportError
+from onwards_py.wire.response_head import retry_after
+
+_log = logging.getLogger("onwards.proxy")
+
+NOT_AGAIN: Final = b"X-Should-Retry: false\r\n"
+"""Tells the SDKs of OpenAI and Anthropic that their own retries are of no use: all that can be tried was tried."""
+
+
+class Attempts:
+    """``clock`` gives monotonic seconds, ``random`` numbers in [0, 1)."""
+
+    def __init__(self, transports: Transports, clock: Callable[[], float], random: Callable[[], float]) -> None:
+        self._transports = transports
+        self._clock = clock
+        self._random = random
+
+    async def serve_sole(self, exchange: Exchange, ask: Ask, member: Member) -> None:
+        """The most frequent plan: one provider, one attempt, an answer that is passed on as it comes."""
+        provider = member.provider
+        exchange.attempts = 1
+        exchange.provider = provider.name
+        if member.limiter.bounded:
+            await enter(exchange, (member.limiter,), self._clock)
+        else:
+            member.limiter.in_flight += 1
+            exchange.held.append(member.limiter)
+        prepared = prepare(exchange, ask, member)
+        try:
+            answer = await self.send(ask, prepared)
+        except TransportError as error:
+            _log.warning("provider %s of %s failed: %s", provider.name, exchange.target, error)
+            failure = error_of(error.fault, error.advice)
+            if prepared.early is not None and prepared.early.give_up(failure):
+                return
+            raise failure from error
+        if prepared.translation is not None:
+            failed = await deliver_translated(prepared, answer, None, self._clock)
+            if failed is not None and failed.last is not None:
+                failed.last.send(exchange, self._clock())
+        elif not pass_on_whole(exchange, answer, self._clock()):
+            await stream(exchange, ask, member, answer, self._clock)
+
+    async def serve(self, exchange: Exchange, ask: Ask) -> None:
+        """Ask until one answers for good. Raises ProxyError if none does."""
+        plan = self._plan(ask)
+        try:
+            await self._serve(exchange, ask, plan)
+        finally:
+            if plan.probing:
+                plan.abandon(self._clock())
+
+    async def _serve(self, exchange: Exchange, ask: Ask, plan: FallbackPlan) -> None:
+        others = len(exchange.held)
+        last: Sendable | None = None
+        failure: ProxyError | None = None
+        while (member := await self._next(exchange, ask.target, plan, first=failure is None)) is not None:
+            try:
+                prepared = prepare(exchange, ask, member)
+            except ProxyError as error:
+                # Not this one; perhaps another, that need not be asked in another dialect.
+                failure = failure or error
+                plan.set_aside(member)
+                exchange.give_back_to(others)
+                continue
+            failed = await self._attempt(exchange, ask, prepared, plan)
+            if failed is None:
+                return
+            failure, last = failed.error, failed.last or last
+            exchange.give_back_to(others)
+            if not failed.proceed or not await self._wait(plan):
+                break
+        exchange.over_budget = plan.over_budget
+        if plan.exhausted:
+            exchange.extra = NOT_AGAIN
+        if last is None:
+            raise failure or _nobody(ask.target)
+        last.send(exchange, self._clock())
+
+    async def tunnel(self, exchange: Exchange, ask: Ask) -> None:
+        """Ask providers to speak WebSocket until one answers; then it is between client and provider."""
+        plan = self._plan(ask)
+        try:
+            await self._tunnel(exchange, ask, plan)
+        finally:
+            if plan.probing:
+                plan.abandon(self._clock())
+
+    async def _tunnel(self, exchange: Exchange, ask: Ask, plan: FallbackPlan) -> None:
+        others = len(exchange.held)
+        failure: ProxyError | None = None
+        while (member := await self._next(exchange, ask.target, plan, first=failure is None)) is not None:
+            try:
+                handshake = await open_tunnel(member.provider, ask)
+            except ProxyError as error:
+                failure = failure or error
+                plan.set_aside(member)
+                exchange.give_back_to(others)
+                continue
+            except TransportError as error:
+                _log.warning("provider %s of %s failed: %s", member.provider.name, exchange.target, error)
+                failure = error_of(error.fault, error.advice)
+                now = self._clock()
+                note_failure(member, now)
+                plan.elapsed = now - exchange.began
+                exchange.give_back_to(others)
+                if not plan.retries_fault(error.fault, repeatable=True) or not await self._wait(plan):
+                    break
+            else:
+                if member.health is not None:
+                    member.health.succeeded()
+                await run_tunnel(exchange, member.provider, handshake, self._clock())
+                return
+        raise failure or _nobody(ask.target)
+
+    async def send(self, ask: Ask, prepared: Prepared) -> Answer:
+        """One round trip, up to a head that may be passed on. Raises TransportError."""
+        provider, early = prepared.member.provider, prepared.early
+        sending = self._transports.of(provider).send(provider, prepared.outbound)
+        return accept(provider, await (sending if early is None else early.during(sending)), ask)
+
+    def _plan(self, ask: Ask) -> FallbackPlan:
+        affinity = ask.target.pool.affinity
+        key = None if affinity is None else key_of(affinity, ask.request.fields, ask.address.body)
+        return FallbackPlan(ask.target, self._random, key)
+
+    async def _next(self, exchange: Exchange, target: LivePool, plan: FallbackPlan, *, first: bool) -> Member | None:
+        """Whom to ask next, with a permit of it; None if nobody can be asked (any more). Raises ProxyError.
+
+        As long as nobody was asked (``first``), an exchange may wait in line for a provider.
+        """
+        now = self._clock()
+        member = plan.next(now)
+        if member is None and not first:
+            return None
+        refusals: list[Blocked] = []
+        while member is not None:
+            blocked = exchange.enter((member.limiter,), now)
+            if blocked is None:
+                exchange.attempts = plan.attempts
+                exchange.provider = member.provider.name
+                return member
+            refusals.append(blocked)
+            member = plan.next(now) if plan.retries_rate_limit() else None
+        if first:
+            return await self._stand_in_line(exchange, target, plan, refusals)
+        return None
+
+    async def _stand_in_line(
+        self, exchange: Exchange, target: LivePool, plan: FallbackPlan, refusals: list[Blocked]
+    ) -> Member | None:
+        """Wait for the first provider that has a place again."""
+        with Place(self._clock) as place:
+            while True:
+                blocks = refusals + [
+                    blocked
+                    for member in target.members
+                    if member.limiter.full and (blocked := attempt((member.limiter,), self._clock())) is not None
+                ]
+                if not blocks:
+                    return None
+                await place.wait(blocks)
+                plan.restart(self._clock())
+                refusals = []
+                member = plan.next(self._clock())
+                if member is None:
+                    continue
+                blocked = exchange.enter((member.limiter,), self._clock())
+                if blocked is None:
+                    exchange.attempts = plan.attempts
+                    exchange.provider = member.provider.name
+                    return member
+                refusals.append(blocked)
+
+    async def _attempt(self, exchange: Exchange, ask: Ask, prepared: Prepared, plan: FallbackPlan) -> Failed | None:
+        """One attempt, up to the last byte; what is left if it did not serve the client."""
+        hedge = ask.target.pool.hedge
+        try:
+            if hedge is None or prepared.early is not None or not leaves_nothing(ask):
+                answer = await self._sent(exchange, ask, prepared, plan)
+            else:
+                won = await self._hedged(exchange, ask, prepared, plan, hedge)
+                prepared, answer = won.prepared, won.answer
+        except TransportError as error:
+            failure = error_of(error.fault, error.advice)
+            if prepared.early is not None and prepared.early.give_up(failure):
+                return None
+            plan.elapsed = self._clock() - exchange.began
+            return Failed(failure, plan.retries_fault(error.fault, repeatable=may_repeat(ask, plan.policy)))
+        plan.elapsed = self._clock() - exchange.began
+        early = prepared.early
+        if (early is None or not early.begun) and plan.retries_status(answer.response.head.status):
+            if plan.may_continue:
+                kept = await keep(answer, prepared.translation)
+                return Failed(error_of(Fault.INVALID), proceed=True, last=kept)
+            if plan.exhausted:
+                exchange.extra = NOT_AGAIN
+        return await deliver(prepared, answer, plan, self._clock)
+
+    async def _sent(self, exchange: Exchange, ask: Ask, prepared: Prepared, plan: FallbackPlan) -> Answer:
+        """Send, and take note of how the provider reacts. Raises TransportError."""
+        member = prepared.member
+        began = prepared.sent_at = self._clock()
+        try:
+            answer = await self.send(ask, prepared)
+        except TransportError as error:
+            _log.warning("provider %s of %s failed: %s", member.provider.name, exchange.target, error)
+            note_failure(member, self._clock())
+            raise
+        now = self._clock()
+        head = answer.response.head
+        note_head(member, head, now - began, now)
+        if head.status >= 400:
+            plan.rests(member, retry_after(head.lines), now)
+        return answer
+
+    async def _hedged(
+        self, exchange: Exchange, ask: Ask, prepared: Prepared, plan: FallbackPlan, hedge: HedgePolicy
+    ) -> Won:
+        def second() -> Prepared | None:
+            member = plan.hedge(self._clock())
+            if member is None or exchange.enter((member.limiter,), self._clock()) is not None:
+                return None
+            exchange.attempts = plan.attempts
+            exchange.hedged = True
+            try:
+                return prepare(exchange, ask, member)
+            except ProxyError:
+                exchange.give_back(member.limiter)
+                return None
+
+        won = await first_answer(
+            prepared,
+            lambda attempted: self._sent(exchange, ask, attempted, plan),
+            hedge.after,
+            second,
+            will_do=lambda answer: not plan.retries_status(answer.response.head.status),
+            let_go=lambda lost: exchange.give_back(lost.member.limiter),
+        )
+        exchange.provider = won.prepared.member.provider.name
+        return won
+
+    async def _wait(self, plan: FallbackPlan) -> bool:
+        """Back off before the next attempt, if there is to be one; False: none is allowed."""
+        if not plan.may_continue:
+            return False
+        seconds = plan.backoff(self._clock())
+        if seconds:
+            await asyncio.sleep(seconds)
+        return seconds is not None
+
+
+def _nobody(target: LivePool) -> ProxyError:
+    """No provider could even be tried: all are busy, or all are drained."""
+    if any(member.provider.weight for member in target.members):
+        return ProxyError(Kind.CONCURRENCY_LIMIT, retry_after=1)
+    return ProxyError(Kind.NO_PROVIDER)

@@ -1,0 +1,203 @@
+"""Giving a provider's answer to the client: as it comes, held back until it says something, or translated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.messages import Ending, Fault, Filter
+from onwards_py.observe.record import UPSTREAM_CUT, UPSTREAM_IDLE
+from onwards_py.proxy.addressing import is_responses
+from onwards_py.proxy.attempt import Answer, Ask, error_of, may_be_resent, may_repeat
+from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.hold import Hold
+from onwards_py.proxy.kept import Failed, Kept
+from onwards_py.proxy.prepared import Prepared
+from onwards_py.proxy.translate import FailedAnswer, pass_on_translated
+from onwards_py.proxy.translated_stream import Gate
+from onwards_py.proxy.verdicts import note_ending, note_failure, note_success
+from onwards_py.routing.balancer import Member
+from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.model import HoldPolicy
+from onwards_py.transcode.repair import Repair
+from onwards_py.wire.opening import Opening, Verdict, VerdictKind
+from onwards_py.wire.rechunk import Rechunker
+
+Clock = Callable[[], float]
+_DEFAULT_HOLD: Final = HoldPolicy()
+_BROKEN: Final = (UPSTREAM_CUT, UPSTREAM_IDLE)
+_ANSWERED_WITH_ERROR: Final = "The upstream service answered with an error."
+
+
+async def deliver(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) -> Failed | None:
+    """Give the client a provider's answer; returns what is left if it turns out to be none."""
+    if prepared.translation is not None:
+        return await deliver_translated(prepared, answer, plan, clock)
+    if _is_held(answer, plan):
+        return await _deliver_held(prepared, answer, plan, clock)
+    if answer.response.head.status < 300:
+        note_success(prepared.member)
+    if not pass_on_whole(prepared.exchange, answer, clock()):
+        await stream(prepared.exchange, prepared.ask, prepared.member, answer, clock)
+    return None
+
+
+def pass_on_whole(exchange: Exchange, answer: Answer, now: float) -> bool:
+    """Commit and conclude in one, if all of the body is there and nothing is to be done to it."""
+    if answer.facts.event_stream or (body := answer.response.whole()) is None:
+        return False
+    exchange.pass_on(answer.response.head, answer.facts, body, now)
+    return True
+
+
+async def stream(exchange: Exchange, ask: Ask, member: Member, answer: Answer, clock: Clock) -> None:
+    """Commit: the head goes downstream, then the body until its end."""
+    _commit(exchange, answer, clock())
+    ending = await answer.response.pump(_pipeline(exchange, ask, answer), exchange.downstream)
+    exchange.conclude(ending)
+    if member.health is not None:
+        note_ending(member, ending, clock())
+
+
+def _commit(exchange: Exchange, answer: Answer, now: float) -> None:
+    head, facts = answer.response.head, answer.facts
+    exchange.commit(head.status, head.reason, facts.block, facts.length, now)
+
+
+def _pipeline(exchange: Exchange, ask: Ask, answer: Answer) -> tuple[Filter, ...]:
+    provider, facts = answer.provider, answer.facts
+    pipeline: tuple[Filter, ...] = ()
+    if facts.event_stream and provider.repair and facts.length is None and is_responses(ask.path):
+        pipeline = (Repair(int(time.time()), ask.address.model, limit=provider.max_event_bytes),)
+    elif facts.event_stream and provider.rechunk:
+        pipeline = (Rechunker(provider.max_event_bytes),)
+    if exchange.metered:
+        pipeline = (exchange.meter(event_stream=facts.event_stream), *pipeline)
+    return pipeline
+
+
+# Held
+
+
+def _is_held(answer: Answer, plan: FallbackPlan) -> bool:
+    if not 200 <= answer.response.head.status < 300:
+        return False
+    if answer.facts.event_stream and answer.provider.timeouts.first_token is not None:
+        return True
+    return plan.policy.hold is not None and plan.may_continue
+
+
+async def _deliver_held(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) -> Failed | None:
+    exchange, ask = prepared.exchange, prepared.ask
+    hold = _hold(prepared, answer, plan, clock)
+    try:
+        ending = await answer.response.pump(_pipeline(exchange, ask, answer), hold)
+    except BaseException:
+        hold.close()
+        raise
+    verdict = hold.finish(ending)
+    now = clock()
+    plan.elapsed = now - exchange.began
+    if hold.open:
+        exchange.conclude(ending)
+        note_ending(prepared.member, ending, now)
+        return None
+    if ending is Ending.CLIENT_GONE:
+        exchange.client_left()
+        exchange.downstream.abort()
+        return None
+    if hold.late:
+        note_failure(prepared.member, now)
+        proceed = plan.retries_fault(Fault.FIRST_BYTE_TIMEOUT, repeatable=may_repeat(ask, plan.policy))
+        return Failed(error_of(Fault.FIRST_BYTE_TIMEOUT), proceed)
+    assert verdict is not None
+    if verdict.status >= 500:
+        note_failure(prepared.member, now)
+    whole = ending is Ending.DONE
+    return Failed(
+        ProxyError(Kind.UPSTREAM_INVALID, _ANSWERED_WITH_ERROR),
+        _may_go_on(verdict, ask, plan),
+        Kept(answer, hold.body) if whole else None,
+    )
+
+
+def _hold(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) -> Hold:
+    exchange, ask = prepared.exchange, prepared.ask
+    policy = plan.policy.hold or _DEFAULT_HOLD
+    first_token = answer.provider.timeouts.first_token if answer.facts.event_stream else None
+
+    def begin() -> None:
+        note_success(prepared.member)
+        _commit(exchange, answer, clock())
+
+    def gives_up(verdict: Verdict) -> bool:
+        plan.elapsed = clock() - exchange.began
+        return plan.policy.hold is not None and plan.may_continue and _may_go_on(verdict, ask, plan)
+
+    return Hold(
+        exchange.downstream,
+        Opening(answer.facts.event_stream, policy.max_bytes),
+        begin,
+        gives_up,
+        answer.response.discard,
+        max_time=policy.max_time if plan.policy.hold is not None and first_token is None else None,
+        first_token=None if first_token is None else prepared.sent_at + first_token - clock(),
+    )
+
+
+def _may_go_on(verdict: Verdict, ask: Ask, plan: FallbackPlan) -> bool:
+    if verdict.kind is VerdictKind.ERROR:
+        return plan.retries_status(verdict.status)
+    return plan.retries_fault(Fault.CLOSED, repeatable=may_be_resent(ask))
+
+
+# Translated
+
+
+async def deliver_translated(
+    prepared: Prepared, answer: Answer, plan: FallbackPlan | None, clock: Clock
+) -> Failed | None:
+    """The same for an answer in another dialect. Without a ``plan`` nobody else can be asked."""
+    exchange, ask = prepared.exchange, prepared.ask
+    assert prepared.translation is not None
+    exchange.dropped = prepared.translation.dropped
+    gate = _gate(prepared, answer, plan, clock)
+    failed = await pass_on_translated(exchange, answer, prepared.translation, clock(), early=prepared.early, gate=gate)
+    now = clock()
+    if failed is None:
+        if not prepared.translation.wants_stream and 200 <= answer.response.head.status < 300:
+            note_success(prepared.member)
+        elif exchange.outcome in _BROKEN:
+            note_ending(prepared.member, Ending.EOF, now)
+        return None
+    if failed.status >= 500:
+        note_failure(prepared.member, now)
+    if plan is None:
+        return Failed(error_of(Fault.INVALID), proceed=False, last=failed)
+    plan.elapsed = now - exchange.began
+    return Failed(error_of(Fault.INVALID), _retries(plan, failed, ask), failed)
+
+
+def _gate(prepared: Prepared, answer: Answer, plan: FallbackPlan | None, clock: Clock) -> Gate:
+    def on_open() -> None:
+        note_success(prepared.member)
+
+    def gives_up(status: int) -> bool:
+        return plan is not None and plan.may_continue and plan.retries_status(status)
+
+    first_token = answer.provider.timeouts.first_token
+    return Gate(
+        on_open,
+        gives_up,
+        plan.policy.hold if plan is not None and plan.may_continue else None,
+        None if first_token is None else prepared.sent_at + first_token - clock(),
+    )
+
+
+def _retries(plan: FallbackPlan, failed: FailedAnswer, ask: Ask) -> bool:
+    """True if an answer that failed before anything of it was told moves the exchange on."""
+    if failed.fault is None:
+        return plan.retries_status(failed.status)
+    return plan.retries_fault(failed.fault, repeatable=may_repeat(ask, plan.policy))

@@ -1,0 +1,59 @@
+"""What an attempt leaves behind that did not serve the client: the error, and what can be sent if it was the last."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import msgspec
+
+from onwards_py.errors import ProxyError
+from onwards_py.proxy.attempt import Answer
+from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.translate import Translation, pass_on_error
+
+_SECONDS = 2.0
+_BODY = 1024 * 1024
+
+
+class Sendable(Protocol):
+    """An answer that nobody hoped for, but that may be all there is."""
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        """Give it to the client."""
+        ...
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """An attempt that did not serve the client. ``proceed``: another may follow. ``last``: what to send if none does;
+    None: ``error``."""
+
+    error: ProxyError
+    proceed: bool
+    last: Sendable | None = None
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A whole response that was given up for another attempt."""
+
+    answer: Answer
+    body: bytes
+    translation: Translation | None = None
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        """See Sendable."""
+        exchange.provider = self.answer.provider.name
+        if self.translation is not None:
+            pass_on_error(exchange, self.answer, self.body, self.translation, now)
+        else:
+            exchange.pass_on(self.answer.response.head, self.answer.facts, self.body, now)
+
+
+async def keep(answer: Answer, translation: Translation | None) -> Kept | None:
+    """Read a response that is to be given up; this also frees its connection for the next attempt (B59)."""
+    timer = asyncio.get_running_loop().call_later(_SECONDS, answer.response.discard)
+    try:
+        body = await answer.response.read(_BODY)
+    finally:
+        timer.cancel()
+    return Kept(answer, body, translation) if body is not None else None

@@ -1,0 +1,83 @@
+"""``on_limit: queue``: an exchange that finds a limit reached waits in line for it, instead of being refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from onwards_py.eager import Signal
+from onwards_py.limits.admission import Blocked
+from onwards_py.limits.counters import Limiter
+from onwards_py.limits.line import Line, Waiter
+from onwards_py.proxy.exchange import Exchange
+
+
+async def enter(exchange: Exchange, limiters: Sequence[Limiter], clock: Callable[[], float]) -> None:
+    """Take all permits, waiting for them where the operator wishes it. Raises ProxyError.
+
+    What is waited for holds no permits meanwhile; whoever comes later does not overtake.
+    """
+    blocked = exchange.enter(limiters, clock())
+    if blocked is None:
+        return
+    if blocked.limiter.line is None:
+        raise blocked.error
+    with Place(clock) as place:
+        while blocked is not None:
+            await place.wait((blocked,))
+            blocked = exchange.enter(limiters, clock())
+
+
+class Place:
+    """One exchange's place in the lines of the limits that keep it waiting; left at the end of the context."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._waiter = Waiter(self._wake)
+        self._signal: Signal[None] = Signal()
+        self._until: float | None = None
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiter.leave()
+
+    async def wait(self, blocks: Sequence[Blocked]) -> None:
+        """Until it is worth another try at what ``blocks`` tell. Raises the first block's ProxyError if nobody is let
+        wait, all lines are full, or the time is over."""
+        error, now = blocks[0].error, self._clock()
+        lines = [blocked.limiter.line for blocked in blocks if blocked.limiter.line is not None]
+        policies = [blocked.limiter.limits.queue for blocked in blocks if blocked.limiter.limits.queue is not None]
+        if not policies or not self._stand_in(lines):
+            raise error
+        if self._until is None:
+            self._until = now + max(policy.timeout for policy in policies)
+        await self._sleep(blocks, now, self._until)
+        if self._clock() >= self._until:
+            raise error
+
+    def _stand_in(self, lines: Sequence[Line]) -> bool:
+        """Stand in these lines and in no others; False if all of them are full."""
+        for line in [line for line in self._waiter.lines if line not in lines]:
+            line.leave(self._waiter)
+        for line in lines:
+            line.join(self._waiter)
+        return bool(self._waiter.lines)
+
+    async def _sleep(self, blocks: Sequence[Blocked], now: float, until: float) -> None:
+        self._signal = Signal()
+        loop = asyncio.get_running_loop()
+        timers = [loop.call_later(max(0.0, until - now), self._wake)] + [
+            loop.call_later(blocked.seconds, blocked.limiter.line.wake)
+            for blocked in blocks
+            if blocked.seconds is not None and blocked.limiter.line is not None
+        ]
+        try:
+            await self._signal
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        self._signal.set(None)

@@ -1,0 +1,61 @@
+"""What a provider's conduct means for its health (ejection, probation) and for what is known of its speed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from onwards_py.messages import Ending, ResponseHead
+from onwards_py.routing.balancer import Member
+from onwards_py.wire.response_head import retry_after
+
+_BROKEN: Final = frozenset({Ending.EOF, Ending.RESET, Ending.IDLE})
+_NOT_OURS: Final = frozenset({401, 402, 403})
+_BUSY: Final = frozenset({503, 529})
+
+
+def note_head(member: Member, head: ResponseHead, seconds: float, now: float) -> None:
+    """A response head came after ``seconds``.
+
+    What the client did wrong (4xx) is no failure of the provider, but shows that it is alive. 429 is a wish to be left
+    alone for a while; and refusals of a credential that is ours count by a rule of their own.
+    """
+    if member.latency is not None and head.status < 400:
+        member.latency.observe(seconds, now)
+    health = member.health
+    if health is None:
+        return
+    status = head.status
+    if member.provider.local is not None and status in _BUSY:
+        return  # how busy our own engines are is known at any time
+    if status < 400:
+        return  # what it is worth is seen when its body begins
+    if status == 429:
+        health.rest(now, retry_after(head.lines))
+    elif status >= 500:
+        wait = retry_after(head.lines) if status in _BUSY else None
+        if wait is None:
+            health.failed(now)
+        else:
+            health.rest(now, wait)
+    elif status in _NOT_OURS and member.provider.credential is not None:
+        health.unauthorised(now)
+    else:
+        health.succeeded()
+
+
+def note_success(member: Member) -> None:
+    """An answer is good enough to be given to the client."""
+    if member.health is not None:
+        member.health.succeeded()
+
+
+def note_failure(member: Member, now: float) -> None:
+    """No usable answer came."""
+    if member.health is not None:
+        member.health.failed(now)
+
+
+def note_ending(member: Member, ending: Ending, now: float) -> None:
+    """A body ended that had begun well; streams that fail late count, clients that leave do not."""
+    if member.health is not None and ending in _BROKEN:
+        member.health.failed(now, late=True)
