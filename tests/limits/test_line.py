@@ -189,6 +189,16 @@ def test_any_number_of_wakes_ask_once() -> None:
     assert len(scheduled) == 1
 
 
+def test_a_head_that_is_still_blocked_is_asked_once_and_nobody_after_it() -> None:
+    """What has come free was not enough; it is kept for the head."""
+    line = Line(QUEUE, at_once)
+    asked: list[str] = []
+    for name in ("head", "next"):
+        line.join(Waiter(lambda name=name: asked.append(name)))  # type: ignore[misc]
+    line.wake()
+    assert asked == ["head"]
+
+
 def test_who_leaves_and_stands_at_the_end_again_is_asked_once() -> None:
     """Else two of them would be asked in turns for ever."""
     line = Line(QUEUE, at_once)
