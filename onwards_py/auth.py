@@ -7,14 +7,14 @@ about how much of a token was right. The token itself goes no further than this 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
+
+import msgspec
 
 from onwards_py.routing.model import KeyDefinition
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """``digest``: SHA-256 of the token, or None without one. ``definition``: what the configuration says of it."""
 
     digest: bytes | None = None

@@ -69,21 +69,27 @@ class RouteTable:
         closed = [target.pool.keys for target in targets.values() if target.pool.keys is not None]
         self._has_closed = bool(closed)
         self._accepted = frozenset[bytes]().union(*closed)
-        self._without_token = {
-            name: Route(target, (target.limiter,))
-            for name, target in targets.items()
-            if target.pool.keys is None and target.answers
-        }
+        plain = {name: Route(target, (target.limiter,)) for name, target in targets.items() if target.answers}
+        self._without_token = {name: route for name, route in plain.items() if route.target.pool.keys is None}
+        self._without_rules = {name: route for name, route in plain.items() if not route.target.pool.rules}
 
     def resolve(self, model: str, principal: Principal) -> Route:
         """The route, or ProxyError: 401, 403, 404, or 503 for a target without providers.
 
         Of a redirect the limits of the target that it leads to count, and not those of the one that was asked for.
         """
-        if principal.digest is None:
+        digest = principal.digest
+        if digest is None:
             open_route = self._without_token.get(model)
-            if open_route is not None:
-                return open_route
+            return self._judge(model, principal) if open_route is None else open_route
+        route = self._without_rules.get(model)
+        if route is None or not _may_use(route.target.pool, principal):
+            route = self._judge(model, principal)
+        key = self._keys.get(digest)
+        return route if key is None else Route(route.target, (*route.limiters, key), route.redirected)
+
+    def _judge(self, model: str, principal: Principal) -> Route:
+        """What is not told by a look: rules, and why there is no route. The limiter of the key is not in it."""
         asked = self._targets.get(model)
         if asked is None:
             raise self._unknown(model, principal)
@@ -92,8 +98,7 @@ class RouteTable:
             raise refusal(principal)
         if not target.answers:
             raise ProxyError(Kind.NO_PROVIDER)
-        key = self._keys.get(principal.digest) if principal.digest is not None else None
-        return Route(target, (target.limiter,) if key is None else (target.limiter, key), target is not asked)
+        return Route(target, (target.limiter,), target is not asked)
 
     def find(self, model: str) -> LivePool | None:
         """The target of this name, whoever asks."""
