@@ -109,8 +109,7 @@ class Health:
             self.state = State.IN
             self.out_until = 0.0
         if self.state is State.EJECTED or (self.state is State.PROBATION and now >= self.out_until):
-            if self.state is State.EJECTED:
-                self._due = self.out_until
+            self._due = self.out_until
             self.state = State.PROBATION
             self._back = now
             self.out_until = now + self._lease()
@@ -182,11 +181,10 @@ class Health:
             self.asked_until = max(self.asked_until, now + seconds)
         if self.state is State.PROBATION:
             self._in()
-        if self.state is State.DOWN or seconds <= 0.0:
-            return
-        self.out_until = max(self.out_until, now + seconds)
-        if self.state is State.IN:
-            self.state = State.RESTING
+        if seconds > 0.0:
+            self.out_until = max(self.out_until, now + seconds)
+            if self.state is State.IN:
+                self.state = State.RESTING
 
     def checked(self, ok: bool, now: float) -> None:
         """An active check ended. Enough failures in a row take it out, and enough successes put it back: at once if
@@ -242,7 +240,7 @@ class Health:
     def _in(self) -> None:
         self.state = State.IN
         self.out_until = 0.0
-        self._row = self._refused = self._failed = 0
+        self._row = self._refused = 0
         self._window_end = -inf
 
     def _passed(self, now: float) -> None:

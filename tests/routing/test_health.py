@@ -184,6 +184,22 @@ def test_asked_before_its_time_it_can_come_back_but_not_get_worse() -> None:
     assert health.state is State.IN
 
 
+def test_back_from_probation_it_begins_anew() -> None:
+    """Whatever put it back: failures of before are not in a row with those that follow."""
+    health = probe(ejected(), 5.0)
+    health.rest(5.0, 0.0)
+    assert failed(health, 2, now=6.0).state is State.IN
+    health.failed(6.0)
+    assert health.state is State.EJECTED
+
+
+def test_a_probe_that_takes_very_long_to_fail_is_no_good_while() -> None:
+    """The time of a probe is not time in which it was well."""
+    health = probe(ejected(), 5.0)
+    health.failed(500.0)
+    assert health.out_until == 510.0
+
+
 # Refused credentials
 
 
