@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from onwards_py.auth import Principal
 from onwards_py.config.compile_keys import Keys
 from onwards_py.config.compile_limits import compile_limits
 from onwards_py.config.compile_provider import compile_provider
 from onwards_py.config.compile_resilience import resilient
 from onwards_py.config.compile_route_by import check_routes, compile_route_by
-from onwards_py.config.compile_rules import check_rules, compile_rules
+from onwards_py.config.compile_rules import check_rules, compile_rules, find_dead_ends
 from onwards_py.config.inherit import Site, said, settle, under
 from onwards_py.config.limit_schema import Limited
 from onwards_py.config.problems import Path
@@ -43,6 +44,7 @@ def compile_file(file: FileShape, site: Site, around: Surroundings) -> Snapshot:
     pools = {name: compiler.target(name, shape) for name, shape in file.targets.items()}
     check_routes(pools, site)
     check_rules(file, keys.definitions.values(), site)
+    find_dead_ends(pools, [Principal(*item) for item in keys.definitions.items()], site)
     if not pools:
         site.warn(("targets",), "is empty: every request is answered with 404")
     return Snapshot(

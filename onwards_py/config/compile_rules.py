@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from onwards_py.auth import Principal
 from onwards_py.config.inherit import Site
 from onwards_py.config.problems import Path, did_you_mean, shown
 from onwards_py.config.schema import FileShape, RoutingActionShape, RoutingRuleShape, TargetShape
-from onwards_py.routing.model import KeyDefinition, RoutingRule
-from onwards_py.routing.rules import matches
+from onwards_py.routing.model import KeyDefinition, Pool, RoutingRule
+from onwards_py.routing.rules import first_match, matches, may_use
 
 
 def compile_rules(shapes: Sequence[RoutingRuleShape] | None) -> tuple[RoutingRule, ...]:
@@ -27,6 +28,27 @@ def check_rules(file: FileShape, definitions: Iterable[KeyDefinition], site: Sit
             _check(target.routing_rules, ("targets", name), file, labels, site)
     if file.defaults is not None:
         _check(file.defaults.routing_rules, ("defaults",), file, labels, site)
+
+
+def find_dead_ends(pools: Mapping[str, Pool], callers: Sequence[Principal], site: Site) -> None:
+    """Warn of redirects to a target that refuses all the keys which are led there."""
+    for name, pool in pools.items():
+        if not pool.rules:
+            continue
+        led = [(rule, caller) for caller in callers if (rule := _redirect(pool, caller)) is not None]
+        for number, rule in enumerate(pool.rules):
+            there = pools.get(rule.redirect or "")
+            concerned = [caller for other, caller in led if other is rule]
+            if there is not None and concerned and not any(may_use(there, caller) for caller in concerned):
+                at = ("targets", name, "routing_rules", number, "action", "target")
+                site.warn(at, "this target lets in none of the keys that the rule concerns")
+
+
+def _redirect(pool: Pool, caller: Principal) -> RoutingRule | None:
+    """The rule by which ``pool`` leads this caller on."""
+    if caller.definition is None or not may_use(pool, caller):
+        return None
+    return first_match(pool.rules, caller.definition.labels)
 
 
 def _distinct(definitions: Iterable[KeyDefinition]) -> list[Mapping[str, str]]:

@@ -1,10 +1,19 @@
-"""Routing rules: what the labels of the presented key mean for a target."""
+"""What a target says of a caller: by its keys, and by its rules on the labels of the presented key."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from onwards_py.routing.model import RoutingRule
+from onwards_py.auth import Principal
+from onwards_py.routing.model import Pool, RoutingRule
+
+
+def may_use(pool: Pool, principal: Principal) -> bool:
+    """By the keys of the target, and by the targets that the key is allowed."""
+    if pool.keys is not None and principal.digest not in pool.keys:
+        return False
+    definition = principal.definition
+    return definition is None or definition.targets is None or pool.name in definition.targets
 
 
 def matches(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:

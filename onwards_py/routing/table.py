@@ -16,7 +16,7 @@ from onwards_py.limits.counters import Limiter
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.model import Pool
-from onwards_py.routing.rules import first_match
+from onwards_py.routing.rules import first_match, may_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class RouteTable:
             open_route = self._without_token.get(model)
             return self._judge(model, principal) if open_route is None else open_route
         route = self._without_rules.get(model)
-        if route is None or not _may_use(route.target.pool, principal):
+        if route is None or not may_use(route.target.pool, principal):
             route = self._judge(model, principal)
         key = self._keys.get(digest)
         return route if key is None else Route(route.target, (*route.limiters, key), route.redirected)
@@ -117,7 +117,7 @@ class RouteTable:
 
         Rules are for callers with a token. A redirect leads once: rules of its target do not count, but keys do.
         """
-        if not _may_use(asked.pool, principal):
+        if not may_use(asked.pool, principal):
             return None
         if not asked.pool.rules or principal.digest is None:
             return asked
@@ -125,7 +125,7 @@ class RouteTable:
         if rule is None:
             return asked
         target = None if rule.redirect is None else self._targets.get(rule.redirect)
-        return target if target is not None and _may_use(target.pool, principal) else None
+        return target if target is not None and may_use(target.pool, principal) else None
 
     def _unknown(self, model: str, principal: Principal) -> ProxyError:
         """As soon as one target is closed, a caller without an accepted key gets the same answer for a
@@ -139,18 +139,10 @@ class RouteTable:
 def enter(target: LivePool, principal: Principal) -> None:
     """Check that a caller whom a classifier leads to ``target`` may use it, by its keys and by those of its rules that
     deny. Raises ProxyError."""
-    if not _may_use(target.pool, principal) or _denied(target.pool, principal):
+    if not may_use(target.pool, principal) or _denied(target.pool, principal):
         raise refusal(principal)
     if not target.answers:
         raise ProxyError(Kind.NO_PROVIDER)
-
-
-def _may_use(pool: Pool, principal: Principal) -> bool:
-    """By the keys of the target, and by the targets that the key is allowed."""
-    if pool.keys is not None and principal.digest not in pool.keys:
-        return False
-    definition = principal.definition
-    return definition is None or definition.targets is None or pool.name in definition.targets
 
 
 def _denied(pool: Pool, principal: Principal) -> bool:

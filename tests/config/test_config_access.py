@@ -212,6 +212,22 @@ targets: {m: {url: http://h}, small: {url: http://h}, old: [{url: http://h}], ow
     assert error(text % "none").startswith("f.yaml:3:82: defaults.routing_rules[0].action.target: there is no target")
 
 
+def test_a_redirect_that_refuses_everybody_is_said() -> None:
+    """Onwards does not look at the keys of where a redirect leads: files that rely on it must not fail silently."""
+    text = """
+auth: {key_definitions: {a: {key: ka, labels: {tier: free}}, b: {key: kb, labels: {tier: %s}}}}
+targets:
+  m: {url: http://h, routing_rules: [{match_labels: {tier: free}, action: {type: redirect, target: small}}]}
+  small: {url: http://h, keys: [b]}
+"""
+    (line,) = warnings(text % "paid")
+    assert line == (
+        "f.yaml:4:92: targets.m.routing_rules[0].action.target: "
+        "this target lets in none of the keys that the rule concerns"
+    )
+    assert warnings(text % "free") == []
+
+
 def test_a_hundred_thousand_keys_load() -> None:
     """Neither the number of values in a file nor its size stands in the way."""
     count = 100_000
