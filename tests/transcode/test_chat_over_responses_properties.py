@@ -313,3 +313,25 @@ def _made(request: Json, dialect: str, policy: Policy) -> Translated | Refused:
         return to_responses(request, PRESETS[dialect], policy)
     except Refused as refused:
         return refused
+
+
+@PATIENT
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"role": st.sampled_from(["user", "assistant", "system"])},
+            optional={"content": st.text(max_size=3) | st.lists(_PART, max_size=2) | st.none()},
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(list(PRESETS)),
+)
+def test_the_short_way_of_plain_messages_is_the_long_one(messages: list[Json], dialect: str) -> None:
+    """A member that says nothing changes nothing."""
+    made = _made({"model": "m", "messages": messages}, dialect, Policy())
+    longer = _made({"model": "m", "messages": [{**one, "name": None} for one in messages]}, dialect, Policy())
+    if isinstance(made, Refused) or isinstance(longer, Refused):
+        assert str(made) == str(longer)
+    else:
+        assert made == longer

@@ -156,10 +156,9 @@ def sent_back(name: str) -> list[Json]:
             "openrouter-reasoning-details",
             [{"type": "reasoning.text", "text": "Let me compute.", "signature": "Et8BCmUIDxgC"}],
         ),
-        pytest.param(
+        (
             "openrouter-late-signature",
             [{"type": "reasoning.text", "text": "Look it up.", "signature": "Et8BCmUIDxgC"}],
-            marks=pytest.mark.xfail(strict=True, reason="fragments in two items are given back in two pieces"),
         ),
         (
             "openrouter-encrypted-with-call",

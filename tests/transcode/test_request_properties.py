@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from request_helpers import DROP, call, image, messages, output, reasoning, text, user
 
-from onwards_py.transcode.responses_over_chat.policy import HostedTools, Orphans, Policy, Refused
+from onwards_py.transcode.responses_over_chat.call_ids import CallIds
+from onwards_py.transcode.responses_over_chat.items import ItemReader
+from onwards_py.transcode.responses_over_chat.names import ToolNames
+from onwards_py.transcode.responses_over_chat.policy import HostedTools, Orphans, Policy, Refused, Scope
 from onwards_py.transcode.responses_over_chat.quirks import PRESETS
 from onwards_py.transcode.responses_over_chat.request import Translated, to_chat
 
@@ -178,3 +181,32 @@ def test_a_translation_is_the_same_every_time_and_leaves_the_request_alone(
     first = orjson.dumps(messages(given_items, quirks=quirks, policy=DROP))
     assert orjson.dumps(messages(given_items, quirks=quirks, policy=DROP)) == first
     assert orjson.dumps(given_items) == before
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(ITEMS, max_size=8).map(legal), st.lists(VALUES, max_size=3), QUIRKS)
+def test_the_short_way_of_plain_messages_is_the_long_one(
+    items: list[dict[str, object]], odd: list[object], quirks: Any
+) -> None:
+    """What is read in a run is what is read one by one."""
+    plain = [
+        {"role": "user", "content": [text("x")]},
+        {"type": "message", **user("y")},
+        {**user("z"), "phase": "final"},
+    ]
+    given_items = [*items, *odd, *plain]
+
+    def read(*, together: bool) -> object:
+        scope = Scope(quirks, LENIENT)
+        reader = ItemReader(scope, ToolNames(), CallIds(quirks.short_call_ids))
+        try:
+            if together:
+                reader.read_all(given_items, "input")
+            else:
+                for index, item in enumerate(given_items):
+                    reader.read(item, f"input[{index}]")
+        except Refused as refused:
+            return refused.param, refused.message
+        return reader.conversation.turns, scope.dropped, scope.repaired
+
+    assert read(together=True) == read(together=False)

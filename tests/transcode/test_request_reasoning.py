@@ -45,6 +45,61 @@ def test_raw_reasoning_details_go_back_as_they_came() -> None:
     assert "reasoning_details" not in messages(items, policy=SEALING)[1]
 
 
+THOUGHT = {"type": "reasoning.text", "text": "why", "index": 0}
+SIGNED = {"type": "reasoning.text", "signature": "s", "index": 0}
+
+
+def routed(*items: dict[str, object]) -> list[Any]:
+    """The reasoning details of each assistant message at OpenRouter; nothing may be dropped."""
+    made: Any = translate([user("hi"), *items, user("go on")], policy=SEALING, quirks=PRESETS["openrouter"])
+    assert made.dropped == ()
+    return [one.get("reasoning_details") for one in made.chat["messages"] if one["role"] == "assistant"]
+
+
+def sealed(*details: dict[str, object]) -> dict[str, object]:
+    blob = seal_reasoning({"reasoning_details": list(details)}, SEALER)
+    return {"type": "reasoning", "summary": [], "encrypted_content": blob}
+
+
+@pytest.mark.parametrize("places", [(1, 0, 2), (1, 2, 0), (0, 1, 2)], ids=["behind", "around", "before"])
+@pytest.mark.parametrize("follower", [{"role": "assistant", "content": "x"}, call("a")], ids=["text", "call"])
+def test_D14_a_late_signature_signs_its_thought(places: tuple[int, int, int], follower: dict[str, object]) -> None:
+    """Anthropic signs a thought when the text has begun; thought and signature apart are refused."""
+    items = [follower, sealed(THOUGHT), sealed(SIGNED)]
+    answered = [output("a")] if "call_id" in follower else []
+    found = routed(*(items[place] for place in places), *answered)
+    assert found == [[{**THOUGHT, "signature": "s"}]]
+
+
+def test_D14_what_is_signed_or_says_more_is_a_thought_of_its_own() -> None:
+    """Every answer counts its pieces from 0."""
+    whole = {**THOUGHT, "signature": "s"}
+    assert routed(sealed(whole), sealed(whole), call("a"), output("a")) == [[whole, whole]]
+    assert routed(sealed(whole), sealed(SIGNED), call("a"), output("a")) == [[whole, SIGNED]]
+    other = {**SIGNED, "index": 1}
+    assert routed(sealed(THOUGHT), sealed(other), call("a"), output("a")) == [[THOUGHT, other]]
+
+
+def test_D14_a_signature_that_goes_back_in_several_rounds_is_joined_in_each() -> None:
+    """Later rounds carry the reasoning that the client sent once."""
+    rounds = [sealed(THOUGHT), sealed(SIGNED), call("a"), output("a"), call("b"), output("b")]
+    assert routed(*rounds) == [[{**THOUGHT, "signature": "s"}]] * 2
+
+
+def test_reasoning_between_outputs_and_their_next_round_belongs_to_that_round() -> None:
+    """What came after an output is another answer."""
+    first, second = {**THOUGHT, "text": "1"}, {**THOUGHT, "text": "2"}
+    items = [sealed(first), call("a"), output("a"), sealed(second), call("b"), output("b")]
+    assert routed(*items) == [[first], [second]]
+
+
+@pytest.mark.parametrize("dialect", sorted(PRESETS))
+def test_no_reasoning_is_no_loss(dialect: str) -> None:
+    """A provider that gets none back misses nothing."""
+    items = [user("hi"), {"role": "assistant", "content": "x"}, user("y"), call("a"), output("a")]
+    assert translate(items, quirks=PRESETS[dialect]).dropped == ()
+
+
 @pytest.mark.parametrize("policy", [Policy(), SEALING])
 def test_G25_a_foreign_blob_is_skipped_visibly_and_what_can_be_read_is_used(policy: Policy) -> None:
     """Another provider's blob would be refused there for ever."""

@@ -9,6 +9,8 @@ from onwards_py.transcode.responses_over_chat.policy import Refused, Scope, memb
 Part = dict[str, object]
 Content = str | list[Part]
 
+_TEXTS = ("text", "input_text", "output_text")
+
 
 def read_content(owner: Mapping[str, object], name: str, where: str, scope: Scope, *, said: bool = False) -> Content:
     """The content that ``owner``, whose path is ``where``, holds under ``name``. Raises Refused.
@@ -45,6 +47,14 @@ def plain(content: Content) -> str | None:
     return None
 
 
+def plain_text(part: object) -> str | None:
+    """The text of a part that is nothing but text."""
+    if not isinstance(part, dict) or part.get("type") not in _TEXTS or "cache_control" in part:
+        return None
+    text = part.get("text")
+    return text if isinstance(text, str) else None
+
+
 def as_parts(content: Content, kind: str) -> list[Part]:
     """Content as an array whose text parts are of this kind; an empty string is no part."""
     if isinstance(content, str):
@@ -60,7 +70,7 @@ def _read(part: object, where: str, scope: Scope, text_kind: str) -> Part | None
     kind = part.get("type")
     if "cache_control" in part:
         scope.drop(f"{where}.cache_control")
-    if kind in ("text", "input_text", "output_text"):
+    if kind in _TEXTS:
         return {"type": text_kind, "text": _string(part, "text", where)}
     if kind == "refusal" and text_kind == "output_text":
         return {"type": "refusal", "refusal": _string(part, "refusal", where)}

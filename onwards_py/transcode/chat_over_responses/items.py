@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 
 import orjson
 
-from onwards_py.transcode.chat_over_responses.content import Part, as_parts, plain, read_content
+from onwards_py.transcode.chat_over_responses.content import Content, Part, as_parts, plain, plain_text, read_content
 from onwards_py.transcode.responses_over_chat.call_ids import CallIds
 from onwards_py.transcode.responses_over_chat.messages import NO_OUTPUT
 from onwards_py.transcode.responses_over_chat.policy import Orphans, Refused, Scope, Unanswered, member, name_of
+from onwards_py.transcode.responses_over_chat.quirks import System
 
 Item = dict[str, object]
 Message = Mapping[str, object]
@@ -19,20 +20,32 @@ _REASONING = frozenset({*REASONING_FIELDS, "reasoning_details"})
 
 
 class ItemMaker:
-    """Makes ``items`` of messages. ``replays`` tells whether a message's reasoning goes back to the provider.
-
-    ``waiting``: call id -> the item of a call that has no output yet.
-    """
+    """Makes ``items`` of messages. ``replays`` tells whether a message's reasoning goes back to the provider."""
 
     def __init__(self, scope: Scope, replays: Callable[[int], bool]) -> None:
         self.items: list[Item] = []
         self._scope = scope
         self._replays = replays
         self._ids = CallIds(False)
-        self._waiting: dict[str, Item] = {}
+        self._said: list[str] = []
+        self._waiting: dict[str, Item] = {}  # by call id: the items of calls that have no output yet
         self._answered: set[str] = set()
         self._legacy: list[tuple[str, str]] = []
         self._reasons = 0
+
+    @property
+    def instructions(self) -> str:
+        """What system messages said, where the provider wants it in one place."""
+        return "\n\n".join(filter(None, self._said))
+
+    def read_all(self, messages: list[object]) -> None:
+        """Messages in their order. Raises Refused.
+
+        Most of a long session is plain text: it takes a short way, for which no path is made.
+        """
+        for index, message in enumerate(messages):
+            if type(message) is not dict or len(message) != 2 or not self._said_plainly(message):
+                self.read(message, index)
 
     def read(self, message: object, index: int) -> None:
         """One message. Raises Refused."""
@@ -68,14 +81,21 @@ class ItemMaker:
         self.items = kept
 
     def say(self, message: Message, where: str) -> None:
-        """A message of a user, or of the system in its place."""
-        role = str(message["role"])
-        if role == "developer" and not self._scope.quirks.developer_role:
-            role = "system"
-        if "content" not in message:
-            raise Refused(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
-        content = read_content(message, "content", where, self._scope)
-        self.items.append({"type": "message", "role": role, "content": content})
+        """A message of a user."""
+        self._say("user", self._content(message, where))
+
+    def direct(self, message: Message, where: str) -> None:
+        """A message of the system: in its place, or where the provider wants all of them."""
+        content = self._content(message, where)
+        policy = self._scope.quirks.system
+        text = None if policy is System.KEEP or (self.items and policy is not System.HOIST) else plain(content)
+        if text is not None:
+            if self.items:
+                self._scope.repair("messages[].role")
+            self._said.append(text)
+            return
+        developer = message["role"] == "developer" and self._scope.quirks.developer_role
+        self._say("developer" if developer else "system", content)
 
     def answer(self, message: Message, where: str) -> None:
         """What the model said before: a message, and an item for each call."""
@@ -103,6 +123,29 @@ class ItemMaker:
         name = member(message, "name", where)
         call_id = next((id_ for called, id_ in reversed(self._legacy) if called == name), "")
         self._output(call_id, message, where)
+
+    def _said_plainly(self, message: Message) -> bool:
+        """Take a message that is a role and plain text; False if it is not one."""
+        role, content = message.get("role"), message.get("content")
+        if role not in ("user", "assistant"):
+            return False
+        if type(content) is list and len(content) == 1:
+            text = plain_text(content[0])
+            if text is None:
+                return False
+            content = text if role == "assistant" else [{"type": "input_text", "text": text}]
+        elif type(content) is not str:
+            return False
+        self.items.append({"type": "message", "role": role, "content": content})
+        return True
+
+    def _content(self, message: Message, where: str) -> Content:
+        if "content" not in message:
+            raise Refused(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
+        return read_content(message, "content", where, self._scope)
+
+    def _say(self, role: str, content: Content) -> None:
+        self.items.append({"type": "message", "role": role, "content": content})
 
     def _output(self, call_id: str, message: Message, where: str) -> None:
         content = read_content(message, "content", where, self._scope)
@@ -201,8 +244,8 @@ def _output_type(call: Item) -> str:
 
 
 _READERS: Mapping[str, Callable[[ItemMaker, Message, str], None]] = {
-    "system": ItemMaker.say,
-    "developer": ItemMaker.say,
+    "system": ItemMaker.direct,
+    "developer": ItemMaker.direct,
     "user": ItemMaker.say,
     "assistant": ItemMaker.answer,
     "tool": ItemMaker.tool_output,

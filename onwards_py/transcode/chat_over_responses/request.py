@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onwards_py.transcode.chat_over_responses.content import plain, read_content
 from onwards_py.transcode.chat_over_responses.context import Context
 from onwards_py.transcode.chat_over_responses.fields import add_extras, check_supported, check_types, plain_fields
 from onwards_py.transcode.chat_over_responses.items import ItemMaker
 from onwards_py.transcode.chat_over_responses.tools import read_choice, read_tools
 from onwards_py.transcode.responses_over_chat.policy import Policy, Refused, Scope, must_be_string, name_of
-from onwards_py.transcode.responses_over_chat.quirks import Quirks, Replay, System
+from onwards_py.transcode.responses_over_chat.quirks import Quirks, Replay
 
 Request = Mapping[str, object]
-
-_SYSTEM = ("system", "developer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +39,11 @@ def to_responses(request: Request, quirks: Quirks, policy: Policy) -> Translated
     model = must_be_string(request.get("model"), "model")
     check_types(request)
     check_supported(request, scope)
-    messages = _messages(request, scope)
+    maker = _read(_messages(request, scope), scope)
     made: dict[str, object] = {"model": model}
-    instructions, rest = _instructions(messages, scope)
-    if instructions:
-        made["instructions"] = instructions
-    made["input"] = _input(messages, rest, scope)
+    if maker.instructions:
+        made["instructions"] = maker.instructions
+    made["input"] = maker.items
     made.update(plain_fields(request, scope))
     _add_tools(request, made, scope)
     add_extras(request, made, scope)
@@ -75,34 +71,7 @@ def _messages(request: Request, scope: Scope) -> list[object]:
     return messages
 
 
-def _instructions(messages: list[object], scope: Scope) -> tuple[str, set[int]]:
-    """System messages as ``instructions``, where the provider wants them in one place; and which ones they were."""
-    policy = scope.quirks.system
-    if policy is System.KEEP:
-        return "", set()
-    texts: list[str] = []
-    taken: set[int] = set()
-    leading = True
-    for index, message in enumerate(messages):
-        if not leading and policy is not System.HOIST:
-            break
-        if not isinstance(message, dict) or message.get("role") not in _SYSTEM or "content" not in message:
-            leading = False
-            continue
-        text = plain(read_content(message, "content", f"messages[{index}]", scope))
-        if text is None:
-            leading = False
-            continue
-        if not leading:
-            scope.repair("messages[].role")
-        if message.get("name") is not None:
-            scope.drop("messages[].name")
-        texts.append(text)
-        taken.add(index)
-    return "\n\n".join(filter(None, texts)), taken
-
-
-def _input(messages: list[object], taken: set[int], scope: Scope) -> list[dict[str, object]]:
+def _read(messages: list[object], scope: Scope) -> ItemMaker:
     replayed: frozenset[int] | None = None
 
     def replays(index: int) -> bool:
@@ -112,11 +81,9 @@ def _input(messages: list[object], taken: set[int], scope: Scope) -> list[dict[s
         return index in replayed
 
     maker = ItemMaker(scope, replays)
-    for index, message in enumerate(messages):
-        if index not in taken:
-            maker.read(message, index)
+    maker.read_all(messages)
     maker.end()
-    return maker.items
+    return maker
 
 
 def _replayed(messages: list[object], replay: Replay) -> frozenset[int]:

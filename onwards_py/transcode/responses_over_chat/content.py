@@ -28,7 +28,7 @@ def read_content(owner: Mapping[str, object], name: str, where: str, scope: Scop
     content = owner.get(name)
     if isinstance(content, str):
         return content
-    if isinstance(content, list) and len(content) == 1 and (text := _plain_text(content[0])) is not None:
+    if isinstance(content, list) and len(content) == 1 and (text := plain_text(content[0])) is not None:
         return text
     return "" if content is None else read_parts(content, f"{where}.{name}", scope)
 
@@ -39,7 +39,7 @@ def read_parts(content: object, where: str, scope: Scope) -> list[Part]:
         raise Refused(where, f"'{where}' must be a string or an array, not {name_of(content)}.", "invalid_type")
     parts: list[Part] = []
     for index, part in enumerate(content):
-        text = part if isinstance(part, str) else _plain_text(part)
+        text = part if isinstance(part, str) else plain_text(part)
         if text is not None:
             parts.append({"type": "text", "text": text})
             continue
@@ -51,6 +51,14 @@ def read_parts(content: object, where: str, scope: Scope) -> list[Part]:
         if made is not None:
             parts.append(made)
     return parts
+
+
+def plain_text(part: object) -> str | None:
+    """The text of a part that is nothing but text."""
+    if not isinstance(part, dict) or part.get("type") not in _TEXTS or "cache_control" in part:
+        return None
+    text = part.get("text")
+    return text if isinstance(text, str) else None
 
 
 def squeeze(content: Content, scope: Scope) -> Content:
@@ -89,14 +97,6 @@ def split_media(content: Content) -> tuple[str, list[Part]]:
     if isinstance(content, str):
         return content, []
     return "".join(map(text_of, content)), [part for part in content if part["type"] != "text"]
-
-
-def _plain_text(part: object) -> str | None:
-    """The text of a part that is nothing but text."""
-    if not isinstance(part, dict) or "cache_control" in part:
-        return None
-    text = part.get("text")
-    return text if isinstance(text, str) and part.get("type") in _TEXTS else None
 
 
 def _read_part(part: dict[str, object], where: str, scope: Scope) -> Part | None:

@@ -52,14 +52,17 @@ _RESPONSES_ONLY = frozenset(
     }
 )
 _CHAT_OURS = frozenset({"messages", "functions", "function_call", "logprobs", "n", "response_format"})
+_HINTS = tuple(sorted(HINTS))
 _MEANINGFUL = ("context_management", "conversation", "prompt")
 
 
 def check_types(request: Request) -> None:
     """Everything below may rely on it: a field is of its type, or null, or missing. Raises Refused."""
-    for name, (types, words) in _TYPES.items():
-        value = request.get(name)
-        if value is not None and type(value) not in types:
+    for name, value in request.items():
+        if name not in _TYPES or value is None:
+            continue
+        types, words = _TYPES[name]
+        if type(value) not in types:
             raise Refused(name, f"'{name}' must be {words}, not {name_of(value)}.", "invalid_type")
     for name, least in _AT_LEAST.items():
         number = request.get(name)
@@ -164,10 +167,9 @@ def _reasoning(request: Request, chat: dict[str, object], scope: Scope) -> None:
 
 def _hints(request: Request, chat: dict[str, object], scope: Scope) -> None:
     text = request.get("text")
-    values = {name: request.get(name) for name in HINTS}
-    values["verbosity"] = text.get("verbosity") if isinstance(text, dict) else None
-    for name in sorted(HINTS):
-        value = values[name]
+    for name in _HINTS:
+        source = request if name != "verbosity" else text if isinstance(text, dict) else {}
+        value = source.get(name)
         if value is None:
             continue
         if name in scope.quirks.hints:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
 from onwards_py.transcode.dialects.chat import Content
 from onwards_py.transcode.responses_over_chat.call_ids import CallIds
-from onwards_py.transcode.responses_over_chat.content import join, read_content, read_parts
+from onwards_py.transcode.responses_over_chat.content import join, plain_text, read_content, read_parts
 from onwards_py.transcode.responses_over_chat.item_reasoning import CALL_EXTRAS
 from onwards_py.transcode.responses_over_chat.names import ToolNames
 from onwards_py.transcode.responses_over_chat.policy import (
@@ -36,6 +36,22 @@ class ItemReader:
         self._scope = scope
         self._names = names
         self._call_ids = call_ids
+
+    def read_all(self, items: Sequence[object], name: str) -> None:
+        """Items in their order; ``name`` is the path of their array.
+
+        Most of a long session is messages of plain text: those take a short way, for which no path is made.
+        """
+        for index, item in enumerate(items):
+            if type(item) is dict:
+                kind = item.get("type")
+                if (kind == "message" or kind is None) and self._said_plainly(item):
+                    continue
+                reader = _READERS.get(kind) if type(kind) is str else None
+                if reader is not None:
+                    reader(self, item, f"{name}[{index}]")
+                    continue
+            self.read(item, f"{name}[{index}]")
 
     def read(self, item: object, where: str) -> None:
         """One item; ``where`` is its path in the request."""
@@ -70,7 +86,10 @@ class ItemReader:
 
     def function_call(self, item: Item, where: str) -> None:
         """A call of a function, perhaps of a namespace."""
-        self._call(item, self._arguments(item.get("arguments"), where), where)
+        arguments = item.get("arguments")
+        if type(arguments) is not str or not self._fits(arguments):
+            arguments = self._arguments(arguments, where)
+        self._call(item, arguments, where)
 
     def custom_call(self, item: Item, where: str) -> None:
         """A call of a custom tool: its free text is the one argument of the function that stands for it."""
@@ -82,14 +101,8 @@ class ItemReader:
     def call_output(self, item: Item, where: str) -> None:
         """What came back from a call, function or custom."""
         call_id = member(item, "call_id", where)
-        if "output" not in item:
-            raise Refused(f"{where}.output", f"'{where}.output' is missing.", "missing_required_parameter")
-        output = item["output"]
-        content: Content
-        if isinstance(output, str | list) or output is None:
-            content = read_content(item, "output", where, self._scope)
-        else:
-            content = orjson.dumps(output).decode()
+        output = item.get("output")
+        content = output if type(output) is str else self._output(item, where)
         if self.conversation.output(call_id, content):
             return
         if self._scope.policy.orphans is Orphans.REJECT:
@@ -131,15 +144,49 @@ class ItemReader:
         message = f"Item with id {ident!r} not found: items are not stored. Send it whole, as by 'store: false'."
         raise Refused(f"{where}.id", message, "item_not_found")
 
+    def _said_plainly(self, item: Item) -> bool:
+        """Take a message that is plain text; False if it is not one."""
+        role, content = item.get("role"), item.get("content")
+        if type(content) is list and len(content) == 1:
+            content = plain_text(content[0])
+        if type(content) is not str or ("phase" in item and item["phase"] is not None):
+            return False
+        if role == "user":
+            self.conversation.say(role, content)
+        elif role == "assistant":
+            self.conversation.answer(content, "")
+        else:
+            return False
+        return True
+
+    def _output(self, item: Item, where: str) -> Content:
+        if "output" not in item:
+            raise Refused(f"{where}.output", f"'{where}.output' is missing.", "missing_required_parameter")
+        output = item["output"]
+        if isinstance(output, str | list) or output is None:
+            return read_content(item, "output", where, self._scope)
+        return orjson.dumps(output).decode()
+
     def _call(self, item: Item, arguments: str, where: str) -> None:
         call_id = member(item, "call_id", where)
         name = member(item, "name", where)
         namespace = item.get("namespace")
-        chat_name = self._names.chat_name(name, namespace if isinstance(namespace, str) else None)
+        if namespace is not None and not isinstance(namespace, str):
+            namespace = None
+        chat_name = self._names.chat_name(name, namespace)
         self.conversation.call(Call(call_id, self._call_ids.chat_id(call_id), chat_name, arguments, where))
 
+    def _fits(self, arguments: str) -> bool:
+        """Whether the provider takes these arguments, byte for byte."""
+        if not self._scope.quirks.arguments_as_object:
+            return arguments != ""
+        try:
+            return type(orjson.loads(arguments)) is dict
+        except orjson.JSONDecodeError:
+            return False
+
     def _arguments(self, arguments: object, where: str) -> str:
-        """Byte for byte where they are what the provider takes. Broken ones would poison every later turn."""
+        """Arguments in a form that the provider takes. Broken ones would poison every later turn."""
         if isinstance(arguments, dict):
             return orjson.dumps(arguments).decode()
         if arguments is None or arguments == "":
@@ -147,13 +194,6 @@ class ItemReader:
         if not isinstance(arguments, str):
             param = f"{where}.arguments"
             raise Refused(param, f"'{param}' must be a string, not {name_of(arguments)}.", "invalid_type")
-        if not self._scope.quirks.arguments_as_object:
-            return arguments
-        try:
-            if isinstance(orjson.loads(arguments), dict):
-                return arguments
-        except orjson.JSONDecodeError:
-            pass
         self._scope.repair(f"{where}.arguments")
         return orjson.dumps({"arguments": arguments}).decode()
 

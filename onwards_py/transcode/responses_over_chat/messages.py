@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from onwards_py.transcode.dialects.chat import Content, Message, Part, ToolCall
 from onwards_py.transcode.responses_over_chat.content import join, split_media, squeeze
 from onwards_py.transcode.responses_over_chat.policy import Refused, Scope, Unanswered
 from onwards_py.transcode.responses_over_chat.quirks import EmptyContent, System, ToolImages
-from onwards_py.transcode.responses_over_chat.replay import Replayed
-from onwards_py.transcode.responses_over_chat.turns import Call, Turn
+from onwards_py.transcode.responses_over_chat.replay import replayed
+from onwards_py.transcode.responses_over_chat.turns import Call, Conversation, Turn
 
 NO_OUTPUT = "No output: the call was interrupted."
 _ELSEWHERE = "The output is in the next message."
 _SYSTEM = ("system", "developer")
 
 
-def to_messages(instructions: str, turns: list[Turn], scope: Scope) -> list[Message]:
+def to_messages(instructions: str, conversation: Conversation, scope: Scope) -> list[Message]:
     """The chat request's ``messages``. Raises Refused."""
-    leading = [Turn("system", instructions)] if instructions else []
-    placed = _place_system(leading + turns, scope)
-    if scope.quirks.merge_roles:
-        placed = _join_assistants(placed)
-    replayed = Replayed(placed, scope)
+    turns = conversation.turns
+    if instructions:
+        turns = [Turn("system", instructions), *turns]
+    reasoning: dict[int, dict[str, object]] = {}
+    if conversation.directed or conversation.reasoned:
+        full = [Turn("user", turn) if isinstance(turn, str) else turn for turn in turns]
+        if conversation.directed:
+            full = _place_system(full, scope)
+        if conversation.reasoned:
+            reasoning = replayed(full, scope)
+        turns = [*full]
     messages: list[Message] = []
-    for index, turn in enumerate(placed):
-        if turn.role == "assistant":
-            _add_assistant(messages, turn, replayed.fields(index), scope)
+    for index, turn in enumerate(turns):
+        if isinstance(turn, str):
+            _add(messages, "user", turn, scope)
+        elif turn.role == "assistant":
+            _add_assistant(messages, turn, reasoning.get(index), scope)
         else:
             _add(messages, turn.role, turn.content, scope)
     return messages
@@ -40,12 +50,12 @@ def _place_system(turns: list[Turn], scope: Scope) -> list[Turn]:
         return turns
     start = next((index for index, turn in enumerate(turns) if turn.role not in _SYSTEM), len(turns))
     leading, rest = turns[:start], turns[start:]
-    if quirks.system is System.HOIST:
-        later = [turn for turn in rest if turn.role in _SYSTEM]
-        if later:
-            scope.repair("input[].role")
-            rest = [turn for turn in rest if turn.role not in _SYSTEM]
+    if quirks.system is System.HOIST and (later := [turn for turn in rest if turn.role in _SYSTEM]):
+        scope.repair("input[].role")
         leading = leading + later
+        rest = [turn for turn in rest if turn.role not in _SYSTEM]
+        if quirks.merge_roles:
+            rest = _join_assistants(rest)
     if not leading:
         return rest
     merged = Turn(leading[0].role)
@@ -64,24 +74,28 @@ def _join_assistants(turns: list[Turn]) -> list[Turn]:
             continue
         last.content = join(last.content, turn.content)
         last.refusal = "\n\n".join(filter(None, (last.refusal, turn.refusal)))
-        last.calls += turn.calls
-        last.reasoning += turn.reasoning
+        last.calls, last.waiting = turn.calls, turn.waiting
+        if turn.reasoning:
+            last.take(turn.reasoning)
     return joined
 
 
 def _add(messages: list[Message], role: str, content: Content, scope: Scope) -> None:
     """A user or system message; one that follows another user message joins it where roles have to alternate."""
-    last = messages[-1] if messages else None
-    if last is not None and last["role"] == role == "user" and scope.quirks.merge_roles:
+    if type(content) is not str:
+        content = squeeze(content, scope)
+    if role == "user" and messages and scope.quirks.merge_roles and (last := messages[-1])["role"] == "user":
         before = last["content"]
-        last["content"] = squeeze(join(before if before is not None else "", squeeze(content, scope)), scope)
+        last["content"] = squeeze(join(before if before is not None else "", content), scope)
         return
-    messages.append({"role": role, "content": squeeze(content, scope)})
+    messages.append({"role": role, "content": content})
 
 
-def _add_assistant(messages: list[Message], turn: Turn, reasoning: dict[str, object], scope: Scope) -> None:
-    calls = [call for call in turn.calls if _is_answered(call, scope)]
-    content = squeeze(turn.content, scope)
+def _add_assistant(messages: list[Message], turn: Turn, reasoning: dict[str, object] | None, scope: Scope) -> None:
+    calls = turn.calls or []
+    if turn.waiting:
+        calls = [call for call in calls if call.output is not None or _stays(call, scope)]
+    content = turn.content if type(turn.content) is str else squeeze(turn.content, scope)
     if not (content or turn.refusal or calls or reasoning):
         return  # an empty message says nothing, and strict providers refuse it
     message: Message = {"role": "assistant", "content": content}
@@ -89,18 +103,18 @@ def _add_assistant(messages: list[Message], turn: Turn, reasoning: dict[str, obj
         message["refusal"] = turn.refusal
     if not content and (calls or turn.refusal):
         _set_empty_content(message, scope)
-    message.update(reasoning)  # type: ignore[typeddict-item]
-    if calls:
-        _add_stand_in(calls, scope)
-        message["tool_calls"] = [_tool_call(call, scope) for call in calls]
+    if reasoning:
+        message.update(reasoning)  # type: ignore[typeddict-item]
     messages.append(message)
-    _add_outputs(messages, calls, scope)
+    if calls:
+        if scope.quirks.call_stand_in is not None:
+            _add_stand_in(calls, scope.quirks.call_stand_in)
+        message["tool_calls"] = [_tool_call(call, scope.quirks.call_extras) for call in calls]
+        _add_outputs(messages, calls, scope)
 
 
-def _is_answered(call: Call, scope: Scope) -> bool:
-    """Whether the call stays; providers refuse a call without an output, so an interrupted one gets one."""
-    if call.output is not None:
-        return True
+def _stays(call: Call, scope: Scope) -> bool:
+    """Whether a call without an output stays; providers refuse those, so an interrupted one gets an output."""
     policy = scope.policy.unanswered
     if policy is Unanswered.REJECT:
         raise Refused(f"{call.where}.call_id", "No output found for this tool call.")
@@ -120,20 +134,19 @@ def _set_empty_content(message: Message, scope: Scope) -> None:
         message["content"] = "" if quirk is EmptyContent.EMPTY else None
 
 
-def _add_stand_in(calls: list[Call], scope: Scope) -> None:
+def _add_stand_in(calls: list[Call], stand_in: Mapping[str, object]) -> None:
     """Who insists on a signature has a word for calls whose own is lost; the first call of a step needs it."""
-    stand_in = scope.quirks.call_stand_in
-    if stand_in is not None and not any(call.extra for call in calls):
+    if not any(call.extra for call in calls):
         calls[0].extra = dict(stand_in)
 
 
-def _tool_call(call: Call, scope: Scope) -> ToolCall:
+def _tool_call(call: Call, extras: bool) -> ToolCall:
     made: ToolCall = {
         "id": call.chat_id,
         "type": "function",
         "function": {"name": call.name, "arguments": call.arguments},
     }
-    if call.extra is not None and scope.quirks.call_extras:
+    if extras and call.extra is not None:
         made["extra_content"] = call.extra
     return made
 
@@ -142,10 +155,14 @@ def _add_outputs(messages: list[Message], calls: list[Call], scope: Scope) -> No
     """Tool messages in the order of the calls, then what they could not hold."""
     behind: list[Part] = []
     for call in calls:
-        text, media = split_media(call.output or "")
+        output = call.output or ""
+        if type(output) is str:
+            messages.append({"role": "tool", "tool_call_id": call.chat_id, "content": output})
+            continue
+        text, media = split_media(output)
         content: Content = text
         if media and scope.quirks.tool_images is ToolImages.INLINE:
-            content = call.output or ""
+            content = output
         elif media and scope.quirks.tool_images is ToolImages.PLACEHOLDER:
             scope.drop(f"{call.where}.output")
             content = join(text, f"[{len(media)} attachment(s) that cannot be shown]", "\n")

@@ -33,11 +33,10 @@ class ToolNames:
 
     def chat_name(self, name: str, namespace: str | None) -> str:
         """The chat name of a tool, offered or not: histories name tools that are no longer there."""
-        known = self._chat_names.get((namespace, name))
+        identity = (namespace, name)
+        known = self._chat_names.get(identity) or self._gone.get(identity)
         if known is None:
-            known = self._gone.get((namespace, name))
-        if known is None:
-            known = self._gone[namespace, name] = _flatten(name, namespace)
+            known = self._gone[identity] = _flatten(name, namespace)
         return known
 
     def find(self, name: str, namespace: str | None) -> str | None:

@@ -133,7 +133,7 @@ def name_of(value: object) -> str:
 def member(owner: Mapping[str, object], name: str, where: str) -> str:
     """The non-empty string that ``owner``, whose path is ``where``, holds under ``name``. Raises Refused."""
     value = owner.get(name)
-    return value if isinstance(value, str) and value else must_be_string(value, f"{where}.{name}")
+    return value if type(value) is str and value else must_be_string(value, f"{where}.{name}")
 
 
 def must_be_string(value: object, param: str) -> str:

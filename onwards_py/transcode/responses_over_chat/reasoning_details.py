@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from onwards_py.transcode.responses_over_chat.foreign_json import writable
 
-_TEXT_MEMBERS = ("text", "summary", "thinking", "data", "signature")
+_SAYING = ("text", "summary", "thinking", "data")
+_TEXT_MEMBERS = (*_SAYING, "signature")
 
 
 def details_text(details: object) -> str:
@@ -41,6 +44,36 @@ class Details:
     def merged(self) -> list[dict[str, object]]:
         """The pieces as a whole answer would have had them."""
         return self._pieces
+
+
+def joined(items: Iterable[object]) -> list[dict[str, object]]:
+    """The ``reasoning_details`` of all reasoning items of one message, in one list.
+
+    A piece that is nothing but a signature signs a piece of an earlier item: some providers sign a thought when the
+    text has begun, and refuse thought and signature apart.
+    """
+    found: list[dict[str, object]] = []
+    for details in items:
+        earlier = list(found)
+        for piece in details if isinstance(details, list) else ():
+            if not isinstance(piece, dict):
+                continue
+            thought = _signed_by(piece, earlier)
+            if thought is None:
+                found.append(dict(piece))
+            else:
+                _join(thought, piece)
+    return found
+
+
+def _signed_by(piece: dict[str, object], earlier: list[dict[str, object]]) -> dict[str, object] | None:
+    """What of ``earlier`` a piece signs that is a signature and nothing else; None if it is more, or signs nothing."""
+    if not piece.get("signature") or any(piece.get(name) for name in _SAYING):
+        return None
+    for other in reversed(earlier):
+        if other.get("type") == piece.get("type") and other.get("index") == piece.get("index"):
+            return None if other.get("signature") else other
+    return None
 
 
 def _continues(last: dict[str, object], piece: dict[str, object]) -> bool:

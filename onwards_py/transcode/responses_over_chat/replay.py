@@ -3,60 +3,51 @@
 from __future__ import annotations
 
 from onwards_py.transcode.responses_over_chat.policy import Scope
-from onwards_py.transcode.responses_over_chat.quirks import Replay
+from onwards_py.transcode.responses_over_chat.quirks import Quirks, Replay
+from onwards_py.transcode.responses_over_chat.reasoning_details import joined
 from onwards_py.transcode.responses_over_chat.turns import Turn
 
 TEXT_FIELDS = ("reasoning_content", "reasoning", "thinking")
 DETAILS = "reasoning_details"
 
 
-class Replayed:
-    """Which assistant turn carries which reasoning.
+def replayed(turns: list[Turn], scope: Scope) -> dict[int, dict[str, object]]:
+    """Message fields with earlier reasoning, by the index of the assistant turn that carries it.
 
     Clients that keep one reasoning item for several rounds of calls (Codex) leave the later rounds without: those
     carry the reasoning of the round before, as providers that insist on it refuse a call without any.
     """
-
-    def __init__(self, turns: list[Turn], scope: Scope) -> None:
-        self._quirks = scope.quirks
-        self._by_index: dict[int, list[dict[str, object]]] = {}
-        if not any(turn.reasoning for turn in turns):
-            return
-        if scope.quirks.replay is Replay.NONE or not (scope.quirks.reasoning_out or scope.quirks.replay_details):
-            scope.drop("input[].reasoning")
-            return
-        spans = _spans(turns)
-        if scope.quirks.replay is Replay.LAST:
-            spans = spans[-1:]
-        for span in spans:
-            self._take(turns, span)
-
-    def fields(self, index: int) -> dict[str, object]:
-        """Message fields for the turn at ``index``."""
-        items = self._by_index.get(index)
-        if not items:
-            return {}
-        fields: dict[str, object] = {}
-        text = _text(items[0]) if len(items) == 1 else "\n\n".join(filter(None, map(_text, items)))
-        if text:
-            for name in self._quirks.reasoning_out:
-                fields[name] = text
-        if self._quirks.replay_details:
-            details = [one for item in items for one in _details(item)]
-            if details:
-                fields[DETAILS] = details
-        return fields
-
-    def _take(self, turns: list[Turn], span: range) -> None:
-        with_calls = any(turns[index].calls for index in span)
-        if self._quirks.replay is Replay.TOOL_TURNS and not with_calls:
-            return
+    quirks = scope.quirks
+    if quirks.replay is Replay.NONE or not (quirks.reasoning_out or quirks.replay_details):
+        scope.drop("input[].reasoning")
+        return {}
+    spans = _spans(turns)
+    if quirks.replay is Replay.LAST:
+        spans = spans[-1:]
+    found: dict[int, dict[str, object]] = {}
+    for span in spans:
+        if quirks.replay is Replay.TOOL_TURNS and not any(turns[index].calls for index in span):
+            continue
         latest: list[dict[str, object]] = []
         for index in span:
             turn = turns[index]
             latest = turn.reasoning or latest
-            if turn.reasoning or turn.calls:
-                self._by_index[index] = latest
+            if latest and (turn.reasoning or turn.calls):
+                found[index] = _fields(latest, quirks)
+    return found
+
+
+def _fields(items: list[dict[str, object]], quirks: Quirks) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    text = _text(items[0]) if len(items) == 1 else "\n\n".join(filter(None, map(_text, items)))
+    if text:
+        for name in quirks.reasoning_out:
+            fields[name] = text
+    if quirks.replay_details:
+        details = joined([item.get(DETAILS) for item in items])
+        if details:
+            fields[DETAILS] = details
+    return fields
 
 
 def _spans(turns: list[Turn]) -> list[range]:
@@ -72,8 +63,3 @@ def _text(item: dict[str, object]) -> str:
         if isinstance(text, str) and text:
             return text
     return ""
-
-
-def _details(item: dict[str, object]) -> list[object]:
-    details = item.get(DETAILS)
-    return details if isinstance(details, list) else []

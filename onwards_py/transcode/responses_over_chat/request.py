@@ -114,13 +114,11 @@ class _Translation:
         if len(items) + len(history or ()) > scope.policy.max_items:
             raise Refused("input", f"More than {scope.policy.max_items} items.", "array_above_max_length")
         reader = ItemReader(scope, self._offer.names, self._call_ids)
-        for index, item in enumerate(history or ()):
-            reader.read(item, f"history[{index}]")
-        for index, item in enumerate(items):
-            reader.read(item, f"input[{index}]")
+        reader.read_all(history or (), "history")
+        reader.read_all(items, "input")
         reader.conversation.end()
         instructions = "\n\n".join(filter(None, (str(request.get("instructions") or ""), self._form.prompt)))
-        messages = to_messages(instructions, reader.conversation.turns, scope)
+        messages = to_messages(instructions, reader.conversation, scope)
         if not messages:
             raise Refused("input", "There is nothing to answer: give 'input'.", "missing_required_parameter")
         return messages
@@ -143,8 +141,8 @@ def _tool_lists(request: Mapping[str, object], history: Sequence[object]) -> Ite
     given = request.get("input")
     for name, items in (("history", history), ("input", given if isinstance(given, list) else (given,))):
         for index, item in enumerate(items):
-            if isinstance(item, dict) and item.get("type") == "additional_tools":
-                yield item.get("tools"), f"{name}[{index}].tools"
+            if isinstance(item, dict) and "tools" in item and item.get("type") == "additional_tools":
+                yield item["tools"], f"{name}[{index}].tools"
 
 
 def _items(given: object) -> list[object]:

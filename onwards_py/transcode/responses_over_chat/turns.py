@@ -6,7 +6,7 @@ the output that came back for it, wherever in the input that stood.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from onwards_py.transcode.dialects.chat import Content
 from onwards_py.transcode.responses_over_chat.content import join
@@ -33,14 +33,15 @@ class Call:
 class Turn:
     """One message to be. ``reasoning`` holds the provider's own message fields, one mapping for each reasoning item.
 
-    ``waiting`` counts the calls that have no output yet.
+    ``waiting`` counts the calls that have no output yet. None is an empty list: most turns of a long session are plain
+    text, and lists that stay empty would be a good part of their cost.
     """
 
     role: str
     content: Content = ""
     refusal: str = ""
-    calls: list[Call] = field(default_factory=list)
-    reasoning: list[dict[str, object]] = field(default_factory=list)
+    calls: list[Call] | None = None
+    reasoning: list[dict[str, object]] | None = None
     waiting: int = 0
 
     @property
@@ -48,35 +49,52 @@ class Turn:
         """Whether there are calls and each has its output."""
         return not self.waiting and bool(self.calls)
 
+    def take(self, reasoning: list[dict[str, object]]) -> None:
+        """Add reasoning."""
+        self.reasoning = reasoning if self.reasoning is None else self.reasoning + reasoning
+
 
 class Conversation:
-    """Takes the items in their order, keeps the turns. Calls and outputs find each other by call id alone."""
+    """Takes the items in their order, keeps the turns. Calls and outputs find each other by call id alone.
 
-    __slots__ = ("_extras", "_reasoning", "_scope", "_waiting", "turns")
+    ``turns``: a string is a user's plain text; it needs no more than that.
+    ``directed``: whether any turn is a system or developer message; ``reasoned``: whether any has reasoning.
+    """
+
+    __slots__ = ("_extras", "_reasoning", "_scope", "_waiting", "directed", "reasoned", "turns")
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._waiting: dict[str, list[tuple[Turn, Call]]] = {}
         self._reasoning: list[dict[str, object]] = []
         self._extras: dict[str, dict[str, object]] = {}
-        self.turns: list[Turn] = []
+        self.directed = False
+        self.reasoned = False
+        self.turns: list[Turn | str] = []
 
     def say(self, role: str, content: Content) -> None:
         """A message of anybody but the assistant."""
-        self._leave_reasoning()
+        if self._reasoning:
+            self._leave_reasoning()
+        if role == "user" and type(content) is str:
+            self.turns.append(content)
+            return
+        if role != "user":
+            self.directed = True
         self.turns.append(Turn(role, content))
 
     def answer(self, content: Content, refusal: str) -> None:
         """An assistant message. Between a call and its output it belongs to the message that holds the call."""
-        last = self.turns[-1] if self.turns else None
-        together = last is not None and last.role == "assistant" and not last.answered
-        if last is None or not together or not (last.calls or self._scope.quirks.merge_roles or self._is_bare(last)):
-            last = Turn("assistant")
+        last = self._last_answer()
+        if last is None or not self._goes_on(last):
+            last = Turn("assistant", content, refusal)
             self.turns.append(last)
-        last.content = join(last.content, content)
-        if refusal:
-            last.refusal = f"{last.refusal}\n\n{refusal}" if last.refusal else refusal
-        self._take_reasoning(last)
+        else:
+            last.content = join(last.content, content)
+            if refusal:
+                last.refusal = f"{last.refusal}\n\n{refusal}" if last.refusal else refusal
+        if self._reasoning:
+            self._give_reasoning(last)
 
     def reason(self, fields: dict[str, object]) -> None:
         """Reasoning; it belongs to the assistant message or call that comes next."""
@@ -88,20 +106,26 @@ class Conversation:
 
     def call(self, call: Call) -> None:
         """A call; calls that were not yet all answered share one assistant message."""
-        last = self.turns[-1] if self.turns else None
-        if last is None or last.role != "assistant" or (last.answered and not self._scope.quirks.merge_rounds):
+        last = self._last_answer()
+        if last is None or (last.answered and not self._scope.quirks.merge_rounds):
             last = Turn("assistant")
             self.turns.append(last)
-        last.calls.append(call)
+        if last.calls is None:
+            last.calls = [call]
+        else:
+            last.calls.append(call)
         last.waiting += 1
         self._waiting.setdefault(call.call_id, []).append((last, call))
-        self._take_reasoning(last)
+        if self._reasoning:
+            self._give_reasoning(last)
 
     def output(self, call_id: str, content: Content) -> bool:
         """A call's output; False if no call waits for it."""
         waiting = self._waiting.get(call_id)
         if not waiting:
             return False
+        if self._reasoning:
+            self._give_back_reasoning()
         turn, call = waiting.pop(0)
         call.output = content
         turn.waiting -= 1
@@ -112,18 +136,37 @@ class Conversation:
         self._leave_reasoning()
         if self._extras:
             for turn in self.turns:
-                for call in turn.calls:
+                for call in turn.calls or () if isinstance(turn, Turn) else ():
                     call.extra = self._extras.get(call.call_id)
 
-    def _is_bare(self, turn: Turn) -> bool:
-        return not (turn.content or turn.refusal)
+    def _last_answer(self) -> Turn | None:
+        """The last turn, if it is the assistant's."""
+        last = self.turns[-1] if self.turns else None
+        return last if isinstance(last, Turn) and last.role == "assistant" else None
 
-    def _take_reasoning(self, turn: Turn) -> None:
-        if self._reasoning:
-            turn.reasoning += self._reasoning
-            self._reasoning = []
+    def _goes_on(self, turn: Turn) -> bool:
+        """Whether more text of the assistant belongs to this turn of its own, the last one."""
+        if turn.answered:
+            return False
+        return bool(turn.calls) or self._scope.quirks.merge_roles or not (turn.content or turn.refusal)
+
+    def _give_reasoning(self, turn: Turn) -> None:
+        self.reasoned = True
+        turn.take(self._reasoning)
+        self._reasoning = []
+
+    def _give_back_reasoning(self) -> None:
+        """Give reasoning that nothing of its answer follows to what came before it, as long as that is one answer.
+
+        Some providers sign a thought when they have begun to speak.
+        """
+        last = self._last_answer()
+        if last is not None and last.waiting == len(last.calls or ()):
+            self._give_reasoning(last)
 
     def _leave_reasoning(self) -> None:
+        if self._reasoning:
+            self._give_back_reasoning()
         if self._reasoning:
             self._scope.drop("input[].reasoning")
             self._reasoning = []
