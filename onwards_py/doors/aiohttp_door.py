@@ -203,6 +203,9 @@ class AiohttpDoor:
     def drain(self) -> None:
         """Every answer is the last on its connection from now on; idle connections close in a moment."""
         self.draining = True
+        for connection in self.connections:
+            if connection.writer is not None:
+                connection.writer.keep_alive = False
         self._loop.call_later(DRAIN_GRACE, self._close_idle)
 
     def _close_idle(self) -> None:

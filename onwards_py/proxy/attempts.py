@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +12,7 @@ from onwards_py.messages import Fault
 from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, may_repeat
 from onwards_py.proxy.delivery import deliver, deliver_translated, pass_on_whole, stream
 from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.failure_log import FailureLog
 from onwards_py.proxy.hedge import Won, first_answer, leaves_nothing
 from onwards_py.proxy.kept import Failed, Sendable, keep
 from onwards_py.proxy.prepared import Prepared, prepare
@@ -27,8 +27,6 @@ from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import TransportError
 from onwards_py.wire.response_head import retry_after
 
-_log = logging.getLogger("onwards.proxy")
-
 NOT_AGAIN: Final = b"X-Should-Retry: false\r\n"
 """Tells the SDKs of OpenAI and Anthropic that their own retries are of no use: all that can be tried was tried."""
 
@@ -40,11 +38,11 @@ class Attempts:
         self._transports = transports
         self._clock = clock
         self._random = random
+        self._failures = FailureLog(clock)
 
     async def serve_sole(self, exchange: Exchange, ask: Ask, member: Member) -> None:
         """The most frequent plan: one provider, one attempt, an answer that is passed on as it comes."""
         provider = member.provider
-        exchange.attempts = 1
         exchange.provider = provider.name
         if member.limiter.bounded:
             await enter(exchange, (member.limiter,), self._clock)
@@ -52,10 +50,11 @@ class Attempts:
             member.limiter.in_flight += 1
             exchange.held.append(member.limiter)
         prepared = prepare(exchange, ask, member)
+        exchange.attempts = 1
         try:
             answer = await self.send(ask, prepared)
         except TransportError as error:
-            _log.warning("provider %s of %s failed: %s", provider.name, exchange.target, error)
+            self._failures.told(exchange.target, provider.name, error)
             failure = error_of(error.fault, error.advice)
             if prepared.early is not None and prepared.early.give_up(failure):
                 return
@@ -124,7 +123,7 @@ class Attempts:
                 exchange.give_back_to(others)
                 continue
             except TransportError as error:
-                _log.warning("provider %s of %s failed: %s", member.provider.name, exchange.target, error)
+                self._failures.told(exchange.target, member.provider.name, error)
                 failure = error_of(error.fault, error.advice)
                 now = self._clock()
                 note_failure(member, now)
@@ -230,7 +229,7 @@ class Attempts:
         try:
             answer = await self.send(ask, prepared)
         except TransportError as error:
-            _log.warning("provider %s of %s failed: %s", member.provider.name, exchange.target, error)
+            self._failures.told(exchange.target, member.provider.name, error)
             note_failure(member, self._clock())
             raise
         now = self._clock()

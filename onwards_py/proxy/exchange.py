@@ -13,7 +13,7 @@ from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome, Record
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.response_head import ResponseFacts
-from onwards_py.wire.usage import UsageTail
+from onwards_py.wire.usage import UsageTail, tokens_in
 
 _CLIENT_GONE: Final = Ending.CLIENT_GONE
 _DONE: Final = Ending.DONE
@@ -22,7 +22,7 @@ _IDLE: Final = Ending.IDLE
 _LIMIT: Final = Ending.LIMIT
 _RESET: Final = Ending.RESET
 
-_TAIL: Final = 64 * 1024
+_TAIL: Final = 16 * 1024  # behind the usage there is little more than the metadata of a response: 16 times 576 bytes
 # What a token takes, roughly, where nobody counts: as text, and as a chunk of a stream with all that is around it.
 _OF_TEXT: Final = 4
 _OF_AN_EVENT: Final = 200
@@ -76,11 +76,12 @@ class Exchange(Record):
 
     def close(self) -> None:
         """All permits back. The last byte is through, or never will be."""
+        difference = self.used - self.estimate if self.metered else 0
         for limiter in self.held:
             limiter.in_flight -= 1
             if limiter.watched:
                 if limiter.tokens is not None:
-                    limiter.settle(self.used - self.estimate)
+                    limiter.settle(difference)
                 limiter.given_back()
         self.held.clear()
 
@@ -97,7 +98,10 @@ class Exchange(Record):
         if self.tail is None:
             return self.counted
         counted = self.tail.tokens()
-        return self.estimate + self.tail.seen // self.bytes_per_token if counted is None else counted
+        if counted is not None and self.outcome is outcomes.DONE:
+            return counted
+        # What a stream says at its beginning is not all, if it was cut.
+        return max(counted or 0, self.estimate + self.tail.seen // self.bytes_per_token)
 
     def meter(self, *, event_stream: bool) -> UsageTail:
         """What is to see the answer's bytes pass by."""
@@ -110,7 +114,8 @@ class Exchange(Record):
     def pass_on(self, head: ResponseHead, facts: ResponseFacts, body: bytes, now: float) -> None:
         """Commit to a response that is there as a whole, and conclude."""
         if self.metered and head.status < 400:
-            self.meter(event_stream=facts.event_stream).feed(body)
+            counted = tokens_in(body)
+            self.counted = self.estimate + len(body) // _OF_TEXT if counted is None else counted
         self.status = head.status
         self.committed = now
         self.outcome = outcomes.DONE

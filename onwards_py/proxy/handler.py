@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from onwards_py.auth import ANONYMOUS, identify
+from onwards_py.auth import ANONYMOUS, Principal, identify
 from onwards_py.errors import ProxyError, body_too_large
-from onwards_py.live_state import Holder
+from onwards_py.live_state import Current, Holder
 from onwards_py.messages import Downstream, InboundRequest
 from onwards_py.observe.record import Record
 from onwards_py.proxy.addressing import Address, find_address, header_model
@@ -103,8 +103,7 @@ class Proxy:
             path = head.path = origin_form(request.target)
         principal = ANONYMOUS
         if current.identifies:
-            principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
-            exchange.principal = principal
+            exchange.principal = principal = _principal(head, current)
         if request.method in _READS and head.model_override is None:
             listing = answer_models(path, current.table, principal, self._started)
             if listing is not None:
@@ -171,3 +170,13 @@ class Proxy:
         exchange = Exchange(request, None, self._clock())
         exchange.note_refusal(error)
         self._recorder.ended(exchange, self._clock())
+
+
+def _principal(head: RequestHead, current: Current) -> Principal:
+    """Who calls. Found once for a head that a connection repeats; a reload makes it be found again."""
+    if head.known_to is not current:
+        head.principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
+        head.known_to = current
+    principal = head.principal
+    assert isinstance(principal, Principal)
+    return principal

@@ -87,6 +87,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._answered = False
         self._complete = False
         self._spoiled = False
+        self._lasting = True
         self._paused = False
         self._due = 0.0
         self._idle = 0.0
@@ -197,6 +198,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         elif self._interim < 0:
             self._state = _BODY
             trip.head = cut_out_head(self._raw, self._status, self._heads).head
+            # HTTP/1.0 with a transfer coding is faulty framing (RFC 9112 section 6.1); without one it is rare.
+            self._lasting = not self._raw.startswith(b"HTTP/1.0")
             self._raw = b""
             if self._complete:
                 body = self._take_body()
@@ -282,9 +285,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         assert self._transport is not None
         self._served += 1
         self._trip = None
-        if self._spoiled or self._transport.get_write_buffer_size():
+        if self._spoiled or not self._lasting or self._transport.get_write_buffer_size():
             self._state = _CLOSED
-            self._transport.close()
+            # Closing would wait until the rest of a request is taken that has its answer already: perhaps for ever.
+            self._transport.abort()
             self._lost(self)
         else:
             self._state = _IDLE

@@ -175,10 +175,12 @@ class HttpTransport:
             self._sweeper = self._loop.call_later(interval, self._sweep)
 
     def _sweep(self) -> None:
-        now = self._loop.time()
-        for pool in self._pools.values():
-            pool.sweep(now)
+        # First, and of a copy: a timeout resumes its exchange on the spot, which may go on to a provider never asked
+        # before, and shorten the interval.
         self._sweeper = self._loop.call_later(self._interval, self._sweep)
+        now = self._loop.time()
+        for pool in list(self._pools.values()):
+            pool.sweep(now)
 
     async def close(self) -> None:
         """Close every connection; exchanges that still run see a reset."""

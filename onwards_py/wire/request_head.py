@@ -47,8 +47,8 @@ class RequestHead(msgspec.Struct):
     values of Host and Content-Length, the (still empty) place of the client's credential, the
     names of Content-Encoding and of trace fields. A head that a connection repeats is read once and shared by all
     its requests, so nothing here is changed after `examine`, but for ``path`` (the
-    target in origin form) and ``memo``, which are found once and then kept. ``plain``: the body can only be JSON
-    as it stands.
+    target in origin form), ``memo``, and ``principal`` (who calls, by the configuration ``known_to``), which are found
+    once and then kept. ``plain``: the body can only be JSON as it stands.
     """
 
     parts: list[bytes]
@@ -69,6 +69,8 @@ class RequestHead(msgspec.Struct):
     plain: bool = True
     path: bytes = b""
     memo: OutboundMemo | None = None
+    known_to: object = None
+    principal: object = None
 
 
 class OutboundMemo(msgspec.Struct, frozen=True):

@@ -1,0 +1,33 @@
+"""Warnings about failing providers: the first at once, a storm of them as one line a second."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from onwards_py.transports.base import TransportError
+
+_log = logging.getLogger("onwards.proxy")
+_QUIET: Final = 1.0  # seconds
+
+
+class FailureLog:
+    """One of the process. Names are those of the configuration, so what is remembered is bounded."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last: dict[tuple[str, str], float] = {}
+        self._swallowed: dict[tuple[str, str], int] = {}
+
+    def told(self, target: str, provider: str, error: TransportError) -> None:
+        """An attempt failed."""
+        key, now = (target, provider), self._clock()
+        last = self._last.get(key)
+        if last is not None and now < last + _QUIET:
+            self._swallowed[key] = self._swallowed.get(key, 0) + 1
+            return
+        self._last[key] = now
+        count = self._swallowed.pop(key, 0)
+        more = f" ({count} more failures since the last such line)" if count else ""
+        _log.warning("provider %s of %s failed: %s%s", provider, target, error, more)
