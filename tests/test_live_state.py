@@ -198,6 +198,13 @@ def test_nothing_is_on_the_path_where_nobody_can_be_left_out(pool: Pool) -> None
     assert target.plain
 
 
+def test_a_drained_provider_has_no_health() -> None:
+    """It is not asked, so there is nothing to know."""
+    pool = Pool("m", (*PAIR, Provider("c", "c", weight=0)))
+    target = pool_of(Holder(compiled(pool), LiveState(lambda: 0.0)))
+    assert [member.health is None for member in target.members] == [False, False, True]
+
+
 def test_who_is_checked_has_health_although_ejection_is_off() -> None:
     """Checks alone take it out then; exchanges do not."""
     checked = replace(PAIR[0], health_check=HealthCheck(unhealthy_after=1))
@@ -257,5 +264,12 @@ def test_budgets_and_latencies_survive_a_reload() -> None:
     after = pool_of(holder)
     assert after.budget is before.budget
     assert after.hedges is before.hedges
+    assert after.budget is not None
+    assert not after.budget.take(0.0)
+    more = FallbackPolicy(enabled=True, budget=RetryBudgetPolicy(0.0, 5.0))
+    holder.replace(compiled(replace(pool, fallback=more)))
+    assert sum(after.budget.take(1.0) for _ in range(99)) == 5
+    holder.replace(compiled(pool))
+    after = pool_of(holder)
     assert [member.latency for member in after.members] == [member.latency for member in before.members]
     assert after.members[0].latency is not after.members[1].latency

@@ -203,6 +203,17 @@ def test_further_attempts_come_out_of_the_budget() -> None:
     assert found == [0.0] * 10 + [None] * 2
 
 
+def test_each_exchange_pays_into_the_budget() -> None:
+    """Whether it needs a further attempt or not."""
+    budget = RetryBudget(RetryBudgetPolicy(0.5, 0.0))
+    while budget.take(0.0):
+        pass
+    target = pool(members(2), budget=budget)
+    for _ in range(4):
+        plan(target)
+    assert [budget.take(0.0) for _ in range(3)] == [True, True, False]
+
+
 def test_an_exchange_that_stops_for_another_reason_takes_nothing() -> None:
     """A wait that is too long is no attempt."""
     budget, one = RetryBudget(RetryBudgetPolicy(0.0, 0.0)), members(1, healthy=False)
@@ -288,6 +299,7 @@ def test_a_hedge_asks_another_one() -> None:
         assert asking.next(0.0) is not None
         assert name(asking.hedge(0.0)) == "1"
         assert asking.attempts == 2
+        assert asking.exhausted is policy.enabled
         assert [name(asking.next(0.0)) for _ in more] == more
         assert asking.next(0.0) is None
 

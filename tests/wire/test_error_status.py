@@ -42,6 +42,7 @@ from onwards_py.wire.error_status import error_status
         ({"code": "too_many_requests"}, 429),
         ({"status_code": 502}, 502),
         ({"error": {"code": 401}}, 401),
+        ({"error": {"code": 401}, "code": 503}, 401),
         ({"error": {"type": "overloaded_error"}, "type": "error"}, 503),
         # Numbers that are no such status, and what is no error object
         ({"code": 200}, 500),

@@ -239,7 +239,9 @@ def test_a_response_that_failed_is_an_error() -> None:
     assert judged(json.dumps(batch).encode()) == CONTENT
 
 
-@pytest.mark.parametrize("body", [b"[]", b'[{"error":1}]', b"hello", b'{"a":1}', b'{"error"', b"\xff", b"[" * 60_000])
+@pytest.mark.parametrize(
+    "body", [b"[]", b'[{"error":1}]', b"hello", b'{"a":1}', b'{"error"', b"\xff", b'{"a":"\xff"}', b"[" * 60_000]
+)
 def test_any_other_body_is_content(body: bytes) -> None:
     """It may be an audio file."""
     assert judged(body) == CONTENT
