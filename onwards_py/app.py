@@ -105,6 +105,7 @@ class Application:
         """Open the admin port, then the listener. Raises OSError."""
         registry = CollectorRegistry()
         registry.register(self.metrics)
+        registry.register(self.metrics.pools)
         registry.register(EngineMetrics(self.engines.all))
         registry.register(ReloadMetrics(self.standing))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):

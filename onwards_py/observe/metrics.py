@@ -12,7 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from onwards_py.live_state import Holder
-from onwards_py.observe.record import Outcome, Record
+from onwards_py.observe.pool_metrics import PoolMetrics
+from onwards_py.observe.record import RULE, Outcome, Record
 
 DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 CHOOSING_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -72,6 +73,7 @@ class Metrics(Collector):
         self._dropped: dict[tuple[str, str], int] = {}
         self._led: dict[tuple[str, str, str], int] = {}
         self._choosing: dict[str, Histogram] = {}
+        self.pools = PoolMetrics(holder)
         self.before_collect: Callable[[], None] = _nothing
 
     def ended(self, exchange: Record, now: float) -> None:
@@ -89,6 +91,8 @@ class Metrics(Collector):
             value = exchange.committed - exchange.began
             row.first_byte.counts[bisect_left(FIRST_BYTE_BUCKETS, value)] += 1
             row.first_byte.total += value
+        if exchange.attempts > 1 or exchange.metered or exchange.over_budget:
+            self.pools.ended(exchange)
         if exchange.via:
             self._count_led(exchange)
         for part in exchange.dropped:
@@ -104,6 +108,8 @@ class Metrics(Collector):
     def _count_led(self, exchange: Record) -> None:
         key = (exchange.via, exchange.target, exchange.reason)
         self._led[key] = self._led.get(key, 0) + 1
+        if exchange.reason == RULE:
+            return
         choosing = self._choosing.get(exchange.via)
         if choosing is None:
             choosing = self._choosing[exchange.via] = Histogram(CHOOSING_BUCKETS)
@@ -130,7 +136,9 @@ class Metrics(Collector):
             first_byte.add_metric(key, buckets=row.first_byte.cumulative(), sum_value=row.first_byte.total)
         yield from (requests, duration, first_byte)
         led = CounterMetricFamily(
-            "onwards_route_by", "Exchanges led to another target.", labels=["target", "to", "reason"]
+            "onwards_route_by",
+            "Exchanges led to another target, by a classifier or a routing rule.",
+            labels=["target", "to", "reason"],
         )
         choosing_time = HistogramMetricFamily(
             "onwards_route_by_seconds",

@@ -25,6 +25,8 @@ CLIENT_GONE_WAITING: Final = "client_gone_waiting"  # the client left before the
 CLIENT_GONE_STREAMING: Final = "client_gone_streaming"  # the client left, or took nothing, during the body
 INTERNAL: Final = "internal"  # a defect of ours
 
+RULE: Final = "rule"  # why an exchange was led to another target: a routing rule, not what a classifier said
+
 Outcome = Literal[
     "done",
     "refused",

@@ -76,7 +76,10 @@ class Exchange(Record):
 
     def close(self) -> None:
         """All permits back. The last byte is through, or never will be."""
-        difference = self.used - self.estimate if self.metered else 0
+        difference = 0
+        if self.metered:
+            self.counted = self.used
+            difference = self.counted - self.estimate
         for limiter in self.held:
             limiter.in_flight -= 1
             if limiter.watched:

@@ -10,7 +10,7 @@ from onwards_py.auth import ANONYMOUS, Principal, identify
 from onwards_py.errors import ProxyError, body_too_large
 from onwards_py.live_state import Current, Holder
 from onwards_py.messages import Downstream, InboundRequest
-from onwards_py.observe.record import Record
+from onwards_py.observe.record import RULE, Record
 from onwards_py.proxy.addressing import Address, find_address, header_model
 from onwards_py.proxy.attempt import Ask, Transports
 from onwards_py.proxy.attempts import Attempts
@@ -122,7 +122,7 @@ class Proxy:
         ask = Ask(request, head, address, path, route.target, route.limiters, exchange.began)
         if not route.redirected:
             return ask
-        exchange.via, exchange.reason = address.model, "rule"
+        exchange.via, exchange.reason = address.model, RULE
         return led_to(located(ask), route.target)
 
     async def _lead_on(self, exchange: Exchange, ask: Ask, leads: Leads) -> Ask:

@@ -22,7 +22,10 @@ from onwards_py.transports.engine.engine import Engine
 
 CONFIG = """
 targets:
-  a: {providers: [{url: 'http://one/v1'}, {url: 'http://two/v1', name: second}]}
+  a:
+    rate_limit: {requests_per_second: 100}
+    on_limit: queue
+    providers: [{url: 'http://one/v1'}, {url: 'http://two/v1', name: second}]
   b: {local: {engine: echo}}
 """
 
@@ -92,6 +95,21 @@ def test_the_documented_metrics_are_those_that_exist(metrics: Metrics) -> None:
     """Name, type and labels of docs/reference/metrics.md, both ways."""
     count(metrics, Ended(via="auto", dropped=("truncation",)))
     assert documented() == existing(families(metrics))
+
+
+def test_the_documented_metrics_of_pools_are_those_that_exist() -> None:
+    """The same for the second table, by a pool of two, and one exchange that had everything."""
+    metrics = make()
+    pools = metrics.pools
+    record = Record(InboundRequest(b"POST", b"/", 1, [], b"", ""), None, 1000.0)
+    record.target, record.attempts, record.hedged, record.over_budget, record.metered = "a", 3, True, True, True
+    record.counted = 17
+    metrics.ended(record, 1001.0)
+    found = {m.name + ("_total" if m.type == "counter" else ""): m for m in pools.collect()}
+    assert documented("Pools and limits") == existing(found)
+    told = {name: [sample.value for sample in found[name].samples] for name in found}
+    assert (told["onwards_retries_total"], told["onwards_limited_tokens_total"]) == ([2], [17])
+    assert sum(told["onwards_provider_state"]) == 2, "each provider is in one state"
 
 
 async def test_the_documented_metrics_of_local_models_are_those_that_exist() -> None:

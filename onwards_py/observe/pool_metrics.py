@@ -1,0 +1,86 @@
+"""What pools do about failing and busy providers, and what their exchanges use, as metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from onwards_py.limits.counters import Limiter
+from onwards_py.live_state import Holder
+from onwards_py.observe.record import Record
+from onwards_py.routing.health import State
+
+_STATES = [state.value for state in State]
+
+
+class PoolMetrics(Collector):
+    """Counts of exchanges, and what the present configuration's pools and providers are like when scraped."""
+
+    def __init__(self, holder: Holder) -> None:
+        self._holder = holder
+        self._retries: Counter[str] = Counter()
+        self._hedges: Counter[str] = Counter()
+        self._over_budget: Counter[str] = Counter()
+        self._tokens: Counter[str] = Counter()
+
+    def ended(self, exchange: Record) -> None:
+        """Count an exchange of which more is to be said than how it ended."""
+        target = exchange.target
+        if exchange.attempts > 1:
+            self._retries[target] += exchange.attempts - 1
+        if exchange.hedged:
+            self._hedges[target] += 1
+        if exchange.over_budget:
+            self._over_budget[target] += 1
+        if exchange.metered:
+            self._tokens[target] += exchange.counted
+
+    def collect(self) -> Iterator[Metric]:
+        """The families."""
+        yield _by_target("onwards_retries", "Attempts beyond the first.", self._retries)
+        yield _by_target("onwards_hedges", "Exchanges for which two providers were asked at one time.", self._hedges)
+        yield _by_target("onwards_retry_budget_exhausted", "Exchanges that the retry budget ended.", self._over_budget)
+        yield _by_target("onwards_limited_tokens", "Tokens charged to exchanges under a limit in tokens.", self._tokens)
+        yield from self._providers()
+        yield self._waiting()
+
+    def _providers(self) -> Iterator[Metric]:
+        labels = ["target", "provider"]
+        states = GaugeMetricFamily(
+            "onwards_provider_state", "1 for the state that the provider is in.", labels=[*labels, "state"]
+        )
+        ejections = CounterMetricFamily(
+            "onwards_provider_ejections", "Times the provider was left out after failures.", labels=labels
+        )
+        for target in self._holder.current.table.targets:
+            for member in target.members:
+                if member.health is None:
+                    continue
+                names = [target.pool.name, member.provider.name]
+                for state in _STATES:
+                    states.add_metric([*names, state], float(member.health.state.value == state))
+                ejections.add_metric(names, member.health.ejections)
+        yield from (states, ejections)
+
+    def _waiting(self) -> Metric:
+        waiting = GaugeMetricFamily(
+            "onwards_waiting", "Exchanges that wait in line for a limit.", labels=["target", "provider"]
+        )
+        for target in self._holder.current.table.targets:
+            own: tuple[tuple[str, Limiter], ...] = (("", target.limiter),)
+            members = ((member.provider.name, member.limiter) for member in target.members)
+            for name, limiter in chain(own, members):
+                if limiter.line is not None:
+                    waiting.add_metric([target.pool.name, name], limiter.line.waiting)
+        return waiting
+
+
+def _by_target(name: str, documentation: str, counts: Counter[str]) -> Metric:
+    family = CounterMetricFamily(name, documentation, labels=["target"])
+    for target, count in counts.items():
+        family.add_metric([target], count)
+    return family
