@@ -106,7 +106,7 @@ def test_the_documented_metrics_of_pools_are_those_that_exist() -> None:
     record.counted = 17
     metrics.ended(record, 1001.0)
     found = {m.name + ("_total" if m.type == "counter" else ""): m for m in pools.collect()}
-    assert documented("Pools and limits") == existing(found)
+    assert documented("## Pools and limits") == existing(found)
     told = {name: [sample.value for sample in found[name].samples] for name in found}
     assert (told["onwards_retries_total"], told["onwards_limited_tokens_total"]) == ([2], [17])
     assert sum(told["onwards_provider_state"]) == 2, "each provider is in one state"
