@@ -1,0 +1,134 @@
+"""Outages, played through with a clock of their own: the plan, health and budgets of one pool together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from onwards_py.limits.counters import Limiter
+from onwards_py.limits.line import at_once
+from onwards_py.routing.balancer import Member
+from onwards_py.routing.budget import RetryBudget
+from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.health import Health, State
+from onwards_py.routing.latency import PeakEwma
+from onwards_py.routing.model import (
+    EjectionPolicy,
+    FallbackPolicy,
+    Limits,
+    Pool,
+    Provider,
+    RetryBudgetPolicy,
+    Strategy,
+)
+from onwards_py.routing.table import LivePool
+
+PER_SECOND = 100.0
+Answers = Callable[[str, float], str]
+"""What the provider of a name does at a time: "ok", "fail", "429", "429 for 2 s"."""
+
+
+class Outage:
+    """Requests that come one after the other, ``PER_SECOND``; all are tried again while the pool allows it."""
+
+    def __init__(self, strategy: Strategy, answers: Answers) -> None:
+        providers = tuple(Provider(name, name) for name in "abc")
+        policy = FallbackPolicy(enabled=True)
+        members = tuple(
+            Member(provider, Limiter(Limits(), 0.0, at_once), Health(EjectionPolicy()), PeakEwma())
+            for provider in providers
+        )
+        pool = Pool("m", providers, strategy, policy)
+        self.target = LivePool(pool, Limiter(Limits(), 0.0, at_once), members, budget=RetryBudget(RetryBudgetPolicy()))
+        self.answers = answers
+        self.random = Random(5).random
+        self.now = 1.0
+        self.asked: Counter[str] = Counter()
+        self.served = 0
+
+    def run(self, requests: int) -> None:
+        for _ in range(requests):
+            self.now += 1.0 / PER_SECOND
+            self.served += self.one()
+
+    def one(self) -> bool:
+        plan = FallbackPlan(self.target, self.random)
+        while (member := plan.next(self.now)) is not None:
+            self.asked[member.provider.name] += 1
+            assert member.health is not None
+            assert member.latency is not None
+            what, _, seconds = self.answers(member.provider.name, self.now).partition(" for ")
+            if what == "ok":
+                member.health.succeeded()
+                member.latency.observe(0.1, self.now)
+                return True
+            if what == "fail":
+                member.health.failed(self.now)
+            else:
+                wait = float(seconds.removesuffix(" s")) if seconds else None
+                member.health.rest(self.now, wait)
+                plan.rests(member, wait, self.now)
+            if not plan.may_continue or plan.backoff(self.now) is None:
+                return False
+        return False
+
+    def state(self, name: str) -> State:
+        health = {member.provider.name: member.health for member in self.target.members}[name]
+        assert health is not None
+        return health.state
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+@pytest.mark.parametrize("what", ["fail", "429", "429 for 2 s"])
+def test_one_of_three_that_fails_costs_next_to_nothing(strategy: Strategy, what: str) -> None:
+    """10,000 requests: all are served, by little more than 10,000 attempts."""
+    outage = Outage(strategy, lambda name, _: what if name == "a" else "ok")
+    outage.run(10_000)
+    assert outage.served == 10_000
+    assert outage.asked.total() <= 10_000 * 1.01
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_it_gets_its_share_again_once_it_is_well(strategy: Strategy) -> None:
+    """At the latest when the longest time out is over."""
+    outage = Outage(strategy, lambda name, now: "fail" if name == "a" and now < 200.0 else "ok")
+    outage.run(int(260 * PER_SECOND))
+    assert outage.state("a") is State.IN
+    outage.asked.clear()
+    outage.run(3000)
+    assert outage.asked["a"] >= 800
+
+
+def test_one_that_fails_half_of_the_time_is_left_out_by_its_rate() -> None:
+    """It never fails five times in a row."""
+    calls = iter(range(10**6))
+    outage = Outage(Strategy.WEIGHTED_RANDOM, lambda name, _: "fail" if name == "a" and next(calls) % 2 else "ok")
+    outage.run(10_000)
+    assert outage.served == 10_000
+    assert outage.asked["a"] <= 1_000
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_when_all_fail_work_is_bounded_and_the_first_answer_ends_it(strategy: Strategy) -> None:
+    """Attempts stay within the budget: a fifth more and ten a second; then nobody is refused who could be served."""
+    outage = Outage(strategy, lambda _, now: "fail" if now < 101.0 else "ok")
+    outage.run(9_999)
+    assert outage.served == 0
+    assert outage.asked.total() <= 9_999 * 1.2 + 10 * 100 + 100
+    outage.run(1_000)
+    assert outage.served >= 999
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_all_come_back_after_an_outage_of_all(strategy: Strategy) -> None:
+    """Not only the one that happened to answer first."""
+    outage = Outage(strategy, lambda _, now: "fail" if now < 101.0 else "ok")
+    outage.run(int(170 * PER_SECOND))
+    states = [outage.state(name) for name in "abc"]
+    if strategy is Strategy.PRIORITY:
+        assert outage.state("a") is State.IN  # the others are not asked
+    else:
+        assert states == [State.IN] * 3
