@@ -40,6 +40,7 @@ from onwards_py.observe.recorder import Recorder
 from onwards_py.observe.reload_metrics import ReloadMetrics
 from onwards_py.proxy.attempt import Transports
 from onwards_py.proxy.handler import Proxy
+from onwards_py.proxy.health_checks import HealthChecks
 from onwards_py.transports.engine.transport import Engines, EngineTransport
 from onwards_py.transports.http import HttpTransport
 from onwards_py.transports.local import LocalTransport
@@ -73,6 +74,7 @@ class Application:
         self._http = http = HttpTransport(snapshot.http_pool, batch)
         self._local = EngineTransport(engines, http)
         self._transports = Transports(http, LocalTransport(), self._local)
+        self.health_checks = HealthChecks(http, clock, random.random)
         self.metrics = Metrics(
             holder,
             in_flight=lambda: self.proxy.in_flight,
@@ -113,6 +115,7 @@ class Application:
         self._admin = web.AppRunner(make_site(registry, self._readiness, self._status), access_log=None)
         await self._admin.setup()
         self._local.adopt(self.holder.current.snapshot.pools.values())
+        self.health_checks.adopt(self.holder.current.table.targets)
         admin_listener = _listen(self._options.admin_host, self._options.admin_port)
         self.admin_port = admin_listener.getsockname()[1]
         await web.SockSite(self._admin, admin_listener).start()
@@ -155,6 +158,7 @@ class Application:
         self.holder.replace(snapshot)
         self._http.adopt(snapshot.http_pool, snapshot.pools.values())
         self._local.adopt(snapshot.pools.values())
+        self.health_checks.adopt(self.holder.current.table.targets)
         late = _differences(self._server_settings, snapshot.server)
         if late:
             _log.warning("server: these have other values now, which take a restart: %s", ", ".join(late))
@@ -196,6 +200,7 @@ class Application:
         if self._lane is not None:
             self._lane.close()
         await self._door.close()
+        self.health_checks.close()
         await self._transports.http.close()
         await self._transports.echo.close()
         await self._transports.engines.close()

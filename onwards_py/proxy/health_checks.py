@@ -1,0 +1,127 @@
+"""Active health checks: providers are asked for something cheap, whether or not anybody needs them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final
+
+from onwards_py.eager import Drive
+from onwards_py.routing.balancer import Member
+from onwards_py.routing.health import State
+from onwards_py.routing.model import HealthCheck, Provider, Timeouts
+from onwards_py.routing.table import LivePool
+from onwards_py.transports.base import OutboundRequest, Transport, TransportError
+from onwards_py.wire.outbound import outbound_head
+from onwards_py.wire.request_head import examine
+from onwards_py.wire.target_url import join
+
+_log = logging.getLogger("onwards.health")
+_LONGEST_ANSWER: Final = 4 * 1024 * 1024
+
+Key = tuple[str, HealthCheck]
+
+
+class HealthChecks:
+    """Checks every provider that is to be checked and could be left out, once however many pools it is in.
+
+    ``clock`` gives monotonic seconds, ``random`` numbers in [0, 1): checks are spread over their interval.
+    """
+
+    def __init__(self, http: Transport, clock: Callable[[], float], random: Callable[[], float]) -> None:
+        self._http = http
+        self._clock = clock
+        self._random = random
+        self._running: dict[Key, _Checker] = {}
+
+    def adopt(self, targets: Iterable[LivePool]) -> None:
+        """Check the members of these targets, and nobody else any more."""
+        wanted: dict[Key, list[Member]] = {}
+        for target in targets:
+            for member in target.members:
+                check = member.provider.health_check
+                if check is not None and member.health is not None:
+                    wanted.setdefault((member.provider.identity, check), []).append(member)
+        for key in [key for key in self._running if key not in wanted]:
+            self._running.pop(key).stop()
+        for key, members in wanted.items():
+            running = self._running.get(key)
+            if running is not None:
+                running.members = members
+            else:
+                self._running[key] = _Checker(self._http, key[1], members, self._clock, self._random)
+
+    def close(self) -> None:
+        """Check nobody any more."""
+        self.adopt(())
+
+
+class _Checker:
+    """Checks one provider, for all pools that it is a member of."""
+
+    def __init__(
+        self,
+        http: Transport,
+        check: HealthCheck,
+        members: list[Member],
+        clock: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        self.members = members
+        self._http = http
+        self._check = check
+        self._clock = clock
+        self._random = random
+        self._drive = Drive(self._run(), _on_done)
+
+    def stop(self) -> None:
+        self._drive.cancel()
+
+    async def _run(self) -> None:
+        await asyncio.sleep(self._random() * min(self._check.interval, 1.0))
+        while True:
+            began = self._clock()
+            ok = await _is_well(self._http, self.members[0].provider, self._check)
+            now = self._clock()
+            for member in self.members:
+                if member.health is None:
+                    continue
+                before = member.health.state
+                member.health.checked(ok, now)
+                _tell(member, before, member.health.state)
+            await asyncio.sleep(max(0.0, began + self._check.interval - now))
+
+
+def _tell(member: Member, before: State, after: State) -> None:
+    if before is State.DOWN and after is not State.DOWN:
+        _log.info("provider %s answers its health checks again", member.provider.name)
+    elif after is State.DOWN and before is not State.DOWN:
+        _log.warning("provider %s fails its health checks: it is left out", member.provider.name)
+
+
+def _on_done(error: BaseException | None) -> None:
+    if error is not None and not isinstance(error, asyncio.CancelledError):
+        _log.error("health checks have ended", exc_info=error)
+
+
+async def _is_well(http: Transport, provider: Provider, check: HealthCheck) -> bool:
+    """True if the provider answers with 2xx, and to the end, in time."""
+    seconds = check.timeout
+    asked = replace(provider, timeouts=Timeouts(connect=seconds, first_byte=seconds, idle=seconds))
+    deadline = asyncio.get_running_loop().time() + seconds
+    try:
+        response = await http.send(asked, _question(provider, check, deadline))
+    except TransportError:
+        return False
+    if not 200 <= response.head.status < 300:
+        response.discard()
+        return False
+    return await response.read(_LONGEST_ANSWER) is not None
+
+
+def _question(provider: Provider, check: HealthCheck, deadline: float) -> OutboundRequest:
+    head = examine([(b"Host", b"health-check"), (b"Accept", b"application/json")], check.path, 1)
+    raw = outbound_head(head, b"GET", join(provider.base_path, check.path), provider, 0, decoded=False)
+    return OutboundRequest(b"GET", check.path, raw, b"", "", True, deadline)

@@ -1,0 +1,105 @@
+"""Active health checks: who fails them is left out before a client meets it, and is asked again when it is well."""
+
+from __future__ import annotations
+
+import asyncio
+
+from support.gateway import Gateway, running
+from support.origin import Peer, Script, answer, origin, refused_port, serve, silent
+from support.raw import ask, post
+from support.scene import until
+from support.targets import snapshot
+
+from onwards_py.routing.health import State
+
+QUICK = {"interval": "20ms", "timeout": "200ms", "unhealthy_after": 2, "healthy_after": 2}
+WELL = b'{"object":"list","data":[]}'
+
+
+def model_server(alive: asyncio.Event) -> Script:
+    """Answers POSTs always, and GETs by 200 while ``alive`` is set, else by 503."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            request = await peer.request()
+            if request.method == b"GET":
+                await peer.send(answer(WELL) if alive.is_set() else answer(b"", b"503 Not Ready"))
+            else:
+                await peer.send(answer())
+
+    return script
+
+
+def two(first: str, second: str, **check: object) -> dict[str, object]:
+    providers = [{"url": first, "name": "first", "health_check": {**QUICK, **check}}, {"url": second, "name": "second"}]
+    return {"m": {"strategy": "priority", "providers": providers}}
+
+
+def state(gateway: Gateway) -> State:
+    health = gateway.application.holder.current.table.targets[0].members[0].health
+    assert health is not None
+    return health.state
+
+
+async def test_who_fails_its_checks_is_left_out_and_comes_back(lane: bool) -> None:
+    """No client's request is needed to find out, in either direction."""
+    alive = asyncio.Event()
+    async with origin(model_server(alive)) as first, origin() as second:
+        async with running(snapshot(two(first.url, second.url)), lane=lane) as gateway:
+            await until(lambda: state(gateway) is State.DOWN)
+            assert (await ask(gateway.port, post())).status == 200
+            alive.set()
+            await until(lambda: state(gateway) is State.IN)
+            assert (await ask(gateway.port, post())).status == 200
+    assert [line["provider"] for line in gateway.lines()] == ["second", "first"]
+
+
+async def test_a_provider_that_does_not_answer_checks_is_down(lane: bool) -> None:
+    """Silence and a refused connection are failures as well; nobody's request waits for that."""
+    for url in ("silent", f"http://127.0.0.1:{refused_port()}"):
+        async with origin(silent) as first, origin() as second:
+            targets = two(first.url if url == "silent" else url, second.url, timeout="30ms")
+            async with running(snapshot(targets), lane=lane) as gateway:
+                await until(lambda: state(gateway) is State.DOWN)
+                assert (await ask(gateway.port, post())).status == 200
+        assert [line["provider"] for line in gateway.lines()] == ["second"]
+
+
+async def test_the_last_one_is_asked_although_its_checks_fail(lane: bool) -> None:
+    """Never the last: a check may be wrong about what matters."""
+    async with origin(model_server(asyncio.Event())) as first, origin(model_server(asyncio.Event())) as second:
+        providers = [{"url": upstream.url, "health_check": QUICK} for upstream in (first, second)]
+        async with running(snapshot({"m": {"providers": providers}}), lane=lane) as gateway:
+            members = gateway.application.holder.current.table.targets[0].members
+            await until(lambda: all(m.health is not None and m.health.state is State.DOWN for m in members))
+            assert (await ask(gateway.port, post())).status == 200
+
+
+async def test_a_check_asks_as_configured(lane: bool) -> None:
+    """GET of the path below the provider's own, with its credential, and with nothing of any client's."""
+    async with origin(serve(answer(WELL))) as first, origin() as second:
+        targets = two(first.url + "/v1", second.url, path="/v1/health?deep=1")
+        targets["m"]["providers"][0]["onwards_key"] = "sk-provider"  # type: ignore[index]
+        async with running(snapshot(targets), lane=lane):
+            await first.seen(1)
+    request = first.requests[0]
+    assert (request.method, request.target, request.body) == (b"GET", b"/v1/health?deep=1", b"")
+    assert request.values(b"authorization") == [b"Bearer sk-provider"]
+
+
+async def test_checks_follow_a_reload(lane: bool) -> None:
+    """A provider that is no longer to be checked is not, and is in again at its next exchange."""
+    async with origin(model_server(asyncio.Event())) as first, origin() as second:
+        checked = snapshot(two(first.url, second.url))
+        plain = two(first.url, second.url)
+        del plain["m"]["providers"][0]["health_check"]  # type: ignore[index]
+        async with running(checked, lane=lane) as gateway:
+            await until(lambda: state(gateway) is State.DOWN)
+            holder, checks = gateway.application.holder, gateway.application.health_checks
+            holder.replace(snapshot(plain))
+            checks.adopt(holder.current.table.targets)
+            count = len(first.requests)
+            assert (await ask(gateway.port, post())).status == 200
+            assert state(gateway) is State.IN
+            assert len(first.requests) in (count + 1, count + 2), "one exchange, and at most the check under way"
+    assert gateway.lines()[0]["provider"] == "first"
