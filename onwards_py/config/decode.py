@@ -44,6 +44,9 @@ class Decoder:
         self.positions: dict[Path, Position] = {}
         self._notes = notes
         self._around = around
+        # Looked up for every value of a file; the types live as long as the outline.
+        self._members: dict[int, list[mi.Type]] = {}
+        self._fields: dict[type, dict[str, mi.Field]] = {}
 
     def file(self, root: Node) -> FileShape | None:
         """The whole file, or None if not even its outline could be read."""
@@ -52,8 +55,8 @@ class Decoder:
         return shape if isinstance(shape, FileShape) else None
 
     def _value(self, node: Node, kind: mi.Type, path: Path) -> object:
-        if isinstance(kind, mi.Metadata):
-            return self._value(node, kind.type, path)
+        while isinstance(kind, mi.Metadata):
+            kind = kind.type
         if isinstance(kind, mi.UnionType):
             return self._union(node, kind, path)
         if isinstance(kind, mi.StructType):
@@ -92,7 +95,9 @@ class Decoder:
         return float(text) if _NUMBER.fullmatch(text) and any(map(str.isdigit, text)) else text
 
     def _union(self, node: Node, kind: mi.UnionType, path: Path) -> object:
-        kinds = [member for member in kind.types if not isinstance(member, mi.NoneType)]
+        kinds = self._members.get(id(kind))
+        if kinds is None:
+            kinds = self._members[id(kind)] = [member for member in kind.types if not isinstance(member, mi.NoneType)]
         if len(kinds) < len(kind.types) and _is_null(node):
             return None
         if len(kinds) == 1:
@@ -105,7 +110,9 @@ class Decoder:
     def _struct(self, node: Node, kind: mi.StructType, path: Path) -> object:
         if not isinstance(node, Mapping):
             return self._expected(node, "a mapping", path)
-        fields = {field.name: field for field in kind.fields}
+        fields = self._fields.get(kind.cls)
+        if fields is None:
+            fields = self._fields[kind.cls] = {field.name: field for field in kind.fields}
         values: dict[str, object] = {}
         for entry in node.entries:
             field = fields.get(entry.key)
