@@ -1,0 +1,35 @@
+"""Limits at each of their three levels: a target ``m`` for the key ``sk-a``, and the limiter that is then asked."""
+
+from __future__ import annotations
+
+from onwards_py.auth import identify
+from onwards_py.config.snapshot import Snapshot
+from onwards_py.limits.counters import Limiter
+from support.gateway import Gateway
+from support.responses_promises import Json
+from support.targets import snapshot
+
+KEY = b"Authorization: Bearer sk-a\r\n"
+LEVELS = ["key", "pool", "provider"]
+
+
+def limited(level: str, limits: Json, **provider: object) -> Snapshot:
+    """One target with one provider; ``limits`` stand at ``level``."""
+    key, pool, own = (limits if level == each else {} for each in LEVELS)
+    targets = {"m": {"keys": ["a"], "providers": [{**provider, **own}], **pool}}
+    return snapshot(targets, auth={"key_definitions": {"a": {"key": "sk-a", **key}}})
+
+
+def limiter(gateway: Gateway, level: str) -> Limiter:
+    """The live limiter of ``level``."""
+    current = gateway.application.holder.current
+    route = current.table.resolve("m", identify(b"Bearer sk-a", None, current.snapshot.key_definitions))
+    if level == "provider":
+        return route.target.members[0].limiter
+    return route.limiters[-1] if level == "key" else route.target.limiter
+
+
+def waiting(gateway: Gateway, level: str) -> int:
+    """How many wait there."""
+    line = limiter(gateway, level).line
+    return 0 if line is None else line.waiting
