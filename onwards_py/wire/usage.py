@@ -22,6 +22,8 @@ from onwards_py.messages import Ending
 
 _MEMBER: Final = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
 _KEY: Final = b'"usage"'
+# The form of nearly all: a few counts, the total among them, before anything nested. Read without a parser.
+_FLAT: Final = re.compile(rb'"usage": ?\{(?: ?"[a-z_]{1,40}": ?[0-9]{1,15},){0,4} ?"total_tokens": ?([0-9]{1,15})[,}]')
 _BACKSLASH: Final = 0x5C
 _LONGEST: Final = 16 * 1024  # bytes of a usage object; those of today are a few hundred
 _CANDIDATES: Final = 16  # so many are looked at, so that no answer can make this slow
@@ -81,6 +83,12 @@ class UsageTail:
 
 def tokens_in(body: bytes) -> int | None:
     """Tokens used, by the last usage in a whole body; None if there is none."""
+    at = body.rfind(_KEY)
+    if at < 0:
+        return None
+    flat = _FLAT.match(body, at)
+    if flat is not None and body[at - 1] != _BACKSLASH:
+        return int(flat[1])
     return _count(body, body[:_HEAD], cut=False)
 
 
