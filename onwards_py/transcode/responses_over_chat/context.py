@@ -18,7 +18,10 @@ class Ids(Protocol):
     """Where ids come from; the only source of novelty."""
 
     def new_id(self, prefix: str) -> str:
-        """A fresh id that begins with ``prefix`` (``"resp_"``, ``"msg_"``, ...), of at most 64 characters."""
+        """A fresh id that begins with ``prefix`` (``"resp_"``, ``"msg_"``, ...), of at most 64 characters.
+
+        With an empty prefix it is not empty either; letters and digits.
+        """
         ...
 
 
@@ -73,6 +76,7 @@ class Context:
     ``allowed``: chat function names that may be called; None: all of ``tools``. A call outside must be suppressed.
     ``one_call``: the client forbade parallel calls and the provider cannot be told, or may not obey: keep the first.
     ``call_ids``: chat call id -> the client's, for those that had to be shortened.
+    ``obfuscation``: the deltas of a stream carry padding; if the client asked; most would rather save the bytes.
     ``include``: as asked for. ``summary``: the wish for a reasoning summary (auto, concise, detailed) or None.
     ``sealer``: what mints ``encrypted_content`` if ``include`` asks for it; None: none is minted.
     """

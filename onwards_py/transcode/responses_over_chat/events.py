@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from onwards_py.transcode.responses_over_chat.context import Ids
+from onwards_py.transcode.responses_over_chat.padding import padding
 
 Event = dict[str, object]
 """One event of the Responses API: ``type``, ``sequence_number`` and what the type asks for."""
@@ -44,21 +45,27 @@ class Segment(Protocol):
 
 
 class Output:
-    """Collects events and numbers them when they are emitted, so that no number is ever left out or used twice."""
+    """Collects events and numbers them when they are emitted, so that no number is ever left out or used twice.
 
-    __slots__ = ("_events", "_next", "call_ids", "ids", "items")
+    ``pads``: deltas carry padding.
+    """
 
-    def __init__(self, ids: Ids) -> None:
+    __slots__ = ("_events", "_next", "_pads", "call_ids", "ids", "items")
+
+    def __init__(self, ids: Ids, pads: bool = False) -> None:
         self.ids = ids
         self.items: list[Item] = []
         self.call_ids: set[str] = set()
         self._events: list[Event] = []
         self._next = 0
+        self._pads = pads
 
     def emit(self, event: Event) -> None:
         """Add an event; its ``sequence_number`` (0, where it is written down) is filled in here."""
         event["sequence_number"] = self._next
         self._next += 1
+        if self._pads and "delta" in event:
+            event["obfuscation"] = padding(event, self.ids)
         self._events.append(event)
 
     def take(self) -> list[Event]:

@@ -68,7 +68,7 @@ class ChatToEvents:
         self.trusted = trusted
         self._limit = limit
         self._id = ids.new_id("resp_")
-        self._out = Output(ids)
+        self._out = Output(ids, context.obfuscation)
         self._segments = Segments(context, self._out)
         self._begun = False
         self._terminal = False
