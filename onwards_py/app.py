@@ -44,6 +44,7 @@ from onwards_py.proxy.health_checks import HealthChecks
 from onwards_py.transports.engine.transport import Engines, EngineTransport
 from onwards_py.transports.http import HttpTransport
 from onwards_py.transports.local import LocalTransport
+from onwards_py.transports.loops import Loops
 from onwards_py.write_batch import WriteBatch
 
 _log = logging.getLogger("onwards")
@@ -71,7 +72,8 @@ class Application:
         self.engines = engines = Engines()
         self.standing = Standing(options.config, time.time())
         self._started = self._loop.time()
-        self._http = http = HttpTransport(snapshot.http_pool, batch)
+        self._loops = loops = Loops()
+        self._http = http = HttpTransport(snapshot.http_pool, batch, loops)
         self._local = EngineTransport(engines, http)
         self._transports = Transports(http, LocalTransport(), self._local)
         self.health_checks = HealthChecks(http, clock, random.random)
@@ -90,6 +92,7 @@ class Application:
             clock=clock,
             random=random.random,
             started=int(time.time()),
+            is_ours=loops.has,
         )
         self._door = AiohttpDoor(proxy, snapshot.server, self._gauges)
         self._lane = (
@@ -120,6 +123,7 @@ class Application:
         self.admin_port = admin_listener.getsockname()[1]
         await web.SockSite(self._admin, admin_listener).start()
         factory: Callable[[], asyncio.BaseProtocol] = self._lane or self._door
+        self._loops.port = self._listener.getsockname()[1]
         self._server = await self._loop.create_server(
             factory, sock=self._listener, ssl=_tls(self._options), backlog=_BACKLOG
         )

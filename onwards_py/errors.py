@@ -150,6 +150,13 @@ class Kind(Enum):
         Origin.UPSTREAM,
         "The upstream service took too long to respond. Please try again.",
     )
+    LOOP = Answer(
+        508,
+        "internal_error",
+        "loop_detected",
+        Origin.PROXY,
+        "This request comes from the proxy itself: the provider of its model leads back here.",
+    )
     VERSION = Answer(
         505,
         "invalid_request_error",

@@ -149,7 +149,8 @@ class Downstream(BodySink, Protocol):
 
 
 class InboundRequest(msgspec.Struct):
-    """One whole request as a door took it in. ``target`` is raw; ``fields`` are all header field lines."""
+    """One whole request as a door took it in. ``target`` is raw; ``fields`` are all header field lines. ``peer``: the
+    client's address. ``peer_port`` is told of the first request of a connection at least, and else 0."""
 
     method: bytes
     target: bytes
@@ -157,3 +158,4 @@ class InboundRequest(msgspec.Struct):
     fields: Fields
     body: bytes
     peer: str
+    peer_port: int = 0

@@ -302,7 +302,7 @@ def _inbound(request: web.BaseRequest) -> InboundRequest:
         0 if request.version == (1, 0) else 1,
         list(request.raw_headers),
         b"",
-        peer[0] if peer else "",
+        *(peer[:2] if peer else ("", 0)),
     )
 
 

@@ -37,6 +37,10 @@ class Handler(Protocol):
         """Take note of a request that a door refused by itself."""
         ...
 
+    def is_ours(self, peer: str, port: int) -> bool:
+        """Whether a connection from there is one of our own, to a provider that is ourselves."""
+        ...
+
     @property
     def max_body(self) -> int:
         """Bytes of request body that a door may read."""
@@ -60,6 +64,8 @@ def check_head(
     handler: Handler, settings: ServerSettings, request: InboundRequest, version: str, head_size: int
 ) -> RequestHead:
     """The guard in front of both doors. ``head_size`` 0: known to be within bounds. Raises ProxyError."""
+    if handler.is_ours(request.peer, request.peer_port):
+        raise ProxyError(Kind.LOOP)
     if version not in ("1.1", "1.0"):
         raise ProxyError(Kind.VERSION)
     if request.method in _UNSERVED_METHODS:

@@ -53,11 +53,14 @@ class Pending:
 class Intake:
     """The parser of one connection. `feed` fills ``ready``; once ``closed``, nothing more is taken."""
 
-    def __init__(self, handler: Handler, settings: ServerSettings, gauges: Gauges, peer: str) -> None:
+    def __init__(
+        self, handler: Handler, settings: ServerSettings, gauges: Gauges, peer: str, peer_port: int = 0
+    ) -> None:
         self._handler = handler
         self._settings = settings
         self._gauges = gauges
         self._peer = peer
+        self._peer_port = peer_port
         self._parser = httptools.HttpRequestParser(self)
         self._data = b""
         self._target = b""
@@ -205,7 +208,13 @@ class Intake:
         if (b" RTSP/" in read or b" ICE/" in read) and _OTHER_PROTOCOL.search(read):
             raise ProxyError(Kind.VERSION)
         request = InboundRequest(
-            parser.get_method(), self._target, 0 if version == "1.0" else 1, self._fields, b"", self._peer
+            parser.get_method(),
+            self._target,
+            0 if version == "1.0" else 1,
+            self._fields,
+            b"",
+            self._peer,
+            self._peer_port,
         )
         self._incoming = incoming = Pending(request, None, parser.should_keep_alive())
         incoming.head = head = check_head(self._handler, self._settings, request, version, len(read))

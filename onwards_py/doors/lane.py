@@ -120,7 +120,8 @@ class LaneConnection(asyncio.Protocol):
             refuse_connection(self._transport)
             return
         peer = transport.get_extra_info("peername")
-        self._intake = Intake(lane.handler, lane.settings, lane.gauges, peer[0] if peer else "")
+        address, port = peer[:2] if peer else ("", 0)
+        self._intake = Intake(lane.handler, lane.settings, lane.gauges, address, port)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
         lane.gauges.connections += 1
         lane.connections.add(self)

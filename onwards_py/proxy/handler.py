@@ -39,7 +39,7 @@ class Proxy:
     """The one handler behind both doors.
 
     ``clock`` gives monotonic seconds, ``random`` numbers in [0, 1), ``started`` is the process's start in Unix
-    seconds. ``in_flight`` counts the exchanges that are going on.
+    seconds. ``in_flight`` counts the exchanges that are going on. ``is_ours`` recognises connections from this process.
     """
 
     def __init__(
@@ -51,7 +51,9 @@ class Proxy:
         clock: Callable[[], float],
         random: Callable[[], float],
         started: int,
+        is_ours: Callable[[str, int], bool],
     ) -> None:
+        self.is_ours = is_ours
         self._holder = holder
         self._attempts = Attempts(transports, clock, random)
         self._recorder = recorder

@@ -16,6 +16,7 @@ import httptools
 from onwards_py.messages import Ending, Fault
 from onwards_py.routing.model import Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
+from onwards_py.transports.loops import Address, Loops
 from onwards_py.transports.round_trip import RoundTrip
 from onwards_py.wire.response_head import cut_out_head
 from onwards_py.write_batch import WriteBatch
@@ -66,7 +67,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         released: Callable[[UpstreamConnection], None],
         lost: Callable[[UpstreamConnection], None],
         batch: WriteBatch,
+        loops: Loops,
     ) -> None:
+        self._loops = loops
+        self._address: Address | None = None
         self._batch = batch
         self._released = released
         self._lost = lost
@@ -161,6 +165,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._address = self._loops.note(self._transport)
         if self._state is _CLOSED:  # not wanted any more before it was there
             self._transport.abort()
 
@@ -218,6 +223,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._address is not None:
+            self._loops.forget(self._address)
         self._end(_END_EOF if exc is None else _END_RESET, exc)
 
     # The parser's side.

@@ -11,6 +11,7 @@ from onwards_py.routing.model import Origin, Pool, Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.connection import Died, UpstreamConnection
 from onwards_py.transports.dial import dial
+from onwards_py.transports.loops import Loops
 from onwards_py.transports.round_trip import RoundTrip
 from onwards_py.write_batch import WriteBatch
 
@@ -25,10 +26,11 @@ _RETIRED = HttpPoolSettings(max_idle_per_host=0)
 class OriginPool:
     """Connections to one origin. The idle ones are a stack: the warmest serves next, the coldest times out."""
 
-    __slots__ = ("_batch", "_loop", "connections", "idle", "opening", "origin", "settings")
+    __slots__ = ("_batch", "_loop", "_loops", "connections", "idle", "opening", "origin", "settings")
 
-    def __init__(self, origin: Origin, settings: HttpPoolSettings, batch: WriteBatch) -> None:
+    def __init__(self, origin: Origin, settings: HttpPoolSettings, batch: WriteBatch, loops: Loops) -> None:
         self._batch = batch
+        self._loops = loops
         self.origin = origin
         self.settings = settings
         self.idle: list[UpstreamConnection] = []
@@ -45,7 +47,7 @@ class OriginPool:
 
     async def open(self, seconds: float) -> UpstreamConnection:
         """A new connection, within ``seconds``. Raises TransportError."""
-        connection = UpstreamConnection(self.released, self.lost, self._batch)
+        connection = UpstreamConnection(self.released, self.lost, self._batch, self._loops)
         self.opening += 1
         try:
             await self._loop.create_task(dial(self.origin, connection, seconds))
@@ -82,9 +84,10 @@ class OriginPool:
 class HttpTransport:
     """Transport over HTTP/1.1. One per process; must be made inside the running loop."""
 
-    def __init__(self, settings: HttpPoolSettings, batch: WriteBatch) -> None:
+    def __init__(self, settings: HttpPoolSettings, batch: WriteBatch, loops: Loops | None = None) -> None:
         self._settings = settings
         self._batch = batch
+        self._loops = loops or Loops()
         self._pools: dict[Origin, OriginPool] = {}
         self._by_provider: dict[str, OriginPool] = {}
         self._named: frozenset[Origin] | None = None
@@ -160,7 +163,7 @@ class HttpTransport:
         assert origin is not None, "an http provider has an origin"
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = OriginPool(origin, self._settings_of(origin), self._batch)
+            pool = self._pools[origin] = OriginPool(origin, self._settings_of(origin), self._batch, self._loops)
         self._by_provider[provider.identity] = pool
         shortest = min(provider.timeouts.first_byte, provider.timeouts.idle, self._settings.idle_timeout)
         self._sweep_every(shortest if provider.timeouts.total is None else min(shortest, provider.timeouts.total))

@@ -33,6 +33,9 @@ class Precheck:
     async def handle(self, request: InboundRequest, head: RequestHead, downstream: ResponseWriter) -> None:
         raise AssertionError("an intake does not handle")
 
+    def is_ours(self, peer: str, port: int) -> bool:
+        return (peer, port) == ("ourselves", 1)
+
     def precheck(self, target: bytes, head: RequestHead) -> None:
         self.checked.append(target)
 
