@@ -70,7 +70,8 @@ class Exchange(Record):
             limiter.given_back()
 
     def give_back_to(self, count: int) -> None:
-        """All permits but the first ``count`` back: the provider they are of has failed."""
+        """All permits but the first ``count`` back: the provider they are of has failed, whatever it had said."""
+        self.tail = None
         while len(self.held) > count:
             self.give_back(self.held[-1])
 
@@ -97,7 +98,9 @@ class Exchange(Record):
 
     @property
     def used(self) -> int:
-        """Tokens that the provider said it used; what can be guessed from sizes if it did not say."""
+        """Tokens that the provider said it used; what can be guessed from sizes if it did not say. Errors are free."""
+        if self.status >= 400:
+            return 0
         if self.tail is None:
             return self.counted
         counted = self.tail.tokens()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from onwards_py.auth import identify
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.counters import Limiter
@@ -33,3 +35,15 @@ def waiting(gateway: Gateway, level: str) -> int:
     """How many wait there."""
     line = limiter(gateway, level).line
     return 0 if line is None else line.waiting
+
+
+def spent(gateway: Gateway, level: str) -> int:
+    """Tokens that are missing in the bucket, which hardly refills."""
+    tokens = limiter(gateway, level).tokens
+    assert tokens is not None
+    return round(tokens.limit.burst - tokens.remaining(time.monotonic()))
+
+
+def estimate(request: bytes) -> int:
+    """What a request is taken for before it is answered."""
+    return len(request.partition(b"\r\n\r\n")[2]) // 4 + 1
