@@ -15,7 +15,15 @@ from onwards_py.routing.balancer import Member
 from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.health import Health
 from onwards_py.routing.latency import PeakEwma
-from onwards_py.routing.model import NO_LIMITS, Limits, Pool, Provider, RetryBudgetPolicy, Strategy
+from onwards_py.routing.model import (
+    NO_LIMITS,
+    KeyDefinition,
+    Limits,
+    Pool,
+    Provider,
+    RetryBudgetPolicy,
+    Strategy,
+)
 from onwards_py.routing.table import Leads, LivePool, RouteTable
 
 
@@ -37,6 +45,7 @@ class LiveState:
         self._schedule = schedule
         self._limiters: dict[tuple[str, ...], Limiter] = {}
         self._learnt = _Learnt()
+        self._keys = KeyLimiters({}, {}, self._new_limiter)
 
     def compile(self, snapshot: Snapshot) -> RouteTable:
         """The route table of ``snapshot``, its counters those of equal identity so far."""
@@ -44,16 +53,12 @@ class LiveState:
         learnt = _Learnt()
         targets = {name: self._live_pool(pool, used, learnt) for name, pool in snapshot.pools.items()}
         targets |= {name: _leading(target, targets) for name, target in targets.items() if target.pool.route_by}
-        keys = {
-            digest: self._limiter(used, definition.limits, "key", definition.id)
-            for digest, definition in snapshot.key_definitions.items()
-            if definition.limits != NO_LIMITS
-        }
+        self._keys = self._keys.succeeded_by(snapshot.key_definitions, self._clock())
         # Who is no longer configured is forgotten, but not while somebody holds a permit of it, or waits for one.
         busy = {identity: limiter for identity, limiter in self._limiters.items() if limiter.busy}
         self._limiters = busy | used
         self._learnt = learnt
-        return RouteTable(targets, keys)
+        return RouteTable(targets, self._keys)
 
     def _live_pool(self, pool: Pool, used: dict[tuple[str, ...], Limiter], learnt: _Learnt) -> LivePool:
         members = tuple(
@@ -110,11 +115,61 @@ class LiveState:
     def _limiter(self, used: dict[tuple[str, ...], Limiter], limits: Limits, *identity: str) -> Limiter:
         limiter = self._limiters.get(identity)
         if limiter is None:
-            limiter = Limiter(limits, self._clock(), self._schedule)
+            limiter = self._new_limiter(limits)
         else:
             limiter.adopt(limits, self._clock())
         used[identity] = limiter
         return limiter
+
+
+    def _new_limiter(self, limits: Limits) -> Limiter:
+        return Limiter(limits, self._clock(), self._schedule)
+
+
+class KeyLimiters:
+    """The limiters of keys, each made when its key is first used: of many keys few are.
+
+    ``definitions`` are found by the digest of the token, ``by_id`` are the limiters so far.
+    """
+
+    __slots__ = ("_by_digest", "_by_id", "_definitions", "_make")
+
+    def __init__(
+        self,
+        definitions: Mapping[bytes, KeyDefinition],
+        by_id: dict[str, Limiter],
+        make: Callable[[Limits], Limiter],
+    ) -> None:
+        self._definitions = definitions
+        self._by_id = by_id
+        self._make = make
+        self._by_digest: dict[bytes, Limiter] = {}
+
+    def get(self, digest: bytes) -> Limiter | None:
+        """The limiter of this token's key; None if it has no limits."""
+        limiter = self._by_digest.get(digest)
+        if limiter is not None:
+            return limiter
+        definition = self._definitions.get(digest)
+        if definition is None or definition.limits == NO_LIMITS:
+            return None
+        limiter = self._by_id.get(definition.id)
+        if limiter is None:
+            limiter = self._by_id[definition.id] = self._make(definition.limits)
+        self._by_digest[digest] = limiter
+        return limiter
+
+    def succeeded_by(self, definitions: Mapping[bytes, KeyDefinition], now: float) -> KeyLimiters:
+        """The limiters of another configuration: what is known by the same id stays, under its new limits. Who is no
+        longer configured is forgotten, but not while somebody holds a permit of it, or waits for one."""
+        kept = {id_: limiter for id_, limiter in self._by_id.items() if limiter.busy}
+        if self._by_id:
+            for definition in definitions.values():
+                limiter = self._by_id.get(definition.id)
+                if limiter is not None and definition.limits != NO_LIMITS:
+                    limiter.adopt(definition.limits, now)
+                    kept[definition.id] = limiter
+        return KeyLimiters(definitions, kept, self._make)
 
 
 def _leading(target: LivePool, targets: Mapping[str, LivePool]) -> LivePool:

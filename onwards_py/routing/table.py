@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -60,10 +61,18 @@ class Route(msgspec.Struct, frozen=True):
     redirected: bool = False
 
 
+class LimitersOfKeys(Protocol):
+    """Finds the limiter of a key."""
+
+    def get(self, digest: bytes, /) -> Limiter | None:
+        """By the digest of its token; None if it has no limits."""
+        ...
+
+
 class RouteTable:
     """Targets by name. ``keys`` are the limiters of tokens that have limits, by digest."""
 
-    def __init__(self, targets: Mapping[str, LivePool], keys: Mapping[bytes, Limiter]) -> None:
+    def __init__(self, targets: Mapping[str, LivePool], keys: LimitersOfKeys) -> None:
         self._targets = targets
         self._keys = keys
         closed = [target.pool.keys for target in targets.values() if target.pool.keys is not None]
