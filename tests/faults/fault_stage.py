@@ -47,6 +47,12 @@ class Told(NamedTuple):
 SERVED = Told(200, "done")
 
 
+def limiters_of(application: Application) -> list[Limiter]:
+    """Those of all targets, providers and keys."""
+    live = application.holder._live
+    return [*live._limiters.values(), *live._keys._by_id.values()]
+
+
 @dataclass(frozen=True, slots=True)
 class Defect:
     """What is wrong with a gateway. ``put_in`` puts a broken part in the place of a good one, before the first request;
@@ -147,7 +153,7 @@ class Stage:
         return sum(limiter.line.waiting for limiter in self._limiters() if limiter.line is not None)
 
     def _limiters(self) -> list[Limiter]:
-        return list(self.gateway.application.holder._live._limiters.values())
+        return limiters_of(self.gateway.application)
 
     async def epilogue(self) -> None:
         """What must hold after every case."""
@@ -167,8 +173,10 @@ class Stage:
         return asyncio.all_tasks() - self._tasks - scripts - {asyncio.current_task()}
 
     def failures(self) -> list[BaseException]:
-        """What scripts of providers let out."""
-        return [e for upstream in self._origins for e in upstream.errors if not isinstance(e, asyncio.CancelledError)]
+        """What scripts of providers let out; that the healthy one waited in vain for another request is no failure."""
+        found = [(upstream, error) for upstream in self._origins for error in upstream.errors]
+        fine = (asyncio.CancelledError, TimeoutError)
+        return [e for upstream, e in found if not isinstance(e, fine if upstream is self._healthy else fine[:1])]
 
 
 Play = Callable[[Stage], Awaitable[Sequence[Told] | None]]

@@ -6,6 +6,7 @@ import test_faults_a_connect
 import test_faults_b_head
 import test_faults_c_body
 import test_faults_c_opening
+import test_faults_d_phases
 import test_faults_d_requests
 import test_faults_e_clients
 import test_faults_f_lifecycle
@@ -17,6 +18,7 @@ FILES = (
     test_faults_b_head,
     test_faults_c_body,
     test_faults_c_opening,
+    test_faults_d_phases,
     test_faults_d_requests,
     test_faults_e_clients,
     test_faults_f_lifecycle,

@@ -160,7 +160,17 @@ async def happy_eyeballs(stage: Stage) -> list[Told]:
     return [SERVED]
 
 
-@CASES.case("A12", "the provider is the proxy itself, bounded by a concurrency limit")
+@CASES.case("A12", "the provider is the proxy itself")
+async def loop(stage: Stage) -> list[Told]:
+    """Seen at the second turn; whoever asks for something else is served."""
+    await stage.start({})
+    await stage.reload({"m": {"url": f"http://127.0.0.1:{stage.gateway.port}"}})
+    response = await stage.ask()
+    assert (response.status, response.error["code"]) == (508, "loop_detected")
+    return [Told(508, "done"), Told(508, "overloaded", "loop_detected", 0)]
+
+
+@CASES.case("A12", "the provider leads back by a detour, bounded by a concurrency limit")
 async def loop_within_limit(stage: Stage) -> list[Told]:
     """The limit's refusal travels back through all turns."""
     itself = await stage.origin(again(stage))
@@ -171,7 +181,7 @@ async def loop_within_limit(stage: Stage) -> list[Told]:
     return [Told(429, "done")] * 3 + [Told(429, "refused", "concurrency_limit_exceeded", 0)]
 
 
-@CASES.case("A12", "the provider is the proxy itself, bounded by max_connections")
+@CASES.case("A12", "the provider leads back by a detour, bounded by max_connections")
 async def loop_within_connections(stage: Stage) -> list[Told]:
     """One connection too many ends it."""
     await stage.single(again(stage), server={"max_connections": 4})

@@ -165,7 +165,7 @@ async def dripping(stage: Stage) -> list[Told]:
             await peer.send(chunk(EVENT))
             await asyncio.sleep(0.005)
 
-    await stage.single(script, timeouts={"total": "100ms"})
+    await stage.single(script, timeouts={"total": "300ms"})
     response = await stage.ask()
     assert response.status == 200
     assert not response.whole

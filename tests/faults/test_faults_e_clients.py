@@ -12,7 +12,7 @@ from support.raw import Client, End, ask, connect, post
 from support.scene import until
 
 HEAD = b"POST /v1/x HTTP/1.1\r\nHost: h\r\n"
-SLOW = {"header_timeout": "100ms", "body_timeout": "100ms"}
+SLOW = {"header_timeout": "200ms", "body_timeout": "200ms"}
 TIMED_OUT = Told(408, "refused", "request_timeout", 0)
 GONE = Told(200, "client_gone_streaming")
 MEBIBYTE = 1024 * 1024
@@ -92,7 +92,7 @@ async def never_reads(stage: Stage) -> list[Told]:
     """After the idle time it is taken for gone, although it is still there."""
     ready: list[Peer] = []
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 * MEBIBYTE)
-    await stage.single(endless(ready, head, b"x"), timeouts={"idle": "100ms"})
+    await stage.single(endless(ready, head, b"x"), timeouts={"idle": "300ms"})
     async with connect(stage.port, buffer=4096) as client:
         await client.send(post())
         await client.head()
@@ -222,7 +222,7 @@ def idle(name: str, before: Callable[[Client], Awaitable[None]], told: list[Told
     """Connections on which nothing is asked are closed after their time, all of them."""
 
     async def play(stage: Stage) -> list[Told]:
-        await stage.single(server={"keepalive_timeout": "100ms", "header_timeout": "100ms"})
+        await stage.single(server={"keepalive_timeout": "300ms", "header_timeout": "300ms"})
 
         async def one() -> None:
             async with connect(stage.port) as client:

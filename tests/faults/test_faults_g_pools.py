@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fault_providers import FALLBACK, UNREACHABLE
+from fault_providers import CUT, FALLBACK, INVALID, UNREACHABLE
 from fault_stage import SERVED, Case, Stage, Table, Told, perform
 from support.origin import Origin, Peer, Script, answer, refused_port, serve
 from support.raw import Response
@@ -133,6 +133,117 @@ async def slow_without_hedging(stage: Stage) -> list[Told]:
     assert {response.status for response in await asyncio.gather(*calls)} == {200}
     assert not quick.peers
     return [SERVED] * 20
+
+
+HEDGE = {"after": "20ms", "ratio": 0.5}
+
+
+@CASES.case("G119", "a hedged request whose first provider dies")
+async def hedged_first_dies(stage: Stage) -> list[Told]:
+    """The second one's answer is waited for; both places are free again."""
+    await hedged(stage, dies_when(stage.go), waits_for(stage.go))
+    return [SERVED._replace(attempts=2)]
+
+
+@CASES.case("G119", "a hedged request whose second provider dies")
+async def hedged_second_dies(stage: Stage) -> list[Told]:
+    """The first one's answer is waited for."""
+    await hedged(stage, waits_for(stage.go), dies_when(stage.go))
+    return [SERVED._replace(attempts=2)]
+
+
+async def hedged(stage: Stage, *scripts: Script) -> None:
+    """Ask, let ``scripts`` go on once the second is asked, and be answered by the one that does not die."""
+    upstreams = [await stage.origin(script) for script in scripts]
+    await stage.start(pool(*(each.url for each in upstreams), hedge=HEDGE))
+    call = asyncio.ensure_future(stage.ask())
+    await upstreams[1].seen(1)
+    stage.go.set()
+    response = await call
+    assert (response.status, response.body) == (200, b"alive")
+    await until(lambda: stage.held() == 0)
+
+
+def dies_when(go: asyncio.Event) -> Script:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await go.wait()
+        peer.rst()
+
+    return script
+
+
+def waits_for(go: asyncio.Event) -> Script:
+    """Answers a moment after ``go``: once the other one's end has been seen."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await go.wait()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        await peer.send(answer(b"alive"))
+
+    return script
+
+
+@CASES.case("G119", "both providers of a hedged request die")
+async def hedged_both_die(stage: Stage) -> list[Told]:
+    """One error, and nothing is held."""
+    upstreams = [await stage.origin(dies_when(stage.go)) for _ in range(2)]
+    await stage.start(pool(*(each.url for each in upstreams), hedge=HEDGE))
+    call = asyncio.ensure_future(stage.ask())
+    await upstreams[1].seen(1)
+    stage.go.set()
+    assert (await call).status == 502
+    return [INVALID._replace(attempts=2)]
+
+
+@CASES.case("G119", "the winner of a hedged request is cut")
+async def hedged_winner_cut(stage: Stage) -> list[Told]:
+    """Committed is committed: cut visibly, and the loser is not asked to go on."""
+    left = asyncio.Event()
+
+    async def loses(peer: Peer) -> None:
+        await peer.request()
+        await peer.gone()
+        left.set()
+
+    async def wins(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+        await stage.go.wait()
+
+    first, second = await stage.origin(loses), await stage.origin(wins)
+    await stage.start(pool(first.url, second.url, hedge=HEDGE))
+    response = await stage.ask()
+    assert (response.status, response.body, response.whole) == (200, b"abc", False)
+    await asyncio.wait_for(left.wait(), 5)
+    return [CUT._replace(attempts=2)]
+
+
+@CASES.case("G117", "checks that hang")
+async def hanging_checks(stage: Stage) -> list[Told]:
+    """A provider that takes checks and says nothing is left out; requests go to the other, and nothing piles up."""
+    checked = asyncio.Event()
+
+    async def hangs(peer: Peer) -> None:
+        await peer.request()
+        checked.set()
+        await peer.gone()
+
+    first, second = await stage.origin(hangs), await stage.origin()
+    check = {"path": "/health", "interval": "30ms", "timeout": "30ms", "unhealthy_after": 1}
+    providers = [{"url": first.url, "health_check": check}, {"url": second.url}]
+    await stage.start({"m": {"strategy": "priority", "providers": providers}})
+    await asyncio.wait_for(checked.wait(), 5)
+    (target,) = [t for t in stage.gateway.application.holder.current.table.targets if t.pool.name == "m"]
+    health = target.members[0].health
+    assert health is not None
+    await until(lambda: health.out_until > 0)
+    assert (await stage.ask()).body == b'{"ok":true}'
+    assert {request.target for request in first.requests} == {b"/health"}
+    await stage.reload({"m": {"url": second.url}})
+    return [SERVED]
 
 
 @pytest.mark.parametrize("case", CASES.parameters())
