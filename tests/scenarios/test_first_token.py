@@ -1,0 +1,116 @@
+"""``timeouts.first_token``: a stream that is announced in time, and then says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.chat_upstream import create, frame, streamed, text, whole
+from support.gateway import running
+from support.origin import STREAM_HEAD, Peer, chunk, origin, serve
+from support.raw import ask, connect, post
+from support.responses_promises import Json
+from support.targets import pool
+
+BODY = b'{"model":"m","messages":[{"role":"user","content":"hello"}],"stream":true}'
+COMMENT = b": keep-alive\n\n"
+ROLE = frame(role="assistant", content="")
+SOON: Json = {"first_token": "50ms"}
+
+
+class Silent:
+    """Says ``events`` and then nothing until the gateway has gone."""
+
+    def __init__(self, *events: bytes) -> None:
+        self._events = events
+        self.closed = asyncio.Event()
+
+    async def __call__(self, peer: Peer) -> None:
+        await peer.request()
+        await peer.send(STREAM_HEAD, *map(chunk, self._events))
+        await peer.gone()
+        self.closed.set()
+
+
+@pytest.mark.parametrize("events", [[], [COMMENT], [ROLE]])
+@pytest.mark.parametrize("hold", [{}, {"hold": {"max_time": "5s"}}])
+async def test_a_late_first_token_moves_on(lane: bool, events: list[bytes], hold: Json) -> None:
+    """Comments and roles are none. The first provider's connection is closed; with a hold and without."""
+    silent = Silent(*events)
+    async with origin(silent) as first, origin() as second:
+        targets = pool(first.url, second.url, fallback={"enabled": True, **hold}, timeouts=SOON)
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, post(BODY))
+            await asyncio.wait_for(silent.closed.wait(), 5)
+    assert response.body == b'{"ok":true}'
+    assert gateway.lines()[0]["attempts"] == 2
+
+
+@pytest.mark.parametrize("events", [[], [COMMENT], [ROLE]])
+async def test_translated_it_moves_on_too(lane: bool, events: list[bytes]) -> None:
+    """Nothing of the first answer is seen."""
+    silent = Silent(*events)
+    async with origin(silent) as first, origin(serve(streamed(*text("hello")))) as second:
+        mode = {"open_responses_mode": "translate"}
+        targets = pool(first.url, second.url, fallback={"enabled": True}, timeouts=SOON, **mode)
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, create(stream=True))
+            await asyncio.wait_for(silent.closed.wait(), 5)
+    assert response.status == 200
+    assert b"hello" in response.body
+    assert response.body.count(b"event: response.created") == 1
+
+
+@pytest.mark.parametrize("mode", ["native", "translate"])
+@pytest.mark.parametrize("fallback", [{"enabled": False}, {"enabled": True}])
+async def test_where_nobody_else_is_it_is_504(lane: bool, fallback: Json, mode: str) -> None:
+    """As a late head is; what had been announced is not shown."""
+    silent = Silent(COMMENT, ROLE)
+    async with origin(silent) as upstream:
+        targets = pool(upstream.url, fallback=fallback, timeouts=SOON, open_responses_mode=mode)
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, create(stream=True) if mode == "translate" else post(BODY))
+            await asyncio.wait_for(silent.closed.wait(), 5)
+    assert (response.status, response.error["code"]) == (504, "gateway_timeout")
+    assert gateway.lines()[0]["outcome"] == "upstream_timeout"
+
+
+@pytest.mark.parametrize("mode", ["native", "translate"])
+async def test_after_the_first_token_there_is_time(lane: bool, mode: str) -> None:
+    """The bound ends with it: a stream that is slow afterwards is not cut."""
+    go = asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(STREAM_HEAD, chunk(ROLE), chunk(frame(content="first")))
+        await go.wait()
+        await peer.send(*map(chunk, text("second")[1:]), b"0\r\n\r\n")
+
+    async with origin(slow) as upstream:
+        async with running(pool(upstream.url, timeouts=SOON, open_responses_mode=mode), lane=lane) as gateway:
+            async with connect(gateway.port) as client:
+                await client.send(create(stream=True) if mode == "translate" else post(BODY))
+                response = await client.head()
+                while b"first" not in response.body:
+                    await client.chunk(response)
+                asyncio.get_running_loop().call_later(0.1, go.set)
+                await client.rest(response)
+    assert response.whole
+    assert b"second" in response.body
+
+
+async def test_answers_that_are_no_streams_are_not_bound(lane: bool) -> None:
+    """Their first token comes with their last."""
+    go = asyncio.Event()
+    reply = whole("hello")
+
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(reply[:-10])
+        asyncio.get_running_loop().call_later(0.1, go.set)
+        await go.wait()
+        await peer.send(reply[-10:])
+
+    async with origin(slow) as upstream, running(pool(upstream.url, timeouts=SOON), lane=lane) as gateway:
+        response = await ask(gateway.port, post(BODY))
+    assert response.head + response.body == reply
