@@ -170,11 +170,11 @@ class Application:
     async def stop(self, cut_now: asyncio.Event) -> None:
         """Fail readiness, accept nothing new, let exchanges finish until the drain timeout or ``cut_now``, then cut."""
         self._ready = False
-        if self._reloader is not None:
-            await self._reloader.close()
         if self._lane is not None:
             self._lane.drain()
         self._door.drain()
+        if self._reloader is not None:
+            await self._reloader.close()
         for _ in range(3):  # what has connected already is accepted before the listener goes
             await asyncio.sleep(0)
         if self._server is not None:

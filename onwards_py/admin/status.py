@@ -32,7 +32,7 @@ class ConfigStatus(msgspec.Struct, frozen=True):
 
 
 class ProviderStatus(msgspec.Struct, frozen=True):
-    """``host`` is the authority of its URL, empty for a local provider; ``health`` is None if nobody judges it."""
+    """``host`` is the authority of its URL, empty for a local provider; ``health`` is None if it is never left out."""
 
     name: str
     host: str
@@ -81,8 +81,9 @@ def _target(target: LivePool) -> TargetStatus:
 
 
 def _provider(member: Member) -> ProviderStatus:
-    provider = member.provider
-    return ProviderStatus(provider.name, provider.host.decode(), provider.weight, member.limiter.in_flight, None)
+    provider, health = member.provider, member.health
+    state = None if health is None else health.state.value
+    return ProviderStatus(provider.name, provider.host.decode(), provider.weight, member.limiter.in_flight, state)
 
 
 def _time(seconds: float) -> str:

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from onwards_py.config import tree
 from onwards_py.config.compile import compile_file
 from onwards_py.config.decode import Decoder
 from onwards_py.config.inherit import Site
 from onwards_py.config.problems import NOWHERE, ConfigError, Notes, Position, Problem
+from onwards_py.config.schema import FileShape
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.config.sources import MAX_FILE, Digests, Sources
 from onwards_py.config.substitute import Surroundings
-from onwards_py.config.tree import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,43 @@ def parse(text: str, filename: str, env: Mapping[str, str], sources: Sources | N
 
     ``filename`` is for messages; relative paths in the text start from its folder. ``sources`` reads other files.
     """
-    sources = sources or Sources()
     notes = Notes(filename)
-    root = read(text, notes)
-    around = Surroundings(env, Path(filename).parent, sources)
+    used: list[object] = []
+    try:
+        return _parsed(text, notes, Surroundings(env, Path(filename).parent, sources or Sources()), used)
+    finally:
+        _drop(used)
+
+
+def _parsed(text: str, notes: Notes, around: Surroundings, used: list[object]) -> Loaded:
+    """``used`` takes what was needed on the way."""
+    root = tree.read(text, notes)
     decoder = Decoder(notes, around)
     shape = decoder.file(root) if root is not None else None
+    used += [root, shape, decoder.positions]
     snapshot = compile_file(shape, Site(notes, decoder.positions), around) if shape is not None else None
     if notes.errors or snapshot is None:
         raise ConfigError(notes.errors)
     warnings = tuple(sorted(notes.warnings, key=lambda problem: problem.position))
-    return Loaded(snapshot, warnings, sources.digests)
+    return Loaded(snapshot, warnings, around.sources.digests)
+
+
+def _drop(used: list[object]) -> None:
+    """Let go of trees and shapes piece by piece, of the many values in them one by one.
+
+    At one go that is a single step of the interpreter: for 100,000 keys it would stop the event loop, which goes on
+    beside a reload, for a third of a second.
+    """
+    while used:
+        thing = used.pop()
+        if isinstance(thing, tree.Mapping):
+            used.extend(entry.value for entry in thing.entries)
+        elif isinstance(thing, tree.Sequence):
+            used.extend(thing.items)
+        elif isinstance(thing, FileShape):
+            used.append(thing.targets)
+            if thing.auth is not None:
+                used.append(thing.auth.key_definitions)
+        elif isinstance(thing, dict):
+            while thing:
+                thing.popitem()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import assert_never
 
 from onwards_py.config.parse import Loaded
@@ -74,12 +76,8 @@ class Reloader:
         return True
 
     def _read(self, settled: bool) -> Verdict:
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_INTERVAL)
-        try:
+        with _beside_the_loop():
             return self._reading.read(settled=settled)
-        finally:
-            sys.setswitchinterval(before)
 
     def _act(self, verdict: Verdict, asked: bool) -> None:
         if isinstance(verdict, Loaded):
@@ -121,3 +119,25 @@ class Reloader:
             _log.error("%s", problem)
         _log.error("configuration refused for the reasons above (%d); configuration %d stays",
                    len(problems), standing.generation)  # fmt: skip
+
+
+@contextmanager
+def _beside_the_loop() -> Iterator[None]:
+    """What a thread does that makes hundreds of thousands of objects and shall not be felt by the event loop.
+
+    They are made without cycles, so the collector need not look for any: going through all of them would stop
+    everybody for a third of a second. Frozen and unfrozen, they count as old, which costs nothing. What is garbage
+    before must not become old with them.
+    """
+    interval, collecting = sys.getswitchinterval(), gc.isenabled()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    gc.collect(1)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.unfreeze()
+        if collecting:
+            gc.enable()
+        sys.setswitchinterval(interval)

@@ -146,6 +146,13 @@ class Intake:
         self._gauges.buffered -= self.held
         self.held = 0
 
+    def leave(self) -> None:
+        """The connection is over. Parser and intake refer to each other; apart, they go without the collector, which
+        comes rarely, and so does the configuration that the last head was read by."""
+        self.release_body()
+        self.closed = True
+        del self._parser
+
     # llhttp
 
     def on_message_begin(self) -> None:

@@ -321,7 +321,7 @@ class LaneConnection(asyncio.Protocol):
         intake, self._intake = self._intake, None
         self._transport = None
         if intake is not None:
-            intake.release_body()
+            intake.leave()
             self._lane.gauges.buffered -= sum(len(pending.request.body) for pending in intake.ready)
             self._lane.gauges.connections -= 1
             self._lane.connections.discard(self)

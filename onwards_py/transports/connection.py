@@ -81,7 +81,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._pieces: list[bytes] = []  # body bytes of the read that is being parsed
         self._own_pieces = 0  # of these belong to the response, once it is complete
         self.on_body = self._pieces.append  # what the parser calls for each chunk
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser  # while there is a connection
         self._overhead = 0
         self._interim = 0  # 1xx heads so far; -1 once the final head is whole
         self._heads = 0
@@ -166,6 +166,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._address = self._loops.note(self._transport)
+        self._parser = httptools.HttpResponseParser(self)
         if self._state is _CLOSED:  # not wanted any more before it was there
             self._transport.abort()
 
@@ -226,6 +227,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._address is not None:
             self._loops.forget(self._address)
         self._end(_END_EOF if exc is None else _END_RESET, exc)
+        if self._transport is not None:
+            del self._parser  # it refers to us: apart, both go without the collector
 
     # The parser's side.
 
