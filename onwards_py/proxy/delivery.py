@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Final
@@ -22,12 +23,15 @@ from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.model import HoldPolicy
 from onwards_py.transcode.repair import Repair
-from onwards_py.wire.opening import Opening, Verdict, VerdictKind
+from onwards_py.wire.coded_copy import opening_of, tells_events
+from onwards_py.wire.decoding import DECODABLE
+from onwards_py.wire.opening import Verdict, VerdictKind
 from onwards_py.wire.rechunk import Rechunker
 
 Clock = Callable[[], float]
 _DEFAULT_HOLD: Final = HoldPolicy()
 _BROKEN: Final = (UPSTREAM_CUT, UPSTREAM_IDLE)
+_JSON: Final = re.compile(rb"\r\ncontent-type:[ \t]*application/(?:[a-z.+-]+\+)?json\b", re.IGNORECASE)
 _ANSWERED_WITH_ERROR: Final = "The upstream service answered with an error."
 
 
@@ -35,7 +39,7 @@ async def deliver(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock:
     """Give the client a provider's answer; returns what is left if it turns out to be none."""
     if prepared.translation is not None:
         return await deliver_translated(prepared, answer, plan, clock)
-    if _is_held(answer, plan):
+    if _is_held(prepared.ask, answer, plan):
         return await _deliver_held(prepared, answer, plan, clock)
     if answer.response.head.status < 300:
         note_success(prepared.member)
@@ -74,17 +78,22 @@ def _pipeline(exchange: Exchange, ask: Ask, answer: Answer) -> tuple[Filter, ...
     elif facts.event_stream and provider.rechunk:
         pipeline = (Rechunker(provider.max_event_bytes),)
     if exchange.metered:
-        pipeline = (exchange.meter(event_stream=facts.event_stream), *pipeline)
+        pipeline = (exchange.meter(facts), *pipeline)
     return pipeline
 
 
 # Held
 
 
-def _is_held(answer: Answer, plan: FallbackPlan) -> bool:
-    if not 200 <= answer.response.head.status < 300:
+def _is_held(ask: Ask, answer: Answer, plan: FallbackPlan) -> bool:
+    """Only answers that are to say something, in a way that is understood here: of others nothing is no failure."""
+    if answer.response.head.status != 200 or ask.request.method != b"POST":
         return False
-    if answer.facts.event_stream and answer.provider.timeouts.first_token is not None:
+    if not answer.facts.event_stream and _JSON.search(answer.response.head.lines) is None:
+        return False
+    if answer.facts.coding and answer.facts.coding not in DECODABLE:
+        return False
+    if tells_events(answer.facts) and answer.provider.timeouts.first_token is not None:
         return True
     return plan.policy.hold is not None and plan.may_continue
 
@@ -126,7 +135,7 @@ async def _deliver_held(prepared: Prepared, answer: Answer, plan: FallbackPlan, 
 def _hold(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) -> Hold:
     exchange, ask = prepared.exchange, prepared.ask
     policy = plan.policy.hold or _DEFAULT_HOLD
-    first_token = answer.provider.timeouts.first_token if answer.facts.event_stream else None
+    first_token = answer.provider.timeouts.first_token if tells_events(answer.facts) else None
 
     def begin() -> None:
         note_success(prepared.member)
@@ -138,7 +147,7 @@ def _hold(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) 
 
     return Hold(
         exchange.downstream,
-        Opening(answer.facts.event_stream, policy.max_bytes),
+        opening_of(answer.facts, policy.max_bytes),
         begin,
         gives_up,
         answer.response.discard,

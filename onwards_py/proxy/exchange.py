@@ -11,6 +11,7 @@ from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, Ending, ResponseHead
 from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome, Record
+from onwards_py.wire.coded_copy import tells_events, usage_tail_of
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.response_head import ResponseFacts
 from onwards_py.wire.usage import UsageTail, tokens_in
@@ -107,21 +108,29 @@ class Exchange(Record):
         if counted is not None and self.outcome is outcomes.DONE:
             return counted
         # What a stream says at its beginning is not all, if it was cut.
-        return max(counted or 0, self.estimate + self.tail.seen // self.bytes_per_token)
+        per_token = _OF_TEXT if self.tail.blind else self.bytes_per_token
+        return max(counted or 0, self.estimate + self.tail.seen // per_token)
 
-    def meter(self, *, event_stream: bool) -> UsageTail:
-        """What is to see the answer's bytes pass by."""
-        self.tail = tail = UsageTail(_TAIL)
-        self.bytes_per_token = _OF_AN_EVENT if event_stream else _OF_TEXT
+    def meter(self, facts: ResponseFacts, *, decoded: bool = False) -> UsageTail:
+        """What is to see the answer's bytes pass by, as they came; ``decoded``: without their content coding."""
+        self.tail = tail = UsageTail(_TAIL) if decoded else usage_tail_of(facts, _TAIL)
+        self.bytes_per_token = _OF_AN_EVENT if tells_events(facts) else _OF_TEXT
         return tail
+
+    def _count(self, facts: ResponseFacts, body: bytes) -> None:
+        """The tokens of a whole answer."""
+        if facts.coding:
+            self.meter(facts).feed(body)
+            return
+        counted = tokens_in(body)
+        self.counted = self.estimate + len(body) // _OF_TEXT if counted is None else counted
 
     # Endings
 
     def pass_on(self, head: ResponseHead, facts: ResponseFacts, body: bytes, now: float) -> None:
         """Commit to a response that is there as a whole, and conclude."""
         if self.metered and head.status < 400:
-            counted = tokens_in(body)
-            self.counted = self.estimate + len(body) // _OF_TEXT if counted is None else counted
+            self._count(facts, body)
         self.status = head.status
         self.committed = now
         self.outcome = outcomes.DONE

@@ -15,11 +15,12 @@ import orjson
 
 from onwards_py.auth import Principal
 from onwards_py.errors import Kind, ProxyError
-from onwards_py.messages import Ending, Fault, Filter
+from onwards_py.messages import Ending, Fault
 from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome
 from onwards_py.proxy.addressing import is_responses
 from onwards_py.proxy.attempt import Answer, Ask
+from onwards_py.proxy.coded_answer import decoded_error, pump_decoded
 from onwards_py.proxy.collected_answer import CollectedAnswer
 from onwards_py.proxy.early_stream import EarlyStream
 from onwards_py.proxy.exchange import Exchange
@@ -238,7 +239,7 @@ async def _stream(
     block = _block(answer, translation, b"text/event-stream", None)
     stream = TranslatedStream(exchange, events, release, block=block, settings=translation.settings, gate=gate)
     try:
-        ending = await answer.response.pump(_metered(exchange, answer), stream)
+        ending = await pump_decoded(exchange, answer, stream)
         stream.finish(ending)
     finally:
         stream.close()
@@ -257,7 +258,7 @@ async def _collect(
     exchange: Exchange, answer: Answer, translation: Translation, collector: AnswerCollector, release: Release
 ) -> FailedAnswer | None:
     try:
-        ending = await answer.response.pump(_metered(exchange, answer), CollectedAnswer(collector, release))
+        ending = await pump_decoded(exchange, answer, CollectedAnswer(collector, release))
     finally:
         release.close()
     made = collector.finish(ending)
@@ -269,10 +270,6 @@ async def _collect(
     return None
 
 
-def _metered(exchange: Exchange, answer: Answer) -> tuple[Filter, ...]:
-    return (exchange.meter(event_stream=answer.facts.event_stream),) if exchange.metered else ()
-
-
 def pass_on_error(exchange: Exchange, answer: Answer, body: bytes, translation: Translation, now: float) -> None:
     """A provider's error: its status and Retry-After, and its words if it is trusted. Raises ProxyError."""
     _answer(exchange, answer, translation, _told(_failure_of(answer, body)), now)
@@ -282,6 +279,7 @@ def _failure_of(answer: Answer, body: bytes) -> Failure:
     head = answer.response.head
     if head.status < 400:  # a redirection, which nobody follows with somebody's credentials
         raise ProxyError(Kind.UPSTREAM_INVALID)
+    body = decoded_error(answer.facts.coding, body)
     return from_body(head.status, body, _is_trusted(answer.provider), retry_after(head.lines))
 
 

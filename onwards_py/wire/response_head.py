@@ -16,6 +16,7 @@ import msgspec
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Field, ResponseHead
+from onwards_py.wire.decoding import coding_of
 
 _REASON_AT = len(b"HTTP/1.1 200 ")
 _FRAMING = re.compile(
@@ -51,11 +52,14 @@ class ResponseFacts(msgspec.Struct, frozen=True):
     """``block``: the field lines that travel on, each with its CRLF, without framing other than Content-Length.
 
     ``length``: announced body bytes; None if the stream's end tells. ``event_stream``: Server-Sent Events, not coded.
+    ``coding``: the content coding, see `coding_of`; ``coded_events``: it is one of Server-Sent Events.
     """
 
     block: bytes
     length: int | None
     event_stream: bool
+    coding: bytes = b""
+    coded_events: bool = False
 
 
 class CutHead(NamedTuple):
@@ -93,16 +97,16 @@ def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head
     if extra:
         lines = replace_fields(lines, extra)
     length: int | None = None
-    event_stream = coded = chunked = drops = False
-    nominated = b""
+    events = chunked = drops = False
+    nominated = coding = b""
     for name, value in _FRAMING.findall(lines):
         kind = name.lower()
         if kind == b"content-length":
             length = int(value)
         elif kind == b"content-type":
-            event_stream = _is_event_stream(value)
+            events = _is_event_stream(value)
         elif kind == b"content-encoding":
-            coded = value.strip().lower() != b"identity"
+            coding = coding_of(coding + b"," + value)
         else:
             drops = True
             if kind == b"transfer-encoding":
@@ -121,7 +125,10 @@ def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head
         length = 0
     elif chunked and length is not None:
         raise ProxyError(Kind.UPSTREAM_INVALID)
-    return ResponseFacts(lines[2:] + b"\r\n" if lines else b"", length, event_stream and not coded)
+    block = lines[2:] + b"\r\n" if lines else b""
+    if coding:
+        return ResponseFacts(block, length, False, coding, events)
+    return ResponseFacts(block, length, events)
 
 
 def _is_event_stream(content_type: bytes) -> bool:

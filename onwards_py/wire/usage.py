@@ -52,6 +52,11 @@ class UsageTail:
         self._pieces: deque[bytes] = deque()
         self._held = 0
 
+    @property
+    def blind(self) -> bool:
+        """True if the bytes turned out to be nothing that can be read."""
+        return False
+
     def feed(self, piece: bytes) -> bytes:
         """Return ``piece``."""
         size, limit = len(piece), self._limit

@@ -1,0 +1,264 @@
+"""Undo a content coding (RFC 9110 section 8.4) while the bytes pass: what has arrived is decoded at once.
+
+A few bytes can unfold to gigabytes. So every decoder is asked for no more than there is room for, and how much room
+there is grows with what was fed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Final, NamedTuple, Protocol
+
+import brotli
+import zstandard
+
+from onwards_py.messages import Ending
+
+ZSTD_WINDOW: Final = 8 * 1024 * 1024
+"""Largest window in bytes that the ``zstd`` content coding may ask for (RFC 9659 section 3)."""
+
+_STEP: Final = 16 * 1024
+_OUTPUT: Final = 64 * 1024
+_ZSTD_EXPANSION: Final = 32 * 1024  # a run-length block: 4 bytes of input become 128 KiB
+_ZSTD_LEAST: Final = 64
+
+Data = bytes | memoryview
+
+
+class Reason(Enum):
+    """Why data cannot be decoded."""
+
+    UNKNOWN = "is in a coding that is not known"
+    CORRUPT = "is corrupt"
+    CUT = "is cut short"
+    GOES_ON = "goes on after its end"
+    TOO_LARGE = "decodes to more than is allowed"
+
+
+class Undecodable(Exception):
+    """Data cannot be decoded. ``ready`` was decoded before, in the same call, and is still to be delivered."""
+
+    def __init__(self, reason: Reason, ready: bytes = b"") -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.ready = ready
+
+
+class Bounds(NamedTuple):
+    """How much may come out: ``free`` bytes, and ``ratio`` more for each byte that went in, but ``total`` at most.
+
+    ``members``: most gzip members (RFC 1952 section 2.2) or zstd frames (RFC 8878 section 3) in a row.
+    """
+
+    free: int
+    ratio: int
+    total: int
+    members: int
+
+
+OF_AN_ANSWER: Final = Bounds(free=16 << 20, ratio=128, total=1 << 30, members=100_000)
+"""A model that repeats itself packs well, but not without end. There are servers that make a member of every flush."""
+
+
+class Decoding:
+    """Stream core: coded bytes in, decoded bytes out, nothing that could be decoded is held back.
+
+    ``coding`` is a member of `DECODABLE`. Raises Undecodable; afterwards it is spent. What comes out of a whole body,
+    and whether it is one, does not depend on how it was cut. Of a corrupt one a beginning comes out, whose length does.
+    """
+
+    __slots__ = ("_bounds", "_fed", "_made", "_make", "_members", "_most_members", "_unit")
+
+    def __init__(self, coding: bytes, bounds: Bounds = OF_AN_ANSWER) -> None:
+        known = _CODINGS.get(coding)
+        if known is None:
+            raise Undecodable(Reason.UNKNOWN)
+        self._make = known.decoder()
+        self._most_members = bounds.members if known.repeats else 1
+        self._bounds = bounds
+        self._unit: _Unit | None = None
+        self._members = 0
+        self._fed = 0
+        self._made = 0
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return all that follows from the bytes so far."""
+        ready: list[bytes] = []
+        try:
+            for part in self.parts(piece):
+                ready.append(part)  # noqa: PERF402  (what came before an error counts)
+        except Undecodable as error:
+            error.ready = b"".join(ready)
+            raise
+        return ready[0] if len(ready) == 1 else b"".join(ready)
+
+    def parts(self, piece: bytes) -> Iterator[bytes]:
+        """The same bit by bit, for those who do not keep it. To be run to its end."""
+        view = memoryview(piece)
+        while view:
+            # The allowance only changes at fixed places of the input, so that it does not depend on the cut.
+            into = self._fed % _STEP
+            bounds = self._bounds
+            allowed = min(bounds.free + bounds.ratio * (self._fed - into), bounds.total)
+            within = view[: _STEP - into]
+            self._fed += len(within)
+            yield from self._decode(within, allowed)
+            view = view[len(within) :]
+
+    def finish(self, ending: Ending) -> bytes:
+        """Nothing was held back. Raises Undecodable if all bytes came, but not the end of what they coded.
+
+        No bytes at all are nothing, whatever their coding.
+        """
+        if ending is Ending.DONE and self._unit is not None:
+            raise Undecodable(Reason.CUT)
+        return b""
+
+    def _decode(self, data: Data, allowed: int) -> Iterator[bytes]:
+        pending = False
+        while data or pending:
+            unit = self._unit or self._begin(data)
+            room = allowed - self._made
+            try:
+                decoded = unit.decode(data, room)
+            except (zlib.error, zstandard.ZstdError, brotli.error):
+                raise Undecodable(Reason.CORRUPT) from None
+            data, pending = unit.rest, unit.pending
+            self._unit = None if unit.ended else unit
+            self._made += len(decoded)
+            if decoded:
+                yield decoded if len(decoded) <= room else decoded[:room]
+            if len(decoded) > room:
+                raise Undecodable(Reason.TOO_LARGE)
+
+    def _begin(self, data: Data) -> _Unit:
+        if self._members == self._most_members:
+            raise Undecodable(Reason.GOES_ON)
+        self._members += 1
+        return self._make(data)
+
+
+# The libraries
+
+
+class _Unit(Protocol):
+    """One member, frame or stream. After each call: ``rest`` is what was not read, ``pending`` says that there is
+    output without further input, ``ended`` that this was all."""
+
+    rest: Data
+    pending: bool
+    ended: bool
+
+    def decode(self, data: Data, room: int) -> bytes:
+        """Decode some of ``data``; not much more than ``room`` bytes."""
+        ...
+
+
+class _Inflate:
+    """A gzip member, or a deflate stream; ``wbits`` as in zlib."""
+
+    __slots__ = ("_stream", "ended", "pending", "rest")
+
+    def __init__(self, wbits: int) -> None:
+        self._stream = zlib.decompressobj(wbits)
+        self.rest: Data = b""
+        self.pending = self.ended = False
+
+    def decode(self, data: Data, room: int) -> bytes:
+        stream = self._stream
+        most = min(room + 1, _OUTPUT)  # 0 would mean: without limit
+        decoded = stream.decompress(data, most)
+        self.ended = stream.eof
+        self.rest = stream.unused_data if self.ended else stream.unconsumed_tail
+        self.pending = len(decoded) == most and not self.ended
+        return decoded
+
+
+class _Zstd:
+    """A zstd frame. This decoder cannot be told where to stop, so it gets only as much as can hardly overflow."""
+
+    __slots__ = ("_stream", "ended", "pending", "rest")
+
+    def __init__(self, decompressor: zstandard.ZstdDecompressor) -> None:
+        self._stream = decompressor.decompressobj()
+        self.rest: Data = b""
+        self.pending = self.ended = False
+
+    def decode(self, data: Data, room: int) -> bytes:
+        stream = self._stream
+        size = max(_ZSTD_LEAST, room // _ZSTD_EXPANSION)
+        decoded = stream.decompress(data[:size])
+        self.ended = stream.eof
+        self.rest = data[size:] if not stream.unused_data else stream.unused_data + bytes(data[size:])
+        return decoded
+
+
+class _Brotli:
+    """A brotli stream. It takes all of its input, and complains itself of what stands behind its end."""
+
+    __slots__ = ("_stream", "ended", "pending", "rest")
+
+    def __init__(self) -> None:
+        self._stream = brotli.Decompressor()
+        self.rest: Data = b""
+        self.pending = self.ended = False
+
+    def decode(self, data: Data, room: int) -> bytes:
+        stream = self._stream
+        most = min(room + 1, _OUTPUT)
+        decoded: bytes = stream.process(data, output_buffer_limit=most)
+        self.ended = stream.is_finished()
+        # Input that was all read can still have output to come.
+        self.pending = not self.ended and (len(decoded) >= most or not stream.can_accept_more_data())
+        return decoded
+
+
+_Make = Callable[[Data], _Unit]
+"""Makes the decoder of what begins with this."""
+
+
+class _Coding(NamedTuple):
+    """``decoder`` is called once for a body; ``repeats``: several units in a row are one body."""
+
+    decoder: Callable[[], _Make]
+    repeats: bool
+
+
+def _gzip() -> _Make:
+    return lambda _: _Inflate(31)
+
+
+def _deflate() -> _Make:
+    # RFC 1950 section 2.2: the zlib format begins with method 8. Bare deflate data, which some senders mean by the
+    # name, would have to begin with a stored block with padding bits set, which no encoder writes.
+    return lambda data: _Inflate(15 if data[0] & 0x0F == 8 else -15)
+
+
+def _zstd() -> _Make:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
+    return lambda _: _Zstd(decompressor)
+
+
+def _brotli() -> _Make:
+    return lambda _: _Brotli()
+
+
+_CODINGS: Final = {
+    b"zstd": _Coding(_zstd, repeats=True),
+    b"gzip": _Coding(_gzip, repeats=True),
+    b"x-gzip": _Coding(_gzip, repeats=True),
+    b"br": _Coding(_brotli, repeats=False),
+    b"deflate": _Coding(_deflate, repeats=False),
+}
+
+DECODABLE: Final = frozenset(_CODINGS)
+"""Codings that can be undone, in lower case."""
+
+
+def coding_of(value: bytes) -> bytes:
+    """The coding that a Content-Encoding names, in lower case: empty if none but ``identity``; several, which are not
+    undone here, are joined by commas. ``value``: of all its lines, joined by commas."""
+    names = [part.strip(b" \t").lower() for part in value.split(b",")]
+    return b",".join([name for name in names if name not in (b"", b"identity")])
