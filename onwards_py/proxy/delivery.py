@@ -89,7 +89,7 @@ def _is_held(ask: Ask, answer: Answer, plan: FallbackPlan) -> bool:
     """Only answers that are to say something, in a way that is understood here: of others nothing is no failure."""
     if answer.response.head.status != 200 or ask.request.method != b"POST":
         return False
-    if not answer.facts.event_stream and _JSON.search(answer.response.head.lines) is None:
+    if not tells_events(answer.facts) and _JSON.search(answer.response.head.lines) is None:
         return False
     if answer.facts.coding and answer.facts.coding not in DECODABLE:
         return False
