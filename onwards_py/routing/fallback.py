@@ -8,15 +8,20 @@ of an earlier exchange has ejected is no part of a pass while anybody else is in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
 
 from onwards_py.messages import Fault
-from onwards_py.routing.balancer import Member, choose
+from onwards_py.routing.balancer import Member, choose, choose_at_ease
 from onwards_py.routing.health import State
-from onwards_py.routing.model import Strategy
+from onwards_py.routing.model import FallbackPolicy, Strategy
 from onwards_py.routing.table import LivePool
 
+_NO_FALLBACK: Final = FallbackPolicy()
 
-class FallbackPlan:
+
+class FallbackPlan(msgspec.Struct):
     """The attempts of one exchange with ``target``. Making one is what the pool's budgets count as a request.
 
     ``random`` gives numbers in [0, 1); ``key`` is what affinity goes by. ``elapsed``, which the caller sets when an
@@ -24,41 +29,28 @@ class FallbackPlan:
     to stop. ``policy`` is the pool's.
     """
 
-    __slots__ = (
-        "_key",
-        "_last",
-        "_lease",
-        "_limit",
-        "_members",
-        "_probed",
-        "_random",
-        "_rests",
-        "_target",
-        "_tried",
-        "_waited",
-        "attempts",
-        "elapsed",
-        "over_budget",
-        "policy",
-    )
+    target: LivePool
+    random: Callable[[], float]
+    key: bytes | None = None
+    policy: FallbackPolicy = _NO_FALLBACK
+    attempts: int = 0
+    elapsed: float = 0.0
+    over_budget: bool = False
+    _members: Sequence[Member] = ()
+    _limit: int = 1
+    _tried: list[Member] = []
+    _last: Member | None = None
+    _probed: Member | None = None
+    _lease: float = 0.0
+    _rests: dict[Member, float] = {}
+    _waited: float = 0.0
 
-    def __init__(self, target: LivePool, random: Callable[[], float], key: bytes | None = None) -> None:
-        policy = target.pool.fallback
-        self._target = target
-        self.policy = policy
-        self._random = random
-        self._key = key
-        self._members: Sequence[Member] = target.members
-        self._limit = (policy.max_attempts or len(target.members)) if policy.enabled else 1
-        self._tried: list[Member] = []
-        self._last: Member | None = None
-        self._probed: Member | None = None
-        self._lease = 0.0
-        self._rests: dict[Member, float] = {}
-        self._waited = 0.0
-        self.elapsed = 0.0
-        self.attempts = 0
-        self.over_budget = False
+    def __post_init__(self) -> None:
+        target = self.target
+        self._members = members = target.members
+        self.policy = policy = target.pool.fallback
+        if policy.enabled:
+            self._limit = policy.max_attempts or len(members)
         if target.budget is not None:
             target.budget.deposit()
         if target.hedges is not None:
@@ -71,6 +63,11 @@ class FallbackPlan:
 
         A probe that the last attempt took, and of which nothing was told, is given back.
         """
+        if not self.attempts and self.key is None:
+            at_ease = choose_at_ease(self.target.pool.strategy, self._members, self.random, now)
+            if at_ease is not None:
+                self._note(at_ease)
+                return at_ease
         self.abandon(now)
         member = self._candidate(now) if self.attempts < self._limit else None
         if member is None:
@@ -89,7 +86,7 @@ class FallbackPlan:
 
         Counts as an attempt; without fallback it is the second of two. Never one that is out, or due for a probe.
         """
-        hedges = self._target.hedges
+        hedges = self.target.hedges
         if hedges is None or self.attempts >= max(self._limit, 2):
             return None
         others = [member for member in self._members if self._is_fresh(member)]
@@ -187,7 +184,7 @@ class FallbackPlan:
             wait += rest
         if policy.max_total_backoff is not None and self._waited + wait > policy.max_total_backoff:
             return None
-        budget = self._target.budget
+        budget = self.target.budget
         if budget is not None and not budget.take(now):
             self.over_budget = True
             return None
@@ -200,7 +197,7 @@ class FallbackPlan:
             return 0.0
         grown = policy.backoff_initial * policy.backoff_factor ** min(self.attempts - 1, 64)
         wait = min(grown, policy.backoff_max)
-        return wait * self._random() if policy.backoff_jitter else wait
+        return wait * self.random() if policy.backoff_jitter else wait
 
     def _rest_of(self, member: Member, now: float) -> float:
         until = self._rests.get(member, now)
@@ -218,13 +215,13 @@ class FallbackPlan:
         return member
 
     def _choose(self, members: Sequence[Member], now: float, without: Sequence[Member] = ()) -> Member | None:
-        pool = self._target.pool
-        return choose(pool.strategy, members, self._random, now, without=without, affinity=pool.affinity, key=self._key)
+        pool = self.target.pool
+        return choose(pool.strategy, members, self.random, now, without=without, affinity=pool.affinity, key=self.key)
 
     def _note(self, member: Member) -> None:
         self.attempts += 1
         self._last = member
-        if not self.policy.with_replacement or self._target.pool.strategy is Strategy.PRIORITY:
+        if not self.policy.with_replacement or self.target.pool.strategy is Strategy.PRIORITY:
             self._tried.append(member)
 
     def _is_fresh(self, member: Member) -> bool:

@@ -1,0 +1,61 @@
+"""The short way of choosing a provider: whatever it chooses, the long way could have chosen as well."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onwards_py.limits.counters import Limiter
+from onwards_py.limits.line import at_once
+from onwards_py.routing.balancer import Member, choose, choose_at_ease
+from onwards_py.routing.health import Health
+from onwards_py.routing.model import EjectionPolicy, Limits, Provider, Strategy
+
+
+def member(weight: int = 1, in_flight: int = 0, limited: bool = False, ejected: bool | None = None) -> Member:
+    limits = Limits(concurrency=9) if limited else Limits()
+    health = None if ejected is None else Health(EjectionPolicy(consecutive_failures=1))
+    built = Member(Provider("id", "name", weight=weight, limits=limits), Limiter(limits, 0.0, at_once), health)
+    built.limiter.in_flight = in_flight
+    if health is not None and ejected:
+        health.failed(0.0)
+    return built
+
+
+MEMBERS = st.lists(
+    st.builds(member, st.integers(0, 4), st.integers(0, 3), st.booleans(), st.none() | st.booleans()), max_size=5
+)
+
+
+@given(st.sampled_from(Strategy), MEMBERS, st.integers(0, 1000))
+def test_nobody_else_is_chosen_than_by_the_long_way(strategy: Strategy, members: list[Member], seed: int) -> None:
+    """A member is only chosen that some draw of `choose` gives, too."""
+    chosen = choose_at_ease(strategy, members, Random(seed).random, 0.0)
+    if chosen is not None:
+        assert chosen in {choose(strategy, members, Random(other).random) for other in range(60)}
+
+
+@given(st.sampled_from(Strategy), MEMBERS)
+def test_whoever_is_out_limited_or_drained_sends_to_the_long_way(strategy: Strategy, members: list[Member]) -> None:
+    """Which knows what that means; and where there is nothing of the kind, the short way has an answer."""
+    plain = all(
+        one.provider.weight and not one.limiter.bounded and (one.health is None or not one.health.out_until)
+        for one in members
+    )
+    assert (choose_at_ease(strategy, members, Random(0).random, 0.0) is not None) is (plain and bool(members))
+
+
+@pytest.mark.parametrize("strategy", [Strategy.WEIGHTED_RANDOM, Strategy.LEAST_INFLIGHT])
+def test_equals_are_drawn_by_weight(strategy: Strategy) -> None:
+    """Of 6,000 draws among idle members of weights 1, 2 and 3 each gets its share, within a twentieth."""
+    members = [member(1), member(2), member(3)]
+    random = Random(7).random
+    counts = Counter(id(choose_at_ease(strategy, members, random, 0.0)) for _ in range(6000))
+    shares = [counts[id(one)] / 1000 for one in members]
+    assert shares == [pytest.approx(weight, rel=0.05) for weight in (1, 2, 3)]
+    assert all(less < more for less, more in pairwise(shares))
