@@ -180,7 +180,9 @@ class TranslatedStream:
     def _on_silence(self) -> None:
         interval = self._settings.keepalive_interval
         silence = self._loop.time() - self._written
-        if silence >= interval and self._opening is None:
+        if self._opening is not None:
+            silence = 0.0  # nothing is told before the gate is open
+        elif silence >= interval:
             self._send(self._events.keepalive(self._settings.keepalive))
             silence = 0.0
         self._timer = self._loop.call_later(interval - silence, self._on_silence)
