@@ -121,7 +121,6 @@ class LiveState:
         used[identity] = limiter
         return limiter
 
-
     def _new_limiter(self, limits: Limits) -> Limiter:
         return Limiter(limits, self._clock(), self._schedule)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from threading import Thread
 
 import aiohttp
 import pytest
+import trustme
 from support.origin import LAST_CHUNK, STREAM_HEAD, Origin, Peer, answer, chunk, origin, serve
 from support.program import PATIENCE, Program, serving
 from support.raw import CAP, Client, End, ask, connect, post
@@ -275,6 +277,43 @@ async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
         await when(program, lambda now: now["last_error"])
         assert await said(program) == "first"
         assert await asyncio.to_thread(program.stop) == 0
+
+
+async def test_a_changed_trust_store_is_used_for_new_connections_at_once(tmp_path: Path) -> None:
+    """Same path, same provider: the connection that trusted the old authority serves nobody any more."""
+    first, second = trustme.CA(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    first.issue_cert("localhost").configure_cert(context)
+    connections = 0
+
+    async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(len(b'{"model":"m"}'))
+                writer.write(answer(b"{}"))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    store = tmp_path / "ca.pem"
+    first.cert_pem.write_to_path(store)
+    server = await asyncio.start_server(answering, "127.0.0.1", 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        config = f"targets: {{m: {{url: 'https://localhost:{port}/v1', tls: {{ca_file: '{store}'}}}}}}"
+        with serving(config, tmp_path) as program:
+            for _ in range(2):
+                assert (await ask(program.port, post())).status == 200
+            assert connections == 1
+            second.issue_cert("localhost").configure_cert(context)
+            second.cert_pem.write_to_path(store)
+            program.signal(signal.SIGHUP)
+            await generation(program, 2)
+            for _ in range(2):
+                assert (await ask(program.port, post())).status == 200
+            assert connections == 2
 
 
 # Under load.
