@@ -12,6 +12,7 @@ from support.origin import STREAM_HEAD, Peer, answer, chunk, origin, refused_por
 from support.raw import ask, connect, get, post
 from support.responses_promises import Json
 from support.scene import until
+from support.targets import pool
 
 TOKENS: Json = {"token_limit": {"tokens_per_minute": 1, "burst_size": 1000}}
 CHAT = post(b'{"model":"m","messages":[{"role":"user","content":"hello"}]}', fields=KEY)
@@ -157,3 +158,18 @@ async def test_a_stream_that_is_cut_is_charged_for_what_passed(lane: bool, endin
             client.fin()
             await until(lambda: gateway.held_permits() == 0)
             assert estimate(CHAT) + 20 <= spent(gateway, "key") <= estimate(CHAT) + 80
+
+
+@pytest.mark.parametrize("mode", ["native", "translate"])
+async def test_an_answer_that_was_given_up_is_not_charged(lane: bool, mode: str) -> None:
+    """Neither what it says it used, nor its size; only the answer that the client got."""
+    failed = answer(
+        b'{"error":{"code":500},"usage":{"total_tokens":500}}', fields=b"Content-Type: application/json\r\n"
+    )
+    async with origin(serve(failed)) as first, origin(serve(whole("hello"))) as second:
+        fallback = {"enabled": True, "on_status": [5], "hold": {"max_time": "5s"}}
+        targets = pool(first.url, second.url, fallback=fallback, open_responses_mode=mode, **TOKENS)
+        async with running(targets, lane=lane) as gateway:
+            assert (await ask(gateway.port, create() if mode == "translate" else CHAT)).status == 200
+            await until(lambda: gateway.held_permits() == 0)
+            assert spent(gateway, "pool") == 18
