@@ -125,7 +125,7 @@ class HttpTransport:
         self._settings = settings
         named = {provider.origin: provider.origin for pool in pools for provider in pool.providers if provider.origin}
         self._named = frozenset(named)
-        self._by_provider.clear()  # an identity may have another origin now: other TLS settings, another proxy
+        self._by_provider.clear()  # identities may be gone, or have shorter timeouts, which call for more sweeps
         self._pools = {
             origin: pool for origin, pool in self._pools.items() if origin in named or pool.connections or pool.opening
         }
