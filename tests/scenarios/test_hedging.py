@@ -1,0 +1,250 @@
+"""``hedge``: a second provider is asked when the first is slow, and whoever answers first is the one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from support.chat_upstream import create, streamed, text, whole
+from support.gateway import Gateway, running
+from support.levels import spent
+from support.origin import Origin, Peer, Script, answer, origin, serve, silent
+from support.raw import Client, ask, connect, get, post
+from support.responses_oracle import check_wire
+from support.responses_promises import Json
+from support.scene import until
+from support.targets import snapshot
+
+SOON: Json = {"after": "30ms"}
+NEVER: Json = {"after": "60s"}
+ON: Json = {"enabled": True, "on_status": [5]}
+PLACE: Json = {"concurrency_limit": {"max_concurrent_requests": 1}}
+FIRST = answer(b'{"by":"first"}')
+SECOND = answer(b'{"by":"second"}')
+
+
+class Stuck:
+    """Takes requests and answers with ``reply`` when ``go`` is set; counts those whose gateway left instead."""
+
+    def __init__(self, reply: bytes = FIRST) -> None:
+        self._reply = reply
+        self.go = asyncio.Event()
+        self.left = 0
+
+    async def __call__(self, peer: Peer) -> None:
+        while True:
+            await peer.request()
+            going = asyncio.create_task(self.go.wait())
+            leaving = asyncio.create_task(peer.gone())
+            try:
+                await asyncio.wait((going, leaving), return_when=asyncio.FIRST_COMPLETED)
+                self.left += leaving.done()
+                if leaving.done():
+                    return
+            finally:
+                going.cancel()
+                leaving.cancel()
+                await asyncio.gather(going, leaving, return_exceptions=True)
+            await peer.send(self._reply)
+
+
+@asynccontextmanager
+async def hedged(
+    lane: bool, *scripts: Script, hedge: Json = SOON, provider: Json | None = None, **options: object
+) -> AsyncIterator[tuple[list[Origin], Gateway]]:
+    """A provider for each script, asked in this order; ``provider`` and ``options`` are settings."""
+    async with origin(scripts[0]) as one, origin(scripts[1]) as two, origin(*scripts[2:]) as three:
+        origins = [one, two, three][: max(2, len(scripts))]
+        providers = [{"url": upstream.url, **(provider or {})} for upstream in origins]
+        target = {"strategy": "priority", "hedge": hedge, "providers": providers, **options}
+        async with running(snapshot({"m": target}), lane=lane) as gateway:
+            yield origins, gateway
+
+
+@pytest.mark.parametrize("fallback", [{}, ON])
+async def test_the_second_steps_in_for_a_slow_first(lane: bool, fallback: Json) -> None:
+    """Its answer is the client's; the first one's connection is closed, and its place free at once."""
+    stuck = Stuck()
+    async with hedged(lane, stuck, serve(SECOND), fallback=fallback, provider=PLACE) as (origins, gateway):
+        for _ in range(2):
+            assert (await ask(gateway.port, post())).body == b'{"by":"second"}'
+            await until(lambda: stuck.left == len(origins[0].requests))
+    assert origins[0].last.body == origins[1].last.body == b'{"model":"m"}'
+    (line, _) = gateway.lines()
+    assert (line["attempts"], line["provider"]) == (2, f"127.0.0.1:{origins[1].port}")
+
+
+async def test_a_first_that_answers_in_time_is_enough(lane: bool) -> None:
+    """Nobody else is asked."""
+    async with hedged(lane, serve(FIRST), serve(SECOND), hedge=NEVER) as (origins, gateway):
+        assert (await ask(gateway.port, post())).body == b'{"by":"first"}'
+    assert not origins[1].peers
+    assert gateway.lines()[0]["attempts"] == 1
+
+
+async def test_the_first_may_still_win(lane: bool) -> None:
+    """Then it is the second one's connection that is closed."""
+    one, two = Stuck(FIRST), Stuck(SECOND)
+    async with hedged(lane, one, two) as (origins, gateway):
+        asked = asyncio.create_task(ask(gateway.port, post()))
+        await origins[1].seen(1)
+        one.go.set()
+        assert (await asked).body == b'{"by":"first"}'
+        await until(lambda: two.left == 1)
+    assert gateway.lines()[0]["provider"] == f"127.0.0.1:{origins[0].port}"
+
+
+async def test_a_spent_budget_leaves_the_first_alone(lane: bool) -> None:
+    """Ten in store, and one for every hundred requests: the eleventh slow request waits for its provider."""
+    stuck = Stuck()
+    async with hedged(lane, stuck, serve(SECOND), hedge={**SOON, "ratio": 0.01}) as (origins, gateway):
+        for _ in range(10):
+            assert (await ask(gateway.port, post())).body == b'{"by":"second"}'
+        asked = asyncio.create_task(ask(gateway.port, post()))
+        await origins[0].seen(11)
+        asyncio.get_running_loop().call_later(0.1, stuck.go.set)
+        assert (await asked).body == b'{"by":"first"}'
+    assert len(origins[1].requests) == 10
+
+
+LEAVES_A_TRACE = {
+    "a response": post(b'{"model":"m","input":"x"}', b"/v1/responses"),
+    "a stored chat": post(b'{"model":"m","store": true}'),
+    "a batch": post(b'{"model":"m"}', b"/v1/batches"),
+}
+
+
+@pytest.mark.parametrize("case", LEAVES_A_TRACE)
+async def test_what_leaves_a_trace_is_asked_once(lane: bool, case: str) -> None:
+    """However slow the provider is: two would make two of it."""
+    stuck = Stuck()
+    async with hedged(lane, stuck, serve(SECOND), hedge={"after": "10ms"}) as (origins, gateway):
+        asked = asyncio.create_task(ask(gateway.port, LEAVES_A_TRACE[case]))
+        await origins[0].seen(1)
+        asyncio.get_running_loop().call_later(0.1, stuck.go.set)
+        assert (await asked).body == b'{"by":"first"}'
+    assert not origins[1].peers
+
+
+LEAVES_NOTHING = {
+    "a response that is not stored": post(b'{"model":"m","store":false}', b"/v1/responses"),
+    "embeddings": post(b'{"model":"m"}', b"/v1/embeddings"),
+    "a stream": post(b'{"model":"m","stream":true}'),
+    "GET": get(b"/v1/files", b"Model-Override: m\r\n"),
+}
+
+
+@pytest.mark.parametrize("case", LEAVES_NOTHING)
+async def test_what_leaves_nothing_may_be_asked_twice(lane: bool, case: str) -> None:
+    """The same request, at two providers."""
+    async with hedged(lane, silent, serve(SECOND)) as (origins, gateway):
+        assert (await ask(gateway.port, LEAVES_NOTHING[case])).body == b'{"by":"second"}'
+    assert origins[0].last.body == origins[1].last.body
+
+
+async def test_a_second_that_fails_is_no_answer(lane: bool) -> None:
+    """The first one's is, though it comes later."""
+    stuck = Stuck()
+    async with hedged(lane, stuck, serve(answer(b"no", b"503 X")), fallback=ON) as (origins, gateway):
+        asked = asyncio.create_task(ask(gateway.port, post()))
+        await origins[1].seen(1)
+        asyncio.get_running_loop().call_later(0.05, stuck.go.set)
+        assert (await asked).body == b'{"by":"first"}'
+
+
+async def test_a_first_that_fails_meanwhile_leaves_it_to_the_second(lane: bool) -> None:
+    """Even without fallback: the second had been asked before."""
+    go, two = asyncio.Event(), Stuck(SECOND)
+
+    async def dies(peer: Peer) -> None:
+        await peer.request()
+        await go.wait()
+
+    async with hedged(lane, dies, two) as (origins, gateway):
+        asked = asyncio.create_task(ask(gateway.port, post()))
+        await origins[1].seen(1)
+        go.set()
+        asyncio.get_running_loop().call_later(0.05, two.go.set)
+        assert (await asked).body == b'{"by":"second"}'
+    assert gateway.lines()[0]["attempts"] == 2
+
+
+async def test_when_both_fail_a_third_is_asked(lane: bool) -> None:
+    """By the rules of fallback; and the two are two of its attempts."""
+    busy = answer(b"no", b"503 X")
+    one = Stuck(busy)
+    async with hedged(lane, one, serve(busy), serve(answer(b'{"by":"third"}')), fallback=ON) as (origins, gateway):
+        asked = asyncio.create_task(ask(gateway.port, post()))
+        await origins[1].seen(1)
+        one.go.set()
+        assert (await asked).body == b'{"by":"third"}'
+    assert [len(upstream.requests) for upstream in origins] == [1, 1, 1]
+    assert gateway.lines()[0]["attempts"] == 3
+
+
+async def test_when_both_fail_and_nobody_is_left_the_client_is_told(lane: bool) -> None:
+    """The last answer, and that it is of no use to try again."""
+    one = Stuck(answer(b"last", b"503 X"))
+    async with hedged(lane, one, serve(answer(b"no", b"500 X")), fallback=ON) as (origins, gateway):
+        asked = asyncio.create_task(ask(gateway.port, post()))
+        await origins[1].seen(1)
+        one.go.set()
+        response = await asked
+    assert (response.status, response.body, response.value(b"x-should-retry")) == (503, b"last", b"false")
+
+
+@pytest.mark.parametrize("leave", [Client.fin, Client.rst], ids=["FIN", "RST"])
+async def test_a_client_that_leaves_frees_both(lane: bool, leave: object) -> None:
+    """Both connections are closed at once."""
+    one, two = Stuck(), Stuck()
+    async with hedged(lane, one, two) as (origins, gateway), connect(gateway.port) as client:
+        await client.send(post())
+        await origins[1].seen(1)
+        assert callable(leave)
+        leave(client)
+        await until(lambda: (one.left, two.left) == (1, 1))
+    assert gateway.lines()[0]["outcome"] == "client_gone_waiting"
+
+
+async def test_a_full_second_is_not_asked(lane: bool) -> None:
+    """Its place is another's; the first answers when it can."""
+    one, two = Stuck(), Stuck(SECOND)
+    async with hedged(lane, one, two, provider=PLACE) as (origins, gateway), asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(ask(gateway.port, post())) for _ in range(2)]
+        await origins[0].seen(1)
+        await origins[1].seen(1)
+        asyncio.get_running_loop().call_later(0.1, one.go.set)
+        asyncio.get_running_loop().call_later(0.1, two.go.set)
+    assert {task.result().status for task in asked} == {200}
+    assert (len(origins[0].requests), len(origins[1].requests)) == (1, 1)
+
+
+async def test_translated_requests_are_hedged_too(lane: bool) -> None:
+    """One valid answer, of the second; and what it costs is charged once."""
+    limit = {"tokens_per_minute": 1, "burst_size": 1000}
+    mode: Json = {"open_responses_mode": "translate"}
+    async with hedged(lane, silent, serve(streamed(*text("hello"))), provider=mode, token_limit=limit) as (_, gateway):
+        response = await ask(gateway.port, create(stream=True, store=False))
+        await until(lambda: gateway.held_permits() == 0)
+        assert spent(gateway, "pool") == 18
+    assert check_wire(response.body) == []
+    assert b"hello" in response.body
+
+
+async def test_a_slow_local_provider_is_hedged_too(lane: bool) -> None:
+    """By one at the other end of a connection, and the other way round."""
+    slow = {"local": {"engine": "echo", "first_token_delay": "30s"}}
+    chat = post(b'{"model":"m","messages":[{"role":"user","content":"hello"}]}')
+    async with origin(serve(whole("remote"))) as upstream:
+        target = {"strategy": "priority", "hedge": SOON, "providers": [slow, {"url": upstream.url}]}
+        async with running(snapshot({"m": target}), lane=lane) as gateway:
+            assert b"remote" in (await ask(gateway.port, chat)).body
+    async with origin(silent) as upstream:
+        providers = [{"url": upstream.url}, {"local": {"engine": "echo"}}]
+        target = {"strategy": "priority", "hedge": SOON, "providers": providers}
+        async with running(snapshot({"m": target}), lane=lane) as gateway:
+            body = json.loads((await ask(gateway.port, chat)).body)
+    assert body["choices"][0]["message"]["content"] == "hello"
