@@ -193,6 +193,32 @@ async def leaves_early_stream(stage: Stage) -> list[Told]:
     return [Told(200, "client_gone_streaming")]
 
 
+@CASES.case("D91", "resets as the answer comes")
+async def leaves_as_answered(stage: Stage) -> None:
+    """A few turns of the loop before or behind it: whichever is seen first, the provider's connection is not left."""
+    go = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await go.wait()
+        await peer.send(STREAM_HEAD, chunk(b"data: 1\n\n"))
+        await peer.gone()
+
+    upstream = await stage.single(script)
+    for number in range(60):
+        async with connect(stage.port) as client:
+            await client.send(post())
+            await upstream.seen(number + 1)
+            first, second = (client.rst, go.set) if number % 2 else (go.set, client.rst)
+            first()
+            for _ in range(number // 2 % 10):
+                await asyncio.sleep(0)
+            second()
+            await until(lambda: stage.held() == 0)
+            go.clear()
+    await until(lambda: not upstream._tasks)
+
+
 @CASES.case("D91", "leaves a WebSocket handshake")
 async def leaves_handshake(stage: Stage) -> list[Told]:
     """Before 101 it is an exchange like any other."""

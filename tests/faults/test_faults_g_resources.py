@@ -10,7 +10,7 @@ import time
 import pytest
 from fault_providers import FALLBACK, UNREACHABLE
 from fault_stage import SERVED, Case, Stage, Table, Told, perform
-from support.origin import STREAM_HEAD, Peer, Script, answer, chunk, refused_port
+from support.origin import STREAM_HEAD, Origin, Peer, Script, answer, chunk, refused_port
 from support.raw import Client, connect, post
 from support.scene import until
 from test_faults_a_connect import descriptors_gone
@@ -70,12 +70,12 @@ async def many_unread(stage: Stage) -> list[Told]:
     return [Told(200, "client_gone_streaming")] * 6
 
 
-def mixed() -> Script:
-    """A provider whose connections fail in every way in turn."""
+def mixed(start: int = 0) -> Script:
+    """A provider whose connections fail in every way in turn, the first of them in this one."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
-        way = peer.number % 8
+        way = (start + peer.number) % 8
         if way == 1:
             peer.rst()
         elif way == 2:
@@ -99,11 +99,43 @@ def mixed() -> Script:
 async def mixed_faults(stage: Stage) -> None:
     """Neither a descriptor, nor a task, nor a connection is left of them."""
     upstream = await stage.single(mixed(), timeouts={"idle": "10s"})
+    await storm(stage, post(), [upstream])
+
+
+@CASES.case("G112", "240 mixed faults, with all that is done about faults")
+async def mixed_faults_in_pool(stage: Stage) -> None:
+    """Hedges, holds, lines, budgets, ejection and limits at every level, all at the same time, and nothing is left."""
+    upstreams = [await stage.origin(mixed(start)) for start in (0, 3, 6)]
+    queue = {"on_limit": "queue", "queue": {"max_waiting": 4, "timeout": "100ms"}}
+    providers = [
+        {"url": upstream.url, "concurrency_limit": {"max_concurrent_requests": 4}, **queue} for upstream in upstreams
+    ]
+    fallback = {
+        **FALLBACK, "retry_sent": True, "max_attempts": 4, "on_rate_limit": True, "hold": {"max_time": "50ms"},
+        "backoff": {"initial_ms": 1, "max_ms": 5}, "retry_budget": {"ratio": 1.0, "min_per_second": 100},
+    }  # fmt: skip
+    target = {
+        "strategy": "p2c", "providers": providers, "fallback": fallback, "hedge": {"after": "5ms", "ratio": 1.0},
+        "ejection": {"consecutive_failures": 2, "base_time": "10ms", "max_time": "20ms"}, "keys": ["all"],
+        "affinity": {"session": ["x-session-id"]}, "timeouts": {"first_token": "50ms", "first_byte": "200ms"},
+        "concurrency_limit": {"max_concurrent_requests": 10}, **queue,
+    }  # fmt: skip
+    key = {"key": "sk-all", "concurrency_limit": {"max_concurrent_requests": 9}, **queue,
+           "token_limit": {"tokens_per_minute": 1_000_000}}  # fmt: skip
+    await stage.start({"m": target}, auth={"key_definitions": {"all": key}})
+    await storm(stage, post(fields=b"Authorization: Bearer sk-all\r\nX-Session-Id: 1\r\n"), upstreams)
+
+
+async def storm(stage: Stage, request: bytes, upstreams: list[Origin]) -> None:
+    """Waves of clients, some of whom leave before the head, some in the body; then nothing may be left of them."""
 
     async def call(number: int) -> None:
         async with connect(stage.port) as client:
-            await client.send(post())
+            await client.send(request)
             try:
+                if number % 5 == 1:
+                    await asyncio.sleep(number / 1000)
+                    client.rst()
                 response = await client.head()
                 if number % 3 == 0:
                     client.rst()
@@ -120,7 +152,7 @@ async def mixed_faults(stage: Stage) -> None:
     for _ in range(12):
         await asyncio.gather(*map(call, range(20)))
     await until(lambda: stage.held() == 0)
-    await until(lambda: not upstream._tasks)
+    await until(lambda: not any(upstream._tasks for upstream in upstreams))
     await until(lambda: descriptors() <= before)
 
 
