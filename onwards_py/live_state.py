@@ -180,11 +180,13 @@ def _leading(target: LivePool, targets: Mapping[str, LivePool]) -> LivePool:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """One generation of configuration, ready for requests. ``identifies``: it matters who calls."""
+    """One generation of configuration, ready for requests. ``identifies``: it matters who calls. ``generation`` is this
+    one's and no other's, and keeps nothing alive."""
 
     snapshot: Snapshot
     table: RouteTable
     identifies: bool
+    generation: object = field(default_factory=object)
 
 
 def _current(snapshot: Snapshot, live: LiveState) -> Current:

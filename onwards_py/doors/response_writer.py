@@ -97,9 +97,7 @@ class ResponseWriter(msgspec.Struct):
         if self.head:
             piece = self.head + piece
             self.head = b""
-        if self.batch is not None and self.batch.waiting:
-            self.batch.flush()
-        self.transport.write(piece)
+        self._send(piece)
 
     def answer(self, status: int, reason: bytes, block: bytes, length: int | None, body: bytes) -> None:
         """See Downstream.answer."""
@@ -166,7 +164,10 @@ class ResponseWriter(msgspec.Struct):
     def _send(self, data: bytes) -> None:
         if self.batch is not None and self.batch.waiting:
             self.batch.flush()  # an answer to an earlier request of this client may be in it
-        self.transport.write(data)
+        try:
+            self.transport.write(data)
+        except RuntimeError:
+            pass  # uvloop's word for a connection that was reset in this very turn; the next one tells us
 
     # The door's side
 

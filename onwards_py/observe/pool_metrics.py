@@ -26,6 +26,7 @@ class PoolMetrics(Collector):
         self._hedges: Counter[str] = Counter()
         self._over_budget: Counter[str] = Counter()
         self._tokens: Counter[str] = Counter()
+        self._repaired: Counter[tuple[str, str]] = Counter()
 
     def ended(self, exchange: Record) -> None:
         """Count an exchange of which more is to be said than how it ended."""
@@ -36,6 +37,8 @@ class PoolMetrics(Collector):
             self._hedges[target] += 1
         if exchange.over_budget:
             self._over_budget[target] += 1
+        if exchange.repair is not None and exchange.repair.changes:
+            self._repaired[target, exchange.provider] += 1
         if exchange.metered:
             self._tokens[target] += exchange.counted
 
@@ -45,6 +48,12 @@ class PoolMetrics(Collector):
         yield _by_target("onwards_hedges", "Exchanges for which two providers were asked at one time.", self._hedges)
         yield _by_target("onwards_retry_budget_exhausted", "Exchanges that the retry budget ended.", self._over_budget)
         yield _by_target("onwards_limited_tokens", "Tokens charged to exchanges under a limit in tokens.", self._tokens)
+        repaired = CounterMetricFamily(
+            "onwards_repaired_answers", "Streams in which 'repair' changed something.", labels=["target", "provider"]
+        )
+        for names, count in self._repaired.items():
+            repaired.add_metric(names, count)
+        yield repaired
         yield from self._providers()
         yield self._waiting()
 

@@ -9,6 +9,7 @@ import msgspec
 from onwards_py.auth import ANONYMOUS, Principal
 from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, InboundRequest
+from onwards_py.transcode.repair import Repair
 from onwards_py.wire.usage import UsageTail
 
 # Who ended the exchange, and in which phase: a label of logs and metrics, so a closed set.
@@ -52,9 +53,9 @@ class Record(msgspec.Struct):
     ``choosing`` the seconds that this took. ``dropped``: parts of the request that did not reach the provider.
     ``sink`` counts what was sent; None for a request that a door refused by itself. ``held``: permits to give back.
     ``metered``: some of them are bounded in tokens, which ``tail`` sees in the answer as it passes; ``counted`` is what
-    is known of them otherwise. ``hedged``: two providers were asked at one time. ``over_budget``: a further attempt was
-    not made because the pool had made too many.
-    ``ended`` and the byte counts are there from `seal` on.
+    is known of them otherwise. ``extra``: field lines for whatever answer is given. ``repair`` knows what was put right
+    in the provider's stream. ``hedged``: two providers were asked at one time. ``over_budget``: a further attempt was
+    not made because the pool had made too many. ``ended`` and the byte counts are there from `seal` on.
     """
 
     request: InboundRequest
@@ -78,6 +79,7 @@ class Record(msgspec.Struct):
     counted: int = 0
     bytes_per_token: int = 1
     extra: bytes = b""
+    repair: Repair | None = None
     hedged: bool = False
     over_budget: bool = False
     ended: float = 0.0

@@ -74,7 +74,8 @@ def _pipeline(exchange: Exchange, ask: Ask, answer: Answer) -> tuple[Filter, ...
     provider, facts = answer.provider, answer.facts
     pipeline: tuple[Filter, ...] = ()
     if facts.event_stream and provider.repair and facts.length is None and is_responses(ask.path):
-        pipeline = (Repair(int(time.time()), ask.address.model, limit=provider.max_event_bytes),)
+        exchange.repair = Repair(int(time.time()), ask.address.model, limit=provider.max_event_bytes)
+        pipeline = (exchange.repair,)
     elif facts.event_stream and provider.rechunk:
         pipeline = (Rechunker(provider.max_event_bytes),)
     if exchange.metered:

@@ -176,9 +176,9 @@ class Proxy:
 
 def _principal(head: RequestHead, current: Current) -> Principal:
     """Who calls. Found once for a head that a connection repeats; a reload makes it be found again."""
-    if head.known_to is not current:
+    if head.known_to is not current.generation:
         head.principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
-        head.known_to = current
+        head.known_to = current.generation
     principal = head.principal
     assert isinstance(principal, Principal)
     return principal

@@ -131,7 +131,7 @@ def _to_chat(provider: Provider, ask: Ask, principal: Principal, path: bytes, re
     if counts:
         raise AnsweredHere(orjson.dumps(input_tokens.answer(_decoded(ask))))
     settings = provider.translate or DEFAULTS
-    translated = to_chat(_decoded(ask), settings.quirks, _policy(settings, ask, principal))
+    translated = to_chat(_decoded(ask), settings.quirks, _policy(provider, settings, ask, principal))
     context = translated.context
 
     def machine(now: int, trusted: bool) -> Machine:
@@ -327,9 +327,9 @@ def _own_block(translation: Translation, content_type: bytes, length: int | None
     return own
 
 
-def _policy(settings: TranslateSettings, ask: Ask, principal: Principal) -> Policy:
+def _policy(provider: Provider, settings: TranslateSettings, ask: Ask, principal: Principal) -> Policy:
     """The operator's policy, with what this request adds to it."""
-    policy = settings.policy
+    policy = replace(settings.policy, origin=_origin(provider))
     asked = [value for name, value in ask.request.fields if name.lower() == PROFILE_FIELD]
     if asked:
         policy = replace(policy, profile=_profile(asked[0]))
@@ -339,6 +339,13 @@ def _policy(settings: TranslateSettings, ask: Ask, principal: Principal) -> Poli
         audience = "" if principal.digest is None else principal.digest.hex()
         policy = replace(policy, sealer=settings.keyring.sealer(audience))
     return policy
+
+
+def _origin(provider: Provider) -> str:
+    """Who it is that thinks: signatures of one model mean nothing to another. Keys may change."""
+    if provider.origin is None:
+        return provider.identity
+    return f"{provider.host.decode('ascii')}{provider.base_path.decode('ascii')} {provider.model_name or ''}"
 
 
 def _profile(value: bytes) -> Profile | None:

@@ -43,14 +43,16 @@ class Repair:
     """Filter. ``created_at``: when the exchange began, in seconds since the epoch; ``model``: the name asked for.
 
     Both stand in where the provider says nothing. ``limit`` bounds one event, ``keep`` what is kept for the end, in
-    bytes. Raises EventTooLarge.
+    bytes. ``changes`` counts the events that did not leave as they came, and an end that was missing; 0: all bytes
+    are the provider's. Raises EventTooLarge.
     """
 
-    __slots__ = ("_chunks", "_done", "_events", "_held", "_limit", "_stream")
+    __slots__ = ("_chunks", "_done", "_events", "_held", "_limit", "_stream", "changes")
 
     def __init__(
         self, created_at: int, model: str | None = None, *, limit: int = LARGEST_EVENT, keep: int = LARGEST_KEPT
     ) -> None:
+        self.changes = 0
         self._limit = limit
         self._chunks = Rechunker(limit)
         self._events = EventRepair(created_at, model, keep)
@@ -79,10 +81,11 @@ class Repair:
             return self._held
         rest = self._chunks.finish(ending)
         out = self._blocks(rest)
-        wants_mark = ending is Ending.DONE and self._events.ended and not self._done
-        if rest.strip(b"\r\n") and (self._done or wants_mark):
-            out += b"\n" if rest.endswith(b"\n") else b"\n\n"
-        return out + DONE if wants_mark else out
+        added = DONE if ending is Ending.DONE and self._events.ended and not self._done else b""
+        if rest.strip(b"\r\n") and (self._done or added):
+            added = (b"\n" if rest.endswith(b"\n") else b"\n\n") + added
+        self.changes += added != b""
+        return out + added
 
     def _recognise(self, piece: bytes) -> None:
         """No line of an event stream begins with a brace, and every JSON answer does."""
@@ -105,7 +108,10 @@ class Repair:
                 continue
             start = _START.match(text)
             at = start.end() if start else 0
-            out += (text[:at], self._block(text[at:])) if at else (self._block(text),)
+            event = text[at:]
+            repaired = self._block(event)
+            self.changes += repaired != event
+            out += (text[:at], repaired)
         return b"".join(out)
 
     def _block(self, text: bytes) -> bytes:

@@ -87,7 +87,11 @@ class RoundTrip(msgspec.Struct):
         if self.pieces:
             held = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
             self.pieces = []
-            self.take(held)
+            try:
+                self.take(held)
+            except BaseException:
+                self.discard()  # whatever went wrong here, nobody will read the rest
+                raise
         if self.ending is None:
             downstream.flush()
             self._resume_after_hold()

@@ -95,7 +95,7 @@ class Decoding:
         return ready[0] if len(ready) == 1 else b"".join(ready)
 
     def parts(self, piece: bytes) -> Iterator[bytes]:
-        """The same bit by bit, for those who do not keep it. To be run to its end."""
+        """The same bit by bit, for those who do not keep it; of zstd the bits can be large. To be run to its end."""
         view = memoryview(piece)
         while view:
             # The allowance only changes at fixed places of the input, so that it does not depend on the cut.

@@ -18,6 +18,7 @@ from onwards_py.observe.engine_metrics import EngineMetrics
 from onwards_py.observe.metrics import DURATION_BUCKETS, FIRST_BYTE_BUCKETS, Histogram, Metrics
 from onwards_py.observe.record import OUTCOMES, Outcome, Record
 from onwards_py.routing.model import EngineSettings
+from onwards_py.transcode.repair import Repair
 from onwards_py.transports.engine.engine import Engine
 
 CONFIG = """
@@ -103,7 +104,8 @@ def test_the_documented_metrics_of_pools_are_those_that_exist() -> None:
     pools = metrics.pools
     record = Record(InboundRequest(b"POST", b"/", 1, [], b"", ""), None, 1000.0)
     record.target, record.attempts, record.hedged, record.over_budget, record.metered = "a", 3, True, True, True
-    record.counted = 17
+    record.counted, record.provider, record.repair = 17, "second", Repair(0, "m", limit=100)
+    record.repair.changes = 3
     metrics.ended(record, 1001.0)
     found = {m.name + ("_total" if m.type == "counter" else ""): m for m in pools.collect()}
     assert documented("## Pools and limits") == existing(found)

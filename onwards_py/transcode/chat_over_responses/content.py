@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from onwards_py.transcode.responses_over_chat.policy import Refused, Scope, member, name_of
+from onwards_py.transcode.shared import check_size
 
 Part = dict[str, object]
 Content = str | list[Part]
 
-_TEXTS = ("text", "input_text", "output_text")
+TEXTS = ("text", "input_text", "output_text")
 
 
 def read_content(owner: Mapping[str, object], name: str, where: str, scope: Scope, *, said: bool = False) -> Content:
@@ -47,14 +48,6 @@ def plain(content: Content) -> str | None:
     return None
 
 
-def plain_text(part: object) -> str | None:
-    """The text of a part that is nothing but text."""
-    if not isinstance(part, dict) or part.get("type") not in _TEXTS or "cache_control" in part:
-        return None
-    text = part.get("text")
-    return text if isinstance(text, str) else None
-
-
 def as_parts(content: Content, kind: str) -> list[Part]:
     """Content as an array whose text parts are of this kind; an empty string is no part."""
     if isinstance(content, str):
@@ -70,7 +63,7 @@ def _read(part: object, where: str, scope: Scope, text_kind: str) -> Part | None
     kind = part.get("type")
     if "cache_control" in part:
         scope.drop(f"{where}.cache_control")
-    if kind in _TEXTS:
+    if kind in TEXTS:
         return {"type": text_kind, "text": _string(part, "text", where)}
     if kind == "refusal" and text_kind == "output_text":
         return {"type": "refusal", "refusal": _string(part, "refusal", where)}
@@ -98,7 +91,8 @@ def _image(part: Part, where: str, scope: Scope) -> Part | None:
         return None
     made: Part = {"type": "input_image"}
     if isinstance(image, str) and image:
-        made["image_url"] = _fitting(image, f"{where}.image_url", scope)
+        check_size(image, f"{where}.image_url", scope)
+        made["image_url"] = image
     elif isinstance(part.get("file_id"), str):
         made["file_id"] = part["file_id"]
     else:
@@ -117,7 +111,7 @@ def _file(part: Part, where: str, scope: Scope) -> Part | None:
     for name, value in named.items():
         if not isinstance(value, str):
             raise Refused(f"{where}.file.{name}", f"'{name}' of a file must be a string.", "invalid_type")
-        _fitting(value, f"{where}.file.{name}", scope)
+        check_size(value, f"{where}.file.{name}", scope)
     return {"type": "input_file", **named}
 
 
@@ -128,20 +122,16 @@ def _audio(part: Part, where: str, scope: Scope) -> Part | None:
     if not scope.quirks.audio:
         scope.unsupported(where, "This model takes no audio.")
         return None
-    _fitting(audio["data"], f"{where}.input_audio.data", scope)
+    check_size(audio["data"], f"{where}.input_audio.data", scope)
     return {"type": "input_audio", "input_audio": audio}
 
 
 def _video(part: Part, where: str, scope: Scope) -> Part | None:
     video = part.get("video_url")
     source = video if isinstance(video, dict) else {"url": video}
-    return {"type": "input_video", "video_url": _fitting(member(source, "url", f"{where}.video_url"), where, scope)}
-
-
-def _fitting(data: str, where: str, scope: Scope) -> str:
-    if len(data) > scope.policy.max_part:
-        raise Refused(where, f"'{where}' is longer than {scope.policy.max_part} characters.", "string_above_max_length")
-    return data
+    url = member(source, "url", f"{where}.video_url")
+    check_size(url, f"{where}.video_url", scope)
+    return {"type": "input_video", "video_url": url}
 
 
 _READERS: Mapping[str, Callable[[Part, str, Scope], Part | None]] = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from onwards_py.transcode.responses_over_chat.context import LOGPROBS
 from onwards_py.transcode.responses_over_chat.policy import Refused, Scope, name_of
+from onwards_py.transcode.shared import apply_quirks
 
 Request = Mapping[str, object]
 
@@ -123,11 +124,7 @@ def add_extras(request: Request, made: dict[str, object], scope: Scope) -> None:
             made[name] = f"{value}\n\n{before}"
         else:
             made.setdefault(name, value)
-    for name, value in scope.quirks.extra.items():
-        made.setdefault(name, value)
-    for name in scope.quirks.drop & made.keys():
-        del made[name]
-        scope.drop(name)
+    apply_quirks(made, scope)
 
 
 def _text(request: Request, scope: Scope) -> dict[str, object]:

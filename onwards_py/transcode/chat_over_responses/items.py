@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 
 import orjson
 
-from onwards_py.transcode.chat_over_responses.content import Content, Part, as_parts, plain, plain_text, read_content
+from onwards_py.transcode.chat_over_responses.content import TEXTS, Content, Part, as_parts, plain, read_content
 from onwards_py.transcode.responses_over_chat.call_ids import CallIds
 from onwards_py.transcode.responses_over_chat.messages import NO_OUTPUT
 from onwards_py.transcode.responses_over_chat.policy import Orphans, Refused, Scope, Unanswered, member, name_of
 from onwards_py.transcode.responses_over_chat.quirks import System
+from onwards_py.transcode.shared import plain_text
 
 Item = dict[str, object]
 Message = Mapping[str, object]
@@ -130,7 +131,7 @@ class ItemMaker:
         if role not in ("user", "assistant"):
             return False
         if type(content) is list and len(content) == 1:
-            text = plain_text(content[0])
+            text = plain_text(content[0], TEXTS)
             if text is None:
                 return False
             content = text if role == "assistant" else [{"type": "input_text", "text": text}]

@@ -18,6 +18,7 @@ from onwards_py.transcode.chat_over_responses.output_items import Field, index_o
 from onwards_py.transcode.chat_over_responses.telling import Teller
 from onwards_py.transcode.responses_over_chat.context import Ids
 from onwards_py.transcode.responses_over_chat.errors import Failure, cut_off, error_in, from_value, malformed
+from onwards_py.transcode.shared import AnswerState
 
 Event = Mapping[str, object]
 
@@ -25,7 +26,7 @@ _ENDED = {"response.completed": "completed", "response.done": "completed", "resp
 _UNFINISHED = ("queued", "in_progress")
 
 
-class EventsToChunks:
+class EventsToChunks(AnswerState):
     """One answer. ``begin`` if the client must not wait, ``feed`` each event, ``finish`` once; all return chunks.
 
     Until something is worth telling nothing is said, so that an answer that fails at once can still be another
@@ -33,40 +34,20 @@ class EventsToChunks:
     ``limit`` is in characters.
     """
 
-    __slots__ = ("_answer", "_context", "_done", "_early", "_failure", "_limit", "_teller", "_terminal", "trusted")
+    __slots__ = ("_answer", "_context", "_teller")
 
     def __init__(
         self, context: Context, ids: Ids, created_at: int, *, trusted: bool = False, limit: int = LARGEST_ANSWER
     ) -> None:
-        self.trusted = trusted
+        super().__init__(trusted, limit)
         self._context = context
-        self._limit = limit
         self._answer = Answer(context, ids, created_at)
         self._teller = Teller(self._answer, ids)
-        self._done = False
-        self._terminal = False
-        self._early = False
-        self._failure: Failure | None = None
 
     @property
     def begun(self) -> bool:
         """Whether any chunk was returned."""
         return self._answer.begun
-
-    @property
-    def finished(self) -> bool:
-        """Whether the end was returned; what comes later is ignored."""
-        return self._terminal
-
-    @property
-    def failure(self) -> Failure | None:
-        """Why the answer failed, if it did."""
-        return self._failure
-
-    @property
-    def failed_early(self) -> bool:
-        """Whether it failed before any chunk was due, so that the failure can be told as an HTTP status."""
-        return self._early
 
     @property
     def marks_end(self) -> bool:
@@ -123,10 +104,6 @@ class EventsToChunks:
         if response.get("status") in _UNFINISHED:
             return self.fail(malformed("an answer that is not finished"))
         return self._end("completed", response)
-
-    def done(self) -> None:
-        """The provider said that its stream is whole (``[DONE]``)."""
-        self._done = True
 
     def fail(self, failure: Failure) -> list[Out]:
         """End with an error, whatever came so far."""

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 
 from onwards_py.transcode.dialects.chat import Content, Part
 from onwards_py.transcode.responses_over_chat.policy import Refused, Scope, name_of
+from onwards_py.transcode.shared import check_size, plain_text
 
-_TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
+TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 _TEXTUAL = (
     "text/",
     "application/json",
@@ -28,7 +29,7 @@ def read_content(owner: Mapping[str, object], name: str, where: str, scope: Scop
     content = owner.get(name)
     if isinstance(content, str):
         return content
-    if isinstance(content, list) and len(content) == 1 and (text := plain_text(content[0])) is not None:
+    if isinstance(content, list) and len(content) == 1 and (text := plain_text(content[0], TEXTS)) is not None:
         return text
     return "" if content is None else read_parts(content, f"{where}.{name}", scope)
 
@@ -39,7 +40,7 @@ def read_parts(content: object, where: str, scope: Scope) -> list[Part]:
         raise Refused(where, f"'{where}' must be a string or an array, not {name_of(content)}.", "invalid_type")
     parts: list[Part] = []
     for index, part in enumerate(content):
-        text = part if isinstance(part, str) else plain_text(part)
+        text = part if isinstance(part, str) else plain_text(part, TEXTS)
         if text is not None:
             parts.append({"type": "text", "text": text})
             continue
@@ -51,14 +52,6 @@ def read_parts(content: object, where: str, scope: Scope) -> list[Part]:
         if made is not None:
             parts.append(made)
     return parts
-
-
-def plain_text(part: object) -> str | None:
-    """The text of a part that is nothing but text."""
-    if not isinstance(part, dict) or part.get("type") not in _TEXTS or "cache_control" in part:
-        return None
-    text = part.get("text")
-    return text if isinstance(text, str) else None
 
 
 def squeeze(content: Content, scope: Scope) -> Content:
@@ -101,7 +94,7 @@ def split_media(content: Content) -> tuple[str, list[Part]]:
 
 def _read_part(part: dict[str, object], where: str, scope: Scope) -> Part | None:
     kind = part.get("type")
-    if kind in _TEXTS:
+    if kind in TEXTS:
         return _text(part, where)
     reader = _READERS.get(kind) if isinstance(kind, str) else None
     if reader is None:
@@ -136,7 +129,7 @@ def _image(part: dict[str, object], where: str, scope: Scope) -> Part | None:
     if not scope.quirks.images:
         scope.unsupported(where, "This model takes no images.")
         return None
-    _check_size(url, f"{where}.image_url", scope)
+    check_size(url, f"{where}.image_url", scope)
     image: dict[str, object] = {"url": url}
     if isinstance(detail, str):
         image["detail"] = detail
@@ -148,7 +141,7 @@ def _file(part: dict[str, object], where: str, scope: Scope) -> Part | None:
     source = inner if isinstance(inner, dict) else part
     data, name, file_id = source.get("file_data"), source.get("filename"), source.get("file_id")
     if isinstance(data, str) and data:
-        _check_size(data, f"{where}.file_data", scope)
+        check_size(data, f"{where}.file_data", scope)
         file: dict[str, object] = {"filename": name} if isinstance(name, str) else {}
         return _file_of({**file, "file_data": data}, where, scope)
     if isinstance(file_id, str) and file_id and scope.quirks.files:
@@ -190,7 +183,7 @@ def _audio(part: dict[str, object], where: str, scope: Scope) -> Part | None:
     if not scope.quirks.audio:
         scope.unsupported(where, "This model takes no audio.")
         return None
-    _check_size(str(audio["data"]), f"{where}.input_audio.data", scope)
+    check_size(str(audio["data"]), f"{where}.input_audio.data", scope)
     return {"type": "input_audio", "input_audio": audio}
 
 
@@ -203,13 +196,8 @@ def _video(part: dict[str, object], where: str, scope: Scope) -> Part | None:
     if not scope.quirks.video:
         scope.unsupported(where, "This model takes no video.")
         return None
-    _check_size(url, f"{where}.video_url", scope)
+    check_size(url, f"{where}.video_url", scope)
     return {"type": "video_url", "video_url": {"url": url}}
-
-
-def _check_size(data: str, where: str, scope: Scope) -> None:
-    if len(data) > scope.policy.max_part:
-        raise Refused(where, f"'{where}' is longer than {scope.policy.max_part} characters.", "string_above_max_length")
 
 
 _READERS: Mapping[str, Callable[[dict[str, object], str, Scope], Part | None]] = {

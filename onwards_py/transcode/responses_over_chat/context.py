@@ -78,7 +78,8 @@ class Context:
     ``call_ids``: chat call id -> the client's, for those that had to be shortened.
     ``obfuscation``: the deltas of a stream carry padding; if the client asked; most would rather save the bytes.
     ``include``: as asked for. ``summary``: the wish for a reasoning summary (auto, concise, detailed) or None.
-    ``sealer``: what mints ``encrypted_content`` if ``include`` asks for it; None: none is minted.
+    ``sealer``: what mints ``encrypted_content`` if ``include`` asks for it; None: none is minted. ``origin``: as in
+      `Policy`; it is sealed, too.
     """
 
     echo: Mapping[str, object]
@@ -94,6 +95,7 @@ class Context:
     obfuscation: bool = False
     summary: str | None = None
     sealer: Sealer | None = None
+    origin: str = ""
 
     @property
     def wants_logprobs(self) -> bool:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import assert_never
 
 import orjson
 
 from onwards_py.messages import Ending
+from onwards_py.wire.error_status import error_status
 
 _LONGEST_MESSAGE = 8192
 _BAD_GATEWAY = 502
@@ -138,7 +140,7 @@ def from_value(value: object, trusted: bool, status: int | None = None, retry_af
         told.code if trusted and told.code and not told.code.isdigit() else None
     )
     if status is None:
-        status = _STATUS_OF_CODE.get(code or "", _BAD_GATEWAY)
+        status = _STATUS_OF_CODE.get(code or "") or _named(value)
     code = code or _CODE_OF_STATUS.get(status) or ("invalid_request" if status < 500 else "server_error")
     message = told.message if trusted and told.message else _own_words(code, status)
     if code == "rate_limit_exceeded" and retry_after is not None and "try again in" not in message.lower():
@@ -150,6 +152,12 @@ def from_value(value: object, trusted: bool, status: int | None = None, retry_af
         told.type if trusted and told.type else _type(status),
         told.param if trusted else None,
     )
+
+
+def _named(value: object) -> int:
+    """The status that an error inside an answer goes by, as natively (`wire.error_status`); 502 if it has no name."""
+    status = error_status(value)
+    return _BAD_GATEWAY if status == HTTPStatus.INTERNAL_SERVER_ERROR else status
 
 
 def _special_code(text: str) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from onwards_py.transcode.responses_over_chat.context import LOGPROBS
 from onwards_py.transcode.responses_over_chat.policy import Refused, Scope, name_of
 from onwards_py.transcode.responses_over_chat.quirks import HINTS, Effort
+from onwards_py.transcode.shared import apply_quirks
 
 Request = Mapping[str, object]
 
@@ -125,11 +126,7 @@ def add_extras(request: Request, chat: dict[str, object], scope: Scope) -> None:
             chat[name] = {**made, **value}
         else:
             chat.setdefault(name, value)
-    for name, value in scope.quirks.extra.items():
-        chat.setdefault(name, value)
-    for name in scope.quirks.drop & chat.keys():
-        del chat[name]
-        scope.drop(name)
+    apply_quirks(chat, scope)
 
 
 def _logprobs(request: Request, chat: dict[str, object], scope: Scope) -> None:

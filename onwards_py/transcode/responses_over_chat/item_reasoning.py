@@ -15,6 +15,9 @@ from onwards_py.transcode.responses_over_chat.sealed import seal_reasoning
 
 DEFAULT_FIELD = "reasoning_content"
 
+ORIGIN = "onwards_origin"
+"""Not a field of a chat message: the provider that said it."""
+
 CALL_EXTRAS = "tool_call_extra_content"
 """Not a field of a chat message: call id -> ``extra_content``, to be put back on the calls themselves."""
 
@@ -103,6 +106,8 @@ class ReasoningItem:
             fields["reasoning_details"] = self._details.merged()
         if self._extras:
             fields[CALL_EXTRAS] = self._extras
+        if self._context.origin:
+            fields[ORIGIN] = self._context.origin
         return fields
 
     def _say(self, out: Output, type_: str, **more: object) -> None:

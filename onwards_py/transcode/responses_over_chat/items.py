@@ -8,8 +8,8 @@ import orjson
 
 from onwards_py.transcode.dialects.chat import Content
 from onwards_py.transcode.responses_over_chat.call_ids import CallIds
-from onwards_py.transcode.responses_over_chat.content import join, plain_text, read_content, read_parts
-from onwards_py.transcode.responses_over_chat.item_reasoning import CALL_EXTRAS
+from onwards_py.transcode.responses_over_chat.content import TEXTS, join, read_content, read_parts
+from onwards_py.transcode.responses_over_chat.item_reasoning import CALL_EXTRAS, ORIGIN
 from onwards_py.transcode.responses_over_chat.names import ToolNames
 from onwards_py.transcode.responses_over_chat.policy import (
     ForeignReasoning,
@@ -19,9 +19,11 @@ from onwards_py.transcode.responses_over_chat.policy import (
     member,
     name_of,
 )
+from onwards_py.transcode.responses_over_chat.replay import TEXT_FIELDS
 from onwards_py.transcode.responses_over_chat.sealed import open_compaction, open_reasoning
 from onwards_py.transcode.responses_over_chat.tools import CUSTOM_INPUT
 from onwards_py.transcode.responses_over_chat.turns import Call, Conversation
+from onwards_py.transcode.shared import plain_text
 
 Item = dict[str, object]
 _FOREIGN = "input[].encrypted_content"
@@ -118,6 +120,8 @@ class ItemReader:
             fields = open_reasoning(blob, self._scope.policy.sealer)
             if fields is None:
                 self._foreign(where)
+            else:
+                fields = self._readable(fields)
         if fields is None:
             text = _texts(item.get("content"), "") or _texts(item.get("summary"), "\n\n")
             fields = {"reasoning_content": text} if text else None
@@ -148,7 +152,7 @@ class ItemReader:
         """Take a message that is plain text; False if it is not one."""
         role, content = item.get("role"), item.get("content")
         if type(content) is list and len(content) == 1:
-            content = plain_text(content[0])
+            content = plain_text(content[0], TEXTS)
         if type(content) is not str or ("phase" in item and item["phase"] is not None):
             return False
         if role == "user":
@@ -171,9 +175,7 @@ class ItemReader:
         call_id = member(item, "call_id", where)
         name = member(item, "name", where)
         namespace = item.get("namespace")
-        if namespace is not None and not isinstance(namespace, str):
-            namespace = None
-        chat_name = self._names.chat_name(name, namespace)
+        chat_name = self._names.chat_name(name, namespace if isinstance(namespace, str) else None)
         self.conversation.call(Call(call_id, self._call_ids.chat_id(call_id), chat_name, arguments, where))
 
     def _fits(self, arguments: str) -> bool:
@@ -213,6 +215,16 @@ class ItemReader:
         for call_id, extra in extras.items() if isinstance(extras, dict) else ():
             if isinstance(extra, dict):
                 self.conversation.remember(call_id, extra)
+
+    def _readable(self, fields: dict[str, object]) -> dict[str, object] | None:
+        """What of a provider's own fields this provider can read: of another's, the text if there is any."""
+        origin = fields.pop(ORIGIN, None)
+        if not origin or not self._scope.policy.origin or origin == self._scope.policy.origin:
+            return fields
+        readable = {name: value for name, value in fields.items() if name in TEXT_FIELDS}
+        if len(readable) < len(fields):
+            self._scope.drop(_FOREIGN)
+        return readable or None
 
     def _foreign(self, where: str) -> None:
         if self._scope.policy.foreign_reasoning is ForeignReasoning.REJECT:

@@ -31,7 +31,9 @@ def to_messages(instructions: str, conversation: Conversation, scope: Scope) -> 
         turns = [*full]
     messages: list[Message] = []
     for index, turn in enumerate(turns):
-        if isinstance(turn, str):
+        if type(turn) is str and not (messages and messages[-1]["role"] == "user"):
+            messages.append({"role": "user", "content": turn})
+        elif isinstance(turn, str):
             _add(messages, "user", turn, scope)
         elif turn.role == "assistant":
             _add_assistant(messages, turn, reasoning.get(index), scope)
@@ -92,10 +94,13 @@ def _add(messages: list[Message], role: str, content: Content, scope: Scope) -> 
 
 
 def _add_assistant(messages: list[Message], turn: Turn, reasoning: dict[str, object] | None, scope: Scope) -> None:
-    calls = turn.calls or []
-    if turn.waiting:
-        calls = [call for call in calls if call.output is not None or _stays(call, scope)]
     content = turn.content if type(turn.content) is str else squeeze(turn.content, scope)
+    calls = turn.calls
+    if calls is None and content and reasoning is None and not turn.refusal:
+        messages.append({"role": "assistant", "content": content})
+        return
+    if turn.waiting:
+        calls = [call for call in calls or () if call.output is not None or _stays(call, scope)]
     if not (content or turn.refusal or calls or reasoning):
         return  # an empty message says nothing, and strict providers refuse it
     message: Message = {"role": "assistant", "content": content}

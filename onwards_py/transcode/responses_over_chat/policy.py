@@ -56,6 +56,8 @@ class Policy:
     """The operator's decisions.
 
     ``profile``: None chooses by the request's own marks. ``sealer`` opens and closes ``encrypted_content``.
+    ``origin``: who the provider is, as sealed reasoning remembers it. What is opaque goes back only to who said it, as
+    others would refuse it for as long as the conversation lasts. Empty: nothing is remembered, and all of it goes back.
     ``stores``: responses are kept, so ``store: true`` can be promised.
     ``max_items`` and ``max_tools`` are counts, ``max_part`` is characters of one inline image, file or sound.
     """
@@ -67,6 +69,7 @@ class Policy:
     foreign_reasoning: ForeignReasoning = ForeignReasoning.SKIP
     profile: Profile | None = None
     sealer: Sealer | None = None
+    origin: str = ""
     stores: bool = False
     max_items: int = 50_000
     max_tools: int = 4_096

@@ -102,6 +102,7 @@ class _Translation:
             obfuscation=isinstance(options, dict) and options.get("include_obfuscation") is True,
             summary=_summary(request.get("reasoning")),
             sealer=policy.sealer,
+            origin=policy.origin,
         )
 
     def _messages(self, history: Sequence[object] | None) -> list[Message]:

@@ -23,6 +23,7 @@ from onwards_py.transcode.responses_over_chat.endings import (
 from onwards_py.transcode.responses_over_chat.errors import Failure, cut_off, error_in, from_value, malformed
 from onwards_py.transcode.responses_over_chat.events import Event, Output, lifecycle
 from onwards_py.transcode.responses_over_chat.segments import Segments
+from onwards_py.transcode.shared import AnswerState
 
 _TIERS = frozenset({"default", "flex", "scale", "priority", "fast", "ultrafast"})
 """What clients with closed enumerations understand; other providers' words stay behind."""
@@ -31,7 +32,7 @@ LARGEST_ANSWER = 64 << 20
 """Characters of text, reasoning and arguments that an answer may have by default."""
 
 
-class ChatToEvents:
+class ChatToEvents(AnswerState):
     """One answer. ``begin`` if the client must not wait, ``feed`` each chunk, ``finish`` once; all return events.
 
     Until something is worth telling nothing is said, so that an answer that fails at once can still be another
@@ -43,64 +44,38 @@ class ChatToEvents:
         "_begun",
         "_context",
         "_created_at",
-        "_done",
-        "_early",
-        "_failure",
         "_final",
         "_finish",
         "_id",
-        "_limit",
         "_out",
         "_proof",
         "_segments",
         "_service_tier",
         "_size",
-        "_terminal",
         "_usage",
-        "trusted",
     )
 
     def __init__(
         self, context: Context, ids: Ids, created_at: int, *, trusted: bool = False, limit: int = LARGEST_ANSWER
     ) -> None:
+        super().__init__(trusted, limit)
         self._context = context
         self._created_at = created_at
-        self.trusted = trusted
-        self._limit = limit
         self._id = ids.new_id("resp_")
         self._out = Output(ids, context.obfuscation)
         self._segments = Segments(context, self._out)
         self._begun = False
-        self._terminal = False
-        self._done = False
-        self._early = False
         self._proof = True
         self._size = 0
         self._finish: Finish | None = None
         self._usage: Mapping[str, object] | None = None
         self._service_tier: str | None = None
-        self._failure: Failure | None = None
         self._final: Event = {}
 
     @property
     def begun(self) -> bool:
         """Whether any event was returned."""
         return self._begun
-
-    @property
-    def finished(self) -> bool:
-        """Whether the terminal event was returned; what comes later is ignored."""
-        return self._terminal
-
-    @property
-    def failure(self) -> Failure | None:
-        """Why the answer failed, if it did."""
-        return self._failure
-
-    @property
-    def failed_early(self) -> bool:
-        """Whether it failed before any event was due, so that the failure can be told as an HTTP status."""
-        return self._early
 
     @property
     def marks_end(self) -> bool:
@@ -159,10 +134,6 @@ class ChatToEvents:
         events = self.feed(chat)
         self.done()
         return events + self.finish(Ending.DONE, now)
-
-    def done(self) -> None:
-        """The provider said that its answer is whole (``[DONE]``, or it was not streamed at all)."""
-        self._done = True
 
     def fail(self, failure: Failure) -> list[Event]:
         """End with ``response.failed``, whatever came so far."""

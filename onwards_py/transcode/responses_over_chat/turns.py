@@ -107,7 +107,7 @@ class Conversation:
     def call(self, call: Call) -> None:
         """A call; calls that were not yet all answered share one assistant message."""
         last = self._last_answer()
-        if last is None or (last.answered and not self._scope.quirks.merge_rounds):
+        if last is None or (last.calls and not last.waiting and not self._scope.quirks.merge_rounds):
             last = Turn("assistant")
             self.turns.append(last)
         if last.calls is None:
