@@ -1,0 +1,127 @@
+"""``Retry-After`` between attempts: waited for within its bound; beyond it, the answer is the client's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from support.chat_upstream import create, streamed, text
+from support.chat_upstream import error as chat_error
+from support.gateway import Gateway, running
+from support.origin import Origin, Peer, Script, answer, origin, serve
+from support.raw import ask, connect, post
+from support.responses_promises import Json
+from support.scene import until
+from support.targets import snapshot
+
+TWICE: Json = {"enabled": True, "on_status": [429, 5], "max_attempts": 2}
+
+
+def busy(seconds: bytes, status: bytes = b"429 Slow Down") -> bytes:
+    return answer(b"busy", status, b"Retry-After: %b\r\n" % seconds)
+
+
+@asynccontextmanager
+async def alone(
+    lane: bool, *replies: bytes, fallback: Json = TWICE, own: Json | None = None
+) -> AsyncIterator[tuple[Origin, Gateway]]:
+    """One provider that gives ``replies`` in turn."""
+    async with origin(serve(*replies)) as upstream:
+        target = {"fallback": fallback, "providers": [{"url": upstream.url, **(own or {})}]}
+        async with running(snapshot({"m": target}), lane=lane) as gateway:
+            yield upstream, gateway
+
+
+@pytest.mark.parametrize("status", [b"429 Slow Down", b"503 Busy"])
+@pytest.mark.parametrize("seconds", [b"0", b"1"])
+async def test_a_rest_within_the_bound_is_waited_for(lane: bool, seconds: bytes, status: bytes) -> None:
+    """The same provider is asked again afterwards, and the client sees nothing of it."""
+    loop = asyncio.get_running_loop()
+    async with alone(lane, busy(seconds, status), answer()) as (upstream, gateway):
+        began = loop.time()
+        response = await ask(gateway.port, post())
+        assert loop.time() - began >= int(seconds)
+    assert (response.body, response.value(b"retry-after")) == (b'{"ok":true}', None)
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize(("seconds", "bound"), [(b"11", None), (b"3600", None), (b"1", 500)])
+async def test_a_longer_rest_ends_the_plan(lane: bool, seconds: bytes, bound: int | None) -> None:
+    """The client gets the answer as it is, with its Retry-After; and may come again, since it was one attempt."""
+    fallback = TWICE if bound is None else {**TWICE, "max_retry_after_ms": bound}
+    async with alone(lane, busy(seconds), fallback=fallback) as (upstream, gateway):
+        response = await ask(gateway.port, post())
+    assert response.head + response.body == busy(seconds)
+    assert len(upstream.requests) == 1
+
+
+async def test_a_bound_of_zero_does_not_look_at_it(lane: bool) -> None:
+    """The next attempt is made at once."""
+    async with alone(lane, busy(b"3600"), answer(), fallback={**TWICE, "max_retry_after_ms": 0}) as (upstream, gateway):
+        assert (await ask(gateway.port, post())).body == b'{"ok":true}'
+    assert len(upstream.requests) == 2
+
+
+async def test_a_provider_that_need_not_rest_is_asked_at_once(lane: bool) -> None:
+    """How long the first one wants to be left alone is no matter to the second."""
+    async with origin(serve(busy(b"3600"))) as first, origin() as second:
+        providers = [{"url": first.url}, {"url": second.url}]
+        target = {"strategy": "priority", "fallback": {"enabled": True, "on_status": [429]}, "providers": providers}
+        async with running(snapshot({"m": target}), lane=lane) as gateway:
+            assert (await ask(gateway.port, post())).body == b'{"ok":true}'
+
+
+@pytest.mark.parametrize("seconds", [b"soon", b"-1", b""])
+async def test_what_is_no_time_is_ignored(lane: bool, seconds: bytes) -> None:
+    """As if there were none: the next attempt is made."""
+    async with alone(lane, busy(seconds), answer()) as (upstream, gateway):
+        assert (await ask(gateway.port, post())).body == b'{"ok":true}'
+    assert len(upstream.requests) == 2
+
+
+async def test_translated_answers_are_waited_for_too(lane: bool) -> None:
+    """Within the bound; and beyond it the client is told how long."""
+    mode: Json = {"open_responses_mode": "translate"}
+    replies = (chat_error(b"429 Slow", "busy", b"Retry-After: 0\r\n"), streamed(*text("hello")))
+    async with alone(lane, *replies, own=mode) as (upstream, gateway):
+        assert b"hello" in (await ask(gateway.port, create(stream=True))).body
+    async with alone(lane, chat_error(b"429 Slow", "busy", b"Retry-After: 99\r\n"), own=mode) as (upstream, gateway):
+        response = await ask(gateway.port, create(stream=True))
+    assert (response.status, response.value(b"retry-after"), len(upstream.requests)) == (429, b"99", 1)
+
+
+@pytest.mark.parametrize("limits", [{"concurrency_limit": {"max_concurrent_requests": 1}}])
+async def test_while_it_is_waited_for_no_place_at_the_provider_is_held(lane: bool, limits: Json) -> None:
+    """Others may try; and a client that leaves meanwhile leaves nothing behind."""
+    async with alone(lane, busy(b"5"), answer(), own=limits) as (upstream, gateway), connect(gateway.port) as client:
+        await client.send(post())
+        await upstream.seen(1)
+        target = gateway.application.holder.current.table.find("m")
+        assert target is not None
+        await until(lambda: target.members[0].limiter.in_flight == 0)
+        assert (await ask(gateway.port, post())).body == b'{"ok":true}'
+        client.rst()
+        await until(lambda: gateway.application.proxy.in_flight == 0)
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_clients_are_told_that_a_pool_has_tried(lane: bool, count: int) -> None:
+    """``x-should-retry: false`` keeps SDKs from multiplying attempts; after a single one it is theirs to try."""
+
+    async def failing(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(answer(b"no", b"500 Oops", b"X-Number: %d\r\n" % count))
+
+    scripts: list[Script] = [failing] * 3
+    async with origin(scripts[0]) as one, origin(scripts[1]) as two, origin(scripts[2]) as three:
+        providers = [{"url": upstream.url} for upstream in (one, two, three)][:count]
+        async with running(
+            snapshot({"m": {"fallback": {"enabled": True, "on_status": [5]}, "providers": providers}}), lane=lane
+        ) as gateway:
+            response = await ask(gateway.port, post())
+    assert (response.status, response.body) == (500, b"no")
+    assert response.value(b"x-should-retry") == (None if count == 1 else b"false")

@@ -1,0 +1,98 @@
+"""The retry budget of a target: further attempts are bounded, so that an outage does not multiply the load."""
+
+from __future__ import annotations
+
+import pytest
+from support.chat_upstream import create
+from support.gateway import running
+from support.origin import Peer, answer, origin, refused_port, serve
+from support.raw import ask, post
+from support.responses_promises import Json
+from support.targets import snapshot
+
+from onwards_py.config.snapshot import Snapshot
+
+TIGHT: Json = {"ratio": 0.1, "min_per_second": 0}  # ten in store
+OOPS = answer(b"no", b"500 Oops", b"X-Of: first\r\n")
+
+
+def file(*providers: Json, budget: Json | None = None, **more: object) -> Snapshot:
+    """One target whose providers are never left out, so that only the budget bounds."""
+    fallback = {"enabled": True, "on_status": [5], **({} if budget is None else {"retry_budget": budget}), **more}
+    target = {"strategy": "priority", "fallback": fallback, "ejection": {"enabled": False}, "providers": providers}
+    return snapshot({"m": target})
+
+
+@pytest.mark.parametrize("mode", ["native", "translate"])
+async def test_a_spent_budget_leaves_the_answer_at_hand(lane: bool, mode: str) -> None:
+    """Thirty requests bring ten further attempts out of the store, and three more; then the first answer counts."""
+    request = post() if mode == "native" else create()
+    async with origin(serve(OOPS)) as first, origin() as second:
+        providers: list[Json] = [{"url": each.url, "open_responses_mode": "translate"} for each in (first, second)]
+        if mode == "native":
+            providers = [{"url": first.url}, {"url": second.url}]
+        async with running(file(*providers, budget=TIGHT), lane=lane) as gateway:
+            answers = [await ask(gateway.port, request) for _ in range(30)]
+    assert len(first.requests) == 30
+    assert 11 <= len(second.requests) <= 13
+    assert answers[-1].status == 500
+    if mode == "native":
+        assert answers[-1].head + answers[-1].body == OOPS
+    assert [line["attempts"] for line in gateway.lines()].count(2) == len(second.requests)
+
+
+async def test_without_an_answer_at_hand_the_failure_is_told(lane: bool) -> None:
+    """Nobody listens at the first, and the second is not asked any more."""
+    async with origin() as second:
+        providers: list[Json] = [{"url": f"http://127.0.0.1:{refused_port()}"}, {"url": second.url}]
+        async with running(file(*providers, budget=TIGHT), lane=lane) as gateway:
+            answers = [await ask(gateway.port, post()) for _ in range(20)]
+    assert 10 <= len(second.requests) <= 12
+    last = answers[-1]
+    assert (last.status, last.error["code"], last.value(b"x-should-retry")) == (503, "upstream_unreachable", None)
+
+
+async def test_successes_fill_it_again(lane: bool) -> None:
+    """A request in ten may be tried again, as the ratio says."""
+    failing = True
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(OOPS if failing else answer())
+
+    async with origin(script) as first, origin() as second:
+        providers: list[Json] = [{"url": first.url}, {"url": second.url}]
+        async with running(file(*providers, budget=TIGHT), lane=lane) as gateway:
+            for _ in range(15):
+                last = await ask(gateway.port, post())
+            assert last.status == 500
+            failing = False
+            for _ in range(30):
+                assert (await ask(gateway.port, post())).status == 200
+            failing = True
+            statuses = [(await ask(gateway.port, post())).status for _ in range(9)]
+    assert (statuses[:3], statuses[-1]) == ([200] * 3, 500)
+
+
+async def test_switched_off_nothing_is_bounded(lane: bool) -> None:
+    """``enabled: false``."""
+    async with origin(serve(OOPS)) as first, origin() as second:
+        providers: list[Json] = [{"url": first.url}, {"url": second.url}]
+        async with running(file(*providers, budget={"enabled": False}), lane=lane) as gateway:
+            for _ in range(130):
+                assert (await ask(gateway.port, post())).status == 200
+    assert len(second.requests) == 130
+
+
+async def test_it_is_a_targets_own(lane: bool) -> None:
+    """What one target spends, another does not lack."""
+    async with origin(serve(OOPS)) as first, origin() as second:
+        providers = [{"url": first.url}, {"url": second.url}]
+        fallback = {"enabled": True, "on_status": [5], "retry_budget": TIGHT}
+        target = {"strategy": "priority", "fallback": fallback, "ejection": {"enabled": False}, "providers": providers}
+        async with running(snapshot({"m": target, "n": target}), lane=lane) as gateway:
+            for _ in range(15):
+                last = await ask(gateway.port, post())
+            other = await ask(gateway.port, post(b'{"model":"n"}'))
+    assert (last.status, other.status) == (500, 200)
