@@ -16,6 +16,7 @@ from support.scene import until
 from test_faults_a_connect import descriptors_gone
 
 MEBIBYTE = 1024 * 1024
+WORD = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
 CASES = Table()
 
 
@@ -81,7 +82,7 @@ def mixed(start: int = 0) -> Script:
         elif way == 2:
             await peer.send(b"HTTP/1.1 2")
         elif way == 3:
-            await peer.send(STREAM_HEAD + chunk(b"data: 1\n\n"))
+            await peer.send(STREAM_HEAD + chunk(WORD))
         elif way == 4:
             await peer.send(answer() + b"poison")
         elif way == 5:
@@ -89,7 +90,7 @@ def mixed(start: int = 0) -> Script:
         elif way == 6:
             await peer.send(answer(b"no", b"500 X"))
         elif way == 7:
-            await peer.send(STREAM_HEAD + chunk(b"data: 1\n\n"))
+            await peer.send(STREAM_HEAD + chunk(WORD))
             await peer.gone()
 
     return script
@@ -124,6 +125,28 @@ async def mixed_faults_in_pool(stage: Stage) -> None:
            "token_limit": {"tokens_per_minute": 1_000_000}}  # fmt: skip
     await stage.start({"m": target}, auth={"key_definitions": {"all": key}})
     await storm(stage, post(fields=b"Authorization: Bearer sk-all\r\nX-Session-Id: 1\r\n"), upstreams)
+
+
+def translated(stream: bool) -> Case:
+    """The same in another dialect, where a stream may begin before its provider has answered."""
+
+    async def play(stage: Stage) -> None:
+        upstreams = [await stage.origin(mixed(start)) for start in (0, 3, 6)]
+        fallback = {**FALLBACK, "retry_sent": True, "max_attempts": 4, "hold": {"max_time": "50ms"}}
+        target = {
+            "providers": [{"url": upstream.url} for upstream in upstreams], "fallback": fallback,
+            "open_responses_mode": "translate", "translate": {"commit_after": "10ms"},
+            "hedge": {"after": "5ms", "ratio": 1.0}, "ejection": {"consecutive_failures": 2, "base_time": "10ms"},
+            "timeouts": {"first_token": "50ms", "first_byte": "200ms", "idle": "80ms"},
+        }  # fmt: skip
+        await stage.start({"m": target})
+        body = b'{"model":"m","input":"x","store":false,"stream":%b}' % (b"true" if stream else b"false")
+        await storm(stage, post(body, b"/v1/responses"), upstreams)
+
+    return Case("G112", f"240 mixed faults, translated {'streams' if stream else 'whole'}", play)
+
+
+CASES += [translated(stream=True), translated(stream=False)]
 
 
 async def storm(stage: Stage, request: bytes, upstreams: list[Origin]) -> None:
