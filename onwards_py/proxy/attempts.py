@@ -79,13 +79,13 @@ class Attempts:
         others = len(exchange.held)
         last: Sendable | None = None
         failure: ProxyError | None = None
-        while (member := await self._next(exchange, ask.target, plan, first=failure is None)) is not None:
+        while (member := await self._next(exchange, plan)) is not None:
             try:
                 prepared = prepare(exchange, ask, member)
             except ProxyError as error:
                 # Not this one; perhaps another, that need not be asked in another dialect.
                 failure = failure or error
-                plan.set_aside(member)
+                _set_aside(exchange, plan, member)
                 exchange.give_back_to(others)
                 continue
             failed = await self._attempt(exchange, ask, prepared, plan)
@@ -114,12 +114,12 @@ class Attempts:
     async def _tunnel(self, exchange: Exchange, ask: Ask, plan: FallbackPlan) -> None:
         others = len(exchange.held)
         failure: ProxyError | None = None
-        while (member := await self._next(exchange, ask.target, plan, first=failure is None)) is not None:
+        while (member := await self._next(exchange, plan)) is not None:
             try:
                 handshake = await open_tunnel(member.provider, ask)
             except ProxyError as error:
                 failure = failure or error
-                plan.set_aside(member)
+                _set_aside(exchange, plan, member)
                 exchange.give_back_to(others)
                 continue
             except TransportError as error:
@@ -149,12 +149,12 @@ class Attempts:
         key = None if affinity is None else key_of(affinity, ask.request.fields, ask.address.body)
         return FallbackPlan(ask.target, self._random, key)
 
-    async def _next(self, exchange: Exchange, target: LivePool, plan: FallbackPlan, *, first: bool) -> Member | None:
+    async def _next(self, exchange: Exchange, plan: FallbackPlan) -> Member | None:
         """Whom to ask next, with a permit of it; None if nobody can be asked (any more). Raises ProxyError.
 
-        As long as nobody was asked (``first``), an exchange may wait in line for a provider.
+        As long as nobody was asked, an exchange may wait in line for a provider.
         """
-        now = self._clock()
+        now, first = self._clock(), plan.attempts == 0
         member = plan.next(now)
         if member is None and not first:
             return None
@@ -168,18 +168,16 @@ class Attempts:
             refusals.append(blocked)
             member = plan.next(now) if plan.retries_rate_limit() else None
         if first:
-            return await self._stand_in_line(exchange, target, plan, refusals)
+            return await self._stand_in_line(exchange, plan, refusals)
         return None
 
-    async def _stand_in_line(
-        self, exchange: Exchange, target: LivePool, plan: FallbackPlan, refusals: list[Blocked]
-    ) -> Member | None:
+    async def _stand_in_line(self, exchange: Exchange, plan: FallbackPlan, refusals: list[Blocked]) -> Member | None:
         """Wait for the first provider that has a place again."""
         with Place(self._clock) as place:
             while True:
                 blocks = refusals + [
                     blocked
-                    for member in target.members
+                    for member in plan.members
                     if member.limiter.full and (blocked := attempt((member.limiter,), self._clock())) is not None
                 ]
                 if not blocks:
@@ -276,6 +274,14 @@ class Attempts:
 
 
 def _nobody(target: LivePool) -> ProxyError:
+def _set_aside(exchange: Exchange, plan: FallbackPlan, member: Member) -> None:
+    """``member`` cannot take the request, and was not asked."""
+    plan.set_aside(member)
+    exchange.attempts = plan.attempts
+    if not plan.attempts:
+        exchange.provider = ""
+
+
     """No provider could even be tried: all are busy, or all are drained."""
     if any(member.provider.weight for member in target.members):
         return ProxyError(Kind.CONCURRENCY_LIMIT, retry_after=1)

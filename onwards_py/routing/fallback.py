@@ -25,8 +25,8 @@ class FallbackPlan(msgspec.Struct):
     """The attempts of one exchange with ``target``. Making one is what the pool's budgets count as a request.
 
     ``random`` gives numbers in [0, 1); ``key`` is what affinity goes by. ``elapsed``, which the caller sets when an
-    attempt has failed, is the age of the exchange in seconds. ``over_budget``: the pool's retry budget was the reason
-    to stop. ``policy`` is the pool's.
+    attempt has failed, is the age of the exchange in seconds. ``members``: those that were not set aside.
+    ``over_budget``: the pool's retry budget was the reason to stop. ``policy`` is the pool's.
     """
 
     target: LivePool
@@ -36,7 +36,7 @@ class FallbackPlan(msgspec.Struct):
     attempts: int = 0
     elapsed: float = 0.0
     over_budget: bool = False
-    _members: Sequence[Member] = ()
+    members: Sequence[Member] = ()
     _limit: int = 1
     _tried: list[Member] = []
     _last: Member | None = None
@@ -47,7 +47,7 @@ class FallbackPlan(msgspec.Struct):
 
     def __post_init__(self) -> None:
         target = self.target
-        self._members = members = target.members
+        self.members = members = target.members
         self.policy = policy = target.pool.fallback
         if policy.enabled:
             self._limit = policy.max_attempts or len(members)
@@ -64,7 +64,7 @@ class FallbackPlan(msgspec.Struct):
         A probe that the last attempt took, and of which nothing was told, is given back.
         """
         if not self.attempts and self.key is None:
-            at_ease = choose_at_ease(self.target.pool.strategy, self._members, self.random, now)
+            at_ease = choose_at_ease(self.target.pool.strategy, self.members, self.random, now)
             if at_ease is not None:
                 self._note(at_ease)
                 return at_ease
@@ -89,7 +89,7 @@ class FallbackPlan(msgspec.Struct):
         hedges = self.target.hedges
         if hedges is None or self.attempts >= max(self._limit, 2):
             return None
-        others = [member for member in self._members if self._is_fresh(member)]
+        others = [member for member in self.members if self._is_fresh(member)]
         member = self._choose(others, now)
         if member is None or not hedges.take(now):
             return None
@@ -100,7 +100,7 @@ class FallbackPlan(msgspec.Struct):
         """``member``, which was given last, cannot take this request at all: that was no attempt, and is asked no
         more. Others go on, also without fallback."""
         self.attempts -= 1
-        self._members = [other for other in self._members if other is not member]
+        self.members = [other for other in self.members if other is not member]
         if member in self._tried:
             self._tried.remove(member)
 
@@ -209,9 +209,9 @@ class FallbackPlan(msgspec.Struct):
 
     def _candidate(self, now: float) -> Member | None:
         """Who is next, of those whom this pass has not tried; if there are none, of all."""
-        member = self._choose(self._members, now, self._tried)
+        member = self._choose(self.members, now, self._tried)
         if member is None and self._tried:
-            member = self._choose(self._members, now)
+            member = self._choose(self.members, now)
         return member
 
     def _choose(self, members: Sequence[Member], now: float, without: Sequence[Member] = ()) -> Member | None:
