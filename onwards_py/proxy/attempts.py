@@ -273,7 +273,6 @@ class Attempts:
         return seconds is not None
 
 
-def _nobody(target: LivePool) -> ProxyError:
 def _set_aside(exchange: Exchange, plan: FallbackPlan, member: Member) -> None:
     """``member`` cannot take the request, and was not asked."""
     plan.set_aside(member)
@@ -282,6 +281,7 @@ def _set_aside(exchange: Exchange, plan: FallbackPlan, member: Member) -> None:
         exchange.provider = ""
 
 
+def _nobody(target: LivePool) -> ProxyError:
     """No provider could even be tried: all are busy, or all are drained."""
     if any(member.provider.weight for member in target.members):
         return ProxyError(Kind.CONCURRENCY_LIMIT, retry_after=1)
