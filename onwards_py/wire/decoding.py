@@ -210,8 +210,8 @@ class _Brotli:
         most = min(room + 1, _OUTPUT)
         decoded: bytes = stream.process(data, output_buffer_limit=most)
         self.ended = stream.is_finished()
-        # Input that was all read can still have output to come.
-        self.pending = not self.ended and (len(decoded) >= most or not stream.can_accept_more_data())
+        # Input that was all read can still have output to come, also below the limit: until nothing comes any more.
+        self.pending = not self.ended and (decoded != b"" or not stream.can_accept_more_data())
         return decoded
 
 

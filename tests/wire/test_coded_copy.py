@@ -1,0 +1,172 @@
+"""A coded answer is read in a copy: its usage and its opening, as if it had not been coded."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.coders import FORMS, coded, flushed, name_of
+
+from onwards_py.messages import Ending, ResponseHead
+from onwards_py.wire.coded_copy import CodedOpening, CodedUsageTail, opening_of, tells_events, usage_tail_of
+from onwards_py.wire.opening import CONTENT, EMPTY, Opening, Verdict, VerdictKind
+from onwards_py.wire.response_head import ResponseFacts, examine_response
+from onwards_py.wire.usage import UsageTail
+
+ANSWER = json.dumps({"choices": [{"text": "word " * 500}], "usage": {"total_tokens": 77}}).encode()
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
+WORD = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+ERROR = b'data: {"error":{"code":503}}\n\n'
+LIMIT = 4096
+every_form = pytest.mark.parametrize("form", FORMS)
+
+
+def facts(*lines: bytes) -> ResponseFacts:
+    return examine_response(ResponseHead(200, b"OK", b"".join(b"\r\n" + line for line in lines)))
+
+
+# The head
+
+
+@pytest.mark.parametrize(
+    ("lines", "coding"),
+    [
+        ([], b""),
+        ([b"Content-Encoding: identity"], b""),
+        ([b"Content-Encoding:"], b""),
+        ([b"content-encoding:  GZip "], b"gzip"),
+        ([b"Content-Encoding: gzip", b"Content-Encoding: br"], b"gzip,br"),
+        ([b"Content-Encoding: gzip", b"Content-Encoding: identity"], b"gzip"),
+        ([b"X-Content-Encoding: gzip"], b""),
+    ],
+)
+def test_the_head_tells_the_coding(lines: list[bytes], coding: bytes) -> None:
+    """One name in lower case, however it is written; the lines travel on as they are."""
+    read = facts(*lines, b"Content-Type: text/event-stream")
+    assert read.coding == coding
+    assert (read.event_stream, read.coded_events) == (not coding, bool(coding))
+    assert read.block == b"".join(line + b"\r\n" for line in [*lines, b"Content-Type: text/event-stream"])
+
+
+def test_events_that_can_be_read_are_told() -> None:
+    """Those that are not coded, and those in a known coding."""
+    events = b"Content-Type: text/event-stream"
+    assert tells_events(facts(events))
+    assert tells_events(facts(events, b"Content-Encoding: br"))
+    assert not tells_events(facts(events, b"Content-Encoding: x-own"))
+    assert not tells_events(facts(b"Content-Type: application/json", b"Content-Encoding: br"))
+
+
+def test_what_is_not_coded_is_read_as_it_is() -> None:
+    """Nor is anything in an unknown coding."""
+    for read in (facts(), facts(b"Content-Encoding: x-own"), facts(b"Content-Encoding: gzip, br")):
+        assert type(usage_tail_of(read, LIMIT)) is UsageTail
+        assert type(opening_of(read, LIMIT)) is Opening
+    assert type(usage_tail_of(facts(b"Content-Encoding: br"), LIMIT)) is CodedUsageTail
+    assert type(opening_of(facts(b"Content-Encoding: br"), LIMIT)) is CodedOpening
+
+
+# Usage
+
+
+@every_form
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_usage_is_seen_in_a_coded_answer(form: str, size: int) -> None:
+    """The bytes that pass are the same objects; what was decoded is counted."""
+    body = coded(form, ANSWER)
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    tail = CodedUsageTail(LIMIT, name_of(form))
+    assert all(tail.feed(piece) is piece for piece in pieces)
+    assert tail.finish(Ending.DONE) == b""
+    assert (tail.tokens(), tail.seen, tail.blind) == (77, len(ANSWER), False)
+
+
+@every_form
+def test_usage_behind_a_long_answer_is_seen(form: str) -> None:
+    """Only the last of it is kept."""
+    tail = CodedUsageTail(LIMIT, name_of(form))
+    tail.feed(coded(form, b" " * 2_000_000 + ANSWER[-200:]))
+    assert (tail.tokens(), tail.seen) == (77, 2_000_200)
+
+
+@every_form
+def test_usage_of_what_is_no_coded_answer_is_not_known(form: str) -> None:
+    """A wrong label, or damage: then its size counts as it came, whatever was read before."""
+    tail = CodedUsageTail(LIMIT, name_of(form))
+    assert tail.feed(ANSWER) is ANSWER
+    assert tail.feed(ANSWER) is ANSWER
+    assert (tail.tokens(), tail.seen, tail.blind) == (None, 2 * len(ANSWER), True)
+    first, _ = flushed(form, b'{"usage":{"total_tokens":5}}')
+    tail = CodedUsageTail(LIMIT, name_of(form))
+    tail.feed(first)
+    assert tail.tokens() == 5
+    tail.feed(b"\xff" * 50)
+    assert (tail.tokens(), tail.seen, tail.blind) == (None, max(28, len(first) + 50), True)
+
+
+# The opening
+
+
+OPENINGS = {
+    "content": ([ROLE, WORD], CONTENT),
+    "an error": ([b": ok\n\n", ROLE, ERROR, WORD], Verdict(VerdictKind.ERROR, 503)),
+    "nothing": ([b": ok\n\n", ROLE], EMPTY),
+}
+
+
+@every_form
+@pytest.mark.parametrize("case", OPENINGS)
+def test_a_coded_opening_is_judged_like_any_other(form: str, case: str) -> None:
+    """As soon as the piece came that tells."""
+    events, expected = OPENINGS[case]
+    plain, opening = Opening(True, LIMIT), CodedOpening(True, LIMIT, name_of(form))
+    *pieces, end = flushed(form, *events)
+    assert [opening.feed(piece) for piece in pieces] == [plain.feed(event) for event in events]
+    opening.feed(end)
+    assert opening.finish(Ending.DONE) == plain.finish(Ending.DONE) == expected
+
+
+@every_form
+def test_a_coded_document_is_judged_as_a_whole(form: str) -> None:
+    """JSON, and nothing at all."""
+    opening = CodedOpening(False, LIMIT, name_of(form))
+    assert opening.feed(coded(form, b'{"error":{"code":429}}')) is None
+    assert opening.finish(Ending.DONE) == Verdict(VerdictKind.ERROR, 429)
+    assert CodedOpening(False, LIMIT, name_of(form)).finish(Ending.DONE) == EMPTY
+    assert CodedOpening(False, LIMIT, name_of(form)).finish(Ending.RESET).kind is VerdictKind.CUT
+
+
+@every_form
+def test_what_cannot_be_decoded_is_content(form: str) -> None:
+    """Junk at once, and what is not whole by its coding at its end."""
+    assert CodedOpening(True, LIMIT, name_of(form)).feed(ERROR) == CONTENT
+    opening = CodedOpening(False, LIMIT, name_of(form))
+    assert opening.feed(coded(form, b'{"error":{"code":429}}')[:-1]) is None
+    assert opening.finish(Ending.DONE) == CONTENT
+
+
+@every_form
+@settings(max_examples=50, deadline=None)
+@given(silence=st.integers(0, 3 * LIMIT), at=st.integers(0, 1000))
+def test_the_verdict_does_not_depend_on_the_cut(form: str, silence: int, at: int) -> None:
+    """Nor does it look beyond the limit, by what came and by what came to light."""
+    body = coded(form, b":" * silence + b"\n\n" + ERROR)
+    verdicts = []
+    for cut in (0, at % len(body)):
+        opening = CodedOpening(True, LIMIT, name_of(form))
+        for piece in (body[:cut], body[cut:]):
+            opening.feed(piece)
+        verdicts.append(opening.finish(Ending.DONE))
+    assert verdicts[0] == verdicts[1]
+    assert (verdicts[0] == CONTENT) is (silence + 2 + len(ERROR) > LIMIT)
+
+
+@pytest.mark.parametrize("form", ["gzip", "zstd"])
+def test_bytes_that_say_nothing_are_content_beyond_the_limit(form: str) -> None:
+    """What a coding may carry beside data is not held for ever."""
+    nothing = {"gzip": b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * LIMIT, "zstd": b"\x50\x2a\x4d\x18\xff\xff\xff\x0f"}[form]
+    opening = CodedOpening(True, LIMIT, name_of(form))
+    assert opening.feed(nothing[:LIMIT]) is None
+    assert opening.feed(b"n" * LIMIT) == CONTENT

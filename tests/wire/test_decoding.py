@@ -1,0 +1,303 @@
+"""Undoing a content coding while bytes pass: at once, the same however they are cut, and within bounds."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import tracemalloc
+import zlib
+from collections.abc import Iterable
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.coders import FORMS, coded, flushed, name_of
+
+from onwards_py.messages import Ending
+from onwards_py.wire.decoding import OF_AN_ANSWER, Bounds, Decoding, Reason, Undecodable, coding_of
+
+MIB = 1024 * 1024
+EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"%d"}}]}\n\n'
+SKIPPABLE = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
+SMALL = Bounds(free=1000, ratio=2, total=100_000, members=3)
+every_form = pytest.mark.parametrize("form", FORMS)
+
+
+class Result:
+    """What came of a body: ``out`` before the end or the error, and the ``reason`` of the latter."""
+
+    def __init__(self, coding: bytes, pieces: Iterable[bytes], bounds: Bounds = OF_AN_ANSWER) -> None:
+        decoding = Decoding(coding, bounds)
+        self.out = b""
+        self.reason: Reason | None = None
+        try:
+            for piece in pieces:
+                self.out += decoding.feed(piece)
+            self.out += decoding.finish(Ending.DONE)
+        except Undecodable as error:
+            self.out += error.ready
+            self.reason = error.reason
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    """Cut at these places, modulo the length."""
+    at = sorted(place % (len(data) + 1) for place in places)
+    return [data[start:end] for start, end in zip([0, *at], [*at, len(data)], strict=True)]
+
+
+def single_bytes(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+places = st.lists(st.integers(0, 1 << 20), max_size=8)
+
+
+@every_form
+@settings(max_examples=60, deadline=None)
+@given(pieces=st.lists(st.binary(max_size=300), max_size=8), repeat=st.integers(1, 300), at=places)
+def test_what_was_encoded_comes_back_however_it_is_cut(
+    form: str, pieces: list[bytes], repeat: int, at: list[int]
+) -> None:
+    """Any data, flushed anywhere; the rule of every stream core."""
+    body = coded(form, [piece * repeat for piece in pieces])
+    result = Result(name_of(form), cut(body, at))
+    assert (result.reason, result.out) == (None, b"".join(piece * repeat for piece in pieces))
+
+
+@every_form
+def test_single_bytes_are_decoded_too(form: str) -> None:
+    """Cut at every byte."""
+    plain = b"".join(EVENT % number for number in range(20))
+    result = Result(name_of(form), single_bytes(coded(form, plain)))
+    assert (result.reason, result.out) == (None, plain)
+
+
+@every_form
+def test_an_event_that_was_flushed_comes_out_at_once(form: str) -> None:
+    """With the bytes that it came in, not with the next ones."""
+    events = [EVENT % number for number in range(50)]
+    *pieces, end = flushed(form, *events)
+    decoding = Decoding(name_of(form))
+    assert [decoding.feed(piece) for piece in pieces] == events
+    assert decoding.feed(end) + decoding.finish(Ending.DONE) == b""
+
+
+@every_form
+def test_nothing_that_can_be_decoded_is_held_back(form: str) -> None:
+    """A beginning says as much in one piece as byte by byte, wherever the decoder's own buffers end."""
+    body = coded(form, bytes(MIB))[:600]
+    gradual, came = Decoding(name_of(form)), 0
+    for size in range(1, len(body) + 1):
+        came += len(gradual.feed(body[size - 1 : size]))
+        assert len(Decoding(name_of(form)).feed(body[:size])) == came
+
+
+@every_form
+def test_a_large_body_comes_back_from_one_piece(form: str) -> None:
+    """More than any step of the decoder, in and out."""
+    plain = random.Random(1).randbytes(700_000).hex().encode() + bytes(3 * MIB)
+    result = Result(name_of(form), [coded(form, plain)])
+    assert (result.reason, result.out == plain) == (None, True)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "zstd"])
+def test_parts_are_small(form: str) -> None:
+    """Whoever does not keep what comes out needs no room for it. The library for zstd cannot be told to stop."""
+    sizes = [len(part) for part in Decoding(name_of(form)).parts(coded(form, bytes(8 * MIB)))]
+    assert sum(sizes) == 8 * MIB
+    assert max(sizes) <= 128 * 1024
+
+
+# Bounds
+
+
+@every_form
+def test_a_bomb_ends_at_its_bound(form: str) -> None:
+    """200 MiB of zeros: exactly what is allowed comes out, with little more memory than that."""
+    body = coded(form, bytes(200 * MIB))
+    bounds = Bounds(free=4 * MIB, ratio=8, total=64 * MIB, members=16)
+    tracemalloc.start()
+    try:
+        result = Result(name_of(form), [body], bounds)
+        assert tracemalloc.get_traced_memory()[1] < 4 * (4 * MIB + 8 * len(body))
+    finally:
+        tracemalloc.stop()
+    assert result.reason is Reason.TOO_LARGE
+    assert 4 * MIB <= len(result.out) <= 4 * MIB + 8 * len(body)
+    assert not result.out.strip(b"\0")
+
+
+@every_form
+@settings(max_examples=40, deadline=None)
+@given(at=places, noise=st.integers(0, 60_000), zeros=st.integers(0, 80_000))
+def test_a_bound_is_met_at_the_same_byte_however_the_body_is_cut(
+    form: str, at: list[int], noise: int, zeros: int
+) -> None:
+    """What may come out grows with what was fed, but not by how it was fed."""
+    plain = random.Random(noise).randbytes(noise) + bytes(zeros)
+    body = coded(form, plain)
+    one, other = Result(name_of(form), [body], SMALL), Result(name_of(form), cut(body, at), SMALL)
+    assert (one.reason, one.out) == (other.reason, other.out)
+    assert one.reason in (None, Reason.TOO_LARGE)
+    assert plain.startswith(one.out)
+    assert (one.out == plain) is (one.reason is None)
+
+
+@every_form
+def test_what_is_free_is_free_to_the_byte(form: str) -> None:
+    """No ratio counts below it."""
+    exactly = coded(form, bytes(1000))
+    assert Result(name_of(form), [exactly], Bounds(1000, 0, 1000, 1)).reason is None
+    assert Result(name_of(form), [exactly], Bounds(999, 0, 999, 1)).reason is Reason.TOO_LARGE
+
+
+@every_form
+def test_more_may_come_out_the_more_goes_in(form: str) -> None:
+    """A long answer is no bomb, if it is not packed beyond all measure; the total bounds it all the same."""
+    plain = random.Random(2).randbytes(100_000).hex().encode()
+    body = coded(form, plain)
+    assert Result(name_of(form), [body], Bounds(64 * 1024, 3, MIB, 1)).out == plain
+    assert Result(name_of(form), [body], Bounds(64 * 1024, 3, 100_000, 1)).out == plain[:100_000]
+    assert Result(name_of(form), [body], Bounds(64 * 1024, 0, MIB, 1)).reason is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize("form", ["gzip", "zstd"])
+def test_members_in_a_row_are_one_body_up_to_a_bound(form: str) -> None:
+    """Some servers make one of each flush; a million in a few bytes is an attack."""
+    unit = coded(form, b"ab")
+    for pieces in ([unit * 3], [unit] * 3, single_bytes(unit * 3)):
+        result = Result(name_of(form), pieces, SMALL)
+        assert (result.reason, result.out) == (None, b"ababab")
+        over = Result(name_of(form), [*pieces, unit], SMALL)
+        assert (over.reason, over.out) == (Reason.GOES_ON, b"ababab")
+
+
+def test_a_member_for_each_of_many_events_is_read() -> None:
+    """As many as a long answer has."""
+    unit = gzip.compress(b"data: 1\n\n", mtime=0)
+    assert Result(b"gzip", [unit * 20_000]).out == b"data: 1\n\n" * 20_000
+
+
+def test_zstd_window_is_bounded() -> None:
+    """RFC 9659: 8 MiB at most; more would be memory that no bound sees."""
+
+    def with_window(log: int) -> Result:
+        parameters = zstandard.ZstdCompressionParameters(window_log=log)
+        return Result(b"zstd", [zstandard.ZstdCompressor(compression_params=parameters).compress(bytes(12 * MIB))])
+
+    assert with_window(23).out == bytes(12 * MIB)
+    assert (with_window(24).out, with_window(24).reason) == (b"", Reason.CORRUPT)
+
+
+def test_skippable_zstd_frames_are_skipped() -> None:
+    """RFC 8878 section 3.1.2."""
+    for pieces in ([SKIPPABLE + zstandard.compress(b"{}")], single_bytes(SKIPPABLE + zstandard.compress(b"{}"))):
+        assert Result(b"zstd", pieces).out == b"{}"
+
+
+# Ends
+
+
+@every_form
+@pytest.mark.parametrize("ending", Ending)
+def test_no_bytes_at_all_are_nothing(form: str, ending: Ending) -> None:
+    """Servers label bodies that they do not send."""
+    decoding = Decoding(name_of(form))
+    assert decoding.feed(b"") + decoding.finish(ending) == b""
+
+
+@every_form
+def test_a_body_that_ends_too_early_is_told(form: str) -> None:
+    """Cut at any byte; but only if it ended well for those who do not look inside."""
+    body = coded(form, EVENT % 1)
+    for size in range(1, len(body)):
+        assert Result(name_of(form), [body[:size]]).reason is Reason.CUT
+        decoding = Decoding(name_of(form))
+        decoding.feed(body[:size])
+        assert [decoding.finish(ending) for ending in Ending if ending is not Ending.DONE] == [b""] * 5
+
+
+@every_form
+@pytest.mark.parametrize("tail", [b"\x00", b"x", b"{}", b"\x00" * 100_000])
+def test_what_stands_behind_the_end_is_an_error(form: str, tail: bytes) -> None:
+    """In the same piece or the next one."""
+    body = coded(form, b"{}")
+    assert Result(name_of(form), [body + tail]).reason in (Reason.CORRUPT, Reason.GOES_ON, Reason.CUT)
+    later = Result(name_of(form), [body, tail])
+    assert later.reason in (Reason.CORRUPT, Reason.GOES_ON, Reason.CUT)
+    assert later.out == b"{}"
+
+
+# Damage
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    form=st.sampled_from(FORMS),
+    plain=st.binary(max_size=60),
+    at=st.integers(0, 80),
+    junk=st.binary(min_size=1, max_size=6),
+    cuts=places,
+)
+def test_any_bytes_decode_or_are_refused(form: str, plain: bytes, at: int, junk: bytes, cuts: list[int]) -> None:
+    """Junk, and data damaged in one place: output or the named error, and the same of both however it is cut."""
+    body = coded(form, plain)
+    for damaged in (junk, plain, body[:at] + junk + body[at + len(junk) :]):
+        one, other = Result(name_of(form), [damaged], SMALL), Result(name_of(form), cut(damaged, cuts), SMALL)
+        assert (one.reason is None) is (other.reason is None)
+        shorter, longer = sorted((one.out, other.out), key=len)
+        assert longer.startswith(shorter)
+        if one.reason is None:
+            assert one.out == other.out
+
+
+@every_form
+def test_what_came_before_an_error_is_ready(form: str) -> None:
+    """In pieces of their own, whole events are not lost to what follows them."""
+    events = EVENT % 1 * 3
+    first, *_ = flushed(form, events)
+    decoding = Decoding(name_of(form), SMALL)
+    assert decoding.feed(first) == events
+    with pytest.raises(Undecodable) as caught:
+        decoding.feed(b"\xff" * 40)
+    assert caught.value.ready == b""
+    with pytest.raises(Undecodable) as caught:
+        Decoding(name_of(form), Bounds(1000, 0, 1000, 1)).feed(coded(form, b"x" * 1500))
+    assert caught.value.ready == b"x" * 1000
+
+
+def test_a_dictionary_that_nobody_has_is_an_error() -> None:
+    """RFC 1950 section 2.2."""
+    coder = zlib.compressobj(zdict=b"hello")
+    assert Result(b"deflate", [coder.compress(b"hello") + coder.flush()]).reason is Reason.CORRUPT
+
+
+# Names
+
+
+@pytest.mark.parametrize("coding", [b"", b"identity", b"compress", b"aws-chunked", b"gzip,br", b"GZIP", b"\xff"])
+def test_other_codings_are_unknown(coding: bytes) -> None:
+    """Also several at once: layers multiply what a few bytes unfold to."""
+    with pytest.raises(Undecodable) as caught:
+        Decoding(coding)
+    assert caught.value.reason is Reason.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("value", "coding"),
+    [
+        (b"", b""),
+        (b" ,\t,", b""),
+        (b"identity", b""),
+        (b"Identity, identity", b""),
+        (b"GZip", b"gzip"),
+        (b" br ", b"br"),
+        (b"identity, zstd,", b"zstd"),
+        (b"gzip, br", b"gzip,br"),
+        (b"gzip,gzip", b"gzip,gzip"),
+    ],
+)
+def test_a_coding_may_be_written_in_many_ways(value: bytes, coding: bytes) -> None:
+    """RFC 9110 sections 5.6.1 and 8.4.1: case, padding, empty elements and identity do not matter."""
+    assert coding_of(value) == coding
