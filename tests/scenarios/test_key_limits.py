@@ -1,0 +1,149 @@
+"""Limits of keys: whose they are, where they hold, and what a reload leaves of them."""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import sha256
+
+import pytest
+from support.gateway import running
+from support.origin import Peer, answer, origin
+from support.raw import ask, post
+from support.responses_promises import Json
+from support.scene import until
+from support.targets import snapshot
+
+from onwards_py.config.snapshot import Snapshot
+
+TWICE: Json = {"rate_limit": {"requests_per_minute": 1, "burst_size": 2}}
+ONE: Json = {"concurrency_limit": {"max_concurrent_requests": 1}}
+QUEUE: Json = {"on_limit": "queue", "queue": {"timeout": "5s"}}
+
+
+def bearer(token: str) -> bytes:
+    return b"Authorization: Bearer %b\r\n" % token.encode()
+
+
+def asking(model: str, token: str) -> bytes:
+    return post(b'{"model":"%b"}' % model.encode(), fields=bearer(token))
+
+
+def file(url: str, definitions: Json, **targets: object) -> Snapshot:
+    """Two targets that take the keys ``a`` and ``b``, and others as given."""
+    keys = [name for name in ("a", "b") if name in definitions]
+    both = {name: {"url": url, "keys": keys} for name in ("m", "n")}
+    return snapshot({**both, **targets}, auth={"key_definitions": definitions, "global_keys": ["sk-admin"]})
+
+
+@pytest.mark.parametrize("definition", [{"key": "sk-a"}, {"key_sha256": sha256(b"sk-a").hexdigest()}])
+async def test_they_hold_over_all_targets_together(lane: bool, definition: Json) -> None:
+    """However the key is given in the file, and whichever header shows it; and open targets are no way around."""
+    async with origin() as upstream:
+        targets = file(upstream.url, {"a": {**definition, **TWICE}, "b": {"key": "sk-b"}}, free={"url": upstream.url})
+        async with running(targets, lane=lane) as gateway:
+            requests = [
+                asking("m", "sk-a"),
+                post(b'{"model":"n"}', fields=b"x-api-key: sk-a\r\n"),
+                asking("m", "sk-a"),
+                post(b'{"model":"n"}', fields=b"API-Key: sk-a\r\n"),
+                asking("m", "sk-b"),
+                asking("n", "sk-admin"),
+            ]
+            statuses = [(await ask(gateway.port, request)).status for request in requests]
+    assert statuses == [200, 200, 429, 429, 200, 200]
+
+
+async def test_global_keys_and_literal_ones_have_none(lane: bool) -> None:
+    """Only definitions have limits."""
+    async with origin() as upstream:
+        own = {"url": upstream.url, "keys": ["sk-literal"]}
+        async with running(file(upstream.url, {"a": {"key": "sk-a", **TWICE}}, own=own), lane=lane) as gateway:
+            for token in ("sk-admin", "sk-literal"):
+                for _ in range(4):
+                    assert (await ask(gateway.port, asking("own", token))).status == 200
+
+
+async def test_what_is_not_allowed_costs_nothing(lane: bool) -> None:
+    """A model that is missing, or another's, is refused before any limit is asked."""
+    async with origin() as upstream:
+        other = {"url": upstream.url, "keys": ["b"]}
+        definitions: Json = {"a": {"key": "sk-a", **TWICE}, "b": {"key": "sk-b"}}
+        async with running(file(upstream.url, definitions, other=other), lane=lane) as gateway:
+            statuses = [(await ask(gateway.port, asking(model, "sk-a"))).status for model in ("other", "none", "x") * 2]
+            assert set(statuses) <= {403, 404}
+            assert (await ask(gateway.port, asking("m", "sk-a"))).status == 200
+            assert (await ask(gateway.port, asking("m", "sk-a"))).status == 200
+
+
+async def test_a_full_target_costs_a_key_nothing(lane: bool) -> None:
+    """All grant, or nothing is taken from any."""
+    release = asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await release.wait()
+            await peer.send(answer())
+
+    async with origin(slow) as upstream:
+        full = {"providers": [{"url": upstream.url}], "keys": ["a", "b"], **ONE}
+        definitions: Json = {"a": {"key": "sk-a", **TWICE}, "b": {"key": "sk-b"}}
+        async with running(file(upstream.url, definitions, full=full), lane=lane) as gateway:
+            first = asyncio.create_task(ask(gateway.port, asking("full", "sk-b")))
+            await upstream.seen(1)
+            for _ in range(5):
+                refused = await ask(gateway.port, asking("full", "sk-a"))
+                assert (refused.status, refused.error["code"]) == (429, "concurrency_limit_exceeded")
+            release.set()
+            assert (await first).status == 200
+            assert [(await ask(gateway.port, asking("m", "sk-a"))).status for _ in range(3)] == [200, 200, 429]
+
+
+async def test_one_key_that_waits_does_not_hold_up_another(lane: bool) -> None:
+    """Each has its own line, also before the same target."""
+    release = asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        while True:
+            request = await peer.request()
+            if request.values(b"x-slow"):
+                await release.wait()
+            await peer.send(answer())
+
+    async with origin(slow) as upstream:
+        definitions: Json = {"a": {"key": "sk-a", **ONE, **QUEUE}, "b": {"key": "sk-b", **ONE, **QUEUE}}
+        async with running(file(upstream.url, definitions), lane=lane) as gateway:
+            slow_one = post(b'{"model":"m"}', fields=bearer("sk-a") + b"X-Slow: yes\r\n")
+            waiting = [asyncio.create_task(ask(gateway.port, slow_one)) for _ in range(3)]
+            await until(lambda: gateway.application.proxy.in_flight == 3)
+            for _ in range(3):
+                assert (await ask(gateway.port, asking("m", "sk-b"))).status == 200
+            assert sum(bool(request.values(b"x-slow")) for request in upstream.requests) == 1
+            release.set()
+            assert [(await task).status for task in waiting] == [200] * 3
+
+
+async def test_a_redirect_takes_the_limits_of_where_it_leads(lane: bool) -> None:
+    """And those of the key; not those of the target that was asked for."""
+    rule = {"match_labels": {"tier": "free"}, "action": {"type": "redirect", "target": "small"}}
+    async with origin() as upstream:
+        big = {"url": upstream.url, "keys": ["a"], "routing_rules": [rule], **TWICE}
+        small = {"url": upstream.url, "keys": ["a"], "rate_limit": {"requests_per_minute": 1, "burst_size": 3}}
+        definitions: Json = {"a": {"key": "sk-a", "labels": {"tier": "free"}}}
+        async with running(file(upstream.url, definitions, big=big, small=small), lane=lane) as gateway:
+            statuses = [(await ask(gateway.port, asking("big", "sk-a"))).status for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+
+
+async def test_a_reload_is_no_refill(lane: bool) -> None:
+    """A limit that stays the same keeps its state, also under a new secret; one that changed begins anew."""
+    async with origin() as upstream:
+        async with running(file(upstream.url, {"a": {"key": "sk-a", **TWICE}}), lane=lane) as gateway:
+            for _ in range(2):
+                assert (await ask(gateway.port, asking("m", "sk-a"))).status == 200
+            gateway.application.holder.replace(file(upstream.url, {"a": {"key": "sk-new", **TWICE}}))
+            assert (await ask(gateway.port, asking("m", "sk-a"))).status == 403
+            assert (await ask(gateway.port, asking("m", "sk-new"))).status == 429
+            more = {"rate_limit": {"requests_per_minute": 1, "burst_size": 3}}
+            gateway.application.holder.replace(file(upstream.url, {"a": {"key": "sk-new", **more}}))
+            assert (await ask(gateway.port, asking("m", "sk-new"))).status == 200
