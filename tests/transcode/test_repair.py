@@ -30,7 +30,9 @@ def repaired(raw: bytes, cuts: tuple[int, ...] = (), ending: Ending = Ending.DON
     repair = Repair(NOW, "m")
     places = [0, *sorted(cuts), len(raw)]
     pieces = [raw[a:b] for a, b in pairwise(places)]
-    return b"".join(map(repair.feed, pieces)) + repair.finish(ending)
+    out = b"".join(map(repair.feed, pieces)) + repair.finish(ending)
+    assert (repair.changes == 0) == (out == raw)
+    return out
 
 
 def broken(edit: Edit) -> list[Json]:
@@ -65,6 +67,24 @@ def test_a_conforming_stream_passes_byte_for_byte() -> None:
     assert repaired(dressed) == dressed
     later = as_wire([{**event, "sequence_number": number} for number, event in enumerate(conforming(), 40)])
     assert repaired(later) == later
+
+
+def test_changes_are_counted_by_event() -> None:
+    """An operator sees which provider needs the repair."""
+    lost = without("output_index")
+    repair = Repair(NOW, "m")
+    repair.feed(as_wire(broken(lambda event: lost(event) if event["type"] == "response.output_text.delta" else event)))
+    assert repair.changes == sum(event["type"] == "response.output_text.delta" for event in conforming())
+    assert repair.finish(Ending.DONE) == b""
+
+
+def test_a_missing_end_mark_is_a_change() -> None:
+    """And nothing else is, where all events are right."""
+    repair = Repair(NOW, "m")
+    repair.feed(CONFORMING.removesuffix(b"data: [DONE]\n\n"))
+    assert repair.changes == 0
+    assert repair.finish(Ending.DONE)
+    assert repair.changes == 1
 
 
 def test_what_is_no_event_stream_passes_byte_for_byte() -> None:
