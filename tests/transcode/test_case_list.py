@@ -73,7 +73,10 @@ def carriers() -> Mapping[str, frozenset[str]]:
 
 @cache
 def listed() -> Mapping[str, Mapping[str, object]]:
-    """The list: of each case what it is ``about``, and its ``tests`` (with what they leave open) or the ``reason``."""
+    """The list: of each case what it is ``about``, and its ``tests`` or the ``reason`` why there are none.
+
+    With tests may stand what they leave ``open``, and what is ``decided`` against the case's words.
+    """
     cases: dict[str, dict[str, object]] = yaml.safe_load(LIST.read_text())
     return cases
 
@@ -91,11 +94,15 @@ def test_every_case_is_listed_once_and_in_order() -> None:
 
 
 def test_every_case_has_tests_or_a_reason() -> None:
-    """One of both, not empty; ``open`` tells what the tests leave out, so it needs tests."""
+    """One of both, not empty. ``open`` tells what the tests leave out, ``decided`` what is otherwise than the case
+    asks for, and why; both need tests.
+    """
     for case, entry in listed().items():
         assert entry.get("about"), case
         assert bool(entry.get("tests")) != bool(entry.get("reason")), case
-        assert entry.keys() <= ({"about", "tests", "open"} if "tests" in entry else {"about", "reason"}), case
+        assert entry.keys() <= ({"about", "tests", "open", "decided"} if "tests" in entry else {"about", "reason"}), (
+            case
+        )
 
 
 def test_the_listed_tests_exist_and_name_their_case() -> None:

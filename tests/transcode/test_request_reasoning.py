@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from request_helpers import call, generic, messages, output, refusal, translate, user
+from stream_helpers import PLAIN, events, thought
+from stream_helpers import items as items_of
 
 from onwards_py.sealing import Keyring
 from onwards_py.transcode.responses_over_chat.context import Profile
 from onwards_py.transcode.responses_over_chat.policy import ForeignReasoning, Policy
 from onwards_py.transcode.responses_over_chat.profile import profile_of_client
 from onwards_py.transcode.responses_over_chat.quirks import PRESETS
-from onwards_py.transcode.responses_over_chat.sealed import seal_compaction, seal_reasoning
+from onwards_py.transcode.responses_over_chat.sealed import open_reasoning, seal_compaction, seal_reasoning
 
 SEALER = Keyring(["a secret of some length"]).sealer("key-1")
 SEALING = Policy(sealer=SEALER)
@@ -107,6 +110,39 @@ def test_G25_a_foreign_blob_is_skipped_visibly_and_what_can_be_read_is_used(poli
     made: Any = translate(items, policy=policy)
     assert made.chat["messages"][1]["reasoning_content"] == "short"
     assert made.dropped == ("input[].encrypted_content",)
+
+
+@pytest.mark.parametrize(
+    ("origin", "back"), [("a", True), ("b", False), ("", True)], ids=["the same", "another", "not told"]
+)
+def test_G25_what_is_opaque_goes_back_only_to_who_said_it(origin: str, back: bool) -> None:
+    """Another member of the pool would refuse the signature in every later turn; what can be read it gets."""
+    policy = Policy(sealer=SEALER, origin=origin)
+    sealed_by_a = {"reasoning": "why", "reasoning_details": DETAILS, "onwards_origin": "a"}
+    items = carried(seal_reasoning({**sealed_by_a, "tool_call_extra_content": {"a": SIGNATURE}}, SEALER))
+    made: Any = translate(items, policy=policy, quirks=PRESETS["openrouter"])
+    message = made.chat["messages"][1]
+    assert message["reasoning"] == "why"
+    assert ("reasoning_details" in message) is ("extra_content" in message["tool_calls"][0]) is back
+    assert made.dropped == (() if back else ("input[].encrypted_content",))
+    assert "onwards_origin" not in message
+
+
+def test_G25_of_anothers_blob_without_text_the_summary_is_used() -> None:
+    """It is for people, and better than nothing."""
+    policy = Policy(sealer=SEALER, origin="b")
+    blob = seal_reasoning({"reasoning_details": DETAILS, "onwards_origin": "a"}, SEALER)
+    items = carried(blob, summary=[{"type": "summary_text", "text": "short"}])
+    assert messages(items, policy=policy)[1]["reasoning_content"] == "short"
+
+
+def test_G25_blobs_remember_who_said_it() -> None:
+    """Only where the operator's pool tells providers apart."""
+    for origin in ("", "a"):
+        context = replace(PLAIN, sealer=SEALER, include=frozenset({"reasoning.encrypted_content"}), origin=origin)
+        (item,) = items_of(events([thought("x")], context=context))
+        fields = open_reasoning(str(item["encrypted_content"]), SEALER)
+        assert fields == {"reasoning_content": "x", **({"onwards_origin": origin} if origin else {})}
 
 
 def test_G25_a_foreign_blob_can_be_refused() -> None:

@@ -104,7 +104,7 @@ def test_a_field_becomes_what_the_table_says(row: list[str]) -> None:
     ("section", "known"),
     [
         ("Input items", set(items._READERS)),
-        ("Content parts", set(content._READERS) | set(content._TEXTS)),
+        ("Content parts", set(content._READERS) | set(content.TEXTS)),
         ("Tools", {*tools._KINDS, "namespace"}),
     ],
 )

@@ -1,0 +1,64 @@
+"""What both directions do alike, where the words of neither API matter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from onwards_py.transcode.responses_over_chat.errors import Failure
+from onwards_py.transcode.responses_over_chat.policy import Refused, Scope
+
+
+class AnswerState:
+    """How far an answer has come, for the machine that makes it. ``limit`` is in characters."""
+
+    __slots__ = ("_done", "_early", "_failure", "_limit", "_terminal", "trusted")
+
+    def __init__(self, trusted: bool, limit: int) -> None:
+        self.trusted = trusted
+        self._limit = limit
+        self._done = False
+        self._terminal = False
+        self._early = False
+        self._failure: Failure | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the end was returned; what comes later is ignored."""
+        return self._terminal
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the answer failed, if it did."""
+        return self._failure
+
+    @property
+    def failed_early(self) -> bool:
+        """Whether it failed before anything was due, so that the failure can be told as an HTTP status."""
+        return self._early
+
+    def done(self) -> None:
+        """The provider said that its answer is whole (``[DONE]``, or it was not streamed at all)."""
+        self._done = True
+
+
+def apply_quirks(made: dict[str, object], scope: Scope) -> None:
+    """Add to a provider's request what it wants besides, and take out what it does not take."""
+    for name, value in scope.quirks.extra.items():
+        made.setdefault(name, value)
+    for name in scope.quirks.drop & made.keys():
+        del made[name]
+        scope.drop(name)
+
+
+def check_size(data: str, where: str, scope: Scope) -> None:
+    """One inline image, file or sound is not longer than the operator allows. Raises Refused."""
+    if len(data) > scope.policy.max_part:
+        raise Refused(where, f"'{where}' is longer than {scope.policy.max_part} characters.", "string_above_max_length")
+
+
+def plain_text(part: object, kinds: Collection[str]) -> str | None:
+    """The text of a part that is nothing but text; ``kinds``: the types that such parts have."""
+    if not isinstance(part, dict) or part.get("type") not in kinds or "cache_control" in part:
+        return None
+    text = part.get("text")
+    return text if isinstance(text, str) else None
