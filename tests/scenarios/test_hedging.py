@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from support.chat_upstream import create, streamed, text, whole
 from support.gateway import Gateway, running
-from support.levels import spent
-from support.origin import Origin, Peer, Script, answer, origin, serve, silent
+from support.origin import Origin, Peer, Script, answer, origin, serve, silent, streaming
 from support.raw import Client, ask, connect, get, post
-from support.responses_oracle import check_wire
 from support.responses_promises import Json
 from support.scene import until
 from support.targets import snapshot
@@ -62,6 +58,21 @@ async def hedged(
         target = {"strategy": "priority", "hedge": hedge, "providers": providers, **options}
         async with running(snapshot({"m": target}), lane=lane) as gateway:
             yield origins, gateway
+
+
+async def test_the_loser_gives_its_place_back_at_once(lane: bool) -> None:
+    """Not with the winner's last byte."""
+    release = asyncio.Event()
+    async with hedged(lane, silent, streaming(release), provider=PLACE) as (_, gateway):
+        async with connect(gateway.port) as client:
+            await client.send(post())
+            response = await client.head()
+            target = gateway.application.holder.current.table.find("m")
+            assert target is not None
+            assert [member.limiter.in_flight for member in target.members] == [0, 1]
+            release.set()
+            await client.rest(response)
+    assert response.whole
 
 
 @pytest.mark.parametrize("fallback", [{}, ON])
@@ -220,31 +231,3 @@ async def test_a_full_second_is_not_asked(lane: bool) -> None:
         asyncio.get_running_loop().call_later(0.1, two.go.set)
     assert {task.result().status for task in asked} == {200}
     assert (len(origins[0].requests), len(origins[1].requests)) == (1, 1)
-
-
-async def test_translated_requests_are_hedged_too(lane: bool) -> None:
-    """One valid answer, of the second; and what it costs is charged once."""
-    limit = {"tokens_per_minute": 1, "burst_size": 1000}
-    mode: Json = {"open_responses_mode": "translate"}
-    async with hedged(lane, silent, serve(streamed(*text("hello"))), provider=mode, token_limit=limit) as (_, gateway):
-        response = await ask(gateway.port, create(stream=True, store=False))
-        await until(lambda: gateway.held_permits() == 0)
-        assert spent(gateway, "pool") == 18
-    assert check_wire(response.body) == []
-    assert b"hello" in response.body
-
-
-async def test_a_slow_local_provider_is_hedged_too(lane: bool) -> None:
-    """By one at the other end of a connection, and the other way round."""
-    slow = {"local": {"engine": "echo", "first_token_delay": "30s"}}
-    chat = post(b'{"model":"m","messages":[{"role":"user","content":"hello"}]}')
-    async with origin(serve(whole("remote"))) as upstream:
-        target = {"strategy": "priority", "hedge": SOON, "providers": [slow, {"url": upstream.url}]}
-        async with running(snapshot({"m": target}), lane=lane) as gateway:
-            assert b"remote" in (await ask(gateway.port, chat)).body
-    async with origin(silent) as upstream:
-        providers = [{"url": upstream.url}, {"local": {"engine": "echo"}}]
-        target = {"strategy": "priority", "hedge": SOON, "providers": providers}
-        async with running(snapshot({"m": target}), lane=lane) as gateway:
-            body = json.loads((await ask(gateway.port, chat)).body)
-    assert body["choices"][0]["message"]["content"] == "hello"

@@ -98,13 +98,13 @@ async def test_a_native_provider_may_be_next(lane: bool) -> None:
 
 async def test_a_translated_provider_may_be_next(lane: bool) -> None:
     """Behind a native one that said response.created and then failed."""
-    created = b'data: {"type":"response.created","response":{"id":"resp_1"}}\n\n'
+    created = b'data: {"type":"response.created","response":{"id":"resp_theirs"}}\n\n'
     failed = b'data: {"type":"response.failed","response":{"error":{"code":"server_error"}}}\n\n'
     async with held(lane, serve(streamed(created, failed)), modes=("native", "translate")) as (_, gateway):
         response = await ask(gateway.port, create(stream=True))
     assert check_wire(response.body) == []
     assert b"well" in response.body
-    assert b"resp_1" not in response.body
+    assert b"resp_theirs" not in response.body
 
 
 async def test_slow_is_not_empty(lane: bool) -> None:
