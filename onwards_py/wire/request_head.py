@@ -145,7 +145,10 @@ def _note(head: RequestHead, kind: int, value: bytes) -> None:
     if kind in _CREDENTIALS:
         if kind == AUTHORIZATION:
             head.authorization = value
-        else:
+        elif value:
+            # Of two names for the same thing neither comes first: the order of the fields must not decide who calls.
+            if head.api_key is not None and head.api_key != value:
+                raise ProxyError(Kind.BAD_REQUEST, "X-Api-Key and Api-Key hold different keys.")
             head.api_key = value
         if head.credential_at < 0:
             head.credential_at = len(head.parts)
