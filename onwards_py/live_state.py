@@ -145,28 +145,33 @@ class KeyLimiters:
         self._by_digest: dict[bytes, Limiter] = {}
 
     def get(self, digest: bytes) -> Limiter | None:
-        """The limiter of this token's key; None if it has no limits."""
+        """The limiter of this token's key; None if it has no limits, and nobody is left who came when it had some."""
         limiter = self._by_digest.get(digest)
         if limiter is not None:
             return limiter
         definition = self._definitions.get(digest)
-        if definition is None or definition.limits == NO_LIMITS:
+        if definition is None:
             return None
         limiter = self._by_id.get(definition.id)
         if limiter is None:
+            if definition.limits == NO_LIMITS:
+                return None
             limiter = self._by_id[definition.id] = self._make(definition.limits)
         self._by_digest[digest] = limiter
         return limiter
 
     def succeeded_by(self, definitions: Mapping[bytes, KeyDefinition], now: float) -> KeyLimiters:
         """The limiters of another configuration: what is known by the same id stays, under its new limits. Who is no
-        longer configured is forgotten, but not while somebody holds a permit of it, or waits for one."""
+        longer configured, or has no limits any more, is forgotten, but not while somebody holds a permit of it, or
+        waits for one."""
         kept = {id_: limiter for id_, limiter in self._by_id.items() if limiter.busy}
         if self._by_id:
             for definition in definitions.values():
                 limiter = self._by_id.get(definition.id)
-                if limiter is not None and definition.limits != NO_LIMITS:
-                    limiter.adopt(definition.limits, now)
+                if limiter is None:
+                    continue
+                limiter.adopt(definition.limits, now)  # no limits too: whoever waits for them may go in
+                if definition.limits != NO_LIMITS:
                     kept[definition.id] = limiter
         return KeyLimiters(definitions, kept, self._make)
 

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 from support.gateway import running
-from support.origin import Origin, origin
+from support.levels import KEY, LEVELS, limited, waiting
+from support.origin import Origin, Peer, answer, origin
 from support.raw import ask, get, post
 from support.responses_promises import Json
+from support.scene import until
 from support.targets import single, snapshot
+
+CHAT = post(b'{"model":"m","messages":[{"role":"user","content":"' + b"x" * 400 + b'"}]}', fields=KEY)
+ONE: Json = {"concurrency_limit": {"max_concurrent_requests": 1}}
+QUEUE: Json = {"on_limit": "queue", "queue": {"max_waiting": 5, "timeout": "20s"}}
+
+
+class Held:
+    """An upstream that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+
+    async def __call__(self, peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await self.go.wait()
+            await peer.send(answer())
 
 
 @pytest.mark.parametrize("names", [(b"X-Api-Key", b"Api-Key"), (b"Api-Key", b"X-Api-Key")], ids=["x", "api"])
@@ -40,6 +60,39 @@ async def test_the_same_api_key_twice_or_beside_nothing_is_one_key(lane: bool, f
         response = await ask(gateway.port, post(fields=fields))
     assert response.status == 200
     assert b"sk-a" not in upstream.requests[0].raw
+
+
+@pytest.mark.parametrize("level", LEVELS)
+async def test_a_reload_without_the_limit_lets_in_who_waits_for_it(lane: bool, level: str) -> None:
+    """At once, and not only when a place comes free; at whichever level it stood."""
+    held = Held()
+    async with origin(held) as upstream:
+        async with running(limited(level, {**ONE, **QUEUE}, url=upstream.url), lane=lane) as gateway:
+            asked = [asyncio.create_task(ask(gateway.port, CHAT)) for _ in range(3)]
+            await until(lambda: waiting(gateway, level) == 2)
+            gateway.application.holder.replace(limited(level, {}, url=upstream.url))
+            await upstream.seen(3)
+            held.go.set()
+            assert [response.status for response in await asyncio.gather(*asked)] == [200] * 3
+
+
+@pytest.mark.parametrize("level", LEVELS)
+async def test_a_limit_that_comes_back_counts_who_is_still_there(lane: bool, level: str) -> None:
+    """Those from before it was taken away, and those who came while there was none."""
+    held = Held()
+    async with origin(held) as upstream:
+        two: Json = {"concurrency_limit": {"max_concurrent_requests": 2}}
+        async with running(limited(level, two, url=upstream.url), lane=lane) as gateway:
+            first = asyncio.create_task(ask(gateway.port, CHAT))
+            await upstream.seen(1)
+            gateway.application.holder.replace(limited(level, {}, url=upstream.url))
+            second = asyncio.create_task(ask(gateway.port, CHAT))
+            await upstream.seen(2)
+            gateway.application.holder.replace(limited(level, two, url=upstream.url))
+            assert (await ask(gateway.port, CHAT)).status == 429
+            held.go.set()
+            assert [(await first).status, (await second).status] == [200, 200]
+            assert (await ask(gateway.port, CHAT)).status == 200
 
 
 FREE: Json = {"tier": "free"}
