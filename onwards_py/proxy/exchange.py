@@ -103,7 +103,9 @@ class Exchange(Record):
         if self.status >= 400:
             return 0
         if self.tail is None:
-            return self.counted
+            # Whoever leaves as the answer comes has had the prompt read: hanging up is no way around the limit.
+            left = self.outcome is outcomes.CLIENT_GONE_WAITING and self.attempts
+            return self.estimate if left else self.counted
         counted = self.tail.tokens()
         if counted is not None and self.outcome is outcomes.DONE:
             return counted

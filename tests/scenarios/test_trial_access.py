@@ -7,9 +7,9 @@ import json
 
 import pytest
 from support.gateway import running
-from support.levels import KEY, LEVELS, limited, waiting
+from support.levels import KEY, LEVELS, estimate, limited, spent, waiting
 from support.origin import Origin, Peer, answer, origin
-from support.raw import ask, get, post
+from support.raw import ask, connect, get, post
 from support.responses_promises import Json
 from support.scene import until
 from support.targets import single, snapshot
@@ -17,6 +17,7 @@ from support.targets import single, snapshot
 CHAT = post(b'{"model":"m","messages":[{"role":"user","content":"' + b"x" * 400 + b'"}]}', fields=KEY)
 ONE: Json = {"concurrency_limit": {"max_concurrent_requests": 1}}
 QUEUE: Json = {"on_limit": "queue", "queue": {"max_waiting": 5, "timeout": "20s"}}
+TOKENS: Json = {"token_limit": {"tokens_per_minute": 1, "burst_size": 1000}}
 
 
 class Held:
@@ -60,6 +61,40 @@ async def test_the_same_api_key_twice_or_beside_nothing_is_one_key(lane: bool, f
         response = await ask(gateway.port, post(fields=fields))
     assert response.status == 200
     assert b"sk-a" not in upstream.requests[0].raw
+
+
+@pytest.mark.parametrize("mode", ["native", "translate"])
+@pytest.mark.parametrize("level", LEVELS)
+async def test_who_hangs_up_before_the_answer_has_used_the_prompt(lane: bool, level: str, mode: str) -> None:
+    """A whole answer comes with its head, so else nobody who hangs up in time would ever be charged."""
+    path = b"/v1/chat/completions" if mode == "native" else b"/v1/responses"
+    body = b'{"model":"m","input":"' + b"x" * 400 + b'"}' if mode == "translate" else CHAT.partition(b"\r\n\r\n")[2]
+    request = post(body, target=path, fields=KEY)
+    async with origin(Held()) as upstream:
+        targets = limited(level, TOKENS, url=upstream.url, open_responses_mode=mode)
+        async with running(targets, lane=lane) as gateway:
+            async with connect(gateway.port) as client:
+                await client.send(request)
+                await upstream.seen(1)
+            await until(lambda: gateway.held_permits() == 0)
+            assert spent(gateway, level) == estimate(request)
+
+
+async def test_who_hangs_up_in_line_has_used_nothing(lane: bool) -> None:
+    """Nobody was asked."""
+    limits = {**ONE, **QUEUE, **TOKENS}
+    held = Held()
+    async with origin(held) as upstream, running(limited("key", limits, url=upstream.url), lane=lane) as gateway:
+        first = asyncio.create_task(ask(gateway.port, CHAT))
+        await upstream.seen(1)
+        before = spent(gateway, "key")
+        async with connect(gateway.port) as client:
+            await client.send(CHAT)
+            await until(lambda: waiting(gateway, "key") == 1)
+        await until(lambda: waiting(gateway, "key") == 0)
+        assert spent(gateway, "key") == before == estimate(CHAT)
+        held.go.set()
+        assert (await first).status == 200
 
 
 @pytest.mark.parametrize("level", LEVELS)
