@@ -65,6 +65,8 @@ FAILING = {
     "a cut at once": cut(),
     "a cut behind comments": cut(COMMENT),
     "a cut behind the role": cut(ROLE),
+    "an error behind a call's name": serve(streamed(ROLE, CALL, ERROR)),
+    "a cut behind a call's name": cut(ROLE, CALL),
 }
 
 
@@ -73,7 +75,7 @@ FAILING = {
 async def test_an_answer_that_says_nothing_or_failed_moves_on(lane: bool, case: str, stream: bool) -> None:
     """The client sees one valid answer, the second provider's."""
     async with held(lane, FAILING[case]) as (origins, gateway):
-        response = await ask(gateway.port, create(stream=stream))
+        response = await ask(gateway.port, create(stream=stream, tools=TOOLS))
     assert response.status == 200
     assert b"well" in response.body
     assert b"secret" not in response.body
