@@ -185,7 +185,7 @@ class EventRepair:
         final = {item.get("id"): item for item in output if isinstance(item, dict) and isinstance(item.get("id"), str)}
         for known in self._items.all:
             item = final.get(known.id)
-            if item is None or known.done:
+            if item is None or known.done or item.get("type") != known.kind:
                 continue
             self._unsaid(known, item)
             known.done = True

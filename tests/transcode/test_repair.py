@@ -300,6 +300,17 @@ def test_items_without_an_end_get_it_from_the_final_output() -> None:
     assert types(out)[-1] == "response.completed"
 
 
+def test_an_item_does_not_end_as_one_of_another_kind() -> None:
+    """Deltas that name a foreign id announce an item of their own kind under it; the final output has the other."""
+    refusal: Json = {"type": "response.refusal.delta", "item_id": REASONING["id"], "delta": "no"}
+    first, *_, last = conforming()
+    out = repaired(as_wire([first, refusal, last]))
+    assert [event["type"] for event in of(out, "response.output_item.added", "response.output_item.done")] == [
+        "response.output_item.added"
+    ]
+    assert repaired(out) == out
+
+
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
