@@ -35,9 +35,8 @@ def attempt(limiters: Sequence[Limiter], now: float, estimate: float = 0.0) -> B
     spent, and `Limiter.settle` corrects the tokens. No limiter may be named twice.
     """
     for limiter in limiters:
-        if limiter.full:
+        if limiter.in_flight >= limiter.places or (limiter.line is not None and limiter.full):
             return _blocked(limiters, now, estimate)
-    for limiter in limiters:
         bucket, tokens = limiter.bucket, limiter.tokens
         if bucket is not None and bucket.wait_for(1.0, now) > 0.0:
             return _blocked(limiters, now, estimate)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from onwards_py.limits.line import Line, Schedule
 from onwards_py.routing.model import Limits, RateLimit
 
@@ -49,14 +51,15 @@ class TokenBucket:
 
 
 class Limiter:
-    """The limits of one pool, provider or key, with their state. ``in_flight`` counts held permits.
+    """The limits of one pool, provider or key, with their state. ``in_flight`` counts held permits, of which there may
+    be ``places`` at one time.
 
     ``bucket`` counts requests, ``tokens`` tokens; ``line`` is where one waits instead of being refused. ``bounded``:
     there is something to ask before a permit is given. ``watched``: a permit that comes back means more than
     ``in_flight -= 1``: `given_back` after it and, once it is known how many tokens were used, `settle`.
     """
 
-    __slots__ = ("_schedule", "bounded", "bucket", "in_flight", "limits", "line", "tokens", "watched")
+    __slots__ = ("_schedule", "bounded", "bucket", "in_flight", "limits", "line", "places", "tokens", "watched")
 
     def __init__(self, limits: Limits, now: float, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -82,6 +85,7 @@ class Limiter:
 
     def _apply(self, limits: Limits) -> None:
         self.limits = limits
+        self.places = inf if limits.concurrency is None else limits.concurrency
         self.bounded = limits.concurrency is not None or self.bucket is not None or self.tokens is not None
         if limits.queue is None or not self.bounded:
             self.line = None
@@ -94,8 +98,7 @@ class Limiter:
     @property
     def full(self) -> bool:
         """True if no place is left, or somebody who came before still waits."""
-        places = self.limits.concurrency
-        if places is not None and self.in_flight >= places:
+        if self.in_flight >= self.places:
             return True
         line = self.line
         return line is not None and line.waiting > 0 and not line.turn

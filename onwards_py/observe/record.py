@@ -52,10 +52,11 @@ class Record(msgspec.Struct):
     ``via`` is the target that led to ``target`` (empty: the client named it itself), ``reason`` why there, and
     ``choosing`` the seconds that this took. ``dropped``: parts of the request that did not reach the provider.
     ``sink`` counts what was sent; None for a request that a door refused by itself. ``held``: permits to give back.
-    ``metered``: some of them are bounded in tokens, which ``tail`` sees in the answer as it passes; ``counted`` is what
-    is known of them otherwise. ``extra``: field lines for whatever answer is given. ``repair`` knows what was put right
-    in the provider's stream. ``hedged``: two providers were asked at one time. ``over_budget``: a further attempt was
-    not made because the pool had made too many. ``ended`` and the byte counts are there from `seal` on.
+    ``metered``: some of them are bounded in tokens, which ``tail`` sees in the answer as it passes; ``estimate`` are
+    those that the prompt was taken for, ``counted`` those that were used. ``extra``: field lines for whatever answer is
+    given. ``repair`` knows what was put right in the provider's stream. ``hedged``: two providers were asked at one
+    time. ``over_budget``: a further attempt was not made because the pool had made too many. ``ended`` and the byte
+    counts are there from `seal` on.
     """
 
     request: InboundRequest
@@ -76,6 +77,7 @@ class Record(msgspec.Struct):
     held: list[Limiter] = []
     metered: bool = False
     tail: UsageTail | None = None
+    estimate: int = 0
     counted: int = 0
     bytes_per_token: int = 1
     extra: bytes = b""

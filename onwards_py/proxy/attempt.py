@@ -26,7 +26,14 @@ _INFERENCE = re.compile(
     rb"/(?:chat/completions|completions|responses|embeddings|messages|rerank|score|moderations|audio/[a-z]+"
     rb"|images/[a-z]+)/?(?:\?|$)"
 )
-_STORED = re.compile(rb'"store"[ \t\r\n]*:[ \t\r\n]*true\b')
+_STREAMED = re.compile(rb'"stream"[ \t\r\n]*:[ \t\r\n]*true\b')
+
+
+class _Storing(msgspec.Struct):
+    store: object = None
+
+
+_storing = msgspec.json.Decoder(_Storing).decode
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -47,12 +54,26 @@ class Ask(msgspec.Struct, frozen=True):
         return self.request.method in _IDEMPOTENT
 
 
+def asks_model(ask: Ask) -> bool:
+    """True of what asks a model for something, and makes nothing else."""
+    return _INFERENCE.search(ask.path) is not None
+
+
 def may_be_resent(ask: Ask) -> bool:
     """True if it does no harm that two providers work on the request: its method is idempotent (RFC 9110 section
     9.2.2), or it asks a model for something that nobody is told to keep."""
     if ask.repeatable:
         return True
-    return _INFERENCE.search(ask.path) is not None and _STORED.search(ask.address.body) is None
+    return asks_model(ask) and stores(ask) is not True
+
+
+def stores(ask: Ask) -> bool | None:
+    """What the request's own ``store`` says; None if it does not say, or is no JSON."""
+    try:
+        said = _storing(ask.address.body).store
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return said if isinstance(said, bool) else None
 
 
 def may_repeat(ask: Ask, policy: FallbackPolicy) -> bool:
@@ -108,7 +129,7 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
             decoded = address.decoded
     elif address.decoded and (provider.local is not None or ask.rewritten):
         body, decoded = address.body, True  # a local engine reads the body itself
-    memo = ask.head.memo
+    memo = ask.head.memos.get(id(provider))
     if memo is not None and memo.provider is provider and not decoded:
         head = memo.before + b"%d" % len(body) + memo.behind
     else:
@@ -116,7 +137,10 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
         head = outbound_head(ask.head, request.method, path, provider, len(body), decoded=decoded)
     total = provider.timeouts.total
     deadline = ask.began + total if total is not None else None
-    return OutboundRequest(request.method, ask.path, head, body, model, ask.repeatable, deadline)
+    within = provider.timeouts.first_token
+    if within is not None and _STREAMED.search(address.body) is None:
+        within = None  # no stream, no first token
+    return OutboundRequest(request.method, ask.path, head, body, model, ask.repeatable, deadline, within)
 
 
 def error_of(fault: Fault, advice: str | None = None) -> ProxyError:

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
 from onwards_py.errors import Kind, ProxyError
-from onwards_py.limits.admission import Blocked, attempt
+from onwards_py.limits.admission import attempt
 from onwards_py.messages import Fault
 from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, may_repeat
-from onwards_py.proxy.delivery import deliver, deliver_translated, pass_on_whole, stream
+from onwards_py.proxy.delivery import deliver, deliver_translated, delivered, pass_on_whole, stream
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.failure_log import FailureLog
 from onwards_py.proxy.hedge import Won, first_answer, leaves_nothing
 from onwards_py.proxy.kept import Failed, Sendable, keep
 from onwards_py.proxy.prepared import Prepared, prepare
-from onwards_py.proxy.queueing import Place, enter
+from onwards_py.proxy.queueing import Place
 from onwards_py.proxy.tunnel import open_tunnel, run_tunnel
-from onwards_py.proxy.verdicts import note_failure, note_head
+from onwards_py.proxy.verdicts import note_failure, note_head, note_success
 from onwards_py.routing.affinity import key_of
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.model import HedgePolicy
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import TransportError
+from onwards_py.transports.tunnel import Handshake
 from onwards_py.wire.response_head import retry_after
 
 NOT_AGAIN: Final = b"X-Should-Retry: false\r\n"
@@ -41,18 +43,13 @@ class Attempts:
         self._failures = FailureLog(clock)
 
     async def serve_sole(self, exchange: Exchange, ask: Ask, member: Member) -> None:
-        """The most frequent plan: one provider, one attempt, an answer that is passed on as it comes."""
+        """The most frequent plan: one provider, which has let the exchange in already, and one attempt."""
         provider = member.provider
         exchange.provider = provider.name
-        if member.limiter.bounded:
-            await enter(exchange, (member.limiter,), self._clock)
-        else:
-            member.limiter.in_flight += 1
-            exchange.held.append(member.limiter)
         prepared = prepare(exchange, ask, member)
         exchange.attempts = 1
         try:
-            answer = await self.send(ask, prepared)
+            answer = await self._send(ask, prepared)
         except TransportError as error:
             self._failures.told(exchange.target, provider.name, error)
             failure = error_of(error.fault, error.advice)
@@ -69,32 +66,29 @@ class Attempts:
     async def serve(self, exchange: Exchange, ask: Ask) -> None:
         """Ask until one answers for good. Raises ProxyError if none does."""
         plan = self._plan(ask)
-        try:
-            await self._serve(exchange, ask, plan)
-        finally:
-            if plan.probing:
-                plan.abandon(self._clock())
-
-    async def _serve(self, exchange: Exchange, ask: Ask, plan: FallbackPlan) -> None:
         others = len(exchange.held)
         last: Sendable | None = None
         failure: ProxyError | None = None
-        while (member := await self._next(exchange, plan)) is not None:
-            try:
-                prepared = prepare(exchange, ask, member)
-            except ProxyError as error:
-                # Not this one; perhaps another, that need not be asked in another dialect.
-                failure = failure or error
-                _set_aside(exchange, plan, member)
+        try:
+            while (member := self._take(exchange, plan) or await self._wait_for_place(exchange, plan)) is not None:
+                try:
+                    prepared = prepare(exchange, ask, member)
+                except ProxyError as error:
+                    # Not this one; perhaps another, that need not be asked in another dialect.
+                    failure = failure or error
+                    _set_aside(exchange, plan, member)
+                    exchange.give_back_to(others)
+                    continue
+                failed = await self._attempt(exchange, ask, prepared, plan)
+                if failed is None:
+                    return
+                failure, last = failed.error, failed.last or last
                 exchange.give_back_to(others)
-                continue
-            failed = await self._attempt(exchange, ask, prepared, plan)
-            if failed is None:
-                return
-            failure, last = failed.error, failed.last or last
-            exchange.give_back_to(others)
-            if not failed.proceed or not await self._wait(plan):
-                break
+                if not failed.proceed or not await self._wait(plan):
+                    break
+        finally:
+            if plan.probing:
+                plan.abandon(self._clock())
         exchange.over_budget = plan.over_budget
         if plan.exhausted:
             exchange.extra = NOT_AGAIN
@@ -114,7 +108,7 @@ class Attempts:
     async def _tunnel(self, exchange: Exchange, ask: Ask, plan: FallbackPlan) -> None:
         others = len(exchange.held)
         failure: ProxyError | None = None
-        while (member := await self._next(exchange, plan)) is not None:
+        while (member := self._take(exchange, plan) or await self._wait_for_place(exchange, plan)) is not None:
             try:
                 handshake = await open_tunnel(member.provider, ask)
             except ProxyError as error:
@@ -132,13 +126,32 @@ class Attempts:
                 if not plan.retries_fault(error.fault, repeatable=True) or not await self._wait(plan):
                     break
             else:
-                if member.health is not None:
-                    member.health.succeeded()
+                if await self._passes_over(exchange, plan, member, handshake):
+                    exchange.give_back_to(others)
+                    continue
                 await run_tunnel(exchange, member.provider, handshake, self._clock())
                 return
         raise failure or _nobody(ask.target)
 
-    async def send(self, ask: Ask, prepared: Prepared) -> Answer:
+    async def _passes_over(self, exchange: Exchange, plan: FallbackPlan, member: Member, handshake: Handshake) -> bool:
+        """Take note of how a provider answered a handshake; True if another is to be asked instead, and now."""
+        now, head = self._clock(), handshake.answered.result()
+        if head.status < 400:
+            note_success(member)
+            return False
+        note_head(member, head, 0.0, now)
+        plan.elapsed = now - exchange.began
+        plan.rests(member, retry_after(head.lines, time.time()), now)
+        try:
+            again = plan.retries_status(head.status) and await self._wait(plan)
+        except BaseException:
+            handshake.abort()
+            raise
+        if again:
+            handshake.abort()
+        return again
+
+    async def _send(self, ask: Ask, prepared: Prepared) -> Answer:
         """One round trip, up to a head that may be passed on. Raises TransportError."""
         provider, early = prepared.member.provider, prepared.early
         sending = self._transports.of(provider).send(provider, prepared.outbound)
@@ -149,30 +162,26 @@ class Attempts:
         key = None if affinity is None else key_of(affinity, ask.request.fields, ask.address.body)
         return FallbackPlan(ask.target, self._random, key)
 
-    async def _next(self, exchange: Exchange, plan: FallbackPlan) -> Member | None:
-        """Whom to ask next, with a permit of it; None if nobody can be asked (any more). Raises ProxyError.
-
-        As long as nobody was asked, an exchange may wait in line for a provider.
-        """
-        now, first = self._clock(), plan.attempts == 0
+    def _take(self, exchange: Exchange, plan: FallbackPlan) -> Member | None:
+        """Whom to ask next, with a permit of it; None if nobody can be asked (any more): ``plan.refusals`` say why."""
+        now = self._clock()
         member = plan.next(now)
-        if member is None and not first:
-            return None
-        refusals: list[Blocked] = []
         while member is not None:
             blocked = exchange.enter((member.limiter,), now)
             if blocked is None:
                 exchange.attempts = plan.attempts
                 exchange.provider = member.provider.name
                 return member
-            refusals.append(blocked)
+            plan.refusals.append(blocked)
             member = plan.next(now) if plan.retries_rate_limit() else None
-        if first:
-            return await self._stand_in_line(exchange, plan, refusals)
         return None
 
-    async def _stand_in_line(self, exchange: Exchange, plan: FallbackPlan, refusals: list[Blocked]) -> Member | None:
-        """Wait for the first provider that has a place again."""
+    async def _wait_for_place(self, exchange: Exchange, plan: FallbackPlan) -> Member | None:
+        """As long as nobody was asked, wait in line for the first provider that has a place again; None if there is
+        nobody to wait for. Raises ProxyError."""
+        if exchange.attempts:
+            return None
+        refusals = plan.refusals
         with Place(self._clock) as place:
             while True:
                 blocks = refusals + [
@@ -210,7 +219,8 @@ class Attempts:
                 return None
             plan.elapsed = self._clock() - exchange.began
             return Failed(failure, plan.retries_fault(error.fault, repeatable=may_repeat(ask, plan.policy)))
-        plan.elapsed = self._clock() - exchange.began
+        now = self._clock()
+        plan.elapsed = now - exchange.began
         early = prepared.early
         if (early is None or not early.begun) and plan.retries_status(answer.response.head.status):
             if plan.may_continue:
@@ -218,14 +228,18 @@ class Attempts:
                 return Failed(error_of(Fault.INVALID), proceed=True, last=kept)
             if plan.exhausted:
                 exchange.extra = NOT_AGAIN
+        if delivered(prepared, answer, plan, now):
+            return None
         return await deliver(prepared, answer, plan, self._clock)
 
     async def _sent(self, exchange: Exchange, ask: Ask, prepared: Prepared, plan: FallbackPlan) -> Answer:
         """Send, and take note of how the provider reacts. Raises TransportError."""
         member = prepared.member
         began = prepared.sent_at = self._clock()
+        provider, early = member.provider, prepared.early
         try:
-            answer = await self.send(ask, prepared)
+            sending = self._transports.of(provider).send(provider, prepared.outbound)
+            answer = accept(provider, await (sending if early is None else early.during(sending)), ask)
         except TransportError as error:
             self._failures.told(exchange.target, member.provider.name, error)
             note_failure(member, self._clock())
@@ -234,7 +248,7 @@ class Attempts:
         head = answer.response.head
         note_head(member, head, now - began, now)
         if head.status >= 400:
-            plan.rests(member, retry_after(head.lines), now)
+            plan.rests(member, retry_after(head.lines, time.time()), now)
         return answer
 
     async def _hedged(
@@ -257,7 +271,7 @@ class Attempts:
             lambda attempted: self._sent(exchange, ask, attempted, plan),
             hedge.after,
             second,
-            will_do=lambda answer: not plan.retries_status(answer.response.head.status),
+            will_do=lambda answer: _is_worth_having(answer.response.head.status, plan),
             let_go=lambda lost: exchange.give_back(lost.member.limiter),
         )
         exchange.provider = won.prepared.member.provider.name
@@ -279,6 +293,11 @@ def _set_aside(exchange: Exchange, plan: FallbackPlan, member: Member) -> None:
     exchange.attempts = plan.attempts
     if not plan.attempts:
         exchange.provider = ""
+
+
+def _is_worth_having(status: int, plan: FallbackPlan) -> bool:
+    """False of what a hedge may not bring upon a client whose own answer is still to come."""
+    return status < 500 and status != 429 and not plan.retries_status(status)
 
 
 def _nobody(target: LivePool) -> ProxyError:

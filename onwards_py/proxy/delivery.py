@@ -11,7 +11,7 @@ from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Ending, Fault, Filter
 from onwards_py.observe.record import UPSTREAM_CUT, UPSTREAM_IDLE
 from onwards_py.proxy.addressing import is_responses
-from onwards_py.proxy.attempt import Answer, Ask, error_of, may_be_resent, may_repeat
+from onwards_py.proxy.attempt import Answer, Ask, asks_model, error_of, may_be_resent, may_repeat
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.hold import Hold
 from onwards_py.proxy.kept import Failed, Kept
@@ -32,19 +32,26 @@ Clock = Callable[[], float]
 _DEFAULT_HOLD: Final = HoldPolicy()
 _BROKEN: Final = (UPSTREAM_CUT, UPSTREAM_IDLE)
 _JSON: Final = re.compile(rb"\r\ncontent-type:[ \t]*application/(?:[a-z.+-]+\+)?json\b", re.IGNORECASE)
+_TYPED: Final = re.compile(rb"\r\ncontent-type:", re.IGNORECASE)
 _ANSWERED_WITH_ERROR: Final = "The upstream service answered with an error."
 
 
+def delivered(prepared: Prepared, answer: Answer, plan: FallbackPlan, now: float) -> bool:
+    """Give the client a provider's answer, if that can be done at once."""
+    if prepared.translation is not None or _is_held(prepared.ask, answer, plan):
+        return False
+    if answer.response.head.status < 300:
+        note_success(prepared.member)
+    return pass_on_whole(prepared.exchange, answer, now)
+
+
 async def deliver(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) -> Failed | None:
-    """Give the client a provider's answer; returns what is left if it turns out to be none."""
+    """The same for any other; returns what is left if it turns out to be no answer."""
     if prepared.translation is not None:
         return await deliver_translated(prepared, answer, plan, clock)
     if _is_held(prepared.ask, answer, plan):
         return await _deliver_held(prepared, answer, plan, clock)
-    if answer.response.head.status < 300:
-        note_success(prepared.member)
-    if not pass_on_whole(prepared.exchange, answer, clock()):
-        await stream(prepared.exchange, prepared.ask, prepared.member, answer, clock)
+    await stream(prepared.exchange, prepared.ask, prepared.member, answer, clock)
     return None
 
 
@@ -88,15 +95,25 @@ def _pipeline(exchange: Exchange, ask: Ask, answer: Answer) -> tuple[Filter, ...
 
 def _is_held(ask: Ask, answer: Answer, plan: FallbackPlan) -> bool:
     """Only answers that are to say something, in a way that is understood here: of others nothing is no failure."""
+    hold, first_token = plan.policy.hold, answer.provider.timeouts.first_token
+    if hold is None and first_token is None:
+        return False
     if answer.response.head.status != 200 or ask.request.method != b"POST":
         return False
-    if not tells_events(answer.facts) and _JSON.search(answer.response.head.lines) is None:
+    if not tells_events(answer.facts) and not _may_tell(answer.response.head.lines, ask):
         return False
     if answer.facts.coding and answer.facts.coding not in DECODABLE:
         return False
-    if tells_events(answer.facts) and answer.provider.timeouts.first_token is not None:
+    if tells_events(answer.facts) and first_token is not None:
         return True
-    return plan.policy.hold is not None and plan.may_continue
+    return hold is not None and plan.may_continue
+
+
+def _may_tell(lines: bytes, ask: Ask) -> bool:
+    """True of JSON, and of what a model's answer is if nobody says what it is: perhaps nothing."""
+    if _TYPED.search(lines) is None:
+        return asks_model(ask)
+    return _JSON.search(lines) is not None
 
 
 async def _deliver_held(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) -> Failed | None:

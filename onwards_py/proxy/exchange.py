@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final, assert_never
 
@@ -43,6 +44,8 @@ class Exchange(Record):
         """Take all permits, or none: then what stands in the way."""
         for limiter in limiters:
             if limiter.bounded:
+                if not self.estimate:
+                    self.estimate = (len(self.request.body) >> 2) + 1
                 blocked = attempt(limiters, now, self.estimate)
                 if blocked is not None:
                     return blocked
@@ -86,16 +89,12 @@ class Exchange(Record):
             limiter.in_flight -= 1
             if limiter.watched:
                 if limiter.tokens is not None:
-                    limiter.settle(difference)
-                limiter.given_back()
+                    limiter.tokens.settle(difference)
+                if limiter.line is not None:
+                    limiter.line.wake()
         self.held.clear()
 
     # Tokens
-
-    @property
-    def estimate(self) -> int:
-        """Tokens that the prompt is taken for before anybody has counted them."""
-        return (len(self.request.body) >> 2) + 1
 
     @property
     def used(self) -> int:
@@ -137,13 +136,13 @@ class Exchange(Record):
         self.committed = now
         self.outcome = outcomes.DONE
         assert self.sink is not None
-        self.sink.answer(head.status, head.reason, facts.block + self.extra, facts.length, body)
+        self.sink.answer(head.status, head.reason, self._block(facts.block), facts.length, body)
 
     def commit(self, status: int, reason: bytes, block: bytes, length: int | None, now: float) -> None:
         """The response head goes downstream: no fallback any more."""
         self.status = status
         self.committed = now
-        self.downstream.begin(status, reason, block + self.extra, length)
+        self.downstream.begin(status, reason, self._block(block), length)
 
     def conclude(self, ending: Ending) -> None:
         """Say downstream what the end of the body means."""
@@ -176,7 +175,14 @@ class Exchange(Record):
         self.status = status
         self.committed = now
         self.outcome = outcomes.DONE
-        self.downstream.answer(status, reason, block + self.extra, len(body), body)
+        self.downstream.answer(status, reason, self._block(block), len(body), body)
+
+    def _block(self, block: bytes) -> bytes:
+        """The fields with the extra ones, which replace others of their name: clients read two values as none."""
+        if not self.extra:
+            return block
+        name = re.escape(self.extra[: self.extra.index(b":")])
+        return re.sub(rb"(?im)^%b:[^\n]*\n" % name, b"", block) + self.extra
 
     def refuse(self, error: ProxyError) -> None:
         """Answer with an error of ours."""

@@ -20,7 +20,7 @@ from onwards_py.proxy.models import answer_models
 from onwards_py.proxy.queueing import enter
 from onwards_py.proxy.translate import AnsweredHere
 from onwards_py.proxy.tunnel import wants_tunnel
-from onwards_py.routing.table import Leads, LivePool, refusal
+from onwards_py.routing.table import Leads, LivePool, Route, refusal
 from onwards_py.routing.table import enter as check_access
 from onwards_py.wire.model_scan import scan
 from onwards_py.wire.request_head import RequestHead
@@ -75,13 +75,12 @@ class Proxy:
                 return
             if exchange.enter(ask.limiters, exchange.began) is not None:
                 await enter(exchange, ask.limiters, self._clock)
-            sole = ask.target.sole
-            if sole is None and ask.target.leads is not None:
+            if ask.target.leads is not None:
                 ask = await self._lead_on(exchange, ask, ask.target.leads)
-                sole = ask.target.sole
+            sole = ask.target.sole
             if ask.head.upgrade is not None and wants_tunnel(ask):
                 await self._attempts.tunnel(exchange, ask)
-            elif sole is None:
+            elif sole is None or ask.head.upgrade is not None:
                 await self._attempts.serve(exchange, ask)
             else:
                 await self._attempts.serve_sole(exchange, ask, sole)
@@ -116,12 +115,15 @@ class Proxy:
             address = Address(span.name, request.body, span)
         else:
             address = find_address(request, head, current.snapshot.max_body)
-        route = current.table.resolve(address.model, principal)
+        route = _route(head, current, address.model, principal)
         pool = route.target.pool
         exchange.target = pool.name
         if len(request.body) > pool.max_body or len(address.body) > pool.max_body:
             raise body_too_large(pool.max_body)
-        ask = Ask(request, head, address, path, route.target, route.limiters, exchange.began)
+        limiters = route.limiters
+        if head.upgrade is not None and route.target.sole is not None:  # whoever is asked lets in a tunnel by itself
+            limiters = tuple(limiter for limiter in limiters if limiter is not route.target.sole.limiter)
+        ask = Ask(request, head, address, path, route.target, limiters, exchange.began)
         if not route.redirected:
             return ask
         exchange.via, exchange.reason = address.model, RULE
@@ -136,7 +138,7 @@ class Proxy:
         exchange.via, exchange.reason, exchange.choosing = exchange.target, choice.reason, self._clock() - began
         check_access(target, exchange.principal)
         exchange.target = target.pool.name
-        await enter(exchange, (target.limiter,), self._clock)
+        await enter(exchange, target.limiters if ask.head.upgrade is None else (target.limiter,), self._clock)
         return led_to(ask, target)
 
     async def _inquire(self, request: InboundRequest, downstream: Downstream, target: LivePool) -> None:
@@ -179,6 +181,19 @@ def _principal(head: RequestHead, current: Current) -> Principal:
     if head.known_to is not current.generation:
         head.principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
         head.known_to = current.generation
+        head.route = None
     principal = head.principal
     assert isinstance(principal, Principal)
     return principal
+
+
+def _route(head: RequestHead, current: Current, model: str, principal: Principal) -> Route:
+    """Where to. Found once for a head that a connection repeats, as long as it asks for the same. Raises ProxyError."""
+    if head.known_to is not current.generation:
+        return current.table.resolve(model, principal)
+    if head.route is None or head.model != model:
+        head.route = current.table.resolve(model, principal)
+        head.model = model
+    route = head.route
+    assert isinstance(route, Route)
+    return route

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 from onwards_py.eager import Drive, Signal
 from onwards_py.proxy.addressing import is_responses
-from onwards_py.proxy.attempt import Answer, Ask, may_be_resent
+from onwards_py.proxy.attempt import Answer, Ask, may_be_resent, stores
 from onwards_py.proxy.prepared import Prepared
-
-_NOT_STORED: Final = re.compile(rb'"store"[ \t\r\n]*:[ \t\r\n]*false\b')
 
 Send = Callable[[Prepared], Coroutine[Any, Any, Answer]]
 
 
 def leaves_nothing(ask: Ask) -> bool:
     """True if the request can be worked on twice without a trace. (Responses are stored by default.)"""
-    return may_be_resent(ask) and (not is_responses(ask.path) or _NOT_STORED.search(ask.address.body) is not None)
+    return may_be_resent(ask) and (not is_responses(ask.path) or stores(ask) is False)
 
 
 class Won:

@@ -159,7 +159,8 @@ def _outbound(provider: Provider, ask: Ask, path: bytes, made: dict[str, object]
     head = outbound_head(ask.head, b"POST", join(provider.base_path, path), provider, len(body), decoded=True)
     total = provider.timeouts.total
     deadline = ask.began + total if total is not None else None
-    return OutboundRequest(b"POST", path, _NOT_FORWARDED.sub(b"", head), body, model, ask.repeatable, deadline)
+    within = provider.timeouts.first_token if made.get("stream") else None
+    return OutboundRequest(b"POST", path, _NOT_FORWARDED.sub(b"", head), body, model, ask.repeatable, deadline, within)
 
 
 class FailedAnswer(msgspec.Struct, frozen=True):
@@ -280,7 +281,7 @@ def _failure_of(answer: Answer, body: bytes) -> Failure:
     if head.status < 400:  # a redirection, which nobody follows with somebody's credentials
         raise ProxyError(Kind.UPSTREAM_INVALID)
     body = decoded_error(answer.facts.coding, body)
-    return from_body(head.status, body, _is_trusted(answer.provider), retry_after(head.lines))
+    return from_body(head.status, body, _is_trusted(answer.provider), retry_after(head.lines, time.time()))
 
 
 def _error_of(answer: Answer, body: bytes) -> ProxyError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from onwards_py.messages import Ending, ResponseHead
@@ -30,9 +31,9 @@ def note_head(member: Member, head: ResponseHead, seconds: float, now: float) ->
     if status < 400:
         return  # what it is worth is seen when its body begins
     if status == 429:
-        health.rest(now, retry_after(head.lines))
+        health.rest(now, retry_after(head.lines, time.time()))
     elif status >= 500:
-        wait = retry_after(head.lines) if status in _BUSY else None
+        wait = retry_after(head.lines, time.time()) if status in _BUSY else None
         if wait is None:
             health.failed(now)
         else:

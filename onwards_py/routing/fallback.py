@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from onwards_py.limits.admission import Blocked
 from onwards_py.messages import Fault
 from onwards_py.routing.balancer import Member, choose, choose_at_ease
 from onwards_py.routing.health import State
@@ -26,7 +27,8 @@ class FallbackPlan(msgspec.Struct):
 
     ``random`` gives numbers in [0, 1); ``key`` is what affinity goes by. ``elapsed``, which the caller sets when an
     attempt has failed, is the age of the exchange in seconds. ``members``: those that were not set aside.
-    ``over_budget``: the pool's retry budget was the reason to stop. ``policy`` is the pool's.
+    ``over_budget``: the pool's retry budget was the reason to stop. ``refusals``: limits of members that were to be
+    asked and did not let in. ``policy`` is the pool's.
     """
 
     target: LivePool
@@ -37,6 +39,7 @@ class FallbackPlan(msgspec.Struct):
     elapsed: float = 0.0
     over_budget: bool = False
     members: Sequence[Member] = ()
+    refusals: list[Blocked] = []
     _limit: int = 1
     _tried: list[Member] = []
     _last: Member | None = None

@@ -37,6 +37,11 @@ class LivePool:
     plain: bool = True
 
     @property
+    def limiters(self) -> tuple[Limiter, ...]:
+        """What must let an exchange in: the target, and its provider if there is nothing to choose."""
+        return (self.limiter,) if self.sole is None else (self.limiter, self.sole.limiter)
+
+    @property
     def answers(self) -> bool:
         """False for a target without providers."""
         return bool(self.members) or self.leads is not None
@@ -53,8 +58,8 @@ class Leads:
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where an exchange goes, and the limiters that must grant it. ``redirected``: by a routing rule of the target that
-    was asked for, so that the provider must be told another model name."""
+    """Where an exchange goes, and the limiters that must grant it, all at once. ``redirected``: by a routing rule of
+    the target that was asked for, so that the provider must be told another model name."""
 
     target: LivePool
     limiters: tuple[Limiter, ...]
@@ -78,7 +83,7 @@ class RouteTable:
         closed = [target.pool.keys for target in targets.values() if target.pool.keys is not None]
         self._has_closed = bool(closed)
         self._accepted = frozenset[bytes]().union(*closed)
-        plain = {name: Route(target, (target.limiter,)) for name, target in targets.items() if target.answers}
+        plain = {name: Route(target, target.limiters) for name, target in targets.items() if target.answers}
         self._without_token = {name: route for name, route in plain.items() if route.target.pool.keys is None}
         self._without_rules = {name: route for name, route in plain.items() if not route.target.pool.rules}
 
@@ -107,7 +112,7 @@ class RouteTable:
             raise refusal(principal)
         if not target.answers:
             raise ProxyError(Kind.NO_PROVIDER)
-        return Route(target, (target.limiter,), target is not asked)
+        return Route(target, target.limiters, target is not asked)
 
     def find(self, model: str) -> LivePool | None:
         """The target of this name, whoever asks."""

@@ -19,7 +19,7 @@ _BY_NAME: Final = (
     (re.compile(r"not.?found"), 404),
     (re.compile(r"too.?large"), 413),
     (re.compile(r"time.?d?.?out|deadline"), 504),
-    (re.compile(r"invalid|bad.?request|context.?length|content.?(policy|filter)"), 400),
+    (re.compile(r"invalid|validation|bad.?request|context.?length|content.?(policy|filter)"), 400),
 )
 
 

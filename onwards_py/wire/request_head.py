@@ -47,8 +47,9 @@ class RequestHead(msgspec.Struct):
     values of Host and Content-Length, the (still empty) place of the client's credential, the
     names of Content-Encoding and of trace fields. A head that a connection repeats is read once and shared by all
     its requests, so nothing here is changed after `examine`, but for ``path`` (the
-    target in origin form), ``memo``, and ``principal`` (who calls, by the configuration ``known_to``), which are found
-    once and then kept. ``plain``: the body can only be JSON as it stands.
+    target in origin form), ``memos`` (by the ``id`` of their provider), and ``principal`` (who calls) and the ``route``
+    to ``model``, by the configuration ``known_to``, which are found once and then kept. ``plain``: the body can only
+    be JSON as it stands.
     """
 
     parts: list[bytes]
@@ -68,13 +69,15 @@ class RequestHead(msgspec.Struct):
     api_key: bytes | None = None
     plain: bool = True
     path: bytes = b""
-    memo: OutboundMemo | None = None
+    memos: dict[int, OutboundMemo] = {}
     known_to: object = None
     principal: object = None
+    model: str = ""
+    route: object = None
 
 
 class OutboundMemo(msgspec.Struct, frozen=True):
-    """The outbound head of the last attempt with this head, around its Content-Length value.
+    """The outbound head of an attempt with this head, around its Content-Length value.
 
     Valid for the very ``provider`` object (whatever it is; compared by identity) it was made for.
     """

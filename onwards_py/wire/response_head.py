@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
@@ -44,7 +44,8 @@ _OF_THE_BODY = frozenset(
     }
 )
 _WAITS = re.compile(rb"\r\n(retry-after|retry-after-ms|date):[ \t]*([^\r]*)", re.IGNORECASE)
-_NUMBER = re.compile(r"\d{1,12}(\.\d{1,6})?")
+_NUMBER = re.compile(r"\d{1,300}(\.\d{1,300})?")  # what a float holds
+_FOR_EVER = 1e9
 _NOT_NOMINATABLE = frozenset({b"content-length", b"content-type", b"content-encoding"})
 
 
@@ -175,20 +176,23 @@ def replace_fields(lines: bytes, extra: Sequence[Field]) -> bytes:
     return b"".join(b"\r\n" + line for line in result)
 
 
-def retry_after(lines: bytes) -> float | None:
+def retry_after(lines: bytes, today: float) -> float | None:
     """Seconds that the sender wishes to be left alone; None if it does not say, or says it in no known way.
 
-    ``Retry-After`` (RFC 9110 section 10.2.3) as seconds, or as a date, counted from the response's own; the finer
-    ``Retry-After-Ms`` of OpenAI goes before it.
+    ``Retry-After`` (RFC 9110 section 10.2.3) as seconds, or as a date, counted from the response's own, whose clock
+    it was made by; without one from ``today`` (Unix time). The finer ``Retry-After-Ms`` of OpenAI goes before it.
     """
     found = {name.lower(): value.decode("latin-1").strip() for name, value in _WAITS.findall(lines)}
     exact, value = found.get(b"retry-after-ms", ""), found.get(b"retry-after", "")
     if _NUMBER.fullmatch(exact):
-        return float(exact) / 1000
+        return min(float(exact) / 1000, _FOR_EVER)
     if _NUMBER.fullmatch(value):
-        return float(value)
-    then, now = _date(value), _date(found.get(b"date", ""))
-    return None if then is None or now is None else max(0.0, (then - now).total_seconds())
+        return min(float(value), _FOR_EVER)
+    then = _date(value)
+    if then is None:
+        return None
+    now = _date(found.get(b"date", "")) or datetime.fromtimestamp(today, UTC).replace(tzinfo=None)
+    return max(0.0, (then - now).total_seconds())
 
 
 def _date(value: str) -> datetime | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,18 +107,28 @@ def test_the_memo_gives_the_same_head_around_another_length() -> None:
     head = read(HOST, (b"Content-Length", b"5"), (b"Authorization", b"mine"), (b"A", b"1"))
     for size in (5, 123):
         raw = outbound_head(head, b"POST", b"/v1/x", KEYED, size)
-        assert head.memo is not None
-        assert head.memo.provider is KEYED
-        assert head.memo.before + b"%d" % size + head.memo.behind == raw
+        memo = head.memos[id(KEYED)]
+        assert memo.provider is KEYED
+        assert memo.before + b"%d" % size + memo.behind == raw
     outbound_head(head, b"POST", b"/v1/x", PLAIN, 5)
-    assert head.memo.provider is PLAIN
+    assert (head.memos[id(PLAIN)].provider, head.memos[id(KEYED)]) == (PLAIN, memo)
+
+
+def test_few_heads_are_remembered() -> None:
+    """A connection that reaches many providers, or lives through many reloads, does not collect them all."""
+    head = read(HOST, (b"Content-Length", b"5"))
+    providers = [replace(PLAIN, name=str(number)) for number in range(100)]
+    for provider in providers:
+        outbound_head(head, b"POST", b"/v1/x", provider, 5)
+    assert len(head.memos) <= 16
+    assert id(providers[-1]) in head.memos
 
 
 def test_a_decoded_head_is_not_remembered() -> None:
     """The next request of this head may be one that is not decoded."""
     head = read(HOST, (b"Content-Encoding", b"gzip"), (b"Content-Length", b"5"))
     outbound_head(head, b"POST", b"/v1/x", PLAIN, 5, decoded=True)
-    assert head.memo is None
+    assert not head.memos
 
 
 def test_providers_do_not_see_each_others_changes() -> None:
