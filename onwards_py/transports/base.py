@@ -17,7 +17,8 @@ class OutboundRequest(msgspec.Struct, frozen=True):
     ``method`` and ``target`` (raw, as it came from the client) repeat what ``head`` says, for transports that
     send no bytes. ``model`` is the name that the provider is asked for. ``repeatable``: the
     operation may be sent twice without harm (RFC 9110 section 9.2.2 idempotent methods). ``deadline`` is when
-    the whole exchange must be over, in the event loop's time (None: never).
+    the whole exchange must be over, in the event loop's time (None: never). ``head_within``: seconds that the head may
+    take, if those are fewer than the provider's ``timeouts.first_byte``.
     """
 
     method: bytes
@@ -27,6 +28,7 @@ class OutboundRequest(msgspec.Struct, frozen=True):
     model: str
     repeatable: bool = False
     deadline: float | None = None
+    head_within: float | None = None
 
 
 class UpstreamResponse(Protocol):

@@ -83,6 +83,11 @@ class Handshake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
+    def abort(self) -> None:
+        """The answer is not wanted."""
+        if self.transport is not None:
+            self.transport.abort()
+
     def data_received(self, data: bytes) -> None:
         if self.answered.done() and self.answered.result().status == 101:
             self.rest += data
