@@ -41,6 +41,9 @@ class Surroundings:
             content = self.sources.read(path)
             if len(content) > MAX_FILE:
                 raise ValueError(f"the file {str(path)!r} is larger than {MAX_FILE} bytes")
+            if not content.strip(b"\r\n"):
+                # Never meant: somebody is about to write it, and until then nobody should be served with no secret.
+                raise ValueError(f"the file {str(path)!r} is empty")
             return content.decode()
         except OSError as error:
             raise ValueError(f"the file {str(path)!r} cannot be read: {error.strerror}") from None
