@@ -202,9 +202,21 @@ def _says_something(event: dict[str, object]) -> bool:
         return _has_more_than(event.get("content_block"), "type", "id", "name")
     if kind in ("content_block_delta", "message_delta"):
         return _has_more_than(event.get("delta"), "type")
-    if isinstance(kind, str) and kind.startswith("response.") and kind.endswith(".delta"):
-        return bool(event.get("delta"))
+    if isinstance(kind, str) and kind.startswith("response."):
+        if kind.endswith(".delta"):
+            return bool(event.get("delta"))
+        if kind.endswith(".done"):
+            return _closes_something(event)
     return True
+
+
+def _closes_something(event: dict[str, object]) -> bool:
+    """Of an event that ends a part of a response: was there anything in it? What fails is closed empty before."""
+    for name in ("item", "part"):
+        if event.get(name):
+            return _has_more_than(event[name], "type", "id", "status", "role", "name", "call_id")
+    said = [event[name] for name in ("text", "arguments", "refusal", "input") if name in event]
+    return any(said) or not said
 
 
 def _chunk_says_something(choices: object) -> bool:
