@@ -113,6 +113,12 @@ class Limiter:
         if self.line is not None:
             self.line.wake()
 
+    def unspend(self) -> None:
+        """An admitted exchange asked nobody after all: its request is not counted."""
+        if self.bucket is not None:
+            self.bucket.settle(-1.0)
+            self.given_back()
+
     def settle(self, difference: float) -> None:
         """An admitted exchange used so many tokens more than were estimated (negative: less)."""
         if self.tokens is None:

@@ -290,6 +290,7 @@ class Attempts:
 def _set_aside(exchange: Exchange, plan: FallbackPlan, member: Member) -> None:
     """``member`` cannot take the request, and was not asked."""
     plan.set_aside(member)
+    member.limiter.unspend()
     exchange.attempts = plan.attempts
     if not plan.attempts:
         exchange.provider = ""

@@ -73,6 +73,11 @@ class Exchange(Record):
             limiter.settle(-self.estimate)
             limiter.given_back()
 
+    def unspend(self) -> None:
+        """Nobody was asked: what was admitted shall not count as a request."""
+        for limiter in self.held:
+            limiter.unspend()
+
     def give_back_to(self, count: int) -> None:
         """All permits but the first ``count`` back: the provider they are of has failed, whatever it had said."""
         self.tail = None

@@ -85,6 +85,8 @@ class Proxy:
             else:
                 await self._attempts.serve_sole(exchange, ask, sole)
         except ProxyError as error:
+            if error.limit is not None:
+                exchange.unspend()
             exchange.refuse(error)
         except AnsweredHere as answered:
             exchange.answer(answered.body, self._clock())

@@ -12,9 +12,12 @@ from onwards_py.routing.model import (
     EngineSettings,
     FallbackPolicy,
     HealthCheck,
+    Limits,
     Pool,
     Provider,
+    RateLimit,
     RouteBy,
+    RoutingRule,
     Strategy,
 )
 from onwards_py.wire.target_url import join
@@ -102,7 +105,10 @@ def attempts(pool: Pool) -> str:
 
 def conduct(pool: Pool) -> list[str]:
     """What else decides whom a request reaches, and how often: a sentence each, none for what is off."""
-    found: list[str] = []
+    found = [_rule(rule) for rule in pool.rules]
+    found += _limits("target", pool.limits)
+    for provider in pool.providers:
+        found += _limits(provider.name, provider.limits)
     several = sum(provider.weight > 0 for provider in pool.providers) > 1
     if several and pool.affinity is not None:
         found.append(_affinity(pool.affinity))
@@ -118,6 +124,35 @@ def conduct(pool: Pool) -> list[str]:
             f"for {pool.hedge.ratio:.0%} of the requests"
         )
     return found
+
+
+def _rule(rule: RoutingRule) -> str:
+    labels = " and ".join(f"{name}={value}" for name, value in rule.labels.items())
+    who = f"keys with {labels}" if labels else "all other keys"
+    return f"rule: {who} are {'refused' if rule.redirect is None else f'led to {rule.redirect}'}"
+
+
+def _limits(name: str, limits: Limits) -> list[str]:
+    bounds: list[str] = []
+    if limits.rate is not None:
+        bounds.append(_rate("requests", limits.rate))
+    if limits.tokens is not None:
+        bounds.append(_rate("tokens", limits.tokens))
+    if limits.concurrency is not None:
+        bounds.append(f"{limits.concurrency} at a time")
+    if not bounds:
+        return []
+    then = "others get 429"
+    if limits.queue is not None:
+        then = f"{limits.queue.max_waiting} more wait, {limits.queue.timeout:g} s at most"
+    return [f"limits of {name}: {'; '.join(bounds)}; {then}"]
+
+
+def _rate(what: str, rate: RateLimit) -> str:
+    often = (
+        f"{rate.per_second:g} {what} a second" if rate.per_second >= 1 else f"{rate.per_second * 60:g} {what} a minute"
+    )
+    return f"{often}, {rate.burst:g} at once"
 
 
 def _affinity(affinity: Affinity) -> str:

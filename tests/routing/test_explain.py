@@ -12,8 +12,13 @@ from onwards_py.routing.model import (
     HealthCheck,
     HedgePolicy,
     HoldPolicy,
+    Limits,
+    Origin,
     Pool,
     Provider,
+    QueuePolicy,
+    RateLimit,
+    RoutingRule,
     Strategy,
     Timeouts,
 )
@@ -84,3 +89,17 @@ def test_what_is_seen_in_held_answers_is_among_the_causes() -> None:
         "up to 2 attempts; the next one after: no connection, no response head in time, no first token in time, "
         "status 503, an answer that begins with such an error, or ends before it says anything"
     )
+
+
+def test_rules_and_limits_are_told() -> None:
+    """Who is led where, and what bounds the target and each provider, in the words of the file."""
+    limits = Limits(RateLimit(0.5, 2), 4, RateLimit(1000, 60000), QueuePolicy(10, 5.0))
+    own = Provider("id", "own", origin=Origin(False, "h", 80), limits=Limits(concurrency=1))
+    rules = (RoutingRule({"tier": "free"}, "small"), RoutingRule({}))
+    assert conduct(Pool("m", (own,), limits=limits, rules=rules)) == [
+        "rule: keys with tier=free are led to small",
+        "rule: all other keys are refused",
+        "limits of target: 30 requests a minute, 2 at once; 1000 tokens a second, 60000 at once; 4 at a time; "
+        "10 more wait, 5 s at most",
+        "limits of own: 1 at a time; others get 429",
+    ]

@@ -147,3 +147,16 @@ async def test_a_reload_is_no_refill(lane: bool) -> None:
             more = {"rate_limit": {"requests_per_minute": 1, "burst_size": 3}}
             gateway.application.holder.replace(file(upstream.url, {"a": {"key": "sk-new", **more}}))
             assert (await ask(gateway.port, asking("m", "sk-new"))).status == 200
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_what_a_full_provider_refuses_is_not_counted_at_the_key(lane: bool, count: int) -> None:
+    """All or nothing: the key's two requests are still there for another target, whether its provider refuses (a
+    target of one) or those of a pool do."""
+    async with origin() as upstream:
+        providers = [{"url": upstream.url, "concurrency_limit": {"max_concurrent_requests": 0}}] * count
+        full = {"providers": providers, "fallback": {"enabled": True, "on_rate_limit": True}, "keys": ["a"]}
+        async with running(file(upstream.url, {"a": {"key": "sk-a", **TWICE}}, full=full), lane=lane) as gateway:
+            models = ["full", "full", "full", "m", "m", "m"]
+            statuses = [(await ask(gateway.port, asking(model, "sk-a"))).status for model in models]
+    assert statuses == [429, 429, 429, 200, 200, 429]
