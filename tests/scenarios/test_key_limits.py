@@ -75,8 +75,9 @@ async def test_what_is_not_allowed_costs_nothing(lane: bool) -> None:
             assert (await ask(gateway.port, asking("m", "sk-a"))).status == 200
 
 
-async def test_a_full_target_costs_a_key_nothing(lane: bool) -> None:
-    """All grant, or nothing is taken from any."""
+@pytest.mark.parametrize("level", ["target", "provider"])
+async def test_a_full_target_costs_a_key_nothing(lane: bool, level: str) -> None:
+    """All grant, or nothing is taken from any; whether the limit is the target's, or that of its only provider."""
     release = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -86,7 +87,8 @@ async def test_a_full_target_costs_a_key_nothing(lane: bool) -> None:
             await peer.send(answer())
 
     async with origin(slow) as upstream:
-        full = {"providers": [{"url": upstream.url}], "keys": ["a", "b"], **ONE}
+        where = {"providers": [{"url": upstream.url}]} if level == "target" else {"url": upstream.url}
+        full = {**where, "keys": ["a", "b"], **ONE}
         definitions: Json = {"a": {"key": "sk-a", **TWICE}, "b": {"key": "sk-b"}}
         async with running(file(upstream.url, definitions, full=full), lane=lane) as gateway:
             first = asyncio.create_task(ask(gateway.port, asking("full", "sk-b")))
