@@ -77,8 +77,9 @@ def stores(ask: Ask) -> bool | None:
 
 
 def may_repeat(ask: Ask, policy: FallbackPolicy) -> bool:
-    """True if another provider may be asked for what one may have begun to work on, and bill."""
-    return ask.repeatable or (policy.retry_sent and may_be_resent(ask))
+    """True if another provider may be asked for what one may have begun to work on, and bill. A hold says so, too: what
+    breaks off before the head must not be worse off than what does behind it."""
+    return ask.repeatable or ((policy.retry_sent or policy.hold is not None) and may_be_resent(ask))
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -227,6 +227,4 @@ def _retries(plan: FallbackPlan, failed: FailedAnswer, ask: Ask) -> bool:
     """True if an answer that failed before anything of it was told moves the exchange on."""
     if failed.fault is None:
         return plan.retries_status(failed.status)
-    # Under a hold what broke off before anything was told is asked again, as it is natively.
-    repeatable = may_be_resent(ask) if plan.policy.hold is not None else may_repeat(ask, plan.policy)
-    return plan.retries_fault(failed.fault, repeatable=repeatable)
+    return plan.retries_fault(failed.fault, repeatable=may_repeat(ask, plan.policy))

@@ -81,6 +81,19 @@ async def test_nothing_is_an_answer_where_no_model_is_asked(lane: bool) -> None:
     assert not second.peers
 
 
+@pytest.mark.parametrize("opening", [b"", b"HTTP/1.1 200 OK\r\nContent-Ty", b"no HTTP\r\n\r\n"])
+@pytest.mark.parametrize(("store", "seconds"), [(b"false", 1), (b"true", 0)])
+async def test_under_a_hold_a_cut_before_the_head_moves_on(
+    lane: bool, opening: bytes, store: bytes, seconds: int
+) -> None:
+    """As one behind the head does; unless two answers would be stored."""
+    async with origin(once(opening)) as first, origin() as second:
+        async with running(pool(first.url, second.url, fallback=HELD), lane=lane) as gateway:
+            response = await ask(gateway.port, post(b'{"model":"m","store":%b}' % store))
+    assert response.status == (200 if seconds else 502)
+    assert len(second.requests) == seconds
+
+
 # A first token that does not come, not even a head
 
 
