@@ -6,7 +6,7 @@ import asyncio
 from email.utils import formatdate
 
 import pytest
-from support.chat_upstream import create, streamed
+from support.chat_upstream import create, streamed, text
 from support.gateway import running
 from support.origin import Peer, answer, once, origin, serve
 from support.raw import ask, get, post
@@ -92,6 +92,28 @@ async def test_under_a_hold_a_cut_before_the_head_moves_on(
             response = await ask(gateway.port, post(b'{"model":"m","store":%b}' % store))
     assert response.status == (200 if seconds else 502)
     assert len(second.requests) == seconds
+
+
+THROTTLED = b"Too many tokens, please wait before trying again."
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        streamed(b'data: {"error":{"message":"%b","type":"ThrottlingException"}}\n\n' % THROTTLED),
+        answer(b'{"message":"%b"}' % THROTTLED, b"429 Too Many Requests", JSON),
+    ],
+)
+async def test_too_many_tokens_of_a_minute_are_no_long_prompt(lane: bool, reply: bytes) -> None:
+    """Bedrock, translated: the next provider is asked; and who is left without one is told to wait, not to shorten."""
+    mode = {"open_responses_mode": "translate", "ejection": {"enabled": False}}
+    async with origin(serve(reply)) as first, origin(serve(streamed(*text("hello")))) as second:
+        async with running(pool(first.url, second.url, fallback=ON, **mode), lane=lane) as gateway:
+            moved = await ask(gateway.port, create(stream=True))
+        async with running(pool(first.url, fallback=ON, **mode), lane=lane) as gateway:
+            alone = await ask(gateway.port, create(stream=True))
+    assert b"hello" in moved.body
+    assert (alone.status, alone.error["code"]) == (429, "rate_limit_exceeded")
 
 
 # A first token that does not come, not even a head

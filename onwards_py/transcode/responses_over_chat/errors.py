@@ -36,7 +36,7 @@ _CODES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ),
     (
         "rate_limit_exceeded",
-        re.compile(r"rate.?limit|too many requests|resource_exhausted|overloaded_error", re.IGNORECASE),
+        re.compile(r"rate.?limit|throttl|too many requests|resource_exhausted|overloaded_error", re.IGNORECASE),
     ),
     (
         "invalid_prompt",
@@ -136,9 +136,7 @@ def from_value(value: object, trusted: bool, status: int | None = None, retry_af
     """The failure that a decoded error tells; ``status``: that of the HTTP response, if it was not a success."""
     told = _Told.of(value)
     status = status or told.status
-    code = _special_code(f"{told.code} {told.type} {told.message}") or (
-        told.code if trusted and told.code and not told.code.isdigit() else None
-    )
+    code = _special_code(told, status) or (told.code if trusted and told.code and not told.code.isdigit() else None)
     if status is None:
         status = _STATUS_OF_CODE.get(code or "") or _named(value)
     code = code or _CODE_OF_STATUS.get(status) or ("invalid_request" if status < 500 else "server_error")
@@ -160,8 +158,13 @@ def _named(value: object) -> int:
     return _BAD_GATEWAY if status == HTTPStatus.INTERNAL_SERVER_ERROR else status
 
 
-def _special_code(text: str) -> str | None:
-    return next((code for code, pattern in _CODES if pattern.search(text)), None)
+def _special_code(told: _Told, status: int | None) -> str | None:
+    """Names go before words: who throttles speaks of "too many tokens", too (Bedrock), and means those of a minute."""
+    for text in (f"{told.code} {told.type}", told.message):
+        for code, pattern in _CODES:
+            if pattern.search(text) and not (status == 429 and _STATUS_OF_CODE[code] != 429):
+                return code
+    return None
 
 
 def _own_words(code: str, status: int) -> str:
