@@ -95,7 +95,7 @@ class RetryBudgetShape(Switched, frozen=True, kw_only=True):
 class HoldShape(Switched, frozen=True, kw_only=True):
     """An answer is held until its first content, so that an error inside a 200 can still move it on."""
 
-    max_bytes: Annotated[Size | None, Meta(description="Held at most. Default: 64KiB.")] = None
+    max_bytes: Annotated[Size | None, Meta(description="Held at most. Default: 256KiB.")] = None
     max_time: Annotated[Timeout | None, Meta(description="Held for so long at most. Default: 10s.")] = None
 
 

@@ -90,7 +90,7 @@ class Attempts:
             if plan.probing:
                 plan.abandon(self._clock())
         exchange.over_budget = plan.over_budget
-        if plan.exhausted:
+        if plan.exhausted or plan.over_budget:
             exchange.extra = NOT_AGAIN
         if last is None:
             raise failure or _nobody(ask.target)

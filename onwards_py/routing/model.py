@@ -209,7 +209,7 @@ class HoldPolicy:
     """An answer is held back until its first content, for ``max_time`` seconds and ``max_bytes`` at most, so that an
     error inside a 200 can still move the exchange on."""
 
-    max_bytes: int = 64 * 1024
+    max_bytes: int = 256 * 1024
     max_time: float = 10.0
 
 

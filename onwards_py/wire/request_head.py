@@ -150,8 +150,9 @@ def _note(head: RequestHead, kind: int, value: bytes) -> None:
             head.authorization = value
         elif value:
             # Of two names for the same thing neither comes first: the order of the fields must not decide who calls.
+            # What differs is no key, but no reason to refuse where none is asked for.
             if head.api_key is not None and head.api_key != value:
-                raise ProxyError(Kind.BAD_REQUEST, "X-Api-Key and Api-Key hold different keys.")
+                value = b"%b, %b" % (head.api_key, value)
             head.api_key = value
         if head.credential_at < 0:
             head.credential_at = len(head.parts)

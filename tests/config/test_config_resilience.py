@@ -63,7 +63,7 @@ def test_a_budget_is_on_by_default_and_can_be_switched_off() -> None:
 def test_answers_are_held_only_where_it_is_said() -> None:
     """And a longest Retry-After is in seconds."""
     assert made("fallback: {enabled: true}").fallback.hold is None
-    assert made("fallback: {enabled: true, hold: {}}").fallback.hold == HoldPolicy(64 * 1024, 10.0)
+    assert made("fallback: {enabled: true, hold: {}}").fallback.hold == HoldPolicy(256 * 1024, 10.0)
     said = "fallback: {enabled: true, hold: {max_bytes: 1KiB, max_time: 2s}, max_retry_after_ms: 0}"
     assert made(said).fallback.hold == HoldPolicy(1024, 2.0)
     assert made(said).fallback.max_retry_after == 0
