@@ -15,24 +15,29 @@ _TOLERANCE = 1e-6
 class TokenBucket:
     """Refills at ``per_second`` up to ``burst``; starts full. What it holds may be below zero: then it is owed."""
 
-    __slots__ = ("_at", "_held", "limit")
+    __slots__ = ("_at", "_burst", "_held", "_per_second", "limit")
 
     def __init__(self, limit: RateLimit, now: float) -> None:
         self.limit = limit
-        self._held = limit.burst
+        self._burst = self._held = limit.burst
+        self._per_second = limit.per_second
         self._at = now
 
     def wait_for(self, count: float, now: float) -> float:
         """Seconds until ``count`` are there, or the bucket is full if ``count`` is more; 0 now. Takes nothing."""
-        limit = self.limit
+        held, burst = self._held, self._burst
         if now > self._at:
-            held = self._held + (now - self._at) * limit.per_second
-            self._held = held if held < limit.burst else limit.burst
+            held += (now - self._at) * self._per_second
+            if held > burst:
+                held = burst
+            self._held = held
             self._at = now
-        missing = (count if count < limit.burst else limit.burst) - self._held
+        if held >= count:
+            return 0.0
+        missing = (count if count < burst else burst) - held
         if missing <= 0.0:
             return 0.0
-        wait = missing / limit.per_second
+        wait = missing / self._per_second
         return wait if wait > _TOLERANCE else 0.0
 
     def take(self, count: float) -> None:
@@ -42,7 +47,7 @@ class TokenBucket:
     def settle(self, difference: float) -> None:
         """So much more was used than taken before; less, if negative. Counts from the last look on."""
         held = self._held - difference
-        self._held = held if held < self.limit.burst else self.limit.burst
+        self._held = held if held < self._burst else self._burst
 
     def remaining(self, now: float) -> float:
         """What is there; negative: owed."""

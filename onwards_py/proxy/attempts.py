@@ -10,7 +10,7 @@ from typing import Final
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.admission import attempt
 from onwards_py.messages import Fault
-from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, may_repeat
+from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, may_repeat, outbound_request
 from onwards_py.proxy.delivery import deliver, deliver_translated, delivered, pass_on_whole, stream
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.failure_log import FailureLog
@@ -46,12 +46,27 @@ class Attempts:
         """The most frequent plan: one provider, which has let the exchange in already, and one attempt."""
         provider = member.provider
         exchange.provider = provider.name
+        if provider.translates:
+            await self._translate_sole(exchange, ask, member)
+            return
+        outbound = outbound_request(provider, ask)
+        exchange.attempts = 1
+        try:
+            answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
+        except TransportError as error:
+            self._failures.told(exchange.target, provider.name, error)
+            raise error_of(error.fault, error.advice) from error
+        if not pass_on_whole(exchange, answer, self._clock()):
+            await stream(exchange, ask, member, answer, self._clock)
+
+    async def _translate_sole(self, exchange: Exchange, ask: Ask, member: Member) -> None:
+        """The same where some requests are made in another dialect."""
         prepared = prepare(exchange, ask, member)
         exchange.attempts = 1
         try:
             answer = await self._send(ask, prepared)
         except TransportError as error:
-            self._failures.told(exchange.target, provider.name, error)
+            self._failures.told(exchange.target, member.provider.name, error)
             failure = error_of(error.fault, error.advice)
             if prepared.early is not None and prepared.early.give_up(failure):
                 return

@@ -116,8 +116,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._overhead = self._interim = 0
         self._to_head = request.method == b"HEAD"
         self._answered = self._complete = False
-        within = timeouts.first_byte if request.head_within is None else min(timeouts.first_byte, request.head_within)
-        self._due = self._loop.time() + within
+        within, sooner = timeouts.first_byte, request.head_within
+        self._due = self._loop.time() + (within if sooner is None or sooner > within else sooner)
         self._idle = timeouts.idle
         self._deadline = request.deadline
         body = request.body

@@ -101,7 +101,9 @@ class HttpTransport:
         A pooled connection may have been closed by the server at the very moment we chose it. If such a
         reused connection dies without one byte of response, the request goes out once more, on a fresh one.
         """
-        pool = self._pool_for(provider)
+        pool = self._by_provider.get(provider.identity)
+        if pool is None or pool.origin is not provider.origin:
+            pool = self._pool_for(provider)
         trip: RoundTrip | None = None
         if pool.idle:
             try:

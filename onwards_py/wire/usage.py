@@ -13,7 +13,6 @@ Inside a JSON string a quote is escaped, so a text that talks about ``"usage"`` 
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterator
 from json import JSONDecoder
 from typing import Final
@@ -28,7 +27,6 @@ _BACKSLASH: Final = 0x5C
 _LONGEST: Final = 16 * 1024  # bytes of a usage object; those of today are a few hundred
 _CANDIDATES: Final = 16  # so many are looked at, so that no answer can make this slow
 _HEAD: Final = 4 * 1024  # where a stream of Anthropic's tells its input, in the first event
-_MOST_PIECES: Final = 1024
 _LARGEST: Final = 1 << 53  # beyond it a number is no count
 
 _decode: Final = JSONDecoder().raw_decode
@@ -39,18 +37,19 @@ class UsageTail:
     """Filter: passes bytes on unchanged and remembers the first few and the last ``limit`` of them, so that the usage
     can be looked for at the end. ``limit`` is at least 1. ``seen``: bytes that passed.
 
-    Pieces are kept by reference; a copy is made once per piece that is larger than the limit, and of small ones
-    once per thousand. At most twice the limit is held.
+    Pieces are kept by reference, and looked at again when another ``limit`` of them has passed: then what is too old is
+    forgotten, and the rest is joined. So at most twice the limit is held.
     """
 
-    __slots__ = ("_head", "_held", "_limit", "_pieces", "seen")
+    __slots__ = ("_append", "_due", "_head", "_limit", "_pieces", "seen")
 
     def __init__(self, limit: int) -> None:
         self.seen = 0
         self._limit = limit
-        self._head = b""
-        self._pieces: deque[bytes] = deque()
-        self._held = 0
+        self._head: bytes | None = None
+        self._pieces: list[bytes] = []
+        self._append = self._pieces.append
+        self._due = 2 * limit
 
     @property
     def blind(self) -> bool:
@@ -59,22 +58,18 @@ class UsageTail:
 
     def feed(self, piece: bytes) -> bytes:
         """Return ``piece``."""
-        size, limit = len(piece), self._limit
-        if self.seen < _HEAD:
-            self._head += piece[: _HEAD - self.seen]
-        self.seen += size
-        pieces, held = self._pieces, self._held + size
-        if size > limit:
-            pieces.append(piece[-limit:])
-            held += limit - size
-        else:
-            pieces.append(piece)
-        while held - len(pieces[0]) >= limit:
-            held -= len(pieces.popleft())
-        self._held = held
-        if len(pieces) > _MOST_PIECES:
-            self._pieces = deque((b"".join(pieces),))
+        self._append(piece)
+        self.seen = seen = self.seen + len(piece)
+        if seen >= self._due:
+            self._forget()
         return piece
+
+    def _forget(self) -> None:
+        passed = b"".join(self._pieces)
+        if self._head is None:
+            self._head = passed[:_HEAD]
+        self._pieces[:] = (passed[-self._limit :],)
+        self._due = self.seen + self._limit
 
     def finish(self, ending: Ending) -> bytes:  # noqa: ARG002  (messages.Filter)
         """Nothing is held back."""
@@ -82,8 +77,9 @@ class UsageTail:
 
     def tokens(self) -> int | None:
         """Tokens used, by the last usage that passed; None if none did, or if too much came after it."""
-        tail = b"".join(self._pieces)[-self._limit :]
-        return _count(tail, self._head, cut=self.seen > self._limit)
+        passed = b"".join(self._pieces)
+        head = passed[:_HEAD] if self._head is None else self._head
+        return _count(passed[-self._limit :], head, cut=self.seen > self._limit)
 
 
 def tokens_in(body: bytes) -> int | None:
