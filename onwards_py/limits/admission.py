@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from onwards_py.errors import Kind, LimitState, ProxyError
 from onwards_py.limits.counters import Limiter, TokenBucket
 
@@ -28,6 +30,21 @@ class Blocked:
     error: ProxyError
 
 
+class Gates(msgspec.Struct, frozen=True):
+    """Limiters that let an exchange in together, sorted out beforehand: ``guards`` are those that have a limit, and
+    ``metered`` says whether one of them is in tokens."""
+
+    limiters: tuple[Limiter, ...]
+    guards: tuple[Limiter, ...]
+    metered: bool
+
+    @classmethod
+    def of(cls, limiters: tuple[Limiter, ...]) -> Gates:
+        """Sort them out. To be done again after `Limiter.adopt`."""
+        guards = tuple(limiter for limiter in limiters if limiter.bounded)
+        return cls(limiters, guards, any(limiter.tokens is not None for limiter in guards))
+
+
 def attempt(limiters: Sequence[Limiter], now: float, estimate: float = 0.0) -> Blocked | None:
     """Take a place, a request and ``estimate`` tokens of every limiter that counts them; or nothing, and say why.
 
@@ -44,10 +61,11 @@ def attempt(limiters: Sequence[Limiter], now: float, estimate: float = 0.0) -> B
             return _blocked(limiters, now, estimate)
     for limiter in limiters:
         limiter.in_flight += 1
-        if limiter.bucket is not None:
-            limiter.bucket.take(1.0)
-        if limiter.tokens is not None:
-            limiter.tokens.take(estimate)
+        bucket, tokens = limiter.bucket, limiter.tokens
+        if bucket is not None:
+            bucket.held -= 1.0
+        if tokens is not None:
+            tokens.held -= estimate
     return None
 
 

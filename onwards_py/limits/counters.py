@@ -13,24 +13,23 @@ _TOLERANCE = 1e-6
 
 
 class TokenBucket:
-    """Refills at ``per_second`` up to ``burst``; starts full. What it holds may be below zero: then it is owed."""
+    """Refills at ``per_second`` up to ``burst``; starts full. ``held`` is what it held at the last look; below zero, it
+    is owed."""
 
-    __slots__ = ("_at", "_burst", "_held", "_per_second", "limit")
+    __slots__ = ("_at", "_burst", "_per_second", "held", "limit")
 
     def __init__(self, limit: RateLimit, now: float) -> None:
         self.limit = limit
-        self._burst = self._held = limit.burst
+        self._burst = self.held = limit.burst
         self._per_second = limit.per_second
         self._at = now
 
     def wait_for(self, count: float, now: float) -> float:
         """Seconds until ``count`` are there, or the bucket is full if ``count`` is more; 0 now. Takes nothing."""
-        held, burst = self._held, self._burst
+        held, burst = self.held, self._burst
         if now > self._at:
             held += (now - self._at) * self._per_second
-            if held > burst:
-                held = burst
-            self._held = held
+            self.held = held = held if held < burst else burst
             self._at = now
         if held >= count:
             return 0.0
@@ -42,17 +41,17 @@ class TokenBucket:
 
     def take(self, count: float) -> None:
         """Take what `wait_for` has just found; all of ``count``, even if that is more than the bucket holds."""
-        self._held -= count
+        self.held -= count
 
     def settle(self, difference: float) -> None:
         """So much more was used than taken before; less, if negative. Counts from the last look on."""
-        held = self._held - difference
-        self._held = held if held < self._burst else self._burst
+        held = self.held - difference
+        self.held = held if held < self._burst else self._burst
 
     def remaining(self, now: float) -> float:
         """What is there; negative: owed."""
         self.wait_for(0.0, now)
-        return self._held
+        return self.held
 
 
 class Limiter:

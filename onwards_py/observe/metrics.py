@@ -91,7 +91,9 @@ class Metrics(Collector):
             value = exchange.committed - exchange.began
             row.first_byte.counts[bisect_left(FIRST_BYTE_BUCKETS, value)] += 1
             row.first_byte.total += value
-        if exchange.attempts > 1 or exchange.metered or exchange.over_budget or exchange.repair is not None:
+        if exchange.metered:
+            self.pools.tokens[exchange.target] += exchange.counted
+        if exchange.attempts > 1 or exchange.over_budget or exchange.repair is not None:
             self.pools.ended(exchange)
         if exchange.via:
             self._count_led(exchange)

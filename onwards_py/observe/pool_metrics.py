@@ -18,14 +18,17 @@ _STATES = [state.value for state in State]
 
 
 class PoolMetrics(Collector):
-    """Counts of exchanges, and what the present configuration's pools and providers are like when scraped."""
+    """Counts of exchanges, and what the present configuration's pools and providers are like when scraped.
+
+    ``tokens`` by target are counted by whoever counts exchanges: that concerns all of those that are metered.
+    """
 
     def __init__(self, holder: Holder) -> None:
         self._holder = holder
         self._retries: Counter[str] = Counter()
         self._hedges: Counter[str] = Counter()
         self._over_budget: Counter[str] = Counter()
-        self._tokens: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
         self._repaired: Counter[tuple[str, str]] = Counter()
 
     def ended(self, exchange: Record) -> None:
@@ -39,15 +42,13 @@ class PoolMetrics(Collector):
             self._over_budget[target] += 1
         if exchange.repair is not None and exchange.repair.changes:
             self._repaired[target, exchange.provider] += 1
-        if exchange.metered:
-            self._tokens[target] += exchange.counted
 
     def collect(self) -> Iterator[Metric]:
         """The families."""
         yield _by_target("onwards_retries", "Attempts beyond the first.", self._retries)
         yield _by_target("onwards_hedges", "Exchanges for which two providers were asked at one time.", self._hedges)
         yield _by_target("onwards_retry_budget_exhausted", "Exchanges that the retry budget ended.", self._over_budget)
-        yield _by_target("onwards_limited_tokens", "Tokens charged to exchanges under a limit in tokens.", self._tokens)
+        yield _by_target("onwards_limited_tokens", "Tokens charged to exchanges under a limit in tokens.", self.tokens)
         repaired = CounterMetricFamily(
             "onwards_repaired_answers", "Streams in which 'repair' changed something.", labels=["target", "provider"]
         )

@@ -8,7 +8,7 @@ from typing import Final, assert_never
 import msgspec
 
 from onwards_py.errors import Kind, ProxyError
-from onwards_py.limits.counters import Limiter
+from onwards_py.limits.admission import Gates
 from onwards_py.messages import Fault, InboundRequest
 from onwards_py.proxy.addressing import Address, is_responses, locate
 from onwards_py.routing.model import EngineSettings, FallbackPolicy, Mode, Provider
@@ -37,15 +37,15 @@ _storing = msgspec.json.Decoder(_Storing).decode
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What the exchange asks of whichever provider is tried. ``path`` is the target in origin form; ``limiters`` must
-    let it in; ``rewritten``: the body is no longer the client's."""
+    """What the exchange asks of whichever provider is tried. ``path`` is the target in origin form; ``gates`` must let
+    it in; ``rewritten``: the body is no longer the client's."""
 
     request: InboundRequest
     head: RequestHead
     address: Address
     path: bytes
     target: LivePool
-    limiters: tuple[Limiter, ...]
+    gates: Gates
     began: float
     rewritten: bool = False
 

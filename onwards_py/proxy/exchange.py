@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, assert_never
 
 from onwards_py.errors import Kind, Origin, ProxyError
-from onwards_py.limits.admission import Blocked, attempt
+from onwards_py.limits.admission import Blocked, Gates, attempt
 from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, Ending, ResponseHead
 from onwards_py.observe import record as outcomes
@@ -40,24 +40,35 @@ class Exchange(Record):
 
     # Permits
 
+    def pass_through(self, gates: Gates, now: float) -> bool:
+        """Take all permits; or none, and return False."""
+        if gates.guards:
+            if gates.metered:
+                self.estimate = (len(self.request.body) >> 2) + 1
+            if attempt(gates.guards, now, self.estimate) is not None:
+                return False
+            self.metered = gates.metered
+            for limiter in gates.limiters:
+                if not limiter.bounded:
+                    limiter.in_flight += 1
+        else:
+            for limiter in gates.limiters:
+                limiter.in_flight += 1
+        self.held += gates.limiters
+        return True
+
     def enter(self, limiters: Sequence[Limiter], now: float) -> Blocked | None:
         """Take all permits, or none: then what stands in the way."""
-        for limiter in limiters:
-            if limiter.bounded:
-                if not self.estimate:
-                    self.estimate = (len(self.request.body) >> 2) + 1
-                blocked = attempt(limiters, now, self.estimate)
-                if blocked is not None:
-                    return blocked
-                for each in limiters:
-                    if each.tokens is not None:
-                        self.metered = True
-                break
-        else:
-            for limiter in limiters:
-                limiter.in_flight += 1
-        self.held += limiters
-        return None
+        if len(limiters) == 1 and not limiters[0].bounded:
+            limiters[0].in_flight += 1
+            self.held.append(limiters[0])
+            return None
+        self.estimate = self.estimate or (len(self.request.body) >> 2) + 1
+        blocked = attempt(limiters, now, self.estimate)
+        if blocked is None:
+            self.metered = self.metered or any(limiter.tokens is not None for limiter in limiters)
+            self.held += limiters
+        return blocked
 
     def admit(self, limiters: Sequence[Limiter], now: float) -> None:
         """Take all permits or none; raises ProxyError."""
@@ -88,7 +99,8 @@ class Exchange(Record):
         """All permits back. The last byte is through, or never will be."""
         difference = 0
         if self.metered:
-            self.counted = self.used
+            if self.tail is not None or self.outcome is not outcomes.DONE or self.status >= 400:
+                self.counted = self.used
             difference = self.counted - self.estimate
         for limiter in self.held:
             limiter.in_flight -= 1
@@ -124,24 +136,28 @@ class Exchange(Record):
         return tail
 
     def _count(self, facts: ResponseFacts, body: bytes) -> None:
-        """The tokens of a whole answer."""
+        """The tokens of a whole answer that does not say them openly."""
         if facts.coding:
             self.meter(facts).feed(body)
-            return
-        counted = tokens_in(body)
-        self.counted = self.estimate + len(body) // _OF_TEXT if counted is None else counted
+        else:
+            self.counted = self.estimate + len(body) // _OF_TEXT
 
     # Endings
 
     def pass_on(self, head: ResponseHead, facts: ResponseFacts, body: bytes, now: float) -> None:
         """Commit to a response that is there as a whole, and conclude."""
         if self.metered and head.status < 400:
-            self._count(facts, body)
+            counted = None if facts.coding else tokens_in(body)
+            if counted is None:
+                self._count(facts, body)
+            else:
+                self.counted = counted
         self.status = head.status
         self.committed = now
         self.outcome = outcomes.DONE
         assert self.sink is not None
-        self.sink.answer(head.status, head.reason, self._block(facts.block), facts.length, body)
+        block = self._block(facts.block) if self.extra else facts.block
+        self.sink.answer(head.status, head.reason, block, facts.length, body)
 
     def commit(self, status: int, reason: bytes, block: bytes, length: int | None, now: float) -> None:
         """The response head goes downstream: no fallback any more."""

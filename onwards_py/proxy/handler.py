@@ -8,6 +8,7 @@ from typing import Protocol
 
 from onwards_py.auth import ANONYMOUS, Principal, identify
 from onwards_py.errors import ProxyError, body_too_large
+from onwards_py.limits.admission import Gates
 from onwards_py.live_state import Current, Holder
 from onwards_py.messages import Downstream, InboundRequest
 from onwards_py.observe.record import RULE, Record
@@ -73,8 +74,8 @@ class Proxy:
             ask = self._take_in(exchange, head)
             if ask is None:
                 return
-            if exchange.enter(ask.limiters, exchange.began) is not None:
-                await enter(exchange, ask.limiters, self._clock)
+            if not exchange.pass_through(ask.gates, exchange.began):
+                await enter(exchange, ask.gates.limiters, self._clock)
             if ask.target.leads is not None:
                 ask = await self._lead_on(exchange, ask, ask.target.leads)
             sole = ask.target.sole
@@ -122,10 +123,11 @@ class Proxy:
         exchange.target = pool.name
         if len(request.body) > pool.max_body or len(address.body) > pool.max_body:
             raise body_too_large(pool.max_body)
-        limiters = route.limiters
+        gates = route.gates
         if head.upgrade is not None and route.target.sole is not None:  # whoever is asked lets in a tunnel by itself
-            limiters = tuple(limiter for limiter in limiters if limiter is not route.target.sole.limiter)
-        ask = Ask(request, head, address, path, route.target, limiters, exchange.began)
+            sole = route.target.sole.limiter
+            gates = Gates.of(tuple(limiter for limiter in gates.limiters if limiter is not sole))
+        ask = Ask(request, head, address, path, route.target, gates, exchange.began)
         if not route.redirected:
             return ask
         exchange.via, exchange.reason = address.model, RULE

@@ -15,6 +15,7 @@ import orjson
 
 from onwards_py.eager import Drive, Signal
 from onwards_py.errors import body_too_large
+from onwards_py.limits.admission import Gates
 from onwards_py.messages import InboundRequest, Source, TunnelSide
 from onwards_py.proxy.addressing import Address, locate
 from onwards_py.proxy.attempt import Ask
@@ -30,6 +31,7 @@ Reason = Literal["label", "other_label", "no_text", "timeout", "failed"]
 _PATH: Final = b"/v1/chat/completions"
 _LONGEST_TEXT = 8192  # characters: classifiers judge by the gist
 _LONGEST_ANSWER = 64 * 1024
+_NO_GATES: Final = Gates.of(())
 _MOST_TOKENS = 16  # if the classifier is a language model
 
 
@@ -95,7 +97,7 @@ def question_to(request: InboundRequest, target: LivePool, began: float) -> Ask:
     """The question as an ask of its target."""
     head = examine(request.fields, request.target, request.http_minor)
     head.path = _PATH
-    return Ask(request, head, Address(target.pool.name, request.body), _PATH, target, (), began)
+    return Ask(request, head, Address(target.pool.name, request.body), _PATH, target, _NO_GATES, began)
 
 
 def led_to(ask: Ask, target: LivePool) -> Ask:

@@ -13,6 +13,7 @@ import msgspec
 
 from onwards_py.auth import Principal
 from onwards_py.errors import Kind, ProxyError
+from onwards_py.limits.admission import Gates
 from onwards_py.limits.counters import Limiter
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.budget import RetryBudget
@@ -58,12 +59,17 @@ class Leads:
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where an exchange goes, and the limiters that must grant it, all at once. ``redirected``: by a routing rule of
-    the target that was asked for, so that the provider must be told another model name."""
+    """Where an exchange goes, and what must let it in, all at once. ``redirected``: by a routing rule of the
+    target that was asked for, so that the provider must be told another model name."""
 
     target: LivePool
-    limiters: tuple[Limiter, ...]
+    gates: Gates
     redirected: bool = False
+
+    @property
+    def limiters(self) -> tuple[Limiter, ...]:
+        """All of them."""
+        return self.gates.limiters
 
 
 class LimitersOfKeys(Protocol):
@@ -83,7 +89,7 @@ class RouteTable:
         closed = [target.pool.keys for target in targets.values() if target.pool.keys is not None]
         self._has_closed = bool(closed)
         self._accepted = frozenset[bytes]().union(*closed)
-        plain = {name: Route(target, target.limiters) for name, target in targets.items() if target.answers}
+        plain = {name: Route(target, Gates.of(target.limiters)) for name, target in targets.items() if target.answers}
         self._without_token = {name: route for name, route in plain.items() if route.target.pool.keys is None}
         self._without_rules = {name: route for name, route in plain.items() if not route.target.pool.rules}
 
@@ -100,7 +106,7 @@ class RouteTable:
         if route is None or not may_use(route.target.pool, principal):
             route = self._judge(model, principal)
         key = self._keys.get(digest)
-        return route if key is None else Route(route.target, (*route.limiters, key), route.redirected)
+        return route if key is None else Route(route.target, Gates.of((*route.limiters, key)), route.redirected)
 
     def _judge(self, model: str, principal: Principal) -> Route:
         """What is not told by a look: rules, and why there is no route. The limiter of the key is not in it."""
@@ -112,7 +118,7 @@ class RouteTable:
             raise refusal(principal)
         if not target.answers:
             raise ProxyError(Kind.NO_PROVIDER)
-        return Route(target, target.limiters, target is not asked)
+        return Route(target, Gates.of(target.limiters), target is not asked)
 
     def find(self, model: str) -> LivePool | None:
         """The target of this name, whoever asks."""
