@@ -13,6 +13,7 @@ from benchmarks.processes import Running
 KEYS = 100_000
 ASKED = range(0, KEYS, LIMITED_EACH)
 """Users that come in turn: from all over the file, each with every limit."""
+RATES = "guarded, rate and concurrency"
 ONE, MANY = "guarded, 1 key", f"guarded, {KEYS:,} keys"
 FEW_IN_TURN, MANY_IN_TURN = (f"{count:,} keys, {len(ASKED):,} in turn" for count in (len(ASKED), KEYS))
 _BESIDE = {"nginx", "envoy", "onwards"}
@@ -24,12 +25,12 @@ _LINES = {"unary": {"nginx": 2.1, "envoy": 0.8}, "sse": {"nginx": 1.5}}
 def measure(peers: list[Peer], directory: Path, count: int, requests: int) -> dict[str, object]:
     """Run ``count`` rounds of both with ``requests`` each, print tables and verdicts, return the figures."""
     taken = [peer for peer in peers if peer.name in _BESIDE]
-    taken += [guarded(ONE), guarded(MANY, range(KEYS)), guarded(FEW_IN_TURN, ASKED)]
+    taken += [guarded(RATES, tokens=False), guarded(ONE), guarded(MANY, range(KEYS)), guarded(FEW_IN_TURN, ASKED)]
     results: dict[str, object] = {}
     with fleet.fleet(taken, directory) as running:
         lines = {"unary": _unary(running, rounds.UnaryPlan(count, requests))}
-        running.pop(FEW_IN_TURN, None)
-        lines["sse"] = rounds.streams(running, rounds.StreamPlan(count))
+        others = {name: peer for name, peer in running.items() if name != FEW_IN_TURN}
+        lines["sse"] = rounds.streams(others, rounds.StreamPlan(count))
         for section, rows in lines.items():
             unit = "request" if section == "unary" else "event"
             print(f"\n## With authentication and limits: {section}, {count} rounds\n")
@@ -56,10 +57,11 @@ def _unary(running: Mapping[str, Running], plan: rounds.UnaryPlan) -> list[round
 def _verdicts(section: str, rows: Mapping[str, rounds.Row]) -> list[str]:
     """Say of each line whether it holds, as far as the peers that it names were measured."""
     found = []
-    if ONE in rows:
+    for name in (RATES, ONE):
         for base, most in _LINES[section].items():
-            if base in rows:
-                found.append(report.verdict(f"guarded × {base}", rows[ONE].ratio_to(rows[base]), most))
+            if name in rows and base in rows:
+                found.append(report.verdict(f"{name} × {base}", rows[name].ratio_to(rows[base]), most))
+    if ONE in rows:
         if "onwards" in rows:
             found.append(f"guarded × onwards: {rows[ONE].ratio_to(rows['onwards']):.2f}")
     for many, few in ((MANY, ONE), (MANY_IN_TURN, FEW_IN_TURN)):

@@ -40,14 +40,16 @@ def key_of(number: int) -> str:
     return f"sk-user-{number:06d}"
 
 
-def _guarded_config(place: Place, users: Iterable[int]) -> dict[str, object]:
-    """Return one target behind the load's key and those of ``users``: it and each hundredth have every limit."""
-    definitions: dict[str, object] = {"client": {"key": traffic.CLIENT_KEY, **_LIMITS}}
+def _guarded_config(place: Place, users: Iterable[int], tokens: bool = True) -> dict[str, object]:
+    """Return one target behind the load's key and those of ``users``: it and each hundredth have every limit, or every
+    one but that of ``tokens``."""
+    own = _LIMITS if tokens else {name: limit for name, limit in _LIMITS.items() if name != "token_limit"}
+    definitions: dict[str, object] = {"client": {"key": traffic.CLIENT_KEY, **own}}
     for number in users:
         limits = {"rate_limit": _OPEN_RATE} if number % LIMITED_EACH else _LIMITS
         definitions[f"user-{number:06d}"] = {"key": key_of(number), **limits}
     provider = {"url": f"http://127.0.0.1:{place.upstream_port}/", "onwards_key": traffic.UPSTREAM_KEY}
-    target = {"keys": list(definitions), **_LIMITS, "providers": [provider]}
+    target = {"keys": list(definitions), **own, "providers": [provider]}
     return {"auth": {"key_definitions": definitions}, "targets": {traffic.MODEL: target}}
 
 
@@ -72,11 +74,12 @@ def onwards(name: str, lane: str) -> Peer:
     return Peer(name, command, lambda: _version(lane), drain_signal=Signals.SIGTERM, falls_back=True)
 
 
-def guarded(name: str, users: Iterable[int] = ()) -> Peer:
-    """Return the peer with authentication and every kind of limit on, and the keys of so many ``users`` in its file."""
+def guarded(name: str, users: Iterable[int] = (), *, tokens: bool = True) -> Peer:
+    """Return the peer with authentication and every kind of limit on (but for that of ``tokens``), and the keys of so
+    many ``users`` in its file."""
 
     def command(place: Place) -> list[str]:
-        return serve(place, _guarded_config(place, users))
+        return serve(place, _guarded_config(place, users, tokens))
 
     return Peer(name, command, lambda: _version("on"), drain_signal=Signals.SIGTERM, start_seconds=300.0)
 

@@ -15,6 +15,7 @@ from onwards_py.observe.record import Record
 
 _MAX_BATCHES = 256
 _MAX_PATH = 200
+_MOST_NAMES = 256
 
 
 class LineWriter:
@@ -82,14 +83,18 @@ def access_line(record: Record, to_wall: float) -> bytes:
 
     Adding ``to_wall`` makes Unix time of the record's seconds; durations are in milliseconds.
     """
-    request, principal = record.request, record.principal
+    request, ended, began, committed = record.request, record.ended, record.began, record.committed
+    target = request.target
+    names = _names.get(target)
+    if names is None or names[0] != request.method:
+        names = _remember(request.method, target)
     return _encode(
         _Line(
-            int((record.ended + to_wall) * 1000) / 1000,
+            int((ended + to_wall) * 1000) / 1000,
             request.peer,
-            principal.label,
-            request.method.decode("latin-1"),
-            request.target.partition(b"?")[0][:_MAX_PATH].decode("latin-1"),
+            record.principal.label,
+            names[1],
+            names[2],
             record.target or None,
             record.via or None,
             record.provider or None,
@@ -99,12 +104,22 @@ def access_line(record: Record, to_wall: float) -> bytes:
             record.attempts,
             record.bytes_in,
             record.bytes_out,
-            _ms(record.committed - record.began) if record.committed else None,
-            _ms(record.ended - record.began),
+            # Two decimals; ``round`` would cost three times as much.
+            int((committed - began) * 100_000) / 100 if committed else None,
+            int((ended - began) * 100_000) / 100,
         )
     )
 
 
-def _ms(seconds: float) -> float:
-    """Milliseconds with two decimals; ``round`` would cost three times as much."""
-    return int(seconds * 100_000) / 100
+_names: dict[bytes, tuple[bytes, str, str]] = {}
+"""Method, and method and path as text, of the few targets that are asked for again and again."""
+
+
+def _remember(method: bytes, target: bytes) -> tuple[bytes, str, str]:
+    path = target.partition(b"?")[0][:_MAX_PATH].decode("latin-1")
+    names = (method, method.decode("latin-1"), path)
+    if len(target) <= _MAX_PATH and b"?" not in target:  # a query is nothing to keep
+        if len(_names) >= _MOST_NAMES:
+            _names.clear()
+        _names[target] = names
+    return names

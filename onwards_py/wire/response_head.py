@@ -20,8 +20,8 @@ from onwards_py.wire.decoding import coding_of
 
 _REASON_AT = len(b"HTTP/1.1 200 ")
 _FRAMING = re.compile(
-    rb"\r\n(content-length|content-type|content-encoding|transfer-encoding|connection|keep-alive|te|trailer|upgrade"
-    rb"|proxy-connection|proxy-authenticate):[ \t]*([^\r]*)",
+    rb"\n(c(?:ontent-(?:length|type|encoding)|onnection)|t(?:e|railer|ransfer-encoding)|keep-alive|upgrade"
+    rb"|proxy-(?:connection|authenticate)):[ \t]*([^\r]*)",
     re.IGNORECASE,
 )
 # Hop-by-hop (RFC 9110 section 7.6.1), and what Connection always may name.
@@ -105,7 +105,7 @@ def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head
         if kind == b"content-length":
             length = int(value)
         elif kind == b"content-type":
-            events = _is_event_stream(value)
+            events = value[:1] in b"tT" and _is_event_stream(value)
         elif kind == b"content-encoding":
             coding = coding_of(coding + b"," + value)
         else:
@@ -134,7 +134,7 @@ def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head
 
 def _is_event_stream(content_type: bytes) -> bool:
     """Media types are case-insensitive and may carry parameters (RFC 9110 section 8.3.1)."""
-    return content_type[:1] in b"tT" and content_type.partition(b";")[0].strip().lower() == b"text/event-stream"
+    return content_type.partition(b";")[0].strip().lower() == b"text/event-stream"
 
 
 def _without_nominated(lines: bytes, nominated: bytes) -> bytes:
