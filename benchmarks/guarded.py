@@ -61,9 +61,8 @@ def _verdicts(section: str, rows: Mapping[str, rounds.Row]) -> list[str]:
         for base, most in _LINES[section].items():
             if name in rows and base in rows:
                 found.append(report.verdict(f"{name} × {base}", rows[name].ratio_to(rows[base]), most))
-    if ONE in rows:
-        if "onwards" in rows:
-            found.append(f"guarded × onwards: {rows[ONE].ratio_to(rows['onwards']):.2f}")
+    if ONE in rows and "onwards" in rows:
+        found.append(f"guarded × onwards: {rows[ONE].ratio_to(rows['onwards']):.2f}")
     for many, few in ((MANY, ONE), (MANY_IN_TURN, FEW_IN_TURN)):
         if many in rows and few in rows:
             found += [report.verdict(f"{many} × {few}", rows[many].ratio_to(rows[few]), _SAME)]
