@@ -13,7 +13,7 @@ from onwards_py.wire.model_scan import ModelSpan
 from onwards_py.wire.request_head import RequestHead
 
 
-class Address(msgspec.Struct, frozen=True):
+class Address(msgspec.Struct, frozen=True, gc=False):
     """``model`` decides the route. ``body`` is the readable body (``decoded``: no longer as it came); ``span``
     is where the name stands in it, if it does."""
 

@@ -36,7 +36,7 @@ class _Storing(msgspec.Struct):
 _storing = msgspec.json.Decoder(_Storing).decode
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """What the exchange asks of whichever provider is tried. ``path`` is the target in origin form; ``gates`` must let
     it in; ``rewritten``: the body is no longer the client's."""
 

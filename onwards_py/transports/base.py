@@ -11,7 +11,7 @@ from onwards_py.messages import BodySink, Ending, Fault, Filter, ResponseHead
 from onwards_py.routing.model import Provider
 
 
-class OutboundRequest(msgspec.Struct, frozen=True):
+class OutboundRequest(msgspec.Struct, frozen=True, gc=False):
     """A request as it is to leave: ``head`` ends with its blank line; ``body`` is complete.
 
     ``method`` and ``target`` (raw, as it came from the client) repeat what ``head`` says, for transports that

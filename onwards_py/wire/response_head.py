@@ -49,7 +49,7 @@ _FOR_EVER = 1e9
 _NOT_NOMINATABLE = frozenset({b"content-length", b"content-type", b"content-encoding"})
 
 
-class ResponseFacts(msgspec.Struct, frozen=True):
+class ResponseFacts(msgspec.Struct, frozen=True, gc=False):
     """``block``: the field lines that travel on, each with its CRLF, without framing other than Content-Length.
 
     ``length``: announced body bytes; None if the stream's end tells. ``event_stream``: Server-Sent Events, not coded.
