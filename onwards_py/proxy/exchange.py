@@ -105,7 +105,7 @@ class Exchange(Record):
         for limiter in self.held:
             limiter.in_flight -= 1
             if limiter.watched:
-                if limiter.tokens is not None:
+                if limiter.tokens is not None and difference:
                     limiter.tokens.settle(difference)
                 if limiter.line is not None:
                     limiter.line.wake()
