@@ -201,6 +201,7 @@ class Application:
                 pass
 
     async def _close(self) -> None:
+        self.holder.close_lines()
         if self._lane is not None:
             self._lane.close()
         await self._door.close()

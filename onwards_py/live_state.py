@@ -121,6 +121,11 @@ class LiveState:
         used[identity] = limiter
         return limiter
 
+    def close_lines(self) -> None:
+        """Let nobody in any more who waits for a limit."""
+        for limiter in (*self._limiters.values(), *self._keys.made()):
+            limiter.close_line()
+
     def _new_limiter(self, limits: Limits) -> Limiter:
         return Limiter(limits, self._clock(), self._schedule)
 
@@ -159,6 +164,10 @@ class KeyLimiters:
             limiter = self._by_id[definition.id] = self._make(definition.limits)
         self._by_digest[digest] = limiter
         return limiter
+
+    def made(self) -> list[Limiter]:
+        """All that were made so far."""
+        return list(self._by_id.values())
 
     def succeeded_by(self, definitions: Mapping[bytes, KeyDefinition], now: float) -> KeyLimiters:
         """The limiters of another configuration: what is known by the same id stays, under its new limits. Who is no
@@ -207,6 +216,10 @@ class Holder:
     def __init__(self, snapshot: Snapshot, live: LiveState) -> None:
         self._live = live
         self.current = _current(snapshot, live)
+
+    def close_lines(self) -> None:
+        """The end: whoever still waits for a limit is not let in by others being cut."""
+        self._live.close_lines()
 
     def replace(self, snapshot: Snapshot) -> None:
         """Swap the whole configuration; exchanges in flight keep theirs."""

@@ -117,6 +117,10 @@ class Limiter:
         if self.line is not None:
             self.line.wake()
 
+    def close_line(self) -> None:
+        """Nobody who waits is let in any more."""
+        self.line = None
+
     def unspend(self) -> None:
         """An admitted exchange asked nobody after all: its request is not counted."""
         if self.bucket is not None:
