@@ -33,6 +33,9 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return kept | extra
 
 
+_OTHER_PORTS = 3  # so often another one is chosen, if somebody was quicker
+
+
 def free_port() -> int:
     """A port to listen on, from below the range out of which the kernel takes ports for clients."""
     while True:
@@ -109,6 +112,11 @@ class Program:
         wait_until(lambda: self._listens() or self.process.poll() is not None, "the listener")
         assert self.process.poll() is None, f"the program ended with {self.process.returncode}:\n{self.stderr}"
 
+    def lost_its_port(self) -> bool:
+        """Wait until it listens or has ended; True if somebody else took the port that was free when it was chosen."""
+        wait_until(lambda: self._listens() or self.process.poll() is not None, "the listener")
+        return self.process.poll() is not None and "Address already in use" in self.stderr
+
     def _listens(self) -> bool:
         match = _LISTENING.search(self._err.read_bytes())
         if match is None:
@@ -147,27 +155,35 @@ def serving(
         path = folder / f"targets-{random.getrandbits(32):08x}.yaml"
         path.write_text(config)
         config = path
+    chosen = [] if lane is None else ["--lane", "on" if lane else "off"]
+    environment = clean_environment() if env is None else env
+    program = _start(config, folder, [*chosen, *arguments], environment, stdout)
+    try:
+        for _ in range(_OTHER_PORTS):
+            if not program.lost_its_port():
+                break
+            program = _start(config, folder, [*chosen, *arguments], environment, stdout)
+        program.wait_for_listener()
+        yield program
+    finally:
+        if program.process.poll() is None:
+            program.process.kill()
+        program.process.wait(PATIENCE)
+
+
+def _start(config: Path, folder: Path, arguments: Sequence[str], env: Mapping[str, str], stdout: int | None) -> Program:
     admin_port = free_port()
     name = f"{config.stem}-{admin_port}"
     out, err = folder / f"{name}.out", folder / f"{name}.err"
     command = [*COMMAND, "serve", "--config", str(config), "--host", "127.0.0.1", "--port", "0"]
-    command += ["--admin-host", "127.0.0.1", "--admin-port", str(admin_port)]
-    if lane is not None:
-        command += ["--lane", "on" if lane else "off"]
+    command += ["--admin-host", "127.0.0.1", "--admin-port", str(admin_port), *arguments]
     with out.open("wb") as out_file, err.open("wb") as err_file:
         process = subprocess.Popen(
-            [*command, *arguments],
+            command,
             cwd=folder,
-            env=clean_environment() if env is None else env,
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=out_file if stdout is None else stdout,
             stderr=err_file,
         )
-    program = Program(process, admin_port, out, err)
-    try:
-        program.wait_for_listener()
-        yield program
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(PATIENCE)
+    return Program(process, admin_port, out, err)
