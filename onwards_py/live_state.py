@@ -77,9 +77,7 @@ class LiveState:
         budget = self._budget(learnt, pool.fallback.budget if again else None, "retry", pool.name)
         hedging = RetryBudgetPolicy(pool.hedge.ratio, 0.0) if pool.hedge is not None and len(members) > 1 else None
         hedges = self._budget(learnt, hedging, "hedge", pool.name)
-        plain = pool.affinity is None and budget is None and hedges is None
-        plain = plain and all(member.health is None and member.latency is None for member in members)
-        return LivePool(pool, limiter, members, members[0] if alone else None, None, budget, hedges, plain)
+        return LivePool(pool, limiter, members, members[0] if alone else None, None, budget, hedges)
 
     def _health(self, learnt: _Learnt, pool: Pool, provider: Provider) -> Health | None:
         """None where nobody could be asked instead, or nothing is to take it out."""

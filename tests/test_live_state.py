@@ -181,6 +181,12 @@ def test_who_left_is_not_remembered_as_ill() -> None:
     assert health_of(holder).state is State.IN
 
 
+def knows_more(target: LivePool) -> bool:
+    """True if anything but limiters is asked or told on the way of a request."""
+    members = any(member.health is not None or member.latency is not None for member in target.members)
+    return members or target.pool.affinity is not None or target.budget is not None or target.hedges is not None
+
+
 @pytest.mark.parametrize(
     "pool",
     [
@@ -195,7 +201,7 @@ def test_nothing_is_on_the_path_where_nobody_can_be_left_out(pool: Pool) -> None
     """Of one undrained provider, or with ejection off: no health at all."""
     target = pool_of(Holder(compiled(pool), LiveState(lambda: 0.0)))
     assert [member.health for member in target.members] == [None] * len(pool.providers)
-    assert target.plain
+    assert not knows_more(target)
 
 
 def test_a_drained_provider_has_no_health() -> None:
@@ -231,7 +237,7 @@ def test_who_is_checked_has_health_although_ejection_is_off() -> None:
 )
 def test_a_pool_of_which_more_is_known_is_not_plain(pool: Pool) -> None:
     """Health, latency, a budget, affinity or hedging: each by itself."""
-    assert not pool_of(Holder(compiled(pool), LiveState(lambda: 0.0))).plain
+    assert knows_more(pool_of(Holder(compiled(pool), LiveState(lambda: 0.0))))
 
 
 @pytest.mark.parametrize(

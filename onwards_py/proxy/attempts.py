@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.admission import attempt
@@ -25,7 +25,7 @@ from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.model import HedgePolicy
 from onwards_py.routing.table import LivePool
-from onwards_py.transports.base import TransportError
+from onwards_py.transports.base import TransportError, UpstreamResponse
 from onwards_py.transports.tunnel import Handshake
 from onwards_py.wire.response_head import retry_after
 
@@ -64,7 +64,7 @@ class Attempts:
         prepared = prepare(exchange, ask, member)
         exchange.attempts = 1
         try:
-            answer = await self._send(ask, prepared)
+            answer = accept(member.provider, await self._sending(prepared), ask)
         except TransportError as error:
             self._failures.told(exchange.target, member.provider.name, error)
             failure = error_of(error.fault, error.advice)
@@ -166,11 +166,11 @@ class Attempts:
             handshake.abort()
         return again
 
-    async def _send(self, ask: Ask, prepared: Prepared) -> Answer:
-        """One round trip, up to a head that may be passed on. Raises TransportError."""
+    def _sending(self, prepared: Prepared) -> Coroutine[Any, Any, UpstreamResponse]:
+        """One round trip, up to the head. Raises TransportError."""
         provider, early = prepared.member.provider, prepared.early
         sending = self._transports.of(provider).send(provider, prepared.outbound)
-        return accept(provider, await (sending if early is None else early.during(sending)), ask)
+        return sending if early is None else early.during(sending)
 
     def _plan(self, ask: Ask) -> FallbackPlan:
         affinity = ask.target.pool.affinity
@@ -251,10 +251,8 @@ class Attempts:
         """Send, and take note of how the provider reacts. Raises TransportError."""
         member = prepared.member
         began = prepared.sent_at = self._clock()
-        provider, early = member.provider, prepared.early
         try:
-            sending = self._transports.of(provider).send(provider, prepared.outbound)
-            answer = accept(provider, await (sending if early is None else early.during(sending)), ask)
+            answer = accept(member.provider, await self._sending(prepared), ask)
         except TransportError as error:
             self._failures.told(exchange.target, member.provider.name, error)
             note_failure(member, self._clock())

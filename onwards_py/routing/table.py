@@ -25,8 +25,7 @@ from onwards_py.routing.rules import first_match, may_use
 class LivePool:
     """A pool with the live state of itself and its members. ``sole``: the only member, where nothing is to be chosen
     and nothing to fall back to. ``leads``: another target answers. ``budget``: that of further attempts (None: no such
-    bound), ``hedges``: that of hedged ones (None: no hedging). ``plain``: nothing is known of the members but their
-    limiters, and nothing is counted but what is in flight."""
+    bound), ``hedges``: that of hedged ones (None: no hedging)."""
 
     pool: Pool
     limiter: Limiter
@@ -35,7 +34,6 @@ class LivePool:
     leads: Leads | None = None
     budget: RetryBudget | None = None
     hedges: RetryBudget | None = None
-    plain: bool = True
 
     @property
     def limiters(self) -> tuple[Limiter, ...]:

@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 import pytest
 from support.chat_upstream import create, frame, streamed, text
 from support.gateway import Gateway, running
+from support.levels import health
 from support.origin import STREAM_HEAD, Origin, Peer, Script, answer, chunk, once, origin, refused_port, serve, silent
 from support.raw import ask, connect, post
 from support.responses_promises import Json
 from support.scene import until
 from support.targets import snapshot
 
-from onwards_py.routing.health import Health, State
+from onwards_py.routing.health import State
 
 STRICT: Json = {"consecutive_failures": 3, "auth_failures": 3, "base_time": "60s"}
 ON: Json = {"enabled": True, "on_status": [429, 5], "retry_sent": True}
@@ -32,15 +33,6 @@ async def pooled(
         options = {"strategy": "priority", "ejection": STRICT, "providers": providers, **(target or {})}
         async with running(snapshot({"m": options}), lane=lane) as gateway:
             yield [one, two], gateway
-
-
-def health(gateway: Gateway) -> Health:
-    """That of the first provider."""
-    target = gateway.application.holder.current.table.find("m")
-    assert target is not None
-    found = target.members[0].health
-    assert found is not None
-    return found
 
 
 async def cuts_late(peer: Peer) -> None:

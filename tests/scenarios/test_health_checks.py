@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from support.gateway import Gateway, running
+from support.levels import health
 from support.origin import Peer, Script, answer, origin, refused_port, serve, silent
 from support.raw import ask, post
 from support.scene import until
@@ -36,9 +37,7 @@ def two(first: str, second: str, **check: object) -> dict[str, object]:
 
 
 def state(gateway: Gateway) -> State:
-    health = gateway.application.holder.current.table.targets[0].members[0].health
-    assert health is not None
-    return health.state
+    return health(gateway).state
 
 
 async def test_who_fails_its_checks_is_left_out_and_comes_back(lane: bool) -> None:

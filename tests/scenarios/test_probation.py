@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 import pytest
 from support.chat_upstream import create
 from support.gateway import Gateway, running
+from support.levels import health
 from support.origin import STREAM_HEAD, Origin, Peer, answer, chunk, origin
 from support.raw import Client, ask, connect, post
 from support.responses_promises import Json
 from support.scene import until
 from support.targets import snapshot
 
-from onwards_py.routing.health import Health, State
+from onwards_py.routing.health import State
 
 BRIEF: Json = {"consecutive_failures": 2, "base_time": "20ms", "max_time": "60s"}
 OOPS = answer(b"no", b"500 Oops")
@@ -54,15 +55,6 @@ async def ejected(
             await due(gateway)
             patient.well = True
             yield [first, second], gateway
-
-
-def health(gateway: Gateway) -> Health:
-    """That of the first provider."""
-    target = gateway.application.holder.current.table.find("m")
-    assert target is not None
-    found = target.members[0].health
-    assert found is not None
-    return found
 
 
 async def due(gateway: Gateway) -> None:

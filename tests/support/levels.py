@@ -7,6 +7,7 @@ import time
 from onwards_py.auth import identify
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.counters import Limiter
+from onwards_py.routing.health import Health
 from support.gateway import Gateway
 from support.responses_promises import Json
 from support.targets import snapshot
@@ -47,3 +48,12 @@ def spent(gateway: Gateway, level: str) -> int:
 def estimate(request: bytes) -> int:
     """What a request is taken for before it is answered."""
     return len(request.partition(b"\r\n\r\n")[2]) // 4 + 1
+
+
+def health(gateway: Gateway) -> Health:
+    """That of the first provider of the target ``m``."""
+    target = gateway.application.holder.current.table.find("m")
+    assert target is not None
+    found = target.members[0].health
+    assert found is not None
+    return found
