@@ -7,6 +7,7 @@ from typing import Final
 
 from onwards_py.messages import Ending, ResponseHead
 from onwards_py.routing.balancer import Member
+from onwards_py.routing.model import EngineSettings
 from onwards_py.wire.response_head import retry_after
 
 _BROKEN: Final = frozenset({Ending.EOF, Ending.RESET, Ending.IDLE})
@@ -26,7 +27,7 @@ def note_head(member: Member, head: ResponseHead, seconds: float, now: float) ->
     if health is None:
         return
     status = head.status
-    if member.provider.local is not None and status in _BUSY:
+    if type(member.provider.local) is EngineSettings and status in _BUSY:
         return  # how busy our own engines are is known at any time
     if status < 400:
         return  # what it is worth is seen when its body begins

@@ -103,10 +103,12 @@ async def test_translated_answers_count_too(lane: bool, script: Script, stream: 
     assert len(origins[0].requests) == 3
 
 
+@pytest.mark.parametrize("status", [500, 503])
 @pytest.mark.parametrize("mode", ["native", "translate"])
-async def test_a_local_provider_that_fails_is_left_out(lane: bool, mode: str) -> None:
+async def test_a_local_provider_that_fails_is_left_out(lane: bool, mode: str, status: int) -> None:
     """Like one at the other end of a connection."""
-    local = {"name": "local", "local": {"engine": "echo", "error_rate": 1}, "open_responses_mode": mode}
+    echo = {"engine": "echo", "error_rate": 1, "error_status": status}
+    local = {"name": "local", "local": echo, "open_responses_mode": mode}
     async with origin() as upstream:
         providers = [local, {"name": "remote", "url": upstream.url}]
         target = {"strategy": "priority", "ejection": STRICT, "providers": providers}
