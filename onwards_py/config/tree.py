@@ -18,6 +18,9 @@ from onwards_py.config.problems import NOWHERE, Notes, Path, Position
 MAX_NODES = 5_000_000
 MAX_ALIASED = 200_000
 MAX_DEPTH = 40
+_TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
+# Since 0.2.6 libyaml has a bound of its own (1,000), which it reaches while it reads ahead of the events.
+_LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
 
 # A tab between the tokens of JSON, which YAML does not allow there; strings are stepped over.
 _JSON_TAB = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
@@ -103,7 +106,7 @@ class _Builder:
     def _node(self, event: yaml.Event, path: Path, depth: int) -> Node:
         position = _at(event)
         if depth > MAX_DEPTH:
-            raise _Unreadable(position, f"nested more than {MAX_DEPTH} deep")
+            raise _Unreadable(position, _TOO_DEEP)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, position, depth)
         self._left -= 1
@@ -166,7 +169,7 @@ class _Builder:
         if node is None:
             raise _Unreadable(position, "an alias ('*') to an anchor ('&') that is not defined before it")
         if depth + _height(node) > MAX_DEPTH:
-            raise _Unreadable(position, f"nested more than {MAX_DEPTH} deep")
+            raise _Unreadable(position, _TOO_DEEP)
         self._spend_aliased(_weight(node), position)
         return node
 
@@ -193,7 +196,7 @@ def _events(text: str) -> Iterator[yaml.Event]:
     try:
         yield from yaml.parse(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
-        raise _Unreadable(_place(error.problem_mark), f"not valid YAML: {_reason(error)}") from None
+        raise _Unreadable(_place(error.problem_mark), _reason(error)) from None
     except yaml.reader.ReaderError as error:
         # PyYAML counts characters, libyaml bytes.
         pure = loader is yaml.SafeLoader
@@ -205,12 +208,14 @@ def _events(text: str) -> Iterator[yaml.Event]:
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:
+    if error.problem == _LIBYAML_TOO_DEEP:
+        return _TOO_DEEP
     reason = _QUOTED.sub(
         lambda match: match[0] if len(match[1]) < 2 or match[1].startswith("<") else "…", error.problem or ""
     )
     begin = _place(error.context_mark)
     where = f" (line {begin.line}, column {begin.column})" if begin != NOWHERE else ""
-    return f"{reason}, {error.context}{where}" if error.context else reason
+    return f"not valid YAML: {reason}, {error.context}{where}" if error.context else f"not valid YAML: {reason}"
 
 
 def _at(event: yaml.Event) -> Position:
