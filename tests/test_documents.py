@@ -156,7 +156,7 @@ def test_the_readme_installs_groups_that_exist() -> None:
         ["bash", "-c", f'{extraction}; echo "$tests"'], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("python3 -m venv .venv && ")
-    assert done.stdout.endswith("-m pytest\n")
+    assert done.stdout.endswith("-m pytest -n auto --maxprocesses 8\n")
 
 
 def test_the_decisions_are_numbered_and_listed() -> None:

@@ -33,6 +33,8 @@ TOO_LITTLE_TO_LOAD = "150MB"
 TOO_LITTLE_TO_WORK = "220MB"  # what it has when loaded, and some
 HUGE_TEXT = "word " * 4_000_000
 FAULTS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
+# A stopped process is noticed by its silence. On a busy machine a healthy one may be silent for a second.
+HANG_TIMEOUT = {"killed": "10s", "stopped": "3s"}
 
 
 def chat(tokens: int, text: str = "Count as far as you can.", **members: object) -> bytes:
@@ -61,9 +63,9 @@ class Scene:
         return pid
 
     async def loaded(self, times: int = 1) -> None:
-        """Wait until the model has loaded so many times, beginning with now."""
+        """Wait until the model has loaded at least so many times, beginning with now."""
         self.engine.start()
-        await until(lambda: self.engine.state is State.READY and self.engine.tally.loads == times)
+        await until(lambda: self.engine.state is State.READY and self.engine.tally.loads >= times)
 
     async def computing(self) -> None:
         """Wait until the model works on a request."""
@@ -108,7 +110,7 @@ async def first_event(client: Client) -> Response:
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_stream_whose_process_fails_looks_cut(lane: bool, fault: str) -> None:
     """No last chunk and no [DONE]; the restarted process serves the next request."""
-    async with scene(lane, hang_timeout="1s") as local:
+    async with scene(lane, hang_timeout=HANG_TIMEOUT[fault]) as local:
         await local.loaded()
         async with connect(local.gateway.port) as client:
             response = await first_event(client)
@@ -123,7 +125,7 @@ async def test_a_stream_whose_process_fails_looks_cut(lane: bool, fault: str) ->
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_an_answer_whose_process_fails_is_an_honest_503(lane: bool, fault: str) -> None:
     """Nothing of it had been sent: the status and the code say that the local model is at fault."""
-    async with scene(lane, hang_timeout="1s") as local:
+    async with scene(lane, hang_timeout=HANG_TIMEOUT[fault]) as local:
         await local.loaded()
         async with connect(local.gateway.port) as client:
             await client.send(chat(LONG))
@@ -139,7 +141,7 @@ async def test_an_answer_whose_process_fails_is_an_honest_503(lane: bool, fault:
 async def test_an_answer_whose_process_fails_before_it_began_comes_from_elsewhere(lane: bool, fault: str) -> None:
     """A pool moves on, without leave to repeat what had been sent: what was computed here went with the process."""
     async with origin(serve(answer(REMOTE))) as upstream:
-        async with scene(lane, upstream.url, fallback=True, hang_timeout="1s") as local:
+        async with scene(lane, upstream.url, fallback=True, hang_timeout=HANG_TIMEOUT[fault]) as local:
             await local.loaded()
             pid = local.pid
             async with connect(local.gateway.port) as client:

@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-CAP = 5.0
+CAP = 20.0
 _LIMIT = 256 * 1024 * 1024
 
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
-CAP = 5.0
+CAP = 20.0
 
 
 class End(Enum):

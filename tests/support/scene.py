@@ -19,7 +19,7 @@ async def proxied(lane: bool, *scripts: Script, **options: object) -> AsyncItera
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until ``condition`` holds, looking once per turn of the loop; TimeoutError after 5 s."""
-    async with asyncio.timeout(5):
+    """Wait until ``condition`` holds, looking once per turn of the loop; TimeoutError after 20 s."""
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110  (what is waited for offers no event)
             await asyncio.sleep(0)
