@@ -26,6 +26,7 @@ from benchmarks import (
 )
 from benchmarks.peers import Peer
 from benchmarks.peers.aiohttp_proxy import aiohttp_proxy
+from benchmarks.peers.commit import commit
 from benchmarks.peers.envoy import envoy
 from benchmarks.peers.named import named
 from benchmarks.peers.nginx import nginx
@@ -45,6 +46,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer rounds; without SECTION only unary and sse")
     parser.add_argument("--only", help="comma-separated names of peers")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help="a further proxy")
+    parser.add_argument(
+        "--against", metavar="REV", help="another commit of onwards_py in the same run, as the peer 'against'"
+    )
     parser.add_argument("--rounds", type=int, help="rounds of unary, sse and guarded")
     parser.add_argument("--requests", type=int, default=20_000, help="requests of one unary round")
     parser.add_argument("--rate", type=float, help="unary requests per second instead of a closed loop")
@@ -57,7 +61,7 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _peers(arguments: argparse.Namespace) -> list[Peer]:
+def _peers(arguments: argparse.Namespace, directory: Path) -> list[Peer]:
     peers = [
         onwards("onwards", "on"),
         nginx(arguments.nginx),
@@ -66,9 +70,11 @@ def _peers(arguments: argparse.Namespace) -> list[Peer]:
         aiohttp_proxy(),
         *map(named, arguments.peer),
     ]
+    if arguments.against is not None:
+        peers.insert(1, commit(arguments.against, directory))
     if arguments.only is None:
         return peers
-    wanted = arguments.only.split(",")
+    wanted = arguments.only.split(",") + (["against"] if arguments.against is not None else [])
     if wrong := set(wanted) - {peer.name for peer in peers}:
         raise SystemExit(f"no such peer: {', '.join(sorted(wrong))} (there are {', '.join(p.name for p in peers)})")
     return [peer for peer in peers if peer.name in wanted]
@@ -129,7 +135,6 @@ def _others(sections: list[str], peers: list[Peer], directory: Path) -> dict[str
 def main() -> None:
     """Run the sections that were asked for and print their tables."""
     arguments = _arguments()
-    peers = _peers(arguments)
     sections = arguments.sections or list(_QUICK if arguments.quick else SECTIONS)
     # One way to end early, also where a shell has set SIGINT to be ignored: the event loop knows how to unwind.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -140,6 +145,7 @@ def main() -> None:
     print(report.machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="onwards-bench-") as name:
         directory = Path(name)
+        peers = _peers(arguments, directory)
         peers = fleet.usable(peers, directory) if set(sections) - _ALONE else []
         results["peers"] = {peer.name: peer.version() for peer in peers}
         if {"unary", "sse"} & set(sections):

@@ -10,7 +10,7 @@ from statistics import median
 
 from benchmarks.rounds import Row
 
-_BASES = ("nginx", "envoy")
+_BASES = ("nginx", "envoy", "against")
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

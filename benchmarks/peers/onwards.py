@@ -16,7 +16,8 @@ from benchmarks.peers import Peer, PeerMissing, Place
 CONFIG = "targets.json"
 
 
-def _config(place: Place) -> dict[str, object]:
+def plain_config(place: Place) -> dict[str, object]:
+    """Return the benchmark's configuration: one target; with a spare upstream, a pool of two with fallback."""
     ports = [port for port in (place.upstream_port, place.spare_upstream_port) if port is not None]
     providers = [{"url": f"http://127.0.0.1:{port}/", "onwards_key": traffic.UPSTREAM_KEY} for port in ports]
     if len(providers) == 1:
@@ -53,14 +54,20 @@ def _guarded_config(place: Place, users: Iterable[int], tokens: bool = True) -> 
     return {"auth": {"key_definitions": definitions}, "targets": {traffic.MODEL: target}}
 
 
+def write_config(place: Place, config: Mapping[str, object]) -> Path:
+    """Write the configuration below ``place``; return its path."""
+    path = place.directory / CONFIG
+    path.write_text(json.dumps(config, separators=(",", ":")))
+    return path
+
+
 def serve(place: Place, config: Mapping[str, object], lane: str = "on") -> list[str]:
     """Write the configuration; return the command that serves it. Raises PeerMissing."""
     beside = str(Path(sys.executable).parent)
     binary = shutil.which("onwards-py", path=beside) or shutil.which("onwards-py")
     if binary is None:
         raise PeerMissing("onwards-py is neither beside this Python nor in PATH (pip install -e .)")
-    path = place.directory / CONFIG
-    path.write_text(json.dumps(config, separators=(",", ":")))
+    path = write_config(place, config)
     ports = ["--port", str(place.port), "--admin-port", str(place.admin_port)]
     return [binary, "serve", "--config", str(path), *ports, "--lane", lane]
 
@@ -69,7 +76,7 @@ def onwards(name: str, lane: str) -> Peer:
     """Return the peer; ``lane`` is ``on`` or ``off``."""
 
     def command(place: Place) -> list[str]:
-        return serve(place, _config(place), lane)
+        return serve(place, plain_config(place), lane)
 
     return Peer(name, command, lambda: _version(lane), drain_signal=Signals.SIGTERM, falls_back=True)
 
