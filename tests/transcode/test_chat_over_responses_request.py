@@ -1,5 +1,6 @@
 """Chat requests to Responses requests: every field is said, refused or noted; what comes out fits the specification."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -82,20 +83,43 @@ def test_roles() -> None:
 
 
 def test_D7_system_messages_become_instructions() -> None:
-    """Where the provider wants one, at the beginning; a later one moves there, which is noted, or stays."""
+    """Those at the beginning; a later one stays in its place as a developer item, and a role that changed is noted."""
     said: list[Json] = [
         {"role": "system", "content": "a"},
         {"role": "developer", "content": [{"type": "text", "text": "b"}]},
         HI,
         {"role": "system", "content": "c"},
     ]
-    hoisted = translate(*said)
-    assert hoisted.responses["instructions"] == "a\n\nb\n\nc"
-    assert hoisted.repaired == ("messages[].role",)
-    leading = translate(*said, quirks=replace(PRESETS["generic"], system=System.MERGE_LEADING))
-    assert leading.responses["instructions"] == "a\n\nb"
-    assert [item["role"] for item in as_list(leading.responses["input"])] == ["user", "system"]
-    assert leading.repaired == ()
+    for system in (System.HOIST, System.MERGE_LEADING):
+        leading = translate(*said, quirks=replace(PRESETS["generic"], system=system))
+        assert leading.responses["instructions"] == "a\n\nb"
+        assert as_list(leading.responses["input"])[1] == {"type": "message", "role": "developer", "content": "c"}
+        assert leading.repaired == ("messages[].role",)
+    assert translate(HI, {"role": "developer", "content": "c"}).repaired == ()
+
+
+@pytest.mark.parametrize("dialect", sorted(PRESETS))
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_system_messages_that_stand_alone_are_the_input(dialect: str, role: str) -> None:
+    """Providers refuse an input without items."""
+    said = translate({"role": role, "content": "a"}, {"role": role, "content": "b"}, quirks=PRESETS[dialect])
+    assert [item["content"] for item in as_list(said.responses["input"])] == ["a", "b"]
+    assert {item["role"] for item in as_list(said.responses["input"])} <= {"system", "developer"}
+    assert "instructions" not in said.responses
+
+
+@pytest.mark.parametrize("role", ["user", "system", "developer"])
+def test_an_empty_array_of_parts_is_refused_with_its_path(role: str) -> None:
+    error = refused(HI, {"role": role, "content": []})
+    assert (error.param, error.code) == ("messages[1].content", "empty_array")
+
+
+def test_equal_call_ids_in_one_message_are_refused_with_the_path_of_the_second() -> None:
+    """In two messages they are two calls."""
+    error = refused(HI, calling(call("a"), call("b"), call("a")), output("a"), output("b"))
+    assert error.param == "messages[1].tool_calls[2].id"
+    twice = items(HI, calling(call("a")), output("a", "1"), calling(call("a")), output("a", "2"))
+    assert [item.get("output") for item in twice[1:]] == [None, "1", None, "2"]
 
 
 def test_content_parts() -> None:
@@ -164,6 +188,15 @@ def test_D10_images_in_outputs_stay_images() -> None:
         {"type": "input_text", "text": "see"},
         {"type": "input_image", "image_url": "data:image/png;base64,AA=="},
     ]
+
+
+def test_an_output_that_lists_parts_in_a_string_is_that_list() -> None:
+    """One entry that is no content part, and the text is the tool's."""
+    image = {"type": "image_url", "image_url": {"url": "http://x"}}
+    parts: list[Json] = [{"type": "text", "text": "a"}, image]
+    assert items(calling(call("a")), output("a", json.dumps(parts))) == items(calling(call("a")), output("a", parts))
+    own = '[{"type":"file","name":"a.txt"}]'
+    assert items(calling(call("a")), output("a", own))[1]["output"] == own
 
 
 def test_custom_calls_and_their_outputs() -> None:
@@ -307,6 +340,9 @@ def test_web_search_options_are_a_tool() -> None:
         ("none", "none"),
         ("auto", "auto"),
         ("required", "required"),
+        ({"type": "none"}, "none"),
+        ({"type": "auto"}, "auto"),
+        ({"type": "required"}, "required"),
         ({"type": "function", "function": {"name": "f"}}, {"type": "function", "name": "f"}),
         ({"type": "function", "name": "f"}, {"type": "function", "name": "f"}),
         (
@@ -330,6 +366,23 @@ def test_E6_a_choice_of_what_is_not_offered_is_refused() -> None:
     ):
         assert refused(tools=[function()], tool_choice=choice).param.startswith("tool_choice")
     assert refused(tool_choice="required").param == "tool_choice"
+    assert refused(tool_choice={"type": "required"}).param == "tool_choice"
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"properties": {"a": {}}}, {"type": "object", "properties": {"a": {}}}),
+        ({"anyOf": [SCHEMA]}, {"type": "object", "anyOf": [SCHEMA]}),
+        ({"type": None, "$ref": "#/$defs/x"}, {"type": "object", "$ref": "#/$defs/x"}),
+        ({"type": ["object", "null"]}, {"type": "object"}),
+        ({"type": "string"}, {"type": "string"}),
+    ],
+)
+def test_the_root_of_a_tools_schema_says_that_it_is_an_object(given: Json, sent: Json) -> None:
+    """Only what says another type stays, for the provider to refuse."""
+    tools = [{"type": "function", "function": {"name": "f", "parameters": given}}]
+    assert made(tools=tools)["tools"][0]["parameters"] == sent
 
 
 def test_E7_without_tools_nothing_is_said_about_them() -> None:

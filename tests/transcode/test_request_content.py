@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 import pytest
-from request_helpers import DROP, OPENAI, generic, image, messages, refusal, text, translate, user
+from request_helpers import DROP, OPENAI, call, generic, image, messages, output, refusal, text, translate, user
 
 from onwards_py.transcode.responses_over_chat.policy import Policy
 from onwards_py.transcode.responses_over_chat.quirks import Quirks
@@ -43,6 +43,17 @@ def test_parts_as_chat_completions_has_them_are_understood() -> None:
     """Clients mix the dialects."""
     chat_image = {"type": "image_url", "image_url": {"url": "http://x", "detail": "high"}}
     assert sent({"type": "text", "text": "a"}, chat_image) == [{"type": "text", "text": "a"}, chat_image]
+
+
+@pytest.mark.parametrize(
+    "part", [image(detail="original"), {"type": "image_url", "image_url": {"url": "http://x", "detail": "original"}}]
+)
+def test_a_detail_that_chat_does_not_have_becomes_the_next_best(part: dict[str, object]) -> None:
+    """``original`` is a word of Responses alone; also in a tool's output."""
+    assert sent(part, text("x"))[0]["image_url"]["detail"] == "high"
+    found = messages([call("c"), output("c", [part])])
+    assert found[-1]["content"][-1]["image_url"]["detail"] == "high"
+    assert "input[].content[].detail" in translate([{"role": "user", "content": [part, text("x")]}]).repaired
 
 
 def test_cache_marks_on_text_stay() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -400,11 +401,64 @@ def test_a_refusal_of_the_assistant_is_a_field_or_text() -> None:
 
 
 def test_the_same_call_id_in_two_turns_pairs_with_the_call_that_waits() -> None:
-    """Some providers count from call_0 in every answer, or give all calls of one answer the same id."""
+    """Some providers count from call_0 in every answer."""
     found = messages([call("0", "f"), output("0", "1"), user("x"), call("0", "g"), output("0", "2")])
     assert [one["content"] for one in found if one["role"] == "tool"] == ["1", "2"]
-    found = messages([call("0", "f"), call("0", "g"), output("0", "1"), output("0", "2")])
-    assert [one["content"] for one in found if one["role"] == "tool"] == ["1", "2"]
+    rounds = [call("0", "f"), output("0", "1"), call("0", "g"), output("0", "2")]
+    for merge in (False, True):  # merged into one message they would have one id
+        assert roles(messages(rounds, quirks=generic(merge_rounds=merge))) == ["assistant", "tool"] * 2
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [call("0", "f"), call("0", "g"), output("0", "1"), output("0", "2")],
+        [call("0", "f"), {"role": "assistant", "content": "wait"}, call("0", "g"), output("0"), output("0")],
+        [call("0"), call("1"), output("0"), call("0"), output("1"), output("0")],
+        [call("0"), {"type": "custom_tool_call", "call_id": "0", "name": "p", "input": "x"}, output("0")],
+    ],
+)
+def test_equal_call_ids_in_one_round_are_refused_with_the_path_of_the_second(items: list[dict[str, object]]) -> None:
+    """No output could be given to the right one of them, and providers refuse the message."""
+    second = max(index for index, item in enumerate(items) if item.get("call_id") == "0" and "output" not in item)
+    refused = refusal([user("hi"), *items])
+    assert (refused.param, refused.code) == (f"input[{second + 1}].call_id", "invalid_value")
+
+
+def test_an_output_that_lists_parts_in_a_string_is_that_list() -> None:
+    """Some clients make JSON of an output once too often; for custom tools as well."""
+    parts = [text("a"), image("http://x")]
+    for item in (call("c"), {"type": "custom_tool_call", "call_id": "c", "name": "f", "input": "x"}):
+        kind = f"{item['type']}_output"
+        listed, said = ({"type": kind, "call_id": "c", "output": form} for form in (parts, f" {json.dumps(parts)}\n"))
+        assert messages([item, said]) == messages([item, listed])
+    assert translate([call("c"), output("c", json.dumps([text("a"), text("b")]))]).repaired == ("input[].output",)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[]",
+        '[{"type":"file","name":"a.txt"}]',
+        '[{"type":"text","text":"a"},{"type":"row","text":"b"}]',
+        '[{"type":"text","text":"a"},"b"]',
+        '[{"type":"text","text":1}]',
+        '{"type":"text","text":"a"}',
+        '[{"type":"text","text":"a"}',
+        '[{"type":["text"],"text":"a"}]',
+    ],
+)
+def test_an_output_that_is_json_of_its_own_stays_as_it_came(said: str) -> None:
+    """One entry that is no content part, and the text is the tool's."""
+    assert messages([call("c"), output("c", said)])[-1]["content"] == said
+
+
+@pytest.mark.parametrize("role", ["user", "system", "developer"])
+def test_an_empty_array_of_parts_is_refused_with_its_path(role: str) -> None:
+    """As by OpenAI; an assistant that said nothing is another matter."""
+    refused = refusal([user("hi"), {"type": "message", "role": role, "content": []}])
+    assert (refused.param, refused.code) == ("input[1].content", "empty_array")
+    assert messages([user("hi"), {"role": "assistant", "content": []}]) == [user("hi")]
 
 
 @pytest.mark.parametrize("item", [1, None, [], True])

@@ -62,16 +62,21 @@ ITEMS = st.one_of(
 
 
 def legal(items: list[dict[str, object]]) -> list[dict[str, object]]:
-    """``items`` without outputs that no call waits for."""
+    """``items`` without outputs that no call waits for, and without second calls of one id in one round."""
     waiting: list[object] = []
     kept = []
+    told: set[object] = set()
     for item in items:
         if item.get("type") == "function_call":
+            if item["call_id"] in told:
+                continue
+            told.add(item["call_id"])
             waiting.append(item["call_id"])
         elif item.get("type") == "function_call_output":
             if item["call_id"] not in waiting:
                 continue
             waiting.remove(item["call_id"])
+            told = told if waiting else set()
         kept.append(item)
     return kept
 

@@ -224,6 +224,36 @@ def test_E8_tools_nested_as_in_chat_completions_are_understood() -> None:
     assert translate(tools=[nested]).context.echo["tools"] == translate(tools=[flat]).context.echo["tools"]
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"properties": {"a": {}}}, {"type": "object", "properties": {"a": {}}}),
+        ({"additionalProperties": True}, {"type": "object", "additionalProperties": True}),
+        ({"type": None, "anyOf": [{"type": "object"}]}, {"type": "object", "anyOf": [{"type": "object"}]}),
+        ({"type": ["object", "null"]}, {"type": "object"}),
+        ({"type": "array"}, {"type": "array"}),
+    ],
+)
+def test_the_root_of_a_schema_says_that_it_is_an_object(given: dict[str, object], sent: dict[str, object]) -> None:
+    """Also of a namespace's members; the echo repeats what was sent. Another type is for the provider to refuse."""
+    space = {"type": "namespace", "name": "n", "tools": [function("g", parameters=given)]}
+    made: Any = translate(tools=[function("f", parameters=given), space])
+    assert [tool["function"]["parameters"] for tool in made.chat["tools"]] == [sent, sent]
+    assert made.context.echo["tools"][0]["parameters"] == given
+
+
+@pytest.mark.parametrize("mode", ["none", "auto", "required"])
+def test_a_mode_may_come_as_an_object(mode: str) -> None:
+    """It is the mode; for a choice among nothing as well."""
+    made = translate(tools=[function()], tool_choice={"type": mode})
+    assert (made.chat["tool_choice"], made.context.echo["tool_choice"]) == (mode, mode)
+    assert made.context == translate(tools=[function()], tool_choice=mode).context
+    if mode == "required":
+        assert refusal(tool_choice={"type": mode}).param == "tool_choice"
+    else:
+        assert "tool_choice" not in translate(tool_choice={"type": mode}).chat
+
+
 @pytest.mark.parametrize("parameters", [None, {}])
 def test_E9_missing_parameters_are_the_empty_object_and_strict_is_only_sent_if_given(parameters: object) -> None:
     """Nothing is forced onto a schema whose author did not ask."""

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 import orjson
 
 from onwards_py.transcode.chat_over_responses.content import TEXTS, Content, Part, as_parts, plain, read_content
+from onwards_py.transcode.listed_parts import listed_parts
 from onwards_py.transcode.responses_over_chat.call_ids import CallIds
 from onwards_py.transcode.responses_over_chat.messages import NO_OUTPUT
 from onwards_py.transcode.responses_over_chat.policy import Orphans, Refused, Scope, Unanswered, member, name_of
 from onwards_py.transcode.responses_over_chat.quirks import System
-from onwards_py.transcode.shared import plain_text
+from onwards_py.transcode.shared import plain_text, refuse_empty
 
 Item = dict[str, object]
 Message = Mapping[str, object]
@@ -64,7 +65,14 @@ class ItemMaker:
         reader(self, message, where)
 
     def end(self) -> None:
-        """No more messages: look after calls without an output, which providers refuse. Raises Refused."""
+        """No more messages: look after calls without an output, which providers refuse. Raises Refused.
+
+        Providers refuse an empty input as well: system messages that stand alone are the input.
+        """
+        if not self.items:
+            for text in self._said:
+                self._say("developer", text)
+            self._said = []
         if not self._waiting:
             return
         policy = self._scope.policy.unanswered
@@ -86,17 +94,24 @@ class ItemMaker:
         self._say("user", self._content(message, where))
 
     def direct(self, message: Message, where: str) -> None:
-        """A message of the system: in its place, or where the provider wants all of them."""
+        """A message of the system: the first ones are the instructions, later ones stay in their place.
+
+        There they are developer items: Responses has one role for what stands above the user, and instructions that
+        came from the middle of a conversation would rewrite its beginning.
+        """
         content = self._content(message, where)
-        policy = self._scope.quirks.system
-        text = None if policy is System.KEEP or (self.items and policy is not System.HOIST) else plain(content)
+        quirks = self._scope.quirks
+        if quirks.system is System.KEEP:
+            developer = message["role"] == "developer" and quirks.developer_role
+            self._say("developer" if developer else "system", content)
+            return
+        text = None if self.items else plain(content)
         if text is not None:
-            if self.items:
-                self._scope.repair("messages[].role")
             self._said.append(text)
             return
-        developer = message["role"] == "developer" and self._scope.quirks.developer_role
-        self._say("developer" if developer else "system", content)
+        if message["role"] != "developer":
+            self._scope.repair("messages[].role")
+        self._say("developer", content)
 
     def answer(self, message: Message, where: str) -> None:
         """What the model said before: a message, and an item for each call."""
@@ -111,9 +126,14 @@ class ItemMaker:
             self.items.append({"type": "message", "role": "assistant", "content": content})
         elif text or not calls:
             self.items.append({"type": "message", "role": "assistant", "content": text})
-        for call in calls:
+        told: set[str] = set()
+        for number, call in enumerate(calls):
+            call_id = str(call["call_id"])
+            if call_id in told:
+                raise Refused(f"{where}.tool_calls[{number}].id", f"Two calls of one message have the id {call_id!r}.")
+            told.add(call_id)
             self.items.append(call)
-            self._waiting[str(call["call_id"])] = call
+            self._waiting[call_id] = call
 
     def tool_output(self, message: Message, where: str) -> None:
         """What came back from a call."""
@@ -143,12 +163,18 @@ class ItemMaker:
     def _content(self, message: Message, where: str) -> Content:
         if "content" not in message:
             raise Refused(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
+        refuse_empty(message["content"], f"{where}.content")
         return read_content(message, "content", where, self._scope)
 
     def _say(self, role: str, content: Content) -> None:
         self.items.append({"type": "message", "role": role, "content": content})
 
     def _output(self, call_id: str, message: Message, where: str) -> None:
+        given = message.get("content")
+        listed = listed_parts(given) if isinstance(given, str) else None
+        if listed is not None:
+            message = {**message, "content": listed}
+            self._scope.repair(f"{where}.content")
         content = read_content(message, "content", where, self._scope)
         text = plain(content)
         output = content if text is None else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onwards_py.transcode.responses_over_chat.policy import Refused, Scope, must_be_string, name_of
+from onwards_py.transcode.shared import object_schema
 
 Tool = dict[str, object]
 
@@ -37,6 +38,8 @@ def read_choice(request: Mapping[str, object], tools: list[Tool]) -> object:
     if where == "function_call":
         return _named({"type": "function", "function": choice}, where, tools)
     kind = must_be_string(choice.get("type"), "tool_choice.type")
+    if kind in _MODES:  # a mode in the form of an object, as some clients write it
+        return _mode(kind, where, tools)
     if kind == "allowed_tools":
         return _allowed(choice, tools)
     return _named(choice, where, tools)
@@ -114,7 +117,7 @@ def _function(function: object, where: str) -> Tool:
     if strict is not None and not isinstance(strict, bool):
         raise Refused(f"{where}.strict", "A function's 'strict' must be a boolean.", "invalid_type")
     flat: Tool = {**function, "type": "function", "name": name}
-    flat["parameters"] = parameters or {"type": "object", "properties": {}}
+    flat["parameters"] = object_schema(parameters or {})
     flat["strict"] = bool(strict)
     return flat
 

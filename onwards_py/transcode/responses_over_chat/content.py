@@ -131,6 +131,9 @@ def _image(part: dict[str, object], where: str, scope: Scope) -> Part | None:
         return None
     check_size(url, f"{where}.image_url", scope)
     image: dict[str, object] = {"url": url}
+    if detail == "original":  # Responses has it (Codex sends it); chat knows auto, low and high
+        scope.repair(f"{where}.detail")
+        detail = "high"
     if isinstance(detail, str):
         image["detail"] = detail
     return {"type": "image_url", "image_url": image}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import orjson
 
 from onwards_py.transcode.dialects.chat import Content
+from onwards_py.transcode.listed_parts import listed_parts
 from onwards_py.transcode.responses_over_chat.call_ids import CallIds
 from onwards_py.transcode.responses_over_chat.content import TEXTS, join, read_content, read_parts
 from onwards_py.transcode.responses_over_chat.item_reasoning import CALL_EXTRAS, ORIGIN
@@ -23,7 +24,7 @@ from onwards_py.transcode.responses_over_chat.replay import TEXT_FIELDS
 from onwards_py.transcode.responses_over_chat.sealed import open_compaction, open_reasoning
 from onwards_py.transcode.responses_over_chat.tools import CUSTOM_INPUT
 from onwards_py.transcode.responses_over_chat.turns import Call, Conversation
-from onwards_py.transcode.shared import plain_text
+from onwards_py.transcode.shared import plain_text, refuse_empty
 
 Item = dict[str, object]
 _FOREIGN = "input[].encrypted_content"
@@ -84,6 +85,7 @@ class ItemReader:
             return
         if "content" not in item:
             raise Refused(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
+        refuse_empty(item["content"], f"{where}.content")
         self.conversation.say(role, read_content(item, "content", where, self._scope))
 
     def function_call(self, item: Item, where: str) -> None:
@@ -104,7 +106,11 @@ class ItemReader:
         """What came back from a call, function or custom."""
         call_id = member(item, "call_id", where)
         output = item.get("output")
-        content = output if type(output) is str else self._output(item, where)
+        listed = listed_parts(output) if type(output) is str else None
+        if listed is not None:
+            item = {**item, "output": listed}
+            self._scope.repair(f"{where}.output")
+        content = output if type(output) is str and listed is None else self._output(item, where)
         if self.conversation.output(call_id, content):
             return
         if self._scope.policy.orphans is Orphans.REJECT:

@@ -38,6 +38,8 @@ def read_choice(choice: object, offer: Offer, scope: Scope) -> Choice:
             "tool_choice", f"'tool_choice' must be a string or an object, not {name_of(choice)}.", "invalid_type"
         )
     kind = must_be_string(choice.get("type"), "tool_choice.type")
+    if kind in _MODES:  # a mode in the form of an object, as some clients write it
+        return _mode(kind, offer, scope)
     if kind == "allowed_tools":
         return _allowed(choice, offer, scope)
     if kind in _CALLABLE:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from onwards_py.transcode.responses_over_chat.context import ToolKind, ToolName
 from onwards_py.transcode.responses_over_chat.names import ToolNames
 from onwards_py.transcode.responses_over_chat.policy import HostedTools, Refused, Scope, must_be_string, name_of
+from onwards_py.transcode.shared import object_schema
 
 _DEEPEST = 8
 _FUNCTION_MEMBERS = frozenset({"type", "name", "description", "parameters", "strict"})
@@ -136,11 +137,11 @@ def _function(one: _Declared, name: str, scope: Scope) -> dict[str, object]:
 
 def _parameters(parameters: object, where: str) -> dict[str, object]:
     """Null and ``{}`` become the schema of an object without members: some providers refuse anything less."""
-    if parameters is None or parameters == {}:
-        return {"type": "object", "properties": {}}
+    if parameters is None:
+        parameters = {}
     if not isinstance(parameters, dict):
         raise Refused(where, f"A tool's parameters must be a JSON schema, not {name_of(parameters)}.", "invalid_type")
-    return parameters
+    return object_schema(parameters)
 
 
 def _custom(one: _Declared, name: str, description: str, scope: Scope) -> dict[str, object]:

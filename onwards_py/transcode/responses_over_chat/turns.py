@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from onwards_py.transcode.dialects.chat import Content
 from onwards_py.transcode.responses_over_chat.content import join
-from onwards_py.transcode.responses_over_chat.policy import Scope
+from onwards_py.transcode.responses_over_chat.policy import Refused, Scope
 
 
 @dataclass(slots=True)
@@ -61,11 +61,12 @@ class Conversation:
     ``directed``: whether any turn is a system or developer message; ``reasoned``: whether any has reasoning.
     """
 
-    __slots__ = ("_extras", "_reasoning", "_scope", "_waiting", "directed", "reasoned", "turns")
+    __slots__ = ("_answered", "_extras", "_reasoning", "_scope", "_waiting", "directed", "reasoned", "turns")
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._waiting: dict[str, list[tuple[Turn, Call]]] = {}
+        self._answered: dict[str, Turn] = {}  # by call id: the turn of the last call that got its output
         self._reasoning: list[dict[str, object]] = []
         self._extras: dict[str, dict[str, object]] = {}
         self.directed = False
@@ -105,9 +106,16 @@ class Conversation:
         self._extras[call_id] = extra
 
     def call(self, call: Call) -> None:
-        """A call; calls that were not yet all answered share one assistant message."""
+        """A call; calls that were not yet all answered share one assistant message. Raises Refused.
+
+        Ids may come again in another round: there are providers that count their calls anew in each. In one round
+        they must differ, or no output could be given to the right call.
+        """
         last = self._last_answer()
-        if last is None or (last.calls and not last.waiting and not self._scope.quirks.merge_rounds):
+        known = last is not None and self._has(last, call.call_id)
+        if known and last is not None and last.waiting:
+            raise Refused(f"{call.where}.call_id", f"Two calls of one round have the id {call.call_id!r}.")
+        if last is None or (last.calls and not last.waiting and (known or not self._scope.quirks.merge_rounds)):
             last = Turn("assistant")
             self.turns.append(last)
         if last.calls is None:
@@ -129,6 +137,7 @@ class Conversation:
         turn, call = waiting.pop(0)
         call.output = content
         turn.waiting -= 1
+        self._answered[call_id] = turn
         return True
 
     def end(self) -> None:
@@ -138,6 +147,13 @@ class Conversation:
             for turn in self.turns:
                 for call in turn.calls or () if isinstance(turn, Turn) else ():
                     call.extra = self._extras.get(call.call_id)
+
+    def _has(self, turn: Turn, call_id: str) -> bool:
+        """Whether a call with this id is in ``turn``, the last one."""
+        if self._answered.get(call_id) is turn:
+            return True
+        waiting = self._waiting.get(call_id)
+        return waiting is not None and bool(waiting) and waiting[-1][0] is turn
 
     def _last_answer(self) -> Turn | None:
         """The last turn, if it is the assistant's."""
