@@ -17,7 +17,7 @@ from onwards_py.config.json_schema import render
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import Loaded, load
 from onwards_py.config.problems import ConfigError
-from onwards_py.routing.explain import attempts, conduct, effective_url, explain, leads_to
+from onwards_py.routing.explain import attempts, conduct, effective_url, effective_urls, explain, leads_to
 from onwards_py.routing.model import Pool
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -27,6 +27,7 @@ examples:
   onwards-py serve                                  serve targets.yaml of this folder on port 3000
   onwards-py serve -f /etc/onwards.yaml --port 80   another file, another port
   onwards-py check targets.yaml                     all errors, or the route table
+  onwards-py check --urls targets.yaml              where the requests for each API go
   onwards-py route gpt-4                            which providers a model goes to, and why
   onwards-py models                                 local models: named, installed, loaded
   onwards-py schema > targets.schema.json           JSON Schema for editors
@@ -98,6 +99,10 @@ _OPTIONS = (
 )
 
 
+_TITLES = ("TARGET", "STRATEGY", "PROVIDER", "WEIGHT", "MODE", "CREDENTIAL", "CLIENT KEYS", "CHAT COMPLETIONS GO TO")
+_URL_TITLES = ("TARGET", "PROVIDER", "API", "REQUESTS GO TO")
+
+
 class _Usage(Exception):
     """Arguments or environment variables that cannot be used."""
 
@@ -154,6 +159,7 @@ def parser() -> argparse.ArgumentParser:
         serve.add_argument(*option.flags, dest=option.name, metavar=option.name.upper(), help=text)
     check = commands.add_parser("check", help="say what is wrong with a configuration, or where it leads")
     check.add_argument("config", nargs="?", metavar="FILE", help="default: ONWARDS_CONFIG, or targets.yaml")
+    check.add_argument("--urls", action="store_true", help="print where the requests for each API go")
     route = commands.add_parser("route", help="say which providers serve a model, in which order, and why")
     route.add_argument("model", metavar="MODEL", help="the name that a client puts in 'model'")
     route.add_argument(*_CONFIG.flags, dest="config", metavar="FILE", help="default: ONWARDS_CONFIG, or targets.yaml")
@@ -204,12 +210,9 @@ def _serve(given: argparse.Namespace, env: Mapping[str, str]) -> int:
 
 def _check(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     loaded = _load(given, env)
-    rows: list[tuple[str, ...]] = [
-        ("TARGET", "STRATEGY", "PROVIDER", "WEIGHT", "MODE", "CREDENTIAL", "CLIENT KEYS", "CHAT COMPLETIONS GO TO")
-    ]
-    for pool in loaded.snapshot.pools.values():
-        rows += _rows(pool)
-    _print_table(rows)
+    titles = _URL_TITLES if given.urls else _TITLES
+    rows_of = _url_rows if given.urls else _rows
+    _print_table([titles, *(row for pool in loaded.snapshot.pools.values() for row in rows_of(pool))])
     for warning in loaded.warnings:
         print(f"warning: {warning}")
     return OK
@@ -234,6 +237,12 @@ def _rows(pool: Pool) -> list[tuple[str, ...]]:
         )
         for provider in pool.providers
     ]
+
+
+def _url_rows(pool: Pool) -> list[tuple[str, ...]]:
+    if pool.route_by is not None:
+        return [(pool.name, "-", "all", leads_to(pool.route_by))]
+    return [(pool.name, provider.name, *line) for provider in pool.providers for line in effective_urls(provider)]
 
 
 def _route(given: argparse.Namespace, env: Mapping[str, str]) -> int:

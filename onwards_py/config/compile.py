@@ -92,7 +92,7 @@ class _Compiler:
         return self._assemble(name, target, [provider], path, path)
 
     def _pool(self, name: str, target: TargetShape, path: Path) -> Pool:
-        for field in ("url", "local", "weight", "name"):
+        for field in ("url", "base_url", "local", "weight", "name"):
             if self._site.written((*path, field)):
                 self._site.error((*path, field), "beside 'providers' this has no meaning; it belongs to a provider")
         members: list[Provider | None] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
 
@@ -16,9 +16,11 @@ from onwards_py.config.inherit import Site, said
 from onwards_py.config.problems import Path
 from onwards_py.config.provider_schema import ProviderShape, TlsShape
 from onwards_py.config.substitute import Surroundings
+from onwards_py.config.url_warnings import warn_of_url
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.messages import Field
 from onwards_py.routing.model import EchoSettings, EngineSettings, HealthCheck, Mode, Origin, Provider, Timeouts
+from onwards_py.wire.query import Query
 
 
 def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surroundings) -> Provider | None:
@@ -26,10 +28,14 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
     if not _has_one_place(path, site):
         return None
     local = compile_local(shape.local, (*path, "local"), site, around) if shape.local is not None else None
-    origin = _origin(shape, shape.url, path, site, around) if shape.url is not None else None
+    url = shape.url or shape.base_url
+    origin = _origin(shape, url, path, site, around) if url is not None else None
     if local is None and origin is None:
         return None
-    authority = shape.url.authority if shape.url is not None else _name_of(local)
+    authority = url.authority if url is not None else _name_of(local)
+    replaces_version = shape.base_url is not None
+    if url is not None:
+        warn_of_url(url, (*path, _place_of_url(path, site)), site, replaces_version=replaces_version)
     defaults = Provider("", "")
     # Said of a pool, it is what its remote providers call the model; a local one answers to the client's own name.
     renames = origin is not None or site.written((*path, "onwards_model"))
@@ -41,7 +47,9 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
         mode=shape.open_responses_mode or Mode.NATIVE,
         origin=origin,
         host=authority.encode() if origin is not None else b"",
-        base_path=shape.url.path.encode() if shape.url is not None else b"",
+        base_path=url.path.encode() if url is not None else b"",
+        replaces_version=replaces_version,
+        query=_query(shape, path, site) if url is not None else None,
         local=local,
         credential=_credential(shape, path, site),
         model_name=model,
@@ -70,12 +78,16 @@ def _health_check(shape: ProviderShape, path: Path, site: Site) -> HealthCheck |
 
 
 def _has_one_place(path: Path, site: Site) -> bool:
-    places = [name for name in ("url", "local") if site.written((*path, name))]
-    if len(places) == 2:
-        site.error((*path, "local"), "give either 'url' or 'local', not both")
+    places = [name for name in ("url", "base_url", "local") if site.written((*path, name))]
+    if len(places) > 1:
+        site.error((*path, places[-1]), f"give either {' or '.join(map(repr, places))}, not both")
     if not places:
-        site.error(path, "says neither 'url' nor 'local', so there is nowhere to send requests")
+        site.error(path, "says neither 'url' nor 'base_url' nor 'local', so there is nowhere to send requests")
     return len(places) == 1
+
+
+def _place_of_url(path: Path, site: Site) -> str:
+    return "base_url" if site.written((*path, "base_url")) else "url"
 
 
 def _origin(shape: ProviderShape, url: Url, path: Path, site: Site, around: Surroundings) -> Origin:
@@ -106,7 +118,7 @@ def _proxy_of_environment(url: Url, path: Path, site: Site, env: Mapping[str, st
     try:
         return ProxyUrl.parse(proxy).url
     except ValueError as error:
-        site.error((*path, "url"), f"the environment variable HTTPS_PROXY is not usable: {error}")
+        site.error((*path, _place_of_url(path, site)), f"the environment variable HTTPS_PROXY is not usable: {error}")
         return None
 
 
@@ -124,6 +136,10 @@ def _name_of(local: EchoSettings | EngineSettings | None) -> str:
 
 def _identity(shape: ProviderShape, local: EchoSettings | EngineSettings | None) -> str:
     place = shape.url.text if shape.url is not None else repr(local)
+    if shape.base_url is not None:
+        place = f"base {shape.base_url.text}"
+    if shape.query:
+        place += repr({name: value.value for name, value in shape.query.items()})
     key = shape.onwards_key.value if shape.onwards_key is not None else ""
     return sha256("\0".join((place, key, shape.onwards_model or "")).encode()).hexdigest()[:16]
 
@@ -139,11 +155,21 @@ def _credential(shape: ProviderShape, path: Path, site: Site) -> Field | None:
     return name.encode(), (prefix + shape.onwards_key.value).encode()
 
 
+def _query(shape: ProviderShape, path: Path, site: Site) -> Query | None:
+    parameters = shape.query or {}
+    _find_twins(parameters, (*path, "query"), "parameter", site)
+    return Query.of({name: value.value for name, value in parameters.items()}) if parameters else None
+
+
 def _response_fields(shape: ProviderShape, path: Path, site: Site) -> tuple[Field, ...]:
     headers = shape.response_headers or {}
-    seen: set[str] = set()
-    for name in headers:
-        if name.lower() in seen:
-            site.error((*path, "response_headers", name), "this header is given twice, in different case")
-        seen.add(name.lower())
+    _find_twins(headers, (*path, "response_headers"), "header", site)
     return tuple((name.encode(), value.encode()) for name, value in headers.items())
+
+
+def _find_twins(names: Iterable[str], path: Path, what: str, site: Site) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in seen:
+            site.error((*path, name), f"this {what} is given twice, in different case")
+        seen.add(name.lower())

@@ -16,7 +16,6 @@ from onwards_py.config.resilience_schema import (
     HoldShape,
     RetryBudgetShape,
 )
-from onwards_py.config.scalars import HeaderName, HeaderValue
 from onwards_py.config.schema import DefaultsShape
 from onwards_py.config.shape import Shape
 from onwards_py.config.translate_schema import QuirksShape, TranslateShape
@@ -24,6 +23,7 @@ from onwards_py.routing.model import Mode
 
 S = TypeVar("S", bound=Shape)
 Level = TypeVar("Level", bound=Shared)
+V = TypeVar("V")
 
 # These are merged key by key; everything else is replaced as a whole.
 _MERGED = (
@@ -96,7 +96,7 @@ def under(own: S, base: Shape, leave: frozenset[str] = frozenset()) -> S:
             changes[name] = inherited
         elif isinstance(value, _MERGED):
             changes[name] = under(value, inherited)
-        elif name == "response_headers":
+        elif name in ("response_headers", "query"):
             changes[name] = _joined(inherited, value)
     return structs.replace(own, **changes)
 
@@ -113,7 +113,7 @@ def _plain(value: float) -> float:
     return int(value) if isinstance(value, int) else float(value)
 
 
-def _joined(base: dict[HeaderName, HeaderValue], own: dict[HeaderName, HeaderValue]) -> dict[HeaderName, HeaderValue]:
+def _joined(base: dict[str, V], own: dict[str, V]) -> dict[str, V]:
     said = {name.lower() for name in own}
     return {name: value for name, value in base.items() if name.lower() not in said} | own
 

@@ -82,7 +82,7 @@ def _reference(kind: mi.StructType, definitions: dict[str, JSON]) -> JSON:
         }
         if issubclass(kind.cls, ProviderShape | TargetShape):
             fields = kind.cls.__struct_fields__
-            places = [place for place in ("url", "local", "providers", "route_by") if place in fields]
+            places = [place for place in ("url", "base_url", "local", "providers", "route_by") if place in fields]
             definitions[name]["anyOf"] = [{"required": [place]} for place in places]
         elif issubclass(kind.cls, Shape) and kind.cls.one_of:
             definitions[name]["anyOf"] = [{"required": [word]} for word in kind.cls.one_of]

@@ -17,6 +17,8 @@ from onwards_py.config.scalars import (
     HeaderName,
     HeaderValue,
     Opaque,
+    ParameterName,
+    ParameterValue,
     ProviderKey,
     Size,
     Timeout,
@@ -25,6 +27,9 @@ from onwards_py.config.shape import Shape
 from onwards_py.config.translate_schema import Dialect, TranslateShape
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.routing.model import Mode
+
+URL = "Where an OpenAI-compatible API is; paths of requests are appended, without doubling what they have in common."
+BASE_URL = "Instead of url: the base URL that SDKs are given; it takes the place of the /v1 of requests."
 
 Weight = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 
@@ -72,6 +77,10 @@ class Shared(Limited, frozen=True, kw_only=True):
     upstream_auth_header_prefix: Annotated[
         HeaderValue | None, Meta(description="Text before the credential. Default: 'Bearer '.")
     ] = None
+    query: Annotated[
+        dict[ParameterName, ParameterValue] | None,
+        Meta(description="Query parameters of every request to the provider, replacing those of that name."),
+    ] = None
     response_headers: Annotated[
         dict[HeaderName, HeaderValue] | None, Meta(description="Set on every response, replacing headers of that name.")
     ] = None
@@ -111,9 +120,10 @@ class Shared(Limited, frozen=True, kw_only=True):
 
 
 class ProviderShape(Shared, frozen=True, kw_only=True):
-    """One member of a pool: either url or local."""
+    """One member of a pool: either url, base_url or local."""
 
-    url: Annotated[Url | None, Meta(description="Base URL of an OpenAI-compatible API.")] = None
+    url: Annotated[Url | None, Meta(description=URL)] = None
+    base_url: Annotated[Url | None, Meta(description=BASE_URL)] = None
     local: Annotated[LocalShape | None, Meta(description="A provider inside the proxy instead of a url.")] = None
     name: Annotated[str | None, Meta(description="What logs and metrics call the provider. Default: its host.")] = None
     weight: Annotated[Weight | None, Meta(description="Share of the work; 0 drains. Default: 1.")] = None

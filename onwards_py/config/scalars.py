@@ -217,6 +217,32 @@ class RequestPath(str, Text):
         return cls(text)
 
 
+class ParameterName(str, Text):
+    """The name of a query parameter, not encoded."""
+
+    schema: ClassVar[JSON] = {"type": "string", "minLength": 1}
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not text:
+            raise ValueError("a query parameter must have a name")
+        return cls(text)
+
+
+class ParameterValue(Text):
+    """The value of a query parameter, not encoded. ``value`` stays out of every repr: some providers take their
+    credential there."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        return cls(text)
+
+
 class SealKey(Text):
     """A secret that seals what clients carry for us. ``value`` stays out of every repr."""
 

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from onwards_py.config.limit_schema import Limited
 from onwards_py.config.local_schema import LocalShape
-from onwards_py.config.provider_schema import ProviderShape, Shared, Weight
+from onwards_py.config.provider_schema import BASE_URL, URL, ProviderShape, Shared, Weight
 from onwards_py.config.resilience_schema import AffinityShape, EjectionShape, FallbackShape, HedgeShape
 from onwards_py.config.scalars import ClientKey, Duration, KeyDigest, Size, Timeout
 from onwards_py.config.shape import Count, Number, Shape
@@ -70,9 +70,11 @@ class RouteByShape(Shape, frozen=True, kw_only=True):
 
 
 class TargetShape(DefaultsShape, frozen=True, kw_only=True):
-    """A target: url or local for a single provider, providers for a pool, or route_by to choose another target."""
+    """A target: url, base_url or local for a single provider, providers for a pool, or route_by to choose another
+    target."""
 
-    url: Annotated[Url | None, Meta(description="Base URL of an OpenAI-compatible API.")] = None
+    url: Annotated[Url | None, Meta(description=URL)] = None
+    base_url: Annotated[Url | None, Meta(description=BASE_URL)] = None
     local: Annotated[LocalShape | None, Meta(description="A provider inside the proxy instead of a url.")] = None
     name: Annotated[str | None, Meta(description="What logs and metrics call the provider. Default: its host.")] = None
     weight: Annotated[Weight | None, Meta(description="Share of the work; 0 drains. Default: 1.")] = None

@@ -52,8 +52,10 @@ class Url(Text):
         scheme, authority, path, query, fragment = match.groups()
         if "@" in authority:
             raise ValueError("must not hold a user name or password; give the credential as onwards_key")
-        if query or fragment:
-            raise ValueError("must not have a query or a fragment: those of the request are sent")
+        if query:
+            raise ValueError("must not have a query; give its parameters as 'query', {name: value}")
+        if fragment:
+            raise ValueError("must not have a fragment: none is ever sent")
         tls = scheme.lower() == "https"
         host, port = _split(authority, 443 if tls else 80)
         return cls(tls, host, port, _checked_path(path))

@@ -17,7 +17,6 @@ from onwards_py.transports.base import OutboundRequest, Transport, TransportErro
 from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.response_head import ResponseFacts, examine_response
-from onwards_py.wire.target_url import join
 
 _DISABLED: Final = Mode.DISABLED
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
@@ -134,7 +133,7 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
     if memo is not None and memo.provider is provider and not decoded:
         head = memo.before + b"%d" % len(body) + memo.behind
     else:
-        path = join(provider.base_path, ask.path)
+        path = provider.join(ask.path)
         head = outbound_head(ask.head, request.method, path, provider, len(body), decoded=decoded)
     total = provider.timeouts.total
     deadline = ask.began + total if total is not None else None

@@ -16,7 +16,6 @@ from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError
 from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.request_head import examine
-from onwards_py.wire.target_url import join
 
 _log = logging.getLogger("onwards.health")
 _LONGEST_ANSWER: Final = 4 * 1024 * 1024
@@ -123,5 +122,5 @@ async def _is_well(http: Transport, provider: Provider, check: HealthCheck) -> b
 
 def _question(provider: Provider, check: HealthCheck, deadline: float) -> OutboundRequest:
     head = examine([(b"Host", b"health-check"), (b"Accept", b"application/json")], check.path, 1)
-    raw = outbound_head(head, b"GET", join(provider.base_path, check.path), provider, 0, decoded=False)
+    raw = outbound_head(head, b"GET", provider.join(check.path), provider, 0, decoded=False)
     return OutboundRequest(b"GET", check.path, raw, b"", "", True, deadline)

@@ -45,7 +45,6 @@ from onwards_py.transports.base import OutboundRequest
 from onwards_py.wire import content_coding
 from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.response_head import foreign_lines, retry_after
-from onwards_py.wire.target_url import join
 
 _TRANSLATE: Final = Mode.TRANSLATE
 _RESPONSES: Final = b"/responses"
@@ -156,7 +155,7 @@ def _to_responses(provider: Provider, ask: Ask, path: bytes, rest: bytes) -> Tra
 def _outbound(provider: Provider, ask: Ask, path: bytes, made: dict[str, object]) -> OutboundRequest:
     made["model"] = model = provider.model_name or ask.address.model
     body = orjson.dumps(made)
-    head = outbound_head(ask.head, b"POST", join(provider.base_path, path), provider, len(body), decoded=True)
+    head = outbound_head(ask.head, b"POST", provider.join(path), provider, len(body), decoded=True)
     total = provider.timeouts.total
     deadline = ask.began + total if total is not None else None
     within = provider.timeouts.first_token if made.get("stream") else None

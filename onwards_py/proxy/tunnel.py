@@ -17,7 +17,6 @@ from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.tunnel import Handshake, TunnelEnd, shake_hands
 from onwards_py.wire.outbound import upgrade_head
 from onwards_py.wire.response_head import examine_response, replace_fields
-from onwards_py.wire.target_url import join
 
 _DISABLED: Final = Mode.DISABLED
 _TRANSLATE: Final = Mode.TRANSLATE
@@ -36,10 +35,10 @@ async def open_tunnel(provider: Provider, ask: Ask) -> Handshake:
         raise ProxyError(Kind.NOT_FOUND, "The Responses API is not served for this model.")
     if provider.local is not None or (provider.mode is _TRANSLATE and is_responses(ask.path)):
         raise ProxyError(Kind.NO_WEBSOCKET)
-    path = join(provider.base_path, ask.path)
+    path = ask.path
     if provider.model_name is not None:
         path = _MODEL_IN_QUERY.sub(b"model=" + quote(provider.model_name, safe="").encode(), path)
-    head = upgrade_head(ask.head, path, provider)
+    head = upgrade_head(ask.head, provider.join(path), provider)
     return await shake_hands(provider, OutboundRequest(b"GET", ask.path, head, b"", ask.address.model))
 
 

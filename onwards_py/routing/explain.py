@@ -13,6 +13,7 @@ from onwards_py.routing.model import (
     FallbackPolicy,
     HealthCheck,
     Limits,
+    Mode,
     Pool,
     Provider,
     RateLimit,
@@ -20,9 +21,10 @@ from onwards_py.routing.model import (
     RoutingRule,
     Strategy,
 )
-from onwards_py.wire.target_url import join
+from onwards_py.wire.query import masked
 
 CHAT_COMPLETIONS = b"/v1/chat/completions"
+_RESPONSES = b"/v1/responses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,31 @@ class Choice:
 
 
 def effective_url(provider: Provider, target: bytes = CHAT_COMPLETIONS) -> str:
-    """Where a request for ``target`` (a path) arrives. For an embedded provider, what answers it."""
+    """Where a request for ``target`` (a path) arrives, without secrets. For an embedded provider, what answers it."""
     if provider.origin is None:
         return _inside(provider)
     try:
-        path = join(provider.base_path, target)
+        path = masked(provider.join(target))
     except ProxyError as error:
         return f"(refused) {error.message}"
     scheme = "https" if provider.origin.tls else "http"
     return f"{scheme}://{provider.host.decode('ascii')}{path.decode('ascii', 'backslashreplace')}"
+
+
+def effective_urls(provider: Provider) -> list[tuple[str, str]]:
+    """For each API its name, and where requests for it arrive; the health check is one of them."""
+    chat, responses = effective_url(provider), effective_url(provider, _RESPONSES)
+    if provider.origin is None:
+        return [("all", chat)]
+    check = effective_url(provider, (provider.health_check or HealthCheck()).path)
+    asked = {name: effective_url(provider, b"/v1/" + name.encode()) for name in ("embeddings", "messages", "models")}
+    to_chat, disabled = provider.mode is Mode.TRANSLATE, provider.mode is Mode.DISABLED
+    return [
+        ("chat", f"{responses} (translated)" if provider.chat_over_responses else chat),
+        ("responses", f"{chat} (translated)" if to_chat else "(not served)" if disabled else responses),
+        *asked.items(),
+        ("health", check if provider.health_check is not None else f"{check} (no health check)"),
+    ]
 
 
 def _inside(provider: Provider) -> str:
@@ -182,7 +200,7 @@ def _ejection(policy: EjectionPolicy) -> str:
 
 
 def _check(name: str, check: HealthCheck) -> str:
-    path = check.path.decode("ascii", "backslashreplace")
+    path = masked(check.path).decode("ascii", "backslashreplace")
     return (
         f"health check of {name}: GET {path} every {check.interval:g} s; "
         f"out after {check.unhealthy_after} failures in a row, back after {check.healthy_after} successes"

@@ -6,12 +6,15 @@ bytes. Secrets are kept out of every ``repr``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 
 from onwards_py.messages import Field
 from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
+from onwards_py.wire.query import Query
+from onwards_py.wire.target_url import join, join_as_sdks_do
 
 
 class Mode(Enum):
@@ -166,6 +169,10 @@ class Provider:
     """Value of the Host field: authority of the URL, with the port if it is not the scheme's."""
     base_path: bytes = b""
     """Path of the URL, percent-encoded as written, without a trailing slash."""
+    replaces_version: bool = False
+    """The URL is one as SDKs are given (``base_url``): it takes the place of the ``/v1`` of requests."""
+    query: Query | None = field(default=None, repr=False)
+    """Parameters of every request to this provider."""
     local: EchoSettings | EngineSettings | None = None
     credential: Field | None = field(default=None, repr=False)
     """The header that authenticates us to the provider, prefix included."""
@@ -191,9 +198,18 @@ class Provider:
     health_check: HealthCheck | None = None
     translates: bool = field(init=False)
     """Whether any request is, so that nothing else need be asked about most of them."""
+    join: Callable[[bytes], bytes] = field(init=False, repr=False, compare=False)
+    """Path and query to ask this provider for, of a request target in origin form. Raises ProxyError(BAD_REQUEST)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "translates", self.mode is Mode.TRANSLATE or self.chat_over_responses)
+        object.__setattr__(self, "join", _joining(self))
+
+
+def _joining(provider: Provider) -> Callable[[bytes], bytes]:
+    path = partial(join_as_sdks_do if provider.replaces_version else join, provider.base_path)
+    query = provider.query
+    return path if query is None else lambda target: query.on(path(target))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ import re
 
 from onwards_py.errors import Kind, ProxyError
 
+_VERSION = b"/v1"
+_ENDS_OF_SEGMENTS = (b"/", b"?", b"")
 _ABSOLUTE = re.compile(rb"(?i:https?)://[^/?#]*")
 # A dot segment in any spelling that a server may decode: ".", "..", "%2e", and behind "/", "\" or their codes.
 _CLIMBS = re.compile(rb"(?i)(?:^|/|\\|%2f|%5c)(?:\.|%2e)(?:\.|%2e)(?:/|\\|%2f|%5c|;|$)")
@@ -37,9 +39,9 @@ def origin_form(target: bytes) -> bytes:
 def join(base_path: bytes, target: bytes) -> bytes:
     """Path and query to ask the provider for.
 
-    ``base_path`` has no trailing slash and may be empty; ``target`` is in origin form. If the target
-    begins with the base path on a segment boundary, that prefix is not doubled: base ``/v1`` and target
-    ``/v1/models`` give ``/v1/models``, base ``/v2`` gives ``/v2/v1/models``, and ``/v1x`` is no repetition.
+    ``base_path`` has no trailing slash and may be empty; ``target`` is in origin form. Whole segments that the base
+    path ends with and the target begins with are not doubled: ``/api/v1`` and ``/v1/models`` give ``/api/v1/models``,
+    ``/v1`` gives ``/v1/models``, ``/v2`` gives ``/v2/v1/models``, and ``/v1x`` is no repetition.
     Raises ProxyError(BAD_REQUEST) for a path that climbs out of the base path or begins a new authority.
     """
     path = target.partition(b"?")[0]
@@ -47,10 +49,27 @@ def join(base_path: bytes, target: bytes) -> bytes:
         _refuse_climbing(path)
     if not base_path:
         return target
-    if target.startswith(base_path):
-        following = target[len(base_path) : len(base_path) + 1]
-        if following in (b"/", b"?", b""):
-            return target
+    at = 0
+    while at >= 0:  # the longest of what they may have in common first
+        overlap = base_path[at:]
+        if target.startswith(overlap) and target[len(overlap) : len(overlap) + 1] in _ENDS_OF_SEGMENTS:
+            return base_path[:at] + target
+        at = base_path.find(b"/", at + 1)
+    return base_path + target
+
+
+def join_as_sdks_do(base_path: bytes, target: bytes) -> bytes:
+    """Path and query to ask a provider for whose base URL is the one that SDKs are given.
+
+    To them it is what stands in front of ``/chat/completions``, so it takes the place of the target's ``/v1``:
+    ``/api/paas/v4`` and ``/v1/models`` give ``/api/paas/v4/models``. A target without ``/v1`` is appended. For the rest
+    as `join`.
+    """
+    _refuse_climbing(target.partition(b"?")[0])
+    if target.startswith(_VERSION) and target[len(_VERSION) : len(_VERSION) + 1] in _ENDS_OF_SEGMENTS:
+        target = target[len(_VERSION) :]
+        if not base_path and target[:1] != b"/":
+            return b"/" + target
     return base_path + target
 
 

@@ -38,7 +38,7 @@ def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_the_file() ->
     """Syntax aside, nothing hides anything: unknown keys, wrong types, bad values, contradictions."""
     assert errors(MANY) == [
         "f.yaml:1:1: unknown key 'target'; did you mean 'targets'?",
-        "f.yaml:3:12: targets.a.url: must not have a query or a fragment: those of the request are sent",
+        "f.yaml:3:12: targets.a.url: must not have a query; give its parameters as 'query', {name: value}",
         "f.yaml:3:30: targets.a: unknown key 'wieght'; did you mean 'weight'?",
         "f.yaml:5:10: targets.b.url: must begin with http:// or https://",
         "f.yaml:6:25: targets.b.fallback.enabled: expected true or false",
@@ -48,7 +48,8 @@ def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_the_file() ->
         "f.yaml:9:35: targets.c.providers[0].weight: expected a whole number",
         "f.yaml:10:26: targets.c.providers[1].local.engine: "
         "expected one of classifier, echo, embedding, llama_cpp; did you mean 'echo'?",
-        "f.yaml:11:9: targets.c.providers[2]: says neither 'url' nor 'local', so there is nowhere to send requests",
+        "f.yaml:11:9: targets.c.providers[2]: "
+        "says neither 'url' nor 'base_url' nor 'local', so there is nowhere to send requests",
         "f.yaml:12:35: targets.d.onwards_key: the environment variable NOPE is not set",
         "f.yaml:12:56: targets.d.strategy: "
         "expected one of weighted_random, priority, least_inflight, p2c; did you mean 'priority'?",
@@ -67,8 +68,8 @@ def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_the_file() ->
         ("auth: {}", "f.yaml:1:1: 'targets' is missing"),
         ("targets:", "f.yaml:1:1: targets: expected a mapping, found nothing"),
         ("targets: {m: }", "f.yaml:1:11: targets.m: expected a mapping or a list, found nothing"),
-        ("targets: {m: {url: null}}", "f.yaml:1:11: targets.m: says neither 'url' nor 'local'"),
-        ("targets: {m: {providers: null}}", "f.yaml:1:11: targets.m: says neither 'url' nor 'local'"),
+        ("targets: {m: {url: null}}", "f.yaml:1:11: targets.m: says neither 'url' nor 'base_url' nor 'local'"),
+        ("targets: {m: {providers: null}}", "f.yaml:1:11: targets.m: says neither 'url' nor 'base_url' nor 'local'"),
         ("targets: {'': {url: http://h}}", "f.yaml:1:11: targets.'': a target must have a name"),
         ("targets: {m: {providers: [5]}}", "f.yaml:1:27: targets.m.providers[0]: expected a mapping, found text"),
         ("targets: {m: {url: http://h, keys: [null]}}", "f.yaml:1:37: targets.m.keys[0]: expected text, found nothing"),

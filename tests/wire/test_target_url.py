@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onwards_py.errors import Kind, ProxyError
-from onwards_py.wire.target_url import join, origin_form
+from onwards_py.wire.target_url import join, join_as_sdks_do, origin_form
 
 BASES = [b"", b"/v1", b"/api/v2", b"/a%2Fb", b"/v1/x~y"]
 PIECES = [
@@ -38,7 +39,24 @@ targets = st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join)
         (b"/v1", b"//evil.example/x", b"/v1//evil.example/x"),
         (b"/v1", b"/http://evil.example/x", b"/v1/http://evil.example/x"),
         (b"/v2", b"/v1/models", b"/v2/v1/models"),
-        (b"/api/v1", b"/v1/models", b"/api/v1/v1/models"),
+        (b"/api/v1", b"/v1/models", b"/api/v1/models"),
+        (b"/api/v1", b"/v1", b"/api/v1"),
+        (b"/api/v1", b"/v1?q=/api/v1/x", b"/api/v1?q=/api/v1/x"),
+        (b"/api/v1", b"/v1/", b"/api/v1/"),
+        (b"/api/v1", b"/v1//x", b"/api/v1//x"),
+        (b"/api/v1", b"//v1/x", b"/api/v1//v1/x"),
+        (b"/api/v1", b"/v1x/y", b"/api/v1/v1x/y"),
+        (b"/api/v1", b"/api/x", b"/api/v1/api/x"),
+        (b"/api/v1", b"/%761/x", b"/api/v1/%761/x"),
+        (b"/apiv1", b"/v1/x", b"/apiv1/v1/x"),
+        (b"/a/v1/b", b"/v1/b/x", b"/a/v1/b/x"),
+        (b"/a/v1/b", b"/b/v1/x", b"/a/v1/b/v1/x"),
+        (b"/a/b/a/b", b"/a/b/x", b"/a/b/a/b/x"),
+        (b"/a/b/a/b", b"/a/b/a/b/x", b"/a/b/a/b/x"),
+        (b"/x/a%2Fb", b"/a%2Fb/c", b"/x/a%2Fb/c"),
+        (b"/x/a%2Fb", b"/a%2fb/c", b"/x/a%2Fb/a%2fb/c"),
+        (b"/x/a%2Fb", b"/b/c", b"/x/a%2Fb/b/c"),
+        (b"/v1", b"/v1/v1", b"/v1/v1"),
         (b"/api/v1", b"/api/v1/models", b"/api/v1/models"),
         (b"/v1", b"/x?path=/../..", b"/v1/x?path=/../.."),
         (b"/v1", b"/...", b"/v1/..."),
@@ -48,8 +66,39 @@ targets = st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join)
     ],
 )
 def test_join(base: bytes, target: bytes, joined: bytes) -> None:
-    """A base path that the target repeats is not doubled; every other byte is kept (onwards.md section 1.10)."""
+    """Segments at the end of the base path that the target begins with are not doubled; every other byte is kept."""
     assert join(base, target) == joined
+
+
+@pytest.mark.parametrize(
+    ("base", "target", "joined"),
+    [
+        (b"/api/paas/v4", b"/v1/chat/completions?a=/v1", b"/api/paas/v4/chat/completions?a=/v1"),
+        (b"/v1", b"/v1/models", b"/v1/models"),
+        (b"/v1beta/openai", b"/v1/models", b"/v1beta/openai/models"),
+        (b"", b"/v1/models", b"/models"),
+        (b"", b"/v1", b"/"),
+        (b"", b"/v1?q", b"/?q"),
+        (b"", b"/v1/", b"/"),
+        (b"", b"/models", b"/models"),
+        (b"/b", b"/v1", b"/b"),
+        (b"/b", b"/v1/", b"/b/"),
+        (b"/b", b"/v1?q", b"/b?q"),
+        (b"/b", b"/models", b"/b/models"),
+        (b"/b", b"/b/models", b"/b/b/models"),
+        (b"/b", b"/v1/v1/models", b"/b/v1/models"),
+        (b"/b", b"/v1//models", b"/b//models"),
+        (b"/b", b"//v1/models", b"/b//v1/models"),
+        (b"/b", b"/v1beta/models", b"/b/v1beta/models"),
+        (b"/b", b"/V1/models", b"/b/V1/models"),
+        (b"/b", b"/%761/models", b"/b/%761/models"),
+        (b"/b", b"/v2/models", b"/b/v2/models"),
+        (b"/b", b"/", b"/b/"),
+    ],
+)
+def test_a_base_url_takes_the_place_of_the_version(base: bytes, target: bytes, joined: bytes) -> None:
+    """As SDKs mean it: nothing but a whole first segment ``/v1`` is replaced."""
+    assert join_as_sdks_do(base, target) == joined
 
 
 @pytest.mark.parametrize("base", [b"", b"/v1"])
@@ -63,9 +112,10 @@ def test_join(base: bytes, target: bytes, joined: bytes) -> None:
 )
 def test_a_climbing_path_is_refused(base: bytes, target: bytes) -> None:
     """Dot segments in any spelling that a server behind may decode."""
-    with pytest.raises(ProxyError) as caught:
-        join(base, target)
-    assert caught.value.kind is Kind.BAD_REQUEST
+    for way in (join, join_as_sdks_do):
+        with pytest.raises(ProxyError) as caught:
+            way(base, target)
+        assert caught.value.kind is Kind.BAD_REQUEST
 
 
 @pytest.mark.parametrize(
@@ -98,11 +148,13 @@ def test_other_forms_and_fragments_are_refused(target: bytes) -> None:
 
 
 @settings(max_examples=1000, deadline=None)
-@given(st.sampled_from(BASES), targets)
-def test_whatever_is_asked_for_the_result_lies_under_the_base(base: bytes, target: bytes) -> None:
+@given(st.sampled_from(BASES), targets, st.sampled_from([join, join_as_sdks_do]))
+def test_whatever_is_asked_for_the_result_lies_under_the_base(
+    base: bytes, target: bytes, way: Callable[[bytes, bytes], bytes]
+) -> None:
     """Total, and in every accepted case: the authority is the provider's, and no server can climb out of the base."""
     try:
-        joined = join(base, origin_form(target))
+        joined = way(base, origin_form(target))
     except ProxyError:
         return
     assert joined == base or joined.startswith((base + b"/", base + b"?"))

@@ -1,0 +1,54 @@
+"""Warnings about URLs of providers that are well formed and lead to a 404."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Final
+
+from onwards_py.config.inherit import Site
+from onwards_py.config.problems import Path
+from onwards_py.config.urls import Url
+from onwards_py.wire.target_url import join
+
+_CHAT: Final = "/v1/chat/completions"
+_ENDPOINT: Final = re.compile(
+    r"/(?:chat/completions|completions|responses|embeddings|messages|models|rerank|moderations|realtime"
+    r"|audio/(?:speech|transcriptions|translations)|images/(?:generations|edits|variations))$",
+    re.IGNORECASE,
+)
+# v1, v1beta, v1beta1, v2alpha, v1p1beta1
+_VERSION: Final = re.compile(r"v[0-9]+(?:p[0-9]+)?((?:alpha|beta|rc)[0-9]*)?", re.IGNORECASE)
+# Azure's deployments have their version in the query.
+_DEPLOYMENT: Final = re.compile(r"/openai/deployments/[^/]+$", re.IGNORECASE)
+
+
+def warn_of_url(url: Url, path: Path, site: Site, *, replaces_version: bool) -> None:
+    """At most one warning. ``replaces_version``: it is a ``base_url``."""
+    endpoint = _ENDPOINT.search(url.path)
+    if endpoint is not None:
+        site.warn(path, f"ends in an endpoint, {endpoint[0]}, which requests bring along: leave that off")
+    elif _has_two_versions(url.path):
+        site.warn(path, "has two versions in its path: leave one of them off")
+    elif not replaces_version:
+        _warn_of_joined(url, path, site)
+
+
+def _has_two_versions(base_path: str) -> bool:
+    """One behind the other, or a preview and another. Gateways may have a version of their own in front."""
+    steps = [_VERSION.fullmatch(step) for step in base_path.split("/")]
+    versions = [step for step in steps if step is not None]
+    apart = len(versions) > 1 and any(version[1] for version in versions)
+    return apart or any(one is not None and other is not None for one, other in pairwise(steps))
+
+
+def _warn_of_joined(url: Url, path: Path, site: Site) -> None:
+    """A base whose own version, or none, is followed by the ``/v1`` of requests."""
+    joined = join(url.path.encode(), _CHAT.encode()).decode()
+    if _DEPLOYMENT.search(url.path):
+        advice = "Azure has no version there: write base_url instead of url, and query: {api-version: ...}"
+    elif sum(_VERSION.fullmatch(step) is not None for step in joined.split("/")) > 1:
+        advice = "two versions: if this is the base URL that SDKs are given, write base_url instead of url"
+    else:
+        return
+    site.warn(path, f"requests for {_CHAT} go to {joined}; {advice}")
