@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -21,6 +22,9 @@ from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.messages import Field
 from onwards_py.routing.model import EchoSettings, EngineSettings, HealthCheck, Mode, Origin, Provider, Timeouts
 from onwards_py.wire.query import Query
+from onwards_py.wire.redaction import Redaction, redaction_of
+
+_CREDENTIAL_IN_QUERY = re.compile(r"(?:key|token|secret|password|auth|sig|signature|code)$", re.IGNORECASE)
 
 
 def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surroundings) -> Provider | None:
@@ -52,6 +56,7 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
         query=_query(shape, path, site) if url is not None else None,
         local=local,
         credential=_credential(shape, path, site),
+        redaction=_redaction(shape),
         model_name=model,
         model_json=None if model is None else orjson.dumps(model),
         response_fields=_response_fields(shape, path, site),
@@ -150,9 +155,19 @@ def _credential(shape: ProviderShape, path: Path, site: Site) -> Field | None:
     if not shape.onwards_key.value:
         site.warn((*path, "onwards_key"), "is empty: requests are sent without a credential")
         return None
-    prefix = "Bearer " if shape.upstream_auth_header_prefix is None else shape.upstream_auth_header_prefix
     name = shape.upstream_auth_header_name or "Authorization"
-    return name.encode(), (prefix + shape.onwards_key.value).encode()
+    return name.encode(), (_prefix(shape) + shape.onwards_key.value).encode()
+
+
+def _prefix(shape: ProviderShape) -> str:
+    return "Bearer " if shape.upstream_auth_header_prefix is None else shape.upstream_auth_header_prefix
+
+
+def _redaction(shape: ProviderShape) -> Redaction | None:
+    """What the provider is sent that its errors must not tell. A version in the query, say, they may."""
+    key = "" if shape.onwards_key is None else shape.onwards_key.value
+    query = [value.value for name, value in (shape.query or {}).items() if _CREDENTIAL_IN_QUERY.search(name)]
+    return redaction_of(_prefix(shape), key, query)
 
 
 def _query(shape: ProviderShape, path: Path, site: Site) -> Query | None:

@@ -18,6 +18,7 @@ from onwards_py.proxy.hedge import Won, first_answer, leaves_nothing
 from onwards_py.proxy.kept import Failed, Sendable, keep
 from onwards_py.proxy.prepared import Prepared, prepare
 from onwards_py.proxy.queueing import Place
+from onwards_py.proxy.redaction import redacted
 from onwards_py.proxy.tunnel import open_tunnel, run_tunnel
 from onwards_py.proxy.verdicts import note_failure, note_head, note_success
 from onwards_py.routing.affinity import key_of
@@ -56,6 +57,8 @@ class Attempts:
         except TransportError as error:
             self._failures.told(exchange.target, provider.name, error)
             raise error_of(error.fault, error.advice) from error
+        if answer.response.head.status >= 400:
+            answer = await redacted(answer)
         if not pass_on_whole(exchange, answer, self._clock()):
             await stream(exchange, ask, member, answer, self._clock)
 
@@ -71,6 +74,8 @@ class Attempts:
             if prepared.early is not None and prepared.early.give_up(failure):
                 return
             raise failure from error
+        if answer.response.head.status >= 400:
+            answer = await redacted(answer)
         if prepared.translation is not None:
             failed = await deliver_translated(prepared, answer, None, self._clock)
             if failed is not None and failed.last is not None:
@@ -262,6 +267,7 @@ class Attempts:
         note_head(member, head, now - began, now)
         if head.status >= 400:
             plan.rests(member, retry_after(head.lines, time.time()), now)
+            answer = await redacted(answer)
         return answer
 
     async def _hedged(

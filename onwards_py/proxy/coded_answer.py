@@ -9,6 +9,7 @@ from onwards_py.messages import BodySink, Ending, Filter
 from onwards_py.proxy.attempt import Answer
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.wire.decoding import DECODABLE, Bounds, Decoding, Undecodable
+from onwards_py.wire.redaction import Redactor
 
 _LONGEST_ERROR: Final = 1024 * 1024
 _OF_AN_ERROR: Final = Bounds(_LONGEST_ERROR, 0, _LONGEST_ERROR, 16)
@@ -19,6 +20,8 @@ async def pump_decoded(exchange: Exchange, answer: Answer, sink: BodySink) -> En
     not whole by it, ends as what broke off."""
     undo = Undo(answer.facts.coding, answer.response.discard) if answer.facts.coding in DECODABLE else None
     pipeline: tuple[Filter, ...] = () if undo is None else (undo,)
+    if answer.provider.trusted and answer.provider.redaction is not None:  # its errors are told in its own words
+        pipeline = (*pipeline, Redactor(answer.provider.redaction))
     if exchange.metered:
         pipeline = (*pipeline, exchange.meter(answer.facts, decoded=True))
     ending = await answer.response.pump(pipeline, sink)

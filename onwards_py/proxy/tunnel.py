@@ -12,6 +12,7 @@ from onwards_py.observe import record as outcomes
 from onwards_py.proxy.addressing import is_responses
 from onwards_py.proxy.attempt import Ask
 from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.redaction import redacted_body, redacted_head
 from onwards_py.routing.model import Mode, Provider
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.tunnel import Handshake, TunnelEnd, shake_hands
@@ -77,4 +78,7 @@ async def _pass_on(exchange: Exchange, provider: Provider, handshake: Handshake,
         timer.cancel()
         handshake.transport.abort()
     facts = examine_response(head, provider.response_fields)
+    if provider.redaction is not None and head.status >= 400:
+        head = redacted_head(head, provider.redaction)
+        facts, body = redacted_body(examine_response(head, provider.response_fields), body, provider.redaction)
     exchange.pass_on(head, facts, body, now)

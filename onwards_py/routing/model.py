@@ -14,6 +14,7 @@ from functools import partial
 from onwards_py.messages import Field
 from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
 from onwards_py.wire.query import Query
+from onwards_py.wire.redaction import Redaction
 from onwards_py.wire.target_url import join, join_as_sdks_do
 
 
@@ -176,6 +177,8 @@ class Provider:
     local: EchoSettings | EngineSettings | None = None
     credential: Field | None = field(default=None, repr=False)
     """The header that authenticates us to the provider, prefix included."""
+    redaction: Redaction | None = field(default=None, repr=False, compare=False)
+    """Blanks the credential in the provider's errors."""
     model_name: str | None = None
     """``onwards_model``: what the provider calls the model; None keeps the client's bytes."""
     model_json: bytes | None = None

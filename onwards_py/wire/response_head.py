@@ -43,6 +43,9 @@ _OF_THE_BODY = frozenset(
         *(b"cache-control", b"x-accel-buffering"),
     }
 )
+_OF_THE_CODING = frozenset(
+    {b"content-length", b"content-encoding", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"etag"}
+)
 _WAITS = re.compile(rb"\r\n(retry-after|retry-after-ms|date):[ \t]*([^\r]*)", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,300}(\.\d{1,300})?")  # what a float holds
 _FOR_EVER = 1e9
@@ -159,6 +162,12 @@ def foreign_lines(block: bytes) -> bytes:
         return b""
     kept = _keep_lines(b"\r\n" + block[:-2], lambda name: name not in _OF_THE_BODY)
     return kept[2:] + b"\r\n" if kept else b""
+
+
+def without_coding(facts: ResponseFacts, length: int) -> ResponseFacts:
+    """What is to be said of the same body once its content coding is undone; ``length``: of what it is then."""
+    kept = _keep_lines(b"\r\n" + facts.block[:-2], lambda name: name not in _OF_THE_CODING)
+    return ResponseFacts(b"%b\r\nContent-Length: %d\r\n" % (kept[2:], length), length, event_stream=False)
 
 
 def replace_fields(lines: bytes, extra: Sequence[Field]) -> bytes:

@@ -1,0 +1,134 @@
+"""A provider's error without our credential in it, which some providers repeat in their errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.messages import BodySink, Ending, Filter, ResponseHead
+from onwards_py.proxy.attempt import Answer
+from onwards_py.transports.base import UpstreamResponse
+from onwards_py.wire.decoding import DECODABLE, Bounds, Decoding, Reason, Undecodable
+from onwards_py.wire.error_body import error_response
+from onwards_py.wire.redaction import Redaction, Redactor
+from onwards_py.wire.response_head import ResponseFacts, foreign_lines, without_coding
+
+_SECONDS: Final = 5.0
+_LONGEST: Final = 1024 * 1024
+_BOUNDS: Final = Bounds(_LONGEST, 0, _LONGEST, 16)
+_UNREADABLE: Final = ProxyError(Kind.UPSTREAM_INVALID, "The upstream service answered with an error.")
+
+
+async def redacted(answer: Answer) -> Answer:
+    """The error ``answer`` (a status of 400 or more) as clients, logs and translations may have it.
+
+    What is coded is read whole, since nobody can look into a part of it: it stays as it came if there is no
+    credential in it, and else loses its coding. If it is not there in good time and size, its body is replaced.
+    """
+    redaction = answer.provider.redaction
+    if redaction is None:
+        return answer
+    head = redacted_head(answer.response.head, redaction)
+    facts = msgspec.structs.replace(answer.facts, block=redaction.blank(answer.facts.block))
+    if facts.coding not in DECODABLE:
+        return Answer(answer.provider, _Redacted(answer.response, head, redaction), facts)
+    body = await _whole(answer.response)
+    cleaned = _replaced(facts) if body is None else redacted_body(facts, body, redaction)
+    return Answer(answer.provider, _Whole(head, cleaned.body), cleaned.facts)
+
+
+def redacted_head(head: ResponseHead, redaction: Redaction) -> ResponseHead:
+    """``head`` without credentials."""
+    return ResponseHead(head.status, redaction.blank(head.reason), redaction.blank(head.lines))
+
+
+class Cleaned(NamedTuple):
+    """A whole body without credentials, and what is to be said of it."""
+
+    facts: ResponseFacts
+    body: bytes
+
+
+def redacted_body(facts: ResponseFacts, body: bytes, redaction: Redaction) -> Cleaned:
+    """A whole ``body`` without credentials; if it had one inside a content coding, then without the coding, too."""
+    if facts.coding not in DECODABLE:
+        return Cleaned(facts, redaction.blank(body))
+    decoded = _decoded(facts.coding, body)
+    if decoded is None:
+        return _replaced(facts)
+    blanked = redaction.blank(decoded)
+    return Cleaned(facts, body) if blanked == decoded else Cleaned(without_coding(facts, len(blanked)), blanked)
+
+
+def _decoded(coding: bytes, body: bytes) -> bytes | None:
+    """All that can be decoded of it, whole or not; None if that is too much."""
+    try:
+        return Decoding(coding, _BOUNDS).feed(body)
+    except Undecodable as error:
+        return None if error.reason is Reason.TOO_LARGE else error.ready
+
+
+def _replaced(facts: ResponseFacts) -> Cleaned:
+    body = error_response(_UNREADABLE).body
+    own = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+    return Cleaned(ResponseFacts(foreign_lines(facts.block) + own, len(body), event_stream=False), body)
+
+
+async def _whole(response: UpstreamResponse) -> bytes | None:
+    body = response.whole()
+    if body is not None:
+        return body if len(body) <= _LONGEST else None
+    timer = asyncio.get_running_loop().call_later(_SECONDS, response.discard)
+    try:
+        return await response.read(_LONGEST)
+    finally:
+        timer.cancel()
+
+
+class _Redacted(msgspec.Struct, frozen=True):
+    """An UpstreamResponse whose body is blanked as it passes."""
+
+    response: UpstreamResponse
+    head: ResponseHead
+    redaction: Redaction
+
+    def whole(self) -> bytes | None:
+        body = self.response.whole()
+        return None if body is None else self.redaction.blank(body)
+
+    async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
+        return await self.response.pump((Redactor(self.redaction), *pipeline), downstream)
+
+    async def read(self, limit: int) -> bytes | None:
+        body = await self.response.read(limit)
+        return None if body is None else self.redaction.blank(body)
+
+    def discard(self) -> None:
+        self.response.discard()
+
+
+class _Whole(msgspec.Struct, frozen=True):
+    """An UpstreamResponse that is there already."""
+
+    head: ResponseHead
+    body: bytes
+
+    def whole(self) -> bytes | None:
+        return self.body
+
+    async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
+        data = self.body
+        for stage in pipeline:
+            data = stage.feed(data) + stage.finish(Ending.DONE)
+        downstream.write(data)
+        return Ending.DONE
+
+    async def read(self, limit: int) -> bytes | None:
+        return self.body if len(self.body) <= limit else None
+
+    def discard(self) -> None:
+        """Nothing is held."""

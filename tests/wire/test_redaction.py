@@ -1,0 +1,88 @@
+"""Blanking a credential: every spelling, however the bytes are cut, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import html
+import itertools
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onwards_py.messages import Ending
+from onwards_py.wire.redaction import Redaction, Redactor, redaction_of
+
+KEY = 'sk-a/b+c="<1>'
+PAIR = base64.b64encode(b"user:pass/word").decode()
+SPELLINGS = {
+    "raw": KEY,
+    "in JSON": json.dumps(KEY),
+    "in JSON of PHP": json.dumps(KEY).replace("/", "\\/"),
+    "in JSON of Go": 'sk-a/b+c=\\"\\u003c1\\u003e',
+    "in JSON of .NET": "sk-a/b\\u002Bc=\\u0022\\u003C1\\u003E",
+    "in JSON in JSON": json.dumps(json.dumps(KEY)),
+    "in a URL": quote(KEY, safe=""),
+    "in a path": quote(KEY),
+    "in a URL, lower case": "sk-a%2fb%2bc%3d%22%3c1%3e",
+    "in HTML": html.escape(KEY),
+    "behind its scheme": f"Bearer {KEY}",
+}
+
+
+def redactor(prefix: str, key: str) -> Redaction:
+    redaction = redaction_of(prefix, key)
+    assert redaction is not None
+    return redaction
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_spelling_is_blanked_and_lengths_stay(spelling: str) -> None:
+    said = f"before {SPELLINGS[spelling]} behind".encode()
+    blanked = redactor("Bearer ", KEY).blank(said)
+    assert len(blanked) == len(said)
+    assert blanked.startswith(b"before ")
+    assert blanked.endswith(b" behind")
+    assert b"sk-a" not in blanked
+    assert b"1" not in blanked
+
+
+@pytest.mark.parametrize(("prefix", "key"), [("Basic ", PAIR), ("", f"Basic {PAIR}")])
+@pytest.mark.parametrize("said", [PAIR, "user:pass/word", "pass/word", "pass\\/word"])
+def test_the_pair_and_the_password_of_basic_are_blanked(prefix: str, key: str, said: str) -> None:
+    """RFC 7617: what is sent is base64, what is told is what was in it."""
+    assert redactor(prefix, key).blank(said.encode()).strip(b"*") == b""
+
+
+@pytest.mark.parametrize("key", ["", "x", "none", "EMPTY"])
+def test_a_placeholder_is_no_secret(key: str) -> None:
+    redaction = redaction_of("", key)
+    assert redaction is None or redaction.blank(b"none EMPTY x") == b"none EMPTY x"
+
+
+PARTS = st.sampled_from(
+    [KEY, quote(KEY, safe=""), "sk-", "sk-sk-a", KEY[:-1], "pass/word", PAIR, "\\/", " x ", KEY[1:]]
+)
+BODY = st.lists(PARTS, max_size=12).map(lambda parts: "".join(parts).encode())
+
+
+@given(BODY, st.lists(st.integers(0, 300), max_size=12), st.sampled_from([("Bearer ", KEY), ("Basic ", PAIR)]))
+def test_the_cut_makes_no_difference(body: bytes, places: list[int], credential: tuple[str, str]) -> None:
+    redaction = redactor(*credential)
+    bounds = sorted({0, len(body), *(place % (len(body) + 1) for place in places)})
+    filter_ = Redactor(redaction)
+    out = b"".join(filter_.feed(body[a:b]) for a, b in itertools.pairwise(bounds)) + filter_.finish(Ending.DONE)
+    assert out == redaction.blank(body)
+
+
+def test_a_body_that_was_cut_tells_no_beginning_of_a_secret() -> None:
+    filter_ = Redactor(redactor("Bearer ", KEY))
+    assert filter_.feed(b"your key " + KEY[:-1].encode()) == b"your key "
+    assert filter_.finish(Ending.EOF) == b""
+
+
+def test_what_cannot_begin_a_secret_is_not_held_back() -> None:
+    filter_ = Redactor(redactor("Bearer ", KEY))
+    assert filter_.feed(b"data: sk-\n\n") == b"data: sk-\n\n"
