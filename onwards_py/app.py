@@ -13,13 +13,14 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import BinaryIO
 
 import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from onwards_py import descriptors
 from onwards_py.admin.site import EngineStatus, Readiness, make_site
 from onwards_py.admin.status import Status, status_of
 from onwards_py.config.options import ServeOptions
@@ -49,6 +50,7 @@ from onwards_py.write_batch import WriteBatch
 
 _log = logging.getLogger("onwards")
 _BACKLOG = 4096
+_FEW = 2048  # clients; with fewer, an operator should know that it is for want of descriptors
 # What can be taken over while it runs; every other setting of the listener needs a restart.
 _CHANGEABLE = frozenset(["drain_timeout"])
 
@@ -66,14 +68,17 @@ class Application:
         self._server_settings = snapshot.server
         clock = time.monotonic  # the same clock as uvloop's, but finer than its milliseconds
         self.holder = holder = Holder(snapshot, LiveState(clock, self._loop.call_soon))
-        self._gauges = Gauges()
+        share = descriptors.share(descriptors.limit(), descriptors.in_use(), snapshot.server.max_connections)
+        self.share = share
+        settings = replace(snapshot.server, max_connections=share.clients)
+        self._gauges = Gauges(share.ceiling, share.brim)
         self._lines = LineWriter(access_log)
         batch = WriteBatch(self._loop)
         self.engines = engines = Engines()
         self.standing = Standing(options.config, time.time())
         self._started = self._loop.time()
         self._loops = loops = Loops()
-        self._http = http = HttpTransport(snapshot.http_pool, batch, loops)
+        self._http = http = HttpTransport(snapshot.http_pool, batch, loops, share.providers)
         self._local = EngineTransport(engines, http)
         self._transports = Transports(http, LocalTransport(), self._local)
         self.health_checks = HealthChecks(http, clock, random.random)
@@ -82,6 +87,7 @@ class Application:
             in_flight=lambda: self.proxy.in_flight,
             dropped_lines=lambda: self._lines.dropped,
             open_connections=lambda: self._gauges.connections,
+            refused_connections=lambda: self._gauges.refused,
         )
         self._recorder = Recorder(self.metrics, self._lines, self._loop.call_later)
         self.metrics.before_collect = self._recorder.flush
@@ -94,11 +100,9 @@ class Application:
             started=int(time.time()),
             is_ours=loops.has,
         )
-        self._door = AiohttpDoor(proxy, snapshot.server, self._gauges)
+        self._door = AiohttpDoor(proxy, settings, self._gauges)
         self._lane = (
-            Lane(proxy, snapshot.server, self._gauges, hand_over=self._door.take_over, batch=batch)
-            if options.lane
-            else None
+            Lane(proxy, settings, self._gauges, hand_over=self._door.take_over, batch=batch) if options.lane else None
         )
         self._server: asyncio.Server | None = None
         self._admin: web.AppRunner | None = None
@@ -123,10 +127,13 @@ class Application:
         self.admin_port = admin_listener.getsockname()[1]
         await web.SockSite(self._admin, admin_listener).start()
         factory: Callable[[], asyncio.BaseProtocol] = self._lane or self._door
+        tls = _tls(self._options)
         self._loops.port = self._listener.getsockname()[1]
         self._server = await self._loop.create_server(
-            factory, sock=self._listener, ssl=_tls(self._options), backlog=_BACKLOG
-        )
+            factory, sock=self._listener, ssl=tls, backlog=_BACKLOG,
+            # Who does not even shake hands holds a descriptor, and is not counted before it has.
+            ssl_handshake_timeout=self._server_settings.header_timeout if tls is not None else None,
+        )  # fmt: skip
         self._ready = True
 
     def _readiness(self) -> Readiness:
@@ -266,6 +273,11 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
     scheme = "https" if options.tls_cert else "http"
     _log.info("listening on %s://%s:%d, %d targets, lane %s", scheme, host, port, len(snapshot.pools),
               "on" if options.lane else "off")  # fmt: skip
+    share = application.share
+    if share.clients < snapshot.server.max_connections:
+        _log.log(logging.WARNING if share.clients < _FEW else logging.INFO,
+                 "%d file descriptors (ulimit -Hn) suffice for %d clients, of server.max_connections %d",
+                 share.limit, share.clients, snapshot.server.max_connections)  # fmt: skip
     # What exists now lives as long as the process: keep the collector from walking it again and again.
     gc.collect()
     gc.freeze()
@@ -281,6 +293,9 @@ def serve(options: ServeOptions) -> int:
     """Run until told to stop. Raises ConfigError; returns the exit code (0, or 1 for a failure at run time)."""
     logs.configure(options.log_level)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody who can heed it; the file is read anyway
+    before, now = descriptors.raise_limit()
+    if before != now:
+        _log.info("the limit of open file descriptors was raised from %d to %d", before, now)
     loaded = load(options.config, os.environ)
     for warning in loaded.warnings:
         _log.warning("%s", warning)

@@ -8,7 +8,7 @@ dataclass where it should be, at a sixth of the price; with ``gc=False`` where i
 from __future__ import annotations
 
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -38,6 +38,12 @@ class Fault(Enum):
     CLOSED = "closed"  # sent on a fresh connection, which then died without a whole head
     INVALID = "invalid"  # what came back is not an HTTP response that may be forwarded
     UNAVAILABLE = "unavailable"  # the transport itself cannot serve (a local engine is not installed)
+    EXHAUSTED = "exhausted"  # we have no descriptor or memory left to connect with: not the provider's failure
+    NO_PORT = "no_port"  # this machine has no address or port left toward the provider: neither is that
+
+
+OWN_FAULTS: Final = frozenset({Fault.EXHAUSTED, Fault.NO_PORT})
+"""Faults that say nothing of the provider."""
 
 
 class ResponseHead(msgspec.Struct, frozen=True, gc=False):

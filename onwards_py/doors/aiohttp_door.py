@@ -61,8 +61,8 @@ class DoorConnection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         gauges = self.door.gauges
-        if gauges.connections >= self.door.settings.max_connections:
-            refuse_connection(cast(asyncio.Transport, transport))
+        if not gauges.has_room(transport, self.door.settings.max_connections):
+            refuse_connection(cast(asyncio.Transport, transport), gauges)
             return
         gauges.connections += 1
         self._counted = True

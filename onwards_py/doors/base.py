@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
@@ -48,15 +49,45 @@ class Handler(Protocol):
 
 
 class Gauges:
-    """Counts of one process over all connections: open ones, and bytes of request bodies held."""
+    """Counts of one listener over all connections: open ones, bytes of request bodies held, and refused connections.
 
-    __slots__ = ("buffered", "connections")
+    ``ceiling``: descriptors from this number on are not for clients, and from ``brim`` on not for refused ones either
+    (None: there is no such bound).
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_told", "_untold", "brim", "buffered", "ceiling", "connections", "parting", "refused")
+
+    def __init__(self, ceiling: int | None = None, brim: int | None = None) -> None:
         self.connections = 0
         self.buffered = 0
+        self.refused = 0
+        self.parting = 0
+        self.ceiling = ceiling
+        self.brim = brim
+        self._told = self._untold = 0.0
+
+    def has_room(self, transport: asyncio.BaseTransport, most: int) -> bool:
+        """Whether one more connection may be served: fewer than ``most`` are open, and a descriptor can be spared."""
+        if self.connections >= most:
+            return False
+        return self.ceiling is None or _descriptor_of(transport) < self.ceiling
+
+    def refuses(self, now: float) -> None:
+        """Count a refused connection; the first is logged, and a storm of them once in ten seconds."""
+        self.refused += 1
+        self._untold += 1
+        if self._told and now < self._told + _QUIET:
+            return
+        _log.warning("%d connections refused with 503 (%d are open): server.max_connections, or the limit of file "
+                     "descriptors (ulimit -n), is reached", self._untold, self.connections)  # fmt: skip
+        self._told, self._untold = now, 0
 
 
+_log = logging.getLogger("onwards.door")
+_QUIET = 10.0  # seconds
+# Refused connections that are being closed: how many, and for how long.
+_MOST_PARTING = 1024
+_PARTING_SECONDS = 1.0
 _UNSERVED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 
 
@@ -82,8 +113,27 @@ def check_head(
     return head
 
 
-def refuse_connection(transport: asyncio.Transport) -> None:
-    """One connection too many: say so and close; nothing is read."""
+def refuse_connection(transport: asyncio.Transport, gauges: Gauges) -> None:
+    """One connection too many: say so and close. Nothing is taken for a request, but what comes is read for a moment: a
+    reset for unread bytes would destroy the answer (RFC 9112 section 9.6)."""
+    loop = asyncio.get_running_loop()
+    gauges.refuses(loop.time())
     status, reason, block, body = error_response(ProxyError(Kind.OVERLOADED, retry_after=1))
     transport.write(b"%b%bConnection: close\r\n\r\n%b" % (status_line(status, reason), block, body))
-    transport.close()
+    spared = gauges.brim is None or _descriptor_of(transport) < gauges.brim
+    if spared and gauges.parting < _MOST_PARTING and transport.can_write_eof():
+        gauges.parting += 1
+        transport.write_eof()
+        loop.call_later(_PARTING_SECONDS, _part, transport, gauges)
+    else:
+        transport.close()
+
+
+def _part(transport: asyncio.Transport, gauges: Gauges) -> None:
+    gauges.parting -= 1
+    transport.abort()
+
+
+def _descriptor_of(transport: asyncio.BaseTransport) -> int:
+    sock = transport.get_extra_info("socket")
+    return 0 if sock is None else int(sock.fileno())

@@ -116,8 +116,8 @@ class LaneConnection(asyncio.Protocol):
         lane = self._lane
         self._transport = cast(asyncio.Transport, transport)
         self._since = lane.loop.time()
-        if lane.gauges.connections >= lane.settings.max_connections:
-            refuse_connection(self._transport)
+        if not lane.gauges.has_room(transport, lane.settings.max_connections):
+            refuse_connection(self._transport, lane.gauges)
             return
         peer = transport.get_extra_info("peername")
         address, port = peer[:2] if peer else ("", 0)

@@ -64,11 +64,13 @@ class Metrics(Collector):
         in_flight: Callable[[], int],
         dropped_lines: Callable[[], int],
         open_connections: Callable[[], int],
+        refused_connections: Callable[[], int],
     ) -> None:
         self._holder = holder
         self._in_flight = in_flight
         self._dropped_lines = dropped_lines
         self._open_connections = open_connections
+        self._refused_connections = refused_connections
         self._rows: dict[tuple[str, str], Row] = {}
         self._dropped: dict[tuple[str, str], int] = {}
         self._led: dict[tuple[str, str, str], int] = {}
@@ -172,6 +174,11 @@ class Metrics(Collector):
                 providers.add_metric([target.pool.name, member.provider.name], member.limiter.in_flight)
         yield from (targets, providers)
         yield GaugeMetricFamily("onwards_connections", "Client connections open.", value=self._open_connections())
+        yield CounterMetricFamily(
+            "onwards_connections_refused",
+            "Client connections refused: too many, or no descriptor to spare.",
+            value=self._refused_connections(),
+        )
         yield CounterMetricFamily(
             "onwards_access_log_lines_dropped",
             "Access-log lines that nobody took in time.",

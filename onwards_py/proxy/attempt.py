@@ -149,6 +149,12 @@ def error_of(fault: Fault, advice: str | None = None) -> ProxyError:
         return ProxyError(Kind.LOCAL_UNAVAILABLE, advice, retry_after=1)
     if fault is Fault.CONNECT:
         return ProxyError(Kind.UPSTREAM_UNREACHABLE, retry_after=1)
+    if fault is Fault.EXHAUSTED:
+        return ProxyError(Kind.OVERLOADED, "The proxy has no file descriptors or memory left. Please try again.",
+                          retry_after=1)  # fmt: skip
+    if fault is Fault.NO_PORT:
+        return ProxyError(Kind.OVERLOADED, "The proxy has no local port left to connect from. Please try again.",
+                          retry_after=1)  # fmt: skip
     if fault is Fault.CONNECT_TIMEOUT or fault is Fault.FIRST_BYTE_TIMEOUT:
         return ProxyError(Kind.UPSTREAM_TIMEOUT)
     if fault is Fault.CLOSED or fault is Fault.INVALID:

@@ -20,7 +20,7 @@ from onwards_py.proxy.prepared import Prepared, prepare
 from onwards_py.proxy.queueing import Place
 from onwards_py.proxy.redaction import redacted
 from onwards_py.proxy.tunnel import open_tunnel, run_tunnel
-from onwards_py.proxy.verdicts import note_failure, note_head, note_success
+from onwards_py.proxy.verdicts import note_fault, note_head, note_success
 from onwards_py.routing.affinity import key_of
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
@@ -140,7 +140,7 @@ class Attempts:
                 self._failures.told(exchange.target, member.provider.name, error)
                 failure = error_of(error.fault, error.advice)
                 now = self._clock()
-                note_failure(member, now)
+                note_fault(member, error.fault, now)
                 plan.elapsed = now - exchange.began
                 exchange.give_back_to(others)
                 if not plan.retries_fault(error.fault, repeatable=True) or not await self._wait(plan):
@@ -260,7 +260,7 @@ class Attempts:
             answer = accept(member.provider, await self._sending(prepared), ask)
         except TransportError as error:
             self._failures.told(exchange.target, member.provider.name, error)
-            note_failure(member, self._clock())
+            note_fault(member, error.fault, self._clock())
             raise
         now = self._clock()
         head = answer.response.head

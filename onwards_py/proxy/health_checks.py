@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from onwards_py.eager import Drive
+from onwards_py.messages import OWN_FAULTS
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.health import State
 from onwards_py.routing.model import HealthCheck, Provider, Timeouts
@@ -85,7 +86,7 @@ class _Checker:
             ok = await _is_well(self._http, self.members[0].provider, self._check)
             now = self._clock()
             for member in self.members:
-                if member.health is None:
+                if member.health is None or ok is None:
                     continue
                 before = member.health.state
                 member.health.checked(ok, now)
@@ -105,15 +106,16 @@ def _on_done(error: BaseException | None) -> None:
         _log.error("health checks have ended", exc_info=error)
 
 
-async def _is_well(http: Transport, provider: Provider, check: HealthCheck) -> bool:
-    """True if the provider answers with 2xx, and to the end, in time."""
+async def _is_well(http: Transport, provider: Provider, check: HealthCheck) -> bool | None:
+    """True if the provider answers with 2xx, and to the end, in time; None if it could not be asked, for want of a
+    descriptor, memory or a port of our own."""
     seconds = check.timeout
     asked = replace(provider, timeouts=Timeouts(connect=seconds, first_byte=seconds, idle=seconds))
     deadline = asyncio.get_running_loop().time() + seconds
     try:
         response = await http.send(asked, _question(provider, check, deadline))
-    except TransportError:
-        return False
+    except TransportError as error:
+        return None if error.fault in OWN_FAULTS else False
     if not 200 <= response.head.status < 300:
         response.discard()
         return False

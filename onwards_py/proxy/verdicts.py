@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from onwards_py.messages import Ending, ResponseHead
+from onwards_py.messages import OWN_FAULTS, Ending, Fault, ResponseHead
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.model import EngineSettings
 from onwards_py.wire.response_head import retry_after
@@ -55,6 +55,12 @@ def note_failure(member: Member, now: float) -> None:
     """No usable answer came."""
     if member.health is not None:
         member.health.failed(now)
+
+
+def note_fault(member: Member, fault: Fault, now: float) -> None:
+    """No response came, for this reason. What we lack ourselves is no failure of the provider."""
+    if fault not in OWN_FAULTS:
+        note_failure(member, now)
 
 
 def note_ending(member: Member, ending: Ending, now: float) -> None:

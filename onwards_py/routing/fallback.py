@@ -154,7 +154,7 @@ class FallbackPlan(msgspec.Struct):
             return False
         if fault is Fault.CLOSED or fault is Fault.INVALID:
             return repeatable
-        return True
+        return fault is not Fault.EXHAUSTED  # a further attempt would lack the same
 
     def retries_rate_limit(self) -> bool:
         """True if a provider's own rate limit moves the exchange on instead of refusing it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
+import os
 import socket
 import ssl
 from functools import lru_cache
@@ -20,6 +22,9 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 # Routers forget silent connections after minutes; a model may think for longer than that.
 _KEEPALIVE_SECONDS = 60
+# Descriptors come back in a moment: refused clients leave, a second address of a host is given up.
+_UNTIL_SOME_ARE_CLOSED = (0.02, 0.1, 0.3)  # seconds
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 @lru_cache(maxsize=64)
@@ -42,11 +47,39 @@ async def dial(origin: Origin, protocol: P, seconds: float) -> P:
     """Connect ``protocol`` to ``origin`` within ``seconds``. Raises TransportError. Runs in a task."""
     try:
         async with asyncio.timeout(seconds):
+            for wait in _UNTIL_SOME_ARE_CLOSED:
+                try:
+                    return await _open(origin, protocol)
+                except (OSError, ssl.SSLError) as error:
+                    if fault_of(error) is not Fault.EXHAUSTED:
+                        raise
+                await asyncio.sleep(wait)
             return await _open(origin, protocol)
     except TimeoutError as error:
         raise TransportError(Fault.CONNECT_TIMEOUT, f"no connection to {origin.host} within {seconds} s") from error
     except (OSError, ssl.SSLError, UnicodeError) as error:
-        raise TransportError(Fault.CONNECT, f"{origin.host}: {type(error).__name__}: {error}") from error
+        raise TransportError(fault_of(error), f"{origin.host}: {type(error).__name__}: {error}") from error
+
+
+def fault_of(error: Exception) -> Fault:
+    """Whether a connection failed for what we lack ourselves, or for something else: then it is the provider's."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRNOTAVAIL:
+        return Fault.NO_PORT  # connect(2): all ephemeral ports toward this address are in use
+    if number in _EXHAUSTED:
+        return Fault.EXHAUSTED
+    # A resolver that cannot open its files says that there is no such name, and OpenSSL that there is no issuer.
+    if isinstance(error, socket.gaierror | ssl.SSLError) and not _has_descriptor():
+        return Fault.EXHAUSTED
+    return Fault.CONNECT
+
+
+def _has_descriptor() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno not in _EXHAUSTED
+    return True
 
 
 async def _open(origin: Origin, protocol: P) -> P:

@@ -82,10 +82,16 @@ class OriginPool:
 
 
 class HttpTransport:
-    """Transport over HTTP/1.1. One per process; must be made inside the running loop."""
+    """Transport over HTTP/1.1. One per process; must be made inside the running loop.
 
-    def __init__(self, settings: HttpPoolSettings, batch: WriteBatch, loops: Loops | None = None) -> None:
+    ``most``: from so many connections on, each new one takes the place of an idle one, if there is any.
+    """
+
+    def __init__(
+        self, settings: HttpPoolSettings, batch: WriteBatch, loops: Loops | None = None, most: int | None = None
+    ) -> None:
         self._settings = settings
+        self._most = most
         self._batch = batch
         self._loops = loops or Loops()
         self._pools: dict[Origin, OriginPool] = {}
@@ -135,6 +141,8 @@ class HttpTransport:
             pool.adopt(named.get(origin, origin), self._settings_of(origin))
 
     async def _send_fresh(self, provider: Provider, request: OutboundRequest) -> RoundTrip:
+        if self._most is not None:
+            self._make_room(self._most)
         connection = await self._pool_for(provider).open(provider.timeouts.connect)
         try:
             trip = connection.start(request, provider.timeouts)
@@ -146,6 +154,14 @@ class HttpTransport:
             return trip
         except Died as died:
             raise TransportError(Fault.CLOSED, "the connection was closed before any response") from died
+
+    def _make_room(self, most: int) -> None:
+        """Close the idle connection that has been so for longest, if there are ``most`` connections in all pools."""
+        pools = self._pools.values()
+        if sum(len(pool.connections) + pool.opening for pool in pools) >= most:
+            idle = [pool.idle[0] for pool in pools if pool.idle]
+            if idle:
+                min(idle, key=lambda connection: connection.idle_since).cut_idle()
 
     def _pool_for(self, provider: Provider) -> OriginPool:
         pool = self._by_provider.get(provider.identity)

@@ -137,6 +137,7 @@ def test_records_are_written_by_the_timer_by_number_and_by_a_flush() -> None:
         in_flight=lambda: 0,
         dropped_lines=lambda: 0,
         open_connections=lambda: 0,
+        refused_connections=lambda: 0,
     )
     stream, timers = io.BytesIO(), Timers()
     writer = LineWriter(stream)

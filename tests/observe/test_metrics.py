@@ -33,7 +33,9 @@ targets:
 
 def make() -> Metrics:
     holder = Holder(parse(CONFIG, "targets.yaml", {}).snapshot, LiveState(lambda: 0.0))
-    return Metrics(holder, in_flight=lambda: 5, dropped_lines=lambda: 3, open_connections=lambda: 7)
+    return Metrics(
+        holder, in_flight=lambda: 5, dropped_lines=lambda: 3, open_connections=lambda: 7, refused_connections=lambda: 2
+    )
 
 
 @pytest.fixture

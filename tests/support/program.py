@@ -146,10 +146,12 @@ def serving(
     arguments: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     stdout: int | None = None,
+    files: tuple[int, int] | None = None,
 ) -> Iterator[Program]:
     """Run the program on ``config`` (a file, or YAML text) until the block is left; ``folder`` takes its output.
 
-    ``lane`` None says nothing of the lane. ``stdout`` is a file descriptor to write to instead.
+    ``lane`` None says nothing of the lane. ``stdout`` is a file descriptor to write to instead. ``files``: its soft and
+    hard limit of file descriptors.
     """
     if isinstance(config, str):
         path = folder / f"targets-{random.getrandbits(32):08x}.yaml"
@@ -157,12 +159,12 @@ def serving(
         config = path
     chosen = [] if lane is None else ["--lane", "on" if lane else "off"]
     environment = clean_environment() if env is None else env
-    program = _start(config, folder, [*chosen, *arguments], environment, stdout)
+    program = _start(config, folder, [*chosen, *arguments], environment, stdout=stdout, files=files)
     try:
         for _ in range(_OTHER_PORTS):
             if not program.lost_its_port():
                 break
-            program = _start(config, folder, [*chosen, *arguments], environment, stdout)
+            program = _start(config, folder, [*chosen, *arguments], environment, stdout=stdout, files=files)
         program.wait_for_listener()
         yield program
     finally:
@@ -171,12 +173,23 @@ def serving(
         program.process.wait(PATIENCE)
 
 
-def _start(config: Path, folder: Path, arguments: Sequence[str], env: Mapping[str, str], stdout: int | None) -> Program:
+def _start(
+    config: Path,
+    folder: Path,
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    stdout: int | None,
+    files: tuple[int, int] | None,
+) -> Program:
     admin_port = free_port()
     name = f"{config.stem}-{admin_port}"
     out, err = folder / f"{name}.out", folder / f"{name}.err"
     command = [*COMMAND, "serve", "--config", str(config), "--host", "127.0.0.1", "--port", "0"]
     command += ["--admin-host", "127.0.0.1", "--admin-port", str(admin_port), *arguments]
+    if files is not None:
+        soft, hard = files
+        command = ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh", *command]
     with out.open("wb") as out_file, err.open("wb") as err_file:
         process = subprocess.Popen(
             command,

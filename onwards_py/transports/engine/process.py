@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from onwards_py import descriptors
 from onwards_py.engines.contract import Order, Ping, Pong, Ready, Report
 
 _log = logging.getLogger("onwards.engine")
@@ -94,6 +95,7 @@ class EngineProcess:
             start_new_session=True,  # ^C in a terminal is for the proxy, which then decides
             env=environment(os.environ), limit=_LONGEST_LINE,
         )  # fmt: skip
+        descriptors.restore_limit(process.pid)
         self._process = process
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(self._order) + b"\n")

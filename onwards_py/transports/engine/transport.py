@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from onwards_py.messages import BodySink, Ending, Fault, Fields, Filter, ResponseHead
+from onwards_py.messages import OWN_FAULTS, BodySink, Ending, Fault, Fields, Filter, ResponseHead
 from onwards_py.routing.model import EngineSettings, Origin, Pool, Provider
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
 from onwards_py.transports.engine.engine import FIRST_WAIT, Engine, State
@@ -162,7 +162,7 @@ class EngineTransport:
             try:
                 return await self._http.send(over_socket, outbound)
             except TransportError as error:
-                if error.fault is Fault.FIRST_BYTE_TIMEOUT:
+                if error.fault is Fault.FIRST_BYTE_TIMEOUT or error.fault in OWN_FAULTS:
                     raise
                 if error.fault is not Fault.CONNECT or last or error.repeated:
                     # It may be what brought the process down: it shall not bring down the next one as well.

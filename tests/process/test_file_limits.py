@@ -1,0 +1,122 @@
+"""The limit of open files: raised at the start, shared out, and never a provider's fault."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from support.gateway import running
+from support.origin import origin, serve, streaming
+from support.program import serving
+from support.raw import Client, Response, ask, connect, get, post
+
+from onwards_py.config.parse import parse
+
+BOTH_DOORS = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
+STREAMS = 1100
+CHAT = post(b'{"model":"m","stream":true}')
+
+
+def pool(*urls: str) -> str:
+    """Providers that are left out for a single failure, and followed by the next one."""
+    providers = ", ".join(f"{{url: '{url}/v1', name: p{number}}}" for number, url in enumerate(urls))
+    return f"""
+targets:
+  m:
+    fallback: {{enabled: true}}
+    ejection: {{consecutive_failures: 1}}
+    providers: [{providers}]
+"""
+
+
+async def open_streams(stack: AsyncExitStack, port: int, count: int) -> list[Response]:
+    """Response heads of ``count`` requests on connections of their own, all open at one time."""
+
+    async def one() -> Response:
+        client: Client = await stack.enter_async_context(connect(port))
+        await client.send(CHAT)
+        return await client.head()
+
+    return await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def health(admin_port: int) -> set[str]:
+    status = json.loads((await ask(admin_port, get(b"/status", host=b"127.0.0.1"))).body)
+    return {provider["health"] for provider in status["targets"][0]["providers"]}
+
+
+@BOTH_DOORS
+async def test_a_low_soft_limit_is_raised_and_all_streams_are_answered(tmp_path: Path, lane: bool) -> None:
+    """``ulimit -Sn 1024`` is what systemd and login shells give; 1,100 streams need 2,200 descriptors."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the clients and providers of this test need as many
+    count = min(STREAMS, (hard - 300) // 2)
+    if count < 400:
+        pytest.skip(f"the hard limit of this machine ({hard}) leaves no room between itself and a soft limit")
+    release = asyncio.Event()
+    async with origin(streaming(release)) as one, origin(streaming(release)) as two, AsyncExitStack() as stack:
+        with serving(pool(one.url, two.url), tmp_path, lane=lane, files=(min(1024, count), hard)) as program:
+            heads = await open_streams(stack, program.port, count)
+            assert {head.status for head in heads} == {200}
+            assert await health(program.admin_port) == {"in"}
+            release.set()
+
+
+@BOTH_DOORS
+async def test_the_excess_is_refused_and_harms_nobody(tmp_path: Path, lane: bool) -> None:
+    """With a hard limit of 128, some are served, all others are told so at once, and no provider is blamed."""
+    release = asyncio.Event()
+    async with origin(streaming(release)) as one, origin(streaming(release)) as two, AsyncExitStack() as stack:
+        with serving(pool(one.url, two.url), tmp_path, lane=lane, files=(128, 128)) as program:
+            heads = await open_streams(stack, program.port, 300)
+            served = [head for head in heads if head.status == 200]
+            refused = [head for head in heads if head.status == 503]
+            assert len(served) + len(refused) == 300
+            assert len(served) >= 20
+            assert all(head.value(b"Retry-After") for head in refused)
+            assert await health(program.admin_port) == {"in"}
+            metrics = (await ask(program.admin_port, get(b"/metrics", host=b"localhost"))).body
+            assert b"onwards_connections_refused_total %d.0" % len(refused) in metrics
+            assert program.stderr.count("refused with 503") == 1
+            release.set()
+
+
+@BOTH_DOORS
+async def test_a_descriptor_that_we_lack_is_no_failure_of_a_provider(lane: bool) -> None:
+    """EMFILE while dialling: 503 of ours, nobody ejected, nobody else asked; and the next request is served."""
+    async with origin(serve()) as one, origin(serve()) as two:
+        snapshot = parse(pool(one.url, two.url), "targets.yaml", {}).snapshot
+        async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
+            await client.send(get(b"/v1/models"))  # accepted before the limit falls
+            assert (await client.response()).status == 200
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            try:
+                await client.send(CHAT)
+                refused = await client.response()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert (refused.status, refused.error["code"]) == (503, "overloaded")
+            assert refused.value(b"Retry-After") == b"1"
+            assert await health(gateway.admin_port) == {"in"}
+            await client.send(CHAT)
+            assert (await client.response()).status == 200
+    assert [line["outcome"] for line in gateway.lines() if line["target"]] == ["overloaded", "done"]
+    assert [line["attempts"] for line in gateway.lines() if line["target"]] == [1, 1]
+
+
+async def test_an_idle_connection_makes_room_for_another_provider(tmp_path: Path) -> None:
+    """Kept connections to one provider must not use up what another one needs: with 64 descriptors, 60 providers are
+    asked one after the other, each of which would like to keep its connection."""
+    async with AsyncExitStack() as stack:
+        upstreams = [await stack.enter_async_context(origin(serve())) for _ in range(60)]
+        targets = "".join(f"  m{number}: {{url: '{one.url}/v1'}}\n" for number, one in enumerate(upstreams))
+        with serving("targets:\n" + targets, tmp_path, files=(64, 64)) as program:
+            client = await stack.enter_async_context(connect(program.port))
+            for number in range(60):
+                await client.send(post(b'{"model":"m%d"}' % number))
+                assert (await client.response()).status == 200

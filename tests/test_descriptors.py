@@ -1,0 +1,33 @@
+"""How file descriptors are shared out."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onwards_py.descriptors import share
+
+
+def test_every_client_can_have_a_provider() -> None:
+    """1,024 descriptors: two for each exchange, and a reserve for everything else."""
+    shared = share(1024, 20, 10_000)
+    assert (shared.clients, shared.providers, shared.ceiling) == (454, 454, 928)
+    assert share(1024, 20, 100).clients == 100
+
+
+@pytest.mark.parametrize("limit", [1024 * 1024, resource.RLIM_INFINITY])
+def test_a_high_limit_leaves_max_connections_alone(limit: int) -> None:
+    """Unlimited, as macOS says it, is a negative number."""
+    assert share(limit, 20, 10_000).clients == 10_000
+
+
+@given(st.integers(32, 2**20), st.integers(8, 24), st.integers(1, 20_000))
+def test_the_shares_never_exceed_the_whole(limit: int, in_use: int, most: int) -> None:
+    """Clients and providers end below the ceiling, and that is below the brim and the limit."""
+    shared = share(limit, in_use, most)
+    assert shared.clients <= max(most, 1)
+    if limit - in_use >= 32:
+        assert in_use + shared.clients + shared.providers <= shared.ceiling < shared.brim < limit
