@@ -10,11 +10,11 @@ from onwards_py.config.problems import Path
 from onwards_py.config.translate_schema import QuirksShape, TranslateShape
 from onwards_py.sealing import Keyring
 from onwards_py.transcode.responses_over_chat.context import Profile
-from onwards_py.transcode.responses_over_chat.policy import Policy
+from onwards_py.transcode.responses_over_chat.policy import DEFAULT_KEY, UNSUPPORTED, Policy
 from onwards_py.transcode.responses_over_chat.quirks import PRESETS, Quirks
 from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
 
-_POLICIES = ("on_unsupported", "hosted_tools", "orphans", "unanswered", "foreign_reasoning")
+_POLICIES = ("hosted_tools", "orphans", "unanswered", "foreign_reasoning")
 
 
 def compile_translate(
@@ -26,7 +26,7 @@ def compile_translate(
     shape = shape or TranslateShape()
     defaults = TranslateSettings()
     said = {name: value for name in _POLICIES if (value := getattr(shape, name)) is not None}
-    policy = replace(Policy(), **said)
+    policy = _by_key(replace(Policy(), **said), shape, path, site)
     if shape.profile not in (None, "auto"):
         policy = replace(policy, profile=Profile(shape.profile))
     return TranslateSettings(
@@ -37,6 +37,22 @@ def compile_translate(
         commit_after=None if shape.commit_after is None else float(shape.commit_after),
         keyring=_keyring(shape, path, site),
     )
+
+
+def _by_key(policy: Policy, shape: TranslateShape, path: Path, site: Site) -> Policy:
+    """``policy`` with what is said of all fields that a provider has no words for, or of single ones."""
+    said = shape.on_unsupported
+    if said is None:
+        return policy
+    if not isinstance(said, dict):
+        return replace(policy, on_unsupported=said)
+    for key in said.keys() - {DEFAULT_KEY}:
+        if key.replace("[", ".").partition(".")[0] not in UNSUPPORTED:
+            known = ", ".join(sorted(UNSUPPORTED))
+            site.error((*path, "translate", "on_unsupported", key), f"names no such field; there are: {known}")
+    rest = {key: value for key, value in said.items() if key != DEFAULT_KEY}
+    default = said.get(DEFAULT_KEY, policy.on_unsupported)
+    return replace(policy, on_unsupported=default, unsupported=MappingProxyType(rest))
 
 
 def _keyring(shape: TranslateShape, path: Path, site: Site) -> Keyring | None:
@@ -57,7 +73,7 @@ def _quirks(preset: Quirks, shape: QuirksShape | None) -> Quirks:
         value = getattr(shape, name)
         if value is None:
             continue
-        if name in ("reasoning_in", "reasoning_out"):
+        if name in ("reasoning_in", "reasoning_out", "efforts"):
             value = tuple(value)
         elif name in ("hints", "drop"):
             value = frozenset(value)

@@ -102,10 +102,13 @@ class Decoder:
             return None
         if len(kinds) == 1:
             return self._value(node, kinds[0], path)
-        wanted = mi.StructType if isinstance(node, Mapping) else mi.ListType
-        if isinstance(node, Scalar):
-            return self._expected(node, "a mapping or a list", path)
-        return self._value(node, next(member for member in kinds if isinstance(member, wanted)), path)
+        form: tuple[type[mi.Type], ...] = (mi.ListType,)
+        if isinstance(node, Mapping | Scalar):
+            form = (mi.StructType, mi.DictType) if isinstance(node, Mapping) else (mi.EnumType,)
+        found = next((member for member in kinds if isinstance(member, form)), None)
+        if found is None:
+            return self._expected(node, " or ".join(map(_form, kinds)), path)
+        return self._value(node, found, path)
 
     def _struct(self, node: Node, kind: mi.StructType, path: Path) -> object:
         if not isinstance(node, Mapping):
@@ -194,6 +197,12 @@ def _outline() -> mi.StructType:
     outline = mi.type_info(FileShape)
     assert isinstance(outline, mi.StructType)
     return outline
+
+
+def _form(kind: mi.Type) -> str:
+    if isinstance(kind, mi.ListType):
+        return "a list"
+    return _name(kind) if isinstance(kind, mi.EnumType) else "a mapping"
 
 
 def _read(text: str, kind: mi.Type, *, bare: bool) -> object:

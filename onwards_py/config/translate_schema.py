@@ -75,7 +75,14 @@ class QuirksShape(Shape, frozen=True, kw_only=True):
     video: Annotated[bool | None, Meta(description="Video parts are understood.")] = None
     refusal_field: Annotated[bool | None, Meta(description="Assistant messages may have a refusal.")] = None
     effort: Annotated[Effort | None, Meta(description="How reasoning.effort is said.")] = None
+    efforts: Annotated[
+        list[Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]] | None,
+        Meta(description="Efforts that are understood; another one becomes the next lower. Empty: all."),
+    ] = None
     structured: Annotated[Structured | None, Meta(description="The strongest response_format.")] = None
+    schema_in_prompt: Annotated[
+        bool | None, Meta(description="Where structured is json_object, a JSON schema is said in the prompt.")
+    ] = None
     allowed_tools: Annotated[AllowedTools | None, Meta(description="How allowed_tools reaches the model.")] = None
     parallel_tool_calls: Annotated[bool | None, Meta(description="parallel_tool_calls is understood.")] = None
     tool_choice_required: Annotated[
@@ -111,8 +118,11 @@ class TranslateShape(Shape, frozen=True, kw_only=True):
     """Settings of open_responses_mode: translate."""
 
     on_unsupported: Annotated[
-        OnUnsupported | None,
-        Meta(description="What a provider has no words for: reject or drop. Default: reject."),
+        OnUnsupported | dict[str, OnUnsupported] | None,
+        Meta(
+            description="What a provider has no words for: reject or drop; for single fields by their path, with"
+            " default for all others. Default: reject."
+        ),
     ] = None
     hosted_tools: Annotated[
         HostedTools | None,

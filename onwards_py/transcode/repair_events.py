@@ -319,7 +319,8 @@ class EventRepair:
 
     def _in_item(self, event: Event, type_: str) -> None:
         kind = "reasoning" if type_ in _SUMMARY_EVENTS else _CALL_EVENTS.get(type_)
-        if kind is None and not isinstance(event.get("item_id"), str):
+        # What an event of a type unknown here is about can only be told by its id, and no item follows from it.
+        if kind is None and not self._items.knows(event.get("item_id")):
             return
         known = self._item(event, kind, None)
         if known is None:

@@ -47,6 +47,8 @@ GOOD = [
     "targets: {m: {providers: [{url: http://h}, {local: {engine: echo, token_delay: 0}}], strategy: least_inflight}}",
     "targets: {m: {providers: [{url: http://h}], fallback: {enabled: true, on_status: [5, 50x, 429, '5xx']}}}",
     "targets: {m: [{url: http://h, keys: []}]}",
+    "targets: {m: {url: http://h, translate: {on_unsupported: {seed: drop, default: reject}}}}",
+    "targets: {m: {url: http://h, translate: {on_unsupported: drop, quirks: {efforts: [low, high]}}}}",
     "targets: {m: {url: http://h, response_headers: {X-A: 1}, proxy: direct, open_responses: {adapter: true}}}",
     "targets: {n: [], m: {url: http://h, routing_rules: [{match_labels: {}, action: {type: redirect, target: n}}]}}",
     "targets: {m: {url: http://h, rate_limit: {requests_per_second: 0.5}}}",

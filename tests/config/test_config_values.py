@@ -11,6 +11,7 @@ from onwards_py.config.parse import load, parse
 from onwards_py.config.problems import ConfigError
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.routing.model import EchoSettings, FallbackPolicy, Mode, Pool, Timeouts
+from onwards_py.transcode.responses_over_chat.policy import OnUnsupported
 
 
 @pytest.mark.parametrize(
@@ -347,3 +348,32 @@ def test_a_file_that_cannot_be_read_is_a_configuration_error(tmp_path: Path) -> 
     ):
         with pytest.raises(ConfigError, match=message):
             load(path, {})
+
+
+def test_on_unsupported_is_one_word_or_one_for_each_field() -> None:
+    """``default`` is for all that are not named."""
+    text = "targets: {{m: {{url: http://h, translate: {{on_unsupported: {}}}}}}}"
+    made = provider(text.format("{seed: drop, 'input[].content': drop, default: reject}")).translate
+    assert made is not None
+    assert made.policy.on_unsupported is OnUnsupported.REJECT
+    assert made.policy.unsupported == {"seed": OnUnsupported.DROP, "input[].content": OnUnsupported.DROP}
+    made = provider(text.format("{stop: reject, default: drop}")).translate
+    assert made is not None
+    assert made.policy.on_unsupported is OnUnsupported.DROP
+    made = provider(text.format("drop")).translate
+    assert made is not None
+    assert (made.policy.on_unsupported, made.policy.unsupported) == (OnUnsupported.DROP, {})
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("{sede: drop}", "names no such field"),
+        ("{seed: no}", "expected one of"),
+        ("never", "expected one of"),
+        ("[drop]", "expected"),
+    ],
+)
+def test_an_on_unsupported_that_decides_nothing_is_an_error(written: str, message: str) -> None:
+    """A field that is written wrongly would be refused all the same, unseen."""
+    assert message in error(f"targets: {{m: {{url: http://h, translate: {{on_unsupported: {written}}}}}}}")

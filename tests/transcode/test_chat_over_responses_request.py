@@ -500,6 +500,23 @@ def test_what_responses_have_no_words_for(name: str, value: object, neutral: obj
     assert translate(**nothing).dropped == ()
 
 
+def test_each_of_them_is_decided_on_by_its_key() -> None:
+    """As ``seed``, without which an answer is as good, and ``stop``, without which it is another."""
+    policy = Policy(unsupported={"seed": OnUnsupported.DROP, "logit_bias": OnUnsupported.DROP})
+    left = translate(policy=policy, seed=7, logit_bias={"1": 1})
+    assert left.dropped == ("seed", "logit_bias")
+    assert refused(policy=policy, seed=7, stop="x").param == "stop"
+    other = Policy(on_unsupported=OnUnsupported.DROP, unsupported={"stop": OnUnsupported.REJECT})
+    assert translate(policy=other, seed=7).dropped == ("seed",)
+    assert refused(policy=other, stop=["x"]).param == "stop"
+
+
+def test_efforts_that_a_provider_does_not_have_are_the_next_lower() -> None:
+    """Where its dialect says which it has; what is common among providers of chat is no bound here."""
+    assert made(reasoning_effort="xhigh", quirks=PRESETS["deepseek"])["reasoning"] == {"effort": "high"}
+    assert made(reasoning_effort="xhigh")["reasoning"] == {"effort": "xhigh"}
+
+
 def test_a_prediction_is_a_hint() -> None:
     assert translate(prediction={"type": "content", "content": "x"}).dropped == ("prediction",)
 

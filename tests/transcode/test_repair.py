@@ -257,6 +257,17 @@ def test_A28_texts_and_arguments_without_deltas_get_one() -> None:
     assert openai_stream_text(out) == TEXT
 
 
+@pytest.mark.parametrize("place", [{}, {"output_index": 0}, {"output_index": 9}])
+def test_an_event_of_a_type_unknown_here_announces_nothing(place: Json) -> None:
+    """It is about an item that is announced in a way unknown here, or not at all; so it stays as it came."""
+    events = conforming()
+    unknown: Json = {"type": "response.acme_search.searching", "item_id": "as_1", "sequence_number": 0, **place}
+    stream = [*events[:3], unknown, *events[3:]]
+    after = events_of(repaired(as_wire(numbered(stream))))
+    assert [event["type"] for event in after] == [event["type"] for event in stream]
+    assert [event for event in after if event.get("item_id") == "as_1"] == [{**unknown, "sequence_number": 3}]
+
+
 def test_an_item_announced_twice_is_announced_once() -> None:
     """openai's helpers crash on the second one, which becomes a comment."""
     events = conforming()

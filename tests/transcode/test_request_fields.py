@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from request_helpers import DROP, GENERIC, OPENAI, function, generic, refusal, translate
+from request_helpers import DROP, GENERIC, OPENAI, function, generic, refusal, translate, user
 from support.responses_schema import schema_breaches
 
 from onwards_py.transcode.responses_over_chat.context import ENCRYPTED_REASONING, Profile
-from onwards_py.transcode.responses_over_chat.policy import HostedTools, Policy, Refused
-from onwards_py.transcode.responses_over_chat.quirks import HINTS, PRESETS, Effort, Structured
+from onwards_py.transcode.responses_over_chat.policy import HostedTools, OnUnsupported, Policy, Refused
+from onwards_py.transcode.responses_over_chat.quirks import HINTS, PRESETS, Effort, Quirks, Structured
 from onwards_py.transcode.responses_over_chat.request import to_chat
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -130,17 +131,35 @@ def test_G23_response_format_of_chat_completions_is_understood() -> None:
 
 def test_G23_a_format_that_the_provider_lacks_is_refused_or_described() -> None:
     """By policy; never silently left out."""
-    weak = generic(structured=Structured.JSON_OBJECT)
-    assert refusal(quirks=weak, text=json_schema()).param == "text.format"
-    made: Any = translate(quirks=weak, policy=DROP, text=json_schema(), instructions="A")
-    assert made.chat["response_format"] == {"type": "json_object"}
-    assert made.chat["messages"][0]["content"].startswith("A\n\nAnswer with a single JSON object that matches")
-    assert made.dropped == ("text.format",)
+    for weak in (Structured.JSON_OBJECT, Structured.NONE):
+        bare = generic(structured=weak, schema_in_prompt=False)
+        assert refusal(quirks=bare, text=json_schema()).param == "text.format"
+    left: Any = translate(
+        quirks=generic(structured=Structured.JSON_OBJECT, schema_in_prompt=False), policy=DROP, text=json_schema()
+    )
+    assert (left.chat["response_format"], left.chat["messages"]) == ({"type": "json_object"}, [user("hi")])
+    assert left.dropped == ("text.format",)
     none: Any = translate(
         quirks=generic(structured=Structured.NONE), policy=DROP, text={"format": {"type": "json_object"}}
     )
     assert "response_format" not in none.chat
     assert none.chat["messages"][0]["role"] == "system"
+
+
+@pytest.mark.parametrize("quirks", [PRESETS["deepseek"], generic(structured=Structured.JSON_OBJECT)])
+@pytest.mark.parametrize(
+    "form", [{"text": json_schema(strict=True)}, {"response_format": json_schema(strict=True)["format"]}]
+)
+def test_where_there_is_only_json_object_the_schema_is_in_the_prompt_as_well(quirks: Quirks, form: Any) -> None:
+    """As the provider asks for by its own guide; that nothing holds the model to it is told."""
+    made: Any = translate(quirks=quirks, instructions="A", **form)
+    assert made.chat["response_format"] == {"type": "json_object"}
+    said = made.chat["messages"][0]["content"]
+    assert said.startswith("A\n\nAnswer with a single JSON object that matches")
+    assert json.loads(said[said.index("{") :]) == SCHEMA
+    assert made.dropped == (f"{next(iter(form)).replace('text', 'text.format')}.strict",)
+    forced = translate(quirks=quirks, tools=[function()], tool_choice="required", **form)
+    assert "JSON" not in str(forced.chat["messages"])
 
 
 @pytest.mark.parametrize(
@@ -180,9 +199,47 @@ def test_logprobs_are_asked_for_by_include_or_by_number() -> None:
 
 
 @pytest.mark.parametrize(
+    ("dialect", "asked", "sent"),
+    [
+        ("generic", "minimal", {"reasoning_effort": "none"}),
+        ("generic", "xhigh", {"reasoning_effort": "high"}),
+        ("ollama", "max", {"reasoning_effort": "high"}),
+        ("gemini", "xhigh", {"reasoning_effort": "high"}),
+        ("sglang", "max", {"reasoning_effort": "high"}),
+        ("llama_cpp", "xhigh", {"chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "high"}}),
+        ("deepseek", "xhigh", {"reasoning_effort": "high"}),
+        ("deepseek", "medium", {"reasoning_effort": "low"}),
+        ("deepseek", "none", {"thinking": {"type": "disabled"}}),
+        ("mistral", "max", {"reasoning_effort": "high"}),
+        ("mistral", "medium", {"reasoning_effort": "none"}),
+        ("openrouter", "max", {"reasoning": {"effort": "xhigh"}}),
+        ("openrouter", "minimal", {"reasoning": {"effort": "minimal"}}),
+        ("openai", "max", {"reasoning_effort": "max"}),
+        ("vllm", "minimal", {"reasoning_effort": "minimal"}),
+        ("generic", "enormous", {"reasoning_effort": "enormous"}),
+    ],
+)
+def test_an_effort_that_a_provider_does_not_have_is_the_next_lower(
+    dialect: str, asked: str, sent: dict[str, object]
+) -> None:
+    """As the client is told: its own word is repeated in the answer."""
+    made = translate(reasoning={"effort": asked}, quirks=PRESETS[dialect])
+    assert {name: made.chat.get(name) for name in sent} == sent
+    assert ("thinking" in made.chat) is ("thinking" in sent)
+    assert made.dropped == ()
+
+
+@pytest.mark.parametrize(("known", "sent"), [(("low", "high"), "low"), (("high",), "high"), (("max", "none"), "none")])
+def test_the_least_effort_stands_for_those_below_it(known: tuple[str, ...], sent: str) -> None:
+    """Nothing is lower; the order in which an operator lists them does not matter."""
+    assert translate(reasoning={"effort": "none"}, quirks=generic(efforts=known)).chat["reasoning_effort"] == sent
+
+
+@pytest.mark.parametrize(
     ("effort", "expected"),
     [
         (Effort.REASONING_EFFORT, {"reasoning_effort": "low"}),
+        (Effort.THINKING_OBJECT, {"reasoning_effort": "low"}),
         (Effort.REASONING_OBJECT, {"reasoning": {"effort": "low"}}),
         (Effort.TEMPLATE_KWARGS, {"chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "low"}}),
         (Effort.DROP, {}),
@@ -409,3 +466,27 @@ def test_every_preset_takes_a_conversation_with_tools(dialect: str) -> None:
     made: Any = translate(items, tools=[function()], stream=True, quirks=PRESETS[dialect])
     assert [one["role"] for one in made.chat["messages"]][1:] == ["user", "assistant", "tool"]
     assert set(made.dropped) <= {"input[].reasoning"}
+
+
+@pytest.mark.parametrize(
+    ("by_key", "refused", "dropped"),
+    [
+        ({"background": OnUnsupported.DROP}, "store", None),
+        ({"background": OnUnsupported.DROP, "store": OnUnsupported.DROP}, "input[0].content[0].file_id", None),
+        ({"input": OnUnsupported.DROP, "background": OnUnsupported.DROP, "store": OnUnsupported.DROP}, None, 3),
+        ({"input": OnUnsupported.DROP, "input[].content": OnUnsupported.REJECT}, "background", None),
+    ],
+)
+def test_on_unsupported_decides_by_the_path_or_its_beginning(
+    by_key: dict[str, OnUnsupported], refused: str | None, dropped: int | None
+) -> None:
+    """The longest that is named counts; what is not named goes by the rule for all."""
+    content = [{"type": "input_image", "file_id": "f"}, {"type": "input_text", "text": "x"}]
+    fields: dict[str, Any] = {"background": True, "store": True}
+    policy = Policy(unsupported=by_key)
+    if refused is not None:
+        assert refusal([{"role": "user", "content": content}], policy=policy, **fields).param == refused
+    else:
+        made = translate([{"role": "user", "content": content}], policy=policy, **fields)
+        assert made.dropped == ("background", "store", "input[].content[].file_id")
+        assert len(made.dropped) == dropped

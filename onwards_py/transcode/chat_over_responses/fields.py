@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from onwards_py.transcode.responses_over_chat.context import LOGPROBS
 from onwards_py.transcode.responses_over_chat.policy import Refused, Scope, name_of
+from onwards_py.transcode.responses_over_chat.quirks import COMMON_EFFORTS, nearest_effort
 from onwards_py.transcode.shared import apply_quirks
 
 Request = Mapping[str, object]
@@ -96,8 +97,13 @@ def plain_fields(request: Request, scope: Scope) -> dict[str, object]:
     if limit is not None:
         made["max_output_tokens"] = limit
     made["store"] = request.get("store") is True
-    if request.get("reasoning_effort") is not None:
-        made["reasoning"] = {"effort": request["reasoning_effort"]}
+    effort = request.get("reasoning_effort")
+    if isinstance(effort, str):
+        # What is common among providers of chat is no bound here: the specification of Responses lists more.
+        efforts = () if scope.quirks.efforts == COMMON_EFFORTS else scope.quirks.efforts
+        made["reasoning"] = {"effort": nearest_effort(effort, efforts)}
+        if made["reasoning"] != {"effort": effort}:
+            scope.repair("reasoning_effort")
     text = _text(request, scope)
     if text:
         made["text"] = text

@@ -33,7 +33,8 @@ def to_responses(request: Request, quirks: Quirks, policy: Policy) -> Translated
     """Translate a request (parsed JSON). Raises Refused with the path of what cannot be translated.
 
     Of ``quirks`` those count that are not about the form of chat: ``system``, ``developer_role``, ``images``,
-    ``audio``, ``logprobs``, ``replay``, ``parallel_tool_calls``, ``drop``, ``extra``, ``empty_answer_failed``.
+    ``audio``, ``logprobs``, ``replay``, ``efforts``, ``parallel_tool_calls``, ``drop``, ``extra``,
+    ``empty_answer_failed``.
     """
     scope = Scope(quirks, policy)
     model = must_be_string(request.get("model"), "model")

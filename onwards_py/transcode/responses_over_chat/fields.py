@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from onwards_py.transcode.responses_over_chat.context import LOGPROBS
 from onwards_py.transcode.responses_over_chat.policy import Refused, Scope, name_of
-from onwards_py.transcode.responses_over_chat.quirks import HINTS, Effort
+from onwards_py.transcode.responses_over_chat.quirks import HINTS, Effort, nearest_effort
 from onwards_py.transcode.shared import apply_quirks
 
 Request = Mapping[str, object]
@@ -151,8 +151,13 @@ def _reasoning(request: Request, chat: dict[str, object], scope: Scope) -> None:
         raise Refused(
             "reasoning.effort", f"'reasoning.effort' must be a string, not {name_of(effort)}.", "invalid_type"
         )
+    wanted, effort = effort, nearest_effort(effort, scope.quirks.efforts)
+    if effort != wanted and scope.quirks.effort is not Effort.DROP:
+        scope.repair("reasoning.effort")
     match scope.quirks.effort:
-        case Effort.REASONING_EFFORT:
+        case Effort.THINKING_OBJECT if effort == "none":
+            chat["thinking"] = {"type": "disabled"}
+        case Effort.REASONING_EFFORT | Effort.THINKING_OBJECT:
             chat["reasoning_effort"] = effort
         case Effort.REASONING_OBJECT:
             chat["reasoning"] = {"effort": effort}

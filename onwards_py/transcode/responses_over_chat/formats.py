@@ -80,9 +80,16 @@ def _json_schema(form: dict[str, object], where: str, scope: Scope) -> Format:
         chat["strict"] = strict
     if scope.quirks.structured is Structured.JSON_SCHEMA:
         return Format({"type": "json_schema", "json_schema": chat}, "", echo)
-    scope.unsupported(where, "Output by a JSON schema is not available for this model.")
+    in_prompt = scope.quirks.structured is Structured.JSON_OBJECT and scope.quirks.schema_in_prompt
+    if in_prompt:
+        scope.repair(where)
+        if strict:
+            scope.drop(f"{where}.strict")
+    else:
+        scope.unsupported(where, "Output by a JSON schema is not available for this model.")
     prompt = f"Answer with a single JSON object that matches this JSON schema:\n{orjson.dumps(schema).decode()}"
     weaker: dict[str, object] | None = None
     if scope.quirks.structured is Structured.JSON_OBJECT:
         weaker = {"type": "json_object"}
+        prompt = prompt if in_prompt else ""
     return Format(weaker, prompt, echo)

@@ -6,11 +6,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 
 from onwards_py.transcode.responses_over_chat.context import Profile, Sealer
 from onwards_py.transcode.responses_over_chat.quirks import Quirks
 
 _INDEX = re.compile(r"\[\d+\]")
+_LAST_STEP = re.compile(r"(?:\.[^.\[]*|\[\])\Z")
+
+DEFAULT_KEY = "default"
+UNSUPPORTED = frozenset(
+    {
+        *("audio", "background", "context_management", "conversation", "history", "include", "input", "logit_bias"),
+        *("logprobs", "messages", "modalities", "n", "prompt", "response_format", "seed", "stop", "store", "text"),
+        *("tool_choice", "top_logprobs"),
+    }
+)
+"""First steps of the paths that ``on_unsupported`` decides on, in either direction."""
 
 
 class OnUnsupported(Enum):
@@ -55,6 +67,8 @@ class ForeignReasoning(Enum):
 class Policy:
     """The operator's decisions.
 
+    ``unsupported``: what ``on_unsupported`` is for single members, by their paths without indexes (``stop``,
+    ``input[].content[].file_id``) or by the beginning of these.
     ``profile``: None chooses by the request's own marks. ``sealer`` opens and closes ``encrypted_content``.
     ``origin``: who the provider is, as sealed reasoning remembers it. What is opaque goes back only to who said it, as
     others would refuse it for as long as the conversation lasts. Empty: nothing is remembered, and all of it goes back.
@@ -63,6 +77,7 @@ class Policy:
     """
 
     on_unsupported: OnUnsupported = OnUnsupported.REJECT
+    unsupported: Mapping[str, OnUnsupported] = field(default_factory=lambda: MappingProxyType({}))
     hosted_tools: HostedTools = HostedTools.BESIDE
     orphans: Orphans = Orphans.REJECT
     unanswered: Unanswered = Unanswered.SYNTHESIZE
@@ -112,10 +127,20 @@ class Scope:
         self.repaired[_INDEX.sub("[]", param)] = None
 
     def unsupported(self, param: str, message: str) -> None:
-        """Refuse, or note the loss and go on, as the policy says."""
-        if self.policy.on_unsupported is OnUnsupported.REJECT:
+        """Refuse, or note the loss and go on, as the policy says of this member, of what holds it, or of all."""
+        if self._decision(param) is OnUnsupported.REJECT:
             raise Refused(param, message, "unsupported_value")
         self.drop(param)
+
+    def _decision(self, param: str) -> OnUnsupported:
+        by_key = self.policy.unsupported
+        path = _INDEX.sub("[]", param) if by_key else ""
+        while path:
+            if path in by_key:
+                return by_key[path]
+            shorter = _LAST_STEP.sub("", path)
+            path = shorter if shorter != path else ""
+        return self.policy.on_unsupported
 
 
 def name_of(value: object) -> str:

@@ -51,7 +51,27 @@ class Effort(Enum):
     REASONING_EFFORT = "reasoning_effort"  # reasoning_effort: "low"
     REASONING_OBJECT = "reasoning"  # reasoning: {effort: "low"} (OpenRouter)
     TEMPLATE_KWARGS = "chat_template_kwargs"  # chat_template_kwargs: {enable_thinking: false} for none, else true
+    THINKING_OBJECT = "thinking"  # reasoning_effort; thinking: {type: disabled} for none (DeepSeek)
     DROP = "drop"
+
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""All efforts that anybody has, from the least to the most."""
+
+COMMON_EFFORTS = ("none", "low", "medium", "high")
+"""What most providers of Chat Completions have. vLLM and SGLang have had ``none`` since March 2026."""
+
+
+def nearest_effort(effort: str, known: tuple[str, ...]) -> str:
+    """``effort`` if it is ``known``, else the next lower one that is, else the least; an unknown word as it is.
+
+    Lower and not higher: nobody pays for more than was asked for.
+    """
+    if not known or effort in known or effort not in EFFORTS:
+        return effort
+    rank = EFFORTS.index(effort)
+    ranked = sorted(known, key=EFFORTS.index)
+    return next((one for one in reversed(ranked) if EFFORTS.index(one) < rank), ranked[0])
 
 
 class Structured(Enum):
@@ -89,6 +109,8 @@ class Quirks:
     ``reasoning_out``: names under which reasoning is given back; ``replay_details``: the raw ``reasoning_details`` too.
     ``call_extras``: ``extra_content`` that came with a call goes back with it; ``call_stand_in``: what goes instead of
     one that is lost, on the first call of a step.
+    ``efforts``: those that are understood; empty: whatever is asked for. ``schema_in_prompt``: a JSON schema for which
+    ``structured`` has only ``json_object`` is said in the prompt besides, instead of being refused.
     ``hints``: which of `HINTS` may be sent. ``drop``: chat fields never sent; ``extra``: chat fields added unless the
     request has them.
     """
@@ -110,7 +132,9 @@ class Quirks:
     video: bool = False
     refusal_field: bool = False
     effort: Effort = Effort.REASONING_EFFORT
+    efforts: tuple[str, ...] = COMMON_EFFORTS
     structured: Structured = Structured.JSON_SCHEMA
+    schema_in_prompt: bool = True
     allowed_tools: AllowedTools = AllowedTools.SUBSET
     parallel_tool_calls: bool = True
     tool_choice_required: str = "required"
@@ -151,12 +175,18 @@ PRESETS: Mapping[str, Quirks] = MappingProxyType(
             audio=True,
             refusal_field=True,
             allowed_tools=AllowedTools.NATIVE,
+            efforts=(),  # by model, and the API names those that a model has
             reasoning_out=(),
             replay=Replay.NONE,
             hints=HINTS - {"metadata"},  # only accepted together with store: true
         ),
         "vllm": replace(
-            _LOCAL, video=True, audio=True, reasoning_out=("reasoning", "reasoning_content"), replay=Replay.TOOL_TURNS
+            _LOCAL,
+            video=True,
+            audio=True,
+            efforts=(),  # all are understood since 0.27 (August 2026); templates refuse those that they do not have
+            reasoning_out=("reasoning", "reasoning_content"),
+            replay=Replay.TOOL_TURNS,
         ),
         "sglang": replace(_LOCAL, video=True, replay=Replay.TOOL_TURNS),
         "llama_cpp": replace(_LOCAL, audio=True, effort=Effort.TEMPLATE_KWARGS),
@@ -166,13 +196,15 @@ PRESETS: Mapping[str, Quirks] = MappingProxyType(
         "deepseek": replace(
             _GENERIC,
             images=False,
-            effort=Effort.REASONING_EFFORT,
+            effort=Effort.THINKING_OBJECT,
+            efforts=("none", "low", "high", "max"),  # api-docs.deepseek.com/guides/thinking_mode, October 2026
             structured=Structured.JSON_OBJECT,
             parallel_tool_calls=False,
         ),
         "mistral": replace(
             _GENERIC,
             tool_choice_required="any",
+            efforts=("none", "high"),  # docs.mistral.ai/capabilities/reasoning/adjustable, October 2026
             short_call_ids=True,
             call_extras=False,
             tool_images=ToolImages.INLINE,  # a user message behind a tool message is refused
@@ -187,13 +219,14 @@ PRESETS: Mapping[str, Quirks] = MappingProxyType(
             files=True,
             audio=True,
             effort=Effort.REASONING_OBJECT,
+            efforts=("none", "minimal", "low", "medium", "high", "xhigh"),  # its guide on reasoning, October 2026
             reasoning_in=("reasoning", "reasoning_content"),
             reasoning_out=("reasoning",),
             replay=Replay.ALWAYS,
             replay_details=True,
             hints=frozenset({"user", "verbosity", "prompt_cache_key"}),
         ),
-        "gemini": replace(
+        "gemini": replace(  # its endpoint names none, low, medium and high in its refusals (January 2026)
             _GENERIC,
             call_stand_in=MappingProxyType({"google": {"thought_signature": "skip_thought_signature_validator"}}),
             audio=True,

@@ -118,7 +118,8 @@ class _Translation:
         reader.read_all(history or (), "history")
         reader.read_all(items, "input")
         reader.conversation.end()
-        instructions = "\n\n".join(filter(None, (str(request.get("instructions") or ""), self._form.prompt)))
+        form = "" if self._choice.forced else self._form.prompt
+        instructions = "\n\n".join(filter(None, (str(request.get("instructions") or ""), form)))
         messages = to_messages(instructions, reader.conversation, scope)
         if not messages:
             raise Refused("input", "There is nothing to answer: give 'input'.", "missing_required_parameter")
