@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from math import inf
 from typing import Any, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 
+from onwards_py.alarm import Alarm, grain_of
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import DRAIN_GRACE, WRITE_BUFFER, Gauges, Handler, check_head, refuse_connection
 from onwards_py.doors.response_writer import Progress, ResponseWriter
@@ -88,19 +90,24 @@ class DoorConnection(web.RequestHandler):
         if self.writer is not None or self.has_requests:
             self._head_since = 0.0
         elif self._head_since == 0.0:
-            self._head_since = self._loop.time()
+            self._head_since = now = self._loop.time()
+            self.door.alarm.by(now + self.door.settings.header_timeout)
 
     def begin(self, writer: ResponseWriter) -> None:
         """A request is whole; ``writer`` takes its response."""
         self.writer = writer
         self._head_since = 0.0
 
-    def check(self, now: float) -> None:
-        """Give up a head that has taken too long."""
-        late = self._head_since and now - self._head_since > self.door.settings.header_timeout
-        if late and self.writer is None and not self.has_requests and self.transport is not None:
-            self._head_since = 0.0
-            self._refuse(ProxyError(Kind.REQUEST_TIMEOUT))
+    def check(self, now: float) -> float:
+        """Give up a head that has taken too long; returns when that is due (inf: no head is coming in)."""
+        if not self._head_since or self.writer is not None or self.has_requests or self.transport is None:
+            return inf
+        due = self._head_since + self.door.settings.header_timeout
+        if now < due:
+            return due
+        self._head_since = 0.0
+        self._refuse(ProxyError(Kind.REQUEST_TIMEOUT))
+        return inf
 
     def _refuse(self, error: ProxyError) -> None:
         """Answer in place of a request that aiohttp has not made out yet, and close."""
@@ -177,8 +184,7 @@ class AiohttpDoor:
         self.connections: set[DoorConnection] = set()
         self.server = web.Server(self._serve, handler_cancellation=True)
         self._loop = asyncio.get_running_loop()
-        self._interval = min(max(settings.header_timeout / 4, 0.02), 1.0)
-        self._sweeper = self._loop.call_later(self._interval, self._sweep)
+        self.alarm = Alarm(self._look, grain_of(settings.header_timeout))
         self._options: dict[str, Any] = {
             "keepalive_timeout": settings.keepalive_timeout,
             "access_log": None,
@@ -212,15 +218,12 @@ class AiohttpDoor:
         for connection in list(self.connections):
             connection.close_if_idle()
 
-    def _sweep(self) -> None:
-        now = self._loop.time()
-        for connection in list(self.connections):
-            connection.check(now)
-        self._sweeper = self._loop.call_later(self._interval, self._sweep)
+    def _look(self, now: float) -> float:
+        return min([connection.check(now) for connection in list(self.connections)], default=inf)
 
     async def close(self) -> None:
         """Cut everything."""
-        self._sweeper.cancel()
+        self.alarm.cancel()
         await self.server.shutdown(0.1)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:

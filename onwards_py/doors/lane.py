@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import Final, cast
 
+from onwards_py.alarm import Alarm, grain_of
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import DRAIN_GRACE, WRITE_BUFFER, Gauges, Handler, refuse_connection
 from onwards_py.doors.intake import Intake, Pending, Phase, serialise_head
@@ -59,8 +61,8 @@ class Lane:
         self.connections: set[LaneConnection] = set()
         self.loop = asyncio.get_running_loop()
         shortest = min(settings.header_timeout, settings.body_timeout, settings.keepalive_timeout)
-        self._interval = min(max(shortest / 4, 0.02), 1.0)
-        self._sweeper = self.loop.call_later(self._interval, self._sweep)
+        self.alarm = Alarm(self._look, grain_of(shortest))
+        self.shortest = min(shortest, _LINGER_SECONDS)
 
     def __call__(self) -> LaneConnection:
         """A protocol for a new connection."""
@@ -81,17 +83,19 @@ class Lane:
 
     def close(self) -> None:
         """Cut everything."""
-        self._sweeper.cancel()
+        self.alarm.cancel()
         self.batch.flush()
         for connection in list(self.connections):
             connection.cut()
 
-    def _sweep(self) -> None:
-        """One timer looks after the patience with all clients, instead of a timer each."""
-        now = self.loop.time()
+    def _look(self, now: float) -> float:
+        """One timer looks after the patience with all clients, instead of a timer each. What a client begins from now
+        on is not due before ``shortest`` is over: so long nobody need be told of it."""
+        nearest = now + self.shortest if self.connections else inf
         for connection in list(self.connections):
-            connection.check(now)
-        self._sweeper = self.loop.call_later(self._interval, self._sweep)
+            due = connection.check(now)
+            nearest = min(nearest, due)
+        return nearest
 
 
 class LaneConnection(asyncio.Protocol):
@@ -125,6 +129,7 @@ class LaneConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
         lane.gauges.connections += 1
         lane.connections.add(self)
+        lane.alarm.by(self._since + lane.shortest)
 
     def data_received(self, data: bytes) -> None:
         intake = self._intake
@@ -166,25 +171,29 @@ class LaneConnection(asyncio.Protocol):
 
     # The lane's side.
 
-    def check(self, now: float) -> None:
-        """Lose patience with a client that keeps us waiting."""
+    def check(self, now: float) -> float:
+        """Lose patience with a client that keeps us waiting; returns when that is due (inf: it does not)."""
         intake, settings = self._intake, self._lane.settings
         if intake is None or self._transport is None or self._active is not None:
-            return
-        waited = now - self._since
+            return inf
         if self._lingering:
-            if waited > _LINGER_SECONDS:
-                self._transport.abort()
+            patience = _LINGER_SECONDS
         elif intake.phase is _IDLE:
-            if waited > settings.keepalive_timeout:
-                self._transport.close()
+            patience = settings.keepalive_timeout
+        elif intake.phase is _BODY:
+            patience = settings.body_timeout + intake.held / _LEAST_UPLOAD_RATE
         else:
             patience = settings.header_timeout
-            if intake.phase is _BODY:
-                patience = settings.body_timeout + intake.held / _LEAST_UPLOAD_RATE
-            if waited > patience:
-                intake.refuse(ProxyError(Kind.REQUEST_TIMEOUT))
-                self._serve()
+        if now < self._since + patience:
+            return self._since + patience
+        if self._lingering:
+            self._transport.abort()
+        elif intake.phase is _IDLE:
+            self._transport.close()
+        else:
+            intake.refuse(ProxyError(Kind.REQUEST_TIMEOUT))
+            self._serve()
+        return inf
 
     def drain(self) -> None:
         """The answer that is going on is the last one."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum
+from math import inf
 from typing import Final, cast
 
 import httptools
 
+from onwards_py.alarm import Alarm
 from onwards_py.messages import Ending, Fault
 from onwards_py.routing.model import Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
@@ -60,7 +62,8 @@ class Died(Exception):
 
 
 class UpstreamConnection(asyncio.BufferedProtocol):
-    """Serves one request at a time. ``released`` is called when it may serve the next, ``lost`` when it is gone."""
+    """Serves one request at a time. ``released`` is called when it may serve the next, ``lost`` when it is gone.
+    ``alarm`` calls `check` when the first deadline has come."""
 
     def __init__(
         self,
@@ -68,8 +71,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         lost: Callable[[UpstreamConnection], None],
         batch: WriteBatch,
         loops: Loops,
+        alarm: Alarm,
     ) -> None:
         self._loops = loops
+        self._alarm = alarm
         self._address: Address | None = None
         self._batch = batch
         self._released = released
@@ -117,9 +122,15 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._to_head = request.method == b"HEAD"
         self._answered = self._complete = False
         within, sooner = timeouts.first_byte, request.head_within
-        self._due = self._loop.time() + (within if sooner is None or sooner > within else sooner)
+        if sooner is not None and sooner < within:
+            within = sooner
+        self._due = due = self._loop.time() + within
         self._idle = timeouts.idle
-        self._deadline = request.deadline
+        self._deadline = deadline = request.deadline
+        if deadline is not None and deadline < due:
+            due = deadline
+        if due < self._alarm.at:
+            self._alarm.by(due)
         body = request.body
         if len(body) < READ_SIZE:
             self._batch.add(transport, request.head + body)
@@ -127,21 +138,27 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             transport.writelines((request.head, body))
         return trip
 
-    def check(self, now: float, idle_timeout: float) -> None:
-        """Called regularly: lose patience where it is time to."""
+    def check(self, now: float, idle_timeout: float) -> float:
+        """Lose patience where it is time to; returns when to look again (inf: not at all)."""
         state = self._state
+        if state is _CLOSED:
+            return inf
+        deadline = self._deadline
         if state is _IDLE:
-            if now >= self.idle_since + idle_timeout:
-                self._end(_END_RESET, None)
+            due, ending = self.idle_since + idle_timeout, _END_RESET
         elif state is _WAITING:
-            if now >= self._due or (self._deadline is not None and now >= self._deadline):
-                self._end(_END_IDLE, None)
-        elif state is _BODY:
-            if self._deadline is not None and now >= self._deadline:
-                self._end(_END_LIMIT, None)
-            elif now >= self._last_read + self._idle:
-                # Either the upstream has been silent, or the client has taken nothing, for the idle time.
-                self._end(_END_CLIENT_GONE if self._paused else _END_IDLE, None)
+            due, ending = self._due, _END_IDLE
+            if deadline is not None and deadline < due:
+                due = deadline
+        else:
+            # Either the upstream has been silent, or the client has taken nothing, for the idle time.
+            due, ending = self._last_read + self._idle, _END_CLIENT_GONE if self._paused else _END_IDLE
+            if deadline is not None and deadline < due:
+                due, ending = deadline, _END_LIMIT
+        if now < due:
+            return due
+        self._end(ending, None)
+        return inf
 
     def cut(self, ending: Ending) -> None:
         """End what is going on now, for ``ending``'s reason, and the connection with it."""
@@ -215,6 +232,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 self._finish(trip)
             else:
                 self._deliver(trip, count)
+                if self._trip is trip:
+                    self._alarm.by(self._last_read + self._idle)
             # Last: this resumes the exchange, which finds the whole of what was read.
             trip.head_signal.set(None)
         elif self._spoiled or self._is_excessive(count):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from math import inf
 
+from onwards_py.alarm import Alarm, grain_of
 from onwards_py.config.snapshot import HttpPoolSettings
 from onwards_py.messages import Fault
 from onwards_py.routing.model import Origin, Pool, Provider
@@ -15,10 +17,6 @@ from onwards_py.transports.loops import Loops
 from onwards_py.transports.round_trip import RoundTrip
 from onwards_py.write_batch import WriteBatch
 
-# How often connections are looked at: this part of the shortest timeout, within these bounds (seconds).
-_SWEEPS_PER_TIMEOUT = 10
-_SHORTEST_SWEEP = 0.01
-_LONGEST_SWEEP = 0.5
 # Of an origin that no configuration names any more: connections end with the exchange that they carry.
 _RETIRED = HttpPoolSettings(max_idle_per_host=0)
 
@@ -26,9 +24,12 @@ _RETIRED = HttpPoolSettings(max_idle_per_host=0)
 class OriginPool:
     """Connections to one origin. The idle ones are a stack: the warmest serves next, the coldest times out."""
 
-    __slots__ = ("_batch", "_loop", "_loops", "connections", "idle", "opening", "origin", "settings")
+    __slots__ = ("_alarm", "_batch", "_loop", "_loops", "connections", "idle", "opening", "origin", "settings")
 
-    def __init__(self, origin: Origin, settings: HttpPoolSettings, batch: WriteBatch, loops: Loops) -> None:
+    def __init__(
+        self, origin: Origin, settings: HttpPoolSettings, batch: WriteBatch, loops: Loops, alarm: Alarm
+    ) -> None:
+        self._alarm = alarm
         self._batch = batch
         self._loops = loops
         self.origin = origin
@@ -47,7 +48,7 @@ class OriginPool:
 
     async def open(self, seconds: float) -> UpstreamConnection:
         """A new connection, within ``seconds``. Raises TransportError."""
-        connection = UpstreamConnection(self.released, self.lost, self._batch, self._loops)
+        connection = UpstreamConnection(self.released, self.lost, self._batch, self._loops, self._alarm)
         self.opening += 1
         try:
             await self._loop.create_task(dial(self.origin, connection, seconds))
@@ -63,18 +64,23 @@ class OriginPool:
         if len(self.idle) >= self.settings.max_idle_per_host:
             connection.cut_idle()
             return
-        connection.idle_since = self._loop.time()
+        connection.idle_since = now = self._loop.time()
         self.idle.append(connection)
+        if now + self.settings.idle_timeout < self._alarm.at:
+            self._alarm.by(now + self.settings.idle_timeout)
 
     def lost(self, connection: UpstreamConnection) -> None:
         self.connections.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
 
-    def sweep(self, now: float) -> None:
-        """Look after every connection's timeouts."""
+    def sweep(self, now: float) -> float:
+        """Look after every connection's timeouts; returns when the next look is due (inf: never)."""
+        nearest, idle_timeout = inf, self.settings.idle_timeout
         for connection in list(self.connections):
-            connection.check(now, self.settings.idle_timeout)
+            due = connection.check(now, idle_timeout)
+            nearest = min(nearest, due)
+        return nearest
 
     def close(self) -> None:
         for connection in list(self.connections):
@@ -98,8 +104,7 @@ class HttpTransport:
         self._by_provider: dict[str, OriginPool] = {}
         self._named: frozenset[Origin] | None = None
         self._loop = asyncio.get_running_loop()
-        self._interval = _LONGEST_SWEEP
-        self._sweeper = self._loop.call_later(self._interval, self._sweep)
+        self._alarm = Alarm(self._sweep, grain_of(inf))
 
     async def send(self, provider: Provider, request: OutboundRequest) -> RoundTrip:
         """See Transport.send.
@@ -139,6 +144,7 @@ class HttpTransport:
         }
         for origin, pool in self._pools.items():
             pool.adopt(named.get(origin, origin), self._settings_of(origin))
+        self._alarm.by(self._loop.time())  # idle connections may have less time from now on
 
     async def _send_fresh(self, provider: Provider, request: OutboundRequest) -> RoundTrip:
         if self._most is not None:
@@ -181,30 +187,22 @@ class HttpTransport:
         assert origin is not None, "an http provider has an origin"
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = OriginPool(origin, self._settings_of(origin), self._batch, self._loops)
+            settings = self._settings_of(origin)
+            pool = self._pools[origin] = OriginPool(origin, settings, self._batch, self._loops, self._alarm)
         self._by_provider[provider.identity] = pool
-        shortest = min(provider.timeouts.first_byte, provider.timeouts.idle, self._settings.idle_timeout)
-        self._sweep_every(shortest if provider.timeouts.total is None else min(shortest, provider.timeouts.total))
+        timeouts = provider.timeouts
+        shortest = min(timeouts.first_byte, timeouts.idle, self._settings.idle_timeout)
+        for seconds in (timeouts.total, timeouts.first_token):
+            shortest = shortest if seconds is None else min(shortest, seconds)
+        self._alarm.grain = min(self._alarm.grain, grain_of(shortest))
         return pool
 
-    def _sweep_every(self, shortest: float) -> None:
-        """One timer looks after all connections: exact enough for timeouts of seconds, and free per request."""
-        interval = max(shortest / _SWEEPS_PER_TIMEOUT, _SHORTEST_SWEEP)
-        if interval < self._interval:
-            self._interval = interval
-            self._sweeper.cancel()
-            self._sweeper = self._loop.call_later(interval, self._sweep)
-
-    def _sweep(self) -> None:
-        # First, and of a copy: a timeout resumes its exchange on the spot, which may go on to a provider never asked
-        # before, and shorten the interval.
-        self._sweeper = self._loop.call_later(self._interval, self._sweep)
-        now = self._loop.time()
-        for pool in list(self._pools.values()):
-            pool.sweep(now)
+    def _sweep(self, now: float) -> float:
+        # A copy: a timeout resumes its exchange on the spot, which may go on to a provider never asked before.
+        return min([pool.sweep(now) for pool in list(self._pools.values())], default=inf)
 
     async def close(self) -> None:
         """Close every connection; exchanges that still run see a reset."""
         for pool in self._pools.values():
             pool.close()
-        self._sweeper.cancel()
+        self._alarm.cancel()

@@ -1,0 +1,103 @@
+"""When a door loses patience with a client: at most 1 % late, in a time that only timers move."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from support import virtual_time
+from support.virtual_time import FakeTransport
+
+from onwards_py.config.snapshot import ServerSettings
+from onwards_py.doors.aiohttp_door import AiohttpDoor
+from onwards_py.doors.base import Gauges
+from onwards_py.doors.lane import Lane
+from onwards_py.doors.response_writer import ResponseWriter
+from onwards_py.errors import ProxyError
+from onwards_py.messages import InboundRequest
+from onwards_py.wire.request_head import RequestHead
+from onwards_py.write_batch import WriteBatch
+
+HEAD = b"POST /v1/x HTTP/1.1\r\nHost: h\r\n"
+
+
+class Nobody:
+    """A handler that answers every request with 204."""
+
+    max_body = 1000
+
+    def handle(
+        self, request: InboundRequest, head: RequestHead, downstream: ResponseWriter
+    ) -> Coroutine[Any, Any, None]:
+        async def answer() -> None:
+            downstream.answer(204, b"No Content", b"", 0, b"")
+
+        return answer()
+
+    def precheck(self, target: bytes, head: RequestHead) -> None:
+        """Nothing is refused."""
+
+    def refused(self, request: InboundRequest, error: ProxyError) -> None:
+        """Nobody keeps it."""
+
+    def is_ours(self, peer: str, port: int) -> bool:
+        return False
+
+
+def lane_of(settings: ServerSettings) -> Lane:
+    loop = asyncio.get_running_loop()
+    return Lane(Nobody(), settings, Gauges(), hand_over=lambda *_: None, batch=WriteBatch(loop))
+
+
+async def lateness(transport: FakeTransport, began: float, seconds: float) -> float:
+    loop = asyncio.get_running_loop()
+    while not transport.written.startswith(b"HTTP/1.1 408") and not transport.is_closing():
+        assert loop.time() < began + 2 * seconds
+        await asyncio.sleep(seconds / 1000)
+    return (loop.time() - began) / seconds - 1.0
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 30.0])
+@pytest.mark.parametrize(
+    ("setting", "sent"),
+    [("header_timeout", HEAD), ("body_timeout", HEAD + b"Content-Length: 5\r\n\r\n"), ("keepalive_timeout", b"")],
+)
+def test_the_lane_waits_as_long_as_is_said(setting: str, sent: bytes, seconds: float) -> None:
+    """For a head, a body, or the next request; also behind a connection that is older."""
+
+    async def main() -> None:
+        lane = lane_of(ServerSettings(**{setting: seconds}))
+        older = lane()
+        older.connection_made(FakeTransport())
+        await asyncio.sleep(seconds * 0.37)
+        connection, transport = lane(), FakeTransport()
+        connection.connection_made(transport)
+        await asyncio.sleep(seconds * 0.1)
+        if sent:
+            connection.data_received(sent)
+        else:
+            connection.data_received(HEAD + b"Content-Length: 0\r\n\r\n")
+        began = asyncio.get_running_loop().time()
+        assert 0 <= await lateness(transport, began, seconds) <= 0.01
+        lane.close()
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 30.0])
+def test_the_aiohttp_door_waits_for_a_head_as_long_as_is_said(seconds: float) -> None:
+    """Its other timeouts have timers of their own."""
+
+    async def main() -> None:
+        door = AiohttpDoor(Nobody(), ServerSettings(header_timeout=seconds), Gauges())
+        connection, transport = door(), FakeTransport()
+        connection.connection_made(transport)
+        await asyncio.sleep(seconds * 0.4)
+        connection.data_received(HEAD)
+        began = asyncio.get_running_loop().time()
+        assert 0 <= await lateness(transport, began, seconds) <= 0.01
+        await door.close()
+
+    virtual_time.run(main())

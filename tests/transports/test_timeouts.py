@@ -1,0 +1,146 @@
+"""When the timeouts of connections to providers go off: at most 1 % late, in a time that only timers move."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from support import virtual_time
+from support.virtual_time import FakeTransport
+
+from onwards_py.alarm import Alarm, grain_of
+from onwards_py.config.snapshot import HttpPoolSettings
+from onwards_py.messages import Ending, Fault
+from onwards_py.routing.model import Origin, Timeouts
+from onwards_py.transports.base import OutboundRequest, TransportError
+from onwards_py.transports.connection import UpstreamConnection
+from onwards_py.transports.http import OriginPool
+from onwards_py.transports.loops import Loops
+from onwards_py.transports.round_trip import RoundTrip
+from onwards_py.write_batch import WriteBatch
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+LONG = Timeouts(first_byte=1000.0, idle=1000.0)
+
+
+class World:
+    """One pool with connections to nobody."""
+
+    def __init__(self, grain: float, idle_timeout: float = 500.0) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.batch = WriteBatch(self.loop)
+        self.alarm = Alarm(self._look, grain)
+        self.looks = 0
+        settings = HttpPoolSettings(idle_timeout=idle_timeout)
+        self.pool = OriginPool(Origin(False, "h", 80), settings, self.batch, Loops(), self.alarm)
+
+    def _look(self, now: float) -> float:
+        self.looks += 1
+        return self.pool.sweep(now)
+
+    def connection(self) -> UpstreamConnection:
+        connection = UpstreamConnection(self.pool.released, self.pool.lost, self.batch, Loops(), self.alarm)
+        connection.connection_made(FakeTransport())
+        self.pool.connections.add(connection)
+        return connection
+
+    def ask(
+        self, timeouts: Timeouts, *, deadline: float | None = None, within: float | None = None
+    ) -> tuple[UpstreamConnection, RoundTrip]:
+        connection = self.connection()
+        request = OutboundRequest(b"GET", b"/", b"GET / HTTP/1.1\r\n\r\n", b"", "m", True, deadline, within)
+        return connection, connection.start(request, timeouts)
+
+
+def feed(connection: UpstreamConnection, data: bytes) -> None:
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))
+
+
+async def lateness(began: float, seconds: float, over: Callable[[], bool]) -> float:
+    """By which part of ``seconds`` it was over too late; below 0: too early."""
+    loop = asyncio.get_running_loop()
+    while not over():
+        assert loop.time() < began + 2 * seconds
+        await asyncio.sleep(seconds / 1000)
+    return (loop.time() - began) / seconds - 1.0
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 7.0, 60.0, 600.0])
+@pytest.mark.parametrize("what", ["first_byte", "head_within", "deadline"])
+def test_a_head_is_waited_for_as_long_as_is_said(what: str, seconds: float) -> None:
+    """Whatever else is waited for, longer or shorter."""
+
+    async def main() -> None:
+        world = World(grain_of(min(seconds, 1.0)))
+        world.ask(LONG)
+        began = world.loop.time()
+        world.ask(Timeouts(first_byte=seconds * 0.61))
+        timeouts = Timeouts(first_byte=seconds) if what == "first_byte" else LONG
+        deadline = began + seconds if what == "deadline" else None
+        _, trip = world.ask(timeouts, deadline=deadline, within=seconds if what == "head_within" else None)
+        assert 0 <= await lateness(began, seconds, lambda: trip.head_signal.done) <= 0.01
+        with pytest.raises(TransportError) as raised:
+            trip.head_signal.__await__().send(None)
+        assert raised.value.fault is Fault.FIRST_BYTE_TIMEOUT
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 60.0])
+@pytest.mark.parametrize("what", ["idle", "total"])
+def test_a_body_may_be_silent_as_long_as_is_said(what: str, seconds: float) -> None:
+    """Since its last read, though the wait for the head is longer; and in all as long as ``total`` says."""
+
+    async def main() -> None:
+        world = World(grain_of(seconds))
+        world.ask(LONG)
+        deadline = world.loop.time() + seconds * 1.5 if what == "total" else None
+        connection, trip = world.ask(
+            Timeouts(first_byte=1000.0, idle=seconds if what == "idle" else 1000.0), deadline=deadline
+        )
+        feed(connection, HEAD + b"a")
+        await asyncio.sleep(seconds / 2)
+        feed(connection, b"b")
+        began = world.loop.time()
+        assert 0 <= await lateness(began, seconds, lambda: trip.ending is not None) <= 0.01
+        assert trip.ending is (Ending.IDLE if what == "idle" else Ending.LIMIT)
+
+    virtual_time.run(main())
+
+
+def test_an_idle_connection_is_kept_as_long_as_is_said() -> None:
+    """From its last answer, though it once waited for much longer."""
+
+    async def main() -> None:
+        world = World(grain_of(20.0), idle_timeout=20.0)
+        connection, _ = world.ask(LONG)
+        await asyncio.sleep(3.0)
+        feed(connection, b"HTTP/1.1 204 No Content\r\n\r\n")
+        began = world.loop.time()
+        assert world.pool.idle == [connection]
+        assert 0 <= await lateness(began, 20.0, lambda: not world.pool.idle) <= 0.01
+
+    virtual_time.run(main())
+
+
+def test_looks_are_few() -> None:
+    """Ten thousand requests, each answered at once, and a thousand that time out one after the other."""
+
+    async def main() -> None:
+        world = World(grain_of(10.0))
+        timeouts = Timeouts(first_byte=10.0)
+        for _ in range(10_000):
+            connection, _ = world.ask(timeouts)
+            feed(connection, b"HTTP/1.1 204 No Content\r\n\r\n")
+            await asyncio.sleep(0.01)
+        assert world.looks <= 12
+        world.looks = 0
+        for _ in range(1_000):
+            world.ask(timeouts)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(20.0)
+        assert world.looks <= 210
+
+    virtual_time.run(main())
