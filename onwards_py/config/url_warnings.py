@@ -43,11 +43,13 @@ def _has_two_versions(base_path: str) -> bool:
 
 
 def _warn_of_joined(url: Url, path: Path, site: Site) -> None:
-    """A base whose own version, or none, is followed by the ``/v1`` of requests."""
+    """A base that the ``/v1`` of requests comes behind, although it has a version, or should have none."""
     joined = join(url.path.encode(), _CHAT.encode()).decode()
+    if joined != url.path + _CHAT:
+        return  # they share the /v1
     if _DEPLOYMENT.search(url.path):
         advice = "Azure has no version there: write base_url instead of url, and query: {api-version: ...}"
-    elif sum(_VERSION.fullmatch(step) is not None for step in joined.split("/")) > 1:
+    elif any(map(_VERSION.fullmatch, url.path.split("/"))):
         advice = "two versions: if this is the base URL that SDKs are given, write base_url instead of url"
     else:
         return

@@ -145,7 +145,7 @@ class HealthCheck:
     """``GET path`` every ``interval`` seconds, answered with 2xx within ``timeout`` seconds; so many failures in a row
     take a provider out, so many successes put it back."""
 
-    path: bytes = b"/v1/models"
+    path: bytes = field(default=b"/v1/models", repr=False)  # its query may hold a credential
     interval: float = 10.0
     timeout: float = 5.0
     unhealthy_after: int = 3

@@ -167,3 +167,42 @@ def test_every_option_of_serve_has_an_environment_twin_and_the_argument_wins() -
     by_argument = serve_options(parser().parse_args(arguments), env)
     assert by_argument == ServeOptions(Path("d.yaml"), "h", 3, "a", 4, True, "error", here, here)
     assert serve_options(parser().parse_args(["serve"]), {"ONWARDS_PORT": ""}).port == 3000
+
+
+URLS = """\
+targets:
+  azure:
+    base_url: https://r.openai.azure.com/openai/deployments/d
+    query: {api-version: 2024-10-21, code: sk-canary}
+    health_check: {path: /v1/health}
+  old:
+    providers:
+      - {url: https://openrouter.ai/api/v1, open_responses_mode: translate}
+      - {url: https://a.example, chat_completions_mode: translate}
+      - {url: https://b.example/v2, open_responses_mode: disabled}
+      - {local: {engine: echo}}
+"""
+
+
+def test_check_urls_prints_where_the_requests_for_each_api_go(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For each provider, aligned, translated ones where they are sent, secrets hidden; then the warnings."""
+    config.write_text(URLS)
+    assert main(["check", "--urls", str(config)], {}) == 0
+    printed = capsys.readouterr().out
+    lines = printed.splitlines()
+    place = lines[0].index("REQUESTS GO TO")
+    told = {tuple(line[:place].split()): line[place:] for line in lines[1:] if not line.startswith("warning")}
+    azure = "https://r.openai.azure.com/openai/deployments/d"
+    names = ("chat/completions", "responses", "embeddings", "messages", "models", "health")
+    for name in names:
+        row = ("azure", "r.openai.azure.com", name.partition("/")[0])
+        assert told[row] == f"{azure}/{name}?api-version=2024-10-21&code=***"
+    router = "https://openrouter.ai/api/v1"
+    assert told["old", "openrouter.ai", "responses"] == f"{router}/chat/completions (translated)"
+    assert told["old", "openrouter.ai", "health"] == f"{router}/models (no health check)"
+    assert told["old", "a.example", "chat"] == "https://a.example/v1/responses (translated)"
+    assert told["old", "b.example", "responses"] == "(not served)"
+    assert told["old", "echo", "all"] == "(embedded) echo"
+    assert len(told) == 6 * 4 + 1
+    assert f"warning: {config}:10:10: targets.old.providers[2].url: requests for /v1/chat/completions go to" in printed
+    assert "canary" not in printed

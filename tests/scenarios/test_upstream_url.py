@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from support.chat_upstream import create, whole
 from support.gateway import running
-from support.origin import origin
-from support.raw import ask, post
-from support.targets import single
+from support.origin import Received, origin, serve
+from support.raw import ask, get, post
+from support.targets import single, snapshot
+
+from onwards_py.config.snapshot import Snapshot
 
 JOINS = [
     ("", b"/v1/chat/completions", b"/v1/chat/completions"),
@@ -117,3 +122,93 @@ async def test_absolute_form_chooses_neither_host_nor_scheme(lane: bool) -> None
     assert response.status == 200
     assert upstream.last.target == b"/v1/chat?x=1"
     assert upstream.last.values(b"host") == [b"127.0.0.1:%d" % upstream.port]
+
+
+DEPLOYMENT = "/openai/deployments/my-deployment"
+AZURE = {
+    "query": {"api-version": "2024-10-21"},
+    "onwards_key": "azure-key",
+    "upstream_auth_header_name": "api-key",
+    "upstream_auth_header_prefix": "",
+}
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n"
+REQUESTS = {
+    "native": (post(target=b"/v1/embeddings?api-version=old&x=%zz&"), b"/embeddings?x=%zz&api-version=2024-10-21"),
+    "without a version": (post(target=b"/rerank"), b"/rerank?api-version=2024-10-21"),
+    "translated": (create(b"/v1/responses?x=1"), b"/chat/completions?x=1&api-version=2024-10-21"),
+    "WebSocket": (get(b"/v1/realtime?model=m", UPGRADE), b"/realtime?model=m&api-version=2024-10-21"),
+}
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+async def test_a_base_url_and_query_parameters_hold_for_every_request(lane: bool, kind: str) -> None:
+    """An Azure deployment by configuration alone: path, version and credential are Azure's, the client's are gone."""
+    request, wanted = REQUESTS[kind]
+    request = request.replace(b"\r\nHost", b"\r\nAuthorization: Bearer client\r\napi-key: client\r\nHost", 1)
+    async with origin(serve(whole("hello"))) as upstream:
+        provider = {"base_url": upstream.url + DEPLOYMENT, **AZURE, "open_responses_mode": "translate"}
+        async with running(snapshot({"m": provider}), lane=lane) as gateway:
+            response = await ask(gateway.port, request)
+    assert response.status == 200
+    assert upstream.last.target == DEPLOYMENT.encode() + wanted
+    assert (upstream.last.values(b"api-key"), upstream.last.values(b"authorization")) == ([b"azure-key"], [])
+
+
+async def test_a_chat_is_translated_to_a_base_url_as_well(lane: bool) -> None:
+    """The other direction of translation."""
+    answer = {"id": "r", "object": "response", "status": "completed", "model": "m", "output": []}
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
+    async with origin(serve(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % _sized(answer))) as upstream:
+        targets = snapshot({"m": {"base_url": upstream.url + "/openai/v4", "chat_completions_mode": "translate"}})
+        async with running(targets, lane=lane) as gateway:
+            await ask(gateway.port, post(body))
+    assert upstream.last.target == b"/openai/v4/responses"
+
+
+def _sized(value: object) -> tuple[int, bytes]:
+    body = json.dumps(value).encode()
+    return len(body), body
+
+
+@pytest.mark.parametrize(
+    ("key", "base", "options", "wanted"),
+    [
+        ("base_url", "/api/v4", {}, b"/api/v4/models"),
+        ("url", "/api/v1", {}, b"/api/v1/models"),
+        ("base_url", DEPLOYMENT, AZURE, DEPLOYMENT.encode() + b"/models?api-version=2024-10-21"),
+    ],
+)
+async def test_health_checks_go_where_requests_go(
+    lane: bool, key: str, base: str, options: dict[str, object], wanted: bytes
+) -> None:
+    """With the provider's parameters and credential."""
+    async with origin() as checked, origin() as other:
+        first = {key: checked.url + base, "health_check": {"interval": "20ms"}, **options}
+        async with running(snapshot({"m": {"providers": [first, {"url": other.url}]}}), lane=lane):
+            await checked.seen(1)
+    assert checked.last.target == wanted
+    assert checked.last.values(b"api-key") == ([b"azure-key"] if options else [])
+
+
+@pytest.mark.parametrize("target", CLIMBING)
+async def test_no_dot_segment_climbs_out_of_a_base_url(lane: bool, target: bytes) -> None:
+    """As with a url, whatever is in front of it."""
+    async with origin() as upstream, running(_based(upstream.url), lane=lane) as gateway:
+        response = await ask(gateway.port, post(target=target))
+    assert response.status == 400
+    assert not upstream.requests
+
+
+async def test_an_empty_base_never_makes_an_authority(lane: bool) -> None:
+    """What is left of the path behind /v1 is a path, and a request line always has one."""
+    got: list[Received] = []
+    for target in (b"/v1//evil.test/x", b"/v1", b"/v1?x"):
+        async with origin() as upstream, running(snapshot({"m": {"base_url": upstream.url}}), lane=lane) as gateway:
+            await ask(gateway.port, post(target=target))
+        got += upstream.requests
+        assert upstream.last.values(b"host") == [b"127.0.0.1:%d" % upstream.port]
+    assert [received.target for received in got] == [b"//evil.test/x", b"/", b"/?x"]
+
+
+def _based(url: str) -> Snapshot:
+    return snapshot({"m": {"base_url": url + "/base/v4"}})
