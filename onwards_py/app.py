@@ -42,6 +42,7 @@ from onwards_py.observe.reload_metrics import ReloadMetrics
 from onwards_py.proxy.attempt import Transports
 from onwards_py.proxy.handler import Proxy
 from onwards_py.proxy.health_checks import HealthChecks
+from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.transports.engine.transport import Engines, EngineTransport
 from onwards_py.transports.http import HttpTransport
 from onwards_py.transports.local import LocalTransport
@@ -81,7 +82,8 @@ class Application:
         self._http = http = HttpTransport(snapshot.http_pool, batch, loops, share.providers)
         self._local = EngineTransport(engines, http)
         self._transports = Transports(http, LocalTransport(), self._local)
-        self.health_checks = HealthChecks(http, clock, random.random)
+        self._not_found = not_found = NotFoundLog()
+        self.health_checks = HealthChecks(http, clock, random.random, not_found)
         self.metrics = Metrics(
             holder,
             in_flight=lambda: self.proxy.in_flight,
@@ -99,6 +101,7 @@ class Application:
             random=random.random,
             started=int(time.time()),
             is_ours=loops.has,
+            not_found=not_found,
         )
         self._door = AiohttpDoor(proxy, settings, self._gauges)
         self._lane = (
@@ -167,6 +170,7 @@ class Application:
         """Put a configuration into force; exchanges in flight keep the one they began with."""
         snapshot = loaded.snapshot
         self.holder.replace(snapshot)
+        self._not_found.forget()
         self._http.adopt(snapshot.http_pool, snapshot.pools.values())
         self._local.adopt(snapshot.pools.values())
         self.health_checks.adopt(self.holder.current.table.targets)

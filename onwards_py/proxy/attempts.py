@@ -16,6 +16,7 @@ from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.failure_log import FailureLog
 from onwards_py.proxy.hedge import Won, first_answer, leaves_nothing
 from onwards_py.proxy.kept import Failed, Sendable, keep
+from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.proxy.prepared import Prepared, prepare
 from onwards_py.proxy.queueing import Place
 from onwards_py.proxy.redaction import redacted
@@ -37,11 +38,18 @@ NOT_AGAIN: Final = b"X-Should-Retry: false\r\n"
 class Attempts:
     """``clock`` gives monotonic seconds, ``random`` numbers in [0, 1)."""
 
-    def __init__(self, transports: Transports, clock: Callable[[], float], random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        transports: Transports,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        not_found: NotFoundLog,
+    ) -> None:
         self._transports = transports
         self._clock = clock
         self._random = random
         self._failures = FailureLog(clock)
+        self._not_found = not_found
 
     async def serve_sole(self, exchange: Exchange, ask: Ask, member: Member) -> None:
         """The most frequent plan: one provider, which has let the exchange in already, and one attempt."""
@@ -58,6 +66,7 @@ class Attempts:
             self._failures.told(exchange.target, provider.name, error)
             raise error_of(error.fault, error.advice) from error
         if answer.response.head.status >= 400:
+            self._not_found.note(provider, answer.response.head.status, outbound.target)
             answer = await redacted(answer)
         if not pass_on_whole(exchange, answer, self._clock()):
             await stream(exchange, ask, member, answer, self._clock)
@@ -75,6 +84,7 @@ class Attempts:
                 return
             raise failure from error
         if answer.response.head.status >= 400:
+            self._not_found.note(member.provider, answer.response.head.status, prepared.outbound.target)
             answer = await redacted(answer)
         if prepared.translation is not None:
             failed = await deliver_translated(prepared, answer, None, self._clock)
@@ -146,20 +156,23 @@ class Attempts:
                 if not plan.retries_fault(error.fault, repeatable=True) or not await self._wait(plan):
                     break
             else:
-                if await self._passes_over(exchange, plan, member, handshake):
+                if await self._passes_over(exchange, ask, plan, member, handshake):
                     exchange.give_back_to(others)
                     continue
                 await run_tunnel(exchange, member.provider, handshake, self._clock())
                 return
         raise failure or _nobody(ask.target)
 
-    async def _passes_over(self, exchange: Exchange, plan: FallbackPlan, member: Member, handshake: Handshake) -> bool:
+    async def _passes_over(
+        self, exchange: Exchange, ask: Ask, plan: FallbackPlan, member: Member, handshake: Handshake
+    ) -> bool:
         """Take note of how a provider answered a handshake; True if another is to be asked instead, and now."""
         now, head = self._clock(), handshake.answered.result()
         if head.status < 400:
             note_success(member)
             return False
         note_head(member, head, 0.0, now)
+        self._not_found.note(member.provider, head.status, ask.path)
         plan.elapsed = now - exchange.began
         plan.rests(member, retry_after(head.lines, time.time()), now)
         try:
@@ -267,6 +280,7 @@ class Attempts:
         note_head(member, head, now - began, now)
         if head.status >= 400:
             plan.rests(member, retry_after(head.lines, time.time()), now)
+            self._not_found.note(member.provider, head.status, prepared.outbound.target)
             answer = await redacted(answer)
         return answer
 

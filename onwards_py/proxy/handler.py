@@ -18,6 +18,7 @@ from onwards_py.proxy.attempts import Attempts
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.leading import choose, led_to, located, question_to
 from onwards_py.proxy.models import answer_models
+from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.proxy.queueing import enter
 from onwards_py.proxy.translate import AnsweredHere
 from onwards_py.proxy.tunnel import wants_tunnel
@@ -53,10 +54,11 @@ class Proxy:
         random: Callable[[], float],
         started: int,
         is_ours: Callable[[str, int], bool],
+        not_found: NotFoundLog,
     ) -> None:
         self.is_ours = is_ours
         self._holder = holder
-        self._attempts = Attempts(transports, clock, random)
+        self._attempts = Attempts(transports, clock, random, not_found)
         self._recorder = recorder
         self._clock = clock
         self._started = started

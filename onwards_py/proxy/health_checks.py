@@ -10,6 +10,7 @@ from typing import Final
 
 from onwards_py.eager import Drive
 from onwards_py.messages import OWN_FAULTS
+from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.health import State
 from onwards_py.routing.model import HealthCheck, Provider, Timeouts
@@ -30,8 +31,11 @@ class HealthChecks:
     ``clock`` gives monotonic seconds, ``random`` numbers in [0, 1): checks are spread over their interval.
     """
 
-    def __init__(self, http: Transport, clock: Callable[[], float], random: Callable[[], float]) -> None:
+    def __init__(
+        self, http: Transport, clock: Callable[[], float], random: Callable[[], float], not_found: NotFoundLog
+    ) -> None:
         self._http = http
+        self._not_found = not_found
         self._clock = clock
         self._random = random
         self._running: dict[Key, _Checker] = {}
@@ -51,7 +55,9 @@ class HealthChecks:
             if running is not None:
                 running.members = members
             else:
-                self._running[key] = _Checker(self._http, key[1], members, self._clock, self._random)
+                self._running[key] = _Checker(
+                    self._http, key[1], members, self._clock, self._random, not_found=self._not_found
+                )
 
     def close(self) -> None:
         """Check nobody any more."""
@@ -68,9 +74,12 @@ class _Checker:
         members: list[Member],
         clock: Callable[[], float],
         random: Callable[[], float],
+        *,
+        not_found: NotFoundLog,
     ) -> None:
         self.members = members
         self._http = http
+        self._not_found = not_found
         self._check = check
         self._clock = clock
         self._random = random
@@ -83,7 +92,7 @@ class _Checker:
         await asyncio.sleep(self._random() * min(self._check.interval, 1.0))
         while True:
             began = self._clock()
-            ok = await _is_well(self._http, self.members[0].provider, self._check)
+            ok = await self._is_well(self.members[0].provider)
             now = self._clock()
             for member in self.members:
                 if member.health is None or ok is None:
@@ -92,6 +101,22 @@ class _Checker:
                 member.health.checked(ok, now)
                 _tell(member, before, member.health.state)
             await asyncio.sleep(max(0.0, began + self._check.interval - now))
+
+    async def _is_well(self, provider: Provider) -> bool | None:
+        """True if the provider answers with 2xx, and to the end, in time; None if it could not be asked, for want of a
+        descriptor, memory or a port of our own."""
+        seconds = self._check.timeout
+        asked = replace(provider, timeouts=Timeouts(connect=seconds, first_byte=seconds, idle=seconds))
+        deadline = asyncio.get_running_loop().time() + seconds
+        try:
+            response = await self._http.send(asked, _question(provider, self._check, deadline))
+        except TransportError as error:
+            return None if error.fault in OWN_FAULTS else False
+        if not 200 <= response.head.status < 300:
+            self._not_found.note(provider, response.head.status, self._check.path)
+            response.discard()
+            return False
+        return await response.read(_LONGEST_ANSWER) is not None
 
 
 def _tell(member: Member, before: State, after: State) -> None:
@@ -104,22 +129,6 @@ def _tell(member: Member, before: State, after: State) -> None:
 def _on_done(error: BaseException | None) -> None:
     if error is not None and not isinstance(error, asyncio.CancelledError):
         _log.error("health checks have ended", exc_info=error)
-
-
-async def _is_well(http: Transport, provider: Provider, check: HealthCheck) -> bool | None:
-    """True if the provider answers with 2xx, and to the end, in time; None if it could not be asked, for want of a
-    descriptor, memory or a port of our own."""
-    seconds = check.timeout
-    asked = replace(provider, timeouts=Timeouts(connect=seconds, first_byte=seconds, idle=seconds))
-    deadline = asyncio.get_running_loop().time() + seconds
-    try:
-        response = await http.send(asked, _question(provider, check, deadline))
-    except TransportError as error:
-        return None if error.fault in OWN_FAULTS else False
-    if not 200 <= response.head.status < 300:
-        response.discard()
-        return False
-    return await response.read(_LONGEST_ANSWER) is not None
 
 
 def _question(provider: Provider, check: HealthCheck, deadline: float) -> OutboundRequest:
