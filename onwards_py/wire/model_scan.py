@@ -1,27 +1,32 @@
 """Find the top-level ``model`` member of a JSON body by its byte span, and splice another name in.
 
 What is routed must be what the provider will read. JSON parsers disagree on duplicate keys and
-agree on escapes (RFC 8259 §4, §7), so a second ``model`` in any spelling is refused, and keys are
-compared after unescaping. Nothing but the name is ever built as a Python object: memory stays
-constant and time linear, whatever the body holds.
+agree on escapes (RFC 8259 §4, §7), and some take keys in any case (Go's encoding/json does, and the
+last one wins), so a second ``model`` in any spelling and case is refused, and keys are compared after
+unescaping. Nothing but the name is ever built as a Python object: memory stays constant and time
+linear, whatever the body holds.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NoReturn
 
 import msgspec
 
 from onwards_py.errors import Kind, ProxyError
+from onwards_py.wire.json_walk import SURPLUS, Malformed, Walk
 
 MAX_NAME = 1024
 """Longest model name, in characters."""
 
 MAX_MEMBERS = 4096
 """Most top-level members of a body that is walked: bounds the time spent on a hostile one."""
+
+AT_ONCE = 256 * 1024
+"""Largest body that is scanned in one go, in bytes: a few milliseconds at worst. `scan_in_steps` is for larger ones."""
 
 _SMALL = 16 * 1024
 """Up to this many bytes a search for the key is cheaper than a walk over the members.
@@ -42,7 +47,8 @@ _PLAIN_MEMBER = re.compile(
 _OPENING = re.compile(rb"[ \t\n\r]*\{[ \t\n\r]*")
 _SPACE_TO_END = re.compile(rb"[ \t\n\r]*\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SURPLUS = re.compile(r"trailing characters \(byte (\d+)\)")
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+"""An escape of a surrogate. Decoders here refuse one without its other half, which is legal (RFC 8259 section 8.2)."""
 
 
 class ModelSpan(msgspec.Struct, frozen=True, gc=False):
@@ -66,18 +72,60 @@ _decode_string = msgspec.json.Decoder(str).decode
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
+class Scanned(msgspec.Struct, frozen=True, gc=False):
+    """What a JSON object says of its model. ``span`` None: nothing. ``exact``: its key is ``model``; if not, it is that
+    in another case, which only some parsers take for the same."""
+
+    span: ModelSpan | None = None
+    exact: bool = True
+
+    def required(self) -> ModelSpan:
+        """The span. Raises ProxyError MODEL_REQUIRED."""
+        if self.span is None:
+            raise ProxyError(Kind.MODEL_REQUIRED, param="model")
+        if not self.exact:
+            raise ProxyError(Kind.MODEL_REQUIRED, "Name the model as 'model', in lower case.", param="model")
+        return self.span
+
+
 def scan(body: bytes) -> ModelSpan:
     """Return the span of the top-level ``model`` of a JSON object.
 
-    The whole body is validated (RFC 8259, UTF-8, no byte order mark, no lone surrogate, nesting
-    within what the interpreter's recursion limit allows).
+    The whole body is validated (RFC 8259, UTF-8, no byte order mark, nesting within what the
+    interpreter's recursion limit allows).
 
     Raises:
         ProxyError: MODEL_REQUIRED if there is no model or it is empty, BAD_REQUEST for everything
             else; always with ``param="model"``. Nothing else is raised, whatever the bytes.
     """
     span = _scan_small(body) if len(body) <= _SMALL else None
-    return _scan_members(body) if span is None else span
+    return scan_any(body).required() if span is None else span
+
+
+def scan_any(body: bytes) -> Scanned:
+    """The same for a body that need not name a model. Raises ProxyError like `scan`, but for no model."""
+    _check_utf8(body)
+    search = _Search(body)
+    try:
+        for key, start in _members(body):
+            search.visit(key, start)
+    except ProxyError:
+        if _HALF_PAIR.search(body) is None:
+            raise
+        for _ in _walk(search := _Search(body)):
+            pass
+    return search.scanned
+
+
+def scan_in_steps(body: bytes) -> Generator[None, None, Scanned]:
+    """`scan_any` that yields after every millisecond or so; numbers of more than 32 KiB are refused."""
+    at = 0
+    while at < len(body):
+        at = _behind_utf8(body, at)
+        yield
+    search = _Search(body)
+    yield from _walk(search)
+    return search.scanned
 
 
 def splice(body: bytes, span: ModelSpan, model_json: bytes) -> bytes:
@@ -106,17 +154,18 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _scan_small(body: bytes) -> ModelSpan | None:
-    """The common case in under a microsecond; None leaves every other one, good or bad, to the walk.
+    """The common case in a microsecond; None leaves every other one, good or bad, to the walk.
 
-    The decoder proves that a top-level model exists and is a string. Without ``\\u006`` no letter of
-    its key is escaped, so the key is spelled ``"model"``; those bytes occur once, hence there. Only
+    The decoder proves that a top-level model exists and is a string. Without ``\\u004`` and ``\\u006`` no letter of
+    its key is escaped, so the key is spelled ``"model"``; those bytes, in any case, occur once, hence there. Only
     white space and a colon can stand between it and the quote that opens the value.
     """
-    around = body.split(_KEY)
-    if len(around) != 2:
+    folded = body.lower()
+    key = folded.find(_KEY)
+    if key < 0 or folded.rfind(_KEY) != key:
         return None
     escapes = body.find(b"\\") >= 0  # find() takes half the time of the operator `in`
-    if escapes and body.find(b"\\u006") >= 0:
+    if escapes and body.find(b"\\u00") >= 0 and (body.find(b"\\u006") >= 0 or body.find(b"\\u004") >= 0):
         return None
     try:
         name = _decode_named(body).model
@@ -124,29 +173,47 @@ def _scan_small(body: bytes) -> ModelSpan | None:
             body.decode()
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    start = body.find(b'"', len(around[0]) + 7)
+    start = body.find(b'"', key + 7)
     end = body.find(b'"', start + 1) + 1
     if escapes and body.find(b"\\", start, end) >= 0:
         return None
     return ModelSpan(name, start, end) if name.isprintable() and 0 < len(name) <= MAX_NAME else None
 
 
-def _scan_members(body: bytes) -> ModelSpan:
-    """Visit every top-level member; the verdict on any body."""
-    _check_utf8(body)
-    found: ModelSpan | None = None
-    for key, start in _members(body):
-        if key != _KEY and (b"\\" not in key or _string(key) != "model"):
-            continue
-        if found is not None:
-            _refuse("'model' is given twice: send it once.")
-        value = _STRING.match(body, start)
+class _Search:
+    """Looks for the model among the members of ``body``."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.scanned = Scanned()
+        self._count = 0
+
+    def visit(self, key: bytes, start: int) -> None:
+        """See the next member: the literal of its key, and where its value begins. Raises ProxyError."""
+        self._count += 1
+        if self._count > MAX_MEMBERS:
+            _refuse(f"The request body has more than {MAX_MEMBERS} top-level members.")
+        if b"\\" in key:
+            key = _unescaped(key)
+        if len(key) != len(_KEY) or key.lower() != _KEY:
+            return
+        if self.scanned.span is not None:
+            _refuse("'model' is given twice, or in upper and lower case: send it once.")
+        value = _STRING.match(self.body, start)
         if value is None:
             _refuse("'model' must be a string.")
-        found = ModelSpan(check_name(_string(value.group())), start, value.end())
-    if found is None:
-        raise ProxyError(Kind.MODEL_REQUIRED, param="model")
-    return found
+        self.scanned = Scanned(ModelSpan(_name(value.group()), start, value.end()), key == _KEY)
+
+
+def _walk(search: _Search) -> Iterator[None]:
+    try:
+        for member in Walk(search.body).members():
+            if member is None:
+                yield
+            else:
+                search.visit(*member)
+    except Malformed as malformed:
+        _refuse(f"The request body {malformed}.")
 
 
 def _members(body: bytes) -> Iterator[tuple[bytes, int]]:
@@ -160,11 +227,7 @@ def _members(body: bytes) -> Iterator[tuple[bytes, int]]:
         _refuse("The request body must be a JSON object (without a byte order mark).")
     at = opening.end()
     closed = body[at : at + 1] == b"}"
-    count = 0
     while not closed:
-        count += 1
-        if count > MAX_MEMBERS:
-            _refuse(f"The request body has more than {MAX_MEMBERS} top-level members.")
         member = _PLAIN_MEMBER.match(body, at)
         if member is not None:
             start, at = member.start(2), member.end()
@@ -196,7 +259,7 @@ def _behind_value(view: memoryview, start: int) -> int:
     except RecursionError:
         _refuse("The request body is nested too deeply.")
     except msgspec.DecodeError as error:
-        surplus = _SURPLUS.search(str(error))
+        surplus = SURPLUS.search(str(error))
         if surplus is None:
             _refuse(f"The request body is not valid JSON: the value at byte {start} is malformed.")
         return start + int(surplus.group(1)) - 1
@@ -210,18 +273,35 @@ def _string(literal: bytes) -> str:
         _refuse("The request body is not valid JSON: a string holds a control character or a bad escape.")
 
 
+def _unescaped(key: bytes) -> bytes:
+    """The literal without escapes; as it is if it holds half a surrogate pair, which makes it no key of ours."""
+    try:
+        return b'"%b"' % _decode_string(key).encode()
+    except (msgspec.DecodeError, UnicodeError):
+        return key
+
+
+def _name(literal: bytes) -> str:
+    try:
+        name = _decode_string(literal)
+    except (msgspec.DecodeError, UnicodeError):
+        _refuse("'model' holds half a surrogate pair, which is no character: it can be no model's name.")
+    return check_name(name)
+
+
 def _check_utf8(body: bytes) -> None:
     """Decoders here do not look into strings that they skip; this does, in pieces to spare memory."""
     if body.isascii():
         return
-    view, at = memoryview(body), 0
+    at = 0
+    while at < len(body):
+        at = _behind_utf8(body, at)
+
+
+def _behind_utf8(body: bytes, at: int) -> int:
+    """Offset behind the next piece of text that begins at ``at``."""
+    end = at + _UTF8_PIECE
     try:
-        while at < len(body):
-            last = at + _UTF8_PIECE >= len(body)
-            at += codecs.utf_8_decode(view[at : at + _UTF8_PIECE], "strict", last)[1]
+        return at + codecs.utf_8_decode(memoryview(body)[at:end], "strict", end >= len(body))[1]
     except UnicodeDecodeError:
         _refuse("The request body is not valid UTF-8.")
-
-
-if _behind_value(memoryview(b"[1] ,2"), 0) != 4:  # pragma: no cover
-    raise ImportError("this version of msgspec does not tell where surplus input begins")

@@ -32,6 +32,8 @@ ROUTED = {
     "another model inside a list": b'{"a":[{"model":"other"}],"model":"org/m"}',
     "the words inside a string": rb'{"content":"\"model\":\"other\"","model":"org/m"}',
     "provider's own controls (B4)": b'{"model":"org/m","chat_template_kwargs":{"thinking":true},"reasoning":null}',
+    "text that was cut in half a surrogate pair": rb'{"model":"org/m","x":"cut \ud83d"}',
+    "halves of pairs in keys and lists, before the model": rb'{"\ude00":[["\uD83D\u0041"]],"model":"org/m"}',
     "numbers that no float holds": b'{"seed":123456789012345678901,"x":1.10,"model":"org/m"}',
 }
 
@@ -52,6 +54,8 @@ REFUSED = {
     "twice": b'{"model":"m","model":"m"}',
     "twice, the other in between": b'{"model":"other","x":1,"model":"m"}',
     "twice, once in another spelling": rb'{"mod\u0065l":"m","model":"m"}',
+    "twice, once in capitals, as Go reads it": b'{"model":"m","Model":"other"}',
+    "twice, once in escaped capitals": rb'{"\u004dodel":"other","model":"m"}',
     "only inside another object": b'{"x":{"model":"m"}}',
     "key in capitals": b'{"Model":"m"}',
     "invalid UTF-8": b'{"x":"\xff","model":"m"}',

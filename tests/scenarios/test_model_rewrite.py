@@ -23,6 +23,10 @@ BODIES = {
         rb'{"model":"m","content":"\u00e9\/ \ud83d\ude00"}',
         rb'{"model":"up/stream \"x\"","content":"\u00e9\/ \ud83d\ude00"}',
     ),
+    "halves of surrogate pairs stay": (
+        rb'{"a":"cut \ud83d","model":"m","\ude00":["\udc00"]}',
+        rb'{"a":"cut \ud83d","model":"up/stream \"x\"","\ude00":["\udc00"]}',
+    ),
     "the key's own spelling stays": (rb'{"mod\u0065l":"m"}', rb'{"mod\u0065l":"up/stream \"x\""}'),
     "only the top-level name": (
         b'{"a":{"model":"m"},"model":"m","b":"m"}',
