@@ -182,7 +182,8 @@ class ProxyError(Exception):
     """A failure with a presentation. ``message`` overrides the kind's own; it never holds a secret.
 
     ``param`` names the request parameter at fault, as in the OpenAI error envelope; ``code`` is the kind's own unless
-    something more exact is known. ``retry_after`` is in seconds. ``limit`` is the one that was passed.
+    something more exact is known. ``retry_after`` is in seconds. ``limit`` is the one that was passed. ``allow``: the
+    methods that would do, for 405.
     """
 
     def __init__(
@@ -194,6 +195,7 @@ class ProxyError(Exception):
         code: str | None = None,
         retry_after: float | None = None,
         limit: LimitState | None = None,
+        allow: str | None = None,
     ) -> None:
         super().__init__(message or kind.value.message)
         self.kind = kind
@@ -202,6 +204,7 @@ class ProxyError(Exception):
         self.code = code or kind.value.code
         self.retry_after = retry_after
         self.limit = limit
+        self.allow = allow
 
 
 def body_too_large(limit: int) -> ProxyError:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from onwards_py.auth import ANONYMOUS, Principal, identify
-from onwards_py.errors import ProxyError, body_too_large
+from onwards_py.errors import Kind, ProxyError, body_too_large
 from onwards_py.limits.admission import Gates
 from onwards_py.live_state import Current, Holder
 from onwards_py.messages import Downstream, InboundRequest
@@ -21,6 +21,7 @@ from onwards_py.proxy.models import answer_models
 from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.proxy.queueing import enter
 from onwards_py.proxy.translate import AnsweredHere
+from onwards_py.proxy.translated_paths import refusal_without_model
 from onwards_py.proxy.tunnel import wants_tunnel
 from onwards_py.routing.table import Leads, LivePool, Route, refusal
 from onwards_py.routing.table import enter as check_access
@@ -29,6 +30,7 @@ from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.target_url import origin_form
 
 _READS = (b"GET", b"HEAD")
+_MODEL_REQUIRED: Final = Kind.MODEL_REQUIRED
 
 
 class Recorder(Protocol):
@@ -90,6 +92,8 @@ class Proxy:
         except ProxyError as error:
             if error.limit is not None:
                 exchange.unspend()
+            if error.kind is _MODEL_REQUIRED:
+                error = self._served_nowhere(exchange, head) or error
             exchange.refuse(error)
         except AnsweredHere as answered:
             exchange.answer(answered.body, self._clock())
@@ -134,6 +138,13 @@ class Proxy:
             return ask
         exchange.via, exchange.reason = address.model, RULE
         return led_to(located(ask), route.target)
+
+    def _served_nowhere(self, exchange: Exchange, head: RequestHead) -> ProxyError | None:
+        """Why a request that names no model would be refused whichever it named; None: it has to name one."""
+        table = self._holder.current.table
+        names = table.visible(exchange.principal)
+        targets = filter(None, map(table.find, names))
+        return refusal_without_model(targets, head.path or exchange.request.target, exchange.request.method)
 
     async def _lead_on(self, exchange: Exchange, ask: Ask, leads: Leads) -> Ask:
         """The ask as the target that the classifier chooses is to have it. Raises ProxyError."""

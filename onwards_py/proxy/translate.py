@@ -25,6 +25,7 @@ from onwards_py.proxy.collected_answer import CollectedAnswer
 from onwards_py.proxy.early_stream import EarlyStream
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.release import Release
+from onwards_py.proxy.translated_paths import CHAT, INPUT_TOKENS, RESPONSES, path_refusal
 from onwards_py.proxy.translated_stream import Gate, TranslatedStream
 from onwards_py.routing.model import Mode, Provider
 from onwards_py.transcode import input_tokens
@@ -47,9 +48,6 @@ from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.response_head import foreign_lines, retry_after
 
 _TRANSLATE: Final = Mode.TRANSLATE
-_RESPONSES: Final = b"/responses"
-_INPUT_TOKENS: Final = b"/responses/input_tokens"
-_CHAT: Final = b"/chat/completions"
 _LONGEST_BODY = 64 * 1024 * 1024  # of a whole answer, which is held to be translated
 _LONGEST_ERROR = 1024 * 1024
 _LONGEST_DROPPED = 1000  # characters of the header that lists what was left out
@@ -111,10 +109,13 @@ def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation
     path, query, search = ask.path.partition(b"?")
     path = path.rstrip(b"/")
     rest = query + search
+    refusal = path_refusal(provider, path, ask.request.method)
+    if refusal is not None:
+        raise refusal
     try:
         if is_responses(ask.path):
             return _to_chat(provider, ask, principal, path, rest) if provider.mode is _TRANSLATE else None
-        if provider.chat_over_responses and path.endswith(_CHAT) and ask.request.method == b"POST":
+        if provider.chat_over_responses and path.endswith(CHAT):
             return _to_responses(provider, ask, path, rest)
     except Refused as refused:
         raise ProxyError(Kind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
@@ -122,12 +123,7 @@ def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation
 
 
 def _to_chat(provider: Provider, ask: Ask, principal: Principal, path: bytes, rest: bytes) -> Translation:
-    counts = path.endswith(_INPUT_TOKENS)
-    if not (counts or path.endswith(_RESPONSES)):
-        raise ProxyError(Kind.NOT_FOUND, "Of the Responses API, only creating a response is served for this model.")
-    if ask.request.method != b"POST":
-        raise ProxyError(Kind.METHOD_NOT_ALLOWED)
-    if counts:
+    if path.endswith(INPUT_TOKENS):
         raise AnsweredHere(orjson.dumps(input_tokens.answer(_decoded(ask))))
     settings = provider.translate or DEFAULTS
     translated = to_chat(_decoded(ask), settings.quirks, _policy(provider, settings, ask, principal))
@@ -136,7 +132,7 @@ def _to_chat(provider: Provider, ask: Ask, principal: Principal, path: bytes, re
     def machine(now: int, trusted: bool) -> Machine:
         return ChatToEvents(context, _IDS, now, trusted=trusted)
 
-    outbound = _outbound(provider, ask, path.removesuffix(_RESPONSES) + _CHAT + rest, translated.chat)
+    outbound = _outbound(provider, ask, path.removesuffix(RESPONSES) + CHAT + rest, translated.chat)
     return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
 
 
@@ -148,7 +144,7 @@ def _to_responses(provider: Provider, ask: Ask, path: bytes, rest: bytes) -> Tra
     def machine(now: int, trusted: bool) -> Machine:
         return EventsToChunks(context, _IDS, now, trusted=trusted)
 
-    outbound = _outbound(provider, ask, path.removesuffix(_CHAT) + _RESPONSES + rest, translated.responses)
+    outbound = _outbound(provider, ask, path.removesuffix(CHAT) + RESPONSES + rest, translated.responses)
     return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
 
 

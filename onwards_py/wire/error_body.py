@@ -24,8 +24,9 @@ class ErrorResponse(NamedTuple):
 def error_response(error: ProxyError) -> ErrorResponse:
     """The response that tells a client about ``error``.
 
-    401 carries the challenge that RFC 9110 section 15.5.2 asks for, 426 the protocol to use instead (section 15.5.22);
-    Retry-After is in whole seconds (section 10.2.3). A limit that was passed is told in the fields that OpenAI uses.
+    401 carries the challenge that RFC 9110 section 15.5.2 asks for, 405 the methods that would do (section 15.5.6), 426
+    the protocol to use instead (section 15.5.22); Retry-After is in whole seconds (section 10.2.3). A limit that was
+    passed is told in the fields that OpenAI uses.
     """
     answer = error.kind.value
     body = orjson.dumps(
@@ -36,6 +37,8 @@ def error_response(error: ProxyError) -> ErrorResponse:
         block += b'WWW-Authenticate: Bearer realm="onwards"\r\n'
     elif error.kind is Kind.NO_WEBSOCKET:
         block += b"Upgrade: HTTP/1.1\r\nConnection: Upgrade\r\n"
+    elif error.allow is not None:
+        block += b"Allow: %b\r\n" % error.allow.encode("ascii")
     if error.retry_after is not None:
         block += b"Retry-After: %d\r\n" % max(1, ceil(error.retry_after))
     if error.limit is not None:

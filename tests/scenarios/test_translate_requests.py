@@ -13,7 +13,7 @@ from support.origin import Received, origin, serve
 from support.raw import Response, ask, get, post
 from support.responses_promises import Json
 from support.scene import proxied
-from support.targets import single
+from support.targets import single, snapshot
 
 CODINGS = {b"zstd": zstandard.ZstdCompressor().compress, b"gzip": gzip.compress}
 WEB_SEARCH: Json = {"type": "web_search"}
@@ -176,16 +176,64 @@ async def test_stored_responses_are_not_found(lane: bool, request_: bytes) -> No
     assert response.error["code"] == "not_found"
 
 
-async def test_a_stored_response_without_a_model_names_none(lane: bool) -> None:
-    """A GET has no body, so only the header can say which target is meant; the message tells that."""
-    response = await refused(lane, get(b"/v1/responses/resp_1"))
+OVERRIDE = b"Model-Override: m\r\n"
+
+
+def asked(method: bytes, path: bytes, fields: bytes = b"", body: bytes = b"") -> bytes:
+    return b"%b %b HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n%b\r\n%b" % (method, path, len(body), fields, body)
+
+
+FORMS = [(OVERRIDE, b""), (b"", b""), (b"", b"{}"), (b"", b'{"model":"m"}'), (b"Content-Encoding: identity\r\n", b"{}")]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=["header", "nothing", "no model", "model", "coded"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("responses", b"GET", b"/v1/responses/resp_1", 404),
+        ("responses", b"DELETE", b"/v1/responses/resp_1?x=1", 404),
+        ("responses", b"POST", b"/v1/responses/resp_1/cancel", 404),
+        ("responses", b"POST", b"/v1/responses/compact/", 404),
+        ("responses", b"POST", b"/v1/responses/resp_1/responses", 404),
+        ("responses", b"POST", b"/v1/responses/responses/input_tokens", 404),
+        ("responses", b"GET", b"/v1/responses", 405),
+        ("responses", b"PUT", b"/v1/responses/", 405),
+        ("responses", b"GET", b"/responses/input_tokens", 405),
+        ("chat", b"GET", b"/v1/chat/completions/chatcmpl-1", 404),
+        ("chat", b"POST", b"/v1/chat/completions/chatcmpl-1/messages", 404),
+        ("chat", b"GET", b"/v1/chat/completions", 405),
+        ("chat", b"DELETE", b"/v1/chat/completions?limit=1", 405),
+        ("disabled", b"GET", b"/v1/responses/resp_1", 404),
+        ("disabled", b"GET", b"/v1/responses", 404),
+    ],
+)
+async def test_unknown_paths_and_wrong_methods_of_a_translated_api(
+    lane: bool, case: tuple[str, bytes, bytes, int], form: tuple[bytes, bytes]
+) -> None:
+    """404 and 405, which names the method that would do: with a model, and without one where no target serves them."""
+    (mode, method, path, status), (fields, body) = case, form
+    options = {"chat_completions_mode": "translate", "open_responses_mode": "native"} if mode == "chat" else {}
+    if mode == "disabled":
+        options = {"open_responses_mode": "disabled"}
+    response = await refused(lane, asked(method, path, fields, body), **options)
+    assert (response.status, response.value(b"allow")) == (status, b"POST" if status == 405 else None)
+    assert response.error["code"] == ("not_found" if status == 404 else "method_not_allowed")
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+async def test_where_a_native_target_may_be_meant_a_model_is_asked_for(lane: bool, method: bytes) -> None:
+    """Only the header can say which target a stored response belongs to; the message tells that."""
+    async with origin() as upstream:
+        targets = {"m": {"url": upstream.url, "open_responses_mode": "translate"}, "n": {"url": upstream.url}}
+        async with running(snapshot(targets), lane=lane) as gateway:
+            response = await ask(gateway.port, asked(method, b"/v1/responses/resp_1"))
     assert response.status == 400
     assert "Model-Override" in str(response.error["message"])
 
 
-async def test_there_is_nothing_to_get_at_the_collection(lane: bool) -> None:
-    """405: only POST creates."""
-    assert (await refused(lane, get(b"/v1/responses", b"Model-Override: m\r\n"))).status == 405
+async def test_a_request_that_creates_has_to_name_a_model(lane: bool) -> None:
+    """The path is right; what is missing is said."""
+    assert (await refused(lane, asked(b"POST", b"/v1/responses", body=b'{"input":"x"}'))).error["param"] == "model"
 
 
 @pytest.mark.parametrize("request_", [create(), create(stream=True), create(b"/v1/responses/resp_1/cancel")])
