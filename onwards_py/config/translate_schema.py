@@ -110,7 +110,9 @@ class QuirksShape(Shape, frozen=True, kw_only=True):
     dedupe_reasoning: Annotated[
         bool | None, Meta(description="What comes as reasoning and as text at once is reasoning only.")
     ] = None
-    empty_answer_failed: Annotated[bool | None, Meta(description="An answer with nothing in it is a failure.")] = None
+    empty_answer_failed: Annotated[
+        bool | None, Meta(description="An answer that stopped with nothing in it is a failure, not an empty message.")
+    ] = None
     incomplete_as_completed: Annotated[bool | None, Meta(description="A truncated answer is called completed.")] = None
 
 

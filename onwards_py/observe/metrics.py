@@ -150,7 +150,9 @@ class Metrics(Collector):
             labels=["target"],
         )
         dropped = CounterMetricFamily(
-            "onwards_translate_dropped", "Parts of requests that could not be translated.", labels=["target", "part"]
+            "onwards_translate_dropped",
+            "Parts of requests and answers that could not be translated.",
+            labels=["target", "part"],
         )
         for dropped_key, count in self._dropped.items():
             dropped.add_metric(dropped_key, count)

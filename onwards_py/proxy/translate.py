@@ -232,13 +232,16 @@ async def _stream(
     release: Release,
     gate: Gate,
 ) -> FailedAnswer | None:
-    block = _block(answer, translation, b"text/event-stream", None)
+    def block() -> bytes:
+        return _block(answer, _without(translation, events.dropped), b"text/event-stream", None)
+
     stream = TranslatedStream(exchange, events, release, block=block, settings=translation.settings, gate=gate)
     try:
         ending = await pump_decoded(exchange, answer, stream)
         stream.finish(ending)
     finally:
         stream.close()
+    exchange.dropped += events.dropped
     outcome = release.outcome(ending)
     failure = stream.failure
     if failure is not None and stream.late:
@@ -261,7 +264,8 @@ async def _collect(
     outcome = release.outcome(ending)
     if collector.failure is not None:
         return FailedAnswer(answer, translation, made, _FAULTS[ending], outcome)
-    _answer(exchange, answer, translation, made, time.monotonic())
+    exchange.dropped += collector.dropped
+    _answer(exchange, answer, _without(translation, collector.dropped), made, time.monotonic())
     exchange.outcome = outcome
     return None
 
@@ -304,6 +308,13 @@ def _reason(status: int) -> bytes:
         return HTTPStatus(status).phrase.encode("ascii")
     except ValueError:
         return b""
+
+
+def _without(translation: Translation, dropped: tuple[str, ...]) -> Translation:
+    """The same, with what the client is not told of the answer among what was ``dropped``."""
+    if not dropped:
+        return translation
+    return msgspec.structs.replace(translation, dropped=(*translation.dropped, *dropped))
 
 
 def _block(answer: Answer, translation: Translation, content_type: bytes, length: int | None) -> bytes:

@@ -52,7 +52,7 @@ class Gate(msgspec.Struct):
 
 
 class TranslatedStream:
-    """A BodySink for the provider's bytes; ``events`` makes events of them, ``block`` are the head's field lines.
+    """A BodySink for the provider's bytes; ``events`` makes events of them, ``block`` the head's field lines.
 
     Until the first event has passed the ``gate`` nothing is committed, so that an answer that fails at once can have a
     status of its own. ``late``: nothing had passed when it was due.
@@ -64,7 +64,7 @@ class TranslatedStream:
         events: EventFilter,
         release: Release,
         *,
-        block: bytes,
+        block: Callable[[], bytes],
         settings: TranslateSettings,
         gate: Gate,
     ) -> None:
@@ -148,7 +148,7 @@ class TranslatedStream:
             return
         if not self.committed:
             self._gate.on_open()
-            self._exchange.commit(200, b"OK", self._block, None, time.monotonic())
+            self._exchange.commit(200, b"OK", self._block(), None, time.monotonic())
         self._written = self._loop.time()
         write_events(self._exchange.downstream, events)
 

@@ -56,6 +56,11 @@ class Machine(Protocol):
         ...
 
     @property
+    def dropped(self) -> tuple[str, ...]:
+        """Paths, without indexes, of what the provider said and the client is not told."""
+        ...
+
+    @property
     def marks_end(self) -> bool:
         """Whether ``[DONE]`` stands behind the end that it came to."""
         ...

@@ -51,6 +51,11 @@ class EventFilter:
         return self._machine.failure if self._withheld else None
 
     @property
+    def dropped(self) -> tuple[str, ...]:
+        """Paths of what the client is not told, as far as is known."""
+        return self._machine.dropped
+
+    @property
     def cause(self) -> Failure | None:
         """Why the answer failed, whatever of it was returned."""
         return self._machine.failure
@@ -110,6 +115,11 @@ class AnswerCollector:
     def failure(self) -> Failure | None:
         """Why the answer failed, if it did."""
         return self._machine.failure
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Paths of what the client is not told."""
+        return self._machine.dropped
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes."""

@@ -11,7 +11,7 @@ from onwards_py.transcode.responses_over_chat.policy import Refused, Scope
 class AnswerState:
     """How far an answer has come, for the machine that makes it. ``limit`` is in characters."""
 
-    __slots__ = ("_done", "_early", "_failure", "_limit", "_terminal", "trusted")
+    __slots__ = ("_done", "_dropped", "_early", "_failure", "_limit", "_terminal", "trusted")
 
     def __init__(self, trusted: bool, limit: int) -> None:
         self.trusted = trusted
@@ -20,6 +20,7 @@ class AnswerState:
         self._terminal = False
         self._early = False
         self._failure: Failure | None = None
+        self._dropped: dict[str, None] = {}
 
     @property
     def finished(self) -> bool:
@@ -35,6 +36,15 @@ class AnswerState:
     def failed_early(self) -> bool:
         """Whether it failed before anything was due, so that the failure can be told as an HTTP status."""
         return self._early
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Paths, without indexes, of what the provider said and the client is not told."""
+        return tuple(self._dropped)
+
+    def drop(self, path: str) -> None:
+        """Note that the client is not told what stands at ``path``."""
+        self._dropped[path] = None
 
     def done(self) -> None:
         """The provider said that its answer is whole (``[DONE]``, or it was not streamed at all)."""

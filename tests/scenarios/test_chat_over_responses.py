@@ -109,6 +109,15 @@ async def test_everything_else_passes_as_it_is(lane: bool, path: bytes) -> None:
         assert (upstream.requests[0].target, upstream.requests[0].body) == (path, body)
 
 
+async def test_a_limit_of_tokens_that_is_too_small_is_raised_and_named(lane: bool) -> None:
+    """The schema's least is 16; the answer says that the client's own did not reach the provider."""
+    script = serve(answer(json.dumps(RESPONSE).encode(), fields=b"Content-Type: application/json\r\n"))
+    async with proxied(lane, script, chat_completions_mode="translate") as (upstream, gateway):
+        response = await ask(gateway.port, question(max_tokens=5))
+    assert json.loads(upstream.requests[0].body)["max_output_tokens"] == 16
+    assert response.value(b"x-onwards-dropped") == b"max_tokens"
+
+
 async def test_what_has_no_words_is_refused(lane: bool) -> None:
     """400 that names the field."""
     async with proxied(lane, serve(answer(b"{}")), chat_completions_mode="translate") as (_, gateway):

@@ -7,7 +7,7 @@ import json
 import pytest
 from support.chat_upstream import DONE, create, end, error, frame, streamed, text, whole
 from support.origin import STREAM_HEAD, Peer, answer, chunk, once, serve
-from support.raw import Response, ask, connect
+from support.raw import Response, ask, connect, get
 from support.responses_oracle import check_resource, check_wire, events_of
 from support.responses_promises import Json, as_dict, as_list
 from support.scene import proxied
@@ -80,6 +80,26 @@ async def test_the_head_of_a_stream_suits_proxies(lane: bool) -> None:
     assert response.value(b"cache-control") == b"no-cache"
     assert response.value(b"x-accel-buffering") == b"no"
     assert response.value(b"content-length") is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_other_choices_say_is_named_as_dropped(lane: bool, stream: bool) -> None:
+    """In the head, as far as it is known by then, and in the metric."""
+    first = {"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}
+    other = {"index": 1, "message": {"content": None, "tool_calls": [CALL]}, "finish_reason": "tool_calls"}
+    reply = whole("", choices=[first, other])
+    if stream:
+        late = frame(index=1, tool_calls=[CALL]).replace(b'"index": 0, "delta"', b'"index": 1, "delta"')
+        reply = streamed(late, *text("hi")[:-2], late.replace(b"tool_calls", b"content"), *text()[-2:])
+    async with proxied(lane, serve(reply), open_responses_mode="translate") as (_, gateway):
+        response = await ask(gateway.port, create(stream=stream, tools=TOOLS))
+        metrics = (await ask(gateway.admin_port, get(b"/metrics"))).body
+    body = as_dict(terminal(response)["response"]) if stream else resource(response)
+    assert [as_dict(item)["type"] for item in as_list(body["output"])] == ["message"]
+    path = b"choices[].delta.tool_calls" if stream else b"choices[].message.tool_calls"
+    assert (response.value(b"x-onwards-dropped") or b"").split(b", ")[0] == path
+    assert path in metrics
+    assert (b"choices[].delta.content" in metrics) is stream
 
 
 async def test_each_event_is_a_chunk_of_its_own(lane: bool) -> None:

@@ -145,7 +145,8 @@ class Reader:
 
     def end(self, event: Json) -> None:
         self._same_response(event)
-        self._expect(Promise.SERIAL_ITEMS, self.item is None, "an item is still open")
+        failed = event.get("type") == "response.failed"
+        self._expect(Promise.SERIAL_ITEMS, self.item is None or failed, "an item is still open")
         self.terminal = event
         body = as_dict(event.get("response"))
         kind = as_text(event.get("type"))

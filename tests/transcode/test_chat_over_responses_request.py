@@ -453,6 +453,14 @@ def test_plain_fields() -> None:
     assert made(user="u", fits=False)["user"] == "u"
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("limit", [1, 5, 15, 5.0])
+def test_a_limit_of_tokens_below_the_schemas_is_the_schemas_and_named(name: str, limit: float) -> None:
+    translated = translate(**{name: limit})
+    assert (translated.responses["max_output_tokens"], translated.dropped) == (16, (name,))
+    assert translate(**{name: 16}).dropped == ()
+
+
 def test_streams() -> None:
     """Usage is in the terminal event anyway: the wish for a chunk of it is the answer's business."""
     plain = translate(stream=True, stream_options={"include_usage": True, "continuous_usage_stats": True})

@@ -10,6 +10,7 @@ from reverse_helpers import (
     Json,
     check_chunks,
     chunks,
+    collected,
     ended,
     event,
     function_call,
@@ -246,10 +247,18 @@ def test_A30_an_answer_with_a_nameless_call_failed() -> None:
     assert "error" in out
 
 
-def test_B9_arguments_that_are_no_json_were_cut() -> None:
+def test_B9_arguments_that_stop_in_their_middle_were_cut() -> None:
     """The provider calls it completed; the client is told that it was cut, so that it does not run the call."""
     out = chunks([added(function_call("c", "f", "")), arguments('{"a'), ended()])
     assert heard(out)["finish"] == "length"
+
+
+@pytest.mark.parametrize("said", ["{'a': 1}", "nothing", '{"a": 1,}'])
+def test_arguments_that_are_no_json_are_handed_over_as_the_model_made_them(said: str) -> None:
+    """They were not cut: the finish reason is that of calls."""
+    found = heard(chunks([added(function_call("c", "f", "")), arguments(said), ended()]))
+    assert (found["calls"], found["finish"]) == ([("c", "f", said)], "tool_calls")
+    assert heard(chunks([ended(output=[function_call("c", "f", said)])])) == {**found}
 
 
 def test_E10_no_arguments_are_an_empty_object() -> None:
@@ -264,6 +273,65 @@ def test_A34_a_call_without_an_id_gets_one() -> None:
     twice[1]["arguments"] = '{"a":1}'
     out = chunks([added(twice[0], 0), added(twice[1], 1), item_done(twice[0], 0), item_done(twice[1], 1), ended()])
     assert heard(out)["calls"] == [("c", "f", "{}"), ("call_1", "f", '{"a":1}')]
+
+
+TWO_CALLS = [function_call("c", "f", '{"a":1}', "fc"), function_call("d", "g", '{"b":2}', "fc")]
+TWO_TEXTS = [message("a", "msg"), message("b", "msg")]
+
+
+def serial(items: list[Json]) -> list[Json]:
+    return [one(item, at) for at, item in enumerate(items) for one in (added, item_done)]
+
+
+@pytest.mark.parametrize("last", [[], TWO_CALLS])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        serial(TWO_CALLS),
+        [item_done(item, at) for at, item in enumerate(TWO_CALLS)],
+        [added({**item, "arguments": ""}, at) for at, item in enumerate(TWO_CALLS)]
+        + [
+            event("function_call_arguments.delta", item_id="fc", output_index=at, delta=piece)
+            for at, piece in [(0, '{"a"'), (1, '{"b"'), (0, ":1}"), (1, ":2}")]
+        ],
+        [event("output_item.done", item=item) for item in TWO_CALLS],
+        [item_done(item, 0) for item in TWO_CALLS],
+    ],
+    ids=["serial", "only done", "interleaved", "no index", "one index"],
+)
+def test_two_calls_under_one_item_id_are_two_calls(stream: list[Json], last: list[Json]) -> None:
+    assert heard(chunks([*stream, ended(output=last)]))["calls"] == [("c", "f", '{"a":1}'), ("d", "g", '{"b":2}')]
+
+
+@pytest.mark.parametrize("ids", [("c", "d"), ("c", "c"), ("", "")])
+def test_no_item_of_a_whole_answer_is_lost_whatever_the_ids(ids: tuple[str, str]) -> None:
+    """Two calls under one call id are told apart by an id of ours."""
+    calls = [{**call, "call_id": id_} for call, id_ in zip(TWO_CALLS, ids, strict=True)]
+    found = heard(chunks([ended(output=[*TWO_TEXTS, *calls])]))
+    assert found["content"] == "ab"
+    assert [call[1:] for call in found["calls"]] == [("f", '{"a":1}'), ("g", '{"b":2}')]
+    assert len({call[0] for call in found["calls"]}) == 2
+    whole_ = orjson.loads(collected([orjson.dumps(ended(output=[*TWO_TEXTS, *calls])["response"])]).body)
+    assert told(whole_)["calls"] == found["calls"]
+    assert told(whole_)["content"] == "ab"
+
+
+def test_a_second_call_under_one_call_id_that_only_the_last_event_tells_is_told() -> None:
+    same = [{**call, "call_id": "c"} for call in TWO_CALLS]
+    found = heard(chunks([*serial(same[:1]), ended(output=same)]))
+    assert [call[1:] for call in found["calls"]] == [("f", '{"a":1}'), ("g", '{"b":2}')]
+
+
+@pytest.mark.parametrize("stream", [serial(TWO_TEXTS), [item_done(item, at) for at, item in enumerate(TWO_TEXTS)]])
+@pytest.mark.parametrize("last", [[], TWO_TEXTS])
+def test_two_messages_under_one_id_are_both_told(stream: list[Json], last: list[Json]) -> None:
+    assert heard(chunks([*stream, ended(output=last)]))["content"] == "ab"
+
+
+def test_an_item_that_is_done_twice_is_told_once() -> None:
+    for items in ([TWO_CALLS[0]] * 2, [TWO_TEXTS[0]] * 2):
+        found = heard(chunks([*(item_done(item, 0) for item in items), ended()]))
+        assert (len(found["calls"]), found["content"]) in ((1, ""), (0, "a"))
 
 
 def test_custom_tool_calls_are_told_as_chat_tells_them() -> None:
@@ -416,12 +484,21 @@ def test_unknown_events_and_items_say_nothing() -> None:
     assert heard(out) | {"content": "", "finish": "stop"} == heard(out)
 
 
-def test_B13_an_answer_with_nothing_in_it_failed() -> None:
-    """Unless the operator takes it."""
-    core = machine()
+@pytest.mark.parametrize("output", [[], [message("")], [{"type": "message", "content": []}]])
+def test_B13_an_answer_that_is_empty_on_purpose_has_empty_content(output: list[Json]) -> None:
+    found = heard(chunks([ended(output=output)]))
+    assert (found["content"], found["finish"]) == ("", "stop")
+    whole_ = collected([orjson.dumps(ended(output=output)["response"])])
+    assert told(orjson.loads(whole_.body)) == found
+    assert orjson.loads(whole_.body)["choices"][0]["message"]["content"] == ""
+
+
+def test_B13_an_answer_with_nothing_in_it_failed_of_a_provider_that_is_known_for_it() -> None:
+    """And one that has no end but the mark, of any provider."""
+    core = machine(Context("m", Quirks(empty_answer_failed=True)))
     core.feed(ended())
     assert core.failed_early
-    assert heard(chunks([ended()], context=Context("m", Quirks(empty_answer_failed=False))))["finish"] == "stop"
+    assert "error" in chunks([], done=True)[-1]
 
 
 def test_an_answer_passes_a_limit() -> None:

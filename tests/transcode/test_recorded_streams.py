@@ -101,6 +101,8 @@ def test_real_clients_read_a_recorded_stream(name: str) -> None:
     raw = translated(name)
     parts = [part for item in as_list(final(name)["output"]) for part in as_list(as_dict(item).get("content"))]
     text = "".join(str(as_dict(part)["text"]) for part in parts if as_dict(part)["type"] == "output_text")
+    if name in FAILED:  # the text that was cut is in no item
+        text = "".join(str(one["delta"]) for one in events_of(raw) if one["type"] == "response.output_text.delta")
     assert openai_stream_text(raw) == text
     if allowance_of(recorded.context(name)).profile == "openresponses":
         assert openresponses_final(raw).status == final(name)["status"]

@@ -79,7 +79,7 @@ def test_an_answer_without_a_finish_reason_is_whole_since_its_body_was() -> None
 
 
 @pytest.mark.parametrize(
-    "chat", [{}, {"choices": None}, {"choices": {}}, {"choices": []}, {"choices": [None]}, answer()]
+    "chat", [{}, {"choices": None}, {"choices": {}}, {"choices": []}, {"choices": [None]}, answer("tool_calls")]
 )
 def test_B13_an_answer_with_nothing_in_it_failed(chat: Json) -> None:
     response = whole(chat)
@@ -87,9 +87,13 @@ def test_B13_an_answer_with_nothing_in_it_failed(chat: Json) -> None:
     assert response["error"]["code"] == "server_error"
 
 
-def test_B13_an_empty_answer_is_an_empty_message_of_a_provider_known_for_it() -> None:
-    response = whole(answer(content=""), with_quirks(empty_answer_failed=False))
-    assert response["output"][0]["content"][0]["text"] == ""
+@pytest.mark.parametrize("finish", ["stop", None])
+@pytest.mark.parametrize("message", [{"content": ""}, {"content": None}, {}, {"content": []}])
+def test_B13_an_answer_that_is_empty_on_purpose_is_an_empty_message(message: Json, finish: str | None) -> None:
+    """Not of a provider that is known to fail in this way."""
+    response = whole(answer(finish, **message))
+    assert (response["status"], response["output"][0]["content"][0]["text"]) == ("completed", "")
+    assert whole(answer(finish, **message), with_quirks(empty_answer_failed=True))["status"] == "failed"
 
 
 def test_an_error_in_a_success_is_a_failed_response() -> None:

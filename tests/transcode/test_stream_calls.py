@@ -64,6 +64,47 @@ def test_A31_A33_repeated_and_empty_names_and_ids_change_nothing() -> None:
     assert said(out) == [("c", "get_time", '{"a":1}')]
 
 
+@pytest.mark.parametrize("pieces", [["get_", "time"], ["g", "e", "t", "_time"], ["get", "", "_time"], ["get_time"] * 3])
+@pytest.mark.parametrize("index", [0, None])
+def test_a_name_in_pieces_is_joined_unless_a_piece_is_the_whole_name_again(
+    pieces: list[str], index: int | None
+) -> None:
+    named = [call(index, "c" if n == 0 else None, piece, "") for n, piece in enumerate(pieces)]
+    for arguments in (['{"a"', ":1}"], []):
+        out = events([*named, *(call(index, arguments=one) for one in arguments)])
+        assert said(out) == [("c", "get_time", "".join(arguments) or "{}")]
+        assert of_type(out, "output_item.added")[0]["item"]["name"] == "get_time"  # type: ignore[index]
+
+
+def test_a_name_that_nobody_offered_is_joined_as_well() -> None:
+    """Told again with each fragment of the arguments; in pieces before them, and with text behind it."""
+    repeated = [call(0, "c", "gone", ""), call(0, "c", "gone", '{"a"'), call(0, "c", "gone", ":1}")]
+    assert said(events(repeated)) == [("c", "gone", '{"a":1}')]
+    assert said(events([call(0, "c", "go", ""), call(0, None, "ne", '{"a":1}')])) == [("c", "gone", '{"a":1}')]
+    out = events([call(0, "c", "go", ""), call(1, "d", "get_", ""), call(0, None, "ne"), call(1, None, "time", "{}")])
+    assert said(out) == [("c", "gone", "{}"), ("d", "get_time", "{}")]
+
+
+def test_the_tools_that_were_offered_tell_a_piece_from_a_repetition() -> None:
+    """``go`` twice is ``gogo`` if only that is a tool; a name that may be the beginning of another's waits."""
+    tools = {name: ToolName(ToolKind.FUNCTION, name) for name in ("gogo", "get", "get_time")}
+    context = replace(PLAIN, tools=tools)
+    assert said(events([call(0, "c", "go", ""), call(0, None, "go", "{}")], context=context)) == [("c", "gogo", "{}")]
+    long = [call(0, "c", "get", ""), call(0, None, "_time", ""), call(0, None, None, "{}")]
+    assert said(events(long, context=context)) == [("c", "get_time", "{}")]
+    assert said(events([call(0, "c", "get", ""), call(0, None, "get", "")], context=context)) == [("c", "get", "{}")]
+    assert said(events([call(0, "c", "get_", ""), call(0, None, "get_time", "")], context=context)) == [
+        ("c", "get_time", "{}")
+    ]
+
+
+def test_a_call_whose_name_comes_in_pieces_is_held_against_the_allowed_ones_when_it_is_whole() -> None:
+    context = replace(PLAIN, allowed=frozenset({"get_time"}))
+    forbidden = [call(0, "c", "get_", ""), call(0, None, "weather", "")]
+    allowed = [call(1, "d", "get_", ""), call(1, None, "time", "")]
+    assert said(events([*forbidden, *allowed], context=context)) == [("d", "get_time", "{}")]
+
+
 def test_A32_a_fragment_that_says_nothing_is_no_call() -> None:
     null = {"index": 0, "function": {"name": None, "arguments": None}}
     assert kinds(events([text("a"), delta(tool_calls=[null])])) == ["message"]
@@ -102,6 +143,20 @@ def test_A36_a_fresh_id_on_every_fragment_is_not_another_call(index: int | None)
 def test_A36_a_name_behind_whole_arguments_begins_another_call_if_there_are_no_ids(index: int | None) -> None:
     out = events([call(index, None, "get_time", '{"a":1}'), call(index, None, "get_time", '{"a":2}')])
     assert [arguments for _, _, arguments in said(out)] == ['{"a":1}', '{"a":2}']
+
+
+@pytest.mark.parametrize("index", [0, None])
+def test_two_calls_under_one_id_are_two_calls(index: int | None) -> None:
+    """Told by a name and other arguments behind whole ones; the second gets an id of ours."""
+    chunks = [
+        call(index, "c", "get_time", '{"a":1}'),
+        call(index, "c", "get_time", '{"a"'),
+        call(index, None, None, ":2}"),
+    ]
+    ids, _, arguments = zip(*said(events(chunks)), strict=True)
+    assert (len(set(ids)), arguments) == (2, ('{"a":1}', '{"a":2}'))
+    again = [call(index, "c", "get_time", "{}"), call(index, "c", "get_time", '{"a":1}')]
+    assert said(events(again)) == [("c", "get_time", '{"a":1}')]
 
 
 def test_a_call_that_is_sent_again_as_a_whole_counts_once() -> None:
@@ -199,6 +254,7 @@ def test_a_call_outside_the_allowed_tools_is_suppressed() -> None:
     for chunk in chunks:
         core.feed(chunk)
     assert core.suppressed == ("get_weather",)
+    core.done()
     assert kinds(core.finish(Ending.DONE, ENDED)) == ["message", "function_call"]
     assert final(events([chunks[1]], context=context))["status"] == "failed"
 

@@ -17,7 +17,7 @@ from stream_helpers import (
     with_quirks,
 )
 from support.responses_promises import Json, as_dict
-from support.transcoding import ENDED
+from support.transcoding import ENDED, answer_context
 
 from onwards_py.messages import Ending
 
@@ -110,9 +110,21 @@ def test_B8_reasoning_that_used_up_the_tokens_is_incomplete_without_a_message() 
     assert (kinds(out), out_status(out), tokens(out)) == (["reasoning"], "incomplete", (3, 4, 7))
 
 
-def test_B9_arguments_that_were_cut_are_incomplete_whatever_the_finish_reason_says() -> None:
-    out = events([call(0, "c", "get_time", '{"a":')], "tool_calls")
+@pytest.mark.parametrize("cut", ['{"a":', '{"a', '{"a": tru', '{"a": 1', '{"a": "x\\u00', "{"])
+def test_B9_arguments_that_were_cut_are_incomplete_whatever_the_finish_reason_says(cut: str) -> None:
+    out = events([call(0, "c", "get_time", cut)], "tool_calls")
     assert (items(out)[0]["status"], out_status(out)) == ("incomplete", "incomplete")
+
+
+@pytest.mark.parametrize("finish", ["tool_calls", "stop", None])
+@pytest.mark.parametrize("arguments", ["{'a': 1}", "{'a':", "nothing", '{"a": 1,}', '{"a": NaN}', '{"a" "b"}', "a b c"])
+def test_arguments_that_are_no_json_are_handed_over_as_the_model_made_them(arguments: str, finish: str | None) -> None:
+    """They were not cut, so the answer is whole: what to make of them is the client's to say, as without us."""
+    out = events([call(0, "c", "get_time", arguments)], finish)
+    assert (items(out)[0]["status"], out_status(out)) == ("completed", "completed")
+    assert items(out)[0]["arguments"] == arguments
+    assert out_status(events([call(0, "c", "get_time", arguments)], "length")) == "incomplete"
+    assert out_status(events([call(0, "c", "get_time", arguments)], None, done=False)) == "failed"
 
 
 def test_B10_a_call_at_which_the_tokens_ended_is_incomplete_even_if_it_parses() -> None:
@@ -130,11 +142,25 @@ def test_B12_calls_complete_an_answer_under_any_finish_reason(finish: str | None
     assert out_status(events([call(0, "c", "get_time", "{}")], finish)) == "completed"
 
 
-@pytest.mark.parametrize("finish", ["stop", None])
-def test_B13_an_answer_with_nothing_in_it_failed_unless_the_provider_is_known_for_it(finish: str | None) -> None:
-    assert out_status(events([delta(role="assistant", content="")], finish)) == "failed"
-    out = events([], finish, context=with_quirks(empty_answer_failed=False))
+@pytest.mark.parametrize("chunks", [[], [delta(role="assistant", content="")], [text("")], [delta(content=None)]])
+def test_an_answer_that_stops_with_nothing_to_say_is_an_empty_message(chunks: list[Json]) -> None:
+    out = events(chunks, "stop")
     assert (kinds(out), out_status(out)) == (["message"], "completed")
+    assert items(out)[0]["content"] == [{"type": "output_text", "text": "", "annotations": [], "logprobs": []}]
+
+
+@pytest.mark.parametrize("dialect", ["gemini", "deepseek"])
+def test_B13_an_empty_answer_of_a_provider_that_fails_in_this_way_failed(dialect: str) -> None:
+    """BerriAI/litellm#24442; api-docs.deepseek.com on JSON output."""
+    out = events([text("")], "stop", context=answer_context(dialect))
+    assert (kinds(out), out_status(out)) == ([], "failed")
+
+
+@pytest.mark.parametrize("finish", [None, "tool_calls", "function_call"])
+def test_B13_an_answer_that_says_nothing_and_does_not_stop_either_failed(finish: str | None) -> None:
+    """Nor does one stop that speaks of calls and has none. OpenRouter calls a blank finish reason the same."""
+    out = events([delta(role="assistant", content="")], finish)
+    assert (kinds(out), out_status(out)) == ([], "failed")
 
 
 def test_B14_object_and_status_are_those_of_a_response() -> None:
@@ -148,11 +174,24 @@ def test_A39_a_finish_reason_on_every_chunk_is_no_end() -> None:
 
 
 @pytest.mark.parametrize("ending", CUTS)
-def test_G6_a_stream_that_breaks_off_fails_and_keeps_what_was_said(ending: Ending) -> None:
-    out = events([text("a")], None, done=False, ending=ending)
+def test_G6_a_stream_that_breaks_off_fails_and_keeps_the_items_that_were_whole(ending: Ending) -> None:
+    """Incomplete items are for incomplete responses: the item in which a failed one stopped has no end."""
+    out = events([thought("hm"), text("a")], None, done=False, ending=ending)
     assert out[-1]["type"] == "response.failed"
     assert as_dict(final(out)["error"])["code"] == "server_error"
-    assert (kinds(out), items(out)[0]["status"]) == (["message"], "incomplete")
+    assert [event["delta"] for event in of_type(out, "output_text.delta")] == ["a"]
+    assert [(item["type"], item["status"]) for item in items(out)] == [("reasoning", "completed")]
+
+
+@pytest.mark.parametrize("end", ["error", {"error": {"message": "no", "code": 500}}, "nameless"])
+def test_no_item_of_a_failed_response_is_incomplete(end: object) -> None:
+    """Item statuses: a call in its middle, and one behind it, when the finish reason, an error or a call says no."""
+    chunks = [text("a"), call(0, "c", "get_time", '{"a":'), call(1, "d", "get_time", '{"b":1}')]
+    more = {"error": [], "nameless": [call(2, "e", "", "{}")]}.get(str(end), [end])
+    out = events([*chunks, *more], "error" if end == "error" else "tool_calls")
+    assert out_status(out) == "failed"
+    assert [(item["type"], item["status"]) for item in items(out)] == [("message", "completed")]
+    assert not of_type(out, "function_call_arguments.done")
 
 
 def test_G6_the_end_of_the_body_alone_is_no_end_of_the_answer() -> None:

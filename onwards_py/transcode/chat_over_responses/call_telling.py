@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 
 from onwards_py.transcode.chat_over_responses.answer import Answer
@@ -84,17 +85,25 @@ class CallTeller:
         Calls are the same by their id, or by their place where the stream gave no id.
         """
         seen = [item for item in self._items.all if item.call is not None]
+        by_id: dict[str, deque[Item]] = {}
+        for item in seen:
+            if item.call is not None and item.call.given_id:
+                by_id.setdefault(item.call.given_id, deque()).append(item)
         new: list[dict[str, object]] = []
         for place, value in enumerate(values):
-            item = self._items.by_call_id(text_of(value, "call_id"))
-            if item is None and place < len(seen) and (call := seen[place].call) is not None and not call.given_id:
-                item = seen[place]
-            if item is None:
+            same = by_id.get(text_of(value, "call_id"))
+            if same:
+                self._finish(same.popleft(), value)
+            elif place < len(seen) and (call := seen[place].call) is not None and not call.given_id:
+                self._finish(seen[place], value)
+            else:
                 new.append(value)
-            elif not item.done:
-                item.done = True
-                self.done(item, value)
         return new
+
+    def _finish(self, item: Item, value: dict[str, object]) -> None:
+        if not item.done:
+            item.final = value
+            self.done(item, value)
 
     def _learn(self, item: Item, call: Call, value: Event) -> None:
         """Take what an item says of its call's identity."""

@@ -45,6 +45,9 @@ _UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
 }
 """Fields without words in Responses, and their values that mean the same as leaving them out."""
 
+_LEAST_TOKENS = 16
+"""The least ``max_output_tokens`` that the specification's schema allows, and that OpenAI takes."""
+
 _HINTS = ("prediction",)
 """Fields without words in Responses that change nothing in what an answer means."""
 
@@ -92,8 +95,7 @@ def plain_fields(request: Request, scope: Scope) -> dict[str, object]:
     """
     made = {name: request[name] for name in _SAME if request.get(name) is not None}
     made |= {name: request[name] for name in _PENALTIES if request.get(name)}
-    limits = (request.get("max_completion_tokens"), request.get("max_tokens"))
-    limit = next((limit for limit in limits if limit is not None), None)
+    limit = _limit(request, scope)
     if limit is not None:
         made["max_output_tokens"] = limit
     made["store"] = request.get("store") is True
@@ -113,6 +115,19 @@ def plain_fields(request: Request, scope: Scope) -> dict[str, object]:
         made["stream"] = True
         _stream_options(request, made, scope)
     return made
+
+
+def _limit(request: Request, scope: Scope) -> object:
+    """The limit of tokens, at least the schema's: of a smaller one only that there is a limit reaches the provider."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        limit = request.get(name)
+        if limit is None:
+            continue
+        if isinstance(limit, int | float) and not isinstance(limit, bool) and 0 < limit < _LEAST_TOKENS:
+            scope.drop(name)
+            return _LEAST_TOKENS
+        return limit
+    return None
 
 
 def add_extras(request: Request, made: dict[str, object], scope: Scope) -> None:

@@ -7,8 +7,10 @@ index among the open ones of its kind, else it is the last open one; and a whole
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from onwards_py.transcode.chat_over_responses.output_items import Field, Kind
-from onwards_py.transcode.responses_over_chat.foreign_json import is_json
+from onwards_py.transcode.responses_over_chat.foreign_json import is_cut
 
 
 class Voice:
@@ -107,8 +109,8 @@ class Call:
 
     @property
     def broken(self) -> bool:
-        """Whether the arguments are no JSON, so that they must have been cut."""
-        return not self.custom and not is_json(self.arguments)
+        """Whether the arguments stop in their middle, so that they must have been cut."""
+        return not self.custom and is_cut(self.arguments)
 
     def put(self, text: str) -> None:
         """Take more arguments."""
@@ -129,8 +131,9 @@ class Call:
 
 
 class Item:
-    """One item of the answer.
+    """One item of the answer. ``id``: the provider's, perhaps empty, and perhaps another item's, too.
 
+    ``final``: what it was said to be as a whole, once it was.
     ``opening``, ``part``: the characters of content that were said before it, and before its current part.
     ``channel``: which of the two forms of reasoning counts; ``summary_index``: which part of it is told.
     ``spoke``: anything of it was told. ``logprobs``: how many tokens had theirs.
@@ -140,7 +143,8 @@ class Item:
         "annotations",
         "call",
         "channel",
-        "done",
+        "final",
+        "id",
         "index",
         "kind",
         "logprobs",
@@ -151,12 +155,13 @@ class Item:
         "voices",
     )
 
-    def __init__(self, kind: Kind, index: int | None, opening: int) -> None:
+    def __init__(self, kind: Kind, id_: str, index: int | None, opening: int) -> None:
         self.kind = kind
+        self.id = id_
         self.index = index
         self.opening = opening
         self.part = opening
-        self.done = False
+        self.final: Mapping[str, object] | None = None
         self.channel = ""
         self.summary_index = 0
         self.spoke = False
@@ -164,6 +169,11 @@ class Item:
         self.annotations: list[object] = []
         self.voices = {field: Voice() for field in Field} if kind is not Kind.CALL else {}
         self.call = Call() if kind is Kind.CALL else None
+
+    @property
+    def done(self) -> bool:
+        """Whether it was told as a whole."""
+        return self.final is not None
 
     @property
     def open(self) -> bool:
@@ -185,7 +195,7 @@ class Items:
 
     def find(self, kind: Kind, id_: str, index: int | None, *, settled: bool = False) -> Item | None:
         """The item that an event speaks of; ``id_`` may be empty. ``settled``: its arguments may be known already."""
-        known = self._by_id.get(id_) if id_ else None
+        known = self.known(id_, index)
         if known is not None and known.kind is kind:
             return known
         there = self._by_index.get((kind, index)) if index is not None else None
@@ -198,18 +208,27 @@ class Items:
 
     def add(self, kind: Kind, id_: str, index: int | None, opening: int) -> Item:
         """Remember a new item."""
-        item = Item(kind, index, opening)
+        item = Item(kind, id_, index, opening)
         self.all.append(item)
         self._last[kind] = item
         if id_:
-            self._by_id.setdefault(id_, item)
+            self._by_id[id_] = item
         if index is not None:
             self._by_index[kind, index] = item
         return item
 
-    def known(self, id_: str) -> Item | None:
-        """The item with this id, of whatever kind."""
-        return self._by_id.get(id_)
+    def known(self, id_: str, index: int | None) -> Item | None:
+        """The item with this id, of whatever kind; of several the one with this index, else the last one.
+
+        An index that is not the item's own may be a wrong one, but not once the item is done.
+        """
+        item = self._by_id.get(id_) if id_ else None
+        if item is None or index in (None, item.index):
+            return item
+        there = self._by_index.get((item.kind, index)) if index is not None else None
+        if there is not None and there.id == id_:
+            return there
+        return None if item.done and item.index is not None else item
 
     def by_call_id(self, call_id: str) -> Item | None:
         """The item of a call, by the id that its output will have to carry."""

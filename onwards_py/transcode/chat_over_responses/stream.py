@@ -113,7 +113,9 @@ class EventsToChunks(AnswerState):
         """The stream ended. ``[DONE]`` counts as the end of an answer whose terminal event is missing."""
         if self._terminal:
             return []
-        return self._end("completed", {}) if self._done else self.fail(cut_off(ending))
+        if not self._done:
+            return self.fail(cut_off(ending))
+        return self.fail(malformed("an empty answer")) if self._teller.empty else self._end("completed", {})
 
     def answer(self) -> Out:
         """The whole answer, once it ended without a failure."""
@@ -167,7 +169,7 @@ class EventsToChunks(AnswerState):
         if failure is not None:
             return self._fail(failure, early)
         if status == "completed" and any(call.broken for call in self._answer.calls):
-            status = "incomplete"  # arguments that are no JSON were cut, whatever the provider says
+            status = "incomplete"  # arguments that stop in their middle were cut, whatever the provider says
         calls = bool(self._answer.calls)
         details = response.get("incomplete_details")
         self._terminal = True

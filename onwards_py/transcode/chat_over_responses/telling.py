@@ -11,6 +11,7 @@ from onwards_py.transcode.chat_over_responses.output_items import (
     PARAGRAPH,
     Field,
     Kind,
+    arguments_of,
     index_of,
     kind_of,
     message_refusal,
@@ -88,7 +89,7 @@ class Teller:
     def whole_part(self, part: Event, event: Event) -> None:
         """A part as a whole, with what it cites."""
         field, text = read_part(part)
-        item = self._items.known(text_of(event, "item_id"))
+        item = self._items.known(text_of(event, "item_id"), index_of(event, "output_index"))
         if field is Field.CONTENT and item is not None and item.kind is Kind.REASONING:
             self.part_done(Field.REASONING, text, event, "content")  # vLLM calls the parts of reasoning output_text
             return
@@ -119,8 +120,8 @@ class Teller:
         if kind is None:
             return
         id_ = text_of(value, "id")
-        item = self._items.known(id_)
-        if item is None or item.kind is not kind:
+        item = self._items.known(id_, index)
+        if item is None or item.kind is not kind or item.done or _elsewhere(item, index):
             item = self._add(kind, id_, index)
         self.calls.added(item, value)
 
@@ -131,14 +132,20 @@ class Teller:
         if kind is None:
             return
         id_ = text_of(value, "id")
-        item = self._items.known(id_)
+        item = self._items.known(id_, index)
         if item is None or item.kind is not kind:
             item = self._items.by_call_id(text_of(value, "call_id")) if kind is Kind.CALL else None
-            item = item or self._items.find(kind, "", index, settled=True) or self._add(kind, id_, index)
-        if item.done:
-            return
-        item.done = True
-        match kind:
+            if item is None or item.done:
+                item = self._items.find(kind, "", index, settled=True) or item
+        if item is not None and item.final is not None:
+            if not _elsewhere(item, index) and _says(item.kind, item.final) == _says(kind, value):
+                return
+            item = None  # another one under the same id
+        self._whole(item or self._add(kind, id_, index), value)
+
+    def _whole(self, item: Item, value: Event) -> None:
+        item.final = value
+        match item.kind:
             case Kind.MESSAGE:
                 self._message(item, value)
             case Kind.REASONING:
@@ -153,8 +160,15 @@ class Teller:
             self._complete(values)
         else:
             for index, value in enumerate(values):
-                self.item_done(value, index)
+                self._only_whole(value, index)
         self.calls.close(cut)
+
+    def _only_whole(self, value: Event, index: int | None) -> None:
+        """An item that did not stream. Whatever its id is, it is none of those before."""
+        kind = kind_of(value)
+        self._others |= kind is None
+        if kind is not None:
+            self._whole(self._add(kind, text_of(value, "id"), index), value)
 
     def _item(self, kind: Kind, event: Event) -> Item:
         id_, index = text_of(event, "item_id"), index_of(event, "output_index")
@@ -252,7 +266,7 @@ class Teller:
         if citations and not self._cited:
             self._answer.annotate(citations)
         for value in self.calls.match([value for value in values if kind_of(value) is Kind.CALL]):
-            self.item_done(value, None)
+            self._only_whole(value, None)
 
     def _complete_text(self, field: Field, candidates: list[str]) -> None:
         said = "".join(self._answer.texts[field])
@@ -260,3 +274,19 @@ class Teller:
         if rest:
             self._size += len(rest)
             self._answer.text(field, rest, [])
+
+
+def _elsewhere(item: Item, index: int | None) -> bool:
+    """Whether an event with this index speaks of another item than ``item``, although the id is the same."""
+    return index is not None and item.index is not None and index != item.index
+
+
+def _says(kind: Kind, value: Event) -> object:
+    """What of a whole item makes it the same as another: not its id."""
+    match kind:
+        case Kind.MESSAGE:
+            return message_text(value, 0).text, message_refusal(value)
+        case Kind.REASONING:
+            return reasoning_texts(value)
+        case Kind.CALL:
+            return text_of(value, "call_id"), text_of(value, "name"), arguments_of(value)

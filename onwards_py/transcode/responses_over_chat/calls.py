@@ -54,22 +54,26 @@ class CallTable:
         self.learn(delta, call)
 
     def learn(self, delta: CallDelta, call: CallItem) -> None:
-        """Take what ``delta`` says about the call's identity: the first id and the first name that are any."""
+        """Take what ``delta`` says about the call's identity: the first id that is any, and more of the name."""
         self._last = call
         if delta.id and not call.chat_id:
             call.chat_id = delta.id
             self._by_id.setdefault(delta.id, call)
-        if delta.name and not call.chat_name:
-            call.chat_name = delta.name
+        if delta.name:
+            call.put_name(delta.name)
+        if delta.arguments:
+            call.end_name()
 
 
 def _begins_another(known: CallItem, delta: CallDelta) -> bool:
     """Parallel calls under one index, or under none: told by their ids, else by a name behind whole arguments.
 
-    There are providers that give each chunk an id of its own, so an id counts if there is something to go with it.
+    There are providers that give each chunk an id of its own, so an id counts if there is something to go with it, and
+    others that give two calls one id: then the second has a name and other arguments behind those that were whole.
     """
+    if delta.id and delta.id == known.chat_id:
+        return bool(delta.name) and known.whole and not known.repeats(delta.arguments)
     if delta.id and known.chat_id:
-        speaks = bool(delta.name) or (bool(delta.arguments.strip()) and known.whole)
-        return delta.id != known.chat_id and speaks
+        return bool(delta.name) or (bool(delta.arguments.strip()) and known.whole)
     names_another = bool(delta.name) and (bool(delta.arguments) or delta.name != known.chat_name)
     return names_another and bool(known.chat_name) and known.whole

@@ -12,7 +12,7 @@ from enum import Enum
 
 import orjson
 
-from onwards_py.transcode.responses_over_chat.foreign_json import is_json
+from onwards_py.transcode.responses_over_chat.foreign_json import is_cut
 
 _BEGIN = re.compile(r'\s*\{\s*"input"\s*:\s*"')
 _MAY_BEGIN = re.compile(r'\s*(\{\s*("(i(n(p(u(t("\s*(:\s*)?)?)?)?)?)?)?)?)?\Z')
@@ -55,7 +55,7 @@ class CustomInput:
         """What remains: nothing of a text that streamed, everything of one that could not."""
         if self._place is _Place.OTHER:
             text = "".join(self._other)
-            self.broken = text.lstrip().startswith('{"') and not is_json(text)
+            self.broken = text.lstrip().startswith('{"') and is_cut(text)
             return _plain(text)
         self.broken = self._place is _Place.STRING or bool(self._held.strip())
         return ""

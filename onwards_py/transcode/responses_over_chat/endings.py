@@ -14,12 +14,14 @@ class Finish(Enum):
     """What a provider's ``finish_reason`` means."""
 
     STOP = "stop"
+    CALLS = "tool_calls"
     LENGTH = "length"
     FILTER = "content_filter"
     ERROR = "error"
 
 
 _FINISH: Mapping[str, Finish] = {
+    **dict.fromkeys(("tool_calls", "function_call", "tool_use", "tool_call"), Finish.CALLS),
     **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length", "token_limit"), Finish.LENGTH),
     **dict.fromkeys(("max_length", "context_length", "model_context_window_exceeded"), Finish.LENGTH),
     **dict.fromkeys(("content_filter", "content_filtered", "safety", "recitation", "sensitive"), Finish.FILTER),
@@ -74,7 +76,7 @@ def judge(finish: Finish | None, ending: Ending, done: bool, proof: bool) -> Ver
             return Verdict(reason="content_filter")
         case Finish.ERROR:
             return Verdict(failure=Failure(502, "server_error", "The provider could not finish its answer."))
-        case Finish.STOP | None:
+        case Finish.STOP | Finish.CALLS | None:
             return COMPLETED
 
 

@@ -40,7 +40,10 @@ class Segment(Protocol):
         ...
 
     def close(self, out: Output, cut: bool) -> bool:
-        """Send its end. ``cut``: the answer stopped inside it. Returns whether it is complete."""
+        """Send its end. ``cut``: the answer stopped inside it. Returns whether it is complete.
+
+        A call whose arguments are the beginning of some JSON was cut, too, whatever the provider says of the end.
+        """
         ...
 
 

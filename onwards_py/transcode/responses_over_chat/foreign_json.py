@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from math import isfinite
 
 import orjson
+
+# Beginnings at which Python's reader stops as at an error: of literals, numbers and escapes.
+_BEGUN = re.compile(r"(?:t(?:ru?)?|f(?:al?s?)?|n(?:ul?)?|-|\.|[eE][+-]?|u[0-9a-fA-F]{0,4})\Z")
 
 
 def loads(data: bytes) -> object:
@@ -34,6 +38,21 @@ def is_json(text: str) -> bool:
         except (ValueError, RecursionError):
             return False
     return True
+
+
+def is_cut(text: str) -> bool:
+    """Whether ``text`` is the beginning of some JSON and not yet the whole of it.
+
+    What no more text could make JSON of, as ``{'a': 1}``, was not cut: somebody wrote it so.
+    """
+    try:
+        json.loads(text, strict=False)
+    except json.JSONDecodeError as error:
+        rest = text[error.pos :].rstrip()
+        return not rest or error.msg.startswith("Unterminated string") or _BEGUN.match(rest) is not None
+    except RecursionError:
+        return False
+    return False
 
 
 def writable(value: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from onwards_py.transcode.responses_over_chat.context import Context, ToolKind, ToolName
 from onwards_py.transcode.responses_over_chat.custom_input import CustomInput
 from onwards_py.transcode.responses_over_chat.events import Item, Output, status
-from onwards_py.transcode.responses_over_chat.foreign_json import is_json
+from onwards_py.transcode.responses_over_chat.foreign_json import is_cut, is_json
 from onwards_py.transcode.responses_over_chat.json_nesting import JsonNesting
 
 _LONGEST_CALL_ID = 64
@@ -15,6 +15,7 @@ _NO_ARGUMENTS = "{}"
 class CallItem:
     """Serial part of an answer; see `Segment`. ``chat_id`` and ``chat_name`` are the provider's, perhaps empty yet.
 
+    ``ready``: the name is whole, so that the item can be announced.
     ``admitted``: the name was held against what the client allows; ``hidden``: it is not to be shown.
     """
 
@@ -38,9 +39,11 @@ class CallItem:
         "hidden",
         "id",
         "opened",
+        "ready",
     )
 
     def __init__(self, context: Context) -> None:
+        self.ready = False
         self.chat_id = ""
         self.chat_name = ""
         self.call_id = ""
@@ -61,10 +64,22 @@ class CallItem:
         self._unwrap: CustomInput | None = None
         self._streamed: list[str] = []
 
-    @property
-    def ready(self) -> bool:
-        """Whether the item can be announced: never without a name."""
-        return bool(self.chat_name)
+    def put_name(self, piece: str) -> None:
+        """Take more of the name, until it is whole. Some providers cut it, others say it again with each fragment.
+
+        A name is whole as soon as it is a tool's that was offered, and in any case when arguments follow.
+        """
+        if self.ready:
+            return
+        joined, tools = self.chat_name + piece, self._context.tools
+        if piece == self.chat_name and (joined not in tools or piece in tools):
+            return
+        self.chat_name = piece if piece in tools and joined not in tools else joined
+        self.ready = self._context.is_whole(self.chat_name)
+
+    def end_name(self) -> None:
+        """No more of the name can follow."""
+        self.ready = bool(self.chat_name)
 
     @property
     def arguments(self) -> str:
@@ -82,6 +97,10 @@ class CallItem:
             self._whole = self._nesting.closed and not self._beyond and is_json(self.arguments)
             self._beyond = self._nesting.closed and not self._whole
         return self._whole
+
+    def repeats(self, text: str) -> bool:
+        """Whether ``text``, behind whole arguments, is nothing new: white space, the same, or what they stand for."""
+        return not text.strip() or text == self.arguments or self._is_placeholder
 
     def put(self, text: str) -> None:
         """Take more arguments; a whole repetition of what is there counts once."""
@@ -121,15 +140,15 @@ class CallItem:
         elif self._unwrap is not None:
             self._delta(out, self._unwrap.finish())
         text = "".join(self._streamed)
-        broken = not is_json(text) if self._unwrap is None else self._unwrap.broken
+        cut |= is_cut(text) if self._unwrap is None else self._unwrap.broken
         place = {"item_id": self.id, "output_index": self._index}
         if self._unwrap is None:
             type_, last = "response.function_call_arguments.done", {"name": self._tool.name, "arguments": text}
         else:
             type_, last = "response.custom_tool_call_input.done", {"input": text}
         out.emit({"type": type_, "sequence_number": 0, **place, **last})
-        out.item_done(self._shape(text, status(cut or broken)))
-        return not (cut or broken)
+        out.item_done(self._shape(text, status(cut)))
+        return not cut
 
     def _flush(self, out: Output) -> None:
         fresh, self._fresh = self._fresh, []

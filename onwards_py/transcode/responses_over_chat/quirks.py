@@ -152,7 +152,7 @@ class Quirks:
     reasoning_in: tuple[str, ...] = ("reasoning_content", "reasoning")
     think: Think = Think.OFF
     dedupe_reasoning: bool = False  # a delta that says the same as reasoning and as content is reasoning only
-    empty_answer_failed: bool = True  # an answer without text, reasoning, refusal or call is a failure
+    empty_answer_failed: bool = False  # one that stopped without text, reasoning, refusal or call is a failure
     incomplete_as_completed: bool = False  # call a truncated answer completed, for clients that raise on incomplete
 
 
@@ -200,6 +200,7 @@ PRESETS: Mapping[str, Quirks] = MappingProxyType(
             efforts=("none", "low", "high", "max"),  # api-docs.deepseek.com/guides/thinking_mode, October 2026
             structured=Structured.JSON_OBJECT,
             parallel_tool_calls=False,
+            empty_answer_failed=True,  # "may occasionally return empty content" (api-docs.deepseek.com, JSON output)
         ),
         "mistral": replace(
             _GENERIC,
@@ -235,6 +236,7 @@ PRESETS: Mapping[str, Quirks] = MappingProxyType(
             logprobs=False,
             reasoning_out=(),
             replay=Replay.NONE,
+            empty_answer_failed=True,  # no parts and finishReason STOP, now and then (BerriAI/litellm#24442)
         ),
         "anthropic_compat": replace(
             _GENERIC,

@@ -100,10 +100,21 @@ class Segments:
         self._message(_Kind.TEXT)
 
     def flush(self) -> None:
-        """No more input comes: let go of what was held back to be told from a tag."""
+        """No more input comes: names are whole, and what was held back to be told from a tag is none."""
+        for segment in list(self._queue):
+            if isinstance(segment, CallItem):
+                segment.end_name()
+                self._admit(segment, False)
         if self._splitter is not None:
             self._put_pieces(self._splitter.finish(), [])
-            self._advance()
+        self._advance()
+
+    def abandon(self) -> None:
+        """The answer failed: what it stopped in has no end.
+
+        A failed response has whole items only; incomplete ones are for an incomplete response (specification, "Items").
+        """
+        self._queue.clear()
 
     def finish(self, cut: bool) -> bool:
         """Close everything. ``cut``: the answer stopped in its last item. Returns whether all items are complete."""

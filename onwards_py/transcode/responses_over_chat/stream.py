@@ -28,6 +28,8 @@ from onwards_py.transcode.shared import AnswerState
 _TIERS = frozenset({"default", "flex", "scale", "priority", "fast", "ultrafast"})
 """What clients with closed enumerations understand; other providers' words stay behind."""
 
+_SAYING = ("content", "refusal", "tool_calls", "function_call")
+
 LARGEST_ANSWER = 64 << 20
 """Characters of text, reasoning and arguments that an answer may have by default."""
 
@@ -53,6 +55,7 @@ class ChatToEvents(AnswerState):
         "_service_tier",
         "_size",
         "_usage",
+        "_whole",
     )
 
     def __init__(
@@ -68,6 +71,7 @@ class ChatToEvents(AnswerState):
         self._proof = True
         self._size = 0
         self._finish: Finish | None = None
+        self._whole = False
         self._usage: Mapping[str, object] | None = None
         self._service_tier: str | None = None
         self._final: Event = {}
@@ -161,6 +165,8 @@ class ChatToEvents(AnswerState):
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and choice.get("index") in (None, 0):
                 inputs += self._read_choice(choice)
+            elif isinstance(choice, dict):
+                self._drop_choice(choice)
         if "x_groq" in chunk and isinstance(groq := chunk["x_groq"], dict) and isinstance(groq.get("usage"), dict):
             self._usage = groq["usage"]
         return inputs
@@ -178,11 +184,21 @@ class ChatToEvents(AnswerState):
             self._usage = usage
         return inputs
 
+    def _drop_choice(self, choice: Mapping[str, object]) -> None:
+        """A response has one answer; what a provider said in another was not asked for, and is named."""
+        for owner in ("delta", "message"):
+            said = choice.get(owner)
+            if isinstance(said, dict):
+                for name in _SAYING:
+                    if said.get(name):
+                        self.drop(f"choices[].{owner}.{name}")
+
     def _read_message(self, choice: Mapping[str, object]) -> list[Input]:
         """A whole message: each entry of its ``tool_calls`` is a call, whatever their indexes and ids say."""
         message = choice.get("message")
         if not isinstance(message, dict) or not self._segments.untouched:
             return []
+        self._whole = True
         inputs = read_delta(message, choice.get("logprobs"), self._context.quirks)
         return [
             input_._replace(slot=number) if isinstance(input_, CallDelta) else input_
@@ -197,9 +213,10 @@ class ChatToEvents(AnswerState):
         self._segments.flush()
         verdict = self._look_at_output(verdict)
         self._early = verdict.failure is not None and not begun
-        complete = self._segments.finish(verdict.cut)
-        if not complete and not verdict.cut:
-            verdict = TOO_LONG  # arguments that are no JSON were cut, whatever the finish reason says
+        if verdict.failure is not None:
+            self._segments.abandon()
+        elif not self._segments.finish(verdict.cut) and not verdict.cut:
+            verdict = TOO_LONG  # arguments that stop in their middle were cut, whatever the finish reason says
         self._terminal = True
         self._failure = verdict.failure
         status = verdict.status
@@ -211,7 +228,11 @@ class ChatToEvents(AnswerState):
         return events + self._out.take()
 
     def _look_at_output(self, verdict: Verdict) -> Verdict:
-        """Two answers that call themselves whole and are not: one with a nameless call, and one with nothing in it."""
+        """Answers that call themselves whole and are not: with a nameless call, or with nothing in them.
+
+        A model may have nothing to say; it says so by stopping. Not whole is what says nothing and does not stop
+        either, or speaks of calls and has none; and anything empty of a provider that is known to fail in this way.
+        """
         segments = self._segments
         if verdict is not COMPLETED:
             return verdict
@@ -221,7 +242,8 @@ class ChatToEvents(AnswerState):
             return verdict
         if segments.suppressed:
             return Verdict(failure=Failure(502, "server_error", "The model only made calls that were not allowed."))
-        if self._context.quirks.empty_answer_failed:
+        meant = self._finish is Finish.STOP or (self._finish is None and self._whole)
+        if self._context.quirks.empty_answer_failed or not meant:
             return Verdict(failure=malformed("an empty answer"))
         segments.put_empty_message()
         return verdict
