@@ -27,6 +27,7 @@ class PoolMetrics(Collector):
         self._holder = holder
         self._retries: Counter[str] = Counter()
         self._hedges: Counter[str] = Counter()
+        self._repeats: Counter[tuple[str, str]] = Counter()
         self._over_budget: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
         self._repaired: Counter[tuple[str, str]] = Counter()
@@ -34,8 +35,11 @@ class PoolMetrics(Collector):
     def ended(self, exchange: Record) -> None:
         """Count an exchange of which more is to be said than how it ended."""
         target = exchange.target
-        if exchange.attempts > 1:
-            self._retries[target] += exchange.attempts - 1
+        retries = exchange.attempts - 1 - exchange.hedged - exchange.repeats
+        if retries > 0:
+            self._retries[target] += retries
+        if exchange.repeats:
+            self._repeats[target, exchange.provider] += exchange.repeats
         if exchange.hedged:
             self._hedges[target] += 1
         if exchange.over_budget:
@@ -45,7 +49,15 @@ class PoolMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The families."""
-        yield _by_target("onwards_retries", "Attempts beyond the first.", self._retries)
+        yield _by_target("onwards_retries", "Attempts after one that failed.", self._retries)
+        repeats = CounterMetricFamily(
+            "onwards_repeats",
+            "Requests sent once more because a kept connection had died.",
+            labels=["target", "provider"],
+        )
+        for names, count in self._repeats.items():
+            repeats.add_metric(names, count)
+        yield repeats
         yield _by_target("onwards_hedges", "Exchanges for which two providers were asked at one time.", self._hedges)
         yield _by_target("onwards_retry_budget_exhausted", "Exchanges that the retry budget ended.", self._over_budget)
         yield _by_target("onwards_limited_tokens", "Tokens charged to exchanges under a limit in tokens.", self.tokens)

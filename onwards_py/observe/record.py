@@ -54,9 +54,10 @@ class Record(msgspec.Struct):
     ``sink`` counts what was sent; None for a request that a door refused by itself. ``held``: permits to give back.
     ``metered``: some of them are bounded in tokens, which ``tail`` sees in the answer as it passes; ``estimate`` are
     those that the prompt was taken for, ``counted`` those that were used. ``extra``: field lines for whatever answer is
-    given. ``repair`` knows what was put right in the provider's stream. ``hedged``: two providers were asked at one
-    time. ``over_budget``: a further attempt was not made because the pool had made too many. ``ended`` and the byte
-    counts are there from `seal` on.
+    given. ``repair`` knows what was put right in the provider's stream. ``attempts``: how often the request was sent;
+    of these, ``repeats`` because a kept connection had died, and ``hedged`` while another attempt was going on.
+    ``over_budget``: a further attempt was not made because the pool had made too many. ``ended`` and the byte counts
+    are there from `seal` on.
     """
 
     request: InboundRequest
@@ -82,7 +83,8 @@ class Record(msgspec.Struct):
     bytes_per_token: int = 1
     extra: bytes = b""
     repair: Repair | None = None
-    hedged: bool = False
+    hedged: int = 0
+    repeats: int = 0
     over_budget: bool = False
     ended: float = 0.0
     bytes_in: int = 0

@@ -21,7 +21,7 @@ from onwards_py.proxy.prepared import Prepared, prepare
 from onwards_py.proxy.queueing import Place
 from onwards_py.proxy.redaction import redacted
 from onwards_py.proxy.tunnel import open_tunnel, run_tunnel
-from onwards_py.proxy.verdicts import note_fault, note_head, note_success
+from onwards_py.proxy.verdicts import note_fault, note_head, note_repeat, note_success
 from onwards_py.routing.affinity import key_of
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
@@ -63,8 +63,10 @@ class Attempts:
         try:
             answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
         except TransportError as error:
-            self._failures.told(exchange.target, provider.name, error)
+            self._failed(exchange, member, error)
             raise error_of(error.fault, error.advice) from error
+        if answer.response.repeated:
+            exchange.note_repeat()
         if answer.response.head.status >= 400:
             self._not_found.note(provider, answer.response.head.status, outbound.target)
             answer = await redacted(answer)
@@ -78,11 +80,13 @@ class Attempts:
         try:
             answer = accept(member.provider, await self._sending(prepared), ask)
         except TransportError as error:
-            self._failures.told(exchange.target, member.provider.name, error)
+            self._failed(exchange, member, error)
             failure = error_of(error.fault, error.advice)
             if prepared.early is not None and prepared.early.give_up(failure):
                 return
             raise failure from error
+        if answer.response.repeated:
+            exchange.note_repeat()
         if answer.response.head.status >= 400:
             self._not_found.note(member.provider, answer.response.head.status, prepared.outbound.target)
             answer = await redacted(answer)
@@ -184,6 +188,12 @@ class Attempts:
             handshake.abort()
         return again
 
+    def _failed(self, exchange: Exchange, member: Member, error: TransportError) -> None:
+        """An attempt failed: say so in the log."""
+        self._failures.told(exchange.target, member.provider.name, error)
+        if error.repeated:
+            exchange.note_repeat()
+
     def _sending(self, prepared: Prepared) -> Coroutine[Any, Any, UpstreamResponse]:
         """One round trip, up to the head. Raises TransportError."""
         provider, early = prepared.member.provider, prepared.early
@@ -202,7 +212,7 @@ class Attempts:
         while member is not None:
             blocked = exchange.enter((member.limiter,), now)
             if blocked is None:
-                exchange.attempts = plan.attempts
+                exchange.attempts = plan.attempts + exchange.repeats
                 exchange.provider = member.provider.name
                 return member
             plan.refusals.append(blocked)
@@ -232,7 +242,7 @@ class Attempts:
                     continue
                 blocked = exchange.enter((member.limiter,), self._clock())
                 if blocked is None:
-                    exchange.attempts = plan.attempts
+                    exchange.attempts = plan.attempts + exchange.repeats
                     exchange.provider = member.provider.name
                     return member
                 refusals.append(blocked)
@@ -272,11 +282,14 @@ class Attempts:
         try:
             answer = accept(member.provider, await self._sending(prepared), ask)
         except TransportError as error:
-            self._failures.told(exchange.target, member.provider.name, error)
+            self._failed(exchange, member, error)
             note_fault(member, error.fault, self._clock())
             raise
         now = self._clock()
         head = answer.response.head
+        if answer.response.repeated:
+            exchange.note_repeat()
+            note_repeat(member, now)
         note_head(member, head, now - began, now)
         if head.status >= 400:
             plan.rests(member, retry_after(head.lines, time.time()), now)
@@ -291,8 +304,8 @@ class Attempts:
             member = plan.hedge(self._clock())
             if member is None or exchange.enter((member.limiter,), self._clock()) is not None:
                 return None
-            exchange.attempts = plan.attempts
-            exchange.hedged = True
+            exchange.attempts = plan.attempts + exchange.repeats
+            exchange.hedged += 1
             try:
                 return prepare(exchange, ask, member)
             except ProxyError:
@@ -324,7 +337,7 @@ def _set_aside(exchange: Exchange, plan: FallbackPlan, member: Member) -> None:
     """``member`` cannot take the request, and was not asked."""
     plan.set_aside(member)
     member.limiter.unspend()
-    exchange.attempts = plan.attempts
+    exchange.attempts = plan.attempts + exchange.repeats
     if not plan.attempts:
         exchange.provider = ""
 

@@ -216,6 +216,11 @@ class Exchange(Record):
         self.code = error.code
         self.outcome = _outcome_of(error)
 
+    def note_repeat(self) -> None:
+        """The request went out twice in one attempt, since a kept connection had died."""
+        self.repeats += 1
+        self.attempts += 1
+
     def client_left(self) -> None:
         """The client went away, in whichever phase this is."""
         self.outcome = outcomes.CLIENT_GONE_STREAMING if self.downstream.committed else outcomes.CLIENT_GONE_WAITING

@@ -95,6 +95,7 @@ class _Redacted(msgspec.Struct, frozen=True):
     response: UpstreamResponse
     head: ResponseHead
     redaction: Redaction
+    repeated: bool = False
 
     def whole(self) -> bytes | None:
         body = self.response.whole()
@@ -116,6 +117,7 @@ class _Whole(msgspec.Struct, frozen=True):
 
     head: ResponseHead
     body: bytes
+    repeated: bool = False
 
     def whole(self) -> bytes | None:
         return self.body

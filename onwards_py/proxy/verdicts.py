@@ -63,6 +63,12 @@ def note_fault(member: Member, fault: Fault, now: float) -> None:
         note_failure(member, now)
 
 
+def note_repeat(member: Member, now: float) -> None:
+    """A kept connection died under a request, which was sent again and answered."""
+    if member.health is not None:
+        member.health.lost_connection(now)
+
+
 def note_ending(member: Member, ending: Ending, now: float) -> None:
     """A body ended that had begun well; streams that fail late count, clients that leave do not."""
     if member.health is not None and ending in _BROKEN:

@@ -146,13 +146,15 @@ class Health:
             return
         self._row = self._row + 1 if self._row_at == self.successes else 1
         self._row_at = self.successes
-        if now >= self._window_end:
-            self._window_end = now + policy.window
-            self._window_at = self.successes
-            self._failed = 0
-        self._failed += 1
         in_row = policy.consecutive_failures is not None and self._row >= policy.consecutive_failures
-        if in_row or self._rate_passed(policy):
+        if self._rate_passed(policy, now) or in_row:
+            self._eject(policy, now, auth=False)
+
+    def lost_connection(self, now: float) -> None:
+        """A kept connection died under a request, which went out once more: a failure in the window, but no verdict of
+        a probe and nothing in a row, since servers close idle connections when they like."""
+        policy = self._policy
+        if policy is not None and self.state in (State.IN, State.RESTING) and self._rate_passed(policy, now):
             self._eject(policy, now, auth=False)
 
     def unauthorised(self, now: float) -> None:
@@ -206,7 +208,13 @@ class Health:
 
     # How it comes about
 
-    def _rate_passed(self, policy: EjectionPolicy) -> bool:
+    def _rate_passed(self, policy: EjectionPolicy, now: float) -> bool:
+        """Count a failure; True if there are too many in this window."""
+        if now >= self._window_end:
+            self._window_end = now + policy.window
+            self._window_at = self.successes
+            self._failed = 0
+        self._failed += 1
         if policy.failure_rate is None:
             return False
         ended = self._failed + max(0, self.successes - self._window_at)

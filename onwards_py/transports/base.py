@@ -38,6 +38,11 @@ class UpstreamResponse(Protocol):
     @property
     def head(self) -> ResponseHead: ...
 
+    @property
+    def repeated(self) -> bool:
+        """True if the request had gone out before, on a kept connection that died."""
+        ...
+
     def whole(self) -> bytes | None:
         """The body, if all of it has arrived already; then nothing else need be called. None: use ``pump``."""
         ...

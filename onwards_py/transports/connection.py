@@ -54,11 +54,13 @@ _END_RESET: Final = Ending.RESET
 
 
 class Died(Exception):
-    """The connection ended before one byte of response; ``reused`` tells whether it had served before."""
+    """The connection ended before one byte of response. ``sent_at`` is when the request was sent, ``due`` until when
+    the head was waited for, in the event loop's time."""
 
-    def __init__(self, reused: bool) -> None:
+    def __init__(self, sent_at: float, due: float) -> None:
         super().__init__("connection closed before any byte of response")
-        self.reused = reused
+        self.sent_at = sent_at
+        self.due = due
 
 
 class UpstreamConnection(asyncio.BufferedProtocol):
@@ -91,7 +93,6 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._interim = 0  # 1xx heads so far; -1 once the final head is whole
         self._heads = 0
         self._status = 0
-        self._served = 0
         self._to_head = False
         self._answered = False
         self._complete = False
@@ -101,30 +102,33 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._due = 0.0
         self._idle = 0.0
         self._deadline: float | None = None
-        self._last_read = 0.0
+        self._last_read = 0.0  # or since when nothing was read, of an answer that has not begun
         self._loop = asyncio.get_running_loop()
         self.idle_since = 0.0
 
     # The exchange's side.
 
-    def start(self, request: OutboundRequest, timeouts: Timeouts) -> RoundTrip:
+    def start(self, request: OutboundRequest, timeouts: Timeouts, due: float | None = None) -> RoundTrip:
         """Send a request. The round trip's ``head_signal`` fires with the head, a TransportError or Died.
+
+        ``due``: until when the head is waited for, if the timeouts do not run from now on.
 
         Raises Died if the connection went away since it was chosen.
         """
         transport = self._transport
         if transport is None or self._state is not _IDLE:
-            raise Died(self._served > 0)
+            raise Died(0.0, 0.0)
         self._state = _WAITING
         self._trip = trip = RoundTrip(self)
         self._raw = b""
         self._overhead = self._interim = 0
         self._to_head = request.method == b"HEAD"
         self._answered = self._complete = False
-        within, sooner = timeouts.first_byte, request.head_within
-        if sooner is not None and sooner < within:
-            within = sooner
-        self._due = due = self._loop.time() + within
+        self._last_read = now = self._loop.time()
+        if due is None:
+            within, sooner = timeouts.first_byte, request.head_within
+            due = now + (within if sooner is None or sooner > within else sooner)
+        self._due = due
         self._idle = timeouts.idle
         self._deadline = deadline = request.deadline
         if deadline is not None and deadline < due:
@@ -313,7 +317,6 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def _finish(self, trip: RoundTrip) -> None:
         """The response is whole."""
         assert self._transport is not None
-        self._served += 1
         self._trip = None
         if self._spoiled or not self._lasting or self._transport.get_write_buffer_size():
             self._state = _CLOSED
@@ -352,7 +355,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             return TransportError(Fault.FIRST_BYTE_TIMEOUT, "no response head in time")
         if self._answered:
             return TransportError(Fault.INVALID, "not a whole HTTP/1.x response head")
-        return Died(self._served > 0)
+        return Died(self._last_read, self._due)
 
     def _ends_by_close(self, trip: RoundTrip) -> bool:
         """No framing: the body lasts until the connection closes (RFC 9112 section 6.3, rule 8)."""

@@ -17,6 +17,10 @@ from onwards_py.transports.loops import Loops
 from onwards_py.transports.round_trip import RoundTrip
 from onwards_py.write_batch import WriteBatch
 
+REPEAT_WITHIN = 1.0
+"""Seconds after a request was sent on a kept connection in which its death still means that the server had closed it
+before the request came: a reset takes one round trip, and one retransmission at most (RFC 6298: 1 s). Later the server
+may as well have worked on the request (see decision 23)."""
 # Of an origin that no configuration names any more: connections end with the exchange that they carry.
 _RETIRED = HttpPoolSettings(max_idle_per_host=0)
 
@@ -109,29 +113,27 @@ class HttpTransport:
     async def send(self, provider: Provider, request: OutboundRequest) -> RoundTrip:
         """See Transport.send.
 
-        A pooled connection may have been closed by the server at the very moment we chose it. If such a
-        reused connection dies without one byte of response, the request goes out once more, on a fresh one.
+        A pooled connection may have been closed by the server at the very moment we chose it. If such a reused
+        connection dies without one byte of response, and soon (see REPEAT_WITHIN), the request goes out once more, on
+        a fresh one, and ``repeated`` of the response or of the error says so. ``first_byte`` is for both together.
         """
         pool = self._by_provider.get(provider.identity)
         if pool is None or pool.origin is not provider.origin:
             pool = self._pool_for(provider)
-        trip: RoundTrip | None = None
         if pool.idle:
+            trip: RoundTrip | None = None
             try:
                 trip = pool.idle.pop().start(request, provider.timeouts)
                 await trip.head_signal
                 return trip
-            except Died:
-                pass
+            except Died as died:
+                if trip is not None:
+                    return await self._send_again(provider, request, died)
             except asyncio.CancelledError:
                 if trip is not None:
                     trip.discard()
                 raise
-        try:
-            return await self._send_fresh(provider, request)
-        except TransportError as error:
-            error.repeated = trip is not None
-            raise
+        return await self._send_fresh(provider, request, None)
 
     def adopt(self, settings: HttpPoolSettings, pools: Iterable[Pool]) -> None:
         """Take over another configuration. What it does not name is left to the exchanges that still use it."""
@@ -146,12 +148,25 @@ class HttpTransport:
             pool.adopt(named.get(origin, origin), self._settings_of(origin))
         self._alarm.by(self._loop.time())  # idle connections may have less time from now on
 
-    async def _send_fresh(self, provider: Provider, request: OutboundRequest) -> RoundTrip:
-        if self._most is not None:
-            self._make_room(self._most)
-        connection = await self._pool_for(provider).open(provider.timeouts.connect)
+    async def _send_again(self, provider: Provider, request: OutboundRequest, died: Died) -> RoundTrip:
+        """The one repetition, if the connection died early enough for it."""
+        if self._loop.time() - died.sent_at > REPEAT_WITHIN:
+            raise TransportError(Fault.CLOSED, "a kept connection was closed before any response") from died
         try:
-            trip = connection.start(request, provider.timeouts)
+            trip = await self._send_fresh(provider, request, died.due)
+        except TransportError as error:
+            error.repeated = True
+            raise
+        trip.repeated = True
+        return trip
+
+    async def _send_fresh(self, provider: Provider, request: OutboundRequest, due: float | None) -> RoundTrip:
+        """``due``: until when the head is waited for, if that is not ``first_byte`` from now on."""
+        timeouts = provider.timeouts
+        seconds = timeouts.connect if due is None else min(timeouts.connect, max(0.0, due - self._loop.time()))
+        connection = await self._pool_for(provider).open(seconds)
+        try:
+            trip = connection.start(request, timeouts, due)
             try:
                 await trip.head_signal
             except asyncio.CancelledError:
@@ -160,14 +175,6 @@ class HttpTransport:
             return trip
         except Died as died:
             raise TransportError(Fault.CLOSED, "the connection was closed before any response") from died
-
-    def _make_room(self, most: int) -> None:
-        """Close the idle connection that has been so for longest, if there are ``most`` connections in all pools."""
-        pools = self._pools.values()
-        if sum(len(pool.connections) + pool.opening for pool in pools) >= most:
-            idle = [pool.idle[0] for pool in pools if pool.idle]
-            if idle:
-                min(idle, key=lambda connection: connection.idle_since).cut_idle()
 
     def _pool_for(self, provider: Provider) -> OriginPool:
         pool = self._by_provider.get(provider.identity)

@@ -77,12 +77,13 @@ class LocalTransport:
 class LocalResponse:
     """A response of the local transport. ``steps`` make the body, which then ends with ``ending``."""
 
-    __slots__ = ("_ending", "_pace", "_steps", "head", "length")
+    __slots__ = ("_ending", "_pace", "_steps", "head", "length", "repeated")
 
     def __init__(
         self, head: ResponseHead, length: int | None, steps: Iterator[Step], ending: Ending, pace: Pace
     ) -> None:
         self.head = head
+        self.repeated = False
         self.length = length
         self._steps = steps
         self._ending = ending

@@ -40,6 +40,7 @@ class RoundTrip(msgspec.Struct):
     write: Callable[[bytes], None] | None = None
     ending: Ending | None = None
     ended: Signal[Ending] | None = None
+    repeated: bool = False
 
     # From the connection.
 

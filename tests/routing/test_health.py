@@ -47,6 +47,24 @@ def test_failures_in_a_row_take_it_out() -> None:
     assert (health.state, health.out_until, health.ejections) == (State.EJECTED, 6.0, 1)
 
 
+def test_a_connection_that_dies_under_a_repeated_request_counts_in_the_rate_only() -> None:
+    """Not in a row, and not as the verdict of a probe: the repetition has that."""
+    health = Health(POLICY)
+    for _ in range(20):
+        health.lost_connection(0.0)
+    assert health.state is State.IN
+    rated = Health(BY_RATE)
+    for _ in range(5):
+        rated.lost_connection(0.0)
+        rated.succeeded()
+        assert rated.state is State.IN
+    rated.lost_connection(0.0)
+    assert rated.state is State.EJECTED
+    tried = probe(ejected(), 5.0)
+    tried.lost_connection(5.0)
+    assert tried.state is State.PROBATION
+
+
 def test_a_stream_that_is_cut_takes_its_success_back() -> None:
     """Told late; else streams that begin well and break off would never be failures in a row."""
     health = Health(POLICY)

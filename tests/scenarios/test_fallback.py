@@ -36,6 +36,18 @@ async def answers_then_dies(peer: Peer) -> None:
     await peer.request()
 
 
+async def dies_late(peer: Peer) -> None:
+    """Answer one request, take another, think for more than a second, and close."""
+    await answers_then_dies(peer)
+    await asyncio.sleep(1.1)
+
+
+async def resets_late(peer: Peer) -> None:
+    """The same with a reset."""
+    await dies_late(peer)
+    peer.rst()
+
+
 async def answers_then_resets(peer: Peer) -> None:
     """Answer one request, take another and reset."""
     await answers_then_dies(peer)
@@ -200,7 +212,63 @@ async def test_a_pooled_connection_that_died_costs_no_request(lane: bool, death:
             assert (await client.response()).status == 200
     assert [len(peer.requests) for peer in upstream.peers] == [2, 1]
     assert upstream.peers[1].requests[0].raw == upstream.peers[0].requests[1].raw
+    assert [line["attempts"] for line in gateway.lines()] == [1, 2]
+
+
+@pytest.mark.parametrize("death", [dies_late, resets_late])
+async def test_a_pooled_connection_that_dies_late_is_not_taken_for_closed_before(lane: bool, death: Script) -> None:
+    """More than a second after the request was sent the provider may have worked on it: POST needs ``retry_sent``."""
+    async with origin(death, serve()) as first, origin() as second:
+        targets = pool(first.url, second.url, fallback=ON)
+        async with running(targets, lane=lane) as gateway, connect(gateway.port) as client:
+            await client.send(post())
+            await client.response()
+            await client.send(post())
+            response = await client.response()
+    assert (response.status, response.error["code"]) == (502, "bad_gateway")
+    assert [len(peer.requests) for peer in first.peers] == [2]
+    assert not second.requests
     assert [line["attempts"] for line in gateway.lines()] == [1, 1]
+
+
+async def test_first_byte_is_for_a_request_and_its_repetition_together(lane: bool) -> None:
+    """The second connection has what the first one left of it."""
+
+    async def dies_soon(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer())
+        await peer.request()
+        await asyncio.sleep(0.8)
+
+    loop = asyncio.get_running_loop()
+    async with proxied(lane, dies_soon, silent, timeouts={"first_byte": "900ms"}) as (upstream, gateway):
+        await ask(gateway.port, post())
+        began = loop.time()
+        response = await ask(gateway.port, post())
+        assert loop.time() - began < 1.6
+    assert response.status == 504
+    assert [len(peer.requests) for peer in upstream.peers] == [2, 1]
+    assert gateway.lines()[1]["attempts"] == 2
+
+
+async def test_repetitions_have_a_metric_and_a_place_in_health(lane: bool) -> None:
+    """They are no retries, and a provider under which most connections die is left out, though all were served."""
+    ejection = {"consecutive_failures": 1, "failure_rate": 0.5, "min_requests": 4}
+    scripts = [answers_then_dies] * 4
+    async with origin(*scripts) as first, origin() as second:
+        targets = pool(first.url, second.url, ejection=ejection)
+        async with running(targets, lane=lane) as gateway:
+            states = []
+            for _ in range(5):
+                assert (await ask(gateway.port, post())).status == 200
+                health = gateway.application.holder.current.table.targets[0].members[0].health
+                assert health is not None
+                states.append(health.state.value)
+            text = (await ask(gateway.admin_port, get(b"/metrics"))).body
+    assert states == ["in", "in", "in", "ejected", "ejected"]
+    assert b'onwards_repeats_total{provider="127.0.0.1:%d",target="m"} 3.0' % first.port in text
+    assert b'onwards_retries_total{target="m"}' not in text
+    assert len(second.requests) == 1
 
 
 async def test_a_fresh_connection_that_died_is_not_repeated(lane: bool) -> None:

@@ -199,6 +199,10 @@ class EngineResponse:
     def head(self) -> ResponseHead:
         return self._response.head
 
+    @property
+    def repeated(self) -> bool:
+        return self._response.repeated
+
     def whole(self) -> bytes | None:
         """See UpstreamResponse.whole."""
         body = self._response.whole()
@@ -235,10 +239,11 @@ class EngineResponse:
 class ReadyResponse:
     """A small response that is made here."""
 
-    __slots__ = ("_body", "head")
+    __slots__ = ("_body", "head", "repeated")
 
     def __init__(self, head: ResponseHead, body: bytes) -> None:
         self.head = head
+        self.repeated = False
         self._body = body
 
     def whole(self) -> bytes:
