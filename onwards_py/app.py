@@ -17,12 +17,14 @@ from dataclasses import fields, replace
 from typing import BinaryIO
 
 import uvloop
-from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from onwards_py import descriptors
-from onwards_py.admin.site import EngineStatus, Readiness, make_site
+from onwards_py.admin.hosts import is_allowed
+from onwards_py.admin.port import AdminPort
+from onwards_py.admin.site import EngineStatus, Readiness, Site
 from onwards_py.admin.status import Status, status_of
+from onwards_py.config import listening
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import Loaded, load
 from onwards_py.config.reload import Reading, Standing
@@ -108,27 +110,19 @@ class Application:
             Lane(proxy, settings, self._gauges, hand_over=self._door.take_over, batch=batch) if options.lane else None
         )
         self._server: asyncio.Server | None = None
-        self._admin: web.AppRunner | None = None
+        self._admin_host = listening.admin_host(options.admin_host, snapshot)
+        self._admin = AdminPort(self._site(), batch)
         self._reloader: Reloader | None = None
         self.admin_port = 0
         self._ready = self._was_ready = False
 
     async def start(self) -> None:
         """Open the admin port, then the listener. Raises OSError."""
-        registry = CollectorRegistry()
-        registry.register(self.metrics)
-        registry.register(self.metrics.pools)
-        registry.register(EngineMetrics(self.engines.all))
-        registry.register(ReloadMetrics(self.standing))
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=registry)
-        self._admin = web.AppRunner(make_site(registry, self._readiness, self._status), access_log=None)
-        await self._admin.setup()
         self._local.adopt(self.holder.current.snapshot.pools.values())
         self.health_checks.adopt(self.holder.current.table.targets)
-        admin_listener = _listen(self._options.admin_host, self._options.admin_port)
+        admin_listener = _listen(self._admin_host, self._options.admin_port)
         self.admin_port = admin_listener.getsockname()[1]
-        await web.SockSite(self._admin, admin_listener).start()
+        await self._admin.listen(admin_listener)
         factory: Callable[[], asyncio.BaseProtocol] = self._lane or self._door
         tls = _tls(self._options)
         self._loops.port = self._listener.getsockname()[1]
@@ -138,6 +132,23 @@ class Application:
             ssl_handshake_timeout=self._server_settings.header_timeout if tls is not None else None,
         )  # fmt: skip
         self._ready = True
+
+    def _site(self) -> Site:
+        registry = CollectorRegistry()
+        registry.register(self.metrics)
+        registry.register(self.metrics.pools)
+        registry.register(EngineMetrics(self.engines.all))
+        registry.register(ReloadMetrics(self.standing))
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        return Site(
+            registry,
+            self._readiness,
+            self._status,
+            lambda host: is_allowed(
+                host, listening.allowed_hosts(self._options, self.holder.current.snapshot), self._admin_host
+            ),
+        )
 
     def _readiness(self) -> Readiness:
         """Ready means that requests are taken in, and that every model that is to load at the start has been tried."""
@@ -175,6 +186,8 @@ class Application:
         self._local.adopt(snapshot.pools.values())
         self.health_checks.adopt(self.holder.current.table.targets)
         late = _differences(self._server_settings, snapshot.server)
+        for warning in listening.exposures(self._listener.getsockname()[0], listening.LOOPBACK, snapshot):
+            _log.warning("%s", warning)
         if late:
             _log.warning("server: these have other values now, which take a restart: %s", ", ".join(late))
 
@@ -220,8 +233,7 @@ class Application:
         await self._transports.http.close()
         await self._transports.echo.close()
         await self._transports.engines.close()
-        if self._admin is not None:
-            await self._admin.cleanup()
+        self._admin.close()
         self._recorder.flush()
         self._lines.close()
 
@@ -259,7 +271,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _run(loaded: Loaded, options: ServeOptions) -> None:
     snapshot = loaded.snapshot
-    listener = _listen(options.host, options.port)
+    listener = _listen(listening.proxy_host(options.host, snapshot), options.port)
     application = Application(snapshot, options, listener, sys.stdout.buffer)
     loop = asyncio.get_running_loop()
     stop, cut_now = asyncio.Event(), asyncio.Event()
@@ -272,16 +284,21 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     loop.add_signal_handler(signal.SIGHUP, application.follow(loaded, dict(os.environ)).ask)
-    await application.start()
-    host, port = listener.getsockname()[:2]
-    scheme = "https" if options.tls_cert else "http"
-    _log.info("listening on %s://%s:%d, %d targets, lane %s", scheme, host, port, len(snapshot.pools),
-              "on" if options.lane else "off")  # fmt: skip
+    asked = listening.proxy_host(options.host, snapshot)
+    for warning in listening.exposures(asked, listening.admin_host(options.admin_host, snapshot), snapshot):
+        _log.warning("%s", warning)
+    if options.host is None and snapshot.server.host is None and listening.is_loopback(asked):
+        _log.info("only this machine can reach it, as no target asks for a key; --host or server.host says otherwise")
     share = application.share
     if share.clients < snapshot.server.max_connections:
         _log.log(logging.WARNING if share.clients < _FEW else logging.INFO,
                  "%d file descriptors (ulimit -Hn) suffice for %d clients, of server.max_connections %d",
                  share.limit, share.clients, snapshot.server.max_connections)  # fmt: skip
+    await application.start()
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if options.tls_cert else "http"
+    _log.info("listening on %s://%s:%d, %d targets, lane %s", scheme, host, port, len(snapshot.pools),
+              "on" if options.lane else "off")  # fmt: skip
     # What exists now lives as long as the process: keep the collector from walking it again and again.
     gc.collect()
     gc.freeze()

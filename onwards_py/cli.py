@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onwards_py import __version__
+from onwards_py.config import listening
 from onwards_py.config.json_schema import render
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import Loaded, load
 from onwards_py.config.problems import ConfigError
+from onwards_py.config.scalars import HostPattern
+from onwards_py.config.snapshot import Snapshot
 from onwards_py.routing.explain import attempts, conduct, effective_url, effective_urls, explain, leads_to
 from onwards_py.routing.model import Pool
 
@@ -39,13 +42,15 @@ the command line wins. Exit codes: 0 fine, 1 failed at run time, 2 wrong usage o
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """An option of serve with its environment twin. ``read`` raises ValueError with a reason."""
+    """An option of serve with its environment twin. ``read`` raises ValueError with a reason. ``told``: what help says
+    of the default, where that is not known before the configuration is read."""
 
     name: str
     flags: tuple[str, ...]
     read: Callable[[str], object]
     default: object
     help: str
+    told: str = ""
 
     @property
     def variable(self) -> str:
@@ -53,7 +58,9 @@ class _Option:
 
     @property
     def shown_default(self) -> str:
-        return "on" if self.default is True else "none" if self.default is None else str(self.default)
+        if self.told:
+            return self.told
+        return "on" if self.default is True else str(self.default) if self.default else "none"
 
 
 def _port(text: str) -> int:
@@ -74,6 +81,10 @@ def _level(text: str) -> str:
     return text.lower()
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(HostPattern.parse(name) for name in text.replace(",", " ").split())
+
+
 def _file(text: str) -> Path:
     if not Path(text).is_file():
         raise ValueError("there is no such file")
@@ -84,13 +95,23 @@ _CONFIG = _Option("config", ("--config", "--targets", "-f"), Path, Path("targets
 _ADMIN_PORT = _Option(
     "admin_port", ("--admin-port", "--metrics-port"), _port, 9090, "port of metrics and health checks"
 )
+_HOST = _Option(
+    "host", ("--host",), str, None, "address to listen on", "127.0.0.1 if no target asks for a key, else 0.0.0.0"
+)
+_ADMIN_HOST = _Option("admin_host", ("--admin-host",), str, None, "address of metrics and health checks", "127.0.0.1")
 _OPTIONS = (
     _CONFIG,
-    # All interfaces, as Onwards listens: in a container 127.0.0.1 could not be reached from outside.
-    _Option("host", ("--host",), str, "0.0.0.0", "address to listen on"),
+    _HOST,
     _Option("port", ("--port", "-p"), _port, 3000, "port to listen on; 0 takes a free one"),
-    _Option("admin_host", ("--admin-host",), str, "0.0.0.0", "address of metrics and health checks"),
+    _ADMIN_HOST,
     _ADMIN_PORT,
+    _Option(
+        "admin_allowed_hosts",
+        ("--admin-allowed-hosts",),
+        _names,
+        (),
+        "names to ask for metrics by, besides IP addresses",
+    ),
     _Option("lane", ("--lane",), _switch, True, "on: the fast listener; off: aiohttp serves everything"),
     _Option("log_level", ("--log-level",), _level, "info", "debug, info, warning or error"),
     _Option("tls_cert", ("--tls-cert",), _file, None, "PEM file with the certificate chain to serve TLS with"),
@@ -213,9 +234,21 @@ def _check(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     titles = _URL_TITLES if given.urls else _TITLES
     rows_of = _url_rows if given.urls else _rows
     _print_table([titles, *(row for pool in loaded.snapshot.pools.values() for row in rows_of(pool))])
+    _print_listening(loaded.snapshot, given, env)
     for warning in loaded.warnings:
         print(f"warning: {warning}")
     return OK
+
+
+def _print_listening(snapshot: Snapshot, given: argparse.Namespace, env: Mapping[str, str]) -> None:
+    """Where serve would listen, in this environment."""
+    host, admin = (_value(option, given, env) for option in (_HOST, _ADMIN_HOST))
+    assert host is None or isinstance(host, str)
+    assert admin is None or isinstance(admin, str)
+    at = listening.proxy_host(host, snapshot), listening.admin_host(admin, snapshot)
+    print(listening.summary(*at, snapshot))
+    for warning in listening.exposures(*at, snapshot):
+        print(f"warning: {warning}")
 
 
 def _rows(pool: Pool) -> list[tuple[str, ...]]:

@@ -82,6 +82,10 @@ class Kind(Enum):
         Origin.CLIENT,
         "This is not served over WebSocket. Use HTTP.",
     )
+    # RFC 9110 section 15.5.20; etcd answers DNS rebinding with the same.
+    MISDIRECTED = Answer(
+        421, "invalid_request_error", "misdirected_request", Origin.CLIENT, "This server is not known by that name."
+    )
     HEAD_TOO_LARGE = Answer(
         431, "invalid_request_error", "headers_too_large", Origin.CLIENT, "The request head is too large."
     )

@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Final, Literal
 
 import msgspec
-from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from onwards_py.admin.status import Status
+from onwards_py.config.snapshot import ServerSettings
+from onwards_py.doors.response_writer import ResponseWriter
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.messages import InboundRequest
+from onwards_py.wire.error_body import send_error
+from onwards_py.wire.request_head import RequestHead
+
+BOUNDS: Final = replace(
+    ServerSettings(),
+    max_connections=32,  # scrapers and probes are few; what they hold is not there for clients and providers
+    max_head_bytes=16 * 1024,
+    max_pipelined=1,
+    header_timeout=10.0,
+    body_timeout=10.0,
+    keepalive_timeout=15.0,  # also for a connection on which nothing has come yet
+)
+"""What the admin port puts up with."""
+
+_JSON: Final = b"application/json"
+_ALLOW: Final = b"Allow: GET, HEAD\r\n"
+_MISDIRECTED: Final = (
+    "The admin port does not know itself by the name in Host. Ask for it by IP address, or add the name to "
+    "admin.allowed_hosts (--admin-allowed-hosts)."
+)
 
 
 class EngineStatus(msgspec.Struct, frozen=True):
@@ -29,31 +54,75 @@ class Readiness(msgspec.Struct, frozen=True):
     engines: list[EngineStatus]
 
 
-def make_site(
-    registry: CollectorRegistry, readiness: Callable[[], Readiness], status: Callable[[], Status]
-) -> web.Application:
-    """The application. ``readiness`` and ``status`` are asked each time; ``readiness`` is ``draining`` from the first
-    signal to stop on."""
-
-    async def metrics(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
-
-    async def healthz(_: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
-
-    async def readyz(_: web.Request) -> web.Response:
-        state = readiness()
-        return _json(state, 200 if state.status == "ready" else 503)
-
-    async def show_status(_: web.Request) -> web.Response:
-        return _json(status())
-
-    site = web.Application()
-    handlers = {"/metrics": metrics, "/healthz": healthz, "/readyz": readyz, "/status": show_status}
-    site.add_routes([web.get(path, handler) for path, handler in handlers.items()])
-    return site
+class _Page(msgspec.Struct, frozen=True):
+    body: bytes
+    content_type: bytes = _JSON
+    status: int = 200
 
 
-def _json(content: msgspec.Struct, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(content), status=status, content_type="application/json")
+class Site:
+    """The Handler of the admin port. ``readiness`` and ``status`` are asked each time; ``readiness`` is ``draining``
+    from the first signal to stop on. ``is_allowed`` judges the value of Host."""
+
+    max_body = 0
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        readiness: Callable[[], Readiness],
+        status: Callable[[], Status],
+        is_allowed: Callable[[str], bool],
+    ) -> None:
+        self._registry = registry
+        self._readiness = readiness
+        self._status = status
+        self._is_allowed = is_allowed
+
+    async def handle(self, request: InboundRequest, head: RequestHead, downstream: ResponseWriter) -> None:
+        """See Handler.handle."""
+        del head
+        try:
+            page = self._page(request)
+        except ProxyError as error:
+            send_error(downstream, error, _ALLOW if error.kind is Kind.METHOD_NOT_ALLOWED else b"")
+            return
+        reason = HTTPStatus(page.status).phrase.encode()
+        block = b"Content-Type: %b\r\nContent-Length: %d\r\n" % (page.content_type, len(page.body))
+        downstream.answer(page.status, reason, block, len(page.body), page.body)
+
+    def precheck(self, target: bytes, head: RequestHead) -> None:
+        """See Handler.precheck: bodies are refused for their size already."""
+
+    def refused(self, request: InboundRequest, error: ProxyError) -> None:
+        """See Handler.refused: the admin port keeps no log."""
+
+    def is_ours(self, peer: str, port: int) -> bool:
+        """See Handler.is_ours: no provider leads here that would matter."""
+        del peer, port
+        return False
+
+    def _page(self, request: InboundRequest) -> _Page:
+        host = _value(request, b"host")
+        # An HTTP/1.0 probe may come without Host; a browser never does.
+        if host is not None and not self._is_allowed(host):
+            raise ProxyError(Kind.MISDIRECTED, _MISDIRECTED)
+        path = request.target.partition(b"?")[0]
+        if path not in (b"/metrics", b"/healthz", b"/readyz", b"/status"):
+            raise ProxyError(Kind.NOT_FOUND)
+        if request.method not in (b"GET", b"HEAD"):
+            raise ProxyError(Kind.METHOD_NOT_ALLOWED)
+        if path == b"/metrics":
+            encode, content_type = choose_encoder(_value(request, b"accept") or "")
+            return _Page(encode(self._registry), content_type.encode())
+        if path == b"/status":
+            return _Page(msgspec.json.encode(self._status()))
+        if path == b"/readyz":
+            state = self._readiness()
+            return _Page(msgspec.json.encode(state), status=200 if state.status == "ready" else 503)
+        return _Page(b'{"status":"ok"}')
+
+
+def _value(request: InboundRequest, name: bytes) -> str | None:
+    """The values of a field, joined (RFC 9110 section 5.3)."""
+    values = [value for field, value in request.fields if field.lower() == name]
+    return b", ".join(values).decode("latin-1") if values else None

@@ -18,13 +18,15 @@ from onwards_py.config.limit_schema import Limited
 from onwards_py.config.problems import Path
 from onwards_py.config.provider_schema import ProviderShape
 from onwards_py.config.schema import (
+    AdminShape,
     DefaultsShape,
     FileShape,
     HttpPoolShape,
     ListedShape,
+    ServerShape,
     TargetShape,
 )
-from onwards_py.config.snapshot import HttpPoolSettings, ServerSettings, Snapshot
+from onwards_py.config.snapshot import AdminSettings, HttpPoolSettings, ServerSettings, Snapshot
 from onwards_py.config.substitute import Surroundings
 from onwards_py.routing.model import Pool, Provider, Strategy
 
@@ -50,10 +52,19 @@ def compile_file(file: FileShape, site: Site, around: Surroundings) -> Snapshot:
     return Snapshot(
         pools=pools,
         key_definitions=keys.definitions,
-        server=replace(ServerSettings(), **said(file.server)),
+        server=_server(file.server),
+        admin=_admin(file.admin),
         http_pool=_http_pool(file.http_pool),
         max_body=max([pool.max_body for pool in pools.values()], default=Snapshot({}).max_body),
     )
+
+
+def _server(shape: ServerShape | None) -> ServerSettings:
+    return replace(ServerSettings(), host=None if shape is None else shape.host, **said(shape, leave="host"))
+
+
+def _admin(shape: AdminShape | None) -> AdminSettings:
+    return AdminSettings() if shape is None else AdminSettings(shape.host, tuple(shape.allowed_hosts or ()))
 
 
 def _http_pool(shape: HttpPoolShape | None) -> HttpPoolSettings:

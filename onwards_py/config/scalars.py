@@ -18,6 +18,7 @@ _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 _CLIENT_KEY = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?")
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 _REQUEST_PATH = re.compile(r"/[\x21-\x22\x24-\x7e]*")  # no '#': a fragment is not sent
+_HOST_PATTERN = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([kKMGT]i?B|B)?")
 _STATUS = re.compile(r"([1-5])(?:([0-9])([0-9]|[xX])?|([xX])[xX])?")
@@ -203,6 +204,18 @@ class KeyDigest(Text):
         if not _DIGEST.fullmatch(text):
             raise ValueError("expected a SHA-256 digest: 64 hexadecimal digits")
         return cls(bytes.fromhex(text))
+
+
+class HostPattern(str, Text):
+    """A host name without a port, ``*.`` and one for all names below it, or ``*``. In lower case."""
+
+    schema: ClassVar[JSON] = {"type": "string", "pattern": f"^{_HOST_PATTERN.pattern}$"}
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not _HOST_PATTERN.fullmatch(text):
+            raise ValueError("expected a host name without a port, *.example.com, or *")
+        return cls(text.lower().rstrip("."))
 
 
 class RequestPath(str, Text):

@@ -10,7 +10,7 @@ from onwards_py.config.limit_schema import Limited
 from onwards_py.config.local_schema import LocalShape
 from onwards_py.config.provider_schema import BASE_URL, URL, ProviderShape, Shared, Weight
 from onwards_py.config.resilience_schema import AffinityShape, EjectionShape, FallbackShape, HedgeShape
-from onwards_py.config.scalars import ClientKey, Duration, KeyDigest, Size, Timeout
+from onwards_py.config.scalars import ClientKey, Duration, HostPattern, KeyDigest, Size, Timeout
 from onwards_py.config.shape import Count, Number, Shape
 from onwards_py.config.urls import Url
 from onwards_py.routing.model import Strategy
@@ -118,8 +118,12 @@ class HttpPoolShape(Shape, frozen=True, kw_only=True):
 
 
 class ServerShape(Shape, frozen=True, kw_only=True):
-    """Bounds of the listener; changes need a restart."""
+    """Address and bounds of the listener; changes need a restart."""
 
+    host: Annotated[
+        str | None,
+        Meta(description="Address to listen on. Default: 127.0.0.1 if no target asks for a key, else 0.0.0.0."),
+    ] = None
     max_connections: Annotated[Count | None, Meta(description="Client connections. Default: 10000.")] = None
     max_head_bytes: Annotated[Size | None, Meta(description="Size of a request head. Default: 64KiB.")] = None
     max_header_count: Annotated[Count | None, Meta(description="Header fields of a request. Default: 128.")] = None
@@ -138,6 +142,18 @@ class ServerShape(Shape, frozen=True, kw_only=True):
     ] = None
 
 
+class AdminShape(Shape, frozen=True, kw_only=True):
+    """The port of metrics and health."""
+
+    host: Annotated[
+        str | None, Meta(description="Address to listen on; changes need a restart. Default: 127.0.0.1.")
+    ] = None
+    allowed_hosts: Annotated[
+        list[HostPattern] | None,
+        Meta(description="Names in Host besides localhost and IP addresses; *.example.com for all below, * for any."),
+    ] = None
+
+
 class FileShape(Shape, frozen=True, kw_only=True):
     """targets.yaml. Top-level keys that begin with x- are ignored: a place for anchors."""
 
@@ -147,5 +163,6 @@ class FileShape(Shape, frozen=True, kw_only=True):
     defaults: Annotated[DefaultsShape | None, Meta(description="Merged under every target.")] = None
     auth: Annotated[AuthShape | None, Meta(description="Keys for all targets, and what is known about keys.")] = None
     http_pool: Annotated[HttpPoolShape | None, Meta(description="Kept upstream connections.")] = None
-    server: Annotated[ServerShape | None, Meta(description="Bounds of the listener.")] = None
+    server: Annotated[ServerShape | None, Meta(description="Address and bounds of the listener.")] = None
+    admin: Annotated[AdminShape | None, Meta(description="The port of metrics and health.")] = None
     strict_mode: Annotated[bool | None, Meta(description="Validate requests by schema. Default: false.")] = None

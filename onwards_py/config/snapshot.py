@@ -18,11 +18,12 @@ class HttpPoolSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """The listener's bounds: bytes, counts and seconds.
+    """The listener's address (None: it depends on keys) and bounds: bytes, counts and seconds.
 
     ``max_buffered`` bounds the request bodies held at one time by all connections together.
     """
 
+    host: str | None = None
     max_connections: int = 10_000
     max_head_bytes: int = 64 * 1024
     max_header_count: int = 128
@@ -36,6 +37,14 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """The admin port's address (None: this machine), and the names that it may be asked for by, in lower case."""
+
+    host: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that a request may ask of the configuration.
 
@@ -45,6 +54,7 @@ class Snapshot:
     pools: Mapping[str, Pool]
     key_definitions: Mapping[bytes, KeyDefinition] = field(default_factory=dict, repr=False)
     server: ServerSettings = ServerSettings()
+    admin: AdminSettings = AdminSettings()
     http_pool: HttpPoolSettings = HttpPoolSettings()
     max_body: int = 64 * 1024 * 1024
     """The largest ``max_body`` of all pools: what a door may read before it knows the model."""

@@ -50,7 +50,7 @@ def free_socket() -> socket.socket:
 async def running(snapshot: Snapshot, *, lane: bool, listener: socket.socket | None = None) -> AsyncIterator[Gateway]:
     """Run a gateway; at the end no permit may be held and no exchange may go on."""
     listener = listener or free_socket()
-    options = ServeOptions(Path("none"), "127.0.0.1", 0, "127.0.0.1", 0, lane)
+    options = ServeOptions(Path("none"), "127.0.0.1", 0, "127.0.0.1", 0, lane, admin_allowed_hosts=("gw",))
     log = _KeptBytes()
     application = Application(snapshot, options, listener, log)
     await application.start()

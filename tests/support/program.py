@@ -33,6 +33,7 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return kept | extra
 
 
+LOOPBACK = ("--host", "127.0.0.1", "--admin-host", "127.0.0.1")
 _OTHER_PORTS = 3  # so often another one is chosen, if somebody was quicker
 
 
@@ -147,11 +148,12 @@ def serving(
     env: Mapping[str, str] | None = None,
     stdout: int | None = None,
     files: tuple[int, int] | None = None,
+    hosts: Sequence[str] = LOOPBACK,
 ) -> Iterator[Program]:
     """Run the program on ``config`` (a file, or YAML text) until the block is left; ``folder`` takes its output.
 
     ``lane`` None says nothing of the lane. ``stdout`` is a file descriptor to write to instead. ``files``: its soft and
-    hard limit of file descriptors.
+    hard limit of file descriptors. ``hosts``: the options that say where to listen.
     """
     if isinstance(config, str):
         path = folder / f"targets-{random.getrandbits(32):08x}.yaml"
@@ -159,12 +161,12 @@ def serving(
         config = path
     chosen = [] if lane is None else ["--lane", "on" if lane else "off"]
     environment = clean_environment() if env is None else env
-    program = _start(config, folder, [*chosen, *arguments], environment, stdout=stdout, files=files)
+    program = _start(config, folder, [*hosts, *chosen, *arguments], environment, stdout=stdout, files=files)
     try:
         for _ in range(_OTHER_PORTS):
             if not program.lost_its_port():
                 break
-            program = _start(config, folder, [*chosen, *arguments], environment, stdout=stdout, files=files)
+            program = _start(config, folder, [*hosts, *chosen, *arguments], environment, stdout=stdout, files=files)
         program.wait_for_listener()
         yield program
     finally:
@@ -185,8 +187,8 @@ def _start(
     admin_port = free_port()
     name = f"{config.stem}-{admin_port}"
     out, err = folder / f"{name}.out", folder / f"{name}.err"
-    command = [*COMMAND, "serve", "--config", str(config), "--host", "127.0.0.1", "--port", "0"]
-    command += ["--admin-host", "127.0.0.1", "--admin-port", str(admin_port), *arguments]
+    command = [*COMMAND, "serve", "--config", str(config), "--port", "0"]
+    command += ["--admin-port", str(admin_port), *arguments]
     if files is not None:
         soft, hard = files
         command = ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh", *command]

@@ -1,0 +1,44 @@
+"""The admin port's listener: a lane of its own, with bounds of its own.
+
+The lane has what a port needs that strangers may find: deadlines for heads, bounds on what is read and held, and no
+banner. Its connections are few, and they are not counted among those of clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from onwards_py.admin.site import BOUNDS, Site
+from onwards_py.config.snapshot import ServerSettings
+from onwards_py.doors.base import Gauges
+from onwards_py.doors.lane import Lane
+from onwards_py.doors.response_writer import ResponseWriter
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.wire.error_body import send_error
+from onwards_py.write_batch import WriteBatch
+
+
+class AdminPort:
+    """Serves ``site`` within ``bounds``. Must be made inside the running loop."""
+
+    def __init__(self, site: Site, batch: WriteBatch, bounds: ServerSettings = BOUNDS) -> None:
+        self._lane = Lane(site, bounds, Gauges(), hand_over=_refuse_upgrade, batch=batch)
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Serve connections to ``listener`` from now on."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._lane, sock=listener, backlog=BOUNDS.max_connections)
+
+    def close(self) -> None:
+        """Listen no more, and cut what is left."""
+        if self._server is not None:
+            self._server.close()
+        self._lane.close()
+
+
+def _refuse_upgrade(transport: asyncio.Transport, data: bytes) -> None:
+    del data
+    send_error(ResponseWriter(transport, 1, False, False), ProxyError(Kind.NO_WEBSOCKET))
+    transport.close()

@@ -1,0 +1,65 @@
+"""Where the two ports listen unless somebody says so, and what is worth a warning about it.
+
+Without keys the proxy spends its operator's credentials for whoever reaches it, so it is reachable from this machine
+only.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from onwards_py.config.options import ServeOptions
+from onwards_py.config.snapshot import Snapshot
+
+LOOPBACK = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"
+
+
+def asks_for_keys(snapshot: Snapshot) -> bool:
+    """False if every target is open to everybody."""
+    return any(pool.keys is not None for pool in snapshot.pools.values())
+
+
+def proxy_host(chosen: str | None, snapshot: Snapshot) -> str:
+    """The address that clients are listened for on; ``chosen`` is what the command line or the environment says."""
+    return chosen or snapshot.server.host or (EVERYWHERE if asks_for_keys(snapshot) else LOOPBACK)
+
+
+def admin_host(chosen: str | None, snapshot: Snapshot) -> str:
+    """The address of the admin port, likewise."""
+    return chosen or snapshot.admin.host or LOOPBACK
+
+
+def allowed_hosts(options: ServeOptions, snapshot: Snapshot) -> tuple[str, ...]:
+    """Names by which the admin port may be asked for, besides localhost and IP addresses."""
+    return (*options.admin_allowed_hosts, *snapshot.admin.allowed_hosts)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens on ``host``."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
+
+
+def exposures(host: str, admin: str, snapshot: Snapshot) -> list[str]:
+    """Warnings about what others can reach."""
+    warnings = []
+    if not is_loopback(host) and not asks_for_keys(snapshot):
+        warnings.append(
+            f"no target asks for a key, and clients are listened for on {host}: whoever reaches this port uses the "
+            "providers at your expense; give keys (auth.global_keys), or listen on 127.0.0.1"
+        )
+    if not is_loopback(admin):
+        warnings.append(
+            f"the admin port listens on {admin} and asks nobody who they are: let only those reach it who may read "
+            "metrics and the names of targets"
+        )
+    return warnings
+
+
+def summary(host: str, admin: str, snapshot: Snapshot) -> str:
+    """One sentence for `check`."""
+    why = "" if asks_for_keys(snapshot) else ", as no target asks for a key" if is_loopback(host) else ""
+    return f"serve listens on {host} for clients{why} (--host, server.host), and on {admin} for metrics and health"
