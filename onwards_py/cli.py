@@ -234,7 +234,8 @@ def _check(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     titles = _URL_TITLES if given.urls else _TITLES
     rows_of = _url_rows if given.urls else _rows
     _print_table([titles, *(row for pool in loaded.snapshot.pools.values() for row in rows_of(pool))])
-    _print_listening(loaded.snapshot, given, env)
+    if not given.urls:
+        _print_listening(loaded.snapshot, given, env)
     for warning in loaded.warnings:
         print(f"warning: {warning}")
     return OK
