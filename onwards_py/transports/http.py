@@ -164,6 +164,8 @@ class HttpTransport:
         """``due``: until when the head is waited for, if that is not ``first_byte`` from now on."""
         timeouts = provider.timeouts
         seconds = timeouts.connect if due is None else min(timeouts.connect, max(0.0, due - self._loop.time()))
+        if self._most is not None:
+            self._make_room(self._most)
         connection = await self._pool_for(provider).open(seconds)
         try:
             trip = connection.start(request, timeouts, due)
@@ -175,6 +177,14 @@ class HttpTransport:
             return trip
         except Died as died:
             raise TransportError(Fault.CLOSED, "the connection was closed before any response") from died
+
+    def _make_room(self, most: int) -> None:
+        """Close the idle connection that has been so for longest, if there are ``most`` connections in all pools."""
+        pools = self._pools.values()
+        if sum(len(pool.connections) + pool.opening for pool in pools) >= most:
+            idle = [pool.idle[0] for pool in pools if pool.idle]
+            if idle:
+                min(idle, key=lambda connection: connection.idle_since).cut_idle()
 
     def _pool_for(self, provider: Provider) -> OriginPool:
         pool = self._by_provider.get(provider.identity)
