@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from support.responses_promises import Breach, Json, Promise, as_dict, as_list, as_text
 
 TERMINALS = ("completed", "incomplete", "failed")
-ITEM_PREFIXES = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "custom_tool_call": "ctc_"}
+ITEM_PREFIXES = {
+    "message": "msg_",
+    "reasoning": "rs_",
+    "function_call": "fc_",
+    "custom_tool_call": "ctc_",
+    "image_generation_call": "ig_",
+}
 CALLS = frozenset({"function_call", "custom_tool_call"})
 REASONS = ("max_output_tokens", "content_filter")
 LONGEST_ID = 64

@@ -57,6 +57,7 @@ ARGUMENTS = {
     "function_call": ("response.function_call_arguments.delta", "response.function_call_arguments.done", "arguments"),
     "custom_tool_call": ("response.custom_tool_call_input.delta", "response.custom_tool_call_input.done", "input"),
 }
+IMAGE = ("response.image_generation_call.in_progress", "response.image_generation_call.completed")
 LIFECYCLE = ("response.created", "response.in_progress")
 
 
@@ -303,6 +304,11 @@ class Reader:
             shown = event.get(ARGUMENTS[item.type][2])
             self._expect(Promise.DELTAS, shown == item.arguments, f"{shown!r} != deltas {item.arguments!r}")
 
+    def image(self, event: Json) -> None:
+        item = self._item_of(event, event.get("item_id"))
+        if item is not None:
+            self._expect(Promise.ITEM_ID, item.type == "image_generation_call", f"an image for a {item.type}")
+
     def _call_of(self, event: Json) -> Item | None:
         item = self._item_of(event, event.get("item_id"))
         if item is not None and event.get("type") not in ARGUMENTS.get(item.type, ()):
@@ -313,6 +319,7 @@ class Reader:
 
 HANDLERS: dict[str, Callable[[Reader, Json], None]] = {
     **dict.fromkeys(LIFECYCLE, Reader.lifecycle),
+    **dict.fromkeys(IMAGE, Reader.image),
     **{f"response.{status}": Reader.end for status in TERMINALS},
     "response.output_item.added": Reader.item_added,
     "response.output_item.done": Reader.item_done,
@@ -333,6 +340,8 @@ def _is_blank(added: Json) -> bool:
         return added.get("role") == "assistant" and added.get("content") == []
     if kind == "reasoning":
         return added.get("summary") == [] and not added.get("content")
+    if kind == "image_generation_call":
+        return added.get("result") is None
     text = ARGUMENTS[kind][2] if isinstance(kind, str) and kind in ARGUMENTS else ""
     return is_text(added.get("name")) and is_text(added.get("call_id")) and added.get(text) == ""
 

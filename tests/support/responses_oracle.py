@@ -92,7 +92,7 @@ def _framed(frame: bytes) -> Json | None:
 def _event_schema(event: Json, allow: Allowance, where: str) -> list[Breach]:
     name = event_schemas().get(str(event.get("type")))
     if name is None:
-        known = str(event.get("type")).startswith("response.custom_tool_call_input.") and allow.item_types
+        known = any(str(event.get("type")).startswith(f"response.{item}") for item in allow.item_types)
         return [] if known else [Breach(Promise.KNOWN_EVENTS, f"{where}: not in the specification")]
     if as_dict(event.get("item")).get("type") in allow.item_types:
         event = {**event, "item": None}

@@ -23,6 +23,7 @@ class Answer:
         "_details",
         "_head",
         "_id",
+        "_images",
         "_logprobs",
         "begun",
         "calls",
@@ -51,6 +52,7 @@ class Answer:
         self._logprobs: list[object] = []
         self._annotations: list[object] = []
         self._details: list[object] = []
+        self._images: list[object] = []
 
     @property
     def with_logprobs(self) -> bool:
@@ -83,6 +85,12 @@ class Answer:
         """Say what the content cites."""
         self._annotations += annotations
         self._say({"annotations": annotations})
+
+    def image(self, url: str) -> None:
+        """Show an image, in the form that clients know of OpenRouter."""
+        entry = {"type": "image_url", "image_url": {"url": url}, "index": len(self._images)}
+        self._images.append(entry)
+        self._say({"images": [entry]})
 
     def detail(self, detail: Out) -> None:
         """Say something opaque about the reasoning, which a client may give back."""
@@ -165,6 +173,8 @@ class Answer:
         }
         if reasoning:
             message[Field.REASONING.value] = reasoning
+        if self._images:
+            message["images"] = self._images
         if self._details:
             message["reasoning_details"] = self._details
         if self.calls and self._context.legacy_functions:

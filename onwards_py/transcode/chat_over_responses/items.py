@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 import orjson
 
 from onwards_py.transcode.chat_over_responses.content import TEXTS, Content, Part, as_parts, plain, read_content
+from onwards_py.transcode.images import read_images
 from onwards_py.transcode.listed_parts import listed_parts
 from onwards_py.transcode.responses_over_chat.call_ids import CallIds
 from onwards_py.transcode.responses_over_chat.messages import NO_OUTPUT
 from onwards_py.transcode.responses_over_chat.policy import Orphans, Refused, Scope, Unanswered, member, name_of
 from onwards_py.transcode.responses_over_chat.quirks import System
-from onwards_py.transcode.shared import plain_text, refuse_empty
+from onwards_py.transcode.shared import check_size, plain_text, refuse_empty
 
 Item = dict[str, object]
 Message = Mapping[str, object]
@@ -126,6 +127,22 @@ class ItemMaker:
             self.items.append({"type": "message", "role": "assistant", "content": content})
         elif text or not calls:
             self.items.append({"type": "message", "role": "assistant", "content": text})
+        if message.get("images"):
+            self._show(message["images"], where)
+        self._call_all(calls, where)
+
+    def _show(self, images: object, where: str) -> None:
+        """Images that the model made: an assistant's message cannot hold any, so a user shows them."""
+        parts: list[Part] = [{"type": "input_image", "image_url": image.data_url} for image in read_images(images)]
+        if not parts or not self._scope.quirks.images:
+            self._scope.drop(f"{where}.images")
+            return
+        for part in parts:
+            check_size(str(part["image_url"]), f"{where}.images", self._scope)
+        self._scope.repair(f"{where}.images")
+        self._say("user", [{"type": "input_text", "text": "The image that you made:"}, *parts])
+
+    def _call_all(self, calls: list[Item], where: str) -> None:
         told: set[str] = set()
         for number, call in enumerate(calls):
             call_id = str(call["call_id"])

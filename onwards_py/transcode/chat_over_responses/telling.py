@@ -23,6 +23,7 @@ from onwards_py.transcode.chat_over_responses.output_items import (
     text_of,
 )
 from onwards_py.transcode.chat_over_responses.said import Item, Items, rest_of
+from onwards_py.transcode.images import from_item
 from onwards_py.transcode.responses_over_chat.context import Ids
 
 Event = Mapping[str, object]
@@ -34,7 +35,7 @@ _WEIGHT = 256
 class Teller:
     """What one answer's items say goes to ``answer``; ``calls`` tells those of them that are calls."""
 
-    __slots__ = ("_answer", "_cited", "_items", "_others", "_sealed", "_size", "calls")
+    __slots__ = ("_answer", "_cited", "_images", "_items", "_others", "_sealed", "_size", "calls")
 
     def __init__(self, answer: Answer, ids: Ids) -> None:
         self._size = 0
@@ -43,6 +44,7 @@ class Teller:
         self._others = False
         self._cited = False
         self._sealed: set[str] = set()
+        self._images: set[str] = set()
         self.calls = CallTeller(answer, ids, self._items)
 
     @property
@@ -130,6 +132,7 @@ class Teller:
         kind = kind_of(value)
         self._others |= kind is None
         if kind is None:
+            self._other(value)
             return
         id_ = text_of(value, "id")
         item = self._items.known(id_, index)
@@ -152,6 +155,14 @@ class Teller:
                 self._reasoning(item, value)
             case Kind.CALL:
                 self.calls.done(item, value)
+
+    def _other(self, value: Event) -> None:
+        """An item that is none of those above: an image, or one that chat has no words for."""
+        image = from_item(value)
+        if image is not None and image.result not in self._images:
+            self._images.add(image.result)
+            self._size += len(image.result)
+            self._answer.image(image.data_url)
 
     def output(self, output: object, cut: bool) -> None:
         """The answer ended with this ``output``; what of it is new is told. ``cut``: it stopped before it was whole."""
@@ -260,6 +271,8 @@ class Teller:
                 raws.append(raw or summary)
                 summaries.append(summary or raw)
                 self._seal(value)
+            elif kind is None:
+                self._other(value)
         self._complete_text(Field.REASONING, [PARAGRAPH.join(filter(None, all_)) for all_ in (summaries, raws)])
         self._complete_text(Field.CONTENT, [content])
         self._complete_text(Field.REFUSAL, [refusal])

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
+from onwards_py.transcode.images import Image, read_image, read_images
 from onwards_py.transcode.responses_over_chat.calls import CallDelta
 from onwards_py.transcode.responses_over_chat.foreign_json import writable
 from onwards_py.transcode.responses_over_chat.item_reasoning import DEFAULT_FIELD
@@ -40,9 +41,10 @@ class RefusalDelta(NamedTuple):
 
 
 _NO_IDS = frozenset({"", "null", "None"})  # what becomes of a missing id in the hands of some (Mistral: "null")
+_IMAGES = frozenset({"image_url", "input_image", "output_image", "image"})
 _IMPOSSIBLE = -9999.0  # the log probability that stands for minus infinity
 
-Input = ReasoningDelta | TextDelta | RefusalDelta | CallDelta
+Input = ReasoningDelta | TextDelta | RefusalDelta | CallDelta | Image
 
 
 def read_delta(delta: Mapping[str, object], logprobs: object, quirks: Quirks) -> list[Input]:
@@ -73,6 +75,8 @@ def _less_common(delta: Mapping[str, object]) -> Iterator[Input]:
         yield TextDelta("", [], annotations)
     if refusal := _text(delta.get("refusal")):
         yield RefusalDelta(refusal)
+    if images := delta.get("images"):
+        yield from map(_shown, read_images(images))
     calls = delta.get("tool_calls")
     if "extra_content" in delta:
         yield _call({"extra_content": delta["extra_content"]})
@@ -113,10 +117,17 @@ def _content_part(part: Mapping[str, object], logprobs: list[object]) -> Iterato
             yield ReasoningDelta(text, DEFAULT_FIELD)
     elif refusal := _text(part.get("refusal")):
         yield RefusalDelta(refusal)
+    elif part.get("type") in _IMAGES and (image := read_image(part)) is not None:
+        yield _shown(image)
     else:
         text, annotations = _text(part.get("text")), _annotations(part.get("annotations"))
         if text or annotations:
             yield TextDelta(text, logprobs, annotations)
+
+
+def _shown(image: Image) -> Input:
+    """An image that is somewhere else cannot be given as its bytes: the text says where it is."""
+    return image if image.result else TextDelta(f"![image]({image.url})", [], [])
 
 
 def _calls(calls: object) -> Iterator[Input]:

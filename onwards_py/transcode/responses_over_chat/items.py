@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
-from onwards_py.transcode.dialects.chat import Content
+from onwards_py.transcode.dialects.chat import Content, Part
+from onwards_py.transcode.images import from_item
 from onwards_py.transcode.listed_parts import listed_parts
 from onwards_py.transcode.responses_over_chat.call_ids import CallIds
 from onwards_py.transcode.responses_over_chat.content import TEXTS, join, read_content, read_parts
@@ -24,7 +25,7 @@ from onwards_py.transcode.responses_over_chat.replay import TEXT_FIELDS
 from onwards_py.transcode.responses_over_chat.sealed import open_compaction, open_reasoning
 from onwards_py.transcode.responses_over_chat.tools import CUSTOM_INPUT
 from onwards_py.transcode.responses_over_chat.turns import Call, Conversation
-from onwards_py.transcode.shared import plain_text, refuse_empty
+from onwards_py.transcode.shared import check_size, plain_text, refuse_empty
 
 Item = dict[str, object]
 _FOREIGN = "input[].encrypted_content"
@@ -136,6 +137,21 @@ class ItemReader:
         self._remember(fields.pop(CALL_EXTRAS, None))
         if fields:
             self.conversation.reason(fields)
+
+    def image(self, item: Item, where: str) -> None:
+        """An image that the model made: chat has no place for one in what an assistant said, so a user shows it."""
+        image = from_item(item)
+        if image is None:
+            self._scope.drop(where)
+            return
+        if not self._scope.quirks.images:
+            self._scope.drop(f"{where}.result")
+            self.conversation.answer("[An image that cannot be shown]", "")
+            return
+        check_size(image.result, f"{where}.result", self._scope)
+        self._scope.repair(where)
+        part: Part = {"type": "image_url", "image_url": {"url": image.data_url}}
+        self.conversation.say("user", [{"type": "text", "text": "The image that you made:"}, part])
 
     def compaction(self, item: Item, where: str) -> None:
         """What stands for turns that are no longer there; only what was sealed here can be opened."""
@@ -256,6 +272,7 @@ _READERS: Mapping[str, Callable[[ItemReader, Item, str], None]] = {
     "custom_tool_call": ItemReader.custom_call,
     "custom_tool_call_output": ItemReader.call_output,
     "reasoning": ItemReader.reasoning,
+    "image_generation_call": ItemReader.image,
     "compaction": ItemReader.compaction,
     "compaction_summary": ItemReader.compaction,
     "additional_tools": ItemReader.additional_tools,

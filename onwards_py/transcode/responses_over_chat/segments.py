@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
+from onwards_py.transcode.images import Image
 from onwards_py.transcode.responses_over_chat.calls import CallDelta, CallTable
 from onwards_py.transcode.responses_over_chat.chunks import Input, ReasoningDelta, TextDelta
 from onwards_py.transcode.responses_over_chat.context import Context
 from onwards_py.transcode.responses_over_chat.events import Output, Segment
 from onwards_py.transcode.responses_over_chat.item_call import CallItem
+from onwards_py.transcode.responses_over_chat.item_image import ImageItem
 from onwards_py.transcode.responses_over_chat.item_message import MessageItem, PartKind
 from onwards_py.transcode.responses_over_chat.item_reasoning import DEFAULT_FIELD, ReasoningItem, seals
 from onwards_py.transcode.responses_over_chat.quirks import Think
@@ -30,6 +32,7 @@ class _Kind(Enum):
     TEXT = "text"
     REFUSAL = "refusal"
     CALL = "call"
+    IMAGE = "image"
 
 
 class _Step(Enum):
@@ -48,6 +51,7 @@ _TABLE: Mapping[_Kind, Mapping[_Kind, _Step]] = {
     _K.TEXT: {_K.REASONING: _S.ITEM, _K.TEXT: _S.CONTINUE, _K.REFUSAL: _S.PART},
     _K.REFUSAL: {_K.REASONING: _S.ITEM, _K.TEXT: _S.PART, _K.REFUSAL: _S.CONTINUE},
     _K.CALL: {_K.REASONING: _S.ITEM, _K.TEXT: _S.ITEM, _K.REFUSAL: _S.ITEM},
+    _K.IMAGE: {_K.REASONING: _S.ITEM, _K.TEXT: _S.ITEM, _K.REFUSAL: _S.ITEM},
 }
 
 
@@ -57,7 +61,7 @@ class Segments:
     ``suppressed``: chat names of calls that the client did not allow, and that it is not shown.
     """
 
-    __slots__ = ("_accepted", "_calls", "_context", "_last", "_out", "_queue", "_splitter", "suppressed")
+    __slots__ = ("_accepted", "_calls", "_context", "_images", "_last", "_out", "_queue", "_splitter", "suppressed")
 
     def __init__(self, context: Context, out: Output) -> None:
         self.suppressed: list[str] = []
@@ -67,6 +71,7 @@ class Segments:
         self._last = _Kind.NOTHING
         self._calls = CallTable()
         self._accepted = 0
+        self._images: set[str] = set()
         think = context.quirks.think
         self._splitter = None if think is Think.OFF else ThinkSplitter(think)
 
@@ -91,6 +96,8 @@ class Segments:
             self._put_call(input_)
         elif isinstance(input_, ReasoningDelta):
             self._put_reasoning(input_)
+        elif isinstance(input_, Image):
+            self._put_image(input_)
         else:
             self._message(_Kind.REFUSAL).put(input_.text, [])
         self._advance()
@@ -195,6 +202,12 @@ class Segments:
         if new:
             self._push(call, _Kind.CALL)
         call.put(delta.arguments)
+
+    def _put_image(self, image: Image) -> None:
+        """An image comes whole, and again with the last chunk at some gateways."""
+        if image.result not in self._images:
+            self._images.add(image.result)
+            self._push(ImageItem(image), _Kind.IMAGE)
 
     def _admit(self, call: CallItem, new: bool) -> None:
         """Hold a call against what the client allows, as soon as its name is known."""

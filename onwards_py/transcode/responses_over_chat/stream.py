@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onwards_py.messages import Ending
+from onwards_py.transcode.images import Image
 from onwards_py.transcode.responses_over_chat.calls import CallDelta
 from onwards_py.transcode.responses_over_chat.chunks import Input, ReasoningDelta, RefusalDelta, TextDelta, read_delta
 from onwards_py.transcode.responses_over_chat.context import Context, Ids
@@ -282,3 +283,5 @@ def _weight(input_: Input) -> int:
             return len(text)
         case CallDelta():
             return len(input_.arguments)
+        case Image():
+            return len(input_.result)
