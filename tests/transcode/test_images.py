@@ -8,10 +8,11 @@ import orjson
 import pytest
 from request_helpers import generic, translate, user
 from reverse_helpers import Json, chunks, collected, ended, event, heard, message, sse, told
-from stream_helpers import delta, events, items, kinds, of_type, text
+from stream_helpers import delta, events, items, kinds, machine, of_type, text
 from support.responses_oracle import Allowance, check_resource
 from support.transcoding import answer_context, whole
 
+from onwards_py.messages import Ending
 from onwards_py.transcode.chat_over_responses.request import to_responses
 from onwards_py.transcode.images import Image, read_images
 from onwards_py.transcode.responses_over_chat.policy import Policy
@@ -103,6 +104,21 @@ def test_an_image_of_the_history_is_shown_to_the_model_again() -> None:
     blind: Any = translate([user("draw"), item, user("bluer")], quirks=generic(images=False))
     assert [one["role"] for one in blind.chat["messages"]] == ["user", "assistant", "user"]
     assert blind.dropped == ("input[].result",)
+
+
+@pytest.mark.parametrize("owner", ["delta", "message"])
+@pytest.mark.parametrize("dialect", ["generic", "gemini"])
+@pytest.mark.parametrize("words", ["Hi.", ""])
+def test_sound_is_named_as_dropped_and_its_words_are_the_text(owner: str, dialect: str, words: str) -> None:
+    """No item holds it; an answer that is nothing but sound is no failure."""
+    core = machine(answer_context(dialect))
+    core.feed({"choices": [{"index": 0, owner: {"audio": {"id": "a", "data": "AA==", "transcript": words}}}]})
+    core.feed(delta("stop"))
+    core.done()
+    core.finish(Ending.DONE, 1)
+    assert (core.failure, core.dropped) == (None, (f"choices[].{owner}.audio.data",))
+    final: Any = core.answer()
+    assert final["output"][0]["content"][0]["text"] == words
 
 
 # The other way

@@ -85,6 +85,8 @@ def read_part(part: Mapping[str, object]) -> tuple[Field | None, str]:
         return Field.CONTENT, text_of(part, "text")
     if kind == "refusal":
         return Field.REFUSAL, text_of(part, "refusal")
+    if kind == "output_audio":  # its sound has no place in a chat answer that did not ask for it; its words have
+        return Field.CONTENT, text_of(part, "transcript")
     if kind in ("reasoning_text", "summary_text"):
         return Field.REASONING, text_of(part, "text")
     return None, ""

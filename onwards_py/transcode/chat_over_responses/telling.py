@@ -178,7 +178,9 @@ class Teller:
         """An item that did not stream. Whatever its id is, it is none of those before."""
         kind = kind_of(value)
         self._others |= kind is None
-        if kind is not None:
+        if kind is None:
+            self._other(value)
+        else:
             self._whole(self._add(kind, text_of(value, "id"), index), value)
 
     def _item(self, kind: Kind, event: Event) -> Item:

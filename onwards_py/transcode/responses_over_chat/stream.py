@@ -55,6 +55,7 @@ class ChatToEvents(AnswerState):
         "_segments",
         "_service_tier",
         "_size",
+        "_sounded",
         "_usage",
         "_whole",
     )
@@ -71,6 +72,7 @@ class ChatToEvents(AnswerState):
         self._begun = False
         self._proof = True
         self._size = 0
+        self._sounded = False
         self._finish: Finish | None = None
         self._whole = False
         self._usage: Mapping[str, object] | None = None
@@ -174,6 +176,7 @@ class ChatToEvents(AnswerState):
 
     def _read_choice(self, choice: Mapping[str, object]) -> list[Input]:
         delta = choice.get("delta")
+        self._drop_sound(choice)
         if isinstance(delta, dict):
             inputs = read_delta(delta, choice.get("logprobs"), self._context.quirks)
         else:
@@ -193,6 +196,19 @@ class ChatToEvents(AnswerState):
                 for name in _SAYING:
                     if said.get(name):
                         self.drop(f"choices[].{owner}.{name}")
+
+    def _drop_sound(self, choice: Mapping[str, object]) -> None:
+        """No item holds sound: what is said in it is the text, and that it was heard as well is named."""
+        for owner in ("delta", "message"):
+            said = choice.get(owner)
+            if (
+                isinstance(said, dict)
+                and "audio" in said
+                and isinstance(said["audio"], dict)
+                and said["audio"].get("data")
+            ):
+                self._sounded = True
+                self.drop(f"choices[].{owner}.audio.data")
 
     def _read_message(self, choice: Mapping[str, object]) -> list[Input]:
         """A whole message: each entry of its ``tool_calls`` is a call, whatever their indexes and ids say."""
@@ -244,7 +260,7 @@ class ChatToEvents(AnswerState):
         if segments.suppressed:
             return Verdict(failure=Failure(502, "server_error", "The model only made calls that were not allowed."))
         meant = self._finish is Finish.STOP or (self._finish is None and self._whole)
-        if self._context.quirks.empty_answer_failed or not meant:
+        if not self._sounded and (self._context.quirks.empty_answer_failed or not meant):
             return Verdict(failure=malformed("an empty answer"))
         segments.put_empty_message()
         return verdict
