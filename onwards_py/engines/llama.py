@@ -140,6 +140,7 @@ class _Run:
             raise llama_errors.of_text(str(error), self._params) from None
         if self._error is not None:
             raise self._error
+        self._tell(self._retelling.rest())
         if not self._retelling.finished and not self._job.stop.is_set():
             raise llama_errors.failure()
 
@@ -155,7 +156,9 @@ class _Run:
         chunk = orjson.loads(raw)
         if isinstance(chunk, dict) and "error" in chunk:
             raise llama_errors.of_object(chunk["error"], self._params)
-        told = self._retelling.chunk(chunk)
+        self._tell(self._retelling.chunk(chunk))
+
+    def _tell(self, told: Json | None) -> None:
         if told is None:
             return
         if not self._plan.stream:

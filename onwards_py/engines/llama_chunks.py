@@ -6,10 +6,12 @@ Pure. A request can be several runs of llama.cpp, one per choice and prompt; to 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from onwards_py.engines.assemble import Json
 from onwards_py.engines.contract import Done
+
+_UNKNOWN: Final = -9999.0  # what OpenAI's API says where it has no log probability
 
 
 @dataclass(slots=True)
@@ -28,13 +30,20 @@ class _Cost:
 class Retelling:
     """Tells the chunks of all runs as one stream under one id and under the name that the client used.
 
-    ``top``: how many alternatives each token's logprobs may show. ``legacy``: logprobs in the form of ``/completions``.
+    ``top``: how many alternatives each token's logprobs may show; None: they are not asked for. ``legacy``: logprobs in
+    the form of ``/completions``.
+
+    llama.cpp is silent about a token whose text ends within a character: no chunk, no logprobs, and no role if it is
+    the first one. The role is put in its place; such tokens are counted, and told without a log probability.
     """
 
-    def __init__(self, model: str, top: int, legacy: bool) -> None:
+    def __init__(self, model: str, top: int | None, legacy: bool) -> None:
         self._model = model
         self._top = top
         self._legacy = legacy
+        self._has_role = False
+        self._held: Json | None = None
+        self._tokens = 0
         self._index = 0
         self._offset = 0
         self._shares_prompt = False
@@ -50,6 +59,8 @@ class Retelling:
         """The chunks from here on are of choice ``index``. ``same_prompt``: the run before counted its prompt."""
         self._index = index
         self._offset = 0
+        self._has_role = False
+        self._tokens = 0
         self._cost = _Cost()
         self._costs.append((self._cost, same_prompt))
         self.finished = False
@@ -62,15 +73,36 @@ class Retelling:
         self.started = True
         self._measure(raw.pop("timings", None), raw.pop("usage", None))
         choices = raw.get("choices")
-        if raw.pop("prompt_progress", None) is not None or not choices:
+        if raw.pop("prompt_progress", None) is not None:
             return None
+        if not choices:  # usage only: by now all tokens are counted
+            return self.rest()
         if not self._head:
             self._head = {name: raw[name] for name in ("id", "created") if name in raw}
+        told: Json = {**raw, **self._head, "model": self._model}
         for choice in choices:
             choice["index"] = self._index
-            self._retell_logprobs(choice)
+            self._give_role(choice)
             self.finished = self.finished or choice.get("finish_reason") is not None
-        return {**raw, **self._head, "model": self._model}
+            if self._top is not None and choice.get("finish_reason") == "length" and not self._legacy:
+                self._held = told
+        if self._held is not None:
+            return None
+        self._retell_logprobs(choices)
+        return told
+
+    def rest(self) -> Json | None:
+        """The last chunk of the run, if it was held back until all tokens were counted."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._retell_logprobs(cast("list[Json]", held["choices"]))
+        return held
+
+    def _give_role(self, choice: Json) -> None:
+        delta = choice.get("delta")
+        if not self._has_role and isinstance(delta, dict):
+            choice["delta"] = {"role": "assistant", **delta}
+            self._has_role = True
 
     def _measure(self, timings: object, usage: object) -> None:
         cost = self._cost
@@ -81,15 +113,25 @@ class Retelling:
             cost.prompt, cost.completion = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
             cost.cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
 
-    def _retell_logprobs(self, choice: Json) -> None:
-        logprobs = choice.get("logprobs")
-        if not isinstance(logprobs, dict):
+    def _retell_logprobs(self, choices: list[Json]) -> None:
+        if self._top is None:
             return
-        tokens = cast("list[Json]", logprobs.get("content") or [])
-        for token in tokens:
-            token["top_logprobs"] = cast("list[Json]", token.get("top_logprobs") or [])[: self._top]
-        if self._legacy:
-            choice["logprobs"] = self._legacy_logprobs(tokens)
+        for choice in choices:
+            logprobs = choice.get("logprobs")
+            tokens = cast("list[Json]", logprobs.get("content") or []) if isinstance(logprobs, dict) else []
+            for token in tokens:
+                token["top_logprobs"] = cast("list[Json]", token.get("top_logprobs") or [])[: self._top]
+            # At a stop the last token is one that ends the answer; no API tells about that.
+            if tokens or choice.get("finish_reason") == "length":
+                tokens = [*self._untold(len(tokens)), *tokens]
+            self._tokens += len(tokens)
+            if tokens:
+                choice["logprobs"] = self._legacy_logprobs(tokens) if self._legacy else {"content": tokens}
+
+    def _untold(self, told: int) -> list[Json]:
+        """The tokens that were made since the last chunk, but for those that this one tells."""
+        count = max(self._cost.made, self._cost.completion) - self._tokens - told
+        return [{"token": "", "bytes": [], "logprob": _UNKNOWN, "top_logprobs": []} for _ in range(count)]
 
     def _legacy_logprobs(self, tokens: list[Json]) -> Json:
         offsets: list[int] = []

@@ -101,7 +101,8 @@ _ALWAYS: Body = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do for a request. ``top``: how many alternatives a token's logprobs may show.
+    """What to do for a request. ``top``: how many alternatives a token's logprobs may show; None: they are not asked
+    for.
 
     ``prompts``: one, or as many as the client sent in one request (``/completions`` only; ``[None]`` for a chat).
     """
@@ -109,7 +110,7 @@ class Plan:
     stream: bool
     include_usage: bool
     choices: int
-    top: int
+    top: int | None
     prompts: list[object]
     _body: Body
     _seed: int | None
@@ -140,7 +141,7 @@ def chat_plan(body: Body, *, has_tools: bool) -> Plan:
         own = {"logprobs": True, "top_logprobs": max(1, asked.top_logprobs or 0)}
     if (limit := asked.max_completion_tokens or asked.max_tokens) is not None:
         own["max_tokens"] = limit
-    return _plan(body, asked, own, asked.top_logprobs or 0, [None])
+    return _plan(body, asked, own, (asked.top_logprobs or 0) if asked.logprobs else None, [None])
 
 
 def completion_plan(body: Body) -> Plan:
@@ -152,10 +153,10 @@ def completion_plan(body: Body) -> Plan:
     if asked.best_of is not None and asked.best_of != (asked.n or 1):
         raise bad_request("Local models do not choose among answers: leave best_of out.", "best_of")
     own: Body = {} if asked.logprobs is None else {"logprobs": max(1, asked.logprobs)}
-    return _plan(body, asked, own, asked.logprobs or 0, _prompts(asked.prompt))
+    return _plan(body, asked, own, asked.logprobs, _prompts(asked.prompt))
 
 
-def _plan(body: Body, asked: _Common, own: Body, top: int, prompts: list[object]) -> Plan:
+def _plan(body: Body, asked: _Common, own: Body, top: int | None, prompts: list[object]) -> Plan:
     handed_on = {name: value for name, value in body.items() if value is not None and name not in _NOT_HANDED_ON}
     options = asked.stream_options
     plan = Plan(

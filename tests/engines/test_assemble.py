@@ -127,15 +127,17 @@ def test_what_only_llama_says_is_not_retold() -> None:
     told.run(0, same_prompt=False)
     assert told.chunk(None) is None
     assert told.chunk({**chunk({"content": None}), "prompt_progress": {"total": 5}, "timings": TIMINGS}) is None
-    assert told.chunk({**chunk({"content": "a"}), "model": "/a/path", "timings": TIMINGS}) == {
-        **chunk({"content": "a"}),
+    first = {"role": "assistant", "content": "a"}
+    assert told.chunk({**chunk(first), "model": "/a/path", "timings": TIMINGS}) == {
+        **chunk(first),
         "model": "mine",
     }
     assert not told.finished
     assert told.chunk({**HEAD, "choices": [], "usage": LLAMA_USAGE, "timings": TIMINGS}) is None
     told.run(1, same_prompt=True)
-    second = told.chunk({**chunk({"content": "b"}, finish_reason="stop"), "id": "chatcmpl-2", "created": 8})
-    assert second == {**chunk({"content": "b"}, index=1, finish_reason="stop"), "model": "mine"}
+    other = {"role": "assistant", "content": "b"}
+    second = told.chunk({**chunk(other, finish_reason="stop"), "id": "chatcmpl-2", "created": 8})
+    assert second == {**chunk(other, index=1, finish_reason="stop"), "model": "mine"}
     assert told.finished
 
 

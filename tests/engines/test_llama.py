@@ -423,3 +423,25 @@ def test_a_model_that_is_not_there_cannot_be_loaded(tmp_path: Path) -> None:
     """The reason says what is missing."""
     with pytest.raises(LoadError, match="no-such-package"):
         LlamaEngine(Order("llama_cpp", "package:no-such-package", str(tmp_path / "s"), str(tmp_path))).load()
+
+
+EMOJI = 'root ::= "\N{GRINNING FACE}\N{LATIN SMALL LETTER E WITH ACUTE}a"'
+
+
+@pytest.mark.parametrize("limit", [2, 4, 30])
+def test_characters_of_several_tokens_lose_neither_role_nor_tokens(engine: LlamaEngine, limit: int) -> None:
+    """Whole and streamed, also where the answer ends within one: the role comes first, and every token has an entry."""
+    body = request(grammar=EMOJI, max_tokens=limit, logprobs=True)
+    chunks = streamed(engine, {**body, "stream_options": {"include_usage": True}})
+    usage = chunks.pop()["usage"]
+    choices = [chunk["choices"][0] for chunk in chunks]
+    assert choices[0]["delta"]["role"] == "assistant"
+    assert not any("role" in choice["delta"] for choice in choices[1:])
+    entries = [one for choice in choices for one in (choice.get("logprobs") or {}).get("content") or []]
+    ended = choices[-1]["finish_reason"] == "stop"  # by a token that is not part of the text
+    assert len(entries) == usage["completion_tokens"] - ended
+    text = "".join(choice["delta"].get("content") or "" for choice in choices)
+    assert bytes(byte for one in entries for byte in one["bytes"]).decode() == text
+    (choice,) = whole(engine, body)["choices"]
+    assert choice["message"] == {"role": "assistant", "content": text}
+    assert len(choice["logprobs"]["content"]) == len(entries)
