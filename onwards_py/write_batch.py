@@ -15,15 +15,17 @@ _MOST = 32
 class WriteBatch:
     """Bytes on their way to transports. Whoever writes or closes one of them directly calls `flush` first.
 
-    ``waiting``: the transports that something waits for; empty most of the time.
+    ``waiting``: the transports that something waits for; empty most of the time. ``flushes`` counts how often something
+    was written: as long as it stays the same, what was added has not left.
     """
 
-    __slots__ = ("_data", "_loop", "waiting")
+    __slots__ = ("_data", "_loop", "flushes", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.waiting: list[asyncio.Transport] = []
         self._data: list[bytes] = []
+        self.flushes = 0
 
     def add(self, transport: asyncio.Transport, data: bytes) -> None:
         """Write ``data`` to ``transport`` at the end of this turn, or now if there is enough for a batch."""
@@ -39,6 +41,7 @@ class WriteBatch:
         """Write everything now, in order."""
         if not self.waiting:
             return
+        self.flushes += 1
         transports, self.waiting = self.waiting, []
         pieces, self._data = self._data, []
         for transport, data in zip(transports, pieces, strict=True):

@@ -15,6 +15,7 @@ from typing import Final, cast
 import httptools
 
 from onwards_py.alarm import Alarm
+from onwards_py.errors import ProxyError
 from onwards_py.messages import Ending, Fault
 from onwards_py.routing.model import Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
@@ -28,9 +29,9 @@ MAX_INTERIM = 16
 READ_SIZE = 64 * 1024
 
 # Reads are parsed before the next one is made, so all connections share one buffer; a stalled
-# client then costs what is in flight, not a buffer per connection.
-_read_bytes = bytearray(READ_SIZE)
-_read_buffer = memoryview(_read_bytes)
+# client then costs what is in flight, not a buffer per connection. All of it is for reads out of TLS only.
+READ_BUFFER: Final = memoryview(bytearray(1024 * 1024))
+_PLAIN_BUFFER: Final = READ_BUFFER[:READ_SIZE]
 
 
 class State(Enum):
@@ -93,6 +94,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._interim = 0  # 1xx heads so far; -1 once the final head is whole
         self._heads = 0
         self._status = 0
+        self._batched_at = -1
         self._to_head = False
         self._answered = False
         self._complete = False
@@ -135,11 +137,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             due = deadline
         if due < self._alarm.at:
             self._alarm.by(due)
-        body = request.body
+        batch, body = self._batch, request.body
+        self._batched_at = batch.flushes
         if len(body) < READ_SIZE:
-            self._batch.add(transport, request.head + body)
+            batch.add(transport, request.head + body)
         else:
-            transport.writelines((request.head, body))
+            batch.add(transport, request.head)
+            batch.add(transport, body)
         return trip
 
     def check(self, now: float, idle_timeout: float) -> float:
@@ -192,18 +196,22 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._state is _CLOSED:  # not wanted any more before it was there
             self._transport.abort()
 
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002  (asyncio.BufferedProtocol)
-        return _read_bytes
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  (asyncio.BufferedProtocol)
+        return _PLAIN_BUFFER
 
     def buffer_updated(self, count: int) -> None:
         state = self._state
         if state is _IDLE or state is _CLOSED:
             self._end(_END_RESET, None)
             return
-        self._answered = True
-        data = _read_buffer[:count]
+        data = READ_BUFFER[:count]
         if state is _WAITING:
+            if self._batched_at == self._batch.flushes and self.idle_since:
+                # The request has not left yet: as on an idle connection, nobody has asked for this.
+                self._end(_END_RESET, None)
+                return
             self._raw += data
+        self._answered = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -223,11 +231,16 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 trip.take(pieces.pop())
             else:
                 self._deliver(trip, count)
-        elif self._interim < 0:
+        elif self._interim < 0 and (self._complete or not self._spoiled):
+            try:
+                cut = cut_out_head(self._raw, self._status, self._heads)
+            except ProxyError:
+                self._end(_END_RESET, None)
+                return
             self._state = _BODY
-            trip.head = cut_out_head(self._raw, self._status, self._heads).head
+            trip.head = cut.head
             # HTTP/1.0 with a transfer coding is faulty framing (RFC 9112 section 6.1); without one it is rare.
-            self._lasting = not self._raw.startswith(b"HTTP/1.0")
+            self._lasting = cut.http_minor > 0
             self._raw = b""
             if self._complete:
                 body = self._take_body()

@@ -15,6 +15,7 @@ from onwards_py.transports.connection import Died, UpstreamConnection
 from onwards_py.transports.dial import dial
 from onwards_py.transports.loops import Loops
 from onwards_py.transports.round_trip import RoundTrip
+from onwards_py.transports.secured import SecuredConnection
 from onwards_py.write_batch import WriteBatch
 
 REPEAT_WITHIN = 1.0
@@ -52,7 +53,8 @@ class OriginPool:
 
     async def open(self, seconds: float) -> UpstreamConnection:
         """A new connection, within ``seconds``. Raises TransportError."""
-        connection = UpstreamConnection(self.released, self.lost, self._batch, self._loops, self._alarm)
+        kind = SecuredConnection if self.origin.tls else UpstreamConnection
+        connection = kind(self.released, self.lost, self._batch, self._loops, self._alarm)
         self.opening += 1
         try:
             await self._loop.create_task(dial(self.origin, connection, seconds))

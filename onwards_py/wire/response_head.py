@@ -18,7 +18,9 @@ from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Field, ResponseHead
 from onwards_py.wire.decoding import coding_of
 
-_REASON_AT = len(b"HTTP/1.1 200 ")
+# RFC 9112 section 4. llhttp also takes RTSP, ICE and HTTP/2.0 for this protocol, and any byte in a reason phrase.
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) [0-9]{3}(?: ([\t -~\x80-\xff]*))?")
+_STATUS_LINES_KEPT = 256
 _FRAMING = re.compile(
     rb"\n(c(?:ontent-(?:length|type|encoding)|onnection)|t(?:e|railer|ransfer-encoding)|keep-alive|upgrade"
     rb"|proxy-(?:connection|authenticate)):[ \t]*([^\r]*)",
@@ -66,27 +68,52 @@ class ResponseFacts(msgspec.Struct, frozen=True, gc=False):
     coded_events: bool = False
 
 
+class StatusLine(NamedTuple):
+    """What a status line says beside the status."""
+
+    reason: bytes
+    http_minor: int
+
+
 class CutHead(NamedTuple):
-    """A head cut out of raw bytes, and the index just behind it."""
+    """A head cut out of raw bytes, the index just behind it, and its HTTP/1 version."""
 
     head: ResponseHead
     behind: int
+    http_minor: int
+
+
+_status_lines: dict[bytes, StatusLine] = {}
 
 
 def cut_out_head(raw: bytes, status: int, interim: int) -> CutHead:
     """The head that llhttp found in ``raw`` behind ``interim`` interim ones (1xx), as it came.
 
-    llhttp has found every one of them valid and accepts nothing but CRLF CRLF as the end of a head; so that is where
-    they end. Asking llhttp for each field would cost more than all the rest of a response.
+    llhttp has found the fields of every one valid and accepts nothing but CRLF CRLF as the end of a head; so that is
+    where they end. Asking llhttp for each field would cost more than all the rest of a response.
+    Raises ProxyError(UPSTREAM_INVALID) for a status line that is not one of HTTP/1.0 or HTTP/1.1.
     """
     start = 0
     while raw.startswith(b"\r\n", start):  # RFC 9112 section 2.2 lets a parser skip these
         start += 2
     for _ in range(interim):
+        _read_status_line(raw[start : raw.index(b"\r\n", start)])
         start = raw.index(b"\r\n\r\n", start) + 4
     line_end = raw.index(b"\r\n", start)
+    line = raw[start:line_end]
+    said = _status_lines.get(line) or _read_status_line(line)
     end = raw.index(b"\r\n\r\n", line_end)
-    return CutHead(ResponseHead(status, raw[start + _REASON_AT : line_end], raw[line_end:end]), end + 4)
+    return CutHead(ResponseHead(status, said.reason, raw[line_end:end]), end + 4, said.http_minor)
+
+
+def _read_status_line(line: bytes) -> StatusLine:
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise ProxyError(Kind.UPSTREAM_INVALID)
+    said = StatusLine(match[2] or b"", int(match[1]))
+    if len(_status_lines) < _STATUS_LINES_KEPT:
+        _status_lines[line] = said
+    return said
 
 
 def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head: bool = False) -> ResponseFacts:

@@ -171,6 +171,20 @@ async def test_unsolicited_bytes_on_an_idle_connection_reach_nobody(lane: bool, 
     assert [len(peer.requests) for peer in upstream.peers] == [1, 1]
 
 
+@pytest.mark.parametrize("first", ["the request", "the poison"])
+@pytest.mark.parametrize("poison", [b"HTTP/1.1 408 Request Timeout\r\n\r\n", answer(b"poison")])
+async def test_bytes_that_cross_the_next_request_reach_nobody(lane: bool, poison: bytes, first: str) -> None:
+    """Fault R19: read in the very turn of the loop in which a request is to leave, they cannot be its answer."""
+    async with proxied(lane, serve(answer(b"abc")), serve()) as (upstream, gateway), connect(gateway.port) as client:
+        await client.send(post())
+        assert (await client.response()).body == b"abc"
+        writes = [lambda: client._writer.write(post()), lambda: upstream.peers[0].write(poison)]
+        for write in writes if first == "the request" else reversed(writes):
+            write()
+        assert (await client.response()).body == b'{"ok":true}'
+    assert [len(peer.requests) for peer in upstream.peers] == [1, 1]
+
+
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 async def test_a_server_that_promises_keep_alive_and_closes_costs_no_request(lane: bool, reset: bool) -> None:
     """Design section 6: llama.cpp does so after every stream; twenty requests, twenty answers."""

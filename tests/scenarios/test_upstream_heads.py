@@ -45,12 +45,36 @@ INVALID = {
     "TLS alert on a plain port": b"\x15\x03\x01\x00\x02\x02\x16",
 }
 
+INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+AT_ONCE = {
+    **{
+        f"it calls itself {name.decode()}": name + b" 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        for name in (b"HTTP/2.0", b"HTTP/0.9", b"HTTP/3.0", b"HTTP/1.2", b"RTSP/1.0", b"ICE/1.0", b"ICE/1.1")
+    },
+    "an interim response of RTSP": b"RTSP/1.0 102 X\r\n\r\n" + answer(),
+    **{
+        f"a reason with {byte!r}": b"HTTP/1.1 200 O%bK\r\nContent-Length: 2\r\n\r\n{}" % byte
+        for byte in (b"\0", b"\x1b[31m", b"\x07", b"\x0b", b"\x7f")
+    },
+    "a bare LF before it": b"\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    "ESC in a value": b"HTTP/1.1 200 OK\r\nX: a\x1bb\r\nContent-Length: 2\r\n\r\n{}",
+    "DEL in a value": b"HTTP/1.1 200 OK\r\nX: a\x7fb\r\nContent-Length: 2\r\n\r\n{}",
+    "an eight-bit byte in a name": b"HTTP/1.1 200 OK\r\nX\xe9: a\r\nContent-Length: 2\r\n\r\n{}",
+    "a bad chunk behind the head": CHUNKED + b"zz\r\n",
+    "a chunk longer than it says": CHUNKED + b"2\r\nabc\r\n0\r\n\r\n",
+    "a bad chunk behind a good one": CHUNKED + b"9\r\ndata: 1\n\n\r\n-1\r\n",
+    "a bad trailer": CHUNKED + b"0\r\nX\x01: y\r\n\r\n",
+}
+
 FINE = {
     "no reason (fault 37)": (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\n{}", 200),
     "empty reason (fault 37)": (b"HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\n{}", 200),
     "HTTP/1.0 with a length": (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", 200),
     "100 without Expect (fault 20)": (b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b"{}"), 200),
     "103 with fields (fault 22)": (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer(b"{}"), 200),
+    "HTTP/1.0 behind an interim response": (INTERIM + b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", 200),
+    "tabs and eight bits in the reason": (b"HTTP/1.1 200 \xe9\t\xff\r\nContent-Length: 2\r\n\r\n{}", 200),
     "three interim ones": (b"HTTP/1.1 102 Processing\r\nX-I: 1\r\n\r\n" * 3 + answer(b"{}"), 200),
     "a rare status": (b"HTTP/1.1 299 Odd\r\nContent-Length: 2\r\n\r\n{}", 299),
     "an unknown error": (b"HTTP/1.1 529 Site Is Overloaded\r\nContent-Length: 2\r\n\r\n{}", 529),
@@ -70,6 +94,27 @@ async def test_what_is_no_response_to_forward_is_502(lane: bool, case: str) -> N
     assert (following.status, following.body) == (200, b'{"ok":true}')
     assert len(upstream.peers) == 2
     assert [line["outcome"] for line in gateway.lines()] == ["upstream_invalid", "done"]
+
+
+@pytest.mark.parametrize("case", AT_ONCE)
+async def test_it_is_502_at_once(lane: bool, case: str) -> None:
+    """In one read, from a provider that keeps the connection open: nothing of it is passed on."""
+    closed = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(AT_ONCE[case])
+        await peer.gone()
+        closed.set()
+
+    async with proxied(lane, script, serve()) as (upstream, gateway):
+        response = await ask(gateway.port, post())
+        await asyncio.wait_for(closed.wait(), 5)
+        following = await ask(gateway.port, post())
+    assert (response.status, response.error["code"]) == (502, "bad_gateway")
+    assert response.names == [b"Content-Type", b"Content-Length"]
+    assert following.status == 200
+    assert len(upstream.peers) == 2
 
 
 async def test_chunked_twice_is_502(lane: bool) -> None:

@@ -1,0 +1,112 @@
+"""An upstream connection on a fake transport: whose the bytes are that arrive on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from support.origin import answer
+
+from onwards_py.alarm import Alarm
+from onwards_py.routing.model import Timeouts
+from onwards_py.transports.base import OutboundRequest
+from onwards_py.transports.connection import Died, UpstreamConnection
+from onwards_py.transports.loops import Loops
+from onwards_py.transports.round_trip import RoundTrip
+from onwards_py.write_batch import WriteBatch
+
+
+class FakeTransport(asyncio.Transport):
+    """Keeps what is written; ``closing`` once it was aborted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        for data in list_of_data:
+            self.write(data)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def abort(self) -> None:
+        self.closing = True
+
+
+class Wire:
+    """One connection; ``released`` and ``lost`` count what it tells its pool."""
+
+    def __init__(self) -> None:
+        self.transport = FakeTransport()
+        self.batch = WriteBatch(asyncio.get_running_loop())
+        self.released = self.lost = 0
+        self.connection = UpstreamConnection(self._release, self._lose, self.batch, Loops(), Alarm(self._look, 1.0))
+        self.connection.connection_made(self.transport)
+
+    def ask(self, body: bytes = b"") -> RoundTrip:
+        request = OutboundRequest(b"POST", b"/", b"POST / HTTP/1.1\r\n\r\n", body, "m")
+        return self.connection.start(request, Timeouts())
+
+    def arrives(self, data: bytes) -> None:
+        self.connection.get_buffer(-1)[: len(data)] = data
+        self.connection.buffer_updated(len(data))
+
+    def serve_one(self) -> None:
+        trip = self.ask()
+        self.batch.flush()
+        self.arrives(answer(b"first"))
+        assert trip.whole() == b"first"
+
+    def _look(self, now: float) -> float:
+        return self.connection.check(now, 60.0)
+
+    def _release(self, connection: UpstreamConnection) -> None:
+        self.released += 1
+        connection.idle_since = 1.0
+
+    def _lose(self, _: UpstreamConnection) -> None:
+        self.lost += 1
+
+
+@pytest.mark.parametrize("size", [0, 200_000])
+async def test_what_arrives_before_the_request_has_left_is_not_its_answer(size: int) -> None:
+    """Nothing of the request is sent on that connection, whatever its size; so it may be sent on another."""
+    wire = Wire()
+    wire.serve_one()
+    sent = wire.transport.written
+    trip = wire.ask(b"x" * size)
+    wire.arrives(answer(b"somebody else's"))
+    with pytest.raises(Died):
+        await trip.head_signal
+    wire.batch.flush()
+    assert wire.transport.written == sent
+    assert (wire.transport.closing, wire.lost) == (True, 1)
+
+
+async def test_what_arrives_after_it_has_left_is() -> None:
+    wire = Wire()
+    wire.serve_one()
+    trip = wire.ask(b"x" * 200_000)
+    wire.batch.flush()
+    wire.arrives(answer(b"second"))
+    await trip.head_signal
+    assert trip.whole() == b"second"
+    assert wire.released == 2
+
+
+async def test_a_server_that_speaks_first_on_a_fresh_connection_is_heard() -> None:
+    """A front end that is full answers before it is asked; there is nobody else whose answer it could be."""
+    wire = Wire()
+    trip = wire.ask()
+    wire.arrives(answer(b"full", b"503 Busy"))
+    await trip.head_signal
+    assert (trip.head.status, trip.whole()) == (503, b"full")
