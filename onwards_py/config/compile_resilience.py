@@ -124,6 +124,8 @@ def _ejection(shape: EjectionShape | None, path: Path, site: Site) -> EjectionPo
     if shape.enabled is False:
         return None
     policy = replace(policy, **said(shape, leave="enabled"))
+    if shape.max_time is None:
+        policy = replace(policy, max_time=max(policy.max_time, policy.base_time))
     if policy.max_time < policy.base_time:
         site.error((*path, "ejection"), "'max_time' is shorter than 'base_time'")
     return replace(

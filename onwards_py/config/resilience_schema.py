@@ -54,7 +54,7 @@ class EjectionShape(Switched, frozen=True, kw_only=True):
     base_time: Annotated[
         Timeout | None, Meta(description="How long it is left out at first; doubles each time. Default: 5s.")
     ] = None
-    max_time: Annotated[Timeout | None, Meta(description="How long it is left out at most. Default: 60s.")] = None
+    max_time: Annotated[Timeout | None, Meta(description="How long it is left out at most. Default: 10s.")] = None
 
 
 class AffinityShape(Switched, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """The fallback plan: which provider next, how long to wait before, and when to stop.
 
 Everything here happens before commit; after the first byte went downstream nobody asks any more. The number of
-attempts sits above the strategy: when every provider was tried and attempts are left, a new pass begins. Whom a failure
-of an earlier exchange has ejected is no part of a pass while anybody else is in (see `balancer.candidates`).
+attempts sits above the strategy: when every provider was tried and attempts are left, a new pass begins. Whom failures
+of earlier exchanges have ejected comes last in a pass: when all that are in have failed this exchange.
 """
 
 from __future__ import annotations
@@ -211,11 +211,20 @@ class FallbackPlan(msgspec.Struct):
     # Choosing
 
     def _candidate(self, now: float) -> Member | None:
-        """Who is next, of those whom this pass has not tried; if there are none, of all."""
+        """Who is next, of those whom this pass has not tried: of those that are in, then of those that are ejected,
+        which may be well again by now; if there are none, of all."""
         member = self._choose(self.members, now, self._tried)
         if member is None and self._tried:
-            member = self._choose(self.members, now)
+            member = self._ejected(now) or self._choose(self.members, now)
         return member
+
+    def _ejected(self, now: float) -> Member | None:
+        out = [
+            member
+            for member in self.members
+            if member.health is not None and member.health.may_be_well(now) and member not in self._tried
+        ]
+        return self._choose(out, now) if out else None
 
     def _choose(self, members: Sequence[Member], now: float, without: Sequence[Member] = ()) -> Member | None:
         pool = self.target.pool

@@ -20,7 +20,7 @@ from onwards_py.routing.model import EjectionPolicy, HealthCheck
 LONGEST_REST = 300.0
 """Seconds: a longer Retry-After is believed to this point only, and then asked about again."""
 _FIRST_REST = 1.0
-_LONGEST_GUESS = 30.0
+_LONGEST_GUESS = 10.0
 _NO_CHECK = HealthCheck()
 
 
@@ -121,6 +121,12 @@ class Health:
         if self.state is State.PROBATION:
             self.state = State.EJECTED
             self.out_until = max(self._due, now)
+
+    def may_be_well(self, now: float) -> bool:
+        """True if it is out for failures, so that whoever has nobody else may as well ask it before its time. Not if it
+        asked to be left alone, or refused our credential: the answer is known."""
+        out = self.state in (State.EJECTED, State.PROBATION, State.DOWN)
+        return out and self.asked_until <= now and not self._auth
 
     # Verdicts
 

@@ -244,7 +244,7 @@ class EjectionPolicy:
     window: float = 30.0
     auth_failures: int | None = 5
     base_time: float = 5.0
-    max_time: float = 60.0
+    max_time: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

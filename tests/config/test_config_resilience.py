@@ -162,7 +162,7 @@ def test_every_word_stands_beside_a_single_url_too() -> None:
         ("affinity: {prompt_bytes: 1, max_load: 0.5}", "max_load: must be at least 1"),
         ("affinity: {session: ['a b']}", "session[0]: is not a header name"),
         ("ejection: {failure_rate: 50}", "failure_rate: must be at most 1"),
-        ("ejection: {base_time: 2m}", "ejection: 'max_time' is shorter than 'base_time'"),
+        ("ejection: {base_time: 2m, max_time: 1m}", "ejection: 'max_time' is shorter than 'base_time'"),
         ("ejection: {min_requests: 0}", "min_requests: must be at least 1"),
         ("fallback: {enabled: true, max_attempts: 0}", "max_attempts: must be at least 1"),
         ("fallback: {enabled: true, retry_budget: {ratio: -1}}", "ratio: must be at least 0"),

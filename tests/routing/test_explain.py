@@ -41,7 +41,7 @@ def test_everything_that_is_on_is_said() -> None:
         "affinity: requests with the same x-session-id, else x-b, else the first 512 bytes of the prompt "
         "go to one provider, unless it has more than 1.25 times its share",
         "ejection: after 5 failures in a row, failures of 50% of 20 or more in 30 s, "
-        "5 refusals of its credential in a row; for 5 s, twice as long each time, 60 s at most; never the last one",
+        "5 refusals of its credential in a row; for 5 s, twice as long each time, 10 s at most; never the last one",
         "health check of c: GET /health every 2.5 s; out after 3 failures in a row, back after 2 successes",
         "retry budget: further attempts for 20% of the requests, and 10 a second",
         "Retry-After: up to 10 s are waited for",

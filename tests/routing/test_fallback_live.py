@@ -70,17 +70,29 @@ def health(member: Member) -> Health:
 # Ejected ones
 
 
-def test_who_is_ejected_while_an_exchange_waits_is_not_asked_again() -> None:
-    """Health is looked at with each attempt, not once."""
+def test_who_is_ejected_comes_last_in_a_pass() -> None:
+    """Health is looked at with each attempt; and whom this exchange has not asked comes before whom it has."""
     three = members(3)
     asking = plan(pool(three))
     assert name(asking.next(0.0)) == "0"
     health(three[0]).failed(0.0)
     health(three[1]).failed(0.0)
     assert name(asking.next(0.0)) == "2"
-    assert name(asking.next(0.0)) == "2"  # in, and tried: better than one that is known to fail
+    assert name(asking.next(0.0)) == "1"  # not asked yet: it may be well again
     health(three[2]).failed(0.0)
     assert name(asking.next(0.0)) == "0"  # all are out
+
+
+def test_who_is_known_to_refuse_is_not_the_last_resort() -> None:
+    """Because it asked to be left alone, or because our credential is refused: then rather the same one again."""
+    three = members(3)
+    health(three[1]).failed(0.0)
+    health(three[1]).rest(0.0, 60.0)
+    for _ in range(5):
+        health(three[2]).unauthorised(0.0)
+    assert health(three[2]).state is State.EJECTED
+    asking = plan(pool(three))
+    assert [name(asking.next(0.0)) for _ in range(3)] == ["0", "0", "0"]
 
 
 def test_a_probe_is_taken_by_asking_and_only_by_one() -> None:

@@ -169,6 +169,29 @@ async def test_the_last_one_is_never_left_out(lane: bool) -> None:
             assert (await ask(gateway.port, post())).body == b"no"
 
 
+async def test_an_ejected_one_is_asked_before_the_client_is_told_that_none_answered(lane: bool) -> None:
+    """The only one that is in fails, while the ejected one is well again; the answer puts it back."""
+    turned = asyncio.Event()
+
+    def turning(before: bytes, after: bytes) -> Script:
+        async def script(peer: Peer) -> None:
+            while True:
+                await peer.request()
+                await peer.send(after if turned.is_set() else before)
+
+        return script
+
+    failed, well = answer(b"no", b"503 Oops"), answer(b"yes")
+    strict = {"fallback": ON, "ejection": {"consecutive_failures": 1, "base_time": "60s"}}
+    async with pooled(lane, turning(failed, well), turning(well, failed), target=strict) as (_, gateway):
+        assert (await ask(gateway.port, post())).status == 200
+        assert health(gateway).state is State.EJECTED
+        turned.set()
+        assert (await ask(gateway.port, post())).body == b"yes"
+        assert health(gateway).state is State.IN
+    assert [line["attempts"] for line in gateway.lines()] == [2, 2]
+
+
 async def test_a_busy_provider_is_not_replaced_by_one_that_is_out(lane: bool) -> None:
     """Clients get 429, instead of an answer that is known to fail."""
     release = asyncio.Event()
