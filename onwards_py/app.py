@@ -19,7 +19,7 @@ from typing import BinaryIO
 import uvloop
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from onwards_py import descriptors
+from onwards_py import descriptors, standard_streams
 from onwards_py.admin.hosts import is_allowed
 from onwards_py.admin.port import AdminPort
 from onwards_py.admin.site import EngineStatus, Readiness, Site
@@ -272,7 +272,7 @@ def _listen(host: str, port: int) -> socket.socket:
 async def _run(loaded: Loaded, options: ServeOptions) -> None:
     snapshot = loaded.snapshot
     listener = _listen(listening.proxy_host(options.host, snapshot), options.port)
-    application = Application(snapshot, options, listener, sys.stdout.buffer)
+    application = Application(snapshot, options, listener, standard_streams.unbuffered(sys.stdout))
     loop = asyncio.get_running_loop()
     stop, cut_now = asyncio.Event(), asyncio.Event()
 
@@ -312,7 +312,7 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
 
 def serve(options: ServeOptions) -> int:
     """Run until told to stop. Raises ConfigError; returns the exit code (0, or 1 for a failure at run time)."""
-    logs.configure(options.log_level)
+    logs.configure(options.log_level, standard_streams.unbuffered(sys.stderr))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody who can heed it; the file is read anyway
     before, now = descriptors.raise_limit()
     if before != now:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onwards_py import __version__
+from onwards_py import __version__, standard_streams
 from onwards_py.config import listening
 from onwards_py.config.json_schema import render
 from onwards_py.config.options import ServeOptions
@@ -20,8 +20,10 @@ from onwards_py.config.parse import Loaded, load
 from onwards_py.config.problems import ConfigError
 from onwards_py.config.scalars import HostPattern
 from onwards_py.config.snapshot import Snapshot
+from onwards_py.interpreter import objection
 from onwards_py.routing.explain import attempts, conduct, effective_url, effective_urls, explain, leads_to
 from onwards_py.routing.model import Pool
+from onwards_py.standard_streams import complain
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -131,6 +133,14 @@ class _Usage(Exception):
 def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> int:
     """Run one command and return its exit code. Without arguments those of the process are taken."""
     env = os.environ if env is None else env
+    standard_streams.open_missing()
+    try:
+        return _run(arguments, env)
+    finally:
+        standard_streams.finish()
+
+
+def _run(arguments: Sequence[str] | None, env: Mapping[str, str]) -> int:
     try:
         given = parser().parse_args(arguments)
     except SystemExit as exit_:
@@ -147,19 +157,16 @@ def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None =
         sys.stdout.flush()  # here, where a closed pipe can still be handled
         return code
     except _Usage as error:
-        print(f"onwards-py: {error}", file=sys.stderr)
+        complain(f"onwards-py: {error}")
         return USAGE
     except ConfigError as error:
-        print(error, file=sys.stderr)
         count = len(error.problems)
-        print(f"{count} error{'s' if count > 1 else ''}", file=sys.stderr)
+        complain(f"{error}\n{count} error{'s' if count > 1 else ''}")
         return USAGE
     except BrokenPipeError:
-        # The reader of our output has seen enough; without this the interpreter complains at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return FAILED  # the reader of our output has seen enough
     except OSError as error:
-        print(f"onwards-py: {error}", file=sys.stderr)
+        complain(f"onwards-py: {error}")
         return FAILED
 
 
@@ -223,6 +230,9 @@ def serve_options(given: argparse.Namespace, env: Mapping[str, str]) -> ServeOpt
 
 def _serve(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     options = serve_options(given, env)
+    reason = objection()
+    if reason is not None:
+        raise _Usage(reason)
     # Imported here: the other commands need neither the event loop nor the servers.
     from onwards_py.app import serve
 
@@ -283,7 +293,7 @@ def _route(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     pools = _load(given, env).snapshot.pools
     pool = pools.get(given.model)
     if pool is None:
-        print(f"no target has this name; there are: {', '.join(pools) or 'none'}", file=sys.stderr)
+        complain(f"no target has this name; there are: {', '.join(pools) or 'none'}")
         return FAILED
     if pool.route_by is not None:
         print(f"target {pool.name}: {leads_to(pool.route_by)}")

@@ -23,6 +23,7 @@ RANKS: tuple[frozenset[str], ...] = (
     frozenset({"transports", "stores", "tools", "observe"}),
     frozenset({"proxy"}),
     frozenset({"doors", "admin"}),
+    frozenset({"standard_streams", "interpreter"}),
     frozenset({"app", "models_command"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),

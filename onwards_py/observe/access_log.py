@@ -19,12 +19,14 @@ _MOST_NAMES = 256
 
 
 class LineWriter:
-    """Writes lines to ``stream`` from a thread of its own; what does not fit the queue is dropped and counted."""
+    """Writes lines to ``stream`` from a thread of its own, named ``name``; what does not fit the queue, and what cannot
+    be written, is dropped and counted. ``stream`` should have no buffer."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, name: str = "access-log") -> None:
         self._stream = stream
+        self._torn = False
         self._batches: queue.Queue[bytes | None] = queue.Queue(_MAX_BATCHES)
-        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
         self.dropped = 0
 
@@ -47,11 +49,26 @@ class LineWriter:
 
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:
-            try:
-                self._stream.write(batch)
-                self._stream.flush()
-            except (OSError, ValueError):
-                self.dropped += batch.count(b"\n")
+            self._put(batch)
+
+    def _put(self, batch: bytes) -> None:
+        """Write all of it. If that fails half-way through a line, the next batch begins with a line of its own."""
+        data = b"\n" + batch if self._torn else batch
+        written = 0
+        try:
+            while written < len(data):
+                count = self._stream.write(data[written:])
+                if (
+                    count is None
+                ):  # a pipe that does not block (O_NONBLOCK is shared by all who have it open) and is full
+                    raise BlockingIOError
+                written += count
+            self._stream.flush()
+        except (OSError, ValueError):
+            lost = data[written:].count(b"\n")
+            self.dropped += lost - (self._torn and not written)
+        if written:
+            self._torn = data[written - 1 : written] != b"\n"
 
 
 class _Line(msgspec.Struct):

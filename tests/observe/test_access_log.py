@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import threading
@@ -128,6 +129,37 @@ def test_a_broken_stream_costs_lines() -> None:
     writer.write([b"x"])
     writer.close()
     assert writer.dropped == 4
+
+
+class SmallDisk(io.BytesIO):
+    """Takes ``room`` bytes, as a file on a disk does that is nearly full: what fits, then an error."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def write(self, data: object) -> int:
+        assert isinstance(data, bytes)
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        count = super().write(data[: self.room])
+        self.room -= count
+        return count
+
+
+def test_a_line_that_a_full_disk_cut_stands_alone() -> None:
+    """What is written once there is room again begins on a line of its own; each lost line is counted once."""
+    disk = SmallDisk(6)
+    writer = LineWriter(disk)
+    writer.write([b"one", b"two", b"three"])
+    wait_until(lambda: writer.dropped == 2, "two lost lines")
+    writer.write([b"four"])
+    wait_until(lambda: writer.dropped == 3, "one more")
+    disk.room = 100
+    writer.write([b"five"])
+    writer.close()
+    assert disk.getvalue().split(b"\n") == [b"one", b"tw", b"five", b""]
+    assert writer.dropped == 3
 
 
 def test_records_are_written_by_the_timer_by_number_and_by_a_flush() -> None:
