@@ -49,10 +49,17 @@ class LineWriter:
 
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:
-            self._put(batch)
+            self.put(batch)
+            self._batches.task_done()
 
-    def _put(self, batch: bytes) -> None:
-        """Write all of it. If that fails half-way through a line, the next batch begins with a line of its own."""
+    @property
+    def idle(self) -> bool:
+        """True if nothing waits for the thread."""
+        return not self._batches.unfinished_tasks
+
+    def put(self, batch: bytes) -> None:
+        """Write all of it, in the thread of the caller: only while `idle`, and if the stream will not block. If that fails half-way
+        through a line, the next batch begins with a line of its own."""
         data = b"\n" + batch if self._torn else batch
         written = 0
         try:

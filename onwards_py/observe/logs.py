@@ -1,28 +1,38 @@
 """The process log: standard logging to standard error, one line per record.
 
-A thread writes it: whoever does not read our standard error must not stop the event loop. What cannot be written is
-dropped.
+Whoever does not read our standard error must not stop the event loop: what it does not take at once is left to a thread.
+What cannot be written is dropped.
 """
 
 from __future__ import annotations
 
 import logging
+import select
 from typing import BinaryIO
 
 from onwards_py.observe.access_log import LineWriter
 
 
+_AT_ONCE = 4096  # PIPE_BUF of Linux: a pipe that is ready takes so much without blocking (pipe(7))
+
+
 class LineHandler(logging.Handler):
-    """Hands records to a `LineWriter`; `close`, which logging calls when the program ends, writes what is queued."""
+    """Writes records to ``stream``; `close`, which logging calls when the program ends, writes what is queued."""
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__()
         self._writer = LineWriter(stream, "log")
+        self._ready = select.poll()
+        self._ready.register(stream, select.POLLOUT)
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler.emit. Never raises: nothing is worth failing for here."""
         try:
-            self._writer.write([self.format(record).encode("utf-8", "backslashreplace")])
+            line = self.format(record).encode("utf-8", "backslashreplace")
+            if len(line) < _AT_ONCE and self._writer.idle and self._ready.poll(0):
+                self._writer.put(line + b"\n")
+            else:
+                self._writer.write([line])
         except Exception:  # a record that cannot be formatted
             pass
 
