@@ -74,6 +74,7 @@ class QuirksShape(Shape, frozen=True, kw_only=True):
     audio: Annotated[bool | None, Meta(description="Audio parts are understood.")] = None
     video: Annotated[bool | None, Meta(description="Video parts are understood.")] = None
     refusal_field: Annotated[bool | None, Meta(description="Assistant messages may have a refusal.")] = None
+    phase: Annotated[bool | None, Meta(description="Assistant messages may have a phase.")] = None
     effort: Annotated[Effort | None, Meta(description="How reasoning.effort is said.")] = None
     efforts: Annotated[
         list[Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]] | None,

@@ -38,7 +38,7 @@ from onwards_py.transcode.responses_over_chat.context import Profile
 from onwards_py.transcode.responses_over_chat.errors import Failure, from_body
 from onwards_py.transcode.responses_over_chat.policy import Policy, Refused
 from onwards_py.transcode.responses_over_chat.profile import HEADER as PROFILE_FIELD
-from onwards_py.transcode.responses_over_chat.profile import profile_of_client
+from onwards_py.transcode.responses_over_chat.profile import is_codex, profile_of_client
 from onwards_py.transcode.responses_over_chat.request import to_chat
 from onwards_py.transcode.responses_over_chat.settings import DEFAULTS, TranslateSettings
 from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
@@ -337,6 +337,8 @@ def _own_block(translation: Translation, content_type: bytes, length: int | None
 def _policy(provider: Provider, settings: TranslateSettings, ask: Ask, principal: Principal) -> Policy:
     """The operator's policy, with what this request adds to it."""
     policy = replace(settings.policy, origin=_origin(provider))
+    if is_codex(ask.request.fields):
+        policy = replace(policy, phased=True)
     asked = [value for name, value in ask.request.fields if name.lower() == PROFILE_FIELD]
     if asked:
         policy = replace(policy, profile=_profile(asked[0]))

@@ -127,6 +127,16 @@ async def test_e4_a_patch_is_a_custom_call(lane: bool) -> None:
     assert json.loads(str(function["arguments"])) == {"input": PATCH}
 
 
+async def test_messages_have_their_phase_for_codex_alone(lane: bool) -> None:
+    """It is known by its fields, whatever its request says."""
+    plain = {"model": "m", "input": "hi", "stream": True}
+    async with origin(serve(streamed(*text("Hello.")))) as upstream:
+        async with running(single(upstream.url, open_responses_mode="translate"), lane=lane) as gateway:
+            for fields, phase in ((b"Originator: codex_exec\r\n", "final_answer"), (b"", None)):
+                response = await ask(gateway.port, post(json.dumps(plain).encode(), b"/v1/responses", fields))
+                assert output(response)[0].get("phase") == phase
+
+
 async def test_replayed_reasoning_without_content_is_understood(lane: bool) -> None:
     """Codex sends ``content: null`` and a blob of whoever it talked to before."""
     reasoning = {"type": "reasoning", "summary": [], "content": None, "encrypted_content": "gAAAAA"}

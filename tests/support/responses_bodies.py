@@ -14,6 +14,7 @@ ITEM_PREFIXES = {
     "function_call": "fc_",
     "custom_tool_call": "ctc_",
     "image_generation_call": "ig_",
+    "tool_search_call": "tsc_",
 }
 CALLS = frozenset({"function_call", "custom_tool_call"})
 REASONS = ("max_output_tokens", "content_filter")

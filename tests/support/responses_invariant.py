@@ -342,6 +342,8 @@ def _is_blank(added: Json) -> bool:
         return added.get("summary") == [] and not added.get("content")
     if kind == "image_generation_call":
         return added.get("result") is None
+    if kind == "tool_search_call":
+        return added.get("arguments") == {} and is_text(added.get("call_id"))
     text = ARGUMENTS[kind][2] if isinstance(kind, str) and kind in ARGUMENTS else ""
     return is_text(added.get("name")) and is_text(added.get("call_id")) and added.get(text) == ""
 

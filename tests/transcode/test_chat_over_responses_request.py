@@ -271,6 +271,12 @@ def test_refusals_of_earlier_turns() -> None:
         assert items(HI, said)[1]["content"] == [{"type": "refusal", "refusal": "no"}]
 
 
+def test_the_phase_of_a_message_is_kept() -> None:
+    """Responses have it; what is none is nothing."""
+    said = items(HI, *({"role": "assistant", "content": "x", "phase": phase} for phase in ("commentary", 1)))
+    assert [item.get("phase") for item in said] == [None, "commentary", None]
+
+
 def test_names_of_speakers_are_noted_as_left_out() -> None:
     assert translate({**HI, "name": "ada"}).dropped == ("messages[].name",)
 

@@ -332,7 +332,7 @@ def test_D24_text_parts_are_joined_without_a_space_or_kept() -> None:
     assert [part["text"] for part in kept] == ["a", "b"]
 
 
-@pytest.mark.parametrize("kind", ["tool_search_call", "compaction_trigger", "agent_message", "web_search_call"])
+@pytest.mark.parametrize("kind", ["local_shell_call", "compaction_trigger", "web_search_call"])
 def test_D25_unknown_items_are_refused_with_their_path_or_dropped_visibly(kind: str) -> None:
     """Never a crash, never in silence."""
     items = [user("hi"), {"type": kind, "role": "x", "content": [1]}]

@@ -105,7 +105,7 @@ def test_a_field_becomes_what_the_table_says(row: list[str]) -> None:
     [
         ("Input items", set(items._READERS)),
         ("Content parts", set(content._READERS) | set(content.TEXTS)),
-        ("Tools", {*tools._KINDS, "namespace"}),
+        ("Tools", {*tools._KINDS, "namespace", "tool_search"}),
     ],
 )
 def test_every_type_that_is_understood_is_listed(section: str, known: set[str]) -> None:

@@ -18,6 +18,7 @@ from onwards_py.transcode.shared import check_size, plain_text, refuse_empty
 Item = dict[str, object]
 Message = Mapping[str, object]
 
+_PHASES = ("commentary", "final_answer")
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 _REASONING = frozenset({*REASONING_FIELDS, "reasoning_details"})
 
@@ -123,10 +124,11 @@ class ItemMaker:
         if message.get("audio") is not None:
             self._scope.unsupported(f"{where}.audio", "Earlier audio cannot be sent to this model.")
         text = plain(content)
-        if text is None:
-            self.items.append({"type": "message", "role": "assistant", "content": content})
-        elif text or not calls:
-            self.items.append({"type": "message", "role": "assistant", "content": text})
+        if text is None or text or not calls:
+            item: Item = {"type": "message", "role": "assistant", "content": content if text is None else text}
+            if message.get("phase") in _PHASES:
+                item["phase"] = message["phase"]
+            self.items.append(item)
         if message.get("images"):
             self._show(message["images"], where)
         self._call_all(calls, where)

@@ -32,6 +32,7 @@ class Message(TypedDict, total=False):
     role: str
     content: Content | None
     refusal: str
+    phase: str
     tool_calls: list[ToolCall]
     tool_call_id: str
     reasoning_content: str

@@ -51,6 +51,7 @@ class ToolKind(Enum):
     """What the client called a tool before it became a chat function."""
 
     FUNCTION = "function"
+    SEARCH = "tool_search"  # the search for tools that the client runs
     CUSTOM = "custom"  # its one argument is the free text under the key "input"
 
 
@@ -78,6 +79,7 @@ class Context:
     ``call_ids``: chat call id -> the client's, for those that had to be shortened.
     ``obfuscation``: the deltas of a stream carry padding; if the client asked; most would rather save the bytes.
     ``include``: as asked for. ``summary``: the wish for a reasoning summary (auto, concise, detailed) or None.
+    ``phased``: the client knows the phases of messages, as Codex does: those of the answer have theirs.
     ``sealer``: what mints ``encrypted_content`` if ``include`` asks for it; None: none is minted. ``origin``: as in
       `Policy`; it is sealed, too.
     """
@@ -94,6 +96,7 @@ class Context:
     wants_usage_chunk: bool = True
     obfuscation: bool = False
     summary: str | None = None
+    phased: bool = False
     sealer: Sealer | None = None
     origin: str = ""
 

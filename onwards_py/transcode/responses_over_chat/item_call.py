@@ -7,8 +7,10 @@ from onwards_py.transcode.responses_over_chat.custom_input import CustomInput
 from onwards_py.transcode.responses_over_chat.events import Item, Output, status
 from onwards_py.transcode.responses_over_chat.foreign_json import is_cut, is_json
 from onwards_py.transcode.responses_over_chat.json_nesting import JsonNesting
+from onwards_py.transcode.responses_over_chat.tool_search import call_item
 
 _LONGEST_CALL_ID = 64
+_PREFIXES = {ToolKind.FUNCTION: "fc_", ToolKind.CUSTOM: "ctc_", ToolKind.SEARCH: "tsc_"}
 _NO_ARGUMENTS = "{}"
 
 
@@ -123,9 +125,8 @@ class CallItem:
         self.opened = True
         tool = self._context.tool(self.chat_name)
         self._tool = tool or ToolName(ToolKind.FUNCTION, self.chat_name)
-        custom = self._tool.kind is ToolKind.CUSTOM
-        self._unwrap = CustomInput() if custom else None
-        self.id = out.ids.new_id("ctc_" if custom else "fc_")
+        self._unwrap = CustomInput() if self._tool.kind is ToolKind.CUSTOM else None
+        self.id = out.ids.new_id(_PREFIXES[self._tool.kind])
         self.identify(out)
         self._index = out.item_added(self._shape("", "in_progress"))
 
@@ -141,14 +142,18 @@ class CallItem:
             self._delta(out, self._unwrap.finish())
         text = "".join(self._streamed)
         cut |= is_cut(text) if self._unwrap is None else self._unwrap.broken
+        if self._tool.kind is not ToolKind.SEARCH:
+            self._say_done(out, text)
+        out.item_done(self._shape(text, status(cut)))
+        return not cut
+
+    def _say_done(self, out: Output, text: str) -> None:
         place = {"item_id": self.id, "output_index": self._index}
         if self._unwrap is None:
             type_, last = "response.function_call_arguments.done", {"name": self._tool.name, "arguments": text}
         else:
             type_, last = "response.custom_tool_call_input.done", {"input": text}
         out.emit({"type": type_, "sequence_number": 0, **place, **last})
-        out.item_done(self._shape(text, status(cut)))
-        return not cut
 
     def _flush(self, out: Output) -> None:
         fresh, self._fresh = self._fresh, []
@@ -159,6 +164,8 @@ class CallItem:
         if not text:
             return
         self._streamed.append(text)
+        if self._tool.kind is ToolKind.SEARCH:
+            return  # its arguments are an object, of which there are no pieces
         event: Item = {
             "type": "response.function_call_arguments.delta",
             "sequence_number": 0,
@@ -171,6 +178,8 @@ class CallItem:
         out.emit(event)
 
     def _shape(self, text: str, status_: str) -> Item:
+        if self._tool.kind is ToolKind.SEARCH:
+            return call_item(self.id, self.call_id, text, status_)
         item: Item = {"type": "function_call", "id": self.id, "status": status_, "call_id": self.call_id}
         item["name"] = self._tool.name
         if self._tool.namespace is not None:

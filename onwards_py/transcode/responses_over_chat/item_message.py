@@ -39,9 +39,9 @@ _EMPTY: dict[PartKind, Item] = {
 
 
 class MessageItem:
-    """Serial part of an answer; see `Segment`."""
+    """Serial part of an answer; see `Segment`. ``phase``: set before it is closed, for clients that know phases."""
 
-    __slots__ = ("_at", "_index", "_parts", "id", "opened")
+    __slots__ = ("_at", "_index", "_parts", "id", "opened", "phase")
 
     whole = True
     ready = True
@@ -49,6 +49,7 @@ class MessageItem:
     def __init__(self) -> None:
         self.opened = False
         self.id = ""
+        self.phase = ""
         self._index = 0
         self._parts: list[_Part] = []
         self._at = 0
@@ -89,7 +90,10 @@ class MessageItem:
         return not cut
 
     def _shape(self, status_: str, content: list[Item]) -> Item:
-        return {"type": "message", "id": self.id, "status": status_, "role": "assistant", "content": content}
+        item: Item = {"type": "message", "id": self.id, "status": status_, "role": "assistant", "content": content}
+        if self.phase:
+            item["phase"] = self.phase
+        return item
 
     def _drain_part(self, out: Output, part: _Part) -> None:
         if not part.announced:

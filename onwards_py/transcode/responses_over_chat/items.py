@@ -23,6 +23,8 @@ from onwards_py.transcode.responses_over_chat.policy import (
 )
 from onwards_py.transcode.responses_over_chat.replay import TEXT_FIELDS
 from onwards_py.transcode.responses_over_chat.sealed import open_compaction, open_reasoning
+from onwards_py.transcode.responses_over_chat.tool_search import NAME as SEARCH
+from onwards_py.transcode.responses_over_chat.tool_search import found_text
 from onwards_py.transcode.responses_over_chat.tools import CUSTOM_INPUT
 from onwards_py.transcode.responses_over_chat.turns import Call, Conversation
 from onwards_py.transcode.shared import check_size, plain_text, refuse_empty
@@ -79,10 +81,12 @@ class ItemReader:
         role = member(item, "role", where)
         if role not in _ROLES:
             raise Refused(f"{where}.role", f"'{where}.role' must be one of {', '.join(_ROLES)}, not {role!r}.")
-        if item.get("phase") is not None:
+        phase = item.get("phase")
+        kept = role == "assistant" and isinstance(phase, str) and self._scope.quirks.phase
+        if phase is not None and not kept:
             self._scope.drop(f"{where}.phase")
         if role == "assistant":
-            self._answer(item, where)
+            self._answer(item, where, str(phase) if kept else "")
             return
         if "content" not in item:
             raise Refused(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
@@ -118,6 +122,39 @@ class ItemReader:
             raise Refused(f"{where}.call_id", f"No tool call found for the output with call_id {call_id!r}.")
         self._scope.repair(where)
         self.conversation.say("user", join(f"Output of a tool call ({call_id}):", content, "\n"))
+
+    def search_call(self, item: Item, where: str) -> None:
+        """A search for tools. One without a call id was run by a server, and is nothing that a model called here."""
+        if item.get("call_id") is None:
+            self._scope.drop(where)
+            return
+        arguments = item.get("arguments")
+        text = (
+            arguments if isinstance(arguments, str) else orjson.dumps({} if arguments is None else arguments).decode()
+        )
+        self.function_call({**item, "name": SEARCH, "namespace": None, "arguments": text}, where)
+
+    def search_output(self, item: Item, where: str) -> None:
+        """What a search found: the tools are offered with all others, and named here."""
+        if item.get("call_id") is None:
+            self._scope.drop(where)
+            return
+        self.call_output({**item, "output": found_text(item.get("tools"), self._names)}, where)
+
+    def agent_message(self, item: Item, where: str) -> None:
+        """What another agent of the client's wrote. Encrypted parts can only be read by who made them."""
+        author, recipient = member(item, "author", where), member(item, "recipient", where)
+        content = item.get("content")
+        parts = content if isinstance(content, list) else []
+        readable = [part for part in parts if not (isinstance(part, dict) and part.get("type") == "encrypted_content")]
+        if len(readable) < len(parts):
+            self._scope.drop(f"{where}.content[].encrypted_content")
+            if not readable:
+                return
+        said = read_content(
+            {"content": readable if isinstance(content, list) else content}, "content", where, self._scope
+        )
+        self.conversation.say("user", join(f"Message from {author} to {recipient}:", said, "\n"))
 
     def reasoning(self, item: Item, where: str) -> None:
         """Reasoning: what we sealed ourselves before what can be read."""
@@ -221,17 +258,17 @@ class ItemReader:
         self._scope.repair(f"{where}.arguments")
         return orjson.dumps({"arguments": arguments}).decode()
 
-    def _answer(self, item: Item, where: str) -> None:
+    def _answer(self, item: Item, where: str, phase: str) -> None:
         """An assistant message; what it refused stands apart for providers that know refusals."""
         content = item.get("content")
         parts = content if isinstance(content, list) and self._scope.quirks.refusal_field else []
         refusals = [part for part in parts if isinstance(part, dict) and part.get("type") == "refusal"]
         if not refusals:
-            self.conversation.answer(read_content(item, "content", where, self._scope), "")
+            self.conversation.answer(read_content(item, "content", where, self._scope), "", phase)
             return
         refusal = _texts(read_parts(refusals, f"{where}.content", self._scope), "")
         rest = read_parts([part for part in parts if part not in refusals], f"{where}.content", self._scope)
-        self.conversation.answer(rest, refusal)
+        self.conversation.answer(rest, refusal, phase)
 
     def _remember(self, extras: object) -> None:
         for call_id, extra in extras.items() if isinstance(extras, dict) else ():
@@ -270,6 +307,9 @@ _READERS: Mapping[str, Callable[[ItemReader, Item, str], None]] = {
     "function_call": ItemReader.function_call,
     "function_call_output": ItemReader.call_output,
     "custom_tool_call": ItemReader.custom_call,
+    "tool_search_call": ItemReader.search_call,
+    "tool_search_output": ItemReader.search_output,
+    "agent_message": ItemReader.agent_message,
     "custom_tool_call_output": ItemReader.call_output,
     "reasoning": ItemReader.reasoning,
     "image_generation_call": ItemReader.image,

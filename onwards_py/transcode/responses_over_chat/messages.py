@@ -96,7 +96,7 @@ def _add(messages: list[Message], role: str, content: Content, scope: Scope) -> 
 def _add_assistant(messages: list[Message], turn: Turn, reasoning: dict[str, object] | None, scope: Scope) -> None:
     content = turn.content if type(turn.content) is str else squeeze(turn.content, scope)
     calls = turn.calls
-    if calls is None and content and reasoning is None and not turn.refusal:
+    if calls is None and content and reasoning is None and not (turn.refusal or turn.phase):
         messages.append({"role": "assistant", "content": content})
         return
     if turn.waiting:
@@ -106,6 +106,8 @@ def _add_assistant(messages: list[Message], turn: Turn, reasoning: dict[str, obj
     message: Message = {"role": "assistant", "content": content}
     if turn.refusal:
         message["refusal"] = turn.refusal
+    if turn.phase:
+        message["phase"] = turn.phase
     if not content and (calls or turn.refusal):
         _set_empty_content(message, scope)
     if reasoning:

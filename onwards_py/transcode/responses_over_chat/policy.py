@@ -72,6 +72,7 @@ class Policy:
     ``profile``: None chooses by the request's own marks. ``sealer`` opens and closes ``encrypted_content``.
     ``origin``: who the provider is, as sealed reasoning remembers it. What is opaque goes back only to who said it, as
     others would refuse it for as long as the conversation lasts. Empty: nothing is remembered, and all of it goes back.
+    ``phased``: the client is known to understand the phases of messages; else the request's own marks decide.
     ``stores``: responses are kept, so ``store: true`` can be promised.
     ``max_items`` and ``max_tools`` are counts, ``max_part`` is characters of one inline image, file or sound.
     """
@@ -86,6 +87,7 @@ class Policy:
     sealer: Sealer | None = None
     origin: str = ""
     stores: bool = False
+    phased: bool = False
     max_items: int = 50_000
     max_tools: int = 4_096
     max_part: int = 64 * 1024 * 1024

@@ -10,6 +10,15 @@ _OPENAI_MARKS = (b"x-stainless-lang", b"x-codex-turn-metadata")
 _OPENAI_AGENTS = (b"openai/", b"asyncopenai/", b"azureopenai/", b"asyncazureopenai/", b"codex", b"ai-sdk/openai/")
 
 
+def is_codex(fields: Fields) -> bool:
+    """Whether the header fields are Codex's."""
+    return any(
+        (name.lower() in (b"user-agent", b"originator") and value.lower().startswith(b"codex"))
+        or name.lower() == b"x-codex-turn-metadata"
+        for name, value in fields
+    )
+
+
 def profile_of_client(fields: Fields) -> Profile | None:
     """The profile that the request's header fields ask for or give away; None if they say nothing.
 

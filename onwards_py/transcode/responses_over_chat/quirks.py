@@ -131,6 +131,7 @@ class Quirks:
     audio: bool = False
     video: bool = False
     refusal_field: bool = False
+    phase: bool = False  # assistant messages may have the phase that the Responses API gives them
     effort: Effort = Effort.REASONING_EFFORT
     efforts: tuple[str, ...] = COMMON_EFFORTS
     structured: Structured = Structured.JSON_SCHEMA

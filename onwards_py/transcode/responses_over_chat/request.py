@@ -22,6 +22,7 @@ from onwards_py.transcode.responses_over_chat.messages import to_messages
 from onwards_py.transcode.responses_over_chat.policy import Policy, Refused, Scope, must_be_string, name_of
 from onwards_py.transcode.responses_over_chat.quirks import Quirks
 from onwards_py.transcode.responses_over_chat.tool_choice import Choice, read_choice
+from onwards_py.transcode.responses_over_chat.tool_search import OUTPUT
 from onwards_py.transcode.responses_over_chat.tools import Offer, read_tools
 
 
@@ -51,7 +52,11 @@ def to_chat(
     must_be_string(request.get("model"), "model")
     check_types(request)
     check_server_side(request, scope)
-    offer = read_tools(_tool_lists(request, history or ()), scope)
+    offer = read_tools(
+        _tool_lists(request, history or (), "additional_tools"),
+        scope,
+        _tool_lists({"input": request.get("input")}, history or (), OUTPUT),
+    )
     choice = read_choice(request.get("tool_choice"), offer, scope)
     work = _Translation(request, scope, offer, choice, read_format(request, scope))
     chat = work.chat(history)
@@ -101,9 +106,16 @@ class _Translation:
             wants_stream=request.get("stream") is True,
             obfuscation=isinstance(options, dict) and options.get("include_obfuscation") is True,
             summary=_summary(request.get("reasoning")),
+            phased=policy.phased or self._phased(),
             sealer=policy.sealer,
             origin=policy.origin,
         )
+
+    def _phased(self) -> bool:
+        """Whether the request shows that its client knows phases: Codex's own field, or a phase that came back."""
+        given = self._request.get("input")
+        items = given if isinstance(given, list) else ()
+        return "client_metadata" in self._request or any(isinstance(one, dict) and one.get("phase") for one in items)
 
     def _messages(self, history: Sequence[object] | None) -> list[Message]:
         request, scope = self._request, self._scope
@@ -137,13 +149,14 @@ class _Translation:
             chat["parallel_tool_calls"] = parallel
 
 
-def _tool_lists(request: Mapping[str, object], history: Sequence[object]) -> Iterator[tuple[object, str]]:
-    """All lists of tools with their paths: a chat request has no place for tools that are offered on the way."""
+def _tool_lists(request: Mapping[str, object], history: Sequence[object], kind: str) -> Iterator[tuple[object, str]]:
+    """All lists of tools with their paths: a chat request has no place for tools that are offered on the way, by items
+    of this ``kind``."""
     yield request.get("tools"), "tools"
     given = request.get("input")
     for name, items in (("history", history), ("input", given if isinstance(given, list) else (given,))):
         for index, item in enumerate(items):
-            if isinstance(item, dict) and "tools" in item and item.get("type") == "additional_tools":
+            if isinstance(item, dict) and "tools" in item and item.get("type") == kind:
                 yield item["tools"], f"{name}[{index}].tools"
 
 

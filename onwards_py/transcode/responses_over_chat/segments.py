@@ -8,7 +8,7 @@ leaves at once. What an input does is looked up in one table, by what stands las
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 
 from onwards_py.transcode.images import Image
@@ -131,6 +131,7 @@ class Segments:
             if not segment.opened:
                 segment.open(self._out)
             segment.drain(self._out)
+            self._set_phase(segment, named[number:])
             complete &= segment.close(self._out, cut and number == len(named))
         self._queue.clear()
         return complete
@@ -250,5 +251,12 @@ class Segments:
             head.drain(out)
             if len(queue) == 1 or not head.whole:
                 return
-            head.close(out, False)
             queue.popleft()
+            self._set_phase(head, queue)
+            head.close(out, False)
+
+    def _set_phase(self, segment: Segment, behind: Collection[Segment]) -> None:
+        """A message is the final answer if nothing but images follows it, and if the turn goes on with no call."""
+        if isinstance(segment, MessageItem) and self._context.phased:
+            final = not self._accepted and all(isinstance(one, ImageItem) for one in behind)
+            segment.phase = "final_answer" if final else "commentary"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from onwards_py.transcode.responses_over_chat.policy import Refused, Scope, must_be_string, name_of
 from onwards_py.transcode.responses_over_chat.quirks import AllowedTools
+from onwards_py.transcode.responses_over_chat.tool_search import NAME as SEARCH
 from onwards_py.transcode.responses_over_chat.tools import Offer
 
 _MODES = ("none", "auto", "required")
@@ -40,6 +41,8 @@ def read_choice(choice: object, offer: Offer, scope: Scope) -> Choice:
     kind = must_be_string(choice.get("type"), "tool_choice.type")
     if kind in _MODES:  # a mode in the form of an object, as some clients write it
         return _mode(kind, offer, scope)
+    if kind == SEARCH and offer.names.find(SEARCH, None) is not None:
+        return Choice(_function(SEARCH), offer.chat, choice, frozenset({SEARCH}), forced=True)
     if kind == "allowed_tools":
         return _allowed(choice, offer, scope)
     if kind in _CALLABLE:

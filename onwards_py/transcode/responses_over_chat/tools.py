@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from onwards_py.transcode.responses_over_chat.context import ToolKind, ToolName
 from onwards_py.transcode.responses_over_chat.names import ToolNames
 from onwards_py.transcode.responses_over_chat.policy import HostedTools, Refused, Scope, must_be_string, name_of
+from onwards_py.transcode.responses_over_chat.tool_search import NAME, as_function, is_clients
 from onwards_py.transcode.shared import object_schema
 
 _DEEPEST = 8
@@ -41,14 +42,22 @@ class Offer:
         return [*self.functions.values(), *self.passed]
 
 
-def read_tools(lists: Iterable[tuple[object, str]], scope: Scope) -> Offer:
-    """What of all ``lists`` the model is offered; each comes with its path in the request. Raises Refused."""
+def read_tools(lists: Iterable[tuple[object, str]], scope: Scope, found: Iterable[tuple[object, str]] = ()) -> Offer:
+    """What of all ``lists`` the model is offered; each comes with its path in the request. Raises Refused.
+
+    ``found``: lists of what searches found, which may name a tool more than once, or one that is offered anyway.
+    """
     offer = Offer()
     hosted: list[tuple[dict[str, object], str]] = []
     declared: dict[tuple[str | None, str], _Declared] = {}
     for tools, where in lists:
         declared.update(_read_list(tools, where, hosted))  # a later list replaces what has the same name
         if len(declared) + len(hosted) > scope.policy.max_tools:
+            raise Refused(where, f"More than {scope.policy.max_tools} tools.", "array_above_max_length")
+    for tools, where in found:
+        for one in _walk(tools if isinstance(tools, list) else [], where, None, 0, []):
+            declared.setdefault((one.name.namespace, one.name.name), one)
+        if len(declared) > scope.policy.max_tools:
             raise Refused(where, f"More than {scope.policy.max_tools} tools.", "array_above_max_length")
     for one in sorted(declared.values(), key=lambda one: one.name.namespace is not None):  # plain names keep theirs
         offer.names.add(one.name)
@@ -86,6 +95,8 @@ def _walk(
         kind = must_be_string(tool.get("type"), f"{here}.type")
         if kind == "namespace":
             yield from _members(tool, here, namespace, depth, hosted)
+        elif is_clients(tool):
+            yield _Declared(as_function(tool), ToolName(ToolKind.SEARCH, NAME), here)
         elif kind in _KINDS:
             inner = tool.get(kind)
             source = {**inner, "type": kind} if isinstance(inner, dict) else tool  # as chat completions nests it

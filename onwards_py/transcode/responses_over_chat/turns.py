@@ -40,6 +40,7 @@ class Turn:
     role: str
     content: Content = ""
     refusal: str = ""
+    phase: str = ""
     calls: list[Call] | None = None
     reasoning: list[dict[str, object]] | None = None
     waiting: int = 0
@@ -84,7 +85,7 @@ class Conversation:
             self.directed = True
         self.turns.append(Turn(role, content))
 
-    def answer(self, content: Content, refusal: str) -> None:
+    def answer(self, content: Content, refusal: str, phase: str = "") -> None:
         """An assistant message. Between a call and its output it belongs to the message that holds the call."""
         last = self._last_answer()
         if last is None or not self._goes_on(last):
@@ -94,6 +95,7 @@ class Conversation:
             last.content = join(last.content, content)
             if refusal:
                 last.refusal = f"{last.refusal}\n\n{refusal}" if last.refusal else refusal
+        last.phase = phase or last.phase
         if self._reasoning:
             self._give_reasoning(last)
 
