@@ -15,25 +15,26 @@ KEEP: Final = 0
 DROP: Final = 1
 CONNECTION: Final = 2
 TRACE: Final = 3
+SUBPROTOCOL: Final = 4
 # From here on a repetition within one head is ambiguous and refused.
-HOST: Final = 4
-CONTENT_LENGTH: Final = 5
-TRANSFER_ENCODING: Final = 6
-EXPECT: Final = 7
-UPGRADE: Final = 8
-AUTHORIZATION: Final = 9
-X_API_KEY: Final = 10
-API_KEY: Final = 11
-MODEL_OVERRIDE: Final = 12
-CONTENT_TYPE: Final = 13
-CONTENT_ENCODING: Final = 14
+HOST: Final = 5
+CONTENT_LENGTH: Final = 6
+TRANSFER_ENCODING: Final = 7
+EXPECT: Final = 8
+UPGRADE: Final = 9
+AUTHORIZATION: Final = 10
+X_API_KEY: Final = 11
+API_KEY: Final = 12
+MODEL_OVERRIDE: Final = 13
+CONTENT_TYPE: Final = 14
+CONTENT_ENCODING: Final = 15
 # Kept as they are, but only once (RFC 9110 section 5.3).
-USER_AGENT: Final = 15
-CONTENT_LOCATION: Final = 16
-CONTENT_RANGE: Final = 17
-ETAG: Final = 18
-MAX_FORWARDS: Final = 19
-SERVER: Final = 20
+USER_AGENT: Final = 16
+CONTENT_LOCATION: Final = 17
+CONTENT_RANGE: Final = 18
+ETAG: Final = 19
+MAX_FORWARDS: Final = 20
+SERVER: Final = 21
 
 REQUEST_RULES: Mapping[bytes, int] = {
     b"host": HOST,
@@ -49,6 +50,7 @@ REQUEST_RULES: Mapping[bytes, int] = {
     b"authorization": AUTHORIZATION,
     b"x-api-key": X_API_KEY,
     b"api-key": API_KEY,
+    b"sec-websocket-protocol": SUBPROTOCOL,
     b"x-goog-api-key": DROP,
     b"proxy-authorization": DROP,
     b"proxy-authenticate": DROP,

@@ -24,6 +24,7 @@ from onwards_py.wire.field_rules import (
     HOST,
     MODEL_OVERRIDE,
     REQUEST_BOOK,
+    SUBPROTOCOL,
     TRACE,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -36,6 +37,8 @@ _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
 _M = (b"m", b"M")
 _CREDENTIALS = frozenset({AUTHORIZATION, X_API_KEY, API_KEY})
+# Browsers can set no header of a WebSocket handshake but this one, so there OpenAI takes the key as a subprotocol.
+_KEY_SUBPROTOCOL = b"openai-insecure-api-key."
 _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
 
 
@@ -137,6 +140,10 @@ def _place(head: RequestHead, kind: int, name: bytes, value: bytes) -> None:
         head.encoding_at = at
     elif kind == TRACE:
         head.trace_at = (*head.trace_at, at)
+    elif kind == SUBPROTOCOL:
+        value = _take_key(head, value)
+        if not value:
+            return
     else:
         _note(head, kind, value)
         return
@@ -149,14 +156,8 @@ def _note(head: RequestHead, kind: int, value: bytes) -> None:
         if kind == AUTHORIZATION:
             head.authorization = value
         elif value:
-            # Of two names for the same thing neither comes first: the order of the fields must not decide who calls.
-            # What differs is no key, but no reason to refuse where none is asked for.
-            if head.api_key is not None and head.api_key != value:
-                value = b"%b, %b" % (head.api_key, value)
-            head.api_key = value
-        if head.credential_at < 0:
-            head.credential_at = len(head.parts)
-            head.parts.append(b"")
+            _note_api_key(head, value)
+        _reserve_credential(head)
     elif kind == MODEL_OVERRIDE:
         head.model_override = value
     elif kind == TRANSFER_ENCODING:
@@ -165,6 +166,35 @@ def _note(head: RequestHead, kind: int, value: bytes) -> None:
         head.expects_continue = _is_continue(value)
     elif kind == UPGRADE:
         head.upgrade = value.strip().lower()
+
+
+def _note_api_key(head: RequestHead, value: bytes) -> None:
+    """Of several names for the same thing none comes first: the order of the fields must not decide who calls. What
+    differs is no key, but no reason to refuse where none is asked for."""
+    if head.api_key is not None and head.api_key != value:
+        value = b"%b, %b" % (head.api_key, value)
+    head.api_key = value
+
+
+def _reserve_credential(head: RequestHead) -> None:
+    """The provider's credential stands where the client's first one stood."""
+    if head.credential_at < 0:
+        head.credential_at = len(head.parts)
+        head.parts.append(b"")
+
+
+def _take_key(head: RequestHead, value: bytes) -> bytes:
+    """Note the key among the subprotocols; returns ``value`` without it, which is for the provider."""
+    if _KEY_SUBPROTOCOL not in value.lower():
+        return value
+    others: list[bytes] = []
+    for name in [part.strip(b" \t") for part in value.split(b",")]:
+        if name[: len(_KEY_SUBPROTOCOL)].lower() != _KEY_SUBPROTOCOL:
+            others.append(name)
+        elif key := name[len(_KEY_SUBPROTOCOL) :]:
+            _note_api_key(head, key)
+            _reserve_credential(head)
+    return b", ".join(others)
 
 
 def _is_chunked(value: bytes) -> bool:

@@ -128,3 +128,69 @@ async def test_a_local_model_is_not_served_over_websocket(lane: bool) -> None:
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await session.ws_connect(f"{gateway.url}/v1/responses?model=m")
     assert caught.value.status == 426
+
+
+OFFERS = {
+    "in the middle": ["realtime, openai-insecure-api-key.sk-client, openai-beta.realtime-v1"],
+    "first, without spaces": ["openai-insecure-api-key.sk-client,realtime,openai-beta.realtime-v1"],
+    "in a line of its own": ["realtime, openai-beta.realtime-v1", "openai-insecure-api-key.sk-client"],
+}
+
+
+async def handshake(port: int, offers: list[str], fields: str = "") -> str:
+    """The head that answers a handshake, as browsers make it."""
+    lines = "".join(f"Sec-WebSocket-Protocol: {offer}\r\n" for offer in offers)
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            f"GET /v1/realtime?model=m HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            f"{lines}{fields}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+    return head.decode()
+
+
+@pytest.mark.parametrize("credential", ["    onwards_key: sk-provider\n", ""], ids=["ours", "none"])
+@pytest.mark.parametrize("offer", OFFERS)
+async def test_the_key_among_the_subprotocols_is_for_us(
+    provider: Provider, lane: bool, offer: str, credential: str
+) -> None:
+    """Browsers can send it nowhere else; the provider gets the other subprotocols, and answers with one of them."""
+    text = f"targets:\n  m:\n    url: http://127.0.0.1:{provider.port}/v1\n    keys: [sk-client]\n{credential}"
+    snapshot = parse(text, "targets.yaml", {}).snapshot
+    async with running(snapshot, lane=lane) as gateway:
+        head = await handshake(gateway.port, OFFERS[offer])
+        assert head.startswith("HTTP/1.1 101 ")
+        assert "Sec-WebSocket-Protocol: realtime\r\n" in head
+        await provider.closed.wait()
+    (received,) = provider.handshakes
+    assert received.headers.getall("Sec-WebSocket-Protocol") == ["realtime, openai-beta.realtime-v1"]
+    assert received.headers.get("Authorization") == ("Bearer sk-provider" if credential else None)
+    assert not any(b"sk-client" in name + value for name, value in received.raw_headers)
+    assert b"sk-client" not in gateway.log.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("offers", "fields"),
+    [
+        (["realtime, openai-insecure-api-key.sk-wrong"], ""),
+        (["realtime, openai-insecure-api-key."], ""),
+        (["realtime, sk-client"], ""),
+        (["realtime, openai-insecure-api-key.sk-client, openai-insecure-api-key.sk-other"], ""),
+        (["realtime, openai-insecure-api-key.sk-client"], "X-Api-Key: sk-other\r\n"),
+    ],
+)
+async def test_another_key_among_them_is_no_key(provider: Provider, lane: bool, offers: list[str], fields: str) -> None:
+    text = f"targets:\n  m:\n    url: http://127.0.0.1:{provider.port}/v1\n    keys: [sk-client]\n"
+    async with running(parse(text, "targets.yaml", {}).snapshot, lane=lane) as gateway:
+        head = await handshake(gateway.port, offers, fields)
+    assert head.startswith(("HTTP/1.1 401 ", "HTTP/1.1 403 "))
+    assert provider.handshakes == []
+
+
+async def test_a_key_that_is_all_that_is_offered_leaves_no_field(provider: Provider, lane: bool) -> None:
+    async with running(snapshot_for(provider.port), lane=lane) as gateway:
+        assert "Sec-WebSocket-Protocol" not in await handshake(gateway.port, ["openai-insecure-api-key.sk-client"])
+        await provider.closed.wait()
+    assert "Sec-WebSocket-Protocol" not in provider.handshakes[0].headers
