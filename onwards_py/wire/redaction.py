@@ -92,6 +92,8 @@ def redaction_of(prefix: str, key: str, others: Iterable[str] = ()) -> Redaction
 
 def _secrets_of(prefix: str, key: str) -> Iterator[str]:
     key = key.strip()
+    if not key:
+        return
     yield key
     if len(key) < SHORTEST:
         yield (prefix + key).strip()
