@@ -194,9 +194,9 @@ def parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="list local models: those that targets name, and those installed")
     models.add_argument(*_CONFIG.flags, dest="config", metavar="FILE", help="default: ONWARDS_CONFIG, or targets.yaml")
     models.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
-    models.add_argument(
-        *_ADMIN_PORT.flags, dest="admin_port", metavar="PORT", help="where the running proxy is asked what is loaded"
-    )
+    for option, metavar in ((_ADMIN_HOST, "HOST"), (_ADMIN_PORT, "PORT")):
+        text = "where the proxy that serves the file is asked what is loaded"
+        models.add_argument(*option.flags, dest=option.name, metavar=metavar, help=text)
     commands.add_parser("schema", help="print the JSON Schema of the configuration")
     return grammar
 
@@ -312,14 +312,15 @@ def _route(given: argparse.Namespace, env: Mapping[str, str]) -> int:
 def _models(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     from onwards_py.models_command import run, states_of
 
-    path = _value(_CONFIG, given, env)
-    port = _value(_ADMIN_PORT, given, env)
+    path, host, port = (_value(option, given, env) for option in (_CONFIG, _ADMIN_HOST, _ADMIN_PORT))
     assert isinstance(path, Path)
+    assert host is None or isinstance(host, str)
     assert isinstance(port, int)
     # Without a configuration there is still to be said what is installed; a file that was named must be there.
     asked = given.config is not None or bool(env.get(_CONFIG.variable))
     snapshot = load(path, env).snapshot if asked or path.is_file() else None
-    return run(snapshot, states_of(port), sys.stdout, as_json=given.as_json)
+    states = None if snapshot is None else states_of(path, listening.admin_host(host, snapshot), port)
+    return run(snapshot, states, sys.stdout, as_json=given.as_json)
 
 
 def _schema(_given: argparse.Namespace, _env: Mapping[str, str]) -> int:

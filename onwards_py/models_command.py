@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from http.client import HTTPException
 from pathlib import Path
 from typing import Final, TextIO, cast
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
 
 import msgspec
 
+from onwards_py.admin.asking import engines_of
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.engines.contract import EngineName
+from onwards_py.engines.installing import installing
 from onwards_py.engines.packages import Model, NotFound, find, installed, missing
 from onwards_py.routing.model import EngineSettings
 
 _NOT_RUNNING: Final = "not running"
-_ASK_SECONDS: Final = 1.0
-_LONGEST_ANSWER: Final = 1024 * 1024
 _TITLES: Final = ("TARGET", "ENGINE", "MODEL", "SIZE", "STATE", "FILE")
 _ABSENT: Final = "-"
-
-
-class _Engine(msgspec.Struct):
-    engine: str
-    model: str
-    state: str
-
-
-class _Readiness(msgspec.Struct):
-    engines: list[_Engine]
 
 
 class Row(msgspec.Struct, frozen=True):
     """One line. ``target`` None: no target names it; ``engine`` then lists those that could run it.
 
     ``bytes`` and ``path`` are None for what is not found, and ``advice`` says what to do about it. ``state`` is
-    ``missing``, what the running proxy said, or ``not running``; None if no target names it.
+    ``missing``, what the proxy that serves this file said, or ``not running``; None if no target names it.
     """
 
     target: str | None
@@ -50,22 +37,11 @@ class Row(msgspec.Struct, frozen=True):
     advice: str | None
 
 
-def states_of(admin_port: int) -> dict[str, str] | None:
-    """What the proxy whose admin port this is says of its engines, by `loaded_key`; None if none answers."""
-    url = f"http://127.0.0.1:{admin_port}/readyz"
-    opener = build_opener(ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=_ASK_SECONDS) as response:
-            body = response.read(_LONGEST_ANSWER)
-    except HTTPError as error:  # not ready, which is an answer too
-        body = error.read(_LONGEST_ANSWER)
-    except (OSError, HTTPException):
-        return None
-    try:
-        engines = msgspec.json.decode(body, type=_Readiness).engines
-    except msgspec.MsgspecError:
-        return None
-    return {loaded_key(engine.engine, engine.model): engine.state for engine in engines}
+def states_of(config: Path, admin_host: str, admin_port: int) -> dict[str, str] | None:
+    """What the proxy that serves ``config``, and has this admin port, says of its engines, by `loaded_key`; None if
+    none does."""
+    engines = engines_of(config, admin_host, admin_port)
+    return None if engines is None else {loaded_key(one.engine, one.model): one.state for one in engines}
 
 
 def loaded_key(engine: str, model: str) -> str:
@@ -97,8 +73,10 @@ def _named(snapshot: Snapshot, loaded: Mapping[str, str]) -> Iterator[Row]:
 
 def _row(target: str, settings: EngineSettings, loaded: Mapping[str, str]) -> Row:
     engine = cast("EngineName", settings.engine)
-    advice = missing(settings.model, engine)
-    state = loaded.get(loaded_key(engine, settings.model), "missing" if advice is not None else _NOT_RUNNING)
+    advice = missing(settings.model, engine, installing())
+    # A proxy may still run what was removed since; what is not here is not ready.
+    running = loaded.get(loaded_key(engine, settings.model), _NOT_RUNNING)
+    state = "missing" if advice is not None else running
     try:
         model = find(settings.model, engine)
     except NotFound:

@@ -9,6 +9,7 @@ from onwards_py.config.inherit import Site
 from onwards_py.config.local_schema import LocalShape
 from onwards_py.config.problems import Path as Place
 from onwards_py.config.substitute import Surroundings
+from onwards_py.engines.installing import installing
 from onwards_py.engines.packages import missing
 from onwards_py.routing.model import EchoSettings, EngineSettings
 
@@ -41,7 +42,7 @@ def compile_local(
         return None
     if not model.startswith(_PACKAGE):
         model = str((around.folder / Path(model).expanduser()).absolute())
-    if (reason := missing(model, shape.engine)) is not None:
+    if (reason := missing(model, shape.engine, installing())) is not None:
         site.warn((*path, "model") if shape.model else path, reason)
     return _engine(shape, model)
 

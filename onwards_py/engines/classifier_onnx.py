@@ -10,6 +10,7 @@ import msgspec
 
 from onwards_py.engines.base import LoadError
 from onwards_py.engines.classifier_verdict import Classify, Verdict, verdict
+from onwards_py.engines.packages import advice
 
 
 class _Port(Protocol):
@@ -57,7 +58,7 @@ def load_onnx(path: Path, threads: int) -> Classify:
         import numpy as np
         import onnxruntime
     except ImportError:
-        raise LoadError("An .onnx model needs onnxruntime: pip install 'onwards-py[local]'.") from None
+        raise LoadError(f"An .onnx model needs onnxruntime: {advice('classifier')}.") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

