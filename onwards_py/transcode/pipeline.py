@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import orjson
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.answer_body import AnswerBody, Machine, Out
+from onwards_py.transcode.responses_over_chat import foreign_json
 from onwards_py.transcode.responses_over_chat.errors import Failure
 from onwards_py.wire.sse import DONE, encode_comment, encode_event
 
@@ -130,9 +132,16 @@ class AnswerCollector:
         self._body.finish(ending)
         failure = self._machine.failure
         if failure is not None:
-            return Answer(failure.status, orjson.dumps(failure.envelope()))
-        return Answer(200, orjson.dumps(self._machine.answer()))
+            return Answer(failure.status, foreign_json.dumps(failure.envelope()))
+        return Answer(200, foreign_json.dumps(self._machine.answer()))
 
 
 def _encode(events: list[Out]) -> bytes:
-    return b"".join([encode_event(str(event.get("type", "")).encode(), orjson.dumps(event)) for event in events])
+    try:
+        return _encoded(events, orjson.dumps)
+    except orjson.JSONEncodeError:
+        return _encoded(events, foreign_json.dumps)
+
+
+def _encoded(events: list[Out], dumps: Callable[[object], bytes]) -> bytes:
+    return b"".join([encode_event(str(event.get("type", "")).encode(), dumps(event)) for event in events])

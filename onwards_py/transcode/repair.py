@@ -141,9 +141,13 @@ class Repair:
             return b": repeated"
         name = type_.encode()
         try:
-            before = b"".join([encode_event(str(one["type"]).encode(), orjson.dumps(one)) for one in repaired.before])
+            before = b"".join(
+                [encode_event(str(one["type"]).encode(), foreign_json.dumps_as_read(one)) for one in repaired.before]
+            )
             if changed or repaired.changed:
-                return before + b"\n".join([*block.others, b"event: " + name, b"data: " + orjson.dumps(event)])
+                return before + b"\n".join(
+                    [*block.others, b"event: " + name, b"data: " + foreign_json.dumps_as_read(event)]
+                )
         except orjson.JSONEncodeError:  # nested deeper than can be written: it stays as it came
             return text
         if name == block.name:

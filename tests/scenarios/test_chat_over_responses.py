@@ -109,6 +109,15 @@ async def test_everything_else_passes_as_it_is(lane: bool, path: bytes) -> None:
         assert (upstream.requests[0].target, upstream.requests[0].body) == (path, body)
 
 
+async def test_a_character_that_the_provider_cut_in_half_is_whole(lane: bool) -> None:
+    """Its two escapes come in two deltas."""
+    deltas = [{**EVENTS[2], "delta": piece} for piece in ("a\ud83d", "\ude00b")]
+    raw = STREAM_HEAD + chunk(written(*EVENTS[:2], *deltas, {**EVENTS[4], "response": {**RESPONSE, "output": []}}))
+    async with proxied(lane, serve(raw + LAST_CHUNK), chat_completions_mode="translate") as (_, gateway):
+        response = await ask(gateway.port, question())
+    assert json.loads(response.body)["choices"][0]["message"]["content"] == "a\U0001f600b"
+
+
 async def test_a_limit_of_tokens_that_is_too_small_is_raised_and_named(lane: bool) -> None:
     """The schema's least is 16; the answer says that the client's own did not reach the provider."""
     script = serve(answer(json.dumps(RESPONSE).encode(), fields=b"Content-Type: application/json\r\n"))

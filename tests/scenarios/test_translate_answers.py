@@ -73,6 +73,16 @@ async def test_a_streamed_answer_is_valid(lane: bool, kind: str) -> None:
     assert as_dict(body["usage"])["total_tokens"] == 18
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_character_that_the_provider_cut_in_half_is_whole(lane: bool, stream: bool) -> None:
+    """Its two escapes come in two chunks; a half that nothing completes is U+FFFD. RFC 8259, section 8.2."""
+    frames = [frame(content=piece) for piece in ("a\ud83d", "\ude00b", "\ud83d")]
+    response = await asked(lane, streamed(*frames, end(), DONE), stream=stream)
+    body = as_dict(terminal(response)["response"]) if stream else resource(response)
+    item = as_dict(as_list(body["output"])[0])
+    assert as_dict(as_list(item["content"])[0])["text"] == "a\U0001f600b\ufffd"
+
+
 async def test_the_head_of_a_stream_suits_proxies(lane: bool) -> None:
     """G14: nothing between here and the client may hold events back; no length is announced."""
     response = await asked(lane, streamed(*text("a")), stream=True)

@@ -232,7 +232,8 @@ class Reader:
 
     def part_delta(self, event: Json) -> None:
         part = self._part_of(event)
-        self._expect(Promise.DELTAS, is_text(event.get("delta")), f"delta {event.get('delta')!r}")
+        saying = is_text(event.get("delta")) or (event.get("delta") == "" and bool(event.get("logprobs")))
+        self._expect(Promise.DELTAS, saying, f"delta {event.get('delta')!r}")
         if part is None:
             return
         self._expect(Promise.DELTAS, not part.text_done, "a delta behind the text's done")

@@ -33,7 +33,7 @@ class Promise(Enum):
     EMPTY_ADDED = "an item is added empty and in progress, with its role, or name and call_id (else: openai SDKs)"
     SAME_ITEM = "the item done is the item added, with a final status (else: openai-node, AI SDK, Codex)"
     PARTS = "a part is added empty, at the next index, before its text, and done before anything else (else: stream())"
-    DELTAS = "the deltas join to the text or arguments done; none is empty (else: LangChain loses arguments)"
+    DELTAS = "the deltas join to the text or arguments done; none says nothing (else: LangChain loses arguments)"
     SAME_TEXT = "part done, item done and the deltas say the same (else: clients disagree with each other)"
     ANNOTATIONS = "text has annotations, and annotation events are those of the part (else: Pydantic AI, AI SDK)"
     LOGPROBS = "text deltas and their done have logprobs, and they add up (else: SDK types)"

@@ -77,6 +77,7 @@ class CallTeller:
             if not cut and not call.custom and not call.arguments.strip():
                 call.put("{}")
             call.identified = True
+            call.end()
             self._advance(call)
 
     def match(self, values: list[dict[str, object]]) -> list[dict[str, object]]:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import orjson
 
+from onwards_py.transcode.responses_over_chat import foreign_json
+
 
 class Kind(Enum):
     """The items that a chat answer has words for."""
@@ -137,7 +139,7 @@ def arguments_of(owner: Mapping[str, object]) -> str | None:
             return value
         if isinstance(value, dict | list):
             try:
-                return orjson.dumps(value).decode()
+                return foreign_json.dumps(value).decode()
             except orjson.JSONEncodeError:
                 return None  # nested deeper than anything that can be said
     return None

@@ -11,15 +11,17 @@ from collections.abc import Mapping
 
 from onwards_py.transcode.chat_over_responses.output_items import Field, Kind
 from onwards_py.transcode.responses_over_chat.foreign_json import is_cut
+from onwards_py.transcode.surrogates import Halves, well_formed
 
 
 class Voice:
     """One text of one item, which may have several parts."""
 
-    __slots__ = ("_closed", "_part", "_pieces", "_start")
+    __slots__ = ("_closed", "_halves", "_part", "_pieces", "_start")
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
+        self._halves = Halves()
         self._start = 0
         self._closed = False
         self._part: int | None = None
@@ -34,35 +36,51 @@ class Voice:
         self._start = len(self._pieces)
         self._closed = False
 
-    def put(self, text: str) -> None:
-        """A delta was said."""
+    def put(self, text: str) -> str:
+        """More was said; returns what of it can be told by now."""
         if self._closed:
             self.next_part()
-        self._pieces.append(text)
+        text = self._halves.feed(text)
+        if text:
+            self._pieces.append(text)
+        return text
 
-    def separate(self, separator: str) -> None:
-        """What follows belongs to another part, behind ``separator``."""
-        self._pieces.append(separator)
+    def separate(self, separator: str) -> str:
+        """What follows belongs to another part, behind ``separator``; returns what is to be told of both."""
+        separator = self._add(self._halves.finish() + separator)
         self.next_part()
+        return separator
+
+    def finish(self) -> str:
+        """No more comes; returns what was kept back for more."""
+        return self._add(self._halves.finish())
+
+    def forget(self) -> None:
+        """What was kept back was told in another way."""
+        self._halves.forget()
 
     def part_done(self, full: str, part: int | None) -> str:
         """A part is known in full; returns what of it was not said. ``part``: its index, if known."""
         if self._closed and part != self._part:
             self.next_part()
-        said = "".join(self._pieces[self._start :])
+        full, said = well_formed(full), "".join(self._pieces[self._start :])
         # There are providers that call each token a part, and the whole text one, too.
         rest = "" if not said and full == "".join(self._pieces) else rest_of(said, full)
-        if rest:
-            self._pieces.append(rest)
         self._closed, self._part = True, part
-        return rest
+        return self._end(rest)
 
     def done(self, full: str) -> str:
         """All parts are known in full; returns what of them was not said."""
-        rest = rest_of("".join(self._pieces), full)
-        if rest:
-            self._pieces.append(rest)
-        return rest
+        return self._end(rest_of("".join(self._pieces), well_formed(full)))
+
+    def _end(self, rest: str) -> str:
+        kept = self._halves.finish()
+        return self._add(rest or kept)
+
+    def _add(self, text: str) -> str:
+        if text:
+            self._pieces.append(text)
+        return text
 
 
 class Call:
@@ -75,6 +93,7 @@ class Call:
 
     __slots__ = (
         "_backlog",
+        "_halves",
         "_pieces",
         "call_id",
         "custom",
@@ -97,6 +116,7 @@ class Call:
         self.number: int | None = None
         self.settled = False
         self.spare = ""
+        self._halves = Halves()
         self._pieces: list[str] = []
         self._backlog: list[str] = []
 
@@ -114,6 +134,7 @@ class Call:
 
     def put(self, text: str) -> None:
         """Take more arguments."""
+        text = self._halves.feed(text)
         if text:
             self._pieces.append(text)
             self._backlog.append(text)
@@ -121,8 +142,14 @@ class Call:
     def settle(self, full: str | None) -> None:
         """The arguments are known in full (None: they were not told again)."""
         if full:
-            self.put(rest_of(self.arguments, full))
+            rest = rest_of(self.arguments, well_formed(full))
+            kept = self._halves.finish()
+            self.put(rest or kept)
             self.settled = True
+
+    def end(self) -> None:
+        """No more of the arguments comes."""
+        self.put(self._halves.finish())
 
     def take(self) -> str:
         """What was not sent yet."""

@@ -192,7 +192,7 @@ class EventsToChunks(AnswerState):
 def _delta(field: Field, channel: str = "") -> Callable[[Teller, Event], None]:
     def handle(teller: Teller, event: Event) -> None:
         delta = event.get("delta")
-        if delta and isinstance(delta, str):
+        if isinstance(delta, str) and (delta or event.get("logprobs")):
             teller.delta(field, delta, event, channel)
 
     return handle

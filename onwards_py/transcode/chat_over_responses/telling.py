@@ -25,6 +25,7 @@ from onwards_py.transcode.chat_over_responses.output_items import (
 from onwards_py.transcode.chat_over_responses.said import Item, Items, rest_of
 from onwards_py.transcode.images import from_item
 from onwards_py.transcode.responses_over_chat.context import Ids
+from onwards_py.transcode.surrogates import well_formed
 
 Event = Mapping[str, object]
 
@@ -62,10 +63,11 @@ class Teller:
         item = self._item(KIND_OF_FIELD[field], event)
         if item.done or not self._enter(item, field, event, channel):
             return
-        item.voices[field].put(text)
+        text = item.voices[field].put(text)
         tokens = read_logprobs(event["logprobs"]) if event.get("logprobs") else []
         item.logprobs += len(tokens)
-        self._say(item, field, text, tokens)
+        if text or (tokens and self._answer.with_logprobs):
+            self._say(item, field, text, tokens)
 
     def part_done(self, field: Field, full: str, event: Event, channel: str) -> None:
         """One part of a text as a whole."""
@@ -172,6 +174,10 @@ class Teller:
         else:
             for index, value in enumerate(values):
                 self._only_whole(value, index)
+        for item in self._items.all:
+            for field, voice in item.voices.items():
+                if kept := voice.finish():
+                    self._say(item, field, kept, [])
         self.calls.close(cut)
 
     def _only_whole(self, value: Event, index: int | None) -> None:
@@ -203,8 +209,7 @@ class Teller:
         if index != item.summary_index:
             item.summary_index = index
             if not item.voices[field].silent:
-                item.voices[field].separate(PARAGRAPH)
-                self._say(item, field, PARAGRAPH, [])
+                self._say(item, field, item.voices[field].separate(PARAGRAPH), [])
         return True
 
     def _say(self, item: Item, field: Field, text: str, tokens: list[object]) -> None:
@@ -285,10 +290,13 @@ class Teller:
 
     def _complete_text(self, field: Field, candidates: list[str]) -> None:
         said = "".join(self._answer.texts[field])
-        rest = next((rest for full in candidates if (rest := rest_of(said, full))), "")
+        rest = next((rest for full in candidates if (rest := rest_of(said, well_formed(full)))), "")
         if rest:
             self._size += len(rest)
             self._answer.text(field, rest, [])
+            for item in self._items.all:
+                if field in item.voices:
+                    item.voices[field].forget()
 
 
 def _elsewhere(item: Item, index: int | None) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from onwards_py.transcode.images import Image, read_image, read_images
+from onwards_py.transcode.responses_over_chat import foreign_json
 from onwards_py.transcode.responses_over_chat.calls import CallDelta
 from onwards_py.transcode.responses_over_chat.foreign_json import writable
 from onwards_py.transcode.responses_over_chat.item_reasoning import DEFAULT_FIELD
@@ -27,7 +28,7 @@ class ReasoningDelta(NamedTuple):
 
 
 class TextDelta(NamedTuple):
-    """Text, perhaps empty if there are annotations."""
+    """Text, perhaps empty if there are annotations or log probabilities."""
 
     text: str
     logprobs: list[object]
@@ -40,6 +41,7 @@ class RefusalDelta(NamedTuple):
     text: str
 
 
+_BESIDE_TEXT = ("refusal", "tool_calls", "function_call")
 _NO_IDS = frozenset({"", "null", "None"})  # what becomes of a missing id in the hands of some (Mistral: "null")
 _IMAGES = frozenset({"image_url", "input_image", "output_image", "image"})
 _IMPOSSIBLE = -9999.0  # the log probability that stands for minus infinity
@@ -58,7 +60,9 @@ def read_delta(delta: Mapping[str, object], logprobs: object, quirks: Quirks) ->
             content = None
     tokens = _logprobs(logprobs) if logprobs else []
     if isinstance(content, str):
-        if content:
+        # Of a character that takes several tokens all but the last come with empty text. Beside anything else the log
+        # probabilities of empty text are those of something else.
+        if content or (tokens and not inputs and not any(delta.get(name) for name in _BESIDE_TEXT)):
             inputs.append(TextDelta(content, tokens, []))
     elif content:
         inputs += _content_parts(content, tokens)
@@ -190,7 +194,7 @@ def _logprob(token: Mapping[str, object]) -> dict[str, object]:
 
 def _dumps(value: object) -> str:
     try:
-        return orjson.dumps(value).decode()
+        return foreign_json.dumps(value).decode()
     except orjson.JSONEncodeError:
         return ""  # nested deeper than anything that can be said
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import assert_never
 
-import orjson
-
 from onwards_py.messages import Ending
+from onwards_py.transcode.responses_over_chat import foreign_json
+from onwards_py.transcode.surrogates import well_formed
 from onwards_py.wire.error_status import error_status
 
 _LONGEST_MESSAGE = 8192
@@ -113,8 +113,8 @@ def malformed(what: str) -> Failure:
 def from_body(status: int, body: bytes, trusted: bool, retry_after: float | None = None) -> Failure:
     """The failure that an HTTP response of ``status`` (400 to 599) told. ``retry_after`` in seconds, if it had one."""
     try:
-        value: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        value = foreign_json.loads(body)
+    except ValueError:
         value = body.decode("utf-8", "replace").strip()
         if isinstance(value, str) and value.startswith("<"):
             value = None  # a page for people
@@ -228,9 +228,9 @@ def _message(level: Mapping[str, object]) -> str:
         if isinstance(text, list):
             text = "; ".join(_string(one.get("msg")) for one in text if isinstance(one, dict))
         if isinstance(text, str) and text:
-            return text
+            return well_formed(text)
     return ""
 
 
 def _string(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return well_formed(value) if isinstance(value, str) else ""

@@ -8,15 +8,18 @@ from math import isfinite
 
 import orjson
 
+from onwards_py.transcode.surrogates import border_halves_kept, well_formed
+
 # Beginnings at which Python's reader stops as at an error: of literals, numbers and escapes.
 _BEGUN = re.compile(r"(?:t(?:ru?)?|f(?:al?s?)?|n(?:ul?)?|-|\.|[eE][+-]?|u[0-9a-fA-F]{0,4})\Z")
 
 
 def loads(data: bytes) -> object:
-    """The value of ``data``, fit to be written as JSON again. Raises ValueError.
+    """The value of ``data``, fit to be written by `dumps` again. Raises ValueError.
 
-    Invalid UTF-8 and halves of surrogate pairs (an emoji that was cut between two tokens) become U+FFFD, NaN and
-    infinities null; raw control characters in strings are let through.
+    Invalid UTF-8 and halves of surrogate pairs become U+FFFD, NaN and infinities null; raw control characters in
+    strings are let through. A half at the border of a string stays, as the next piece of a text may begin with the
+    other (see `surrogates`).
     """
     try:
         return orjson.loads(data)
@@ -26,6 +29,28 @@ def loads(data: bytes) -> object:
         return _clean(json.loads(text, strict=False, parse_constant=lambda _: None))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def dumps(value: object) -> bytes:
+    """``value`` as JSON in UTF-8: halves of surrogate pairs are U+FFFD. Raises orjson.JSONEncodeError."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        try:
+            return orjson.dumps(_written(value))
+        except RecursionError:
+            raise error from None
+
+
+def dumps_as_read(value: object) -> bytes:
+    """``value`` as JSON; halves of surrogate pairs stay the escapes that they were. Raises orjson.JSONEncodeError."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        try:
+            return json.dumps(value, separators=(",", ":")).encode()
+        except RecursionError:
+            raise error from None
 
 
 def is_json(text: str) -> bool:
@@ -58,7 +83,7 @@ def is_cut(text: str) -> bool:
 def writable(value: object) -> bool:
     """Whether JSON can be made of ``value`` again: what was read may be nested deeper than what can be written."""
     try:
-        orjson.dumps(value)
+        dumps(value)
     except orjson.JSONEncodeError:
         return False
     return True
@@ -70,13 +95,23 @@ def _refuse(name: str) -> None:
 
 def _clean(value: object) -> object:
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return border_halves_kept(value)
     if isinstance(value, list):
         return [_clean(one) for one in value]
     if isinstance(value, dict):
-        return {str(_clean(name)): _clean(one) for name, one in value.items()}
+        return {well_formed(name): _clean(one) for name, one in value.items()}
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, int) and not -(2**53) < value < 2**53:
         return float(value) if abs(value) < 10**300 else None
+    return value
+
+
+def _written(value: object) -> object:
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, list):
+        return [_written(one) for one in value]
+    if isinstance(value, dict):
+        return {_written(name): _written(one) for name, one in value.items()}
     return value

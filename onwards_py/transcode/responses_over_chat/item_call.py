@@ -8,6 +8,7 @@ from onwards_py.transcode.responses_over_chat.events import Item, Output, status
 from onwards_py.transcode.responses_over_chat.foreign_json import is_cut, is_json
 from onwards_py.transcode.responses_over_chat.json_nesting import JsonNesting
 from onwards_py.transcode.responses_over_chat.tool_search import call_item
+from onwards_py.transcode.surrogates import Halves, well_formed
 
 _LONGEST_CALL_ID = 64
 _PREFIXES = {ToolKind.FUNCTION: "fc_", ToolKind.CUSTOM: "ctc_", ToolKind.SEARCH: "tsc_"}
@@ -26,6 +27,7 @@ class CallItem:
         "_context",
         "_fragments",
         "_fresh",
+        "_halves",
         "_index",
         "_length",
         "_nesting",
@@ -56,6 +58,7 @@ class CallItem:
         self._context = context
         self._fragments: list[str] = []
         self._fresh: list[str] = []
+        self._halves = Halves()
         self._length = 0
         self._unread: list[str] = []
         self._nesting = JsonNesting()
@@ -81,7 +84,9 @@ class CallItem:
 
     def end_name(self) -> None:
         """No more of the name can follow."""
-        self.ready = bool(self.chat_name)
+        if not self.ready and self.chat_name:
+            self.ready = True
+            self.chat_name = well_formed(self.chat_name)
 
     @property
     def arguments(self) -> str:
@@ -106,6 +111,7 @@ class CallItem:
 
     def put(self, text: str) -> None:
         """Take more arguments; a whole repetition of what is there counts once."""
+        text = self._halves.feed(text)
         if not text or (len(text) == self._length and self.whole and text == self.arguments):
             return
         if self._is_placeholder and text.lstrip().startswith("{"):
@@ -135,6 +141,7 @@ class CallItem:
             self._flush(out)
 
     def close(self, out: Output, cut: bool) -> bool:
+        self.put(self._halves.finish())
         self._flush(out)
         if self._unwrap is None and not cut and not self.arguments.strip():
             self._delta(out, _NO_ARGUMENTS)

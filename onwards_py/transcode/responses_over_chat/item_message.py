@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from onwards_py.transcode.responses_over_chat.events import Item, Output, status
+from onwards_py.transcode.surrogates import Halves
 
 
 class PartKind(Enum):
@@ -13,7 +14,17 @@ class PartKind(Enum):
 
 
 class _Part:
-    __slots__ = ("annotations", "announced", "announced_annotations", "fresh", "kind", "logprobs", "texts")
+    __slots__ = (
+        "annotations",
+        "announced",
+        "announced_annotations",
+        "early",
+        "fresh",
+        "halves",
+        "kind",
+        "logprobs",
+        "texts",
+    )
 
     def __init__(self, kind: PartKind) -> None:
         self.kind = kind
@@ -21,8 +32,27 @@ class _Part:
         self.texts: list[str] = []
         self.fresh: list[tuple[str, list[object]]] = []
         self.logprobs: list[object] = []
+        self.early: list[object] = []  # log probabilities of tokens whose text has not come
+        self.halves = Halves()
         self.annotations: list[object] = []
         self.announced_annotations = 0
+
+    def put(self, text: str, logprobs: list[object]) -> None:
+        if logprobs:
+            self.logprobs += logprobs
+        if not text:
+            self.early += logprobs
+            return
+        if self.early:
+            logprobs, self.early = self.early + logprobs, []
+        self.texts.append(text)
+        self.fresh.append((text, logprobs))
+
+    def end(self) -> None:
+        """No more of it comes. Tokens whose text never came are told with none."""
+        self.put(self.halves.finish(), [])
+        if self.early:
+            self.fresh.append(("", self.early))
 
     def shape(self) -> Item:
         """The part as it is now."""
@@ -58,12 +88,14 @@ class MessageItem:
         self._parts.append(_Part(kind))
 
     def put(self, text: str, logprobs: list[object]) -> None:
-        """Take more of the current part."""
+        """Take more of the current part. Text may be empty, where a character takes several tokens."""
         part = self._parts[-1]
-        part.texts.append(text)
-        part.fresh.append((text, logprobs))
-        if logprobs:
-            part.logprobs += logprobs
+        text = part.halves.feed(text)
+        if text and not logprobs and not part.early:
+            part.texts.append(text)
+            part.fresh.append((text, logprobs))
+        else:
+            part.put(text, logprobs)
 
     def annotate(self, annotations: list[object]) -> None:
         """Add annotations to the current text part, each once: providers repeat them."""
@@ -124,6 +156,8 @@ class MessageItem:
             self._say(out, "response.output_text.annotation.added", annotation_index=index, annotation=annotation)
 
     def _close_part(self, out: Output, part: _Part) -> None:
+        part.end()
+        self._drain_part(out, part)
         shape = part.shape()
         if part.kind is PartKind.TEXT:
             self._say(out, "response.output_text.done", text=shape["text"], logprobs=part.logprobs)

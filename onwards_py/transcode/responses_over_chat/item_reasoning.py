@@ -12,6 +12,7 @@ from onwards_py.transcode.responses_over_chat.context import ENCRYPTED_REASONING
 from onwards_py.transcode.responses_over_chat.events import Item, Output, status
 from onwards_py.transcode.responses_over_chat.reasoning_details import Details
 from onwards_py.transcode.responses_over_chat.sealed import seal_reasoning
+from onwards_py.transcode.surrogates import Halves
 
 DEFAULT_FIELD = "reasoning_content"
 
@@ -37,6 +38,7 @@ class ReasoningItem:
         "_extras",
         "_field",
         "_fresh",
+        "_halves",
         "_index",
         "_texts",
         "id",
@@ -54,6 +56,7 @@ class ReasoningItem:
         self._announced = False
         self._texts: list[str] = []
         self._fresh: list[str] = []
+        self._halves = Halves()
         self._field = DEFAULT_FIELD
         self._details = Details()
         self._extras: dict[str, dict[str, object]] = {}
@@ -61,11 +64,15 @@ class ReasoningItem:
     def put(self, text: str, field: str, details: object) -> None:
         """Take more reasoning; ``field`` is the chat field it came in."""
         if text:
-            self._texts.append(text)
-            self._fresh.append(text)
             self._field = field
+            self._add(self._halves.feed(text))
         if details and seals(self._context):
             self._details.put(details)
+
+    def _add(self, text: str) -> None:
+        if text:
+            self._texts.append(text)
+            self._fresh.append(text)
 
     def put_extra(self, call_id: str, extra: Mapping[str, object]) -> None:
         """Take what must go back with a call; it is opaque like the rest of what is sealed."""
@@ -85,6 +92,8 @@ class ReasoningItem:
             self._say(out, "response.reasoning_summary_text.delta", delta=text)
 
     def close(self, out: Output, cut: bool) -> bool:
+        self._add(self._halves.finish())
+        self.drain(out)
         text = "".join(self._texts)
         item: Item = {"type": "reasoning", "id": self.id, "status": status(cut), "summary": []}
         if self._announced:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import orjson
-
+from onwards_py.transcode.responses_over_chat import foreign_json
 from onwards_py.transcode.responses_over_chat.context import Ids
 
 _LEAST = 16
@@ -22,10 +21,10 @@ def padding(event: Mapping[str, object], ids: Ids) -> str:
     What it says and its log probabilities take with the padding 16, 32, 64, 128 or any multiple of 256 bytes of JSON:
     tokens are alike, and long pieces do not become twice as long.
     """
-    size = len(orjson.dumps(event["delta"])) - 2
+    size = len(foreign_json.dumps(event["delta"])) - 2
     logprobs = event.get("logprobs")
     if logprobs:
-        size += len(orjson.dumps(logprobs))
+        size += len(foreign_json.dumps(logprobs))
     room = _sizes(size) - size
     made = ""
     while len(made) < room:

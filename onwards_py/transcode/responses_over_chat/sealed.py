@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import orjson
 
+from onwards_py.transcode.responses_over_chat import foreign_json
 from onwards_py.transcode.responses_over_chat.context import Sealer
 
 _REASONING = b"\x01"
@@ -19,7 +20,7 @@ _COMPACTION = b"\x02"
 
 def seal_reasoning(fields: Mapping[str, object], sealer: Sealer) -> str:
     """The blob for a reasoning item; ``fields`` are the provider's message fields that carry reasoning."""
-    return sealer.seal(_REASONING + orjson.dumps(dict(fields)))
+    return sealer.seal(_REASONING + foreign_json.dumps(dict(fields)))
 
 
 def open_reasoning(blob: str, sealer: Sealer | None) -> dict[str, object] | None:

@@ -61,7 +61,18 @@ class Segments:
     ``suppressed``: chat names of calls that the client did not allow, and that it is not shown.
     """
 
-    __slots__ = ("_accepted", "_calls", "_context", "_images", "_last", "_out", "_queue", "_splitter", "suppressed")
+    __slots__ = (
+        "_accepted",
+        "_calls",
+        "_context",
+        "_early",
+        "_images",
+        "_last",
+        "_out",
+        "_queue",
+        "_splitter",
+        "suppressed",
+    )
 
     def __init__(self, context: Context, out: Output) -> None:
         self.suppressed: list[str] = []
@@ -72,6 +83,7 @@ class Segments:
         self._calls = CallTable()
         self._accepted = 0
         self._images: set[str] = set()
+        self._early: list[object] = []  # log probabilities of tokens whose text has not come
         think = context.quirks.think
         self._splitter = None if think is Think.OFF else ThinkSplitter(think)
 
@@ -104,7 +116,7 @@ class Segments:
 
     def put_empty_message(self) -> None:
         """An answer must not be without items: say that it is empty."""
-        self._message(_Kind.TEXT)
+        self._text("", [])
 
     def flush(self) -> None:
         """No more input comes: names are whole, and what was held back to be told from a tag is none."""
@@ -155,23 +167,33 @@ class Segments:
         return segment
 
     def _put_text(self, delta: TextDelta) -> None:
-        message = self._message(_Kind.TEXT)
-        if delta.text:
-            message.put(delta.text, delta.logprobs)
+        if delta.text or self._last is _Kind.TEXT:
+            self._text(delta.text, delta.logprobs)
+        else:
+            self._early += delta.logprobs  # empty text begins no message
         if delta.annotations:
-            message.annotate(delta.annotations)
+            self._message(_Kind.TEXT).annotate(delta.annotations)
+
+    def _text(self, text: str, logprobs: list[object]) -> None:
+        if self._early:
+            logprobs, self._early = self._early + logprobs, []
+        self._message(_Kind.TEXT).put(text, logprobs)
 
     def _put_split(self, delta: TextDelta, splitter: ThinkSplitter) -> None:
-        self._put_pieces(splitter.feed(delta.text), delta.logprobs)
+        pieces = splitter.feed(delta.text)
+        if not pieces and self._last is not _Kind.REASONING:
+            self._put_text(TextDelta("", delta.logprobs, []))  # held back, or empty
+        self._put_pieces(pieces, delta.logprobs)
         if delta.annotations:
             self._message(_Kind.TEXT).annotate(delta.annotations)
 
     def _put_pieces(self, pieces: Iterable[tuple[bool, str]], logprobs: list[object]) -> None:
         for reasoning, text in pieces:
             if reasoning:
+                self._early = []  # of the tag
                 self._put_reasoning(ReasoningDelta(text, DEFAULT_FIELD))
             else:
-                self._message(_Kind.TEXT).put(text, logprobs)
+                self._text(text, logprobs)
                 logprobs = []
 
     def _message(self, kind: _Kind) -> MessageItem:

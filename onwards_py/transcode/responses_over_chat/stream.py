@@ -125,7 +125,7 @@ class ChatToEvents(AnswerState):
         inputs = self._read(chunk)
         if not inputs:
             return []
-        events = self.begin() if not self._begun else []
+        events = [] if self._begun or all(map(_is_silent, inputs)) else self.begin()
         for input_ in inputs:
             self._size += _weight(input_)
             self._segments.put(input_)
@@ -286,6 +286,11 @@ class ChatToEvents(AnswerState):
         if self._service_tier is not None:
             resource["service_tier"] = self._service_tier
         return resource
+
+
+def _is_silent(input_: Input) -> bool:
+    """Whether an input says nothing yet, as a token that is only the first part of a character."""
+    return isinstance(input_, TextDelta) and not input_.text and not input_.annotations
 
 
 def _weight(input_: Input) -> int:
