@@ -47,10 +47,9 @@ def dumps_as_read(value: object) -> bytes:
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError as error:
-        try:
-            return json.dumps(value, separators=(",", ":")).encode()
-        except RecursionError:
-            raise error from None
+        if "surrogates" not in str(error):  # but nested too deeply, which the slower writer might take
+            raise
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def is_json(text: str) -> bool:
