@@ -95,6 +95,10 @@ class TunnelSide(Protocol):
         """Take over the connection's transport."""
         ...
 
+    def pause_writing(self) -> None:
+        """Hold back what is sent, until the transport calls ``resume_writing``."""
+        ...
+
 
 class BodySink(Protocol):
     """Where a body goes, piece by piece. Calls are synchronous and never block."""

@@ -134,6 +134,10 @@ class ServerShape(Shape, frozen=True, kw_only=True):
     max_pipelined: Annotated[Count | None, Meta(description="Requests waiting on one connection. Default: 16.")] = None
     header_timeout: Annotated[Timeout | None, Meta(description="For a request head to arrive. Default: 30s.")] = None
     body_timeout: Annotated[Timeout | None, Meta(description="For a request body to arrive. Default: 120s.")] = None
+    send_timeout: Annotated[
+        Timeout | None,
+        Meta(description="A client that takes nothing of what is sent for so long is cut. Default: 60s."),
+    ] = None
     keepalive_timeout: Annotated[
         Timeout | None, Meta(description="Idle client connections are kept so long. Default: 75s.")
     ] = None

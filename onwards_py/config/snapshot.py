@@ -32,6 +32,7 @@ class ServerSettings:
     max_pipelined: int = 16
     header_timeout: float = 30.0
     body_timeout: float = 120.0
+    send_timeout: float = 60.0
     keepalive_timeout: float = 75.0
     drain_timeout: float = 600.0
 

@@ -18,7 +18,9 @@ from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from onwards_py.alarm import Alarm, grain_of
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import DRAIN_GRACE, WRITE_BUFFER, Gauges, Handler, check_head, refuse_connection
+from onwards_py.doors.held_body import HeldBody
 from onwards_py.doors.response_writer import Progress, ResponseWriter
+from onwards_py.doors.sending import Sending
 from onwards_py.eager import Drive
 from onwards_py.errors import Kind, ProxyError, body_too_large
 from onwards_py.messages import InboundRequest
@@ -28,6 +30,7 @@ from onwards_py.wire.request_head import RequestHead
 _log = logging.getLogger("onwards.door")
 # llhttp, aiohttp's parser too, takes these for HTTP.
 _OTHER_PROTOCOL = re.compile(rb"\A(?:\r\n)*[A-Z_-]+ +[^ \r\n]+ +(?:RTSP|ICE)/[0-9]")
+_LOOK_EVERY = 2.0  # seconds
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -50,16 +53,23 @@ class Written(web.StreamResponse):
 
 
 class DoorConnection(web.RequestHandler):
-    """aiohttp's connection, with flow control passed on to the response that is being written."""
+    """aiohttp's connection, with flow control passed on to the response that is being written.
 
-    __slots__ = ("_counted", "_head_since", "door", "writer")
+    ``serving``: a request is being served, or waits until the client has taken most of the answers before it.
+    """
+
+    __slots__ = ("_counted", "_head_since", "_left", "_sending", "_wire", "door", "serving", "writer")
 
     def __init__(self, door: AiohttpDoor, **options: Any) -> None:
         super().__init__(door.server, loop=asyncio.get_running_loop(), **options)
         self.door = door
         self.writer: ResponseWriter | None = None
+        self.serving = False
         self._counted = False
         self._head_since = 0.0
+        self._wire: asyncio.Transport | None = None  # aiohttp forgets its own as soon as it closes
+        self._left = False
+        self._sending = Sending()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         gauges = self.door.gauges
@@ -69,7 +79,9 @@ class DoorConnection(web.RequestHandler):
         gauges.connections += 1
         self._counted = True
         self.door.connections.add(self)
-        cast(asyncio.Transport, transport).set_write_buffer_limits(high=WRITE_BUFFER)
+        self._wire = cast(asyncio.Transport, transport)
+        self._wire.set_write_buffer_limits(high=WRITE_BUFFER)
+        self.door.alarm.by(self._loop.time() + self.door.shortest)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -82,32 +94,59 @@ class DoorConnection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if not self._counted:
             return
-        if self.writer is None and _OTHER_PROTOCOL.search(data):
+        if not self.serving and _OTHER_PROTOCOL.search(data):
             self._refuse(ProxyError(Kind.VERSION))
             return
         super().data_received(data)
         # aiohttp has no patience of its own to lose with a head that does not end.
-        if self.writer is not None or self.has_requests:
+        if self.serving or self.has_requests:
             self._head_since = 0.0
         elif self._head_since == 0.0:
             self._head_since = now = self._loop.time()
             self.door.alarm.by(now + self.door.settings.header_timeout)
 
-    def begin(self, writer: ResponseWriter) -> None:
-        """A request is whole; ``writer`` takes its response."""
-        self.writer = writer
+    async def writable(self) -> None:
+        """A request was made out: wait until the client has taken most of the answers to those before it."""
+        self.serving = True
         self._head_since = 0.0
+        await self._drain_helper()
 
     def check(self, now: float) -> float:
-        """Give up a head that has taken too long; returns when that is due (inf: no head is coming in)."""
-        if not self._head_since or self.writer is not None or self.has_requests or self.transport is None:
+        """Give up a head that has taken too long, and a client that takes nothing; returns when that is due (inf: it
+        does not)."""
+        wire = self._wire
+        if wire is None:
             return inf
-        due = self._head_since + self.door.settings.header_timeout
-        if now < due:
+        due = self._look_at_sending()
+        if due <= now:
+            wire.abort()
+            if self.writer is not None and self.writer.progress is Progress.LEFT:
+                self.connection_lost(None)  # so that what is served ends as it does when a client leaves
+            return inf
+        if self._left:
+            self.leave(wire)
+        if not self._head_since or self.serving or self.has_requests or self.transport is None:
             return due
+        head_due = self._head_since + self.door.settings.header_timeout
+        if now < head_due:
+            return min(due, head_due)
         self._head_since = 0.0
         self._refuse(ProxyError(Kind.REQUEST_TIMEOUT))
-        return inf
+        return due
+
+    def _look_at_sending(self) -> float:
+        if self._wire is None:
+            return inf
+        return self._sending.look(self._wire, self._loop.time(), self.door.settings.send_timeout)
+
+    def leave(self, wire: asyncio.Transport) -> None:
+        """The connection went on under another protocol, so aiohttp does not hear of its end, and this is it.
+
+        But what was still to be sent must go, or be given up, before the connection counts as closed.
+        """
+        self._left = bool(wire.get_write_buffer_size())
+        if not self._left:
+            self._loop.call_soon(self.connection_lost, None)
 
     def _refuse(self, error: ProxyError) -> None:
         """Answer in place of a request that aiohttp has not made out yet, and close."""
@@ -133,6 +172,7 @@ class DoorConnection(web.RequestHandler):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._look_at_sending()
         if self.writer is not None:
             self.writer.pause_writing()
 
@@ -184,7 +224,8 @@ class AiohttpDoor:
         self.connections: set[DoorConnection] = set()
         self.server = web.Server(self._serve, handler_cancellation=True)
         self._loop = asyncio.get_running_loop()
-        self.alarm = Alarm(self._look, grain_of(settings.header_timeout))
+        self.shortest = min(settings.header_timeout, settings.send_timeout, _LOOK_EVERY)
+        self.alarm = Alarm(self._look, grain_of(self.shortest))
         self._options: dict[str, Any] = {
             "keepalive_timeout": settings.keepalive_timeout,
             "access_log": None,
@@ -219,7 +260,8 @@ class AiohttpDoor:
             connection.close_if_idle()
 
     def _look(self, now: float) -> float:
-        return min([connection.check(now) for connection in list(self.connections)], default=inf)
+        nearest = now + self.shortest if self.connections else inf
+        return min([nearest, *(connection.check(now) for connection in list(self.connections))])
 
     async def close(self) -> None:
         """Cut everything."""
@@ -232,6 +274,7 @@ class AiohttpDoor:
         assert isinstance(connection, DoorConnection)
         if transport is None:
             raise asyncio.CancelledError
+        await connection.writable()
         inbound = _inbound(request)
         # aiohttp's parser keeps the last trailer field of a chunked request, and gives it to the next request on the
         # connection as its first header; so there is no next request.
@@ -239,7 +282,7 @@ class AiohttpDoor:
         last = hdrs.TRANSFER_ENCODING in request.headers or hdrs.UPGRADE in request.headers
         keep_alive = request.keep_alive and not self.draining and not last
         writer = ResponseWriter(transport, inbound.http_minor, keep_alive, inbound.method == b"HEAD")
-        connection.begin(writer)
+        connection.writer = writer
         size = 0
         try:
             head = await self._take_in(request, inbound, transport)
@@ -252,10 +295,10 @@ class AiohttpDoor:
         finally:
             self.gauges.buffered -= size
             connection.writer = None
+            connection.serving = False
             writer.keep_alive = writer.keep_alive and not self.draining
         if writer.progress is Progress.LEFT:
-            # The connection went on under another protocol; aiohttp has not heard of its end.
-            self._loop.call_soon(connection.connection_lost, None)
+            connection.leave(transport)
         elif writer.progress is not Progress.ENDED and writer.progress is not Progress.ABORTED:
             transport.abort()
         return Written(writer.keep_alive and writer.progress is Progress.ENDED)
@@ -280,21 +323,19 @@ class AiohttpDoor:
         return head
 
     async def _read_body(self, request: web.BaseRequest, inbound: InboundRequest) -> None:
-        pieces: list[bytes] = []
-        held, limit, gauges = 0, self.handler.max_body, self.gauges
+        body, limit, gauges = HeldBody(), self.handler.max_body, self.gauges
         try:
             async for piece in request.content.iter_any():
-                pieces.append(piece)
-                held += len(piece)
+                body.add(piece)
                 gauges.buffered += len(piece)
-                if held > limit:
+                if body.size > limit:
                     raise body_too_large(limit)
                 if gauges.buffered > self.settings.max_buffered:
                     raise ProxyError(Kind.OVERLOADED, retry_after=1)
         except BaseException:
-            gauges.buffered -= held
+            gauges.buffered -= body.size
             raise
-        inbound.body = b"".join(pieces)
+        inbound.body = body.take()
 
 
 def _inbound(request: web.BaseRequest) -> InboundRequest:

@@ -12,6 +12,7 @@ import httptools
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges, Handler, check_head
 from onwards_py.doors.head_memory import HeadMemory, remember
+from onwards_py.doors.held_body import HeldBody
 from onwards_py.errors import Kind, ProxyError, body_too_large
 from onwards_py.messages import Fields, InboundRequest
 from onwards_py.wire.request_head import RequestHead, without_upgrade
@@ -30,6 +31,7 @@ _HEAD: Final = Phase.HEAD
 _IDLE: Final = Phase.IDLE
 
 _PADDING = (b" ", b"\t")
+_STEP: Final = 8 * 1024  # a read that is no larger is parsed at once
 # llhttp also takes RTSP and ICE, and does not say which it took.
 _OTHER_PROTOCOL = re.compile(rb"(?:\A|\n)[A-Z_-]+ +[^ \r\n]+ +(?:RTSP|ICE)/[0-9]\.[0-9]\r?\n")
 
@@ -62,12 +64,12 @@ class Intake:
         self._peer = peer
         self._peer_port = peer_port
         self._parser = httptools.HttpRequestParser(self)
-        self._data = b""
+        self._data: bytes | memoryview = b""
         self._target = b""
         self._earlier = b""  # what came in earlier reads of the head that is coming in
         self._began = False  # in the present read
         self._fields: Fields = []
-        self._body: list[bytes] = []
+        self._body = HeldBody()
         self._incoming: Pending | None = None
         self._refusal: ProxyError | None = None
         self._upgrading = False
@@ -75,23 +77,74 @@ class Intake:
         self._whole = 0
         self._memory: HeadMemory | None = None
         self.known_head: RequestHead | None = None
-        self.held = 0
+        self._unparsed = b""
+        self._parsed = 0  # of these bytes
         self.phase = _IDLE
         self.ready: deque[Pending] = deque()
         self.closed = False
         self.continue_due = False
 
+    @property
+    def held(self) -> int:
+        """Bytes of the body that is coming in."""
+        return self._body.size
+
+    @property
+    def unparsed(self) -> bool:
+        """Whether bytes wait to be parsed until fewer requests wait."""
+        return bool(self._unparsed)
+
     def feed(self, data: bytes) -> None:
         """Parse the next bytes. Never raises: what is wrong becomes a refusal, the last thing in ``ready``."""
         if self.closed:
             return
+        before, self._whole = self.phase, 0
+        if self._unparsed:  # a read that was made before reading paused
+            self._unparsed = self._unparsed[self._parsed :] + data
+            self._parsed = 0
+            self.go_on()
+            return
+        if len(data) <= _STEP or self._body_lacks() >= len(data):
+            self._parse(data)
+        else:
+            self._unparsed, self._parsed = data, 0
+            self.go_on()
+        if before is _IDLE and self.phase is _IDLE and self._whole == 1 and not self.closed and not self._unparsed:
+            self._remember(data)
+
+    def go_on(self) -> None:
+        """Parse what was read, in steps, until enough requests wait: a read may hold thousands of small ones."""
+        data, enough = self._unparsed, self._settings.max_pipelined
+        view = memoryview(data)
+        while self._parsed < len(data) and not self.closed and len(self.ready) < enough:
+            start = self._parsed
+            self._parsed = end = start + self._step()
+            self._parse(view[start:end])
+        if self._parsed >= len(data) or self.closed:
+            self._unparsed = b""
+
+    def _step(self) -> int:
+        """How far to parse next: no more than one head, or one body."""
+        if self.phase is _BODY:
+            return self._body_lacks() or _STEP
+        start = self._parsed
+        end = self._unparsed.find(b"\r\n\r\n", start, start + _STEP)
+        return end + 4 - start if end >= 0 else _STEP
+
+    def _body_lacks(self) -> int:
+        """Bytes still to come of a body that was announced; 0 if that is unknown."""
+        if self.phase is not _BODY or self._incoming is None or self._incoming.head is None:
+            return 0
+        return (self._incoming.head.content_length or self._body.size) - self._body.size
+
+    def _parse(self, data: bytes | memoryview) -> None:
         self._data = data
         self._began = False
-        before, held = self.phase, self.held
+        before, held, ready = self.phase, self._body.size, len(self.ready)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._changes_protocol(data[upgrade.args[0] :])
+            self._changes_protocol(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserCallbackError as error:
             self.refuse(self._refusal or ProxyError(Kind.INTERNAL))
             if self._refusal is None:
@@ -101,11 +154,8 @@ class Intake:
         except httptools.HttpParserError as error:
             self.refuse(ProxyError(Kind.BAD_REQUEST, f"The request is not valid HTTP/1.1: {error}."))
         else:
-            self._bound(data, moved=before is not self.phase or self.held != held or self._whole > 0)
-            if before is _IDLE and self.phase is _IDLE and self._whole == 1 and not self.closed:
-                self._remember(data)
+            self._bound(data, moved=before is not self.phase or self._body.size != held or len(self.ready) != ready)
         self._data = b""
-        self._whole = 0
 
     def recognise(self, data: bytes) -> InboundRequest | None:
         """One whole request whose head is that of the one before (``known_head``); None: `feed` must look at it."""
@@ -142,15 +192,15 @@ class Intake:
 
     def release_body(self) -> None:
         """Forget the body that is coming in."""
-        self._body = []
-        self._gauges.buffered -= self.held
-        self.held = 0
+        self._gauges.buffered -= self._body.size
+        self._body.clear()
 
     def leave(self) -> None:
         """The connection is over. Parser and intake refer to each other; apart, they go without the collector, which
         comes rarely, and so does the configuration that the last head was read by."""
         self.release_body()
         self.closed = True
+        self._unparsed = b""
         del self._parser
 
     # llhttp
@@ -179,11 +229,9 @@ class Intake:
             raise
 
     def on_body(self, body: bytes) -> None:
-        size = len(body)
-        self._body.append(body)
-        self.held += size
-        self._gauges.buffered += size
-        if self.held > self._handler.max_body:
+        self._body.add(body)
+        self._gauges.buffered += len(body)
+        if self._body.size > self._handler.max_body:
             self._refusal = body_too_large(self._handler.max_body)
             raise self._refusal
         if self._gauges.buffered > self._settings.max_buffered:
@@ -193,11 +241,8 @@ class Intake:
     def on_message_complete(self) -> None:
         incoming = self._incoming
         assert incoming is not None
-        body = self._body
-        if body:
-            incoming.request.body = body[0] if len(body) == 1 else b"".join(body)
-            self._body = []
-            self.held = 0
+        if self._body.size:
+            incoming.request.body = self._body.take()
         self.phase = _IDLE
         self.continue_due = False
         if not self._upgrading:
@@ -234,7 +279,7 @@ class Intake:
         self._earlier = b""
         self.phase = _BODY
 
-    def _bound(self, data: bytes, *, moved: bool) -> None:
+    def _bound(self, data: bytes | memoryview, *, moved: bool) -> None:
         """Bound heads, trailers and chunk extensions that arrive without end.
 
         ``moved``: this read brought body bytes, or ended something, so it was not all overhead.
@@ -262,12 +307,12 @@ class Intake:
             return
         request = incoming.request
         if incoming.head.upgrade == b"websocket" and request.method == b"GET":
-            incoming.upgrade_tail = tail
+            incoming.upgrade_tail = tail + self._unparsed[self._parsed :]
             self.closed = True
             self.ready.append(incoming)
             return
         self._parser = httptools.HttpRequestParser(self)
-        self.feed(serialise_head(request, without_upgrade(request.fields)) + tail)
+        self._parse(serialise_head(request, without_upgrade(request.fields)) + tail)
 
 
 def serialise_head(request: InboundRequest, fields: Fields) -> bytes:

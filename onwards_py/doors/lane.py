@@ -17,6 +17,7 @@ from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import DRAIN_GRACE, WRITE_BUFFER, Gauges, Handler, refuse_connection
 from onwards_py.doors.intake import Intake, Pending, Phase, serialise_head
 from onwards_py.doors.response_writer import Progress, ResponseWriter
+from onwards_py.doors.sending import Sending
 from onwards_py.eager import Drive
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import InboundRequest
@@ -60,7 +61,9 @@ class Lane:
         self.draining = False
         self.connections: set[LaneConnection] = set()
         self.loop = asyncio.get_running_loop()
-        shortest = min(settings.header_timeout, settings.body_timeout, settings.keepalive_timeout)
+        shortest = min(
+            settings.header_timeout, settings.body_timeout, settings.send_timeout, settings.keepalive_timeout
+        )
         self.alarm = Alarm(self._look, grain_of(shortest))
         self.shortest = min(shortest, _LINGER_SECONDS)
 
@@ -113,6 +116,8 @@ class LaneConnection(asyncio.Protocol):
         self._writer: ResponseWriter | None = None
         self._serving = False
         self._reading_paused = False
+        self._writing_paused = False
+        self._sending = Sending()
 
     # The event loop's side.
 
@@ -135,7 +140,7 @@ class LaneConnection(asyncio.Protocol):
         intake = self._intake
         if intake is None or self._lingering:
             return
-        if self._active is None and not intake.ready:
+        if self._active is None and not intake.ready and not self._writing_paused:
             request = intake.recognise(data)
             if request is not None and intake.known_head is not None:
                 self._start(request, intake.known_head, not self._lane.draining)
@@ -146,7 +151,7 @@ class LaneConnection(asyncio.Protocol):
         if intake.phase is not self._phase:
             self._phase = intake.phase
             self._since = self._lane.loop.time()
-        if intake.continue_due and self._active is None:
+        if intake.continue_due and self._active is None and not intake.ready:
             self._ask_for_body(intake)
 
     def eof_received(self) -> bool:
@@ -162,20 +167,33 @@ class LaneConnection(asyncio.Protocol):
         self._leave()
 
     def pause_writing(self) -> None:
+        """What is written is more than the client takes. Nothing else begins until it has taken most of it."""
+        self._writing_paused = True
+        if self._transport is not None:
+            self._sending.look(self._transport, self._lane.loop.time(), self._lane.settings.send_timeout)
         if self._writer is not None:
             self._writer.pause_writing()
 
     def resume_writing(self) -> None:
+        self._writing_paused = False
         if self._writer is not None:
             self._writer.resume_writing()
+        elif self._transport is not None and not self._transport.is_closing():
+            self._serve()
 
     # The lane's side.
 
     def check(self, now: float) -> float:
         """Lose patience with a client that keeps us waiting; returns when that is due (inf: it does not)."""
-        intake, settings = self._intake, self._lane.settings
-        if intake is None or self._transport is None or self._active is not None:
+        intake, transport, settings = self._intake, self._transport, self._lane.settings
+        if intake is None or transport is None:
             return inf
+        due = self._sending.look(transport, now, settings.send_timeout)
+        if due <= now:
+            self.cut()
+            return inf
+        if self._active is not None or intake.ready or (self._lingering and due < inf):
+            return due
         if self._lingering:
             patience = _LINGER_SECONDS
         elif intake.phase is _IDLE:
@@ -185,15 +203,15 @@ class LaneConnection(asyncio.Protocol):
         else:
             patience = settings.header_timeout
         if now < self._since + patience:
-            return self._since + patience
+            return min(due, self._since + patience)
         if self._lingering:
-            self._transport.abort()
+            transport.abort()
         elif intake.phase is _IDLE:
-            self._transport.close()
+            transport.close()
         else:
             intake.refuse(ProxyError(Kind.REQUEST_TIMEOUT))
             self._serve()
-        return inf
+        return due
 
     def drain(self) -> None:
         """The answer that is going on is the last one."""
@@ -202,7 +220,8 @@ class LaneConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close, unless a request is going on or coming in."""
-        waits = self._active is None and self._intake is not None and self._intake.phase is _IDLE
+        intake = self._intake
+        waits = self._active is None and intake is not None and not intake.ready and intake.phase is _IDLE
         if waits and not self._lingering and self._transport is not None:
             self._transport.close()
 
@@ -215,15 +234,19 @@ class LaneConnection(asyncio.Protocol):
     # Serving.
 
     def _serve(self) -> None:
-        """Answer what is ready, in order, until an answer has to wait. A loop, so that a thousand
-        pipelined requests are not a thousand stack frames."""
+        """Answer what is ready, in order, until an answer has to wait, or the client to take those before it. A loop,
+        so that a thousand pipelined requests are not a thousand stack frames."""
         intake = self._intake
         if self._serving or intake is None:
             return
         self._serving = True
         try:
-            while self._active is None and intake.ready and self._intake is intake and not self._lingering:
+            while self._active is None and intake.ready and not self._writing_paused and not self._lingering:
                 self._begin(intake.ready.popleft())
+                if self._intake is not intake:
+                    break
+                if intake.unparsed:
+                    intake.go_on()
         finally:
             self._serving = False
         if self._intake is intake:
@@ -233,6 +256,11 @@ class LaneConnection(asyncio.Protocol):
         lane, transport, request = self._lane, self._transport, pending.request
         assert transport is not None
         if pending.upgrade_tail is not None:
+            lane.batch.flush()
+            if self._writing_paused:  # who takes the connection over would never hear of that: not yet, then
+                assert self._intake is not None
+                self._intake.ready.appendleft(pending)
+                return
             self._hand_over(transport, serialise_head(request, request.fields) + pending.upgrade_tail)
             return
         keep_alive = pending.keep_alive and not lane.draining
@@ -296,10 +324,11 @@ class LaneConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if not self._reading_paused and waiting >= self._lane.settings.max_pipelined:
+        enough = waiting >= self._lane.settings.max_pipelined
+        if not self._reading_paused and enough:
             self._reading_paused = True
             transport.pause_reading()
-        elif self._reading_paused and waiting < self._lane.settings.max_pipelined:
+        elif self._reading_paused and not enough:
             self._reading_paused = False
             transport.resume_reading()
 
@@ -316,7 +345,6 @@ class LaneConnection(asyncio.Protocol):
 
     def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         self._forget()
-        self._lane.batch.flush()
         self._lane.hand_over(transport, data)
 
     def _leave(self) -> None:

@@ -127,6 +127,8 @@ class ResponseWriter(msgspec.Struct):
         self.keep_alive = False
         self._send(reply)
         side.attach(self.transport)
+        if self.paused:
+            side.pause_writing()  # the transport says it once, and has said it to the protocol before
 
     def flush(self) -> None:
         if self.head:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges
-from onwards_py.doors.intake import Intake, Phase
+from onwards_py.doors.intake import Intake, Pending, Phase
 from onwards_py.doors.response_writer import ResponseWriter
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Fields, InboundRequest
@@ -43,6 +45,12 @@ class Precheck:
         raise AssertionError("an intake leaves the answer to the connection")
 
 
+class Roomy(Precheck):
+    """One that takes large bodies."""
+
+    max_body = 2**30
+
+
 class Seen(NamedTuple):
     """A Pending, to be compared."""
 
@@ -60,20 +68,27 @@ def taken(pieces: Iterable[bytes], settings: ServerSettings = SMALL) -> tuple[li
     """What an intake makes of these reads. What it holds in the end is what the gauge says."""
     gauges = Gauges()
     intake = Intake(Precheck(), settings, gauges, "peer")
+    pending: list[Pending] = []
     for piece in pieces:
         intake.feed(piece)
+        while intake.unparsed:
+            assert len(intake.ready) == settings.max_pipelined
+            pending += intake.ready
+            intake.ready.clear()
+            intake.go_on()
+    intake.ready.extendleft(reversed(pending))
     seen = [
         Seen(
-            pending.request.method,
-            pending.request.target,
-            pending.request.http_minor,
-            list(pending.request.fields),
-            pending.request.body,
-            pending.keep_alive,
-            pending.refusal and pending.refusal.kind,
-            pending.upgrade_tail,
+            waiting.request.method,
+            waiting.request.target,
+            waiting.request.http_minor,
+            list(waiting.request.fields),
+            waiting.request.body,
+            waiting.keep_alive,
+            waiting.refusal and waiting.refusal.kind,
+            waiting.upgrade_tail,
         )
-        for pending in intake.ready
+        for waiting in intake.ready
     ]
     assert gauges.buffered == intake.held + sum(len(one.body) for one in seen)
     return seen, intake
@@ -289,3 +304,47 @@ def test_100_is_due_only_for_a_body_that_is_still_to_come() -> None:
     assert not none.continue_due
     _, old = taken([old_request(b"ab", b"/", b"Expect: 100-continue\r\n")[:-2]])
     assert not old.continue_due
+
+
+def memory_of(pieces: Iterable[bytes]) -> tuple[int, Intake]:
+    """The bytes that an intake comes to hold with these reads, and the intake."""
+    intake = Intake(Roomy(), ServerSettings(), Gauges(), "peer")
+    gc.collect()
+    tracemalloc.start()
+    try:
+        began = tracemalloc.get_traced_memory()[0]
+        for piece in pieces:
+            intake.feed(piece)
+        return tracemalloc.get_traced_memory()[0] - began, intake
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [1, 2, 100, 4000])
+def test_what_small_chunks_take_is_what_they_bring(size: int) -> None:
+    """A body in small chunks costs no more than half as much again, and max_buffered knows of it."""
+    count = 400_000 // size
+    chunks = (b"%x\r\n%b\r\n" % (size, b"x" * size)) * count
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    held, intake = memory_of([head, *(chunks[n : n + 65536] for n in range(0, len(chunks), 65536))])
+    assert intake.held == count * size
+    assert held < 1.5 * intake.held + 10_000
+    intake.feed(b"0\r\n\r\n")
+    assert intake.ready[0].request.body == b"x" * (count * size)
+
+
+def test_a_body_in_one_piece_is_not_copied() -> None:
+    """It is what the parser handed over, however large the read."""
+    body = b"x" * 200_000
+    held, intake = memory_of([length_request(body, b"/", b"")])
+    assert held < len(body) + 10_000
+    assert intake.ready[0].request.body == body
+    assert intake.known_head is not None, "the next one is recognised"
+
+
+def test_a_read_full_of_small_requests_is_no_load() -> None:
+    """Parsed, each takes fifty times its size: so no more of them are than may wait."""
+    read = b"GET / HTTP/1.1\r\nHost:h\r\n\r\n" * 10_000
+    held, intake = memory_of([read[:256_000], read[256_000:]])
+    assert len(intake.ready) == ServerSettings().max_pipelined
+    assert held < 2 * len(read)

@@ -210,9 +210,12 @@ class Client:
 
 
 @asynccontextmanager
-async def connect(port: int, *, buffer: int | None = None) -> AsyncIterator[Client]:
-    """A connection to 127.0.0.1. ``buffer`` bounds the bytes that are taken from the kernel without being asked for."""
+async def connect(port: int, *, buffer: int | None = None, window: int | None = None) -> AsyncIterator[Client]:
+    """A connection to 127.0.0.1. ``buffer`` bounds the bytes that are taken from the kernel without being asked for,
+    ``window`` those that the kernel takes."""
     sock = socket.socket()
+    if window is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     sock.setblocking(False)
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(CAP):
