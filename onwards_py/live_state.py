@@ -70,6 +70,9 @@ class LiveState:
             )
             for provider in pool.providers
         )
+        for member in members:
+            place = member.provider.place
+            member.twins = tuple(other for other in members if other.provider.place == place and other is not member)
         limiter = self._limiter(used, pool.limits, "pool", pool.name)
         alone = len(members) == 1 and members[0].provider.weight > 0 and not pool.fallback.enabled
         alone = alone and members[0].provider.timeouts.first_token is None
@@ -81,10 +84,12 @@ class LiveState:
 
     def _health(self, learnt: _Learnt, pool: Pool, provider: Provider) -> Health | None:
         """None where nobody could be asked instead, or nothing is to take it out."""
-        others = sum(other.weight > 0 for other in pool.providers) > 1
+        others = len({other.place for other in pool.providers if other.weight}) > 1
         if not provider.weight or not others or (pool.ejection is None and provider.health_check is None):
             return None
-        identity = (pool.name, provider.identity)
+        identity = (pool.name, provider.place)
+        if identity in learnt.healths:
+            return learnt.healths[identity]  # the same provider, listed again
         health = self._learnt.healths.get(identity)
         if health is None:
             health = Health(pool.ejection, provider.health_check)
@@ -96,7 +101,7 @@ class LiveState:
     def _latency(self, learnt: _Learnt, pool: Pool, provider: Provider) -> PeakEwma | None:
         if pool.strategy is not Strategy.P2C:
             return None
-        identity = (pool.name, provider.identity)
+        identity = (pool.name, provider.place)
         return learnt.latencies.setdefault(identity, self._learnt.latencies.get(identity) or PeakEwma())
 
     def _budget(self, learnt: _Learnt, policy: RetryBudgetPolicy | None, *identity: str) -> RetryBudget | None:

@@ -65,6 +65,20 @@ def test_twins_are_counted_apart_and_stay_so() -> None:
     assert [member.limiter.in_flight for member in pool_of(holder).members] == [1, 0]
 
 
+def test_twins_have_one_health_and_one_latency() -> None:
+    """What is learnt by one listing of a provider is known to the other; alone in a pool it cannot be left out."""
+    urls = ("http://a", "http://b", "http://a")
+    holder = Holder(targets(*urls, strategy="p2c"), LiveState(lambda: 0.0))
+    for _ in range(2):
+        one, other, twin = pool_of(holder).members
+        assert one.health is twin.health is not other.health
+        assert one.latency is twin.latency is not other.latency
+        assert (one.twins, other.twins, twin.twins) == ((twin,), (), (one,))
+        holder.replace(targets(*urls, strategy="p2c"))
+    alone = Holder(targets("http://a", "http://a"), LiveState(lambda: 0.0))
+    assert [member.health for member in pool_of(alone).members] == [None, None]
+
+
 def test_a_permit_from_before_a_reload_is_given_back_to_the_same_counter() -> None:
     """An exchange holds the limiter it was admitted by; the new table counts with the same."""
     holder = Holder(targets("http://a", concurrency_limit={"max_concurrent_requests": 1}), LiveState(lambda: 0.0))

@@ -162,7 +162,8 @@ class _Compiler:
 
 
 def _distinct(providers: Sequence[Provider]) -> tuple[Provider, ...]:
-    """Names and identities made unique: two members that look the same are still counted apart."""
+    """Names and identities made unique: two members that look the same are still counted apart, each by its own
+    limits. What is learnt of the provider is learnt of both."""
     names: Counter[str] = Counter()
     identities: Counter[str] = Counter()
     distinct: list[Provider] = []
@@ -177,6 +178,8 @@ def _distinct(providers: Sequence[Provider]) -> tuple[Provider, ...]:
             taken.add(numbered)
             provider = replace(provider, name=numbered)  # noqa: PLW2901
         if identities[identity] > 1:
-            provider = replace(provider, identity=f"{identity}-{identities[identity]}")  # noqa: PLW2901
+            provider = replace(  # noqa: PLW2901
+                provider, identity=f"{identity}-{identities[identity]}", twin_of=identity
+            )
         distinct.append(provider)
     return tuple(distinct)

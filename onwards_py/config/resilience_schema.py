@@ -100,9 +100,9 @@ class HoldShape(Switched, frozen=True, kw_only=True):
 
 
 class BackoffShape(Shape, frozen=True, kw_only=True):
-    """Waits between attempts."""
+    """Waits before a provider is asked again for the same request."""
 
-    initial_ms: Annotated[Milliseconds, Meta(description="Wait before the second attempt, in milliseconds.")]
+    initial_ms: Annotated[Milliseconds, Meta(description="Wait after its first failure, in milliseconds.")]
     max_ms: Annotated[Milliseconds | None, Meta(description="The longest single wait. Default: 5000.")] = None
     factor: Annotated[Factor | None, Meta(description="Growth from wait to wait. Default: 2.")] = None
     jitter: Annotated[
@@ -125,7 +125,7 @@ class FallbackShape(Shape, frozen=True, kw_only=True):
         bool | None, Meta(description="weighted_random may draw the same provider again. Default: false.")
     ] = None
     max_attempts: Annotated[Count | None, Meta(description="Attempts in all. Default: as many as providers.")] = None
-    backoff: Annotated[BackoffShape | None, Meta(description="Waits between attempts. Default: none.")] = None
+    backoff: Annotated[BackoffShape | None, Meta(description="Waits before a provider that was asked already. Default: none.")] = None
     max_total_backoff_ms: Annotated[
         Milliseconds | None, Meta(description="Bound on all waits together, in milliseconds. Default: none.")
     ] = None

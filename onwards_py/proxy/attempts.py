@@ -21,7 +21,7 @@ from onwards_py.proxy.prepared import Prepared, prepare
 from onwards_py.proxy.queueing import Place
 from onwards_py.proxy.redaction import redacted
 from onwards_py.proxy.tunnel import open_tunnel, run_tunnel
-from onwards_py.proxy.verdicts import note_fault, note_head, note_repeat, note_success
+from onwards_py.proxy.verdicts import note_beaten, note_fault, note_head, note_repeat, note_success
 from onwards_py.routing.affinity import key_of
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
@@ -321,6 +321,9 @@ class Attempts:
             let_go=lambda lost: exchange.give_back(lost.member.limiter),
         )
         exchange.provider = won.prepared.member.provider.name
+        if won.beaten is not None:
+            now = self._clock()
+            note_beaten(won.beaten.member, now - won.beaten.sent_at, now)
         return won
 
     async def _wait(self, plan: FallbackPlan) -> bool:

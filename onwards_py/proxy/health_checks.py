@@ -43,11 +43,13 @@ class HealthChecks:
     def adopt(self, targets: Iterable[LivePool]) -> None:
         """Check the members of these targets, and nobody else any more."""
         wanted: dict[Key, list[Member]] = {}
+        told: set[int] = set()  # one that is listed twice in a pool has one health
         for target in targets:
             for member in target.members:
-                check = member.provider.health_check
-                if check is not None and member.health is not None:
-                    wanted.setdefault((member.provider.identity, check), []).append(member)
+                check, health = member.provider.health_check, member.health
+                if check is not None and health is not None and id(health) not in told:
+                    told.add(id(health))
+                    wanted.setdefault((member.provider.place, check), []).append(member)
         for key in [key for key in self._running if key not in wanted]:
             self._running.pop(key).stop()
         for key, members in wanted.items():

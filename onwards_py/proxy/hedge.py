@@ -21,13 +21,14 @@ def leaves_nothing(ask: Ask) -> bool:
 
 
 class Won:
-    """The attempt whose answer counts."""
+    """The attempt whose answer counts. ``beaten``: the one that was asked before it and is still silent, if so."""
 
-    __slots__ = ("answer", "prepared")
+    __slots__ = ("answer", "beaten", "prepared")
 
-    def __init__(self, prepared: Prepared, answer: Answer) -> None:
+    def __init__(self, prepared: Prepared, answer: Answer, beaten: Prepared | None) -> None:
         self.prepared = prepared
         self.answer = answer
+        self.beaten = beaten
 
 
 async def first_answer(
@@ -62,7 +63,8 @@ async def first_answer(
         if runner.answer is None:
             assert runner.error is not None
             raise runner.error
-        return Won(runner.prepared, runner.answer)
+        later = runner.prepared is not prepared
+        return Won(runner.prepared, runner.answer, prepared if later and race.runs(prepared) else None)
     finally:
         for loser in race.stop():
             let_go(loser)
@@ -123,6 +125,10 @@ class _Race:
                 if timer is not None:
                     timer.cancel()
         return self._over.popleft() if self._over else None
+
+    def runs(self, prepared: Prepared) -> bool:
+        """True if nothing has come of this attempt so far."""
+        return any(runner.prepared is prepared for runner in self.running)
 
     def stop(self) -> list[Prepared]:
         """End what still runs and drop what nobody took; returns what had been asked."""

@@ -20,10 +20,11 @@ class Member:
     """A provider with its live state: ``limiter.in_flight`` counts exchanges until their last byte.
 
     ``health`` None: it is never left out. ``latency`` None: the pool's strategy does not ask. ``salt``: what it puts
-    into rendezvous hashing.
+    into rendezvous hashing. ``twins``: other members of the pool that are the same provider, listed again; they have
+    one health.
     """
 
-    __slots__ = ("health", "latency", "limiter", "provider", "salt", "weight")
+    __slots__ = ("health", "latency", "limiter", "provider", "salt", "twins", "weight")
 
     def __init__(
         self, provider: Provider, limiter: Limiter, health: Health | None = None, latency: PeakEwma | None = None
@@ -34,6 +35,7 @@ class Member:
         self.health = health
         self.latency = latency
         self.salt = salt_of(provider.identity)
+        self.twins: tuple[Member, ...] = ()
 
 
 def choose(

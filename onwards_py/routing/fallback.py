@@ -43,9 +43,11 @@ class FallbackPlan(msgspec.Struct):
     _limit: int = 1
     _tried: list[Member] = []
     _last: Member | None = None
+    _asked: list[Member] = []
+    _planned: Member | None = None
     _probed: Member | None = None
     _lease: float = 0.0
-    _rests: dict[Member, float] = {}
+    _rests: dict[str, float] = {}
     _waited: float = 0.0
 
     def __post_init__(self) -> None:
@@ -72,7 +74,7 @@ class FallbackPlan(msgspec.Struct):
                 self._note(at_ease)
                 return at_ease
         self.abandon(now)
-        member = self._candidate(now) if self.attempts < self._limit else None
+        member = (self._as_planned(now) or self._candidate(now)) if self.attempts < self._limit else None
         if member is None:
             return None
         if member in self._tried:
@@ -96,6 +98,8 @@ class FallbackPlan(msgspec.Struct):
         member = self._choose(others, now)
         if member is None or not hedges.take(now):
             return None
+        if self._last is not None:
+            self._asked.append(self._last)
         self._note(member)
         return member
 
@@ -104,8 +108,7 @@ class FallbackPlan(msgspec.Struct):
         more. Others go on, also without fallback."""
         self.attempts -= 1
         self.members = [other for other in self.members if other is not member]
-        if member in self._tried:
-            self._tried.remove(member)
+        self._tried = [other for other in self._tried if other is not member and other not in member.twins]
 
     def restart(self, now: float) -> None:
         """Nobody was asked after all, and something has changed since: begin again."""
@@ -168,18 +171,21 @@ class FallbackPlan(msgspec.Struct):
         For this exchange only, so that it is known of providers without health, too.
         """
         if seconds is not None:
-            self._rests[member] = now + seconds
+            self._rests[member.provider.place] = now + seconds
 
     def backoff(self, now: float) -> float | None:
         """Seconds to wait before the next attempt; None to stop.
 
-        That is the wait of the policy, and before it whatever Retry-After leaves of the rest of the provider that would
-        be asked. None if that rest is longer than ``max_retry_after``, if all waits together would pass
-        ``max_total_backoff``, or if the retry budget is empty; else one attempt is taken out of it.
+        That is the wait of the policy, if the provider that would be asked has failed this exchange before, and before
+        it whatever Retry-After leaves of that provider's rest. None if that rest is longer than ``max_retry_after``, if
+        all waits together would pass ``max_total_backoff``, or if the retry budget is empty; else one attempt is taken
+        out of it.
         """
         policy = self.policy
-        wait = self._delay()
-        member = self._candidate(now)
+        if self._last is not None:
+            self._asked.append(self._last)
+        self._planned = member = self._candidate(now)
+        wait = 0.0 if member is None else self._delay(member)
         if member is not None and policy.max_retry_after > 0.0:
             rest = self._rest_of(member, now)
             if rest > policy.max_retry_after:
@@ -194,16 +200,17 @@ class FallbackPlan(msgspec.Struct):
         self._waited += wait
         return wait
 
-    def _delay(self) -> float:
-        policy = self.policy
-        if not policy.backoff_initial:
+    def _delay(self, member: Member) -> float:
+        policy, place = self.policy, member.provider.place
+        times = sum(asked.provider.place == place for asked in self._asked)
+        if not policy.backoff_initial or not times:
             return 0.0
-        grown = policy.backoff_initial * policy.backoff_factor ** min(self.attempts - 1, 64)
+        grown = policy.backoff_initial * policy.backoff_factor ** min(times - 1, 64)
         wait = min(grown, policy.backoff_max)
         return wait * self.random() if policy.backoff_jitter else wait
 
     def _rest_of(self, member: Member, now: float) -> float:
-        until = self._rests.get(member, now)
+        until = self._rests.get(member.provider.place, now)
         if member.health is not None:
             until = max(until, member.health.asked_until)
         return max(0.0, until - now)
@@ -217,6 +224,13 @@ class FallbackPlan(msgspec.Struct):
         if member is None and self._tried:
             member = self._ejected(now) or self._choose(self.members, now)
         return member
+
+    def _as_planned(self, now: float) -> Member | None:
+        """Whom the wait was for, if that is still a good choice."""
+        member, self._planned = self._planned, None
+        if member is None or member.limiter.full or member not in self.members:
+            return None
+        return member if member.health is None or member.health.out_until <= now else None
 
     def _ejected(self, now: float) -> Member | None:
         out = [
@@ -235,8 +249,11 @@ class FallbackPlan(msgspec.Struct):
         self._last = member
         if not self.policy.with_replacement or self.target.pool.strategy is Strategy.PRIORITY:
             self._tried.append(member)
+            if member.twins:
+                self._tried += member.twins
 
     def _is_fresh(self, member: Member) -> bool:
         health = member.health
         is_in = health is None or health.state is State.IN
-        return is_in and member is not self._last and member not in self._tried
+        other = member is not self._last and (self._last is None or member not in self._last.twins)
+        return is_in and other and member not in self._tried

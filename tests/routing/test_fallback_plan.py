@@ -149,6 +149,39 @@ def test_waits_grow_up_to_their_bound() -> None:
     assert waits(replace(ON, max_attempts=2)) == [0.0, 0.0]
 
 
+def test_only_who_failed_this_exchange_before_is_waited_for() -> None:
+    """A, B, then A again: by the number of times that it was asked."""
+    asked = plan(BACKOFF, members(2))
+    found = []
+    for _ in range(6):
+        assert asked.next(0.0) is not None
+        found.append(asked.backoff(0.0))
+    assert found == [0.0, 1.0, 1.0, 2.0, 2.0, 4.0]
+
+
+@given(st.integers(0, 1000))
+def test_who_was_waited_for_is_asked(seed: int) -> None:
+    """Also where the next one is drawn: a wait comes before the same one, and before no other."""
+    drawn = replace(BACKOFF, with_replacement=True, max_attempts=10)
+    asked = plan(drawn, members(3), Strategy.WEIGHTED_RANDOM, seed)
+    known: set[Member] = set()
+    wait = 0.0
+    while (member := asked.next(0.0)) is not None:
+        assert bool(wait) is (member in known)
+        known.add(member)
+        wait = asked.backoff(0.0) or 0.0
+
+
+def test_one_that_is_listed_twice_is_asked_before_already() -> None:
+    """So another one comes first, and then a wait."""
+    three = members(3)
+    three[1].provider = replace(three[1].provider, twin_of=three[0].provider.identity)
+    three[0].twins, three[1].twins = (three[1],), (three[0],)
+    asked = plan(BACKOFF, three)
+    assert [asked.next(0.0) is three[0], asked.backoff(0.0)] == [True, 0.0]
+    assert [asked.next(0.0) is three[2], asked.backoff(0.0)] == [True, 1.0]
+
+
 def test_a_thousand_attempts_do_not_overflow() -> None:
     """Overflow clamps to the bound."""
     policy = replace(BACKOFF, max_attempts=1000, backoff_factor=1000.0)

@@ -135,12 +135,13 @@ async def test_exhausted_the_last_upstream_response_arrives_as_it_was(lane: bool
     """B7: status, reason, body, Retry-After and rate-limit fields. That more than one attempt was made is told to
     clients, which would else make some of their own (gateways.md section 3)."""
     async with (
-        origin(serve(BUSY)) as upstream,
-        running(pool(*[upstream.url] * count, fallback=ON), lane=lane) as gateway,
+        origin(serve(BUSY)) as first,
+        origin(serve(BUSY)) as second,
+        running(pool(*[first.url, second.url][:count], fallback=ON), lane=lane) as gateway,
     ):
         response = await ask(gateway.port, post())
     assert response.head + response.body == (BUSY if count == 1 else not_again(BUSY))
-    assert len(upstream.requests) == count
+    assert [len(first.requests), len(second.requests)] == [1, count - 1]
     assert gateway.lines()[0]["outcome"] == "done"
 
 
@@ -198,6 +199,20 @@ async def test_a_connection_that_is_never_accepted_is_504(lane: bool) -> None:
         for filler in fillers:
             filler.close()
     assert (response.status, response.error["code"]) == (504, "gateway_timeout")
+
+
+async def test_a_provider_that_is_listed_twice_rests_once(lane: bool) -> None:
+    """Asked to be left alone, it is not asked by its other name; the pool's other provider is, without a wait."""
+    async with origin(serve(BUSY)) as first, origin() as second:
+        backoff = {"initial_ms": 60_000, "max_ms": 60_000, "jitter": "none"}
+        targets = pool(first.url, first.url, second.url, fallback={**ON, "backoff": backoff})
+        async with running(targets, lane=lane) as gateway:
+            assert [(await ask(gateway.port, post())).status for _ in range(3)] == [200] * 3
+            text = (await ask(gateway.admin_port, get(b"/metrics"))).body
+    assert (len(first.requests), len(second.requests)) == (1, 3)
+    name = b'onwards_provider_state{provider="127.0.0.1:%d%b",state="resting",target="m"} 1.0'
+    assert name % (first.port, b"") in text
+    assert name % (first.port, b"#2") in text
 
 
 @pytest.mark.parametrize("death", [answers_then_dies, answers_then_resets])

@@ -8,11 +8,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 from support.gateway import Gateway, running
+from support.levels import health
 from support.origin import Origin, Peer, Script, answer, origin, serve, silent, streaming
 from support.raw import Client, ask, connect, get, post
 from support.responses_promises import Json
 from support.scene import until
 from support.targets import snapshot
+
+from onwards_py.routing.health import State
 
 SOON: Json = {"after": "30ms"}
 NEVER: Json = {"after": "60s"}
@@ -111,7 +114,8 @@ async def test_the_first_may_still_win(lane: bool) -> None:
 async def test_a_spent_budget_leaves_the_first_alone(lane: bool) -> None:
     """Ten in store, and one for every hundred requests: the eleventh slow request waits for its provider."""
     stuck = Stuck()
-    async with hedged(lane, stuck, serve(SECOND), hedge={**SOON, "ratio": 0.01}) as (origins, gateway):
+    off = {"enabled": False}  # it would be left out after the fifth
+    async with hedged(lane, stuck, serve(SECOND), hedge={**SOON, "ratio": 0.01}, ejection=off) as (origins, gateway):
         for _ in range(10):
             assert (await ask(gateway.port, post())).body == b'{"by":"second"}'
         asked = asyncio.create_task(ask(gateway.port, post()))
@@ -119,6 +123,33 @@ async def test_a_spent_budget_leaves_the_first_alone(lane: bool) -> None:
         asyncio.get_running_loop().call_later(0.1, stuck.go.set)
         assert (await asked).body == b'{"by":"first"}'
     assert len(origins[1].requests) == 10
+
+
+async def test_hedges_lost_in_a_row_are_failures(lane: bool) -> None:
+    """Or a dead provider would cost each request the wait for ever, and nobody would know."""
+    ejection = {"consecutive_failures": 3, "base_time": "60s"}
+    async with hedged(lane, Stuck(), serve(SECOND), ejection=ejection) as (origins, gateway):
+        for _ in range(4):
+            assert (await ask(gateway.port, post())).body == b'{"by":"second"}'
+        assert health(gateway).state is State.EJECTED
+        text = (await ask(gateway.admin_port, get(b"/metrics"))).body
+    assert len(origins[0].requests) == 3
+    assert [line["attempts"] for line in gateway.lines()] == [2, 2, 2, 1]
+    assert b'onwards_hedges_total{target="m"} 3.0' in text
+    assert b'onwards_retries_total{target="m"}' not in text
+
+
+async def test_a_first_that_wins_has_failed_nowhere(lane: bool) -> None:
+    """Nor has the second, which had less time."""
+    one, two = Stuck(FIRST), Stuck(SECOND)
+    async with hedged(lane, one, two, ejection={"consecutive_failures": 1}) as (origins, gateway):
+        asked = asyncio.create_task(ask(gateway.port, post()))
+        await origins[1].seen(1)
+        one.go.set()
+        await asked
+        target = gateway.application.holder.current.table.find("m")
+        assert target is not None
+        assert [member.health and member.health.state for member in target.members] == [State.IN, State.IN]
 
 
 LEAVES_A_TRACE = {
