@@ -12,7 +12,6 @@ from typing import BinaryIO
 
 from onwards_py.observe.access_log import LineWriter
 
-
 _AT_ONCE = 4096  # PIPE_BUF of Linux: a pipe that is ready takes so much without blocking (pipe(7))
 
 

@@ -7,10 +7,12 @@ from typing import Any
 import orjson
 import pytest
 from request_helpers import generic, translate, user
-from reverse_helpers import Json, chunks, collected, ended, event, heard, message, sse, told
+from reverse_helpers import DONE, Json, chunks, collected, ended, event, heard, message, sse, told
 from stream_helpers import delta, events, items, kinds, machine, of_type, text
 from support.responses_oracle import Allowance, check_resource
+from support.responses_readers import openai_stream_text
 from support.transcoding import answer_context, whole
+from support.transcoding import translate as translate_stream
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.chat_over_responses.request import to_responses
@@ -40,6 +42,14 @@ def test_an_answer_that_is_an_image_is_an_item() -> None:
     (item,) = items(out)
     assert (item["result"], item["status"], item["output_format"]) == (PNG, "completed", "png")
     assert of_type(out, "completed")
+
+
+def test_openais_helper_reads_a_stream_with_an_image() -> None:
+    """Text and image in one answer."""
+    raw = b"".join(
+        b"data: %b\n\n" % orjson.dumps(one) for one in (text("Here:"), delta(images=[image()]), delta("stop"))
+    )
+    assert openai_stream_text(translate_stream(raw + DONE, answer_context(), Ending.DONE)) == "Here:"
 
 
 def test_images_stand_where_they_came_and_once() -> None:
