@@ -58,8 +58,9 @@ class LineWriter:
         return not self._batches.unfinished_tasks
 
     def put(self, batch: bytes) -> None:
-        """Write all of it, in the thread of the caller: only while `idle`, and if the stream will not block. If that fails half-way
-        through a line, the next batch begins with a line of its own."""
+        """Write all of it, in the thread of the caller: only while `idle`, and if the stream will not block.
+
+        If that fails half-way through a line, the next batch begins with a line of its own."""
         data = b"\n" + batch if self._torn else batch
         written = 0
         try:
