@@ -26,6 +26,7 @@ from onwards_py.config.schema import (
     ServerShape,
     TargetShape,
 )
+from onwards_py.config.secrecy import looks_secret
 from onwards_py.config.snapshot import AdminSettings, HttpPoolSettings, ServerSettings, Snapshot
 from onwards_py.config.substitute import Surroundings
 from onwards_py.routing.model import Pool, Provider, Strategy
@@ -87,6 +88,8 @@ class _Compiler:
         path: Path = ("targets", name)
         if not name:
             self._site.error(path, "a target must have a name")
+        if looks_secret(name):
+            self._site.warn(path, "this name looks like a secret, and logs and metrics repeat it: choose another one")
         if isinstance(shape, list):
             return self._list(name, shape, path)
         target = under(settle(shape, path, self._site), self._defaults)

@@ -7,9 +7,10 @@ from hashlib import sha256
 
 from onwards_py.config.compile_limits import compile_limits
 from onwards_py.config.inherit import Site
-from onwards_py.config.problems import Path, did_you_mean, shown
+from onwards_py.config.problems import Path, did_you_mean, quoted
 from onwards_py.config.scalars import ClientKey, KeyDigest
 from onwards_py.config.schema import AuthShape, KeyDefinitionShape
+from onwards_py.config.secrecy import looks_secret
 from onwards_py.routing.model import KeyDefinition
 
 _DEFINITIONS: Path = ("auth", "key_definitions")
@@ -49,8 +50,10 @@ class Keys:
         other = self.definitions.get(digest)
         if other is not None:
             at = (*path, "key" if shape.key is not None else "key_sha256")
-            self._site.error(at, f"is the same key as that of '{shown(other.id)}'")
+            self._site.error(at, f"is the same key as that of {quoted(other.id)}")
         self._ids[id_] = digest
+        if looks_secret(id_):
+            self._site.warn(path, "this id looks like a secret, and logs name callers by their ids: choose another one")
         limits = compile_limits(shape, path, self._site)
         targets = None if shape.allowed_targets is None else frozenset(shape.allowed_targets)
         self.definitions[digest] = KeyDefinition(id_, limits, dict(shape.labels or {}), targets)
@@ -76,7 +79,7 @@ class Keys:
                 self._named.setdefault(name, set()).add(digest)
             else:
                 hint = did_you_mean(name, self._targets)
-                self._site.error((*path, index), f"there is no target '{shown(name)}'{hint}")
+                self._site.error((*path, index), f"there is no target {quoted(name)}{hint}")
 
     def _refuse_ambiguity(self) -> None:
         """The word by which one key is presented must not be the name of another. The message shows neither."""
@@ -100,7 +103,7 @@ class Keys:
             definition = self.definitions.get(digest)
             if definition is not None and definition.targets is not None and target not in definition.targets:
                 if self._site.written(at):
-                    self._site.warn(at, f"does not let '{shown(definition.id)}' in beyond its own allowed_targets")
+                    self._site.warn(at, f"does not let {quoted(definition.id)} in beyond its own allowed_targets")
             elif self._is_digest(key.value):
                 self._site.error(at, "is the digest of a key and would become one itself; give the id instead")
         return frozenset(digests)

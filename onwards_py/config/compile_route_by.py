@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onwards_py.config.inherit import Site
-from onwards_py.config.problems import Path
+from onwards_py.config.problems import Path, quoted
 from onwards_py.config.schema import RouteByShape
 from onwards_py.routing.model import Pool, RouteBy
 
@@ -34,6 +34,6 @@ def check_routes(pools: Mapping[str, Pool], site: Site) -> None:
 def _check(target: str, path: Path, pools: Mapping[str, Pool], site: Site) -> None:
     pool = pools.get(target)
     if pool is None:
-        site.error(path, f"there is no target {target!r}; there are: {', '.join(map(repr, pools))}")
+        site.error(path, f"there is no target {quoted(target)}; there are: {', '.join(map(quoted, pools))}")
     elif pool.route_by is not None:
-        site.error(path, f"the target {target!r} itself leads on by 'route_by'; name one that answers")
+        site.error(path, f"the target {quoted(target)} itself leads on by 'route_by'; name one that answers")

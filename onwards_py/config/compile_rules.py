@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from onwards_py.auth import Principal
 from onwards_py.config.inherit import Site
-from onwards_py.config.problems import Path, did_you_mean, shown
+from onwards_py.config.problems import Path, did_you_mean, quoted
 from onwards_py.config.schema import FileShape, RoutingActionShape, RoutingRuleShape, TargetShape
 from onwards_py.routing.model import KeyDefinition, Pool, RoutingRule
 from onwards_py.routing.rules import first_match, matches, may_use
@@ -81,6 +81,6 @@ def _check_action(action: RoutingActionShape, path: Path, level: Path, file: Fil
             site.error(path, "'redirect' needs a 'target'")
     elif not site.written(("targets", action.target)):
         hint = did_you_mean(action.target, file.targets)
-        site.error((*path, "target"), f"there is no target '{shown(action.target)}'{hint}")
+        site.error((*path, "target"), f"there is no target {quoted(action.target)}{hint}")
     elif level == ("targets", action.target):
         site.error((*path, "target"), "is the target that the rule belongs to")

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec.inspect as mi
 
-from onwards_py.config.problems import Notes, Path, Position, did_you_mean, shown
+from onwards_py.config.problems import Notes, Path, Position, below, did_you_mean, quoted
 from onwards_py.config.scalars import JsonObject, Opaque, Text
 from onwards_py.config.schema import FileShape
 from onwards_py.config.substitute import Surroundings, refers, substitute
@@ -128,7 +128,7 @@ class Decoder:
                 values[entry.key] = None if value is NOTHING and not field.required else value
             elif path or not (entry.key.startswith("x-") or entry.key == "$schema"):
                 hint = did_you_mean(entry.key, fields)
-                self._notes.error(entry.position, path, f"unknown key '{shown(entry.key)}'{hint}")
+                self._notes.error(entry.position, path, f"unknown key {quoted(entry.key)}{hint}")
         for field in kind.fields:
             if field.required and field.name not in values:
                 self._notes.error(self.positions[path], path, f"'{field.name}' is missing")
@@ -156,7 +156,7 @@ class Decoder:
             try:
                 key = str(_read(entry.key, kind.key_type, bare=False))
             except ValueError as error:
-                self._notes.error(entry.position, at, str(error))
+                self._notes.error(entry.position, below(path, entry.key), str(error))
                 continue
             value = self._value(entry.value, kind.value_type, at)
             if value is not NOTHING:

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 
 from msgspec import Struct
 
+from onwards_py.config.secrecy import LONGEST_WORD, looks_secret
+
 Path = tuple[str | int, ...]
 """Where in the file's structure: keys and list indexes from the root."""
 
@@ -69,14 +71,28 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
+def below(path: Path, word: str) -> Path:
+    """The path of a key that may be anything: of one that is too long for a name, where it stands is told by its
+    position alone."""
+    return (*path, word) if len(word) <= LONGEST_WORD else path
+
+
 def shown(key: str) -> str:
-    """A key as it may be printed: short, and without control characters."""
-    text = key if key.isprintable() and key else repr(key)
-    return text if len(text) <= 80 else text[:79] + "…"
+    """A name as it may be printed: without control characters, and not if it looks like a secret."""
+    if looks_secret(key):
+        return "(hidden)"
+    return key if key.isprintable() and key else repr(key)
+
+
+def quoted(word: str) -> str:
+    """A word that nobody knows, in quotes; it may be anything, so that a long one is hidden whatever it looks like."""
+    if len(word) > LONGEST_WORD or looks_secret(word):
+        return "(hidden, as it is long or looks like a secret)"
+    return f"'{shown(word)}'"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint to append to a message, or nothing."""
     # difflib is quadratic, and no key of ours is that long.
     close = get_close_matches(word, list(known), n=1) if len(word) <= 64 else []
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return f"; did you mean '{close[0]}'?" if close and not looks_secret(close[0]) else ""

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from onwards_py.config.problems import shown
+from onwards_py.config.secrecy import has_shape
 from onwards_py.config.sources import Sources, is_regular
 
 MAX_FILE = 1024 * 1024
@@ -33,22 +35,23 @@ class Surroundings:
     def read_file(self, name: str) -> str:
         """The text of a small regular file. Raises ValueError saying why not."""
         path = self.folder / name
+        named = "(hidden)" if has_shape(name) else repr(str(path))
         try:
             # Nothing else is opened: a pipe could block, and a device never ends.
             if not is_regular(path):
                 self.sources.missing(path)
-                raise ValueError(f"there is no file {str(path)!r}")
+                raise ValueError(f"there is no file {named}")
             content = self.sources.read(path)
             if len(content) > MAX_FILE:
-                raise ValueError(f"the file {str(path)!r} is larger than {MAX_FILE} bytes")
+                raise ValueError(f"the file {named} is larger than {MAX_FILE} bytes")
             if not content.strip(b"\r\n"):
                 # Never meant: somebody is about to write it, and until then nobody should be served with no secret.
-                raise ValueError(f"the file {str(path)!r} is empty")
+                raise ValueError(f"the file {named} is empty")
             return content.decode()
         except OSError as error:
-            raise ValueError(f"the file {str(path)!r} cannot be read: {error.strerror}") from None
+            raise ValueError(f"the file {named} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise ValueError(f"the file {str(path)!r} is not UTF-8 text") from None
+            raise ValueError(f"the file {named} is not UTF-8 text") from None
 
 
 def refers(text: str) -> bool:
@@ -83,5 +86,5 @@ def _resolve(reference: str, around: Surroundings) -> str:
     if separator:
         return value or default  # as in a shell, an empty variable counts as unset here
     if value is None:
-        raise ValueError(f"the environment variable {name} is not set")
+        raise ValueError(f"the environment variable {shown(name)} is not set")
     return value

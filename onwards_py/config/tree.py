@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import yaml
 from msgspec import Struct
 
-from onwards_py.config.problems import NOWHERE, Notes, Path, Position
+from onwards_py.config.problems import NOWHERE, Notes, Path, Position, below
 
 MAX_NODES = 5_000_000
 MAX_ALIASED = 200_000
@@ -146,7 +146,7 @@ class _Builder:
                 merged.append(value)
             elif first is not None:
                 where = f"line {first.position.line}, column {first.position.column}"
-                self._notes.error(key.position, (*path, key.text), f"this key was already given at {where}")
+                self._notes.error(key.position, below(path, key.text), f"this key was already given at {where}")
             else:
                 entries[key.text] = Entry(key.position, key.text, value)
         for node in merged:

@@ -1,0 +1,55 @@
+"""What has the shape of a secret, and is therefore not repeated in messages, wherever it was written.
+
+A key that was pasted one line too high stands where YAML has a name; messages with names go to terminals, CI logs
+and ``/status``. A name that is hidden by mistake costs little: its line and column are told.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+LONGEST_WORD = 40
+"""Characters of a word that nobody knows; no key of a configuration is as long."""
+
+_LONGEST_NAME = 80
+_SHORTEST_RUN = 16
+_LONGEST_RUN = 25
+
+# What providers and code hosts begin their tokens with (GitHub's secret scanning lists these and more).
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"(?:sk|pk|rk|gsk|csk|sess|glpat|nvapi|github_pat|gh[opusr]|xox[abeoprs]|xapp|dapi)[-_][A-Za-z0-9._-]{3}"
+    r"|(?:xai|hf|pplx|fw|tgp|r8|key|lsv2|tvly)[-_](?:[A-Za-z0-9]+[-_])?[A-Za-z0-9]{16}"
+    r"|AIza[A-Za-z0-9_-]{8}|(?:AKIA|ASIA)[A-Z0-9]{8}|ya29\.|eyJ[A-Za-z0-9_-]{8}"
+    r"|(?i:bearer|basic)[ :=]+\S"
+    r"|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+    r"|-----BEGIN"
+    r")"
+)
+_USERINFO = re.compile(r"//[^/@\s]*:[^/@\s]*@")
+_RUN = re.compile(rf"[A-Za-z0-9+=]{{{_SHORTEST_RUN},}}")
+
+
+def looks_secret(text: str) -> bool:
+    """True for what has the shape of a secret, or is too long for a name."""
+    return len(text) > _LONGEST_NAME or has_shape(text)
+
+
+def has_shape(text: str) -> bool:
+    """True for tokens with a known beginning, digests, UUIDs, URLs with a password, and runs of characters that are
+    too irregular for a word."""
+    if _TOKEN.search(text) or _USERINFO.search(text):
+        return True
+    return any(map(_is_irregular, _RUN.findall(text)))
+
+
+def _is_irregular(run: str) -> bool:
+    if len(run) >= _LONGEST_RUN:
+        return True
+    changes = sum(_class(one) != _class(other) for one, other in pairwise(run))
+    return changes >= len(run) // 4 if any(map(str.isdigit, run)) else changes >= len(run) // 3
+
+
+def _class(character: str) -> int:
+    return 0 if character.isdigit() else 1 if character.isupper() else 2
