@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Self
 
+from onwards_py.errors import ProxyError
 from onwards_py.sealing import SHORTEST_SECRET
+from onwards_py.wire.target_url import join
 
 JSON = dict[str, object]
 """A piece of JSON Schema."""
@@ -227,6 +229,10 @@ class RequestPath(str, Text):
     def parse(cls, text: str) -> Self:
         if not _REQUEST_PATH.fullmatch(text):
             raise ValueError("expected a path that begins with '/', in visible ASCII characters")
+        try:
+            join(b"", text.encode())
+        except ProxyError as error:  # no request may have it either
+            raise ValueError(error.message) from None
         return cls(text)
 
 

@@ -12,7 +12,6 @@ import re
 from onwards_py.errors import Kind, ProxyError
 
 _VERSION = b"/v1"
-_ENDS_OF_SEGMENTS = (b"/", b"?", b"")
 _ABSOLUTE = re.compile(rb"(?i:https?)://[^/?#]*")
 # A dot segment in any spelling that a server may decode: ".", "..", "%2e", and behind "/", "\" or their codes.
 _CLIMBS = re.compile(rb"(?i)(?:^|/|\\|%2f|%5c)(?:\.|%2e)(?:\.|%2e)(?:/|\\|%2f|%5c|;|$)")
@@ -49,10 +48,12 @@ def join(base_path: bytes, target: bytes) -> bytes:
         _refuse_climbing(path)
     if not base_path:
         return target
-    at = 0
-    while at >= 0:  # the longest of what they may have in common first
+    if target.startswith(base_path) and target[len(base_path) : len(base_path) + 1] in (b"/", b"?", b""):
+        return target
+    at = base_path.find(b"/", 1)
+    while at > 0:  # the longer of what they may have in common first
         overlap = base_path[at:]
-        if target.startswith(overlap) and target[len(overlap) : len(overlap) + 1] in _ENDS_OF_SEGMENTS:
+        if target.startswith(overlap) and target[len(overlap) : len(overlap) + 1] in (b"/", b"?", b""):
             return base_path[:at] + target
         at = base_path.find(b"/", at + 1)
     return base_path + target
@@ -66,7 +67,7 @@ def join_as_sdks_do(base_path: bytes, target: bytes) -> bytes:
     as `join`.
     """
     _refuse_climbing(target.partition(b"?")[0])
-    if target.startswith(_VERSION) and target[len(_VERSION) : len(_VERSION) + 1] in _ENDS_OF_SEGMENTS:
+    if target.startswith(_VERSION) and target[len(_VERSION) : len(_VERSION) + 1] in (b"/", b"?", b""):
         target = target[len(_VERSION) :]
         if not base_path and target[:1] != b"/":
             return b"/" + target

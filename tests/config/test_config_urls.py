@@ -114,6 +114,10 @@ def test_a_url_that_may_be_right_is_not_warned_of(written: str) -> None:
         ("{base_url: http://a, providers: []}", "targets.m.base_url: beside 'providers' this has no meaning"),
         ("{url: http://a, query: {'': x}}", "a query parameter must have a name"),
         ("{url: http://a, query: {a: x, A: y}}", "targets.m.query.A: this parameter is given twice, in different case"),
+        (
+            "{url: http://a, health_check: {path: /v1/%2e%2E/x}}",
+            "targets.m.health_check.path: The request target must not",
+        ),
         ("{url: http://a, query: x}", "targets.m.query: expected a mapping"),
     ],
 )
