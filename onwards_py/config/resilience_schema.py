@@ -125,7 +125,9 @@ class FallbackShape(Shape, frozen=True, kw_only=True):
         bool | None, Meta(description="weighted_random may draw the same provider again. Default: false.")
     ] = None
     max_attempts: Annotated[Count | None, Meta(description="Attempts in all. Default: as many as providers.")] = None
-    backoff: Annotated[BackoffShape | None, Meta(description="Waits before a provider that was asked already. Default: none.")] = None
+    backoff: Annotated[
+        BackoffShape | None, Meta(description="Waits before a provider that was asked already. Default: none.")
+    ] = None
     max_total_backoff_ms: Annotated[
         Milliseconds | None, Meta(description="Bound on all waits together, in milliseconds. Default: none.")
     ] = None
