@@ -41,6 +41,8 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
     if url is not None:
         warn_of_url(url, (*path, _place_of_url(path, site)), site, replaces_version=replaces_version)
     defaults = Provider("", "")
+    if shape.cut_notice and shape.rechunk is False:
+        site.warn((*path, "cut_notice"), "has no effect with rechunk: false: a last event could fall into another one")
     # Said of a pool, it is what its remote providers call the model; a local one answers to the client's own name.
     renames = origin is not None or site.written((*path, "onwards_model"))
     model = shape.onwards_model if renames else None
@@ -65,6 +67,8 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
         rechunk=defaults.rechunk if shape.rechunk is None else shape.rechunk,
         repair=bool(shape.repair),
         max_event_bytes=defaults.max_event_bytes if shape.max_event is None else int(shape.max_event),
+        passes_large_events=shape.on_large_event != "cut",
+        cut_notice=bool(shape.cut_notice),
         timeouts=replace(Timeouts(), **said(shape.timeouts)),
         limits=compile_limits(shape, path, site),
         chat_over_responses=shape.chat_completions_mode == "translate",

@@ -112,6 +112,15 @@ class Shared(Limited, frozen=True, kw_only=True):
         bool | None, Meta(description="Put right broken Responses streams of a native provider. Default: false.")
     ] = None
     max_event: Annotated[Size | None, Meta(description="Largest event of a stream. Default: 8MiB.")] = None
+    on_large_event: Annotated[
+        Literal["pass", "cut"] | None,
+        Meta(
+            description="What becomes of a native stream with a larger event: pass it in pieces, or cut. Default: pass."
+        ),
+    ] = None
+    cut_notice: Annotated[
+        bool | None, Meta(description="Tell a native stream that is cut so by a last error event. Default: false.")
+    ] = None
     tls: Annotated[TlsShape | None, Meta(description="TLS toward the provider.")] = None
     proxy: Annotated[
         ProxyUrl | None,

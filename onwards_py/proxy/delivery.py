@@ -22,6 +22,7 @@ from onwards_py.proxy.verdicts import note_ending, note_failure, note_success
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.model import HoldPolicy
+from onwards_py.transcode.cut_notice import CutNotice
 from onwards_py.transcode.repair import Repair
 from onwards_py.wire.coded_copy import opening_of, tells_events
 from onwards_py.wire.decoding import DECODABLE
@@ -29,6 +30,7 @@ from onwards_py.wire.opening import Verdict, VerdictKind
 from onwards_py.wire.rechunk import Rechunker
 
 Clock = Callable[[], float]
+_DONE: Final = Ending.DONE
 _DEFAULT_HOLD: Final = HoldPolicy()
 _BROKEN: Final = (UPSTREAM_CUT, UPSTREAM_IDLE)
 _JSON: Final = re.compile(rb"\r\ncontent-type:[ \t]*application/(?:[a-z.+-]+\+)?json\b", re.IGNORECASE)
@@ -66,7 +68,10 @@ def pass_on_whole(exchange: Exchange, answer: Answer, now: float) -> bool:
 async def stream(exchange: Exchange, ask: Ask, member: Member, answer: Answer, clock: Clock) -> None:
     """Commit: the head goes downstream, then the body until its end."""
     _commit(exchange, answer, clock())
-    ending = await answer.response.pump(_pipeline(exchange, ask, answer), exchange.downstream)
+    pipeline = _pipeline(exchange, ask, answer)
+    ending = await answer.response.pump(pipeline, exchange.downstream)
+    if ending is not _DONE:
+        _tell_cut(exchange, pipeline, ending)
     exchange.conclude(ending)
     if member.health is not None:
         note_ending(member, ending, clock())
@@ -84,10 +89,19 @@ def _pipeline(exchange: Exchange, ask: Ask, answer: Answer) -> tuple[Filter, ...
         exchange.repair = Repair(int(time.time()), ask.address.model, limit=provider.max_event_bytes)
         pipeline = (exchange.repair,)
     elif facts.event_stream and provider.rechunk:
-        pipeline = (Rechunker(provider.max_event_bytes),)
+        rechunker = Rechunker(provider.max_event_bytes, passes=provider.passes_large_events)
+        pipeline = (rechunker,)
+        if provider.cut_notice and facts.length is None:
+            pipeline = (rechunker, CutNotice(ask.path, rechunker))
     if exchange.metered:
         pipeline = (exchange.meter(facts), *pipeline)
     return pipeline
+
+
+def _tell_cut(exchange: Exchange, pipeline: tuple[Filter, ...], ending: Ending) -> None:
+    """The last event of a stream that broke off, where the operator wants one."""
+    if pipeline and type(notice := pipeline[-1]) is CutNotice:
+        exchange.downstream.write(notice.text(ending))
 
 
 # Held
@@ -119,8 +133,9 @@ def _may_tell(lines: bytes, ask: Ask) -> bool:
 async def _deliver_held(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) -> Failed | None:
     exchange, ask = prepared.exchange, prepared.ask
     hold = _hold(prepared, answer, plan, clock)
+    pipeline = _pipeline(exchange, ask, answer)
     try:
-        ending = await answer.response.pump(_pipeline(exchange, ask, answer), hold)
+        ending = await answer.response.pump(pipeline, hold)
     except BaseException:
         hold.close()
         raise
@@ -128,6 +143,7 @@ async def _deliver_held(prepared: Prepared, answer: Answer, plan: FallbackPlan, 
     now = clock()
     plan.elapsed = now - exchange.began
     if hold.open:
+        _tell_cut(exchange, pipeline, ending)
         exchange.conclude(ending)
         note_ending(prepared.member, ending, now)
         return None

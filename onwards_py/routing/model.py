@@ -192,6 +192,10 @@ class Provider:
     repair: bool = False
     """Put right what is broken in Responses streams of the provider's own."""
     max_event_bytes: int = 8 * 1024 * 1024
+    passes_large_events: bool = True
+    """An event that is larger passes in pieces; else the stream is cut. Where events are only re-chunked."""
+    cut_notice: bool = False
+    """Tell a native stream that is cut by a last event."""
     timeouts: Timeouts = Timeouts()
     limits: Limits = NO_LIMITS
     chat_over_responses: bool = False

@@ -31,13 +31,16 @@ class EventTooLarge(Exception):
 class Rechunker:
     """Filter: any cutting of an event stream in, cuts only between events out.
 
-    ``limit`` bounds one event in bytes (line ends in front of it do not count), however it arrives.
+    ``limit`` bounds one event in bytes (line ends in front of it do not count), however it arrives. A larger one is an
+    error, or, if ``passes``, leaves in pieces from the limit on; ``within`` says that the last byte out was inside it.
     """
 
-    __slots__ = ("_limit", "_pending", "_size", "_tail")
+    __slots__ = ("_limit", "_passes", "_pending", "_size", "_tail", "within")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, passes: bool = False) -> None:
         self._limit = limit
+        self._passes = passes
+        self.within = False
         self._pending: list[bytes] = []
         self._size = 0
         self._tail = b""
@@ -46,25 +49,33 @@ class Rechunker:
         """Return the events that became whole, as one piece. Raises EventTooLarge."""
         if not self._pending and len(piece) <= self._limit and piece.endswith(_WHOLE):
             return piece
-        if self._size + len(piece) > self._limit:
+        if not self._passes and self._size + len(piece) > self._limit:
             self._check_sizes(piece)
         probe = self._tail + piece
         end = _last_boundary(probe) - len(self._tail)
         if end < 0 or (end == 0 and not self._pending):
             self._hold(piece)
-            return b""
+            return self._excess() if self._size > self._limit or self.within else b""
         self._pending.append(piece[:end])
         ready = b"".join(self._pending)
         self._clear()
-        if end < len(piece):
-            self._hold(piece[end:])
-        return ready
+        if end == len(piece):
+            return ready
+        self._hold(piece[end:])
+        return ready + self._excess() if self._size > self._limit else ready
 
     def finish(self, ending: Ending) -> bytes:
         """What remains: the last event without its blank line, if the stream ended well; else nothing."""
         rest = b"".join(self._pending) if ending is Ending.DONE else b""
-        self._clear()
+        self._pending.clear()
         return rest
+
+    def _excess(self) -> bytes:
+        """What is held of an event that is too large to be held."""
+        ready = b"".join(self._pending)
+        self._pending = [b""]  # an event goes on, if not with these bytes
+        self.within = True
+        return ready
 
     def _hold(self, piece: bytes) -> None:
         if self._size == 0:
@@ -78,6 +89,7 @@ class Rechunker:
         self._pending.clear()
         self._size = 0
         self._tail = b""
+        self.within = False
 
     def _check_sizes(self, piece: bytes) -> None:
         """Measure each event that ``piece`` ends or begins; only called when one of them could be too large."""

@@ -132,12 +132,35 @@ async def test_an_event_beyond_the_limit_breaks_the_stream_behind_the_others(lan
         await peer.gone()
         closed.set()
 
-    async with proxied(lane, script, serve(), max_event="1kB") as (_, gateway):
+    options = {"max_event": "1kB", "on_large_event": "cut"}
+    async with proxied(lane, script, serve(), **options) as (_, gateway):
         response = await ask(gateway.port, post())
         await asyncio.wait_for(closed.wait(), 5)
         assert (await ask(gateway.port, post())).status == 200
     assert (response.status, response.body, response.whole) == (200, b"data: 1\n\n", False)
     assert [line["outcome"] for line in gateway.lines()] == ["limit", "done"]
+
+
+async def test_an_event_beyond_the_limit_passes_in_pieces(lane: bool) -> None:
+    """From the limit on as it comes, not when it is whole: the client has its beginning while its end is to come."""
+    go_on = asyncio.Event()
+    pieces = [b"data: 1\n\ndata: ", b"x" * 2000, b"y" * 3000, b"z\n\nda", b"ta: 2\n\n"]
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(STREAM_HEAD, *map(chunk, pieces[:3]))
+        await go_on.wait()
+        await peer.send(*map(chunk, pieces[3:]), LAST_CHUNK)
+
+    async with proxied(lane, script, max_event="1kB") as (_, gateway), connect(gateway.port) as client:
+        await client.send(post())
+        response = await client.head()
+        while len(response.body) < sum(map(len, pieces[:3])):
+            await client.chunk(response)
+        go_on.set()
+        await client.rest(response)
+    assert (response.body, response.whole) == (b"".join(pieces), True)
+    assert gateway.lines()[0]["outcome"] == "done"
 
 
 async def test_an_event_stream_with_a_length_keeps_it(lane: bool) -> None:

@@ -93,6 +93,32 @@ def test_too_large_an_event_is_an_error_that_first_delivers_what_came_before() -
     assert caught.value.ready == b"data: ok\n\n"
 
 
+@given(STREAM, st.lists(st.integers(0, 2000), max_size=12), st.integers(1, 60))
+def test_a_large_event_may_pass_in_pieces(stream: bytes, places: list[int], limit: int) -> None:
+    """Byte for byte, never more than the limit is held, and ``within`` tells whether the client has half an event."""
+    rechunker, out, came = Rechunker(limit, passes=True), b"", 0
+    for piece in cut(stream, places):
+        out += rechunker.feed(piece)
+        came += len(piece)
+        assert len(stream[len(out) : came].lstrip(b"\r\n")) <= limit
+        blank = re.search(rb"(\n\n|\n\r\n|\r\r|\n\r|\A)\Z", out)
+        assert rechunker.within or blank
+    assert out + rechunker.finish(Ending.DONE) == stream
+
+
+def test_behind_a_large_event_events_are_whole_again() -> None:
+    rechunker = Rechunker(16, passes=True)
+    pieces = [b"data: 1\n\ndata: ", b"x" * 20, b"y\n", b"\ndata: 2", b"\n\ndata: 3\n\n"]
+    assert [rechunker.feed(piece) for piece in pieces] == [
+        b"data: 1\n\n",
+        b"data: " + b"x" * 20,
+        b"y\n",
+        b"\n",
+        b"data: 2\n\ndata: 3\n\n",
+    ]
+    assert not rechunker.within
+
+
 @pytest.mark.parametrize("ending", [ending for ending in Ending if ending is not Ending.DONE])
 def test_half_an_event_is_not_delivered_when_the_stream_was_cut(ending: Ending) -> None:
     rechunker = Rechunker(1000)

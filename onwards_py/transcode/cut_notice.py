@@ -1,0 +1,71 @@
+"""Telling a native stream that breaks off by a last event of its own dialect, before the connection is cut short.
+
+Clients that only see a connection close early know that something is missing, but not why, or whether to ask again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Final
+
+import orjson
+
+from onwards_py.messages import Ending
+from onwards_py.transcode.responses_over_chat.errors import Failure, cut_off
+from onwards_py.wire.rechunk import Rechunker
+
+_RESPONSES: Final = re.compile(rb"/responses/?(?:\?|$)")
+_MESSAGES: Final = re.compile(rb"/messages/?(?:\?|$)")
+_NUMBER: Final = re.compile(rb'"sequence_number"[ \t]*:[ \t]*(\d{1,15})\b')
+# Behind these a stream is whole for its client, however the connection ends.
+_ENDED: Final = re.compile(
+    rb'(?:\A|[\r\n])data:[ \t]*(?:\[DONE\]|\{[ \t]*"error")'
+    rb'|"type"[ \t]*:[ \t]*"(?:response\.(?:completed|incomplete|failed)|message_stop|error)"'
+)
+_ADVICE: Final = " What came before is not the whole answer; please try again."
+
+
+class CutNotice:
+    """Filter behind ``rechunker``: bytes pass unchanged, `text` is what to say when they have ended.
+
+    ``path`` (of the request) tells the dialect.
+    """
+
+    __slots__ = ("_last", "_path", "_rechunker")
+
+    def __init__(self, path: bytes, rechunker: Rechunker) -> None:
+        self._path = path
+        self._rechunker = rechunker
+        self._last = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return ``piece``."""
+        if piece:
+            self._last = piece
+        return piece
+
+    def finish(self, ending: Ending) -> bytes:  # noqa: ARG002  (Filter)
+        """Nothing was held back."""
+        return b""
+
+    def text(self, ending: Ending) -> bytes:
+        """The event for a stream that ended so; none if it ended well, is whole in spite of how it ended, or stopped
+        inside an event that was too large to be held: half of that may not be taken for all of it."""
+        if ending is Ending.DONE or ending is Ending.CLIENT_GONE or self._rechunker.within:
+            return b""
+        return b"" if _ENDED.search(self._last) else self._event(cut_off(ending))
+
+    def _event(self, failure: Failure) -> bytes:
+        message = failure.message + _ADVICE
+        if _RESPONSES.search(self._path):
+            numbers = _NUMBER.findall(self._last)
+            number = int(numbers[-1]) + 1 if numbers else 0
+            event = {"type": "error", "code": failure.code, "message": message, "param": None}
+            return b"event: error\ndata: %b\n\n" % orjson.dumps({**event, "sequence_number": number})
+        if _MESSAGES.search(self._path):
+            kind = "timeout_error" if failure.status == HTTPStatus.GATEWAY_TIMEOUT else "api_error"
+            told = {"type": "error", "error": {"type": kind, "message": message}}
+            return b"event: error\ndata: %b\n\n" % orjson.dumps(told)
+        return b"data: %b\n\n" % orjson.dumps(replace(failure, message=message).envelope())

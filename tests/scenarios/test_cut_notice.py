@@ -1,0 +1,143 @@
+"""``cut_notice``: a native stream that breaks off says so by a last event of its dialect, and is cut all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from support.gateway import Gateway, running
+from support.origin import STREAM_HEAD, Peer, Script, answer, chunk, origin, refused_port
+from support.raw import End, Response, ask, post
+from support.scene import proxied
+from support.targets import snapshot
+
+CHAT, RESPONSES, MESSAGES = b"/v1/chat/completions", b"/v1/responses", b"/v1/messages"
+EVENTS = {
+    CHAT: b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n',
+    RESPONSES: b'event: response.created\ndata: {"type":"response.created","sequence_number":0}\n\n'
+    b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"a",'
+    b'"sequence_number":7}\n\n',
+    MESSAGES: b'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"text":"a"}}\n\n',
+}
+BROKE = "The connection to the provider broke. What came before is not the whole answer; please try again."
+SILENT = "The provider sent nothing for too long. What came before is not the whole answer; please try again."
+NOTICES: dict[bytes, tuple[bytes, object]] = {
+    CHAT: (
+        b"data: ",
+        {"error": {"message": BROKE, "type": "server_error", "param": None, "code": "server_error"}},
+    ),
+    RESPONSES: (
+        b"event: error\ndata: ",
+        {"type": "error", "code": "server_error", "message": BROKE, "param": None, "sequence_number": 8},
+    ),
+    MESSAGES: (b"event: error\ndata: ", {"type": "error", "error": {"type": "api_error", "message": BROKE}}),
+}
+
+
+def cutting(*pieces: bytes, silent: bool = False) -> Script:
+    """Begin a stream with ``pieces``, and then close, or stay silent."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(STREAM_HEAD, *map(chunk, pieces))
+        if silent:
+            await peer.gone()
+
+    return script
+
+
+async def told(lane: bool, script: Script, path: bytes = CHAT, **options: object) -> tuple[Response, Gateway]:
+    async with proxied(lane, script, **{"cut_notice": True, **options}) as (_, gateway):
+        return await ask(gateway.port, post(b'{"model":"m","stream":true}', path)), gateway
+
+
+@pytest.mark.parametrize("hold", [False, True], ids=["at once", "held"])
+@pytest.mark.parametrize("path", EVENTS)
+async def test_a_stream_that_breaks_off_says_so_in_its_dialect(lane: bool, path: bytes, hold: bool) -> None:
+    """Behind whole events only; what had begun is not told, nor is a regular end."""
+    async with origin(cutting(EVENTS[path] + b"data: hal")) as upstream:
+        providers = [{"url": upstream.url}, {"url": f"http://127.0.0.1:{refused_port()}"}]
+        target: dict[str, object] = {"strategy": "priority", "providers": providers, "cut_notice": True}
+        if hold:
+            target["fallback"] = {"enabled": True, "on_status": [5], "hold": {"max_time": "5s"}}
+        async with running(snapshot({"m": target}), lane=lane) as gateway:
+            response = await ask(gateway.port, post(b'{"model":"m","stream":true}', path))
+    start, notice = NOTICES[path]
+    assert response.body.startswith(EVENTS[path] + start)
+    assert json.loads(response.body[len(EVENTS[path] + start) :]) == notice
+    assert response.body.endswith(b"}\n\n")
+    assert response.end is End.CLOSED
+    assert gateway.lines()[0]["outcome"] == "upstream_cut"
+
+
+@pytest.mark.parametrize("path", EVENTS)
+async def test_a_stream_that_stalls_says_so(lane: bool, path: bytes) -> None:
+    response, gateway = await told(lane, cutting(EVENTS[path], silent=True), path, timeouts={"idle": "50ms"})
+    assert SILENT.encode() in response.body
+    assert (b"timeout_error" in response.body) is (path == MESSAGES)
+    assert (response.end, gateway.lines()[0]["outcome"]) == (End.CLOSED, "upstream_idle")
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        b"data: [DONE]\n\n",
+        b'event: response.completed\ndata: {"type":"response.completed"}\n\n',
+        b'event: message_stop\ndata: {"type": "message_stop"}\n\n',
+        b'data: {"error":{"message":"no"}}\n\n',
+    ],
+)
+async def test_a_stream_that_had_told_its_end_says_no_more(lane: bool, last: bytes) -> None:
+    """Then its client has all that it waits for."""
+    response, _ = await told(lane, cutting(EVENTS[CHAT], last))
+    assert (response.body, response.end) == (EVENTS[CHAT] + last, End.CLOSED)
+
+
+async def test_half_a_large_event_is_not_made_a_whole_one(lane: bool) -> None:
+    large = b"data: " + b"x" * 2000
+    response, _ = await told(lane, cutting(large), max_event="1kB")
+    assert (response.body, response.end) == (large, End.CLOSED)
+
+
+async def test_an_event_that_is_cut_for_its_size_is_told(lane: bool) -> None:
+    options = {"max_event": "1kB", "on_large_event": "cut"}
+    response, _ = await told(lane, cutting(EVENTS[CHAT], b"data: " + b"x" * 2000, silent=True), **options)
+    assert response.body.startswith(EVENTS[CHAT] + b'data: {"error":')
+    assert b"limit of size" in response.body
+
+
+@pytest.mark.parametrize("options", [{"cut_notice": False}, {"rechunk": False}], ids=["by default", "not re-chunked"])
+async def test_nothing_is_added_otherwise(lane: bool, options: dict[str, object]) -> None:
+    response, _ = await told(lane, cutting(EVENTS[CHAT]), **options)
+    assert (response.body, response.end) == (EVENTS[CHAT], End.CLOSED)
+
+
+async def test_a_length_that_was_announced_is_kept(lane: bool) -> None:
+    """Nothing may stand where the rest of the body was to be."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(EVENTS[CHAT] * 2, fields=b"Content-Type: text/event-stream\r\n")[: -len(EVENTS[CHAT])])
+
+    response, _ = await told(lane, script)
+    assert (response.body, response.end) == (EVENTS[CHAT], End.CLOSED)
+
+
+async def test_who_is_gone_is_told_nothing(lane: bool) -> None:
+    """The provider's stream is freed, and nothing else happens."""
+    left = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(STREAM_HEAD, chunk(EVENTS[CHAT]))
+        await peer.gone()
+        left.set()
+
+    async with proxied(lane, script, cut_notice=True) as (_, gateway):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(post())
+        await reader.readuntil(b"\n\n")
+        writer.close()
+        await asyncio.wait_for(left.wait(), 5)
+    assert gateway.lines()[0]["outcome"] == "client_gone_streaming"
