@@ -15,12 +15,21 @@ from onwards_py.config.compile_resilience import health_check
 from onwards_py.config.compile_translate import compile_translate
 from onwards_py.config.inherit import Site, said
 from onwards_py.config.problems import Path
-from onwards_py.config.provider_schema import ProviderShape, TlsShape
+from onwards_py.config.provider_schema import ProviderShape, TimeoutsShape, TlsShape
 from onwards_py.config.substitute import Surroundings
 from onwards_py.config.url_warnings import warn_of_url
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.messages import Field
-from onwards_py.routing.model import EchoSettings, EngineSettings, HealthCheck, Mode, Origin, Provider, Timeouts
+from onwards_py.routing.model import (
+    HEAD_OF_STREAM,
+    EchoSettings,
+    EngineSettings,
+    HealthCheck,
+    Mode,
+    Origin,
+    Provider,
+    Timeouts,
+)
 from onwards_py.wire.query import Query
 from onwards_py.wire.redaction import Redaction, redaction_of
 
@@ -69,11 +78,20 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
         max_event_bytes=defaults.max_event_bytes if shape.max_event is None else int(shape.max_event),
         passes_large_events=shape.on_large_event != "cut",
         cut_notice=bool(shape.cut_notice),
-        timeouts=replace(Timeouts(), **said(shape.timeouts)),
+        timeouts=_timeouts(shape.timeouts, remote=origin is not None),
         limits=compile_limits(shape, path, site),
         chat_over_responses=shape.chat_completions_mode == "translate",
         translate=compile_translate(shape.dialect, shape.translate, path, site),
         health_check=_health_check(shape, path, site),
+    )
+
+
+def _timeouts(shape: TimeoutsShape | None, *, remote: bool) -> Timeouts:
+    """A remote provider that nobody has given a ``first_byte`` has less of it for streams, as long as another one can
+    be asked (see `resilient`)."""
+    said_of_head = shape is not None and shape.first_byte is not None
+    return replace(
+        Timeouts(), **said(shape), first_byte_streamed=None if said_of_head or not remote else HEAD_OF_STREAM
     )
 
 

@@ -26,6 +26,7 @@ from onwards_py.routing.model import (
     HedgePolicy,
     HoldPolicy,
     Pool,
+    Provider,
     RetryBudgetPolicy,
 )
 
@@ -34,13 +35,24 @@ S = TypeVar("S", bound=Switched)
 
 def resilient(pool: Pool, target: DefaultsShape, path: Path, site: Site) -> Pool:
     """``pool`` with the policies of ``target``, which is written at ``path``."""
+    fallback = _fallback(target.fallback)
     return replace(
         pool,
-        fallback=_fallback(target.fallback),
+        providers=tuple(_with_patience(provider, pool, fallback) for provider in pool.providers),
+        fallback=fallback,
         ejection=_ejection(target.ejection, path, site),
         affinity=_affinity(target.affinity),
         hedge=_hedge(target.hedge),
     )
+
+
+def _with_patience(provider: Provider, pool: Pool, fallback: FallbackPolicy) -> Provider:
+    """``provider``, with as much time for the head of a stream as for any other where nobody else can be asked."""
+    others = any(other.weight and other.place != provider.place for other in pool.providers)
+    moves_on = fallback.enabled and others and (fallback.max_attempts or len(pool.providers)) > 1
+    if moves_on or provider.timeouts.first_byte_streamed is None:
+        return provider
+    return replace(provider, timeouts=replace(provider.timeouts, first_byte_streamed=None))
 
 
 def health_check(shape: HealthCheckShape | None) -> HealthCheck | None:

@@ -39,7 +39,11 @@ class TimeoutsShape(Shape, frozen=True, kw_only=True):
 
     connect: Annotated[Timeout | None, Meta(description="DNS, TCP and TLS. Default: 5s.")] = None
     first_byte: Annotated[
-        Timeout | None, Meta(description="From the sent request to the whole response head. Default: 300s.")
+        Timeout | None,
+        Meta(
+            description="From the sent request to the whole response head. "
+            "Default: 600s; 60s for streams where fallback has another remote provider to ask."
+        ),
     ] = None
     first_token: Annotated[
         Timeout | None, Meta(description="To the first event of a stream that says something. Default: no bound.")

@@ -137,9 +137,9 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
         head = outbound_head(ask.head, request.method, path, provider, len(body), decoded=decoded)
     total = provider.timeouts.total
     deadline = ask.began + total if total is not None else None
-    within = provider.timeouts.first_token
+    within = provider.timeouts.head_of_stream
     if within is not None and _STREAMED.search(address.body) is None:
-        within = None  # no stream, no first token
+        within = None
     return OutboundRequest(request.method, ask.path, head, body, model, ask.repeatable, deadline, within)
 
 

@@ -154,7 +154,7 @@ def _outbound(provider: Provider, ask: Ask, path: bytes, made: dict[str, object]
     head = outbound_head(ask.head, b"POST", provider.join(path), provider, len(body), decoded=True)
     total = provider.timeouts.total
     deadline = ask.began + total if total is not None else None
-    within = provider.timeouts.first_token if made.get("stream") else None
+    within = provider.timeouts.head_of_stream if made.get("stream") else None
     return OutboundRequest(b"POST", path, _NOT_FORWARDED.sub(b"", head), body, model, ask.repeatable, deadline, within)
 
 

@@ -103,9 +103,9 @@ def attempts(pool: Pool) -> str:
     """How often and when the pool tries again, as a sentence."""
     policy = pool.fallback
     if not policy.enabled:
-        return "one attempt; fallback is off"
+        return f"one attempt; fallback is off; a response head may take {_head(pool)}"
     count = policy.max_attempts or len(pool.providers)
-    causes = ["no connection", "no response head in time"]
+    causes = ["no connection", f"no response head in time ({_head(pool)})"]
     if any(provider.timeouts.first_token is not None for provider in pool.providers):
         causes.append("no first token in time")
     if policy.statuses:
@@ -119,6 +119,17 @@ def attempts(pool: Pool) -> str:
     if policy.only_if_failed_within is not None:
         causes[-1] += f"; not later than {policy.only_if_failed_within:g} s after the request came"
     return f"up to {count} attempt{'s' if count > 1 else ''}; the next one after: {', '.join(causes)}"
+
+
+def _head(pool: Pool) -> str:
+    """How long a response head may take."""
+    found: dict[str, None] = {}
+    for provider in pool.providers:
+        timeouts = provider.timeouts
+        streamed = timeouts.first_byte_streamed
+        also = "" if streamed is None else f", {min(streamed, timeouts.first_byte):g} s if streamed"
+        found[f"{timeouts.first_byte:g} s{also}"] = None
+    return " or ".join(found) or "0 s"
 
 
 def conduct(pool: Pool) -> list[str]:

@@ -36,17 +36,32 @@ class Strategy(Enum):
     """Of two drawn at random the one with the lower peak EWMA of time to first byte, times its load."""
 
 
+HEAD_OF_STREAM = 60.0
+"""Seconds that the head of a stream may take where another provider can be asked, by default. Providers begin a stream
+when they begin to work, and engines that read a long prompt first need seconds; who has not begun after a minute is not
+going to, and people and load balancers give up soon after (at 60 to 100 s)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds. ``connect`` covers DNS, TCP and TLS; ``first_byte`` runs from the sent request to the
-    whole response head; ``first_token`` to the first event of a stream that says something (None: no bound); ``idle``
-    between two reads of a body; ``total`` bounds the exchange (None: no bound)."""
+    whole response head, ``first_byte_streamed`` too, if a stream was asked for (None: the same); ``first_token`` to the
+    first event of a stream that says something (None: no bound); ``idle`` between two reads of a body; ``total`` bounds
+    the exchange (None: no bound)."""
 
     connect: float = 5.0
-    first_byte: float = 300.0
+    first_byte: float = 600.0
+    """By default as long as the SDKs of OpenAI and Anthropic wait: a whole answer is silence until it is done."""
     idle: float = 300.0
     total: float | None = None
     first_token: float | None = None
+    first_byte_streamed: float | None = None
+    head_of_stream: float | None = field(init=False)
+    """The shorter of those two that bound the head of a stream."""
+
+    def __post_init__(self) -> None:
+        bounds = [seconds for seconds in (self.first_token, self.first_byte_streamed) if seconds is not None]
+        object.__setattr__(self, "head_of_stream", min(bounds, default=None))
 
 
 @dataclass(frozen=True, slots=True)

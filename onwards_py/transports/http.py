@@ -211,7 +211,7 @@ class HttpTransport:
         self._by_provider[provider.identity] = pool
         timeouts = provider.timeouts
         shortest = min(timeouts.first_byte, timeouts.idle, self._settings.idle_timeout)
-        for seconds in (timeouts.total, timeouts.first_token):
+        for seconds in (timeouts.total, timeouts.head_of_stream):
             shortest = shortest if seconds is None else min(shortest, seconds)
         self._alarm.grain = min(self._alarm.grain, grain_of(shortest))
         return pool

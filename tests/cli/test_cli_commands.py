@@ -80,7 +80,7 @@ def test_route_prints_providers_in_their_order_with_reasons(config: Path, capsys
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
         "target gpt: priority, up to 3 attempts; the next one after: "
-        "no connection, no response head in time, status 429, 500-599"
+        "no connection, no response head in time (600 s, 60 s if streamed), status 429, 500-599"
     )
     assert lines[2].split()[:4] == ["1", "a.example", "big", "https://a.example/v1/chat/completions"]
     assert lines[2].endswith("first choice")
@@ -91,7 +91,7 @@ def test_route_orders_a_weighted_pool_by_weight(config: Path, capsys: pytest.Cap
     """With the share that each gets while nothing is busy."""
     assert main(["route", "mixed", "-f", str(config)], {}) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "one attempt; fallback is off" in lines[0]
+    assert "one attempt; fallback is off; a response head may take 600 s" in lines[0]
     assert [line.split()[1] for line in lines[2:4]] == ["b", "a"]
     assert "75% when idle" in lines[2]
     assert lines[4].startswith("ejection: after 5 failures in a row")

@@ -211,3 +211,36 @@ def test_nothing_of_it_stands_beside_route_by(word: str) -> None:
     )
     assert any("beside 'route_by' this has no meaning" in line for line in errors(text))
     assert loaded(text.replace(f", {word}", "")).snapshot.pools["m"].route_by is not None
+
+
+SECOND = "{url: 'http://b'}"
+
+
+@pytest.mark.parametrize(
+    ("providers", "options", "streamed"),
+    [
+        (SECOND, "fallback: {enabled: true}", 60.0),
+        (SECOND, "", None),
+        (SECOND, "fallback: {enabled: true, max_attempts: 1}", None),
+        ("{url: 'http://b', weight: 0}", "fallback: {enabled: true}", None),
+        ("{url: 'http://a'}", "fallback: {enabled: true, max_attempts: 3}", None),
+        (SECOND, "fallback: {enabled: true}, timeouts: {first_byte: 7s}", None),
+        (SECOND, "fallback: {enabled: true}, request_timeout_secs: 7", None),
+        (SECOND, "fallback: {enabled: true}, timeouts: {idle: 7s}", 60.0),
+    ],
+)
+def test_a_stream_has_less_time_for_its_head_where_another_provider_can_be_asked(
+    providers: str, options: str, streamed: float | None
+) -> None:
+    """Unless the file says how much; a whole answer has 600 s, as the SDKs do."""
+    text = f"targets: {{m: {{providers: [{{url: 'http://a'}}, {providers}], {options}}}}}"
+    timeouts = pool(text).providers[0].timeouts
+    assert timeouts.first_byte_streamed == streamed
+    assert timeouts.first_byte == (7.0 if "first_byte" in options or "secs" in options else 600.0)
+
+
+def test_a_local_model_has_its_time_for_streams_too() -> None:
+    """It may have to be loaded first."""
+    text = "targets: {m: {providers: [{local: {engine: echo}}, {url: 'http://b'}], fallback: {enabled: true}}}"
+    local, remote = pool(text).providers
+    assert (local.timeouts.head_of_stream, remote.timeouts.head_of_stream) == (None, 60.0)

@@ -86,8 +86,8 @@ def test_what_is_seen_in_held_answers_is_among_the_causes() -> None:
     slow = Provider("a", "a", timeouts=Timeouts(first_token=1.0))
     causes = attempts(Pool("m", (slow, PAIR[1]), fallback=policy))
     assert causes == (
-        "up to 2 attempts; the next one after: no connection, no response head in time, no first token in time, "
-        "status 503, an answer that begins with such an error, or ends before it says anything"
+        "up to 2 attempts; the next one after: no connection, no response head in time (600 s), no first token in "
+        "time, status 503, an answer that begins with such an error, or ends before it says anything"
     )
 
 

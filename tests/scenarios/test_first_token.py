@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from support.chat_upstream import create, frame, streamed, text, whole
 from support.gateway import running
-from support.origin import STREAM_HEAD, Peer, chunk, origin, serve
+from support.origin import STREAM_HEAD, Peer, answer, chunk, origin, serve
 from support.raw import ask, connect, post
 from support.responses_promises import Json
 from support.targets import pool
@@ -114,3 +115,26 @@ async def test_answers_that_are_no_streams_are_not_bound(lane: bool) -> None:
     async with origin(slow) as upstream, running(pool(upstream.url, timeouts=SOON), lane=lane) as gateway:
         response = await ask(gateway.port, post(BODY))
     assert response.head + response.body == reply
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_only_a_stream_has_the_shorter_time_to_its_head(lane: bool, stream: bool) -> None:
+    """What is to be answered whole is silent until it is done, and waited for."""
+
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        await asyncio.sleep(0.3)
+        await peer.send(answer(b"first"))
+
+    async with origin(slow) as first, origin(serve(answer(b"second"))) as second:
+        found = pool(first.url, second.url, fallback={"enabled": True})
+        target = found.pools["m"]
+        assert target.providers[0].timeouts.first_byte_streamed == 60.0
+        providers = tuple(
+            replace(provider, timeouts=replace(provider.timeouts, first_byte_streamed=0.05))
+            for provider in target.providers
+        )
+        sooner = replace(found, pools={"m": replace(target, providers=providers)})
+        async with running(sooner, lane=lane) as gateway:
+            response = await ask(gateway.port, post(BODY if stream else BODY.replace(b"true", b"false")))
+    assert response.body == (b"second" if stream else b"first")
