@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from onwards_py.wire.context_overflow import tells_context_overflow
+
 _NUMBERS: Final = ("code", "status", "status_code", "http_code")
 _NAMES: Final = ("code", "type", "status", "error_type")
+_MESSAGES: Final = ("message", "detail")
+_TOO_LONG: Final = 400
 _UNKNOWN: Final = 500
 
 # The first that matches decides: codes of OpenAI, Anthropic, Google, Azure and of the engines, in any spelling.
@@ -26,7 +30,8 @@ _BY_NAME: Final = (
 def error_status(error: object, around: dict[str, object] | None = None) -> int:
     """400 to 599. ``error`` is an object, or what stands in its place; ``around``: what it was found in.
 
-    A number that is such a status decides, wherever it stands; else the names do, the most exact first; else it is 500.
+    A number that is such a status decides, wherever it stands; else the names do, the most exact first; else a message
+    that tells of a prompt that is too long, since many have no name for it; else it is 500.
     """
     objects = [value for value in (error, around) if isinstance(value, dict)]
     nested = error.get("error") if isinstance(error, dict) else None
@@ -38,9 +43,15 @@ def error_status(error: object, around: dict[str, object] | None = None) -> int:
             if status is not None:
                 return status
     names = [told.get(member) for told in objects for member in _NAMES]
+    if tells_context_overflow(names, (error,)):
+        return _TOO_LONG
     if isinstance(error, str):
         names.append(error)
-    return next((status for name in names if (status := _by_name(name)) is not None), _UNKNOWN)
+    named = next((status for name in names if (status := _by_name(name)) is not None), None)
+    if named is not None:
+        return named
+    messages = [told.get(member) for told in objects for member in _MESSAGES]
+    return _TOO_LONG if tells_context_overflow((), messages) else _UNKNOWN
 
 
 def _as_status(value: object) -> int | None:

@@ -15,6 +15,7 @@ from typing import assert_never
 from onwards_py.messages import Ending
 from onwards_py.transcode.responses_over_chat import foreign_json
 from onwards_py.transcode.surrogates import well_formed
+from onwards_py.wire.context_overflow import tells_context_overflow
 from onwards_py.wire.error_status import error_status
 
 _LONGEST_MESSAGE = 8192
@@ -22,14 +23,6 @@ _BAD_GATEWAY = 502
 
 # Clients decide by these codes whether to shorten, to wait or to give up (Codex: openai/codex, api error mapping).
 _CODES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    (
-        "context_length_exceeded",
-        re.compile(
-            r"context_length|context length|context window|context size|maximum context|prompt is too long"
-            r"|too many (input )?tokens|exceed_context|exceeds the available context|max_model_len",
-            re.IGNORECASE,
-        ),
-    ),
     (
         "insufficient_quota",
         re.compile(r"insufficient_quota|current quota|insufficient balance|insufficient credit", re.IGNORECASE),
@@ -160,7 +153,10 @@ def _named(value: object) -> int:
 
 def _special_code(told: _Told, status: int | None) -> str | None:
     """Names go before words: who throttles speaks of "too many tokens", too (Bedrock), and means those of a minute."""
-    for text in (f"{told.code} {told.type}", told.message):
+    names, message = (told.code, told.type), (told.message,)
+    for text, words in ((" ".join(names), (names, ())), (told.message, ((), message))):
+        if status != 429 and tells_context_overflow(*words):
+            return "context_length_exceeded"
         for code, pattern in _CODES:
             if pattern.search(text) and not (status == 429 and _STATUS_OF_CODE[code] != 429):
                 return code

@@ -1,0 +1,67 @@
+"""Whether an error says that the input is longer than the model's context, in anybody's words. Pure.
+
+Clients that are told ``context_length_exceeded`` shorten the conversation and ask again; told anything else they give
+up. Providers say it by a code of theirs, or only in a sentence. What is looked for are sentences, not words: an error
+about a parameter called ``context_length`` is another thing, and so are limits of the answer and of a minute. Each
+pattern stands in the tests with a message, its source and its date.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+_LONGEST: Final = 4000  # characters of a message that are looked at
+
+# Codes and types, as a whole.
+_NAME: Final = re.compile(
+    r"context_?(?:length|window|size)_?exceeded(?:_?error)?"  # OpenAI and most; LiteLLM: ContextWindowExceededError
+    r"|model_context_window_exceeded"  # Zhipu
+    r"|exceed_context_size_error"  # llama.cpp
+    r"|model_max_prompt_tokens_exceeded"  # GitHub Copilot
+    r"|(?:prompt|input|context|tokens|characters)_too_long"  # Baidu: the last two
+    r"|1261",  # Zhipu
+    re.IGNORECASE,
+)
+
+_CONTEXT: Final = r"(?:context|context[ -](?:length|window|size|limit)|(?:maximum )?model length)"
+_OF_THE_MODEL: Final = r"(?:(?:the|this|its|your|available|max|maximum|configured|model|model['\u2019]s|of) ){0,4}"
+_EXCEEDS: Final = r"(?:exceed(?:s|ed|ing)?|(?:longer|larger|greater) than|does not fit in(?:to)?)"
+_NUMBER: Final = r"\(?[\d,]+\)?"
+
+_MESSAGE: Final = re.compile(
+    "|".join(
+        (
+            # OpenAI, Azure, DeepSeek, OpenRouter, vLLM, SGLang; xAI: "maximum prompt length is"
+            rf"maximum (?:context|prompt) length (?:is|of) {_NUMBER}",
+            # Ollama, llama.cpp, llama-cpp-python, SGLang, Together, LM Studio, Anthropic, OpenAI's Responses
+            rf"{_EXCEEDS} {_OF_THE_MODEL}{_CONTEXT}\b",
+            r"context (?:length|window|size|limit) (?:is |was |has been )?exceed(?:s|ed)",  # MiniMax
+            # Anthropic, Fireworks, Bedrock, vLLM
+            r"(?<!')\b(?:prompt|input)(?: \([^)]{0,60}\))? is too long",
+            r"input token count.{0,40}(?:exceeds the maximum|only supports up to)",  # Gemini, Vertex
+            r"exceeded model token limit",  # Moonshot
+            r"range of input length should be",  # DashScope
+            r"prompt exceeds max length",  # Zhipu
+            r"`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than",  # TGI, Together
+            r"too many input tokens|input tokens(?: \(\d+\))? (?:has |have )?exceed",  # Bedrock; OpenAI
+            r"expected maxlength: \d{4,}, actual: \d{4,}",  # Bedrock: the prompt against its JSON schema
+            r"reduce the length of the messages",  # Groq, Cerebras
+            r"too many tokens: (?:total number of tokens|size limit exceeded)",  # Cohere
+            r"(?:request|prompt|input|messages?) (?:has|have|contains?) too many tokens",
+            r"when context the overflows|n_keep \(\d+\) >= n_ctx",  # LM Studio
+            r"prompt token count of \d+ exceeds the limit",  # GitHub Copilot
+            r"too large for model with \d+ maximum context",  # Mistral
+            rf"input length {_NUMBER}(?: tokens\))? exceeds (?:the )?max",  # SGLang, OpenRouter
+        )
+    ),
+    re.IGNORECASE,
+)
+
+
+def tells_context_overflow(names: Iterable[object], messages: Iterable[object]) -> bool:
+    """``names``: codes and types of the error, of which one that is no string says nothing; ``messages`` likewise."""
+    if any(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
+        return True
+    return any(isinstance(text, str) and _MESSAGE.search(text[:_LONGEST]) for text in messages)
