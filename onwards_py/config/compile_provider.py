@@ -14,6 +14,7 @@ from onwards_py.config.compile_local import compile_local
 from onwards_py.config.compile_resilience import health_check
 from onwards_py.config.compile_translate import compile_translate
 from onwards_py.config.inherit import Site, said
+from onwards_py.config.no_proxy import is_excepted
 from onwards_py.config.problems import Path
 from onwards_py.config.provider_schema import ProviderShape, TimeoutsShape, TlsShape
 from onwards_py.config.substitute import Surroundings
@@ -140,21 +141,14 @@ def _trust_store(name: str, path: Path, site: Site, around: Surroundings) -> str
 def _proxy_of_environment(url: Url, path: Path, site: Site, env: Mapping[str, str]) -> str | None:
     """What HTTPS_PROXY and NO_PROXY say, as curl reads them; they concern https only."""
     proxy = env.get("https_proxy") or env.get("HTTPS_PROXY")
-    if not url.tls or not proxy or _is_excepted(url, env.get("no_proxy") or env.get("NO_PROXY") or ""):
+    exceptions = env.get("no_proxy") or env.get("NO_PROXY") or ""
+    if not url.tls or not proxy or is_excepted(url.host, url.port, exceptions):
         return None
     try:
         return ProxyUrl.parse(proxy).url
     except ValueError as error:
         site.error((*path, _place_of_url(path, site)), f"the environment variable HTTPS_PROXY is not usable: {error}")
         return None
-
-
-def _is_excepted(url: Url, exceptions: str) -> bool:
-    for entry in exceptions.replace(",", " ").lower().split():
-        host = entry.removesuffix(f":{url.port}").lstrip(".").strip("[]")
-        if entry == "*" or url.host == host or (host and url.host.endswith("." + host)):
-            return True
-    return False
 
 
 def _name_of(local: EchoSettings | EngineSettings | None) -> str:

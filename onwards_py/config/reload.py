@@ -48,6 +48,10 @@ class Reading:
         # How the files looked when they were read. It is not known of files that were read before they were looked
         # at: they are read once more, and found to be the same.
         self._read: tuple[object, ...] | None = None
+        self._stumbled = False
+        self.unfinished = False
+        """True while what was read last cannot be used since a file was missing or could not be read: it is to be
+        looked at until that is over, even if nobody watches otherwise."""
 
     def look(self) -> bool:
         """Whether it is time to read: the files look otherwise than when they were read, and as they did at the last
@@ -70,12 +74,15 @@ class Reading:
             return Same.MOVING
         if isinstance(verdict, Refused):
             self._refused = sources.digests
+            self._stumbled = sources.stumbled
+            self.unfinished = sources.stumbled or sources.absent
             # What is in force is still looked after too: its files may come back.
             self._paths = tuple(dict.fromkeys((*self._in_force, *sources.digests)))
         elif verdict in (Same.IN_FORCE, Same.RESTORED):
             self._refused = None
+            self._stumbled = self.unfinished = False
             self._paths = tuple(self._in_force)
-        if paths != self._paths or not settled:
+        if paths != self._paths or not settled or self._stumbled:
             self._read = None
         return verdict
 
@@ -91,6 +98,7 @@ class Reading:
         self._follow({**self._in_force, **loaded.sources})
 
     def _follow(self, files: Digests) -> None:
+        self._stumbled = self.unfinished = False
         self._paths = tuple(files)
         self._read = None
 

@@ -18,10 +18,13 @@ Digests = Mapping[Path, str]
 
 class Sources:
     """Reads the files of one load, each of them once, so that one load never sees two states of a file. Afterwards
-    ``digests`` says what was read, or tried to be; it holds no contents."""
+    ``digests`` says what was read, or tried to be; it holds no contents. ``absent``: some file was not there.
+    ``stumbled``: some could not be read for another reason (EMFILE, EIO, ESTALE, EACCES), which may pass without any
+    file looking otherwise afterwards."""
 
     def __init__(self) -> None:
         self.digests: dict[Path, str] = {}
+        self.absent = self.stumbled = False
         self._contents: dict[Path, bytes] = {}
 
     def read(self, path: Path) -> bytes:
@@ -29,13 +32,18 @@ class Sources:
         content = self._contents.get(path)
         if content is None:
             self.digests[path] = UNREADABLE
-            content = self._contents[path] = _content(path)
+            try:
+                content = self._contents[path] = _content(path)
+            except OSError:
+                self.stumbled = True
+                raise
             self.digests[path] = sha256(content).hexdigest()
         return content
 
     def missing(self, path: Path) -> None:
         """Note that a file was asked for that is none; it may become one."""
         self.digests[path] = UNREADABLE
+        self.absent = True
 
 
 def same_as_on_disk(digests: Digests) -> bool:

@@ -24,7 +24,8 @@ _SWITCH_INTERVAL = 0.0005
 
 
 class Reloader:
-    """Looks at files every ``interval`` seconds (None: never) and reads them when they changed, or when told to.
+    """Looks at files every ``interval`` seconds (None: never) and reads them when they changed, or when told to; what
+    could not be read is tried again until it can.
 
     ``apply`` puts a configuration into force, in the event loop and at one go. Looking and reading happen in a thread.
     """
@@ -67,8 +68,9 @@ class Reloader:
 
     async def _next(self) -> bool:
         """Wait until it is time to look (False), or until somebody asks (True)."""
+        interval = LOOK_EVERY if self._interval is None and self._reading.unfinished else self._interval
         try:
-            async with asyncio.timeout(self._interval):
+            async with asyncio.timeout(interval):
                 await self._asked.wait()
         except TimeoutError:
             return False

@@ -1,0 +1,54 @@
+"""``NO_PROXY``: which hosts are reached directly, as curl reads it (CURLOPT_NOPROXY, lib/noproxy.c).
+
+The list holds names, each standing for itself and all names below it, with or without a leading dot; IP addresses; and
+networks in CIDR notation, which concern hosts that are written as addresses: names are not looked up. ``*`` alone is
+everything. Beyond curl, as other clients have it: an entry may end in a port, IPv6 addresses may stand in brackets, and
+blanks may separate.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+
+def is_excepted(host: str, port: int, exceptions: str) -> bool:
+    """Whether ``host`` (lower case, an IPv6 address without brackets) is reached directly."""
+    if exceptions.strip() == "*":
+        return True
+    name = host.rstrip(".")
+    address = _address(name)
+    for written in exceptions.replace(",", " ").lower().split():
+        entry = _without_port(written, port)
+        if _is_in(address, entry) if address is not None else _is_below(name, entry.strip(".")):
+            return True
+    return False
+
+
+def _without_port(entry: str, port: int) -> str:
+    """The host or network of an entry; nothing if it is one of another port."""
+    if entry.startswith("["):
+        inside, _, rest = entry[1:].partition("]")
+        return inside + rest if not rest.startswith(":") else inside if rest == f":{port}" else ""
+    return entry.removesuffix(f":{port}") if entry.count(":") == 1 else entry
+
+
+def _is_below(name: str, domain: str) -> bool:
+    return bool(domain) and (name == domain or name.endswith("." + domain))
+
+
+def _is_in(address: IPv4Address | IPv6Address, network: str) -> bool:
+    base, slash, bits = network.partition("/")
+    start = _address(base)
+    if start is None or start.version != address.version or (slash and not (bits.isascii() and bits.isdigit())):
+        return False
+    # To curl /0 is no network, but the address itself: who wants no proxy at all writes *.
+    length = int(bits) if slash and int(bits) else address.max_prefixlen
+    shift = address.max_prefixlen - length
+    return shift >= 0 and int(address) >> shift == int(start) >> shift
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
