@@ -71,6 +71,13 @@ class Kind(Enum):
         Origin.CLIENT,
         "Send the body as it is, or encoded as one of: zstd, gzip, br, deflate.",
     )
+    UNSUPPORTED_MEDIA_TYPE = Answer(
+        415,
+        "invalid_request_error",
+        "unsupported_media_type",
+        Origin.CLIENT,
+        "Send the body as JSON in UTF-8, or as multipart/form-data.",
+    )
     EXPECTATION_FAILED = Answer(
         417, "invalid_request_error", "expectation_failed", Origin.CLIENT, "Only 'Expect: 100-continue' is understood."
     )

@@ -197,18 +197,21 @@ def _leading(target: LivePool, targets: Mapping[str, LivePool]) -> LivePool:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """One generation of configuration, ready for requests. ``identifies``: it matters who calls. ``generation`` is this
-    one's and no other's, and keeps nothing alive."""
+    """One generation of configuration, ready for requests. ``identifies``: it matters who calls. ``accepted``: digests
+    of the only tokens that anything is open to; None: something is open to all. ``generation`` is this one's and no
+    other's, and keeps nothing alive."""
 
     snapshot: Snapshot
     table: RouteTable
     identifies: bool
+    accepted: frozenset[bytes | None] | None = None
     generation: object = field(default_factory=object)
 
 
 def _current(snapshot: Snapshot, live: LiveState) -> Current:
     told_apart = any(pool.keys is not None or pool.rules for pool in snapshot.pools.values())
-    return Current(snapshot, live.compile(snapshot), told_apart or bool(snapshot.key_definitions))
+    table = live.compile(snapshot)
+    return Current(snapshot, table, told_apart or bool(snapshot.key_definitions), table.accepted_only)
 
 
 class Holder:

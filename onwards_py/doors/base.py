@@ -88,13 +88,18 @@ _QUIET = 10.0  # seconds
 # Refused connections that are being closed: how many, and for how long.
 _MOST_PARTING = 1024
 _PARTING_SECONDS = 1.0
+_LARGE_BODY = 64 * 1024
 _UNSERVED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 
 
 def check_head(
     handler: Handler, settings: ServerSettings, request: InboundRequest, version: str, head_size: int
 ) -> RequestHead:
-    """The guard in front of both doors. ``head_size`` 0: known to be within bounds. Raises ProxyError."""
+    """The guard in front of both doors. ``head_size`` 0: known to be within bounds. Raises ProxyError.
+
+    What the head alone decides is decided before a large body is taken in; behind a small one, which costs less than
+    the connection does.
+    """
     if handler.is_ours(request.peer, request.peer_port):
         raise ProxyError(Kind.LOOP)
     if version not in ("1.1", "1.0"):
@@ -110,6 +115,8 @@ def check_head(
     head = examine(request.fields, request.target, request.http_minor)
     if head.content_length is not None and head.content_length > handler.max_body:
         raise body_too_large(handler.max_body)
+    if head.chunked or (head.content_length is not None and head.content_length > _LARGE_BODY):
+        handler.precheck(request.target, head)
     return head
 
 

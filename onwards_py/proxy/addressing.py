@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl
+import re
+from collections.abc import Generator
+from typing import Final
+from urllib.parse import unquote_plus
 
 import msgspec
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import InboundRequest
+from onwards_py.routing.model import Pool
+from onwards_py.routing.table import Route
 from onwards_py.wire import content_coding, model_scan, multipart
-from onwards_py.wire.model_scan import ModelSpan
+from onwards_py.wire.decoding import coding_of
+from onwards_py.wire.media_type import Media, may_be_json, media_of
+from onwards_py.wire.model_scan import AT_ONCE, ModelSpan, Scanned
 from onwards_py.wire.request_head import RequestHead
+
+_WINDOW: Final = 64 * 1024
+_MODEL = rb"(?:m|%[46]d)(?:o|%[46]f)(?:d|%[46]4)(?:e|%[46]5)(?:l|%[46]c)"
+MODEL_IN_QUERY: Final = re.compile(rb"(?<=[?&;])" + _MODEL + rb"(?:=([^&;]*)|(?=[&;]|\Z))", re.IGNORECASE)
+"""A parameter of a request target that is called ``model`` in any spelling and case; its value is the first group."""
+_MODEL_IN_FORM: Final = re.compile(rb"(?:\A|[&;])[ +]*" + _MODEL + rb"(?:[=&;]|\Z)", re.IGNORECASE)
+_LONGEST_MODEL_IN_FORM: Final = 32
 
 
 class Address(msgspec.Struct, frozen=True, gc=False):
@@ -30,50 +44,129 @@ class Address(msgspec.Struct, frozen=True, gc=False):
         return model_scan.splice(self.body, self.span, name)
 
 
-def find_address(request: InboundRequest, head: RequestHead, max_body: int) -> Address:
-    """The model by header, by body, or (upgrades only) by query; raises ProxyError naming ``model``.
+class Readable(msgspec.Struct, frozen=True, gc=False):
+    """A body that was read: without its content coding (``decoded``: it had one), and what it says of its model."""
 
-    A ``model-override`` header wins. The body is then looked at only if a provider renames (`locate`).
+    body: bytes
+    scanned: Scanned
+    decoded: bool = False
+    multipart: bool = False
+
+    def address(self) -> Address:
+        """Where the body alone says where to. Raises ProxyError MODEL_REQUIRED."""
+        span = self.scanned.required()
+        return Address(span.name, self.body, span, self.decoded, self.multipart)
+
+
+def read(head: RequestHead, body: bytes, limit: int) -> Generator[None, None, Readable]:
+    """Find the model of a body, in steps of a millisecond or so: yields between them.
+
+    ``limit``: most bytes that it may decode to. Raises ProxyError for what cannot be read for certain.
+    """
+    decoded = bool(coding_of(head.content_encoding))
+    if decoded:
+        body = yield from content_coding.decode_in_steps(head.content_encoding, body, limit)
+    media = media_of(head.content_type)
+    if media is Media.FORM_DATA:
+        scanned = yield from multipart.scan_form(head.content_type, body)
+        return Readable(body, scanned, decoded, True)
+    if media is Media.UNREADABLE:
+        raise ProxyError(Kind.UNSUPPORTED_MEDIA_TYPE)
+    alone = head.model_override is None
+    like_json = may_be_json(body)
+    if media is Media.URLENCODED and not (like_json or alone):
+        raise ProxyError(Kind.UNSUPPORTED_MEDIA_TYPE, param="model")
+    if media is Media.URLENCODED or (media is Media.UNSAID and not alone):
+        yield from _check_form(body)
+    if media in (Media.OPAQUE, Media.UNSAID) and not (like_json or alone):
+        return Readable(body, Scanned(), decoded)
+    if len(body) <= AT_ONCE:
+        return Readable(body, model_scan.scan_any(body, objects_only=alone), decoded)
+    return Readable(body, (yield from model_scan.scan_in_steps(body, objects_only=alone)), decoded)
+
+
+def _check_form(body: bytes) -> Generator[None, None, None]:
+    """Refuse a body that names a model if it is read as a URL-encoded form. curl calls JSON that unless it is told
+    otherwise, and most providers do not look; those that do must not find another model than we did."""
+    for at in range(0, len(body), _WINDOW):
+        if _MODEL_IN_FORM.search(body, at, at + _WINDOW + _LONGEST_MODEL_IN_FORM) is not None:
+            message = "The body has a field 'model' if it is read as a form: send JSON, as application/json."
+            raise ProxyError(Kind.BAD_REQUEST, message, param="model")
+        yield
+
+
+def by_query(target: bytes) -> str:
+    """The model of a WebSocket handshake. Raises ProxyError.
+
     Responses over WebSocket name their model in the first message, which is too late: that is refused (NO_WEBSOCKET).
     """
-    if head.model_override is not None:
-        return Address(header_model(head.model_override), request.body)
-    if head.upgrade == b"websocket" and request.method == b"GET":
-        try:
-            return Address(_query_name(request.target), request.body)
-        except ProxyError:
-            if is_responses(request.target):
-                raise ProxyError(Kind.NO_WEBSOCKET) from None
-            raise
-    if not request.body:
-        raise ProxyError(Kind.MODEL_REQUIRED, param="model")
-    return _from_body(request.body, head, max_body)
+    found = list(MODEL_IN_QUERY.finditer(target))
+    exact = [unquote_plus(one[0].partition(b"=")[0].decode("latin-1")) == "model" for one in found]
+    if exact == [True] and (name := _value(found[0])):
+        return name
+    if is_responses(target):
+        raise ProxyError(Kind.NO_WEBSOCKET)
+    raise ProxyError(
+        Kind.MODEL_REQUIRED, "Name one model: '?model=' in the URL, or the Model-Override header.", param="model"
+    )
 
 
-def locate(address: Address, request: InboundRequest, head: RequestHead, max_body: int) -> Address:
-    """The same address with its place in the body, for a provider that renames.
+# With a Model-Override header. What else names a model must not reach a provider that this caller has no access to, or
+# whose model the operator has chosen. See docs/decisions/0016.
 
-    A request routed by header may have any body; where no model is found in it, there is nothing to rename.
+
+def is_guarded(route: Route) -> bool:
+    """Whether it matters which model the provider finds in the request: access is checked, or the model is chosen here.
+    If not, the header only says where to."""
+    pool = route.target.pool
+    if pool.keys is not None or pool.rules or _is_led(route):
+        return True
+    return any(provider.model_name is not None for provider in pool.providers)
+
+
+def check_query(request: InboundRequest, head: RequestHead, route: Route, name: str) -> None:
+    """Refuse (ProxyError) a request target whose query names another model than ``name``, the header's.
+
+    Where another target answers, and of a WebSocket handshake, the query is renamed too: it need not be the same.
     """
-    if address.span is not None or not request.body or head.model_override is None:
-        return address
-    try:
-        found = _from_body(request.body, head, max_body)
-    except ProxyError:
-        return address
-    return Address(address.model, found.body, found.span, found.decoded, found.multipart)
+    providers = route.target.pool.providers
+    if _is_led(route) or (head.upgrade == b"websocket" and not _keeps_names(route.target.pool)):
+        return
+    for found in MODEL_IN_QUERY.finditer(request.target):
+        value = _value(found)
+        if value != name and any(value != provider.model_name for provider in providers):
+            raise _contradiction("query", name)
 
 
-def _from_body(body: bytes, head: RequestHead, max_body: int) -> Address:
-    decoded = False
-    if head.content_encoding and head.content_encoding.strip().lower() != b"identity":
-        body = content_coding.decode(head.content_encoding, body, max_body)
-        decoded = True
-    if head.content_type[:10].lower() == b"multipart/":
-        span = multipart.model_of(head.content_type, body)
-        return Address(span.name, body, span, decoded, multipart=True)
-    span = model_scan.scan(body)
-    return Address(span.name, body, span, decoded)
+def by_header(name: str, readable: Readable, route: Route) -> Address:
+    """The address where the header names ``name``. Raises ProxyError if the body names another model, and somebody
+    could be asked for that."""
+    span = readable.scanned.span
+    target = route.target
+    renamed = _is_led(route) or not _keeps_names(target.pool)
+    if span is not None and span.name != name and not renamed and (target.pool.keys is not None or target.pool.rules):
+        raise _contradiction("body", name)
+    return Address(name, readable.body, span, readable.decoded, readable.multipart)
+
+
+def _is_led(route: Route) -> bool:
+    """Another target answers, by whose name the request then goes."""
+    return route.redirected or route.target.leads is not None
+
+
+def _keeps_names(pool: Pool) -> bool:
+    return any(provider.model_name is None for provider in pool.providers)
+
+
+def _contradiction(place: str, name: str) -> ProxyError:
+    message = (
+        f"The Model-Override header names `{name[:200]}`, and the {place} another model: name the same, or only one."
+    )
+    return ProxyError(Kind.BAD_REQUEST, message, param="model")
+
+
+def _value(found: re.Match[bytes]) -> str:
+    return unquote_plus((found[1] or b"").decode("latin-1"))
 
 
 def is_responses(path: bytes) -> bool:
@@ -91,13 +184,3 @@ def header_model(value: bytes) -> str:
     if not name:
         raise ProxyError(Kind.MODEL_REQUIRED, "The Model-Override header must name a model.", param="model")
     return name
-
-
-def _query_name(target: bytes) -> str:
-    query = target.partition(b"?")[2].decode("latin-1")
-    names = [value for key, value in parse_qsl(query, keep_blank_values=True) if key == "model"]
-    if len(names) != 1 or not names[0]:
-        raise ProxyError(
-            Kind.MODEL_REQUIRED, "Name one model: '?model=' in the URL, or the Model-Override header.", param="model"
-        )
-    return names[0]

@@ -10,7 +10,7 @@ import msgspec
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.admission import Gates
 from onwards_py.messages import Fault, InboundRequest
-from onwards_py.proxy.addressing import Address, is_responses, locate
+from onwards_py.proxy.addressing import Address, is_responses
 from onwards_py.routing.model import EngineSettings, FallbackPolicy, Mode, Provider
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
@@ -121,12 +121,11 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
     if provider.mode is _DISABLED and is_responses(ask.path):
         raise ProxyError(Kind.NOT_FOUND, "The Responses API is not served for this model.")
     body, decoded, model = request.body, False, address.model
-    if provider.model_name is not None and provider.model_json is not None:
-        address = locate(address, request, ask.head, ask.target.pool.max_body)
+    if provider.model_name is not None:
         model = provider.model_name
-        if address.span is not None:
-            body = address.body_for(provider.model_name, provider.model_json)
-            decoded = address.decoded
+    if provider.model_name is not None and provider.model_json is not None and address.span is not None:
+        body = address.body_for(provider.model_name, provider.model_json)
+        decoded = address.decoded
     elif address.decoded and (provider.local is not None or ask.rewritten):
         body, decoded = address.body, True  # a local engine reads the body itself
     memo = ask.head.memos.get(id(provider))

@@ -12,20 +12,30 @@ from onwards_py.limits.admission import Gates
 from onwards_py.live_state import Current, Holder
 from onwards_py.messages import Downstream, InboundRequest
 from onwards_py.observe.record import RULE, Record
-from onwards_py.proxy.addressing import Address, find_address, header_model
+from onwards_py.proxy.addressing import (
+    Address,
+    Readable,
+    by_header,
+    by_query,
+    check_query,
+    header_model,
+    is_guarded,
+    read,
+)
 from onwards_py.proxy.attempt import Ask, Transports
 from onwards_py.proxy.attempts import Attempts
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.leading import choose, led_to, located, question_to
+from onwards_py.proxy.leading import choose, led_to, question_to
 from onwards_py.proxy.models import answer_models
 from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.proxy.queueing import enter
+from onwards_py.proxy.reading import BodyReading
 from onwards_py.proxy.translate import AnsweredHere
 from onwards_py.proxy.translated_paths import refusal_without_model
 from onwards_py.proxy.tunnel import wants_tunnel
 from onwards_py.routing.table import Leads, LivePool, Route, refusal
 from onwards_py.routing.table import enter as check_access
-from onwards_py.wire.model_scan import scan
+from onwards_py.wire.model_scan import AT_ONCE, scan
 from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.target_url import origin_form
 
@@ -65,6 +75,9 @@ class Proxy:
         self._clock = clock
         self._started = started
         self.in_flight = 0
+        # What is small must not stand in line behind what is large; coded bodies are larger than they look.
+        self._small = BodyReading(clock)
+        self._large = BodyReading(clock)
 
     @property
     def max_body(self) -> int:
@@ -75,9 +88,13 @@ class Proxy:
         exchange = Exchange(request, downstream, self._clock())
         self.in_flight += 1
         try:
-            ask = self._take_in(exchange, head)
+            current = self._holder.current
+            ask = self._take_in(exchange, head, current)
             if ask is None:
-                return
+                if exchange.status:
+                    return
+                ask = self._take_in(exchange, head, current, await self._read(request, head, current))
+                assert ask is not None
             if not exchange.pass_through(ask.gates, exchange.began):
                 await enter(exchange, ask.gates.limiters, self._clock)
             if ask.target.leads is not None:
@@ -105,25 +122,33 @@ class Proxy:
             exchange.close()
             self._recorder.ended(exchange, self._clock())
 
-    def _take_in(self, exchange: Exchange, head: RequestHead) -> Ask | None:
-        """Who calls, for which model, and may they: the ask, or None if it was answered here. Raises ProxyError."""
-        current, request = self._holder.current, exchange.request
+    def _take_in(
+        self, exchange: Exchange, head: RequestHead, current: Current, address: Address | None = None
+    ) -> Ask | None:
+        """Who calls, for which model, and may they: the ask. None if it was answered here (it has a status), or must be
+        read first, which gives ``address``. Raises ProxyError."""
+        request = exchange.request
         path = head.path
         if not path:
             path = head.path = origin_form(request.target)
         principal = ANONYMOUS
         if current.identifies:
             exchange.principal = principal = _principal(head, current)
-        if request.method in _READS and head.model_override is None:
+        if request.method in _READS and head.model_override is None and address is None:
             listing = answer_models(path, current.table, principal, self._started)
             if listing is not None:
                 exchange.answer(listing, self._clock())
                 return None
-        if head.plain and request.body:
-            span = scan(request.body)
-            address = Address(span.name, request.body, span)
-        else:
-            address = find_address(request, head, current.snapshot.max_body)
+        if current.accepted is not None and principal.digest not in current.accepted:
+            raise refusal(principal)  # before anything is read for somebody who has no access to anything
+        if address is None:
+            body = request.body
+            if not head.plain or len(body) > AT_ONCE:
+                return None
+            if not body:
+                raise ProxyError(Kind.MODEL_REQUIRED, param="model")
+            span = scan(body)
+            address = Address(span.name, body, span)
         route = _route(head, current, address.model, principal)
         pool = route.target.pool
         exchange.target = pool.name
@@ -137,7 +162,32 @@ class Proxy:
         if not route.redirected:
             return ask
         exchange.via, exchange.reason = address.model, RULE
-        return led_to(located(ask), route.target)
+        return led_to(ask, route.target)
+
+    async def _read(self, request: InboundRequest, head: RequestHead, current: Current) -> Address:
+        """The address of a request that takes longer to read: a header names its model, or its body is large, coded or
+        a form. Raises ProxyError."""
+        body = request.body
+        if head.model_override is None:
+            if head.upgrade == b"websocket" and request.method == b"GET":
+                return Address(by_query(request.target), body)
+            if not body:
+                raise ProxyError(Kind.MODEL_REQUIRED, param="model")
+            return (await self._read_body(head, body, current.snapshot.max_body)).address()
+        name = header_model(head.model_override)
+        principal = _principal(head, current) if current.identifies else ANONYMOUS
+        route = _route(head, current, name, principal)
+        if not is_guarded(route):
+            return Address(name, body)
+        check_query(request, head, route, name)
+        limit = route.target.pool.max_body
+        if not body or len(body) > limit:  # that is too large
+            return Address(name, body)
+        return by_header(name, await self._read_body(head, body, limit), route)
+
+    async def _read_body(self, head: RequestHead, body: bytes, limit: int) -> Readable:
+        reading = self._large if len(body) > AT_ONCE else self._small
+        return await reading.run(read(head, body, limit))
 
     def _served_nowhere(self, exchange: Exchange, head: RequestHead) -> ProxyError | None:
         """Why a request that names no model would be refused whichever it named; None: it has to name one."""
@@ -149,7 +199,6 @@ class Proxy:
     async def _lead_on(self, exchange: Exchange, ask: Ask, leads: Leads) -> Ask:
         """The ask as the target that the classifier chooses is to have it. Raises ProxyError."""
         began = self._clock()
-        ask = located(ask)
         choice = await choose(ask, leads, self._inquire)
         target = choice.target
         exchange.via, exchange.reason, exchange.choosing = exchange.target, choice.reason, self._clock() - began

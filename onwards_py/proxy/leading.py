@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Literal
+from urllib.parse import quote
 
 import msgspec
 import orjson
@@ -17,7 +18,7 @@ from onwards_py.eager import Drive, Signal
 from onwards_py.errors import body_too_large
 from onwards_py.limits.admission import Gates
 from onwards_py.messages import InboundRequest, Source, TunnelSide
-from onwards_py.proxy.addressing import Address, locate
+from onwards_py.proxy.addressing import MODEL_IN_QUERY, Address
 from onwards_py.proxy.attempt import Ask
 from onwards_py.routing.last_message import last_user_text
 from onwards_py.routing.table import Leads, LivePool
@@ -44,12 +45,6 @@ class Choice(msgspec.Struct, frozen=True):
 
 Inquire = Callable[[InboundRequest, "Collector", LivePool], Coroutine[Any, Any, None]]
 """Serve this request by this target, to the end."""
-
-
-def located(ask: Ask) -> Ask:
-    """The same ask with its body read, if its model came by a header: what is asked for in it is to be judged."""
-    address = locate(ask.address, ask.request, ask.head, ask.target.pool.max_body)
-    return ask if address is ask.address else msgspec.structs.replace(ask, address=address)
 
 
 async def choose(ask: Ask, leads: Leads, inquire: Inquire) -> Choice:
@@ -101,12 +96,14 @@ def question_to(request: InboundRequest, target: LivePool, began: float) -> Ask:
 
 
 def led_to(ask: Ask, target: LivePool) -> Ask:
-    """The same ask of another target, which also is what its body names from now on. Raises ProxyError."""
+    """The same ask of another target, which also is what its body and its query name from now on. Raises ProxyError."""
     address, name = ask.address, target.pool.name
+    path = MODEL_IN_QUERY.sub(b"model=" + quote(name, safe="").encode(), ask.path)
     if len(ask.request.body) > target.pool.max_body:
         raise body_too_large(target.pool.max_body)
     if address.span is None:
-        return msgspec.structs.replace(ask, target=target, address=msgspec.structs.replace(address, model=name))
+        address = msgspec.structs.replace(address, model=name)
+        return msgspec.structs.replace(ask, target=target, address=address, path=path)
     written = name.encode() if address.multipart else orjson.dumps(name)
     body = address.body_for(name, written)
     if len(body) > target.pool.max_body:
@@ -114,7 +111,7 @@ def led_to(ask: Ask, target: LivePool) -> Ask:
     start = address.span.start
     address = Address(name, body, ModelSpan(name, start, start + len(written)), address.decoded, address.multipart)
     request = ask.request if address.decoded else msgspec.structs.replace(ask.request, body=body)
-    return msgspec.structs.replace(ask, target=target, address=address, request=request, rewritten=True)
+    return msgspec.structs.replace(ask, target=target, address=address, path=path, request=request, rewritten=True)
 
 
 class _Message(msgspec.Struct):

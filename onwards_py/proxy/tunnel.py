@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Final
 from urllib.parse import quote
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.observe import record as outcomes
-from onwards_py.proxy.addressing import is_responses
+from onwards_py.proxy.addressing import MODEL_IN_QUERY, is_responses
 from onwards_py.proxy.attempt import Ask
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.redaction import redacted_body, redacted_head
@@ -21,7 +20,6 @@ from onwards_py.wire.response_head import examine_response, replace_fields
 
 _DISABLED: Final = Mode.DISABLED
 _TRANSLATE: Final = Mode.TRANSLATE
-_MODEL_IN_QUERY = re.compile(rb"(?<=[?&])model=[^&]*")
 _REFUSAL_SECONDS = 5.0  # for the body of a refused handshake
 
 
@@ -38,7 +36,7 @@ async def open_tunnel(provider: Provider, ask: Ask) -> Handshake:
         raise ProxyError(Kind.NO_WEBSOCKET)
     path = ask.path
     if provider.model_name is not None:
-        path = _MODEL_IN_QUERY.sub(b"model=" + quote(provider.model_name, safe="").encode(), path)
+        path = MODEL_IN_QUERY.sub(b"model=" + quote(provider.model_name, safe="").encode(), path)
     head = upgrade_head(ask.head, provider.join(path), provider)
     return await shake_hands(provider, OutboundRequest(b"GET", ask.path, head, b"", ask.address.model))
 

@@ -87,6 +87,10 @@ class RouteTable:
         closed = [target.pool.keys for target in targets.values() if target.pool.keys is not None]
         self._has_closed = bool(closed)
         self._accepted = frozenset[bytes]().union(*closed)
+        self.accepted_only: frozenset[bytes | None] | None = None
+        """Digests of the only tokens that any target is open to; None: some target is open to all, or there is none."""
+        if closed and len(closed) == len(targets):
+            self.accepted_only = frozenset[bytes | None](self._accepted)
         plain = {name: Route(target, Gates.of(target.limiters)) for name, target in targets.items() if target.answers}
         self._without_token = {name: route for name, route in plain.items() if route.target.pool.keys is None}
         self._without_rules = {name: route for name, route in plain.items() if not route.target.pool.rules}

@@ -7,6 +7,7 @@ few kilobytes can unfold to gigabytes, so it is decoded no further than the limi
 from __future__ import annotations
 
 import io
+from collections.abc import Generator
 from typing import NoReturn
 
 from onwards_py.errors import Kind, ProxyError
@@ -17,8 +18,19 @@ MAX_MEMBERS = 16
 """Most gzip members (RFC 1952 §2.2) or zstd frames (RFC 8878 §3) in one body."""
 
 
+_STEP = 16 * 1024
+
+FREE = 4 * 1024 * 1024
+RATIO = 100
+"""A body may decode to FREE bytes, and RATIO more for each byte that was sent (both within the limit).
+
+JSON of coding agents packs five to twenty times, repetitive text fifty times; deflate can do a thousand, zstd thirty
+thousand. What is within FREE costs some ten milliseconds to read, whatever it is.
+"""
+
+
 def decode(codings: bytes, body: bytes, limit: int) -> bytes:
-    """Return ``body`` without its content coding, at most ``limit`` bytes.
+    """Return ``body`` without its content coding, at most ``limit`` bytes; see also RATIO.
 
     ``codings`` is the value of Content-Encoding (of all its lines, joined by commas): one of zstd,
     gzip, x-gzip, br and deflate in any case, besides any number of ``identity``. ``deflate`` is the
@@ -28,6 +40,17 @@ def decode(codings: bytes, body: bytes, limit: int) -> bytes:
         ProxyError: UNSUPPORTED_ENCODING for an unknown coding or more than one; BAD_REQUEST if the
             data is corrupt, truncated or followed by something else; BODY_TOO_LARGE beyond ``limit``.
     """
+    steps = decode_in_steps(codings, body, limit)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            decoded: bytes = stop.value
+            return decoded
+
+
+def decode_in_steps(codings: bytes, body: bytes, limit: int) -> Generator[None, None, bytes]:
+    """The same in steps of a millisecond or so: yields between them."""
     coding = coding_of(codings)
     if not coding:
         if len(body) > limit:
@@ -35,14 +58,18 @@ def decode(codings: bytes, body: bytes, limit: int) -> bytes:
         return body
     buffer = io.BytesIO()
     try:
-        decoding = Decoding(coding, Bounds(limit, 0, limit, MAX_MEMBERS))
-        for part in decoding.parts(body):
-            buffer.write(part)
+        decoding = Decoding(coding, Bounds(min(FREE, limit), RATIO, limit, MAX_MEMBERS))
+        view = memoryview(body)
+        for at in range(0, len(body), _STEP):  # there are bytes that nothing comes out of
+            for part in decoding.parts(view[at : at + _STEP]):
+                buffer.write(part)
+                yield
+            yield
         decoding.finish(Ending.DONE)
         if not body:
             raise Undecodable(Reason.CUT)
     except Undecodable as error:
-        _refuse(error.reason, limit)
+        _refuse(error.reason, min(limit, FREE + RATIO * len(body)))
     return buffer.getvalue()
 
 
@@ -50,5 +77,6 @@ def _refuse(reason: Reason, limit: int) -> NoReturn:
     if reason is Reason.UNKNOWN:
         raise ProxyError(Kind.UNSUPPORTED_ENCODING)
     if reason is Reason.TOO_LARGE:
-        raise ProxyError(Kind.BODY_TOO_LARGE, f"The request body decodes to more than {limit} bytes.")
+        message = f"The request body decodes to more than {limit} bytes: send less, or pack it less."
+        raise ProxyError(Kind.BODY_TOO_LARGE, message)
     raise ProxyError(Kind.BAD_REQUEST, f"The request body {reason.value}: it does not match its Content-Encoding.")

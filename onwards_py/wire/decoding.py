@@ -94,7 +94,7 @@ class Decoding:
             raise
         return ready[0] if len(ready) == 1 else b"".join(ready)
 
-    def parts(self, piece: bytes) -> Iterator[bytes]:
+    def parts(self, piece: Data) -> Iterator[bytes]:
         """The same bit by bit, for those who do not keep it; of zstd the bits can be large. To be run to its end."""
         view = memoryview(piece)
         while view:

@@ -60,14 +60,17 @@ class Walk:
         self._body = body
         self._window = window
 
-    def members(self) -> Generator[tuple[bytes, int] | None]:
+    def members(self, *, objects_only: bool = True) -> Generator[tuple[bytes, int] | None]:
         """Yield the literal of each key (see LONGEST_KEY) and the offset of its value, and None between steps.
 
-        A member is yielded once its value is known to be valid. Raises Malformed.
+        A member is yielded once its value is known to be valid. Raises Malformed; unless ``objects_only``, other values
+        are taken too, and have no members.
         """
         body = self._body
         at = yield from self._behind_space(0)
         if body[at : at + 1] != b"{":
+            if not objects_only and (yield from self._behind_value(at)) == len(body):
+                return
             raise Malformed("must be a JSON object (without a byte order mark)")
         at = yield from self._behind_space(at + 1)
         closed = body[at : at + 1] == b"}"

@@ -99,32 +99,41 @@ def scan(body: bytes) -> ModelSpan:
             else; always with ``param="model"``. Nothing else is raised, whatever the bytes.
     """
     span = _scan_small(body) if len(body) <= _SMALL else None
-    return scan_any(body).required() if span is None else span
+    return _scan_members(body).required() if span is None else span
 
 
-def scan_any(body: bytes) -> Scanned:
-    """The same for a body that need not name a model. Raises ProxyError like `scan`, but for no model."""
+def scan_any(body: bytes, *, objects_only: bool = True) -> Scanned:
+    """The same for a body that need not name a model. Raises ProxyError like `scan`, but for no model.
+
+    Unless ``objects_only``, a body may be any JSON value; who is no object names no model.
+    """
+    span = _scan_small(body) if len(body) <= _SMALL else None
+    return _scan_members(body, objects_only=objects_only) if span is None else Scanned(span)
+
+
+def _scan_members(body: bytes, *, objects_only: bool = True) -> Scanned:
     _check_utf8(body)
     search = _Search(body)
     try:
         for key, start in _members(body):
             search.visit(key, start)
     except ProxyError:
-        if _HALF_PAIR.search(body) is None:
+        value = not objects_only and _OPENING.match(body) is None
+        if _HALF_PAIR.search(body) is None and not value:
             raise
-        for _ in _walk(search := _Search(body)):
+        for _ in _walk(search := _Search(body), objects_only=objects_only):
             pass
     return search.scanned
 
 
-def scan_in_steps(body: bytes) -> Generator[None, None, Scanned]:
+def scan_in_steps(body: bytes, *, objects_only: bool = True) -> Generator[None, None, Scanned]:
     """`scan_any` that yields after every millisecond or so; numbers of more than 32 KiB are refused."""
     at = 0
     while at < len(body):
         at = _behind_utf8(body, at)
         yield
     search = _Search(body)
-    yield from _walk(search)
+    yield from _walk(search, objects_only=objects_only)
     return search.scanned
 
 
@@ -205,9 +214,9 @@ class _Search:
         self.scanned = Scanned(ModelSpan(_name(value.group()), start, value.end()), key == _KEY)
 
 
-def _walk(search: _Search) -> Iterator[None]:
+def _walk(search: _Search, *, objects_only: bool) -> Iterator[None]:
     try:
-        for member in Walk(search.body).members():
+        for member in Walk(search.body).members(objects_only=objects_only):
             if member is None:
                 yield
             else:

@@ -8,12 +8,12 @@ refused: what is routed must be what the provider will read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import NoReturn
 
 from onwards_py.errors import Kind, ProxyError
-from onwards_py.wire.model_scan import ModelSpan, check_name
+from onwards_py.wire.model_scan import ModelSpan, Scanned, check_name
 
 MAX_PARTS = 1000
 """Most parts of a form; near misses of the delimiter inside of data count too."""
@@ -27,6 +27,7 @@ MAX_FIELDS = 32
 MAX_VALUE = 1024
 """Longest value of the model part, in bytes."""
 
+_WINDOW = 256 * 1024
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")  # RFC 2046 §5.1.1
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PARAMETER = re.compile(
@@ -55,24 +56,41 @@ def model_of(content_type: bytes, body: bytes) -> ModelSpan:
         ProxyError: MODEL_REQUIRED if there is no such field or it is empty, BAD_REQUEST for
             everything else; always with ``param="model"``. Nothing else is raised, whatever the bytes.
     """
-    found: ModelSpan | None = None
+    steps = scan_form(content_type, body)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            scanned: Scanned = stop.value
+            return scanned.required()
+
+
+def scan_form(content_type: bytes, body: bytes) -> Generator[None, None, Scanned]:
+    """The same for a form that need not have such a field, in steps of a millisecond or so: yields between them.
+
+    A field whose name is ``model`` in another case counts as the same field, since some frameworks take it for that.
+    """
+    found = Scanned()
     for part in _parts(body, b"--" + _boundary(content_type)):
+        yield
+        if part is None:
+            continue
         data = body.find(b"\r\n\r\n", part.head, min(part.end, part.head + MAX_PART_HEAD)) + 4
         if data < 4:
             _refuse(f"a part has no header block of at most {MAX_PART_HEAD} bytes")
         # the line end before the first field line belongs to the delimiter
-        if not _is_model(body[part.head + 2 : data - 4]):
+        name = _model_name(body[part.head + 2 : data - 4])
+        if name is None:
             continue
-        if found is not None:
-            _refuse("'model' is given twice: send it once")
+        if found.span is not None:
+            _refuse("'model' is given twice, or in upper and lower case: send it once")
         if part.end - data > MAX_VALUE:
             _refuse(f"'model' is longer than {MAX_VALUE} bytes")
         try:
-            found = ModelSpan(check_name(body[data : part.end].decode()), data, part.end)
+            span = ModelSpan(check_name(body[data : part.end].decode()), data, part.end)
         except UnicodeDecodeError:
             _refuse("'model' is not valid UTF-8")
-    if found is None:
-        raise ProxyError(Kind.MODEL_REQUIRED, param="model")
+        found = Scanned(span, name == b"model")
     return found
 
 
@@ -90,8 +108,9 @@ def _boundary(content_type: bytes) -> bytes:
     return boundary
 
 
-def _parts(body: bytes, dashes: bytes) -> Iterator[_Part]:
-    """Yield the parts between ``dashes`` (two hyphens and the boundary); raise unless the last one is closed.
+def _parts(body: bytes, dashes: bytes) -> Generator[_Part | None]:
+    """Yield the parts between ``dashes`` (two hyphens and the boundary), and None between the steps of a search; raise
+    unless the last one is closed.
 
     A delimiter begins a line and ends one (or has two hyphens behind it). The bytes of the boundary
     with other text behind them are data. A line that only ends in LF is not a delimiter here, but
@@ -114,7 +133,11 @@ def _parts(body: bytes, dashes: bytes) -> Iterator[_Part]:
                 return _check_epilogue(body, behind + 2)
         elif head < 0 or follows[:1] in (b"\n", b"\r", b" ", b"\t", b""):
             _refuse("a boundary is not followed by a line end")
-        newline = body.find(needle, behind)
+        newline = -1
+        while newline < 0 and behind < len(body):
+            newline = body.find(needle, behind, behind + _WINDOW + len(needle))
+            behind += _WINDOW
+            yield None
         if newline < 0:
             _refuse("its closing boundary is missing")
         if body[newline - 1] != ord("\r"):
@@ -124,12 +147,13 @@ def _parts(body: bytes, dashes: bytes) -> Iterator[_Part]:
 
 
 def _check_epilogue(body: bytes, at: int) -> None:
-    if body[at:].strip(b"\r\n"):
+    if len(body) - at > MAX_PART_HEAD or body[at:].strip(b"\r\n"):
         _refuse("something follows its closing boundary")
 
 
-def _is_model(head: bytes) -> bool:
-    """Whether these header lines (without the empty one) name the part ``model``; raise if that is arguable."""
+def _model_name(head: bytes) -> bytes | None:
+    """The name that these header lines (without the empty one) give the part if it is ``model``, in any case; raise if
+    that is arguable."""
     fields = _fields(head)
     kind, separator, rest = fields.get(b"content-disposition", b"").partition(b";")
     if kind.strip(b" \t").lower() != b"form-data":
@@ -140,15 +164,15 @@ def _is_model(head: bytes) -> bool:
     name = parameters.get(b"name")
     if name is None:
         _refuse("a part has no name")
-    if name != b"model":
-        if name.replace(b"\\", b"") == b"model":
+    if name.lower() != b"model":
+        if name.replace(b"\\", b"").lower() == b"model":
             _refuse("a part's name holds needless backslashes")
-        return False
+        return None
     if any(name.partition(b"*")[0] == b"filename" for name in parameters):
         _refuse("'model' must be a plain field, not a file")
     if fields.get(b"content-transfer-encoding", b"7bit").lower() not in _PLAIN_ENCODINGS:
         _refuse("'model' must not have a transfer encoding")  # RFC 7578 §4.7
-    return True
+    return name
 
 
 def _fields(head: bytes) -> dict[bytes, bytes]:

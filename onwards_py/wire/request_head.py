@@ -31,11 +31,13 @@ from onwards_py.wire.field_rules import (
     USER_AGENT,
     X_API_KEY,
 )
+from onwards_py.wire.media_type import JSON, Media, media_of
 
 # RFC 3986 section 3.2.2: a reg-name or an IP literal, and a port; never userinfo, a path or a list.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
-_M = (b"m", b"M")
+# A body that is called something else is JSON all the same, where a model is looked for in it.
+_READ_AS_JSON = frozenset({Media.JSON, Media.OPAQUE, Media.UNSAID})
 _CREDENTIALS = frozenset({AUTHORIZATION, X_API_KEY, API_KEY})
 # Browsers can set no header of a WebSocket handshake but this one, so there OpenAI takes the key as a subprotocol.
 _KEY_SUBPROTOCOL = b"openai-insecure-api-key."
@@ -118,8 +120,8 @@ def examine(fields: Fields, target: bytes, http_minor: int) -> RequestHead:
         _remove_nominated(head, nominated)
     if head.upgrade is not None and b"upgrade" not in nominated.lower():
         head.upgrade = None  # RFC 9110 section 7.8: without the connection option it means nothing
-    multipart = head.content_type[:1] in _M and head.content_type[:10].lower() == b"multipart/"
-    if multipart or head.model_override is not None or head.content_encoding or head.upgrade is not None:
+    json = head.content_type == JSON or media_of(head.content_type) in _READ_AS_JSON
+    if not json or head.model_override is not None or head.content_encoding or head.upgrade is not None:
         head.plain = False
     return head
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onwards_py.errors import Kind, ProxyError
-from onwards_py.wire.content_coding import MAX_MEMBERS, decode
+from onwards_py.wire.content_coding import FREE, MAX_MEMBERS, decode, decode_in_steps
 
 MIB = 1024 * 1024
 SKIPPABLE = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
@@ -117,6 +117,23 @@ def test_a_bomb_is_defused_within_the_limit(coding: bytes, encode: Callable[[byt
         tracemalloc.stop()
 
 
+@every_coder
+def test_how_much_may_come_of_a_byte_is_bounded(coding: bytes, encode: Callable[[bytes], bytes]) -> None:
+    """FREE bytes whatever they come of, and beyond that RATIO times what was sent: text that repeats itself passes,
+    and a bomb does not, although it is within the limit."""
+    assert len(decode(coding, encode(bytes(FREE)), 64 * MIB)) == FREE
+    assert refusal(coding, encode(bytes(2 * FREE + 16 * MIB)), 64 * MIB) is Kind.BODY_TOO_LARGE
+    source = random.Random(1)
+    plain = b"".join(source.randbytes(300).hex().encode() * 25 for _ in range(800))
+    assert decode(coding, encode(plain), 64 * MIB) == plain
+
+
+def test_input_that_nothing_comes_of_is_read_in_steps() -> None:
+    """Whoever reads a body is told often enough that time passes."""
+    frame = b"\x50\x2a\x4d\x18" + (1 << 20).to_bytes(4, "little") + bytes(1 << 20)
+    assert sum(1 for _ in decode_in_steps(b"zstd", frame + zstandard.compress(b"{}"), MIB)) >= 64
+
+
 @pytest.mark.parametrize(
     ("coding", "unit"), [(b"gzip", gzip.compress(b"ab", mtime=0)), (b"zstd", zstandard.compress(b"ab"))]
 )
@@ -139,7 +156,7 @@ def test_skippable_zstd_frames_are_skipped() -> None:
 
 def test_zstd_window_is_bounded() -> None:
     """RFC 9659: 8 MiB at most; more would be memory that the limit does not see."""
-    plain = bytes(20 * MIB)
+    plain = random.Random(1).randbytes(MIB) * 20
 
     def with_window(log: int) -> bytes:
         parameters = zstandard.ZstdCompressionParameters(window_log=log)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.wire.model_scan import ModelSpan, splice
-from onwards_py.wire.multipart import MAX_FIELDS, MAX_PART_HEAD, MAX_PARTS, MAX_VALUE, model_of
+from onwards_py.wire.multipart import MAX_FIELDS, MAX_PART_HEAD, MAX_PARTS, MAX_VALUE, model_of, scan_form
 
 TYPE = b"multipart/form-data; boundary=b"
 MODEL = b'Content-Disposition: form-data; name="model"\r\n\r\nwhisper-1'
@@ -140,6 +140,8 @@ def test_filename_called_model_does_not_count() -> None:
     [
         ((MODEL, MODEL), "twice"),
         ((MODEL, FILE, named(b"form-data; NAME=model")), "twice"),
+        ((MODEL, named(b"form-data; name=Model")), "twice"),
+        ((named(b'form-data; name="MODEL"'), FILE, MODEL), "twice"),
         ((named(b'form-data; name="model"; filename="x"'),), "file"),
         ((named(b"form-data; name=model; filename*=UTF-8''x"),), "file"),
         ((named(b'form-data; name="model"; filename=""'),), "file"),
@@ -248,6 +250,13 @@ def test_files_are_not_copied() -> None:
         tracemalloc.stop()
 
 
+def test_large_files_are_searched_in_steps() -> None:
+    """Whoever reads a form is told often enough that time passes; a delimiter on the border of two steps is seen."""
+    for size in range(256 * 1024 - 200, 256 * 1024):
+        assert model_of(TYPE, form(FILE + bytes(size), MODEL)).name == "whisper-1"
+    assert sum(1 for _ in scan_form(TYPE, form(FILE + bytes(3_000_000), MODEL))) > 10
+
+
 def test_cut_at_any_byte_is_refused() -> None:
     """No prefix of a form is a form (but for the last line end)."""
     body = form(FILE, MODEL, FIELD, end=b"")
@@ -258,7 +267,7 @@ def test_cut_at_any_byte_is_refused() -> None:
 # --- against the standard library's mail parser, on forms without trickery -----------------------------------
 
 boundaries = st.text("abz09-_.+", min_size=1, max_size=70).map(str.encode)
-names = st.sampled_from([b"file", b"language", b"Model", b"model[]", b"model ", b"prompt"])
+names = st.sampled_from([b"file", b"language", b"models", b"model[]", b"model ", b"prompt"])
 model_values = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=20)
 
 

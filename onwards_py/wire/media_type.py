@@ -1,0 +1,65 @@
+"""What a Content-Type says of how a body is to be read (RFC 9110 section 8.3)."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Final
+
+JSON: Final = b"application/json"
+
+_FORM: Final = b"application/x-www-form-urlencoded"
+_CHARSET = re.compile(rb"charset[*0-9]*[ \t]*=[ \t]*(?:\"([^\"]*)\"|'([^']*)'|([^ \t;,]*))", re.IGNORECASE)
+# In these, bytes below 0x80 are ASCII wherever they stand, so that the structure of JSON is the same as in UTF-8.
+_LIKE_ASCII = re.compile(
+    rb"utf-?8(?:-sig)?|(?:us-)?ascii|(?:iso)?[-_]?8859[-_][0-9]{1,2}|latin-?[0-9]|(?:windows|cp)-?125[0-9]"
+)
+_OPAQUE = re.compile(
+    rb"(?:audio|font|image|video)/.*|application/(?:octet-stream|pdf|sdp|zip|gzip|x-gzip|x-tar|wasm)", re.DOTALL
+)
+# White space and an opening bracket, or a comment, which lenient parsers let stand there; behind a byte order mark, and
+# with the zeros that UTF-16 and UTF-32 put between the characters of ASCII. JSON5 takes more for white space.
+_LIKE_JSON = re.compile(
+    rb"(?:\xfe\xff|\xff\xfe(?:\0\0)?|\0\0\xfe\xff)?"
+    rb"(?:\0{0,3}[ \t\r\n\x0b\x0c]\0{0,3}|\xef\xbb\xbf|\xc2\xa0|\xe2\x80[\xa8\xa9])*+\0{0,3}(?:[{\[/#]|\Z)"
+)
+_LOOKED_AT: Final = 64 * 1024
+
+
+class Media(Enum):
+    """How a body is to be read."""
+
+    JSON = "json"
+    """As JSON, whatever it is called: parsers seldom look."""
+    FORM_DATA = "form-data"
+    URLENCODED = "urlencoded"
+    OPAQUE = "opaque"
+    """Sound, pictures and other data that is not text."""
+    UNSAID = "unsaid"
+    UNREADABLE = "unreadable"
+    """Text in a charset in which ASCII means something else, or of two types at once."""
+
+
+def media_of(content_type: bytes) -> Media:
+    """By the value of Content-Type, empty if there is none."""
+    if not content_type:
+        return Media.UNSAID
+    kind = content_type.partition(b";")[0].strip(b" \t").lower()
+    if b"," in kind:  # two header lines that were joined
+        kinds = {one.strip(b" \t") for one in kind.split(b",")}
+        if len(kinds) > 1:
+            return Media.UNREADABLE
+        kind = kinds.pop()
+    if kind[:10] == b"multipart/":
+        return Media.FORM_DATA
+    if _OPAQUE.fullmatch(kind) is not None:
+        return Media.OPAQUE
+    for groups in _CHARSET.findall(content_type):
+        if _LIKE_ASCII.fullmatch(b"".join(groups).lower().strip(b" \t")) is None:
+            return Media.UNREADABLE
+    return Media.URLENCODED if kind == _FORM else Media.JSON
+
+
+def may_be_json(body: bytes) -> bool:
+    """Whether a parser that does not look at the Content-Type could take ``body`` for a JSON object."""
+    return _LIKE_JSON.match(body, 0, _LOOKED_AT) is not None
