@@ -34,6 +34,7 @@ from onwards_py.transcode.chat_over_responses.request import to_responses
 from onwards_py.transcode.chat_over_responses.stream import EventsToChunks
 from onwards_py.transcode.pipeline import Answer as Made
 from onwards_py.transcode.pipeline import AnswerCollector, EventFilter
+from onwards_py.transcode.responses_over_chat import foreign_json
 from onwards_py.transcode.responses_over_chat.context import Profile
 from onwards_py.transcode.responses_over_chat.errors import Failure, from_body
 from onwards_py.transcode.responses_over_chat.policy import Policy, Refused
@@ -373,7 +374,7 @@ def _decoded(ask: Ask) -> dict[str, object]:
     if coding and not ask.address.decoded:  # nobody had to look for the model in it: a header named it
         body = content_coding.decode(coding, body, ask.target.pool.max_body)
     try:
-        value = orjson.loads(body)
+        value = foreign_json.loads_request(body)
     except orjson.JSONDecodeError as error:
         raise ProxyError(Kind.BAD_REQUEST, f"The body is not valid JSON: {error}") from error
     if not isinstance(value, dict):

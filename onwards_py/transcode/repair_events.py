@@ -207,10 +207,11 @@ class EventRepair:
         item = event.get("item")
         if not isinstance(item, dict):
             return False
-        known = self._items.find(item.get("id"), None, None) if isinstance(item.get("id"), str) else None
-        if known is not None and known.id == item.get("id") and known.kind == item.get("type") and not known.done:
+        claimed = event.get("output_index")
+        known = self._items.find(item.get("id"), claimed, None) if isinstance(item.get("id"), str) else None
+        if known is not None and self._items.repeats(known, item, claimed):
             return True
-        known = self._items.add(item, event.get("output_index"))
+        known = self._items.add(item, claimed)
         self._set(event, "output_index", known.index)
         self._changed |= complete_item(item, "in_progress")
         content = item.get("content")

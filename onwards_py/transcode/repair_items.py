@@ -78,15 +78,25 @@ class Items:
 
         An index may be the provider's own or the right one, so that what was put right is found again.
         """
+        index = as_index(claimed, -1)
         if isinstance(ident, str) and ident in self._by_id:
             known = self._by_id[ident]
+            there = self._by_claim.get(index)
+            if there is not None and there.id == ident:  # of several with this id
+                known = there
             return known if kind in (None, known.kind) else None
-        index = as_index(claimed, -1)
         if index < 0:
             candidates = self.all[-1:]
         else:
             candidates = [known for known in (self._by_claim.get(index), self._by_index.get(index)) if known]
         return next((known for known in candidates if not known.done and kind in (None, known.kind)), None)
+
+    def repeats(self, known: Known, item: Mapping[str, object], claimed: object) -> bool:
+        """Whether ``item``, as its provider counts it, is ``known`` announced again, and no other one under its id."""
+        if known.done or known.id != item.get("id") or known.kind != item.get("type"):
+            return False
+        index = as_index(claimed, known.index)
+        return index == known.index or self._by_claim.get(index) is known
 
     def knows(self, ident: object) -> bool:
         """Whether an item with this id was announced."""

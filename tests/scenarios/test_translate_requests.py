@@ -133,6 +133,13 @@ async def test_other_paths_stay_native(lane: bool) -> None:
     assert received.values(b"accept-encoding") == [b"gzip"]
 
 
+async def test_text_that_a_client_cut_in_half_a_character_is_translated(lane: bool) -> None:
+    """As JavaScript cuts strings; natively it passes as it is."""
+    assert chat_of(await sent(lane, create(input="cut \ud83d")))["messages"] == [
+        {"role": "user", "content": "cut \ufffd"}
+    ]
+
+
 async def test_what_is_left_out_is_named(lane: bool) -> None:
     """``x-onwards-dropped`` lists it; nothing is lost in silence."""
     options = {"open_responses_mode": "translate", "translate": {"hosted_tools": "drop"}}

@@ -280,6 +280,27 @@ def test_an_item_announced_twice_is_announced_once() -> None:
     ]
 
 
+def test_two_items_under_one_id_are_two_items() -> None:
+    """Told by their indexes, also where their events come in turn; none is taken for the other, or for a repetition."""
+    items: list[Json] = [{**CALL, "id": "fc_1", "call_id": f"call_{at}", "arguments": ""} for at in (0, 1)]
+    events: list[Json] = [
+        {"type": "response.created", "response": {"id": "resp_1"}},
+        *({"type": "response.output_item.added", "output_index": at, "item": item} for at, item in enumerate(items)),
+        *(
+            {"type": "response.function_call_arguments.delta", "item_id": "fc_1", "output_index": at, "delta": delta}
+            for at, delta in [(0, '{"a"'), (1, '{"b"'), (0, ":1}"), (1, ":2}")]
+        ),
+        *(
+            {"type": "response.output_item.done", "output_index": at, "item": {**items[at], "arguments": said}}
+            for at, said in enumerate(['{"a":1}', '{"b":2}'])
+        ),
+    ]
+    after = events_of(repaired(as_wire(events)))
+    assert [event.get("output_index") for event in after] == [event.get("output_index") for event in events]
+    ends = of(repaired(as_wire(events)), "response.output_item.done")
+    assert [as_dict(event["item"])["arguments"] for event in ends] == ['{"a":1}', '{"b":2}']
+
+
 def test_A20_an_empty_final_output_is_what_was_streamed() -> None:
     """Null and missing count as empty."""
     empties: list[object] = [[], None, ...]

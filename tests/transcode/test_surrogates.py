@@ -64,6 +64,14 @@ def test_what_is_read_keeps_what_may_be_completed(text: str) -> None:
     assert json.loads(foreign_json.dumps_as_read(read_)) == read_
 
 
+def test_halves_in_a_request_are_replacement_characters_and_nothing_else_is_forgiven() -> None:
+    """JavaScript makes them when it cuts strings. What is no JSON for another reason is none."""
+    assert foreign_json.loads_request(b'{"a\\ud83d":["b\\ude00c\\ud83d"]}') == {"a\ufffd": ["b\ufffdc\ufffd"]}
+    for broken in (b'["\\ud83d"', b'["\\ud83d", NaN]', b"[NaN]", b'["\xff"]', b"{'a': 1}"):
+        with pytest.raises(ValueError):
+            foreign_json.loads_request(broken)
+
+
 # Chat to Responses
 
 

@@ -31,6 +31,23 @@ def loads(data: bytes) -> object:
         raise ValueError("nested too deeply") from error
 
 
+def loads_request(data: bytes) -> object:
+    """The value of a request's ``data``: strict JSON, but for halves of surrogate pairs, which become U+FFFD.
+
+    JavaScript makes such halves when it cuts strings, and JSON allows them (RFC 8259, section 8.2). Raises
+    orjson.JSONDecodeError.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if "surrogate" not in str(error):
+            raise
+        try:
+            return _written(_clean(json.loads(data, parse_constant=_refuse)))
+        except (ValueError, RecursionError):
+            raise error from None
+
+
 def dumps(value: object) -> bytes:
     """``value`` as JSON in UTF-8: halves of surrogate pairs are U+FFFD. Raises orjson.JSONEncodeError."""
     try:
