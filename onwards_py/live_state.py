@@ -76,7 +76,8 @@ class LiveState:
         limiter = self._limiter(used, pool.limits, "pool", pool.name)
         alone = len(members) == 1 and members[0].provider.weight > 0 and not pool.fallback.enabled
         alone = alone and members[0].provider.timeouts.first_token is None
-        again = pool.fallback.enabled and (pool.fallback.max_attempts or len(members)) > 1
+        several = (pool.fallback.max_attempts or len(members)) > 1 or pool.fallback.same is not None
+        again = pool.fallback.enabled and several
         budget = self._budget(learnt, pool.fallback.budget if again else None, "retry", pool.name)
         hedging = RetryBudgetPolicy(pool.hedge.ratio, 0.0) if pool.hedge is not None and len(members) > 1 else None
         hedges = self._budget(learnt, hedging, "hedge", pool.name)

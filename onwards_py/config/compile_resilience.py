@@ -15,6 +15,7 @@ from onwards_py.config.resilience_schema import (
     HedgeShape,
     HoldShape,
     RetryBudgetShape,
+    RetrySameShape,
     Switched,
 )
 from onwards_py.config.schema import DefaultsShape
@@ -28,6 +29,7 @@ from onwards_py.routing.model import (
     Pool,
     Provider,
     RetryBudgetPolicy,
+    SamePolicy,
 )
 
 S = TypeVar("S", bound=Switched)
@@ -101,6 +103,7 @@ def _fallback(shape: FallbackShape | None) -> FallbackPolicy:
         budget=_budget(shape.retry_budget),
         max_retry_after=policy.max_retry_after if after is None else after / 1000,
         hold=_hold(shape.hold),
+        same=_same(shape.retry_same),
     )
 
 
@@ -114,6 +117,18 @@ def _budget(shape: RetryBudgetShape | None) -> RetryBudgetPolicy | None:
     return RetryBudgetPolicy(
         ratio=policy.ratio if shape.ratio is None else shape.ratio,
         per_second=policy.per_second if shape.min_per_second is None else shape.min_per_second,
+    )
+
+
+def _same(shape: RetrySameShape | None) -> SamePolicy | None:
+    shape = _on(shape)
+    if shape is None:
+        return None
+    policy = SamePolicy()
+    return SamePolicy(
+        attempts=policy.attempts if shape.attempts is None else shape.attempts,
+        statuses=policy.statuses if shape.on_status is None else frozenset[int]().union(*shape.on_status),
+        on_reset=bool(shape.on_reset),
     )
 
 

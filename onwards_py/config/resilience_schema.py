@@ -99,6 +99,19 @@ class HoldShape(Switched, frozen=True, kw_only=True):
     max_time: Annotated[Timeout | None, Meta(description="Held for so long at most. Default: 10s.")] = None
 
 
+class RetrySameShape(Switched, frozen=True, kw_only=True):
+    """The provider that has failed is asked again before another one is."""
+
+    attempts: Annotated[Count | None, Meta(description="So many times in a row. Default: 1.")] = None
+    on_status: Annotated[
+        list[StatusPattern] | None, Meta(description="Statuses that it is asked again after. Default: [429, 5xx].")
+    ] = None
+    on_reset: Annotated[
+        bool | None,
+        Meta(description="Also after a connection that died, though it may have been worked on. Default: false."),
+    ] = None
+
+
 class BackoffShape(Shape, frozen=True, kw_only=True):
     """Waits before a provider is asked again for the same request."""
 
@@ -145,6 +158,9 @@ class FallbackShape(Shape, frozen=True, kw_only=True):
     max_retry_after_ms: Annotated[
         Milliseconds | None,
         Meta(description="The longest Retry-After that is waited for; 0: none is. Default: 10000."),
+    ] = None
+    retry_same: Annotated[
+        RetrySameShape | None, Meta(description="Ask the same provider again first. Default: the next one is asked.")
     ] = None
     hold: Annotated[
         HoldShape | None, Meta(description="Hold answers until their first content. Default: they are not held.")

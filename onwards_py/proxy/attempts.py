@@ -10,7 +10,16 @@ from typing import Any, Final
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.admission import attempt
 from onwards_py.messages import Fault
-from onwards_py.proxy.attempt import Answer, Ask, Transports, accept, error_of, may_repeat, outbound_request
+from onwards_py.proxy.attempt import (
+    Answer,
+    Ask,
+    Transports,
+    accept,
+    error_of,
+    may_be_resent,
+    may_repeat,
+    outbound_request,
+)
 from onwards_py.proxy.delivery import deliver, deliver_translated, delivered, pass_on_whole, stream
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.failure_log import FailureLog
@@ -157,7 +166,8 @@ class Attempts:
                 note_fault(member, error.fault, now)
                 plan.elapsed = now - exchange.began
                 exchange.give_back_to(others)
-                if not plan.retries_fault(error.fault, repeatable=True) or not await self._wait(plan):
+                again = error.fault is Fault.CLOSED and plan.resets(member, now)
+                if not (again or plan.retries_fault(error.fault, repeatable=True)) or not await self._wait(plan):
                     break
             else:
                 if await self._passes_over(exchange, ask, plan, member, handshake):
@@ -180,7 +190,7 @@ class Attempts:
         plan.elapsed = now - exchange.began
         plan.rests(member, retry_after(head.lines, time.time()), now)
         try:
-            again = plan.retries_status(head.status) and await self._wait(plan)
+            again = plan.retries_status(head.status, member, now) and await self._wait(plan)
         except BaseException:
             handshake.abort()
             raise
@@ -260,12 +270,17 @@ class Attempts:
             failure = error_of(error.fault, error.advice)
             if prepared.early is not None and prepared.early.give_up(failure):
                 return None
-            plan.elapsed = self._clock() - exchange.began
-            return Failed(failure, plan.retries_fault(error.fault, repeatable=may_repeat(ask, plan.policy)))
+            now = self._clock()
+            plan.elapsed = now - exchange.began
+            again = error.fault is Fault.CLOSED and plan.resets(prepared.member, now) and may_be_resent(ask)
+            proceed = plan.retries_fault(error.fault, repeatable=may_repeat(ask, plan.policy))
+            return Failed(failure, again or proceed)
         now = self._clock()
         plan.elapsed = now - exchange.began
         early = prepared.early
-        if (early is None or not early.begun) and plan.retries_status(answer.response.head.status):
+        if (early is None or not early.begun) and plan.retries_status(
+            answer.response.head.status, prepared.member, now
+        ):
             if plan.may_continue:
                 kept = await keep(answer, prepared.translation)
                 return Failed(error_of(Fault.INVALID), proceed=True, last=kept)

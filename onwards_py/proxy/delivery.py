@@ -120,7 +120,7 @@ def _is_held(ask: Ask, answer: Answer, plan: FallbackPlan) -> bool:
         return False
     if tells_events(answer.facts) and first_token is not None:
         return True
-    return hold is not None and plan.may_continue
+    return hold is not None and (plan.may_continue or plan.may_stay)
 
 
 def _may_tell(lines: bytes, ask: Ask) -> bool:
@@ -161,13 +161,13 @@ async def _deliver_held(prepared: Prepared, answer: Answer, plan: FallbackPlan, 
     whole = ending is Ending.DONE
     return Failed(
         ProxyError(Kind.UPSTREAM_INVALID, _ANSWERED_WITH_ERROR),
-        _may_go_on(verdict, ask, plan),
+        _may_go_on(verdict, prepared, plan, now),
         Kept(answer, hold.body) if whole else None,
     )
 
 
 def _hold(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) -> Hold:
-    exchange, ask = prepared.exchange, prepared.ask
+    exchange = prepared.exchange
     policy = plan.policy.hold or _DEFAULT_HOLD
     first_token = answer.provider.timeouts.first_token if tells_events(answer.facts) else None
 
@@ -176,8 +176,9 @@ def _hold(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) 
         _commit(exchange, answer, clock())
 
     def gives_up(verdict: Verdict) -> bool:
-        plan.elapsed = clock() - exchange.began
-        return plan.policy.hold is not None and plan.may_continue and _may_go_on(verdict, ask, plan)
+        now = clock()
+        plan.elapsed = now - exchange.began
+        return plan.policy.hold is not None and _may_go_on(verdict, prepared, plan, now) and plan.may_continue
 
     return Hold(
         exchange.downstream,
@@ -190,10 +191,12 @@ def _hold(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) 
     )
 
 
-def _may_go_on(verdict: Verdict, ask: Ask, plan: FallbackPlan) -> bool:
+def _may_go_on(verdict: Verdict, prepared: Prepared, plan: FallbackPlan, now: float) -> bool:
     if verdict.kind is VerdictKind.ERROR:
-        return plan.retries_status(verdict.status)
-    return plan.retries_fault(Fault.CLOSED, repeatable=may_be_resent(ask))
+        return plan.retries_status(verdict.status, prepared.member, now)
+    resendable = may_be_resent(prepared.ask)
+    again = verdict.kind is VerdictKind.CUT and resendable and plan.resets(prepared.member, now)
+    return again or plan.retries_fault(Fault.CLOSED, repeatable=resendable)
 
 
 # Translated
@@ -203,7 +206,7 @@ async def deliver_translated(
     prepared: Prepared, answer: Answer, plan: FallbackPlan | None, clock: Clock
 ) -> Failed | None:
     """The same for an answer in another dialect. Without a ``plan`` nobody else can be asked."""
-    exchange, ask = prepared.exchange, prepared.ask
+    exchange = prepared.exchange
     assert prepared.translation is not None
     exchange.dropped = prepared.translation.dropped
     gate = _gate(prepared, answer, plan, clock)
@@ -220,7 +223,7 @@ async def deliver_translated(
     if plan is None:
         return Failed(error_of(Fault.INVALID), proceed=False, last=failed)
     plan.elapsed = now - exchange.began
-    return Failed(error_of(Fault.INVALID), _retries(plan, failed, ask), failed)
+    return Failed(error_of(Fault.INVALID), _retries(plan, failed, prepared, now), failed)
 
 
 def _gate(prepared: Prepared, answer: Answer, plan: FallbackPlan | None, clock: Clock) -> Gate:
@@ -228,19 +231,20 @@ def _gate(prepared: Prepared, answer: Answer, plan: FallbackPlan | None, clock: 
         note_success(prepared.member)
 
     def gives_up(status: int) -> bool:
-        return plan is not None and plan.may_continue and plan.retries_status(status)
+        return plan is not None and plan.retries_status(status, prepared.member, clock()) and plan.may_continue
 
     first_token = answer.provider.timeouts.first_token
     return Gate(
         on_open,
         gives_up,
-        plan.policy.hold if plan is not None and plan.may_continue else None,
+        plan.policy.hold if plan is not None and (plan.may_continue or plan.may_stay) else None,
         None if first_token is None else prepared.sent_at + first_token - clock(),
     )
 
 
-def _retries(plan: FallbackPlan, failed: FailedAnswer, ask: Ask) -> bool:
+def _retries(plan: FallbackPlan, failed: FailedAnswer, prepared: Prepared, now: float) -> bool:
     """True if an answer that failed before anything of it was told moves the exchange on."""
     if failed.fault is None:
-        return plan.retries_status(failed.status)
-    return plan.retries_fault(failed.fault, repeatable=may_repeat(ask, plan.policy))
+        return plan.retries_status(failed.status, prepared.member, now)
+    again = failed.fault is Fault.CLOSED and may_be_resent(prepared.ask) and plan.resets(prepared.member, now)
+    return again or plan.retries_fault(failed.fault, repeatable=may_repeat(prepared.ask, plan.policy))

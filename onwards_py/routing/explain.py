@@ -145,7 +145,8 @@ def conduct(pool: Pool) -> list[str]:
         found.append(_ejection(pool.ejection))
     if several:
         found += [_check(provider.name, check) for provider in pool.providers if (check := provider.health_check)]
-    if pool.fallback.enabled and (pool.fallback.max_attempts or len(pool.providers)) > 1:
+    several_attempts = (pool.fallback.max_attempts or len(pool.providers)) > 1 or pool.fallback.same is not None
+    if pool.fallback.enabled and several_attempts:
         found += _again(pool.fallback)
     if several and pool.hedge is not None:
         found.append(
@@ -220,6 +221,11 @@ def _check(name: str, check: HealthCheck) -> str:
 
 def _again(policy: FallbackPolicy) -> list[str]:
     found: list[str] = []
+    if policy.same is not None:
+        causes = [f"status {_ranges(policy.same.statuses)}"] if policy.same.statuses else []
+        causes += ["a connection that died"] if policy.same.on_reset else []
+        times = "once more" if policy.same.attempts == 1 else f"up to {policy.same.attempts} times more"
+        found.append(f"the same provider is asked {times} after: {', '.join(causes) or 'nothing'}")
     if policy.budget is not None:
         found.append(
             f"retry budget: further attempts for {policy.budget.ratio:.0%} of the requests, "

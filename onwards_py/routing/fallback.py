@@ -20,6 +20,8 @@ from onwards_py.routing.model import FallbackPolicy, Strategy
 from onwards_py.routing.table import LivePool
 
 _NO_FALLBACK: Final = FallbackPolicy()
+_SHORT_REST: Final = 5.0
+"""Seconds: a Retry-After that is waited for at the same provider, although others may be there."""
 
 
 class FallbackPlan(msgspec.Struct):
@@ -45,6 +47,8 @@ class FallbackPlan(msgspec.Struct):
     _last: Member | None = None
     _asked: list[Member] = []
     _planned: Member | None = None
+    _same: Member | None = None
+    _stays: int = 0
     _probed: Member | None = None
     _lease: float = 0.0
     _rests: dict[str, float] = {}
@@ -74,6 +78,14 @@ class FallbackPlan(msgspec.Struct):
                 self._note(at_ease)
                 return at_ease
         self.abandon(now)
+        same, self._same = self._same, None
+        if same is not None and not same.limiter.full:
+            self._stays += 1
+            if self.policy.max_attempts is None:
+                self._limit += 1  # what is said of the same provider takes nothing from the others
+            self.attempts += 1
+            return same
+        self._stays = 0
         member = (self._as_planned(now) or self._candidate(now)) if self.attempts < self._limit else None
         if member is None:
             return None
@@ -136,16 +148,48 @@ class FallbackPlan(msgspec.Struct):
     def may_continue(self) -> bool:
         """True while another attempt is allowed after the present one."""
         within = self.policy.only_if_failed_within
-        return self.attempts < self._limit and (within is None or self.elapsed <= within)
+        return (self.attempts < self._limit or self._same is not None) and (within is None or self.elapsed <= within)
+
+    @property
+    def may_stay(self) -> bool:
+        """True while another attempt at the same provider is allowed, for whatever reason."""
+        same, most = self.policy.same, self.policy.max_attempts
+        if same is None or not self.policy.enabled or self._stays >= same.attempts:
+            return False
+        return most is None or self.attempts < most
 
     @property
     def exhausted(self) -> bool:
         """True if more than one attempt was made: nobody else need try what the pool has tried already."""
         return self.policy.enabled and self.attempts > 1
 
-    def retries_status(self, status: int) -> bool:
-        """True if a response with this status is to be given up for another attempt."""
-        return self.policy.enabled and status in self.policy.statuses
+    def retries_status(self, status: int, member: Member | None = None, now: float = 0.0) -> bool:
+        """True if a response with this status is to be given up for another attempt: at ``member``, which gave it, or
+        elsewhere."""
+        policy = self.policy
+        if not policy.enabled:
+            return False
+        stays = policy.same is not None and status in policy.same.statuses and self._stays_at(member, now)
+        return stays or status in policy.statuses
+
+    def resets(self, member: Member, now: float) -> bool:
+        """True if ``member``, whose connection died before it answered a request that may be sent again, is to be asked
+        once more."""
+        same = self.policy.same
+        return same is not None and same.on_reset and self._stays_at(member, now)
+
+    def _stays_at(self, member: Member | None, now: float) -> bool:
+        """Plan to ask ``member`` again, unless it is out by now, or wants to be left alone for long."""
+        self._same = None
+        if member is None or not self.may_stay:
+            return False
+        if member.health is not None and member.health.state not in (State.IN, State.RESTING):
+            return False
+        wait, total = self._rest_of(member, now), member.provider.timeouts.total
+        if wait > min(_SHORT_REST, self.policy.max_retry_after) or (total is not None and self.elapsed + wait >= total):
+            return False
+        self._same = member
+        return True
 
     def retries_fault(self, fault: Fault, *, repeatable: bool) -> bool:
         """True if this failure may be followed by another attempt.
@@ -184,7 +228,7 @@ class FallbackPlan(msgspec.Struct):
         policy = self.policy
         if self._last is not None:
             self._asked.append(self._last)
-        self._planned = member = self._candidate(now)
+        self._planned = member = self._same or self._candidate(now)
         wait = 0.0 if member is None else self._delay(member)
         if member is not None and policy.max_retry_after > 0.0:
             rest = self._rest_of(member, now)

@@ -300,6 +300,16 @@ class RoutingRule:
 
 
 @dataclass(frozen=True, slots=True)
+class SamePolicy:
+    """The provider that has failed is asked again, up to ``attempts`` times in a row, before another one is: after a
+    status in ``statuses``, and with ``on_reset`` after a connection that died before a response head came."""
+
+    attempts: int = 1
+    statuses: frozenset[int] = frozenset({429, *range(500, 600)})
+    on_reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FallbackPolicy:
     """When another provider is tried. ``statuses`` is the expansion of ``on_status``.
 
@@ -309,7 +319,7 @@ class FallbackPolicy:
     asks a model for something that is not to be stored.
     ``only_if_failed_within``: no further attempt later than so many seconds after the exchange began. ``budget`` None:
     as many further attempts as the rest allows. ``max_retry_after``: the longest Retry-After (seconds) that is waited
-    for before the same provider is asked again.
+    for before the same provider is asked again. ``same``: when the same provider is asked again at once.
     """
 
     enabled: bool = False
@@ -327,6 +337,7 @@ class FallbackPolicy:
     budget: RetryBudgetPolicy | None = RetryBudgetPolicy()
     max_retry_after: float = 10.0
     hold: HoldPolicy | None = None
+    same: SamePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

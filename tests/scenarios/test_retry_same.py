@@ -1,0 +1,127 @@
+"""``retry_same``: the provider that failed is asked once more, before another one is."""
+
+from __future__ import annotations
+
+import pytest
+from support.chat_upstream import create, streamed, text
+from support.gateway import running
+from support.origin import Peer, Script, answer, origin, serve, silent
+from support.raw import ask, get, post
+from support.responses_promises import Json
+from support.targets import pool, snapshot
+
+SAME: Json = {"attempts": 1, "on_status": [429, 5], "on_reset": True}
+ON: Json = {"enabled": True, "on_status": [429, 5], "retry_same": SAME}
+BUSY = answer(b"busy", b"503 X")
+
+
+def limited(seconds: int) -> bytes:
+    return answer(b"slower", b"429 X", b"Retry-After: %d\r\n" % seconds)
+
+
+async def dies(peer: Peer) -> None:
+    await peer.request()
+
+
+def first_then(failure: bytes, then: bytes = answer(b"again")) -> Script:
+    """One failure on the connection, and then answers."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(failure)
+        while True:
+            await peer.request()
+            await peer.send(then)
+
+    return script
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("failure", [BUSY, limited(0), b"reset"])
+async def test_the_same_provider_is_asked_once_more(lane: bool, failure: bytes, alone: bool) -> None:
+    """Whether there is another one or not; in attempts and in the metric, and out of the budget."""
+    scripts = (dies, serve(answer(b"again"))) if failure == b"reset" else (first_then(failure),)
+    async with origin(*scripts) as first, origin() as second:
+        urls = [first.url] if alone else [first.url, second.url]
+        async with running(pool(*urls, fallback=ON), lane=lane) as gateway:
+            response = await ask(gateway.port, post())
+            metrics = (await ask(gateway.admin_port, get(b"/metrics"))).body
+    assert response.body == b"again"
+    assert (len(first.requests), len(second.requests)) == (2, 0)
+    assert [line["attempts"] for line in gateway.lines()] == [2]
+    assert b'onwards_retries_total{target="m"} 1.0' in metrics
+
+
+async def test_a_second_failure_moves_on(lane: bool) -> None:
+    """Once more and not twice; then every other provider has its turn, and is asked once more, too."""
+    async with origin(serve(BUSY)) as first, origin(serve(BUSY)) as second, origin() as third:
+        async with running(pool(first.url, second.url, third.url, fallback=ON), lane=lane) as gateway:
+            response = await ask(gateway.port, post())
+    assert response.status == 200
+    assert [len(upstream.requests) for upstream in (first, second, third)] == [2, 2, 1]
+    assert [line["attempts"] for line in gateway.lines()] == [5]
+
+
+CASES: dict[str, tuple[Script, Json, Json]] = {
+    "a timeout": (silent, ON, {"first_byte": "50ms"}),
+    "a long Retry-After": (serve(limited(6)), ON, {}),
+    "a status that is not listed": (serve(BUSY), {**ON, "retry_same": {"on_status": [429]}}, {}),
+    "a reset that is not wished": (dies, {**ON, "retry_sent": True, "retry_same": {}}, {}),
+    "switched off": (serve(BUSY), {**ON, "retry_same": {"enabled": False}}, {}),
+    "the end of all attempts": (serve(BUSY), {**ON, "retry_same": {"attempts": 9}, "max_attempts": 1}, {}),
+    "an empty budget": (serve(BUSY), {**ON, "retry_budget": {"ratio": 0, "min_per_second": 0}}, {}),
+    "a short total": (serve(limited(2)), ON, {"total": "1500ms"}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_it_is_not_asked_again(lane: bool, case: str) -> None:
+    """After what will not be over so soon, and beyond what the pool may ask."""
+    script, fallback, timeouts = CASES[case]
+    spent = 11 if case == "an empty budget" else 1
+    async with origin(script) as first, origin() as second:
+        targets = pool(first.url, second.url, fallback=fallback, timeouts=timeouts, ejection={"enabled": False})
+        async with running(targets, lane=lane) as gateway:
+            for _ in range(spent):
+                before = len(first.requests)
+                await ask(gateway.port, post())
+    assert len(first.requests) - before == 1
+
+
+async def test_one_that_is_left_out_by_now_is_not_asked_again(lane: bool) -> None:
+    """Its failure was one too many: the next one is asked."""
+    async with origin(serve(BUSY)) as first, origin() as second:
+        targets = pool(first.url, second.url, fallback=ON, ejection={"consecutive_failures": 1})
+        async with running(targets, lane=lane) as gateway:
+            assert (await ask(gateway.port, post())).status == 200
+    assert (len(first.requests), len(second.requests)) == (1, 1)
+
+
+async def test_what_is_to_be_stored_is_not_sent_again_after_a_reset(lane: bool) -> None:
+    """It may be there already."""
+    async with origin(dies, serve()) as upstream:
+        async with running(pool(upstream.url, fallback=ON), lane=lane) as gateway:
+            response = await ask(gateway.port, post(b'{"model":"m","store":true}'))
+    assert response.status == 502
+    assert len(upstream.requests) == 1
+
+
+async def test_an_error_inside_a_held_200_counts_by_its_status(lane: bool) -> None:
+    """Also of the only provider."""
+    failing = streamed(b'data: {"error":{"code":503}}\n\n')
+    async with origin(first_then(failing, answer(b"again"))) as upstream:
+        async with running(pool(upstream.url, fallback={**ON, "hold": {}}), lane=lane) as gateway:
+            response = await ask(gateway.port, post())
+    assert response.body == b"again"
+    assert len(upstream.requests) == 2
+
+
+async def test_a_translated_answer_that_fails_counts_by_its_status(lane: bool) -> None:
+    """Its first event is an error; the second answer is whole."""
+    failing = streamed(b'data: {"error":{"code":503,"message":"no"}}\n\n')
+    async with origin(first_then(failing, streamed(*text("well")))) as upstream:
+        target = {"url": upstream.url, "open_responses_mode": "translate", "fallback": ON}
+        async with running(snapshot({"m": target}), lane=lane) as gateway:
+            response = await ask(gateway.port, create(stream=True))
+    assert b"well" in response.body
+    assert len(upstream.requests) == 2
