@@ -142,9 +142,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if len(body) < READ_SIZE:
             batch.add(transport, request.head + body)
         else:
-            batch.add(transport, request.head)
-            batch.add(transport, body)
+            self._send_large(transport, request.head, body)
         return trip
+
+    def _send_large(self, transport: asyncio.Transport, head: bytes, body: bytes) -> None:
+        """Send what is too large to be joined first."""
+        self._batch.add(transport, head)
+        self._batch.add(transport, body)
 
     def check(self, now: float, idle_timeout: float) -> float:
         """Lose patience where it is time to; returns when to look again (inf: not at all)."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 from support.gateway import Gateway, running
+from support.origin import Origin, serve
 from support.raw import End, connect, post
 from support.targets import snapshot
 
@@ -88,3 +89,27 @@ async def test_a_length_is_enough(lane: bool, tmp_path: Path) -> None:
             await client.send(post())
             assert (await client.response()).end is End.WHOLE
         await serving
+
+
+@pytest.mark.parametrize("size", [1000, 65_000, 66_000, 5_000_000])
+async def test_requests_arrive_whole_on_one_connection(lane: bool, size: int, tmp_path: Path) -> None:
+    """Large ones are given to TLS bit by bit."""
+    authority, file = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    upstream = Origin((serve(),))
+    server = await asyncio.start_server(upstream.accept, "127.0.0.1", 0, ssl=context, limit=1 << 24)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    body = b'{"model":"m","x":"%b"}' % (b"x" * size)
+    try:
+        async with running(snapshot({"m": {"url": url, "tls": {"ca_file": str(file)}}}), lane=lane) as gateway:
+            for _ in range(3):
+                async with connect(gateway.port) as client:
+                    await client.send(post(body))
+                    assert (await client.response()).status == 200
+    finally:
+        server.close()
+        await upstream.close()
+    assert [request.body == body for request in upstream.requests] == [True] * 3
+    assert len(upstream.peers) == 1

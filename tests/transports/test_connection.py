@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable
 
 import pytest
@@ -14,6 +15,7 @@ from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.connection import Died, UpstreamConnection
 from onwards_py.transports.loops import Loops
 from onwards_py.transports.round_trip import RoundTrip
+from onwards_py.transports.secured import SecuredConnection
 from onwards_py.write_batch import WriteBatch
 
 
@@ -23,10 +25,13 @@ class FakeTransport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.full: asyncio.BaseProtocol | None = None  # who is told so with each write
         self.closing = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
+        if self.full is not None:
+            self.full.pause_writing()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         for data in list_of_data:
@@ -34,6 +39,9 @@ class FakeTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high = high
 
     def is_closing(self) -> bool:
         return self.closing
@@ -45,11 +53,11 @@ class FakeTransport(asyncio.Transport):
 class Wire:
     """One connection; ``released`` and ``lost`` count what it tells its pool."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[UpstreamConnection] = UpstreamConnection) -> None:
         self.transport = FakeTransport()
         self.batch = WriteBatch(asyncio.get_running_loop())
         self.released = self.lost = 0
-        self.connection = UpstreamConnection(self._release, self._lose, self.batch, Loops(), Alarm(self._look, 1.0))
+        self.connection = kind(self._release, self._lose, self.batch, Loops(), Alarm(self._look, 1.0))
         self.connection.connection_made(self.transport)
 
     def ask(self, body: bytes = b"") -> RoundTrip:
@@ -110,3 +118,43 @@ async def test_a_server_that_speaks_first_on_a_fresh_connection_is_heard() -> No
     wire.arrives(answer(b"full", b"503 Busy"))
     await trip.head_signal
     assert (trip.head.status, trip.whole()) == (503, b"full")
+
+
+async def turn() -> None:
+    """Let the loop do what is due."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+async def test_tls_is_given_a_large_request_bit_by_bit() -> None:
+    """What it is given it encrypts at once, into memory that it keeps; and nothing holds on to a body that has left."""
+    wire = Wire(SecuredConnection)
+    body = b"x" * 1_000_000
+    held = sys.getrefcount(body)
+    wire.transport.full = wire.connection
+    trip = wire.ask(body)
+    for _ in range(100):
+        before = len(wire.transport.written)
+        await turn()
+        assert len(wire.transport.written) - before <= 128 * 1024
+        wire.connection.resume_writing()
+        if wire.transport.written.endswith(body):
+            break
+    assert wire.transport.written == b"POST / HTTP/1.1\r\n\r\n" + body
+    assert sys.getrefcount(body) == held
+    wire.arrives(answer(b"ok"))
+    await trip.head_signal
+    assert (trip.whole(), wire.released) == (b"ok", 1)
+
+
+async def test_an_answer_to_half_a_request_ends_the_connection_in_tls() -> None:
+    wire = Wire(SecuredConnection)
+    wire.transport.full = wire.connection
+    trip = wire.ask(b"x" * 1_000_000)
+    await turn()
+    wire.arrives(answer(b"too large", b"413 No"))
+    await trip.head_signal
+    wire.connection.resume_writing()
+    assert (trip.head.status, trip.whole()) == (413, b"too large")
+    assert (wire.transport.closing, wire.released, wire.lost) == (True, 0, 1)
+    assert len(wire.transport.written) < 1_000_000
