@@ -35,6 +35,7 @@ from onwards_py.doors.aiohttp_door import AiohttpDoor
 from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
 from onwards_py.live_state import Holder, LiveState
+from onwards_py.memory import FreedMemory
 from onwards_py.observe import logs
 from onwards_py.observe.access_log import LineWriter
 from onwards_py.observe.engine_metrics import EngineMetrics
@@ -105,6 +106,7 @@ class Application:
             is_ours=loops.has,
             not_found=not_found,
         )
+        self._memory = FreedMemory(lambda: self._gauges.buffered)
         self._door = AiohttpDoor(proxy, settings, self._gauges)
         self._lane = (
             Lane(proxy, settings, self._gauges, hand_over=self._door.take_over, batch=batch) if options.lane else None
@@ -229,6 +231,7 @@ class Application:
         if self._lane is not None:
             self._lane.close()
         await self._door.close()
+        self._memory.close()
         self.health_checks.close()
         await self._transports.http.close()
         await self._transports.echo.close()
