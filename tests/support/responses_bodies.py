@@ -56,6 +56,8 @@ def item_breaches(item: Json, where: str) -> Iterator[Breach]:
         except json.JSONDecodeError as error:
             if error.pos == len(arguments) or "Unterminated" in error.msg:  # what is no JSON may be all that was said
                 yield Breach(Promise.WHOLE_CALLS, f"{where}: arguments {arguments!r}")
+        except (ValueError, RecursionError):
+            pass  # numbers or nesting that Python's reader will not have
 
 
 def _message_breaches(item: Json, where: str) -> Iterator[Breach]:

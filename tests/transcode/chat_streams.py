@@ -153,12 +153,19 @@ def _deltas(draw: st.DrawFn, act: Act, indexes: dict[str, int]) -> list[Json]:
 
 
 def _call_deltas(draw: st.DrawFn, act: Act, indexes: dict[str, int]) -> list[Json]:
-    """First fragments carry id and name; the rest only the index. Interleaved: in turns."""
+    """First fragments carry id and name, perhaps in pieces; the rest the index, perhaps the name again.
+
+    Interleaved: in turns.
+    """
     lines = []
     for call in act.calls:
-        rest = [_entry(indexes[call.id], {"arguments": fragment}) for fragment in call.fragments[1:]]
-        first = _entry(indexes[call.id], {"name": call.name, "arguments": call.fragments[0]}, id=call.id)
-        lines.append([first, *rest])
+        index, repeated = indexes[call.id], {"name": call.name} if draw(st.booleans()) else {}
+        rest = [_entry(index, {**repeated, "arguments": fragment}) for fragment in call.fragments[1:]]
+        at = draw(st.sampled_from([0, 0, 1, 4, len(call.name) - 1]))
+        pieces = [call.name[:at], call.name[at:]] if at else [call.name]
+        said = [*([""] * (len(pieces) - 1)), call.fragments[0]]
+        names = [_entry(index, {"name": one, "arguments": two}) for one, two in zip(pieces, said, strict=True)]
+        lines.append([{**names[0], "id": call.id, "type": "function"}, *names[1:], *rest])
     if act.interleaved:
         entries = [entry for turn in itertools.zip_longest(*lines) for entry in turn if entry is not None]
     else:

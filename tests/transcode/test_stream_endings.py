@@ -116,6 +116,11 @@ def test_B9_arguments_that_were_cut_are_incomplete_whatever_the_finish_reason_sa
     assert (items(out)[0]["status"], out_status(out)) == ("incomplete", "incomplete")
 
 
+@pytest.mark.parametrize("arguments", ["[" * 100_000, '{"a":' + "9" * 5_000, '{"a":' * 100_000])
+def test_arguments_that_no_reader_will_have_are_told_all_the_same(arguments: str) -> None:
+    assert items(events([call(0, "c", "get_time", arguments)], "tool_calls"))[0]["arguments"] == arguments
+
+
 @pytest.mark.parametrize("finish", ["tool_calls", "stop", None])
 @pytest.mark.parametrize("arguments", ["{'a': 1}", "{'a':", "nothing", '{"a": 1,}', '{"a": NaN}', '{"a" "b"}', "a b c"])
 def test_arguments_that_are_no_json_are_handed_over_as_the_model_made_them(arguments: str, finish: str | None) -> None:

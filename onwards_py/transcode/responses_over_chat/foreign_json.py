@@ -86,12 +86,14 @@ def is_cut(text: str) -> bool:
 
     What no more text could make JSON of, as ``{'a': 1}``, was not cut: somebody wrote it so.
     """
+    if is_json(text):
+        return False
     try:
         json.loads(text, strict=False)
     except json.JSONDecodeError as error:
         rest = text[error.pos :].rstrip()
         return not rest or error.msg.startswith("Unterminated string") or _BEGUN.match(rest) is not None
-    except RecursionError:
+    except (ValueError, RecursionError):  # numbers or nesting that this reader will not have
         return False
     return False
 
