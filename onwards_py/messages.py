@@ -67,6 +67,11 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False):
         pairs = [line.partition(b":") for line in self.lines.split(b"\r\n")[1:]]
         return [(name, value.strip(b" \t")) for name, _, value in pairs]
 
+    @property
+    def ends_by_close(self) -> bool:
+        """No framing: the body lasts until the connection closes (RFC 9112 section 6.3, rule 8)."""
+        return not any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.fields)
+
 
 class Filter(Protocol):
     """A pure transformer of a byte stream: ``feed`` until the end, then ``finish`` once."""

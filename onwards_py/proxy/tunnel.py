@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from onwards_py.errors import Kind, ProxyError
+from onwards_py.messages import Ending
 from onwards_py.observe import record as outcomes
 from onwards_py.proxy.addressing import MODEL_IN_QUERY, is_responses
 from onwards_py.proxy.attempt import Ask
@@ -69,14 +70,21 @@ async def _pass_on(exchange: Exchange, provider: Provider, handshake: Handshake,
     """The provider declined: its answer goes to the client, as far as it comes in good time."""
     assert handshake.transport is not None
     head = handshake.answered.result()
+    redaction = provider.redaction if head.status >= 400 else None
+    if redaction is not None:
+        head = redacted_head(head, redaction)
     timer = asyncio.get_running_loop().call_later(_REFUSAL_SECONDS, handshake.transport.abort)
     try:
+        facts = examine_response(head, provider.response_fields)
         body = await handshake.body
     finally:
         timer.cancel()
         handshake.transport.abort()
-    facts = examine_response(head, provider.response_fields)
-    if provider.redaction is not None and head.status >= 400:
-        head = redacted_head(head, provider.redaction)
-        facts, body = redacted_body(examine_response(head, provider.response_fields), body, provider.redaction)
-    exchange.pass_on(head, facts, body, now)
+    if redaction is not None:
+        facts, body = redacted_body(facts, body, redaction)
+    if handshake.whole:
+        exchange.pass_on(head, facts, body, now)
+        return
+    exchange.commit(head.status, head.reason, facts.block, facts.length, now)
+    exchange.downstream.write(body)
+    exchange.conclude(Ending.EOF)

@@ -363,7 +363,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if trip is None:
             return
         if state is _BODY:
-            trip.finish(_END_DONE if ending is _END_EOF and exc is None and self._ends_by_close(trip) else ending)
+            trip.finish(_END_DONE if ending is _END_EOF and exc is None and trip.head.ends_by_close else ending)
         else:
             trip.head_signal.fail(self._failure(ending))
 
@@ -373,8 +373,3 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._answered:
             return TransportError(Fault.INVALID, "not a whole HTTP/1.x response head")
         return Died(self._last_read, self._due)
-
-    def _ends_by_close(self, trip: RoundTrip) -> bool:
-        """No framing: the body lasts until the connection closes (RFC 9112 section 6.3, rule 8)."""
-        framing = (b"content-length", b"transfer-encoding")
-        return not any(name.lower() in framing for name, _ in trip.head.fields)

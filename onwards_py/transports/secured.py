@@ -13,6 +13,13 @@ _UNENCRYPTED: Final = 128 * 1024  # bytes of a request that are handed over befo
 _NOTHING: Final = memoryview(b"")
 
 
+def limit_reading(transport: asyncio.Transport, high: int | None) -> None:
+    """Read no more from the socket above so many bytes that are still encrypted (None: as usual), if this is TLS."""
+    set_limits = getattr(transport, "set_read_buffer_limits", None)
+    if set_limits is not None and not transport.is_closing():
+        set_limits(high)
+
+
 class SecuredConnection(UpstreamConnection):
     """What `SSLProtocol` needs from us beside what the bytes mean.
 
@@ -49,10 +56,8 @@ class SecuredConnection(UpstreamConnection):
         self._loop.call_soon(self._limit, None)
 
     def _limit(self, high: int | None) -> None:
-        """Read no more from the socket above so many undecrypted bytes (None: as usual)."""
-        transport = self._transport
-        if transport is not None and not transport.is_closing() and self._paused is (high == 0):
-            transport.set_read_buffer_limits(high)  # type: ignore[attr-defined]  # of SSL transports only
+        if self._transport is not None and self._paused is (high == 0):
+            limit_reading(self._transport, high)
 
     # Writing
 

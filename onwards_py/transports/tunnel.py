@@ -11,6 +11,7 @@ from onwards_py.messages import Fault, ResponseHead
 from onwards_py.routing.model import Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.dial import dial
+from onwards_py.transports.secured import limit_reading
 from onwards_py.wire.response_head import cut_out_head
 
 _MAX_HEAD = 64 * 1024
@@ -23,6 +24,7 @@ class TunnelEnd(asyncio.Protocol):
         self._over = over
         self.transport: asyncio.Transport | None = None
         self.other: TunnelEnd | None = None
+        self._is_held = False
 
     def attach(self, transport: object) -> None:
         """Take a connection over, from whichever protocol had it."""
@@ -55,19 +57,37 @@ class TunnelEnd(asyncio.Protocol):
             self._over.set_result(None)
 
     def pause_writing(self) -> None:
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.pause_reading()
+        if self.other is not None:
+            self.other.hold_back()
 
     def resume_writing(self) -> None:
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.resume_reading()
+        if self.other is not None:
+            self.other.go_on()
+
+    def hold_back(self) -> None:
+        """Read nothing. In TLS not from the socket either: what is not handed over when that ends is lost."""
+        self._is_held = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+            limit_reading(self.transport, 0)
+
+    def go_on(self) -> None:
+        """Read again: first what is there already, then from the socket."""
+        self._is_held = False
+        if self.transport is not None:
+            self.transport.resume_reading()
+            asyncio.get_running_loop().call_soon(self._unlimit)
+
+    def _unlimit(self) -> None:
+        if self.transport is not None and not self._is_held:
+            limit_reading(self.transport, None)
 
 
 class Handshake(asyncio.Protocol):
     """Reads the upstream's answer to an upgrade request.
 
     ``answered``: its head. Then ``rest`` is what came behind a 101; any other answer has a ``body``, up to where it
-    ended, broke off or grew too large.
+    ended, broke off or grew too large: ``whole`` tells which.
     """
 
     def __init__(self) -> None:
@@ -75,6 +95,8 @@ class Handshake(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.rest = b""
         self.body: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.whole = False
+        self._head: ResponseHead | None = None
         self._pieces: list[bytes] = []
         self._raw = b""
         self._interim = 0
@@ -99,28 +121,32 @@ class Handshake(asyncio.Protocol):
             pass  # 101: what is behind the head is not HTTP
         except httptools.HttpParserError:
             self.fail(Fault.INVALID, "not an HTTP response")
+        if self._head is not None and not self.answered.done():  # not before all that came with it was found valid
+            self.answered.set_result(self._head)
         if len(self._raw) > _MAX_HEAD:
             self.fail(Fault.INVALID, "its answer is too large")
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if self.answered.done():
+        if self._head is not None:
             return
         if 100 <= status < 200 and status != 101:
             self._interim += 1
             return
         cut = cut_out_head(self._raw, status, self._interim)
         self.rest = self._raw[cut.behind :]
-        self.answered.set_result(cut.head)
+        self._head = cut.head
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
 
     def on_message_complete(self) -> None:
-        if self.answered.done() and not self.body.done():
-            self.body.set_result(b"".join(self._pieces))
+        if self._head is not None and not self.body.done():
+            self._end_body(whole=True)
 
     def eof_received(self) -> bool:
+        if self._head is not None and not self.body.done():
+            self._end_body(whole=self._head.ends_by_close)
         self.fail(Fault.CLOSED, "closed during the handshake")
         return False
 
@@ -132,7 +158,11 @@ class Handshake(asyncio.Protocol):
         if not self.answered.done():
             self.answered.set_exception(TransportError(fault, detail))
         elif not self.body.done():
-            self.body.set_result(b"".join(self._pieces))
+            self._end_body(whole=False)
+
+    def _end_body(self, *, whole: bool) -> None:
+        self.whole = whole
+        self.body.set_result(b"".join(self._pieces))
 
 
 async def shake_hands(provider: Provider, request: OutboundRequest) -> Handshake:

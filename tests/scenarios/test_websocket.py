@@ -6,6 +6,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 from support.gateway import running
+from support.origin import Peer, origin
+from support.raw import End, connect, get
+from support.targets import single
 
 from onwards_py.config.parse import parse
 
@@ -194,3 +197,55 @@ async def test_a_key_that_is_all_that_is_offered_leaves_no_field(provider: Provi
         assert "Sec-WebSocket-Protocol" not in await handshake(gateway.port, ["openai-insecure-api-key.sk-client"])
         await provider.closed.wait()
     assert "Sec-WebSocket-Protocol" not in provider.handshakes[0].headers
+
+
+HANDSHAKE = get(
+    b"/v1/realtime?model=m",
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+)
+SWITCH = b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+FAULTY = {
+    "101 of HTTP/2.0": b"HTTP/2.0 101 X" + SWITCH,
+    "101 with ESC in its reason": b"HTTP/1.1 101 X\x1b" + SWITCH,
+    "101 that switches to nothing": b"HTTP/1.1 101 X\r\n\r\n",
+    "a refusal of RTSP": b"RTSP/1.0 403 X\r\nContent-Length: 0\r\n\r\n",
+    "a refusal in a bad chunk": b"HTTP/1.1 403 X\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "a refusal in an unknown transfer coding": b"HTTP/1.1 403 X\r\nTransfer-Encoding: gzip\r\n\r\nab",
+}
+
+
+@pytest.mark.parametrize("case", FAULTY)
+async def test_what_is_no_answer_to_a_handshake_is_502_at_once(lane: bool, case: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request_head()
+        await peer.send(FAULTY[case])
+        await peer.gone()
+
+    async with origin(script) as upstream, running(single(upstream.url), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            await client.send(HANDSHAKE)
+            response = await asyncio.wait_for(client.response(), 3)  # less than a refused body is waited for
+    assert (response.status, response.error["code"]) == (502, "bad_gateway")
+
+
+@pytest.mark.parametrize(
+    ("sent", "body", "end"),
+    [
+        (b"HTTP/1.1 403 X\r\nContent-Length: 5\r\n\r\nab", b"ab", End.CLOSED),
+        (b"HTTP/1.1 403 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", b"ab", End.CLOSED),
+        (b"HTTP/1.1 403 X\r\n\r\nab", b"ab", End.WHOLE),
+    ],
+    ids=["of a length", "in chunks", "up to the close"],
+)
+async def test_a_refusal_that_breaks_off_is_not_told_as_whole(lane: bool, sent: bytes, body: bytes, end: End) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request_head()
+        await peer.send(sent)
+
+    async with origin(script) as upstream, running(single(upstream.url), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            await client.send(HANDSHAKE)
+            response = await client.response()
+    assert (response.status, response.body, response.end) == (403, body, end)
+    assert gateway.lines()[0]["outcome"] == ("done" if end is End.WHOLE else "upstream_cut")

@@ -16,6 +16,7 @@ from onwards_py.transports.connection import Died, UpstreamConnection
 from onwards_py.transports.loops import Loops
 from onwards_py.transports.round_trip import RoundTrip
 from onwards_py.transports.secured import SecuredConnection
+from onwards_py.transports.tunnel import TunnelEnd
 from onwards_py.write_batch import WriteBatch
 
 
@@ -27,6 +28,7 @@ class FakeTransport(asyncio.Transport):
         self.written = b""
         self.full: asyncio.BaseProtocol | None = None  # who is told so with each write
         self.closing = False
+        self.reading: list[str] = []
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
@@ -42,6 +44,18 @@ class FakeTransport(asyncio.Transport):
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self.high = high
+
+    def pause_reading(self) -> None:
+        self.reading.append("nothing")
+
+    def resume_reading(self) -> None:
+        self.reading.append("what is there")
+
+    def set_read_buffer_limits(self, high: int | None) -> None:
+        self.reading.append("no socket" if high == 0 else "the socket")
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Whom to tell from now on."""
 
     def is_closing(self) -> bool:
         return self.closing
@@ -158,3 +172,26 @@ async def test_an_answer_to_half_a_request_ends_the_connection_in_tls() -> None:
     assert (trip.head.status, trip.whole()) == (413, b"too large")
     assert (wire.transport.closing, wire.released, wire.lost) == (True, 0, 1)
     assert len(wire.transport.written) < 1_000_000
+
+
+async def test_what_tls_holds_is_read_before_the_socket_is() -> None:
+    """SSLProtocol drops what it holds when the socket ends: so nothing comes out of the socket while nobody reads, and
+    nothing before what is held is handed over, in connections and in tunnels alike."""
+    wire = Wire(SecuredConnection)
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    client, upstream = TunnelEnd(over), TunnelEnd(over)
+    client.other, upstream.other = upstream, client
+    tunnelled = FakeTransport()
+    upstream.attach(tunnelled)
+    for hold, go_on, transport in (
+        (wire.connection.pause_reading, wire.connection.resume_reading, wire.transport),
+        (client.pause_writing, client.resume_writing, tunnelled),
+    ):
+        hold()
+        go_on()
+        hold()
+        await turn()
+        assert transport.reading == ["nothing", "no socket", "what is there", "nothing", "no socket"]
+        go_on()
+        await turn()
+        assert transport.reading[5:] == ["what is there", "the socket"]
