@@ -94,6 +94,7 @@ def _fallback(shape: FallbackShape | None) -> FallbackPolicy:
         policy,
         enabled=bool(shape.enabled),
         statuses=frozenset[int]().union(*(shape.on_status or ())),
+        codes=frozenset(code.lower() for code in shape.on_error or ()),
         on_rate_limit=bool(shape.on_rate_limit),
         with_replacement=bool(shape.with_replacement),
         max_attempts=shape.max_attempts,

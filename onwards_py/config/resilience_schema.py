@@ -11,6 +11,7 @@ from onwards_py.config.shape import Count, Number, Shape
 
 Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
 Factor = Annotated[float, Meta(gt=0, le=1000)]
+ErrorCode = Annotated[str, Meta(min_length=1, max_length=100)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -130,6 +131,10 @@ class FallbackShape(Shape, frozen=True, kw_only=True):
     on_status: Annotated[
         list[StatusPattern] | None,
         Meta(description="Statuses that are given up for another attempt: 503, 50 or 50x, 5 or 5xx."),
+    ] = None
+    on_error: Annotated[
+        list[ErrorCode] | None,
+        Meta(description="Codes of errors that are given up for another attempt, whatever the status. Default: none."),
     ] = None
     on_rate_limit: Annotated[
         bool | None, Meta(description="Pass over a provider at its own rate limit. Default: false.")

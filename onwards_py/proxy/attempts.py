@@ -277,14 +277,15 @@ class Attempts:
             return Failed(failure, again or proceed)
         now = self._clock()
         plan.elapsed = now - exchange.began
-        early = prepared.early
-        if (early is None or not early.begun) and plan.retries_status(
-            answer.response.head.status, prepared.member, now
-        ):
-            if plan.may_continue:
+        early, status = prepared.early, answer.response.head.status
+        if early is None or not early.begun:
+            gives_up = plan.retries_status(status, prepared.member, now)
+            if plan.may_continue and (gives_up or (status >= 400 and plan.policy.enabled and plan.policy.codes)):
                 kept = await keep(answer, prepared.translation)
-                return Failed(error_of(Fault.INVALID), proceed=True, last=kept)
-            if plan.exhausted:
+                if kept is not None and status >= 400:
+                    gives_up = plan.retries_error(status, kept.codes, prepared.member, now)
+                return Failed(error_of(Fault.INVALID), proceed=gives_up, last=kept)
+            if gives_up and plan.exhausted:
                 exchange.extra = NOT_AGAIN
         if delivered(prepared, answer, plan, now):
             return None

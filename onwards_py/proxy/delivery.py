@@ -193,7 +193,7 @@ def _hold(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) 
 
 def _may_go_on(verdict: Verdict, prepared: Prepared, plan: FallbackPlan, now: float) -> bool:
     if verdict.kind is VerdictKind.ERROR:
-        return plan.retries_status(verdict.status, prepared.member, now)
+        return plan.retries_error(verdict.status, verdict.codes, prepared.member, now)
     resendable = may_be_resent(prepared.ask)
     again = verdict.kind is VerdictKind.CUT and resendable and plan.resets(prepared.member, now)
     return again or plan.retries_fault(Fault.CLOSED, repeatable=resendable)
@@ -230,8 +230,8 @@ def _gate(prepared: Prepared, answer: Answer, plan: FallbackPlan | None, clock: 
     def on_open() -> None:
         note_success(prepared.member)
 
-    def gives_up(status: int) -> bool:
-        return plan is not None and plan.retries_status(status, prepared.member, clock()) and plan.may_continue
+    def gives_up(status: int, code: str) -> bool:
+        return plan is not None and plan.retries_error(status, (code,), prepared.member, clock()) and plan.may_continue
 
     first_token = answer.provider.timeouts.first_token
     return Gate(
@@ -245,6 +245,6 @@ def _gate(prepared: Prepared, answer: Answer, plan: FallbackPlan | None, clock: 
 def _retries(plan: FallbackPlan, failed: FailedAnswer, prepared: Prepared, now: float) -> bool:
     """True if an answer that failed before anything of it was told moves the exchange on."""
     if failed.fault is None:
-        return plan.retries_status(failed.status, prepared.member, now)
+        return plan.retries_error(failed.status, failed.codes, prepared.member, now)
     again = failed.fault is Fault.CLOSED and may_be_resent(prepared.ask) and plan.resets(prepared.member, now)
     return again or plan.retries_fault(failed.fault, repeatable=may_repeat(prepared.ask, plan.policy))

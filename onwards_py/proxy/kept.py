@@ -9,8 +9,11 @@ import msgspec
 
 from onwards_py.errors import ProxyError
 from onwards_py.proxy.attempt import Answer
+from onwards_py.proxy.coded_answer import decoded_error
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.translate import Translation, pass_on_error
+from onwards_py.transcode.responses_over_chat.errors import from_body
+from onwards_py.wire.error_codes import codes_in
 
 _SECONDS = 2.0
 _BODY = 1024 * 1024
@@ -39,6 +42,19 @@ class Kept(msgspec.Struct, frozen=True):
     answer: Answer
     body: bytes
     translation: Translation | None = None
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """Those that an error calls itself by, and ours for what it says in words, such as context_length_exceeded."""
+        status = self.answer.response.head.status
+        if status < 400:
+            return frozenset()
+        body = decoded_error(self.answer.facts.coding, self.body)
+        try:
+            value: object = msgspec.json.decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            value = None
+        return codes_in(value) | {from_body(status, body, trusted=False).code}
 
     def send(self, exchange: Exchange, now: float) -> None:
         """See Sendable."""

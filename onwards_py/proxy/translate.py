@@ -45,6 +45,7 @@ from onwards_py.transcode.responses_over_chat.settings import DEFAULTS, Translat
 from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.wire import content_coding
+from onwards_py.wire.error_codes import codes_in
 from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.response_head import foreign_lines, retry_after
 
@@ -174,6 +175,11 @@ class FailedAnswer(msgspec.Struct, frozen=True):
     @property
     def status(self) -> int:
         return self.made.status
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """Those that the error is told by."""
+        return codes_in(orjson.loads(self.made.body))
 
     def send(self, exchange: Exchange, now: float) -> None:
         """It is the last answer after all."""

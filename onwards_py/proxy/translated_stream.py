@@ -34,12 +34,12 @@ class Gate(msgspec.Struct):
     """What an answer must pass before the client is told anything.
 
     ``on_open`` is called when it has. ``hold``: only the first content passes, unless ``max_time`` seconds are over
-    before it comes; ``first_token``: after so many seconds it is too late (None: no such bound). ``gives_up(status)``:
-    whether an answer that fails with this status is to be given up, instead of being told.
+    before it comes; ``first_token``: after so many seconds it is too late (None: no such bound). ``gives_up(status,
+    code)``: whether an answer that fails so is to be given up, instead of being told.
     """
 
     on_open: Callable[[], None]
-    gives_up: Callable[[int], bool]
+    gives_up: Callable[[int, str], bool]
     hold: HoldPolicy | None = None
     first_token: float | None = None
 
@@ -117,7 +117,9 @@ class TranslatedStream:
         if self._opening is None:
             return self._events.failure
         failure = self._events.cause
-        return failure if failure is not None and (self.late or self._gate.gives_up(failure.status)) else None
+        if failure is None or self.late:
+            return failure
+        return failure if self._gate.gives_up(failure.status, failure.code) else None
 
     def conclude(self, ending: Ending) -> None:
         """The last event is out, and said how the answer ended; so the response itself is whole in any case.

@@ -110,6 +110,8 @@ def attempts(pool: Pool) -> str:
         causes.append("no first token in time")
     if policy.statuses:
         causes.append(f"status {_ranges(policy.statuses)}")
+    if policy.codes:
+        causes.append(f"an error called {' or '.join(sorted(policy.codes))}")
     if policy.hold is not None:
         causes.append("an answer that begins with such an error, or ends before it says anything")
     if policy.on_rate_limit:

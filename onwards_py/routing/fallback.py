@@ -7,7 +7,7 @@ of earlier exchanges have ejected comes last in a pass: when all that are in hav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from onwards_py.routing.balancer import Member, choose, choose_at_ease
 from onwards_py.routing.health import State
 from onwards_py.routing.model import FallbackPolicy, Strategy
 from onwards_py.routing.table import LivePool
+from onwards_py.wire.error_codes import REFUSALS
 
 _NO_FALLBACK: Final = FallbackPolicy()
 _SHORT_REST: Final = 5.0
@@ -171,6 +172,13 @@ class FallbackPlan(msgspec.Struct):
             return False
         stays = policy.same is not None and status in policy.same.statuses and self._stays_at(member, now)
         return stays or status in policy.statuses
+
+    def retries_error(self, status: int, codes: Collection[str], member: Member, now: float) -> bool:
+        """True if an answer that is an error, and calls itself by ``codes``, is to be given up for another attempt. A
+        refusal of what the request is about is not, unless its code is listed."""
+        if self.policy.enabled and not self.policy.codes.isdisjoint(codes):
+            return True
+        return REFUSALS.isdisjoint(codes) and self.retries_status(status, member, now)
 
     def resets(self, member: Member, now: float) -> bool:
         """True if ``member``, whose connection died before it answered a request that may be sent again, is to be asked

@@ -320,6 +320,7 @@ class FallbackPolicy:
     ``only_if_failed_within``: no further attempt later than so many seconds after the exchange began. ``budget`` None:
     as many further attempts as the rest allows. ``max_retry_after``: the longest Retry-After (seconds) that is waited
     for before the same provider is asked again. ``same``: when the same provider is asked again at once.
+    ``codes``: those of errors (lower case) that are given up for another attempt, whatever their status is.
     """
 
     enabled: bool = False
@@ -338,6 +339,7 @@ class FallbackPolicy:
     max_retry_after: float = 10.0
     hold: HoldPolicy | None = None
     same: SamePolicy | None = None
+    codes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

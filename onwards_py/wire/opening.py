@@ -9,12 +9,14 @@ It is lenient: whatever is not known to be an error, or to say nothing, is conte
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, NamedTuple, assert_never
+from typing import Final, assert_never
 
 import msgspec
 
 from onwards_py.messages import Ending
+from onwards_py.wire.error_codes import codes_in
 from onwards_py.wire.error_status import error_status
 from onwards_py.wire.sse import ServerSentEvent, SSEDecoder
 
@@ -28,11 +30,14 @@ class VerdictKind(Enum):
     CUT = "cut"  # it broke off before it had said anything
 
 
-class Verdict(NamedTuple):
-    """``status``: the HTTP status that this amounts to; 200 for content."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``status``: the HTTP status that this amounts to; 200 for content. ``codes``: those that an error calls itself
+    by."""
 
     kind: VerdictKind
     status: int
+    codes: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 CONTENT: Final = Verdict(VerdictKind.CONTENT, 200)
@@ -117,7 +122,7 @@ def _judge_event(event: ServerSentEvent) -> Verdict | None:
     value = _decode(data) if data else {}
     fields = value if isinstance(value, dict) else {}
     if event.name == b"error":
-        return _error_in(fields) or Verdict(VerdictKind.ERROR, error_status(value))
+        return _error_in(fields) or _error(value)
     if not isinstance(value, dict):
         return CONTENT
     if event.name and "type" not in value:
@@ -128,19 +133,23 @@ def _judge_event(event: ServerSentEvent) -> Verdict | None:
 # Errors
 
 
+def _error(told: object, around: dict[str, object] | None = None) -> Verdict:
+    return Verdict(VerdictKind.ERROR, error_status(told, around), codes_in(told) | codes_in(around))
+
+
 def _error_in(value: dict[str, object]) -> Verdict | None:
     """The error that a document or an event tells of, in any of its shapes. One that is null or empty is none."""
     telling = value.get("error") or _of_choices(value.get("choices"))
     if telling:
-        return Verdict(VerdictKind.ERROR, error_status(telling, value))
+        return _error(telling, value)
     if value.get("object") == "error" or value.get("type") == "error":
-        return Verdict(VerdictKind.ERROR, error_status(value))
+        return _error(value)
     response = value if value.get("object") == "response" else value.get("response")
     if value.get("type") == "response.failed" or (isinstance(response, dict) and response.get("status") == "failed"):
         return _failed(response)
     exception = next((name for name in (value.get("type"), *value) if name in _EXCEPTIONS), None)
     if exception is not None and len(value) <= 2:
-        return Verdict(VerdictKind.ERROR, error_status({"type": exception}))
+        return _error({"type": exception})
     return None
 
 
@@ -157,7 +166,7 @@ _EXCEPTIONS: Final = (
 
 def _failed(response: object) -> Verdict:
     told = response.get("error") if isinstance(response, dict) else None
-    return Verdict(VerdictKind.ERROR, error_status(told))
+    return _error(told)
 
 
 def _of_choices(choices: object) -> object:

@@ -1,0 +1,50 @@
+"""The codes that an error calls itself by, of whatever shape it is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+_NAMES: Final = ("code", "type", "status", "error_type")
+_WITHIN: Final = ("error", "innererror", "response")
+_DEEPEST: Final = 4
+_LONGEST: Final = 100
+
+REFUSALS: Final = frozenset(
+    {
+        "content_filter",  # Azure OpenAI
+        "content_policy_violation",  # OpenAI, images
+        "moderation_blocked",  # OpenAI, images of gpt-image
+        "invalid_prompt",  # OpenAI, Responses
+        "data_inspection_failed",  # DashScope
+        "datainspectionfailed",
+    }
+)
+"""Codes by which a provider refuses what the request is about: another one is not to be talked into it."""
+
+
+def codes_in(value: object) -> frozenset[str]:
+    """In lower case: codes, types and names of statuses, of a decoded error and of the errors inside it. A number is
+    given as text; of words that are a sentence nothing is."""
+    return frozenset(_codes(value, _DEEPEST))
+
+
+def _codes(value: object, depth: int) -> Iterator[str]:
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str):
+        yield from _name(value)
+    if not isinstance(value, dict) or not depth:
+        return
+    for member in _NAMES:
+        yield from _name(value.get(member))
+    for member in _WITHIN:
+        if value.get(member):
+            yield from _codes(value[member], depth - 1)
+
+
+def _name(value: object) -> Iterator[str]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and 0 < len(value) <= _LONGEST and " " not in value:
+        yield value.lower()

@@ -1,0 +1,116 @@
+"""``on_error``: an error moves on by what it calls itself, beside its status; a refusal of the content does not."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+from support.chat_upstream import create, streamed, text, whole
+from support.gateway import running
+from support.origin import answer, origin, serve
+from support.raw import ask, post
+from support.responses_promises import Json
+from support.targets import pool
+
+LISTED: Json = {"enabled": True, "on_error": ["context_length_exceeded", "Model_Busy"]}
+
+
+def error(body: object, status: bytes = b"400 Bad Request", coding: bytes = b"") -> bytes:
+    data = json.dumps(body).encode()
+    fields = b"Content-Type: application/json\r\n"
+    if coding:
+        data, fields = gzip.compress(data), fields + b"Content-Encoding: gzip\r\n"
+    return answer(data, status, fields)
+
+
+TOO_LONG = {"error": {"message": "no", "type": "invalid_request_error", "code": "context_length_exceeded"}}
+MOVES = {
+    "a code": error(TOO_LONG),
+    "a code in a coded body": error(TOO_LONG, coding=b"gzip"),
+    "a type": error({"type": "error", "error": {"type": "model_busy", "message": "x"}}, b"409 Conflict"),
+    "in words": error(
+        {"error": {"message": "prompt is too long: 9 tokens > 8 maximum", "type": "invalid_request_error"}}
+    ),
+    "in another case": error({"error": {"code": "MODEL_BUSY"}}, b"500 Oops"),
+    "at the top": error({"object": "error", "message": "x", "type": "model_busy", "code": 40001}),
+    "inside another one": error({"error": {"code": "bad", "innererror": {"code": "model_busy"}}}),
+}
+STAYS = {
+    "another code": error({"error": {"code": "invalid_value", "message": "temperature"}}),
+    "no JSON": answer(b"model_busy", b"400 X"),
+    "the code in a message": error({"error": {"code": "x", "message": "not model_busy"}}),
+    "nothing": answer(b"", b"400 X"),
+}
+
+
+@pytest.mark.parametrize("case", MOVES)
+async def test_an_error_that_is_listed_moves_on(lane: bool, case: str) -> None:
+    """Whatever its status is, and without ``on_status``; to the last provider, whose error the client gets."""
+    async with origin(serve(MOVES[case])) as first, origin() as second:
+        async with running(pool(first.url, second.url, fallback=LISTED), lane=lane) as gateway:
+            assert (await ask(gateway.port, post())).body == b'{"ok":true}'
+        async with running(pool(first.url, fallback=LISTED), lane=lane) as gateway:
+            response = await ask(gateway.port, post())
+    assert response.head + response.body == MOVES[case]
+
+
+@pytest.mark.parametrize("case", STAYS)
+async def test_any_other_error_is_the_clients(lane: bool, case: str) -> None:
+    """Byte for byte, though it was read."""
+    async with origin(serve(STAYS[case])) as first, origin() as second:
+        async with running(pool(first.url, second.url, fallback=LISTED), lane=lane) as gateway:
+            response = await ask(gateway.port, post())
+    assert response.head + response.body == STAYS[case]
+    assert not second.requests
+    assert [line["attempts"] for line in gateway.lines()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("code", "more", "moves"),
+    [
+        ("content_filter", {}, False),
+        ("content_policy_violation", {}, False),
+        ("content_filter", {"on_error": ["content_filter"]}, True),
+        ("content_filter", {"retry_same": {"on_status": [4]}}, False),
+        ("anything_else", {}, True),
+    ],
+)
+async def test_a_refusal_of_the_content_does_not_move_on(lane: bool, code: str, more: Json, moves: bool) -> None:
+    """Though its status is listed: nobody shops around for the provider that lets it pass, unless told to."""
+    refused = error({"error": {"code": code, "message": "no"}})
+    fallback = {"enabled": True, "on_status": [4, 5], **more}
+    async with origin(serve(refused)) as first, origin() as second:
+        async with running(pool(first.url, second.url, fallback=fallback), lane=lane) as gateway:
+            response = await ask(gateway.port, post())
+    assert response.status == (200 if moves else 400)
+    assert (len(first.requests), len(second.requests)) == (1, int(moves))
+
+
+@pytest.mark.parametrize(
+    ("code", "moves"), [("context_length_exceeded", True), ("content_filter", False), ("invalid_value", False)]
+)
+async def test_an_error_inside_a_held_200_moves_on_by_its_code(lane: bool, code: str, moves: bool) -> None:
+    """Its status, 400, is not listed."""
+    failing = streamed(b'data: {"error":{"code":"%b"}}\n\n' % code.encode())
+    async with origin(serve(failing)) as first, origin() as second:
+        targets = pool(first.url, second.url, fallback={**LISTED, "hold": {}})
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, post())
+    assert (response.body == b'{"ok":true}') is moves
+    assert len(second.requests) == int(moves)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("inside", [True, False])
+async def test_a_translated_error_moves_on_by_its_code(lane: bool, stream: bool, inside: bool) -> None:
+    """As a status, and as the first event or the whole body of a 200."""
+    told = json.dumps(TOO_LONG).encode()
+    inside_200 = streamed(b"data: %b\n\n" % told) if stream else answer(told)
+    good = streamed(*text("well")) if stream else whole("well")
+    async with origin(serve(inside_200 if inside else error(TOO_LONG))) as first, origin(serve(good)) as second:
+        targets = pool(first.url, second.url, fallback=LISTED, open_responses_mode="translate")
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, create(stream=stream))
+    assert b"well" in response.body
+    assert [line["attempts"] for line in gateway.lines()] == [2]
