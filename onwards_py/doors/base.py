@@ -113,6 +113,9 @@ def check_head(
     if head_size > settings.max_head_bytes and size_of(request.fields, request.target) > settings.max_head_bytes:
         raise ProxyError(Kind.HEAD_TOO_LARGE)
     head = examine(request.fields, request.target, request.http_minor)
+    if head.upgrade == b"websocket" and request.method == b"GET" and (head.chunked or head.content_length):
+        # RFC 6455 section 4.2.1: 400 for what is no handshake. Its body would be the first bytes of the tunnel to some.
+        raise ProxyError(Kind.BAD_REQUEST, "A WebSocket handshake must not have a body.")
     if head.content_length is not None and head.content_length > handler.max_body:
         raise body_too_large(handler.max_body)
     if head.chunked or (head.content_length is not None and head.content_length > _LARGE_BODY):

@@ -15,7 +15,7 @@ from onwards_py.doors.head_memory import HeadMemory, remember
 from onwards_py.doors.held_body import HeldBody
 from onwards_py.errors import Kind, ProxyError, body_too_large
 from onwards_py.messages import Fields, InboundRequest
-from onwards_py.wire.request_head import RequestHead, without_upgrade
+from onwards_py.wire.request_head import RequestHead, speaks_other_protocol, without_upgrade
 
 
 class Phase(Enum):
@@ -31,9 +31,9 @@ _HEAD: Final = Phase.HEAD
 _IDLE: Final = Phase.IDLE
 
 _PADDING = (b" ", b"\t")
+_CHUNK_SIZE = re.compile(rb"(?:\A|\n)([0-9A-Fa-f]+)[ \t]*(?:;[^\n]*)?\r\n\Z")
+_SIZE_LINE: Final = 256  # bytes of it that are kept: the size comes first
 _STEP: Final = 8 * 1024  # a read that is no larger is parsed at once
-# llhttp also takes RTSP and ICE, and does not say which it took.
-_OTHER_PROTOCOL = re.compile(rb"(?:\A|\n)[A-Z_-]+ +[^ \r\n]+ +(?:RTSP|ICE)/[0-9]\.[0-9]\r?\n")
 
 
 class Pending:
@@ -80,6 +80,9 @@ class Intake:
         self._unparsed = b""
         self._parsed = 0  # of these bytes
         self.phase = _IDLE
+        self._chunk_at = -1  # how much of the body came before the chunk that is coming in; -1: none is
+        self._chunk_began = False  # in the present read
+        self._line = b""  # of what may be the line of a chunk's size, from earlier reads
         self.ready: deque[Pending] = deque()
         self.closed = False
         self.continue_due = False
@@ -139,7 +142,7 @@ class Intake:
 
     def _parse(self, data: bytes | memoryview) -> None:
         self._data = data
-        self._began = False
+        self._began = self._chunk_began = False
         before, held, ready = self.phase, self._body.size, len(self.ready)
         try:
             self._parser.feed_data(data)
@@ -154,6 +157,8 @@ class Intake:
         except httptools.HttpParserError as error:
             self.refuse(ProxyError(Kind.BAD_REQUEST, f"The request is not valid HTTP/1.1: {error}."))
         else:
+            if self.phase is _BODY and not self._body_lacks():
+                self._look_at_chunk(data)
             self._bound(data, moved=before is not self.phase or self._body.size != held or len(self.ready) != ready)
         self._data = b""
 
@@ -228,6 +233,13 @@ class Intake:
             self._refusal = error
             raise
 
+    def on_chunk_header(self) -> None:
+        self._chunk_at = self._body.size
+        self._chunk_began = True
+
+    def on_chunk_complete(self) -> None:
+        self._chunk_at = -1
+
     def on_body(self, body: bytes) -> None:
         self._body.add(body)
         self._gauges.buffered += len(body)
@@ -257,10 +269,11 @@ class Intake:
         parser = self._parser
         version = parser.get_http_version()
         read = self._earlier + self._data
-        if (b" RTSP/" in read or b" ICE/" in read) and _OTHER_PROTOCOL.search(read):
+        method = parser.get_method()
+        if speaks_other_protocol(read, method, self._target):
             raise ProxyError(Kind.VERSION)
         request = InboundRequest(
-            parser.get_method(),
+            method,
             self._target,
             0 if version == "1.0" else 1,
             self._fields,
@@ -274,10 +287,22 @@ class Intake:
         if head.expects_continue and request.http_minor and (head.chunked or head.content_length):
             self._handler.precheck(request.target, head)
             self.continue_due = True
+        self._chunk_at, self._line = -1, b""
         self._fields = []  # what comes here from now on are trailers: dropped
         self._overhead = 0
         self._earlier = b""
         self.phase = _BODY
+
+    def _look_at_chunk(self, data: bytes | memoryview) -> None:
+        """Refuse a chunk whose size passes the bound at once, instead of waiting for its bytes: llhttp takes any size
+        of 64 bits, and does not tell it. Behind the line of the last size in ``data`` there is nothing but its bytes
+        (or trailers, which are no such line)."""
+        if self._chunk_at >= 0 and self._chunk_began:
+            end = len(data) - (self._body.size - self._chunk_at)
+            line = _CHUNK_SIZE.search(self._line + data[:end])
+            if line is not None and self._chunk_at + int(line[1], 16) > self._handler.max_body:
+                self.refuse(body_too_large(self._handler.max_body))
+        self._line = b"" if self._chunk_at >= 0 else (self._line + data).rpartition(b"\n")[2][:_SIZE_LINE]
 
     def _bound(self, data: bytes | memoryview, *, moved: bool) -> None:
         """Bound heads, trailers and chunk extensions that arrive without end.

@@ -81,6 +81,14 @@ REQUEST_RULES: Mapping[bytes, int] = {
 }
 
 _MEMORY = 4096
+# What servers put for a character of a field's name that no variable may hold (RFC 3875 section 4.1.18).
+_AS_VARIABLE = bytes(n if chr(n).isalnum() and n < 128 else ord("-") for n in range(256))
+
+
+def folded(name: bytes) -> bytes:
+    """A field's name as CGI and WSGI servers tell names apart: Transfer_Encoding is Transfer-Encoding there, so whoever
+    sends the one can smuggle the other past a proxy. Most fold ``_`` only, lighttpd all that is no letter or digit."""
+    return name.lower().translate(_AS_VARIABLE)
 
 
 class RuleBook:
@@ -94,7 +102,9 @@ class RuleBook:
 
     def learn(self, name: bytes) -> int:
         """The rule of a spelling that is not in ``known``."""
-        rule = self._rules.get(name.lower(), KEEP)
+        rule = self._rules.get(name.lower())
+        if rule is None:
+            rule = DROP if folded(name) in self._rules else KEEP
         if len(self.known) < _MEMORY:
             self.known[name] = rule
         return rule

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onwards_py.routing.model import Provider
+from onwards_py.wire.field_rules import folded
 from onwards_py.wire.request_head import OutboundMemo, RequestHead
 
 _MEMOS = 16  # providers whose heads are remembered at one time
@@ -43,7 +44,7 @@ def _filled_in(head: RequestHead, provider: Provider) -> list[bytes]:
         parts += (b"Host", b": ", provider.host, b"\r\n")
     credential = provider.credential
     if credential is not None:
-        _remove(head, parts, credential[0].lower())
+        _remove(head, parts, credential[0])
         line = credential[0] + b": " + credential[1] + b"\r\n"
         if head.credential_at >= 0:
             parts[head.credential_at] = line
@@ -57,6 +58,7 @@ def _filled_in(head: RequestHead, provider: Provider) -> list[bytes]:
 
 def _remove(head: RequestHead, parts: list[bytes], name: bytes) -> None:
     """Blank the client's own fields of this name: there is one credential, and it is the provider's."""
+    name = folded(name)
     if name in _NEVER_FORWARDED:
         return
     at = 0
@@ -64,7 +66,7 @@ def _remove(head: RequestHead, parts: list[bytes], name: bytes) -> None:
         if at == head.credential_at:
             at += 1
         else:
-            if parts[at].lower() == name:
+            if folded(parts[at]) == name:
                 parts[at : at + 4] = (b"", b"", b"", b"")
             at += 4
 

@@ -258,6 +258,16 @@ def size_of(fields: Fields, target: bytes) -> int:
     return len(target) + sum(len(name) + len(value) + 4 for name, value in fields)
 
 
+def speaks_other_protocol(read: bytes, method: bytes, target: bytes) -> bool:
+    """Whether the request that llhttp made out in ``read`` is one of RTSP or ICE: it takes those for HTTP, and does not
+    say which it took. Bodies and values in ``read`` may have lines that look like it, but no request line of HTTP."""
+    if b" RTSP/" not in read and b" ICE/" not in read:
+        return False
+    line = rb"(?:\A|\n)%b +%b +(HTTP|RTSP|ICE)/[0-9]\.[0-9](?=\r?\n)" % (re.escape(method), re.escape(target))
+    protocols = re.findall(line, read)
+    return bool(protocols) and b"HTTP" not in protocols
+
+
 def without_upgrade(fields: Fields) -> list[Field]:
     """The same head with its wish to change protocols taken out (RFC 9110 section 7.8: it may be ignored)."""
     return [pair for pair in fields if pair[0].lower() not in (b"upgrade", b"connection", b"http2-settings")]

@@ -306,6 +306,57 @@ def test_100_is_due_only_for_a_body_that_is_still_to_come() -> None:
     assert not old.continue_due
 
 
+SIZES = [
+    b"ffffffffffffffff",
+    b"fffffffffffffff",
+    b"000000000000000001389",
+    b"7fffffff",
+    b"1389;e=1",
+    b"FFFFFFFFFFFFFFFF",
+]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("before", [b"", b"2\r\nab\r\n", b"a\r\n\r\n7fffffff\r\n"])
+def test_a_chunk_that_is_too_large_is_refused_by_its_size(size: bytes, before: bytes) -> None:
+    """At once, whatever the cuts: its bytes would never come."""
+    raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + before + size + b"\r\n"
+    for rest in (b"", b"x", b"x\r\n0\r\n"):
+        for cuts in ([], [len(raw) - 3], [len(raw) - len(size) - 1], range(len(raw) + 1)):
+            assert refusals(cut(raw + rest, cuts)) == [Kind.BODY_TOO_LARGE]
+
+
+@pytest.mark.parametrize("size", [b"1388", b"0000000000001388", b"1388;" + b"f" * 20])
+def test_a_chunk_of_the_size_that_is_allowed_is_awaited(size: bytes) -> None:
+    """The bound is exact, and what looks like a size elsewhere is none."""
+    raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\n"
+    body = b"\nffffffffffffffff\r\n".ljust(5000, b"f")
+    for cuts in ([], [len(raw)], [len(raw) + 19], range(len(raw) + 5000)):
+        (one,), _ = taken(cut(raw + body + b"\r\n0\r\nffffffffffffffff: x\r\n\r\n", cuts))
+        assert (one.refusal, one.body) == (None, body)
+
+
+RTSP = b"POST /v1/x RTSP/1.0"
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        (b"", RTSP + b"\r\n"),
+        (b"", b"\r\n" + RTSP + b"\r\nX: y\r\n\r\n"),
+        (b"", b"\r\nDESCRIBE /x RTSP/1.0\r\n"),
+        (b"", b"\nSOURCE /x ICE/1.0\n"),
+        (b"X: DESCRIBE /x RTSP/1.0\r\n", b""),
+        (b"X: POST /v1/x RTSP/1.0\r\n", b"x"),
+    ],
+)
+def test_only_a_request_line_names_the_protocol(fields: bytes, body: bytes) -> None:
+    """Lines that look like one of RTSP or ICE may stand in bodies and values, whatever the cuts."""
+    for raw in (length_request(body, b"/v1/x", fields), length_request(body, b"/v1/x", fields) * 2):
+        for cuts in ([], [len(raw) - len(body)], [len(raw) - len(body) + 2], range(len(raw))):
+            assert set(refusals(cut(raw, cuts))) == {None}
+
+
 def memory_of(pieces: Iterable[bytes]) -> tuple[int, Intake]:
     """The bytes that an intake comes to hold with these reads, and the intake."""
     intake = Intake(Roomy(), ServerSettings(), Gauges(), "peer")

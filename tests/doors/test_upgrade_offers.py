@@ -55,6 +55,37 @@ async def test_an_offer_to_upgrade_is_ignored(lane: bool, name: str, raw: bytes,
         assert [later.target for later in upstream.requests[1:]] == [b"/next"] * (len(upstream.requests) - 1)
 
 
+HANDSHAKE = get(
+    b"/v1/realtime?model=m",
+    b"Connection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n"
+    % (b"A" * 22 + b"=="),
+)
+
+
+@BOTH
+@pytest.mark.parametrize("body", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
+@pytest.mark.parametrize("sent", [True, False], ids=["with its body", "without its body"])
+async def test_a_handshake_with_a_body_is_refused(lane: bool, body: bytes, sent: bool) -> None:
+    """By its head alone: it is no handshake (RFC 6455 section 4.1), and nobody waits for what is not to come."""
+    head, _, rest = (HANDSHAKE[:-2] + body).partition(b"\r\n\r\n")
+    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            await client.send(head + b"\r\n\r\n" + (rest if sent else b""))
+            response = await client.response()
+            assert (response.status, response.value(b"connection")) == (400, b"close")
+        assert upstream.requests == []
+
+
+@BOTH
+async def test_a_handshake_that_says_it_has_no_body_is_one(lane: bool) -> None:
+    """Content-Length: 0 is the same as none."""
+    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            await client.send(HANDSHAKE[:-2] + b"Content-Length: 0\r\n\r\n")
+            assert (await client.response()).status == 200
+        assert upstream.last.values(b"upgrade") == [b"websocket"]
+
+
 @BOTH
 @pytest.mark.parametrize(("name", "raw", "body"), OFFERS, ids=[name for name, _, _ in OFFERS])
 async def test_an_offer_to_upgrade_in_single_bytes(lane: bool, name: str, raw: bytes, body: bytes) -> None:

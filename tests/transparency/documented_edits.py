@@ -19,7 +19,9 @@ NOT_RETURNED = {
     *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
     b"proxy-authenticate",
 }
+ONLY_ONCE = {b"user-agent", b"content-location", b"content-range", b"etag", b"max-forwards", b"server"}
 NEVER_NOMINATED = {b"host", b"content-length", b"content-type", b"content-encoding"} | CREDENTIALS
+HELD_APART = NOT_FORWARDED | NEVER_NOMINATED | ONLY_ONCE
 
 Lines = list[tuple[bytes, bytes]]
 
@@ -38,7 +40,7 @@ def forwarded(raw: bytes, host: bytes, credential: bytes | None) -> bytes:
         if key in CREDENTIALS:
             kept += [pending] if pending else []
             pending = None
-        elif key not in NOT_FORWARDED and key not in nominated:
+        elif key not in NOT_FORWARDED | nominated and not (_as_cgi(key) != key and _as_cgi(key) in HELD_APART):
             kept.append(name + b": " + (host if key == b"host" else value))
     if b"host" not in names:
         kept.append(b"Host: " + host)
@@ -97,6 +99,10 @@ def _split(head: bytes) -> tuple[bytes, Lines]:
     start, *lines = head.split(b"\r\n")
     parts = [line.partition(b":") for line in lines]
     return start, [(name, value.strip(b" \t")) for name, _, value in parts]
+
+
+def _as_cgi(name: bytes) -> bytes:
+    return re.sub(rb"[^a-z0-9]", b"-", name)
 
 
 def _nominated(lines: Lines) -> set[bytes]:

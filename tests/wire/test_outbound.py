@@ -73,6 +73,13 @@ def test_a_credential_in_a_header_of_another_name_is_the_only_one() -> None:
     assert lines(head, provider)[2:] == [b"A: 1", b"X-Key: theirs"]
 
 
+def test_a_name_that_resembles_the_credentials_is_gone_too() -> None:
+    """A WSGI server could not tell them apart."""
+    provider = replace(PLAIN, credential=(b"X-Provider-Key", b"theirs"))
+    head = read(HOST, (b"X_Provider_Key", b"mine"), (b"x-provider.key", b"mine"), (b"A", b"1"))
+    assert lines(head, provider)[2:] == [b"A: 1", b"X-Provider-Key: theirs"]
+
+
 @pytest.mark.parametrize("size", [0, 1, 13, 10**9])
 def test_a_length_keeps_its_place_and_tells_what_is_sent(size: int) -> None:
     """Whatever the client's own number was (a rename changes it)."""

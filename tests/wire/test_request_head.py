@@ -71,6 +71,21 @@ def test_what_never_travels(name: bytes, spell) -> None:
     assert kept(read((spell(name), value), (b"X-A", b"1"))) == [b"Host: h", b"X-A: 1"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(b"Transfer_Encoding", b"Content_Length", b"content_length", b"TRANSFER_ENCODING", b"Content.Length"),
+        *(b"X_Api_Key", b"x-api_key", b"X_Forwarded-For", b"X_Real_IP", b"Model_Override", b"Content_Type"),
+        *(b"Content~Encoding", b"Proxy_Connection", b"User_Agent", b"X_Goog|Api`Key"),
+    ],
+)
+def test_what_a_cgi_server_would_take_for_another_field_never_travels(name: bytes) -> None:
+    """RFC 3875 section 4.1.18: both are one variable there. Here such a field says nothing, in whatever number."""
+    head = examine([(b"A", b"1"), (name, b"x"), (b"X_Custom_Name", b"2"), (name, b"x")], b"/", 0)
+    assert kept(head) == [b"A: 1", b"X_Custom_Name: 2"]
+    assert (head.content_length, head.chunked, head.model_override, head.api_key) == (None, False, None, None)
+
+
 def test_facts() -> None:
     """What the head says about the message."""
     head = read(
