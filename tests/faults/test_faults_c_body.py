@@ -207,7 +207,7 @@ def race(number: str, method: str, finish: Finish) -> Case:
         for _ in range(2):
             assert (await stage.ask(request)).status == 200
         assert [len(peer.requests) for peer in upstream.peers] == [2, 1]
-        return [SERVED, SERVED]
+        return [SERVED, SERVED._replace(attempts=2)]
 
     return Case(number, f"{method} on a kept connection that ends by {finish.value}", play)
 
@@ -235,7 +235,7 @@ async def dies_twice(stage: Stage) -> list[Told]:
     assert (await stage.ask()).status == 200
     assert (await stage.ask()).status == 502
     assert [len(peer.requests) for peer in upstream.peers] == [2, 1]
-    return [SERVED, INVALID]
+    return [SERVED, INVALID._replace(attempts=2)]
 
 
 @CASES.case("C53", "a kept connection that dies with a byte of the answer")
