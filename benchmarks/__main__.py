@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import (
     faults,
     fleet,
+    flood,
     guarded,
     local,
     loss,
@@ -33,11 +34,11 @@ from benchmarks.peers.nginx import nginx
 from benchmarks.peers.onwards import onwards
 
 SECTIONS = (
-    *("unary", "sse", "guarded", "memory", "loss", "faults", "reloads"),
+    *("unary", "sse", "guarded", "memory", "loss", "faults", "reloads", "flood"),
     *("micro", "route", "translate", "local"),
 )
 _QUICK = ("unary", "sse")
-_ALONE = {"faults", "reloads", "micro", "route", "translate", "local"}  # without peers
+_ALONE = {"faults", "reloads", "flood", "micro", "route", "translate", "local"}  # without peers
 
 
 def _arguments() -> argparse.Namespace:
@@ -121,6 +122,8 @@ def _others(sections: list[str], peers: list[Peer], directory: Path) -> dict[str
         results["faults"] = faults.measure(directory)
     if "reloads" in sections:
         results["reloads"] = reloads.measure(directory)
+    if "flood" in sections:
+        results["flood"] = flood.measure(directory)
     if "micro" in sections:
         results["micro"] = micro.measure()
     if "route" in sections:
