@@ -31,6 +31,8 @@ _LINGER_SECONDS = 2.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LEAST_UPLOAD_RATE = 16 * 1024  # bytes per second; who sends slower has body_timeout in all
 
+_LARGE_READ: Final = 128 * 1024  # half of what uvloop reads at one time
+
 _BODY: Final = Phase.BODY
 _IDLE: Final = Phase.IDLE
 
@@ -146,6 +148,8 @@ class LaneConnection(asyncio.Protocol):
                 self._start(request, intake.known_head, not self._lane.draining)
                 return
         intake.feed(data)
+        if len(data) >= _LARGE_READ:
+            self._leave_the_rest()
         if intake.ready:
             self._serve()
         if intake.phase is not self._phase:
@@ -153,6 +157,18 @@ class LaneConnection(asyncio.Protocol):
             self._since = self._lane.loop.time()
         if intake.continue_due and self._active is None and not intake.ready:
             self._ask_for_body(intake)
+
+    def _leave_the_rest(self) -> None:
+        """Read on in the next turn. The loop itself goes on for as long as its buffer is filled, 32 times at most; with
+        8 MiB that is 30 ms, in which nobody else is served."""
+        transport = self._transport
+        if transport is not None and not self._reading_paused:
+            transport.pause_reading()
+            self._lane.loop.call_soon(self._read_on, transport)
+
+    def _read_on(self, transport: asyncio.Transport) -> None:
+        if not self._reading_paused and not transport.is_closing():
+            transport.resume_reading()
 
     def eof_received(self) -> bool:
         """A client that closes, or only its sending half: taken for gone, as nginx and Envoy do.

@@ -11,12 +11,12 @@ import msgspec
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import InboundRequest
-from onwards_py.routing.model import Pool
+from onwards_py.routing.model import Pool, Provider
 from onwards_py.routing.table import Route
 from onwards_py.wire import content_coding, model_scan, multipart
 from onwards_py.wire.decoding import coding_of
 from onwards_py.wire.media_type import Media, may_be_json, media_of
-from onwards_py.wire.model_scan import AT_ONCE, ModelSpan, Scanned
+from onwards_py.wire.model_scan import AT_ONCE, ModelSpan, Notes, Scanned
 from onwards_py.wire.request_head import RequestHead
 
 _WINDOW: Final = 64 * 1024
@@ -29,19 +29,43 @@ _LONGEST_MODEL_IN_FORM: Final = 32
 
 class Address(msgspec.Struct, frozen=True, gc=False):
     """``model`` decides the route. ``body`` is the readable body (``decoded``: no longer as it came); ``span``
-    is where the name stands in it, if it does."""
+    is where the name stands in it, if it does. ``renamed``: another name, and the body with that, made beforehand.
+    ``notes``: of a large body what need not be looked for in it any more."""
 
     model: str
     body: bytes
     span: ModelSpan | None = None
     decoded: bool = False
     multipart: bool = False
+    renamed: tuple[str, bytes] | None = None
+    notes: Notes | None = None
 
     def body_for(self, model_name: str, model_json: bytes) -> bytes:
         """The body with the name, and nothing else, replaced."""
         assert self.span is not None
+        if self.renamed is not None and self.renamed[0] == model_name:
+            return self.renamed[1]
         name = model_name.encode() if self.multipart else model_json
         return model_scan.splice(self.body, self.span, name)
+
+
+def to_be_renamed(address: Address, pool: Pool) -> Provider | None:
+    """A provider that wants another name in this large body, as all of ``pool`` do; None: there is no such thing."""
+    if address.span is None or len(address.body) <= AT_ONCE or not pool.providers:
+        return None
+    first = pool.providers[0]
+    alike = all(not provider.translates and provider.model_name == first.model_name for provider in pool.providers)
+    return first if alike and first.model_json is not None else None
+
+
+def rename(address: Address, provider: Provider) -> Generator[None, None, Address]:
+    """The same with the body renamed beforehand, in steps, as ``provider`` wants it."""
+    assert address.span is not None
+    assert provider.model_name is not None
+    assert provider.model_json is not None
+    written = provider.model_name.encode() if address.multipart else provider.model_json
+    body = yield from model_scan.splice_in_steps(address.body, address.span, written)
+    return msgspec.structs.replace(address, renamed=(provider.model_name, body))
 
 
 class Readable(msgspec.Struct, frozen=True, gc=False):
@@ -55,7 +79,7 @@ class Readable(msgspec.Struct, frozen=True, gc=False):
     def address(self) -> Address:
         """Where the body alone says where to. Raises ProxyError MODEL_REQUIRED."""
         span = self.scanned.required()
-        return Address(span.name, self.body, span, self.decoded, self.multipart)
+        return Address(span.name, self.body, span, self.decoded, self.multipart, notes=self.scanned.notes)
 
 
 def read(head: RequestHead, body: bytes, limit: int) -> Generator[None, None, Readable]:
@@ -146,7 +170,7 @@ def by_header(name: str, readable: Readable, route: Route) -> Address:
     renamed = _is_led(route) or not _keeps_names(target.pool)
     if span is not None and span.name != name and not renamed and (target.pool.keys is not None or target.pool.rules):
         raise _contradiction("body", name)
-    return Address(name, readable.body, span, readable.decoded, readable.multipart)
+    return Address(name, readable.body, span, readable.decoded, readable.multipart, notes=readable.scanned.notes)
 
 
 def _is_led(route: Route) -> bool:

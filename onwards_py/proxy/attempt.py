@@ -25,6 +25,7 @@ _INFERENCE = re.compile(
     rb"/(?:chat/completions|completions|responses|embeddings|messages|rerank|score|moderations|audio/[a-z]+"
     rb"|images/[a-z]+)/?(?:\?|$)"
 )
+_STORED = re.compile(rb'"store"[ \t\r\n]*:[ \t\r\n]*true\b')
 _STREAMED = re.compile(rb'"stream"[ \t\r\n]*:[ \t\r\n]*true\b')
 
 
@@ -68,10 +69,13 @@ def may_be_resent(ask: Ask) -> bool:
 
 def stores(ask: Ask) -> bool | None:
     """What the request's own ``store`` says; None if it does not say, or is no JSON."""
+    if ask.address.notes is not None:
+        return ask.address.notes.stores
     try:
         said = _storing(ask.address.body).store
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+        # This decoder refuses halves of surrogate pairs, with which the body is JSON all the same.
+        return True if _STORED.search(ask.address.body) is not None else None
     return said if isinstance(said, bool) else None
 
 
@@ -140,6 +144,10 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
     if within is not None and _STREAMED.search(address.body) is None:
         within = None
     return OutboundRequest(request.method, ask.path, head, body, model, ask.repeatable, deadline, within)
+
+
+def _streams(address: Address) -> bool:
+    return _STREAMED.search(address.body) is not None if address.notes is None else address.notes.streams
 
 
 def error_of(fault: Fault, advice: str | None = None) -> ProxyError:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import msgspec
+
 from onwards_py.auth import ANONYMOUS, Principal, identify
 from onwards_py.errors import Kind, ProxyError, body_too_large
 from onwards_py.limits.admission import Gates
@@ -21,6 +23,8 @@ from onwards_py.proxy.addressing import (
     header_model,
     is_guarded,
     read,
+    rename,
+    to_be_renamed,
 )
 from onwards_py.proxy.attempt import Ask, Transports
 from onwards_py.proxy.attempts import Attempts
@@ -93,8 +97,7 @@ class Proxy:
             if ask is None:
                 if exchange.status:
                     return
-                ask = self._take_in(exchange, head, current, await self._read(request, head, current))
-                assert ask is not None
+                ask = await self._take_in_slowly(exchange, head, current)
             if not exchange.pass_through(ask.gates, exchange.began):
                 await enter(exchange, ask.gates.limiters, self._clock)
             if ask.target.leads is not None:
@@ -163,6 +166,16 @@ class Proxy:
             return ask
         exchange.via, exchange.reason = address.model, RULE
         return led_to(ask, route.target)
+
+    async def _take_in_slowly(self, exchange: Exchange, head: RequestHead, current: Current) -> Ask:
+        """The same for what must be read first. Raises ProxyError."""
+        ask = self._take_in(exchange, head, current, await self._read(exchange.request, head, current))
+        assert ask is not None
+        provider = to_be_renamed(ask.address, ask.target.pool)
+        if provider is None:
+            return ask
+        address = await self._large.run(rename(ask.address, provider))
+        return msgspec.structs.replace(ask, address=address)
 
     async def _read(self, request: InboundRequest, head: RequestHead, current: Current) -> Address:
         """The address of a request that takes longer to read: a header names its model, or its body is large, coded or

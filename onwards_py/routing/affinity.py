@@ -16,6 +16,7 @@ from onwards_py.messages import Field
 from onwards_py.routing.model import Affinity
 
 _PROMPT: Final = re.compile(rb'"(?:messages|input|prompt|system)"[ \t\r\n]*:[ \t\r\n]*')
+_LOOKED_AT: Final = 1024 * 1024
 _BITS: Final = 52  # so many, and a half added, are exact in a float: never 0, never 1
 
 
@@ -25,14 +26,15 @@ def key_of(affinity: Affinity, fields: Sequence[Field], body: bytes) -> bytes | 
     The first of the session fields that is there and not empty; else a digest of the first ``prompt_bytes`` bytes
     behind the first member called ``messages``, ``input``, ``prompt`` or ``system``. Bytes are searched, JSON is not
     read: a member of that name inside another one counts if it comes first, and a prompt shorter than that takes in
-    what stands behind it, so that short conversations may move (their caches would be short too). ``body``: decoded.
+    what stands behind it, so that short conversations may move (their caches would be short too). Nor is it looked for
+    behind the first MiB. ``body``: decoded.
     """
     for wanted in affinity.session:
         for name, value in fields:
             if name.lower() == wanted and value:
                 return value
     if affinity.prompt_bytes is not None:
-        found = _PROMPT.search(body)
+        found = _PROMPT.search(body, 0, _LOOKED_AT)
         if found is not None:
             return blake2b(body[found.end() : found.end() + affinity.prompt_bytes], digest_size=16).digest()
     return None

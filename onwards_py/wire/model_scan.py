@@ -12,6 +12,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Generator, Iterator
+from io import BytesIO
 from typing import NoReturn
 
 import msgspec
@@ -35,6 +36,7 @@ No body this small can hold MAX_MEMBERS members of five bytes (``"":1,``), so th
 """
 
 _UTF8_PIECE = 64 * 1024
+_COPIED = 256 * 1024
 _KEY = b'"model"'
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _MEMBER_KEY = re.compile(rb'[ \t\n\r]*("[^"\\]*(?:\\.[^"\\]*)*")[ \t\n\r]*:[ \t\n\r]*', re.DOTALL)
@@ -46,6 +48,7 @@ _PLAIN_MEMBER = re.compile(
 """Key and short scalar at once: half of the members of a real request, at a third of the price."""
 _OPENING = re.compile(rb"[ \t\n\r]*\{[ \t\n\r]*")
 _SPACE_TO_END = re.compile(rb"[ \t\n\r]*\Z")
+_BOOLEANS = {b"true": True, b"fals": False}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 """An escape of a surrogate. Decoders here refuse one without its other half, which is legal (RFC 8259 section 8.2)."""
@@ -72,12 +75,21 @@ _decode_string = msgspec.json.Decoder(str).decode
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
+class Notes(msgspec.Struct, frozen=True, gc=False):
+    """What else was seen on the way, so that a large body need not be looked through again: the top-level members
+    ``stream`` (true) and ``store`` (None: neither true nor false)."""
+
+    streams: bool = False
+    stores: bool | None = None
+
+
 class Scanned(msgspec.Struct, frozen=True, gc=False):
     """What a JSON object says of its model. ``span`` None: nothing. ``exact``: its key is ``model``; if not, it is that
-    in another case, which only some parsers take for the same."""
+    in another case, which only some parsers take for the same. ``notes``: see there; of large bodies only."""
 
     span: ModelSpan | None = None
     exact: bool = True
+    notes: Notes | None = None
 
     def required(self) -> ModelSpan:
         """The span. Raises ProxyError MODEL_REQUIRED."""
@@ -134,13 +146,24 @@ def scan_in_steps(body: bytes, *, objects_only: bool = True) -> Generator[None, 
         yield
     search = _Search(body)
     yield from _walk(search, objects_only=objects_only)
-    return search.scanned
+    return Scanned(search.scanned.span, search.scanned.exact, Notes(search.streams, search.stores))
 
 
 def splice(body: bytes, span: ModelSpan, model_json: bytes) -> bytes:
     """Return ``body`` with the span's bytes replaced by ``model_json``, and no other byte changed."""
     view = memoryview(body)
     return b"".join((view[: span.start], model_json, view[span.end :]))
+
+
+def splice_in_steps(body: bytes, span: ModelSpan, model_json: bytes) -> Generator[None, None, bytes]:
+    """`splice` that yields after every millisecond or so: most of the time goes into getting that much memory."""
+    buffer = BytesIO()
+    view = memoryview(body)
+    for part in (view[: span.start], memoryview(model_json), view[span.end :]):
+        for at in range(0, len(part), _COPIED):
+            buffer.write(part[at : at + _COPIED])
+            yield
+    return buffer.getvalue()
 
 
 def check_name(name: str) -> str:
@@ -195,6 +218,8 @@ class _Search:
     def __init__(self, body: bytes) -> None:
         self.body = body
         self.scanned = Scanned()
+        self.streams = False
+        self.stores: bool | None = None
         self._count = 0
 
     def visit(self, key: bytes, start: int) -> None:
@@ -205,6 +230,10 @@ class _Search:
         if b"\\" in key:
             key = _unescaped(key)
         if len(key) != len(_KEY) or key.lower() != _KEY:
+            if key == b'"stream"':
+                self.streams = self.body.startswith(b"true", start)
+            elif key == b'"store"':
+                self.stores = _BOOLEANS.get(self.body[start : start + 4])
             return
         if self.scanned.span is not None:
             _refuse("'model' is given twice, or in upper and lower case: send it once.")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.wire.json_walk import WINDOW, Malformed, Walk
-from onwards_py.wire.model_scan import Scanned, scan_any, scan_in_steps
+from onwards_py.wire.model_scan import Notes, Scanned, scan_any, scan_in_steps
 
 SIZES = st.sampled_from([24, 25, 31, 64, 100, WINDOW])
 
@@ -175,4 +175,21 @@ def at_once(body: bytes) -> Scanned | Kind:
 )  # fmt: skip
 def test_in_steps_and_at_once_agree(body: bytes) -> None:
     """Large bodies have no rules of their own."""
-    assert in_steps(body) == at_once(body)
+    read = in_steps(body)
+    assert (Scanned(read.span, read.exact) if isinstance(read, Scanned) else read) == at_once(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "notes"),
+    [
+        (b'{"model":"m"}', Notes(False, None)),
+        (b'{"stream": true,"store" :false,"model":"m"}', Notes(True, False)),
+        (b'{"stream":false,"store":true,"x":{"stream":true}}', Notes(False, True)),
+        (b'{"store":null,"stream":"true"}', Notes(False, None)),
+    ],
+)
+def test_what_else_matters_is_noted_on_the_way(body: bytes, notes: Notes) -> None:
+    """Whether the request streams, and is to be stored, is not looked for in a large body again."""
+    read = in_steps(body)
+    assert isinstance(read, Scanned)
+    assert read.notes == notes

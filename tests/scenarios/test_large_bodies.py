@@ -1,0 +1,74 @@
+"""Bodies that take long to read: they pass as they are, and those who leave meanwhile leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Mapping
+
+import pytest
+from support.gateway import running
+from support.origin import origin
+from support.raw import ask, connect, post
+from support.targets import single
+
+LIMITS = {"concurrency_limit": {"max_concurrent_requests": 50}}
+FORM = b"Content-Type: multipart/form-data; boundary=b\r\n"
+MODEL = b'\r\n--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--b--\r\n'
+FILE = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+HALF, UMLAUTS = b"\\ud83d" + b"x" * 1_000_000, "ü".encode() * 500_000
+NUMBERS = b'{"x":[' + b"0," * 2_000_000 + b'0],"model":"m"}'
+BODIES: Mapping[str, tuple[bytes, bytes]] = {
+    "numbers": (b"", NUMBERS),
+    "text and a half pair": (b"", b'{"x":"' + HALF + b'","model":"m","y":"' + UMLAUTS + b'"}'),
+    "messages": (b"", b'{"messages":[' + b'{"role":"user","content":"hi"},' * 30_000 + b'{}],"model":"m"}'),
+    "form": (FORM, FILE + b"\r\n-" * 500_000 + MODEL),
+}
+
+
+@pytest.mark.parametrize("case", BODIES)
+@pytest.mark.parametrize("renamed", [False, True], ids=["as it is", "renamed"])
+async def test_a_large_body_arrives_as_it_was_but_for_its_name(lane: bool, case: str, renamed: bool) -> None:
+    """Byte for byte, also where it is renamed."""
+    fields, body = BODIES[case]
+    options = {"onwards_model": "up"} if renamed else {}
+    async with origin() as upstream, running(single(upstream.url, **options), lane=lane) as gateway:
+        response = await ask(gateway.port, post(body, fields=fields))
+    assert response.status == 200
+    wanted = body.replace(b'"m"', b'"up"').replace(b"\r\nm\r\n", b"\r\nup\r\n") if renamed else body
+    assert upstream.last.body == wanted
+
+
+@pytest.mark.parametrize(
+    "tail", [b'0],"model":"m","model":"m"}', b'0],"model":"m"}{}', b'0,],"model":"m"}', b'0],"model":"m"']
+)
+async def test_a_large_body_is_refused_as_a_small_one_is(lane: bool, tail: bytes) -> None:
+    """Size is no way around."""
+    async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
+        response = await ask(gateway.port, post(b'{"x":[' + b"0," * 500_000 + tail))
+    assert (response.status, response.error["param"]) == (400, "model")
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize("coded", [False, True], ids=["plain", "gzip"])
+async def test_who_leaves_while_a_body_is_read_leaves_nothing_behind(lane: bool, coded: bool) -> None:
+    """More of them than are read at one time; those that stay are answered, and no permit is held (`running` looks)."""
+    fields = b"Content-Encoding: gzip\r\n" if coded else b""
+    request = post(gzip.compress(NUMBERS, 1) if coded else NUMBERS, fields=fields)
+
+    async def visit(port: int, leaves: bool) -> int:
+        async with connect(port) as client:
+            await client.send(request)
+            if leaves:
+                client.rst()
+                return 0
+            return (await client.response()).status
+
+    async with (
+        origin() as upstream,
+        running(single(upstream.url, **LIMITS), lane=lane) as gateway,
+    ):
+        async with asyncio.timeout(30):
+            statuses = await asyncio.gather(*(visit(gateway.port, number % 2 == 0) for number in range(14)))
+        assert (await ask(gateway.port, post())).status == 200
+    assert statuses == [0, 200] * 7
