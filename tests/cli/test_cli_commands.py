@@ -135,6 +135,7 @@ def test_version_and_help_end_with_0(capsys: pytest.CaptureFixture[str]) -> None
         (["serve", "--lane", "maybe"], {}, "--lane: expected on or off"),
         (["serve", "--log-level", "loud"], {}, "--log-level: expected debug"),
         (["serve"], {"ONWARDS_ADMIN_PORT": "x"}, "ONWARDS_ADMIN_PORT: expected a port"),
+        (["serve", "--admin-allowed-hosts", "a, b:9090"], {}, "--admin-allowed-hosts: expected a host name"),
         (["serve", "--tls-cert", "/no/such"], {}, "--tls-cert: there is no such file"),
         (["serve", "--tls-cert", __file__], {}, "must be given together"),
         (["serve"], {"ONWARDS_TLS_KEY": __file__}, "must be given together"),

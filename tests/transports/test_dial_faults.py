@@ -8,7 +8,14 @@ import socket
 
 import pytest
 
+from onwards_py.config.parse import parse
+from onwards_py.errors import Kind
+from onwards_py.live_state import Holder, LiveState
 from onwards_py.messages import OWN_FAULTS, Fault
+from onwards_py.proxy.attempt import error_of
+from onwards_py.proxy.verdicts import note_fault
+from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.health import State
 from onwards_py.transports.dial import fault_of
 
 
@@ -43,3 +50,28 @@ def test_a_resolver_without_descriptors_knows_no_name() -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert fault is Fault.EXHAUSTED
+
+
+@pytest.mark.parametrize(("fault", "proceeds"), [(Fault.EXHAUSTED, False), (Fault.NO_PORT, True)])
+def test_ports_run_out_toward_one_provider_and_descriptors_toward_all(fault: Fault, proceeds: bool) -> None:
+    """So another provider may still be reached without the one, and not without the other; neither is blamed."""
+    text = """
+targets:
+  m:
+    fallback: {enabled: true}
+    ejection: {consecutive_failures: 1}
+    providers: [{url: http://a}, {url: http://b}]
+"""
+    snapshot = parse(text, "targets.yaml", {}).snapshot
+    target = Holder(snapshot, LiveState(lambda: 0.0)).current.table.targets[0]
+    plan = FallbackPlan(target, lambda: 0.0, None)
+    member = plan.next(0.0)
+    assert member is not None
+    note_fault(member, fault, 0.0)
+    assert member.health is not None
+    assert member.health.state is State.IN
+    assert plan.retries_fault(fault, repeatable=False) is proceeds
+    assert error_of(fault).kind is Kind.OVERLOADED
+    assert error_of(fault).retry_after == 1
+    note_fault(member, Fault.CONNECT, 0.0)
+    assert member.health.state is State.EJECTED
