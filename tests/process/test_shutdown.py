@@ -267,4 +267,5 @@ targets:
             assert await asyncio.to_thread(program.stop) == 0
             by_provider = [line["provider"] for line in program.lines()]
             assert "doomed" in by_provider
-            assert any(line["attempts"] == 2 for line in program.lines())
+            # A repetition on a fresh connection, if the kept one died with the request, and the other provider.
+            assert any(line["attempts"] in (2, 3) for line in program.lines())

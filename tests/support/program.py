@@ -33,7 +33,7 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return kept | extra
 
 
-LOOPBACK = ("--host", "127.0.0.1", "--admin-host", "127.0.0.1")
+LOOPBACK = ("--host", "127.0.0.1", "--admin-host", "127.0.0.1", "--admin-allowed-hosts", "gw")
 _OTHER_PORTS = 3  # so often another one is chosen, if somebody was quicker
 
 
