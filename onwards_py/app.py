@@ -292,16 +292,16 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
         _log.warning("%s", warning)
     if options.host is None and snapshot.server.host is None and listening.is_loopback(asked):
         _log.info("only this machine can reach it, as no target asks for a key; --host or server.host says otherwise")
-    share = application.share
-    if share.clients < snapshot.server.max_connections:
-        _log.log(logging.WARNING if share.clients < _FEW else logging.INFO,
-                 "%d file descriptors (ulimit -Hn) suffice for %d clients, of server.max_connections %d",
-                 share.limit, share.clients, snapshot.server.max_connections)  # fmt: skip
     await application.start()
     host, port = listener.getsockname()[:2]
     scheme = "https" if options.tls_cert else "http"
     _log.info("listening on %s://%s:%d, %d targets, lane %s", scheme, host, port, len(snapshot.pools),
               "on" if options.lane else "off")  # fmt: skip
+    share = application.share
+    if share.clients < snapshot.server.max_connections:
+        _log.log(logging.WARNING if share.clients < _FEW else logging.INFO,
+                 "%d file descriptors (ulimit -Hn) suffice for %d clients, of server.max_connections %d",
+                 share.limit, share.clients, snapshot.server.max_connections)  # fmt: skip
     # What exists now lives as long as the process: keep the collector from walking it again and again.
     gc.collect()
     gc.freeze()
