@@ -12,8 +12,9 @@ from onwards_py.config.urls import Url
 from onwards_py.wire.target_url import join
 
 _CHAT: Final = "/v1/chat/completions"
+# Behind a version only: Azure AI has the base URL https://NAME.services.ai.azure.com/models.
 _ENDPOINT: Final = re.compile(
-    r"/(?:chat/completions|completions|responses|embeddings|messages|models|rerank|moderations|realtime"
+    r"/(?:chat/completions|completions|responses|embeddings|messages|(?<=/v1/)models|rerank|moderations|realtime"
     r"|audio/(?:speech|transcriptions|translations)|images/(?:generations|edits|variations))$",
     re.IGNORECASE,
 )

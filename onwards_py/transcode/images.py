@@ -51,15 +51,21 @@ def from_item(item: Mapping[str, object]) -> Image | None:
     result, form = item.get("result"), item.get("output_format")
     if item.get("type") != "image_generation_call" or not isinstance(result, str) or not result:
         return None
-    return Image(result, form if isinstance(form, str) and form in _KNOWN_FORMATS else "")
+    if result.startswith("data:"):  # some gateways put the whole URL there
+        return _from_url(result)
+    return Image(result, _format(form.lower()) if isinstance(form, str) else "")
 
 
 def _from_url(url: str) -> Image:
     head = _DATA_URL.match(url)
     if head is None:
         return Image("", url=url)
-    form = _FORMATS.get(head[1].lower(), head[1].lower())
     data = url[head.end() :]
     if not head[2].lower().endswith(";base64"):
         data = base64.b64encode(unquote_to_bytes(data)).decode()
-    return Image(data, form if form in _KNOWN_FORMATS else "")
+    return Image(data, _format(head[1].lower()))
+
+
+def _format(name: str) -> str:
+    form = _FORMATS.get(name, name)
+    return form if form in _KNOWN_FORMATS else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import orjson
 
@@ -12,8 +13,9 @@ Part = dict[str, object]
 def listed_parts(text: str) -> list[Part] | None:
     """The parts that ``text`` lists, if it is a JSON array of content parts and of nothing else; else None.
 
-    A tool may well answer with JSON of its own, such as a list of files that have a ``type``. So each part must have
-    all that makes it one, and one entry that is none leaves the whole text as it came.
+    A tool may well answer with JSON of its own, such as a list of files that have a ``type``, or of passages that have
+    a score. So each part must have all that makes it one and nothing that would be lost, and one entry that is none
+    leaves the whole text as it came.
     """
     if text.lstrip(" \t\r\n")[:1] != "[" or '"type"' not in text:
         return None
@@ -28,8 +30,8 @@ def _is_part(value: object) -> bool:
     if not isinstance(value, dict):
         return False
     kind = value.get("type")
-    check = _CHECKS.get(kind) if isinstance(kind, str) else None
-    return check is not None and check(value)
+    form = _FORMS.get(kind) if isinstance(kind, str) else None
+    return form is not None and value.keys() <= form.members and form.check(value)
 
 
 def _has_text(part: Part) -> bool:
@@ -60,15 +62,30 @@ def _has_audio(part: Part) -> bool:
     return isinstance(audio, dict) and isinstance(audio.get("data"), str)
 
 
-_CHECKS: Mapping[str, Callable[[Part], bool]] = {
-    "text": _has_text,
-    "input_text": _has_text,
-    "output_text": _has_text,
-    "image_url": _has_image,
-    "input_image": _has_image,
-    "file": _has_file,
-    "input_file": _has_file,
-    "input_audio": _has_audio,
-    "video_url": _has_video,
-    "input_video": _has_video,
+class _Form(NamedTuple):
+    """``members``: all that parts of a type may have; ``check``: whether one has what it must."""
+
+    check: Callable[[Part], bool]
+    members: frozenset[str]
+
+
+def _form(check: Callable[[Part], bool], *members: str) -> _Form:
+    return _Form(check, frozenset(("type", "cache_control", *members)))
+
+
+_TEXT = _form(_has_text, "text", "annotations", "logprobs", "_meta")  # annotations and _meta: as MCP servers say them
+_IMAGE = _form(_has_image, "image_url", "file_id", "detail")
+_VIDEO = _form(_has_video, "video_url")
+
+_FORMS: Mapping[str, _Form] = {
+    "text": _TEXT,
+    "input_text": _TEXT,
+    "output_text": _TEXT,
+    "image_url": _form(_has_image, "image_url", "detail"),
+    "input_image": _IMAGE,
+    "file": _form(_has_file, "file"),
+    "input_file": _form(_has_file, "file_data", "file_id", "file_url", "filename"),
+    "input_audio": _form(_has_audio, "input_audio"),
+    "video_url": _VIDEO,
+    "input_video": _VIDEO,
 }

@@ -92,6 +92,7 @@ def test_a_url_that_leads_to_a_404_is_warned_of_at_its_place(written: str, words
         "url: https://h",
         "url: https://h/chat-completions",
         "url: https://h/models/v1",
+        "base_url: https://h.services.ai.azure.com/models",
         "url: https://h/inference",
         "url: https://h/ev1/vx/v/1",
         "base_url: https://h/v1/account/anthropic/v1",

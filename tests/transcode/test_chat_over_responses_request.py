@@ -9,8 +9,9 @@ from reverse_helpers import Json
 from support.responses_schema import schema_breaches
 
 from onwards_py.transcode.chat_over_responses.request import Translated, to_responses
+from onwards_py.transcode.responses_over_chat.messages import NO_OUTPUT
 from onwards_py.transcode.responses_over_chat.policy import OnUnsupported, Orphans, Policy, Refused, Unanswered
-from onwards_py.transcode.responses_over_chat.quirks import PRESETS, Quirks, Replay, System
+from onwards_py.transcode.responses_over_chat.quirks import COMMON_EFFORTS, PRESETS, Quirks, Replay, System
 
 DROP = Policy(on_unsupported=OnUnsupported.DROP)
 KEEP = replace(PRESETS["generic"], system=System.KEEP)
@@ -153,6 +154,8 @@ def test_audio_goes_where_it_is_understood() -> None:
     assert items(said, quirks=knowing, fits=False)[0]["content"][1] == audio
     assert refused(said).param == "messages[0].content[1]"
     assert translate(said, policy=DROP).dropped == ("messages[].content[]",)
+    alone = {"role": "user", "content": [audio]}
+    assert items(alone, policy=DROP) == [{"type": "message", "role": "user", "content": ""}]  # [] is refused
 
 
 @pytest.mark.parametrize(
@@ -248,6 +251,9 @@ def test_D4_a_call_without_an_output_gets_one() -> None:
     dropped = items(*said, policy=Policy(unanswered=Unanswered.DROP))
     assert [item.get("call_id") for item in dropped] == [None, "d", "d", None]
     assert refused(*said, policy=Policy(unanswered=Unanswered.REJECT)).param == "messages"
+    again = [HI, calling(call("c")), {"role": "user", "content": "go on"}, calling(call("c", "g")), output("c")]
+    assert [item.get("output") for item in items(*again)] == [None, None, NO_OUTPUT, None, None, "ok"]
+    assert refused(*again, policy=Policy(unanswered=Unanswered.REJECT)).param == "messages"
 
 
 def test_D5_an_output_without_a_call() -> None:
@@ -529,6 +535,8 @@ def test_efforts_that_a_provider_does_not_have_are_the_next_lower() -> None:
     """Where its dialect says which it has; what is common among providers of chat is no bound here."""
     assert made(reasoning_effort="xhigh", quirks=PRESETS["deepseek"])["reasoning"] == {"effort": "high"}
     assert made(reasoning_effort="xhigh")["reasoning"] == {"effort": "xhigh"}
+    said = replace(PRESETS["generic"], efforts=(*COMMON_EFFORTS,))
+    assert made(reasoning_effort="xhigh", quirks=said)["reasoning"] == {"effort": "high"}  # an operator's bound is one
 
 
 def test_a_prediction_is_a_hint() -> None:

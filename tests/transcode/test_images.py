@@ -16,7 +16,7 @@ from support.transcoding import translate as translate_stream
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.chat_over_responses.request import to_responses
-from onwards_py.transcode.images import Image, read_images
+from onwards_py.transcode.images import Image, from_item, read_images
 from onwards_py.transcode.responses_over_chat.policy import Policy
 from onwards_py.transcode.responses_over_chat.quirks import PRESETS
 
@@ -104,6 +104,21 @@ def test_what_is_no_image_is_none(value: object) -> None:
 def test_data_urls(url: str, found: Image) -> None:
     """With parameters, without base64, of a type that nobody names."""
     assert list(read_images([url])) == [found]
+
+
+@pytest.mark.parametrize(
+    ("said", "url"),
+    [
+        ({"result": PNG, "output_format": "JPG"}, f"data:image/jpeg;base64,{PNG}"),
+        ({"result": "data:image/webp;base64,AA=="}, "data:image/webp;base64,AA=="),
+        ({"result": PNG, "output_format": 1}, URL),
+    ],
+)
+def test_the_image_of_an_item_as_a_url(said: Json, url: str) -> None:
+    """Of which gateways make more forms than the API has."""
+    image_ = from_item({"type": "image_generation_call", **said})
+    assert image_ is not None
+    assert image_.data_url == url
 
 
 def test_an_image_of_the_history_is_shown_to_the_model_again() -> None:

@@ -404,6 +404,8 @@ def test_the_same_call_id_in_two_turns_pairs_with_the_call_that_waits() -> None:
     """Some providers count from call_0 in every answer."""
     found = messages([call("0", "f"), output("0", "1"), user("x"), call("0", "g"), output("0", "2")])
     assert [one["content"] for one in found if one["role"] == "tool"] == ["1", "2"]
+    interrupted = messages([call("0", "f"), user("x"), call("0", "g"), output("0", "2")])
+    assert [one["content"] for one in interrupted if one["role"] == "tool"][1] == "2"
     rounds = [call("0", "f"), output("0", "1"), call("0", "g"), output("0", "2")]
     for merge in (False, True):  # merged into one message they would have one id
         assert roles(messages(rounds, quirks=generic(merge_rounds=merge))) == ["assistant", "tool"] * 2
@@ -446,10 +448,13 @@ def test_an_output_that_lists_parts_in_a_string_is_that_list() -> None:
         '{"type":"text","text":"a"}',
         '[{"type":"text","text":"a"}',
         '[{"type":["text"],"text":"a"}]',
+        '[{"type":"text","text":"a","score":0.5}]',
+        '[{"type":"file","file_id":"f"}]',
+        '[{"type":"input_image","image_url":"http://x","size":1}]',
     ],
 )
 def test_an_output_that_is_json_of_its_own_stays_as_it_came(said: str) -> None:
-    """One entry that is no content part, and the text is the tool's."""
+    """One entry that is no content part, or more than one, and the text is the tool's."""
     assert messages([call("c"), output("c", said)])[-1]["content"] == said
 
 

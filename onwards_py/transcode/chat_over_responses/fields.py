@@ -102,7 +102,8 @@ def plain_fields(request: Request, scope: Scope) -> dict[str, object]:
     effort = request.get("reasoning_effort")
     if isinstance(effort, str):
         # What is common among providers of chat is no bound here: the specification of Responses lists more.
-        efforts = () if scope.quirks.efforts == COMMON_EFFORTS else scope.quirks.efforts
+        # By identity, since an operator may name the same ones.
+        efforts = () if scope.quirks.efforts is COMMON_EFFORTS else scope.quirks.efforts
         made["reasoning"] = {"effort": nearest_effort(effort, efforts)}
         if made["reasoning"] != {"effort": effort}:
             scope.repair("reasoning_effort")

@@ -33,6 +33,7 @@ class ItemMaker:
         self._ids = CallIds(False)
         self._said: list[str] = []
         self._waiting: dict[str, Item] = {}  # by call id: the items of calls that have no output yet
+        self._left: list[Item] = []  # items of calls whose id came again before they had one
         self._answered: set[str] = set()
         self._legacy: list[tuple[str, str]] = []
         self._reasons = 0
@@ -75,14 +76,14 @@ class ItemMaker:
             for text in self._said:
                 self._say("developer", text)
             self._said = []
-        if not self._waiting:
+        unanswered = [*self._left, *self._waiting.values()]
+        if not unanswered:
             return
         policy = self._scope.policy.unanswered
         if policy is Unanswered.REJECT:
-            call_id = next(iter(self._waiting))
-            raise Refused("messages", f"The tool call {call_id!r} has no output.")
+            raise Refused("messages", f"The tool call {unanswered[0]['call_id']!r} has no output.")
         self._scope.repair("messages[].tool_calls")
-        missing = {id(item) for item in self._waiting.values()}
+        missing = set(map(id, unanswered))
         kept: list[Item] = []
         for item in self.items:
             if id(item) not in missing:
@@ -152,6 +153,8 @@ class ItemMaker:
                 raise Refused(f"{where}.tool_calls[{number}].id", f"Two calls of one message have the id {call_id!r}.")
             told.add(call_id)
             self.items.append(call)
+            if call_id in self._waiting:
+                self._left.append(self._waiting[call_id])
             self._waiting[call_id] = call
 
     def tool_output(self, message: Message, where: str) -> None:
@@ -183,7 +186,7 @@ class ItemMaker:
         if "content" not in message:
             raise Refused(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
         refuse_empty(message["content"], f"{where}.content")
-        return read_content(message, "content", where, self._scope)
+        return read_content(message, "content", where, self._scope) or ""  # all its parts may have been dropped
 
     def _say(self, role: str, content: Content) -> None:
         self.items.append({"type": "message", "role": role, "content": content})

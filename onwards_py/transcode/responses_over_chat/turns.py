@@ -136,7 +136,7 @@ class Conversation:
             return False
         if self._reasoning:
             self._give_back_reasoning()
-        turn, call = waiting.pop(0)
+        turn, call = waiting.pop()  # the last one: an earlier turn that still waits was interrupted
         call.output = content
         turn.waiting -= 1
         self._answered[call_id] = turn
