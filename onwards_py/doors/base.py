@@ -17,6 +17,9 @@ from onwards_py.wire.request_head import RequestHead, examine, size_of
 DRAIN_GRACE = 0.5
 """Seconds that an idle connection stays open when the program is told to end."""
 
+LEAST_UPLOAD_RATE = 16 * 1024
+"""Bytes per second: who sends a body slower has ``body_timeout`` in all."""
+
 WRITE_BUFFER = 16 * 1024
 """Bytes that may wait for a slow client before its provider is held back (one read may come on top)."""
 

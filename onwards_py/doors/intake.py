@@ -56,7 +56,14 @@ class Intake:
     """The parser of one connection. `feed` fills ``ready``; once ``closed``, nothing more is taken."""
 
     def __init__(
-        self, handler: Handler, settings: ServerSettings, gauges: Gauges, peer: str, peer_port: int = 0
+        self,
+        handler: Handler,
+        settings: ServerSettings,
+        gauges: Gauges,
+        peer: str,
+        peer_port: int = 0,
+        *,
+        body: HeldBody | None = None,
     ) -> None:
         self._handler = handler
         self._settings = settings
@@ -69,7 +76,7 @@ class Intake:
         self._earlier = b""  # what came in earlier reads of the head that is coming in
         self._began = False  # in the present read
         self._fields: Fields = []
-        self._body = HeldBody()
+        self._body = body or HeldBody()
         self._incoming: Pending | None = None
         self._refusal: ProxyError | None = None
         self._upgrading = False

@@ -14,7 +14,7 @@ from typing import Final, cast
 
 from onwards_py.alarm import Alarm, grain_of
 from onwards_py.config.snapshot import ServerSettings
-from onwards_py.doors.base import DRAIN_GRACE, WRITE_BUFFER, Gauges, Handler, refuse_connection
+from onwards_py.doors.base import DRAIN_GRACE, LEAST_UPLOAD_RATE, WRITE_BUFFER, Gauges, Handler, refuse_connection
 from onwards_py.doors.intake import Intake, Pending, Phase, serialise_head
 from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.doors.sending import Sending
@@ -29,7 +29,6 @@ _log = logging.getLogger("onwards.lane")
 
 _LINGER_SECONDS = 2.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_LEAST_UPLOAD_RATE = 16 * 1024  # bytes per second; who sends slower has body_timeout in all
 
 _LARGE_READ: Final = 128 * 1024  # half of what uvloop reads at one time
 
@@ -215,7 +214,7 @@ class LaneConnection(asyncio.Protocol):
         elif intake.phase is _IDLE:
             patience = settings.keepalive_timeout
         elif intake.phase is _BODY:
-            patience = settings.body_timeout + intake.held / _LEAST_UPLOAD_RATE
+            patience = settings.body_timeout + intake.held / LEAST_UPLOAD_RATE
         else:
             patience = settings.header_timeout
         if now < self._since + patience:

@@ -102,6 +102,21 @@ async def test_a_dripping_body_is_given_up(lane: bool) -> None:
 
 
 @BOTH
+async def test_a_body_that_comes_at_a_fair_rate_has_more_time(lane: bool) -> None:
+    """16 KiB buy a second: what is large may take longer than body_timeout."""
+    async with (
+        origin(serve()) as upstream,
+        running(snapshot(upstream, "body_timeout: 200ms"), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        body = b'{"model":"m"}'.ljust(200_000)
+        await client.send(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body[:-1])
+        await asyncio.sleep(0.5)  # longer than body_timeout, and than it takes to notice
+        await client.send(body[-1:])
+        assert (await client.response()).status == 200
+
+
+@BOTH
 async def test_waiting_for_a_provider_is_not_the_clients_fault(lane: bool) -> None:
     """No deadline for clients runs while the answer is awaited."""
 

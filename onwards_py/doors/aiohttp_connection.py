@@ -1,0 +1,245 @@
+"""aiohttp's connection, as the aiohttp door has it: bounds and verdicts that aiohttp's own does not keep."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Any, cast
+
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
+from aiohttp.streams import StreamReader
+
+from onwards_py.doors.base import WRITE_BUFFER, refuse_connection
+from onwards_py.doors.response_writer import Progress, ResponseWriter
+from onwards_py.doors.second_reading import SecondReading
+from onwards_py.doors.sending import Sending
+from onwards_py.errors import Kind, ProxyError
+from onwards_py.messages import InboundRequest
+from onwards_py.wire.error_body import send_error
+
+if TYPE_CHECKING:
+    from onwards_py.doors.aiohttp_door import AiohttpDoor
+
+_log = logging.getLogger("onwards.door")
+
+
+class Written(web.StreamResponse):
+    """Tells aiohttp that a response was written without it."""
+
+    def __init__(self, keep_alive: bool) -> None:
+        super().__init__()
+        self._keeps = keep_alive
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return self._keeps
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to be done."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to be done."""
+
+
+class DoorConnection(web.RequestHandler):
+    """aiohttp's connection, with flow control passed on to the response that is being written.
+
+    ``serving``: a request is being served, or waits until the client has taken most of the answers before it.
+    """
+
+    __slots__ = (
+        "_body",
+        "_counted",
+        "_head_since",
+        "_left",
+        "_sending",
+        "_wire",
+        "door",
+        "reading",
+        "serving",
+        "writer",
+    )
+
+    def __init__(self, door: AiohttpDoor, **options: Any) -> None:
+        super().__init__(door.server, loop=asyncio.get_running_loop(), **options)
+        self.door = door
+        self.writer: ResponseWriter | None = None
+        self.serving = False
+        self._counted = False
+        self._head_since = 0.0
+        self._wire: asyncio.Transport | None = None  # aiohttp forgets its own as soon as it closes
+        self._left = False
+        self._body: StreamReader | None = None  # of the last request
+        self._sending = Sending()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        gauges = self.door.gauges
+        if not gauges.has_room(transport, self.door.settings.max_connections):
+            refuse_connection(cast(asyncio.Transport, transport), gauges)
+            return
+        gauges.connections += 1
+        self._counted = True
+        self.door.connections.add(self)
+        self._wire = cast(asyncio.Transport, transport)
+        self._wire.set_write_buffer_limits(high=WRITE_BUFFER)
+        self.door.alarm.by(self._loop.time() + self.door.shortest)
+        peer = transport.get_extra_info("peername")
+        self.reading = SecondReading(self.door.handler, self.door.settings, *(peer[:2] if peer else ("", 0)))
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._counted:
+            self._counted = False
+            self.door.connections.discard(self)
+            self.door.gauges.connections -= 1
+            super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._counted:
+            return
+        reading = self.reading
+        if not data:  # aiohttp goes on with what it has
+            if reading.refusal is None or not reading.in_chunks:
+                super().data_received(data)
+                self._note()
+            return
+        for piece in reading.pieces(data):
+            super().data_received(piece)
+            self._note()
+        if reading.refusal is not None and reading.in_head:
+            super().data_received(b"\0")  # an error to its parser too: answered when its turn comes
+        # aiohttp has no patience of its own to lose with a head that does not end.
+        if self.serving or self.has_requests:
+            self._head_since = 0.0
+        elif self._head_since == 0.0:
+            self._head_since = now = self._loop.time()
+            self.door.alarm.by(now + self.door.settings.header_timeout)
+
+    def _note(self) -> None:
+        """See what became of the last piece: a request, or an error of aiohttp's, or one that it has not noticed."""
+        reading = self.reading
+        if self._messages:
+            message, body = self._messages[-1]
+            if isinstance(message, RawRequestMessage):
+                self._body = body
+            else:
+                reading.refuse(_parser_error(message.exc))
+        body_of_last = self._body if reading.in_chunks else None
+        if reading.refusal is not None and body_of_last is not None and not body_of_last.is_eof():
+            body_of_last.set_exception(reading.refusal)
+            body_of_last.feed_eof()
+
+    @property
+    def refusal(self) -> ProxyError | None:
+        """Why the request that is being served must be refused, if it is the last one and there is a reason."""
+        return None if self.has_requests else self.reading.refusal
+
+    async def writable(self) -> None:
+        """A request was made out: wait until the client has taken most of the answers to those before it."""
+        self.serving = True
+        self._head_since = 0.0
+        await self._drain_helper()
+
+    def check(self, now: float) -> float:
+        """Give up a head that has taken too long, and a client that takes nothing; returns when that is due (inf: it
+        does not)."""
+        wire = self._wire
+        if wire is None:
+            return inf
+        due = self._look_at_sending()
+        if due <= now:
+            wire.abort()
+            if self.writer is not None and self.writer.progress is Progress.LEFT:
+                self.connection_lost(None)  # so that what is served ends as it does when a client leaves
+            return inf
+        if self._left:
+            self.leave(wire)
+        if not self._head_since or self.serving or self.has_requests or self.transport is None:
+            return due
+        head_due = self._head_since + self.door.settings.header_timeout
+        if now < head_due:
+            return min(due, head_due)
+        self._head_since = 0.0
+        self._refuse(ProxyError(Kind.REQUEST_TIMEOUT))
+        return due
+
+    def _look_at_sending(self) -> float:
+        if self._wire is None:
+            return inf
+        return self._sending.look(self._wire, self._loop.time(), self.door.settings.send_timeout)
+
+    def leave(self, wire: asyncio.Transport) -> None:
+        """The connection went on under another protocol, so aiohttp does not hear of its end, and this is it.
+
+        But what was still to be sent must go, or be given up, before the connection counts as closed.
+        """
+        self._left = bool(wire.get_write_buffer_size())
+        if not self._left:
+            self._loop.call_soon(self.connection_lost, None)
+
+    def _refuse(self, error: ProxyError) -> None:
+        """Answer in place of a request that aiohttp has not made out yet, and close."""
+        assert self.transport is not None
+        peer = self.transport.get_extra_info("peername")
+        self.door.handler.refused(InboundRequest(b"", b"", 1, [], b"", peer[0] if peer else ""), error)
+        send_error(ResponseWriter(self.transport, 1, False, False), error)
+        self.force_close()
+
+    def close_if_idle(self) -> None:
+        """Close if nothing is going on; aiohttp would only stop waiting, and leave the connection open.
+
+        Nothing is going on while aiohttp waits for a request; between that and `begin` lies a turn of the loop.
+        """
+        waits = self._waiter is not None and not self._waiter.done()
+        if waits and not self.has_requests and self.transport is not None:
+            self.transport.close()
+
+    @property
+    def has_requests(self) -> bool:
+        """True while parsed requests wait for their turn."""
+        return bool(self._messages)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._look_at_sending()
+        if self.writer is not None:
+            self.writer.pause_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.writer is not None:
+            self.writer.resume_writing()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        """aiohttp found the request malformed, or our handler failed: answer in our own words."""
+        if status == 400:
+            error = self.reading.refuse(_parser_error(exc))
+            note = InboundRequest(b"", b"", 1, [], b"", request.remote or "")
+            self.door.handler.refused(note, error)
+        else:
+            _log.error("an exchange failed inside the proxy", exc_info=exc)
+            error = ProxyError(Kind.INTERNAL)
+        transport = self.transport
+        if transport is not None and (self.writer is None or not self.writer.committed):
+            send_error(ResponseWriter(transport, 1, False, False), error)
+        elif transport is not None:
+            transport.abort()
+        self.close()
+        return Written(False)
+
+
+def _parser_error(exc: BaseException | None) -> ProxyError:
+    if isinstance(exc, LineTooLong) or "Too many headers" in str(exc):
+        return ProxyError(Kind.HEAD_TOO_LARGE)
+    if isinstance(exc, BadHttpMethod):
+        return ProxyError(Kind.METHOD_UNKNOWN)
+    return ProxyError(Kind.BAD_REQUEST, "The request is not valid HTTP/1.1.")

@@ -1,0 +1,120 @@
+"""What the lane would say of the bytes that aiohttp parses: so that both doors give one verdict.
+
+aiohttp's parser forgets the requests in front of a malformed one, does not say what it disliked, and leaves the reader
+of a body waiting when chunks are malformed. So it is given no more than one head, or one body, at a time; and heads
+that it refuses, and bodies in chunks, are read by an `Intake` too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from onwards_py.config.snapshot import ServerSettings
+from onwards_py.doors.base import Gauges, Handler
+from onwards_py.doors.held_body import HeldBody
+from onwards_py.doors.intake import Intake
+from onwards_py.errors import Kind, ProxyError
+
+_LENGTH = re.compile(rb"(?i)\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r")
+_CHUNKED = re.compile(rb"(?i)\ntransfer-encoding:")
+_UPGRADE = re.compile(rb"(?i)\nupgrade:")
+# llhttp, aiohttp's parser too, takes these for HTTP.
+_OTHER_PROTOCOL = re.compile(rb"\A(?:\r\n)*[A-Z_-]+ +[^ \r\n]+ +(?:RTSP|ICE)/[0-9]")
+_SLACK = 1024
+
+
+class _Passed(HeldBody):
+    """A body that somebody else keeps."""
+
+    __slots__ = ()
+
+    def add(self, piece: bytes) -> None:
+        self.size += len(piece)
+
+    def take(self) -> bytes:
+        self.size = 0
+        return b""
+
+
+class SecondReading:
+    """One connection's. ``refusal`` is what must be answered in place of the last request that came."""
+
+    def __init__(self, handler: Handler, settings: ServerSettings, peer: str, port: int) -> None:
+        self._handler = handler
+        self._settings = settings
+        self._peer = (peer, port)
+        self._most = settings.max_head_bytes + settings.max_target_bytes + _SLACK
+        self._head = self._whole = b""
+        self._lacks = 0  # bytes of an announced body
+        self._last: Intake | None = None  # reads the body of the last request, which is in chunks
+        self._open = False  # nothing more is served behind what comes now
+        self.refusal: ProxyError | None = None
+
+    @property
+    def in_head(self) -> bool:
+        """Whether a head has begun to come in, and is not whole."""
+        return bool(self._head)
+
+    @property
+    def in_chunks(self) -> bool:
+        """Whether the last request's body is in chunks."""
+        return self._last is not None
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """``data``, cut where requests begin and bodies end; the last piece is the one that leads to ``refusal``."""
+        while data and self.refusal is None:
+            size = self._step(data)
+            piece, data = data[:size], data[size:]
+            yield piece
+
+    def _step(self, data: bytes) -> int:
+        if self._open:
+            if self._last is not None:
+                self._last.feed(data)
+                self._judge(self._last)
+            return len(data)
+        if self._lacks:
+            size = min(self._lacks, len(data))
+            self._lacks -= size
+            return size
+        had = len(self._head)
+        head = self._head + data
+        end = head.find(b"\r\n\r\n", max(0, had - 3))
+        if end < 0 or head.startswith(b"PRI "):  # the preface of HTTP/2, to be judged as a whole
+            self._head = head
+            if len(head) > self._most:
+                self.refusal = ProxyError(Kind.HEAD_TOO_LARGE)
+            return len(data)
+        self._take_head(head[: end + 4])
+        return end + 4 - had
+
+    def _take_head(self, head: bytes) -> None:
+        self._head, self._whole = b"", head
+        if _OTHER_PROTOCOL.search(head):
+            self.refuse(ProxyError(Kind.VERSION))
+        elif _CHUNKED.search(head):
+            self._open = True
+            self._last = self._new()
+            self._last.feed(head)
+            self._judge(self._last)
+        elif _UPGRADE.search(head):
+            self._open = True
+        elif (length := _LENGTH.search(head)) is not None:
+            self._lacks = int(length[1])
+
+    def _new(self) -> Intake:
+        return Intake(self._handler, self._settings, Gauges(), *self._peer, body=_Passed())
+
+    def _judge(self, intake: Intake) -> None:
+        if intake.ready and intake.ready[-1].refusal is not None:
+            self.refusal = intake.ready[-1].refusal
+
+    def refuse(self, otherwise: ProxyError) -> ProxyError:
+        """aiohttp has refused the piece that it was given last; ``otherwise``: if nothing is found here."""
+        if self.refusal is None:
+            intake = self._new()
+            intake.feed(self._head or self._whole)
+            self._judge(intake)
+        self.refusal = self.refusal or otherwise
+        return self.refusal
