@@ -29,6 +29,7 @@ MAX_MEMBERS = 4096
 AT_ONCE = 256 * 1024
 """Largest body that is scanned in one go, in bytes: a few milliseconds at worst. `scan_in_steps` is for larger ones."""
 
+_TINY = 2 * 1024
 _SMALL = 16 * 1024
 """Up to this many bytes a search for the key is cheaper than a walk over the members.
 
@@ -46,6 +47,7 @@ _PLAIN_MEMBER = re.compile(
     rb"[ \t\n\r]*(?=[,}])"
 )
 """Key and short scalar at once: half of the members of a real request, at a third of the price."""
+_KEY_IN_ANY_CASE = re.compile(rb'"(?i:model)"')
 _OPENING = re.compile(rb"[ \t\n\r]*\{[ \t\n\r]*")
 _SPACE_TO_END = re.compile(rb"[ \t\n\r]*\Z")
 _BOOLEANS = {b"true": True, b"fals": False}
@@ -192,9 +194,9 @@ def _scan_small(body: bytes) -> ModelSpan | None:
     its key is escaped, so the key is spelled ``"model"``; those bytes, in any case, occur once, hence there. Only
     white space and a colon can stand between it and the quote that opens the value.
     """
-    folded = body.lower()
-    key = folded.find(_KEY)
-    if key < 0 or folded.rfind(_KEY) != key:
+    # The first way is cheaper up to a few kilobytes, the second behind that.
+    around = body.lower().split(_KEY) if len(body) <= _TINY else _KEY_IN_ANY_CASE.split(body)
+    if len(around) != 2:
         return None
     escapes = body.find(b"\\") >= 0  # find() takes half the time of the operator `in`
     if escapes and body.find(b"\\u00") >= 0 and (body.find(b"\\u006") >= 0 or body.find(b"\\u004") >= 0):
@@ -205,7 +207,7 @@ def _scan_small(body: bytes) -> ModelSpan | None:
             body.decode()
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    start = body.find(b'"', key + 7)
+    start = body.find(b'"', len(around[0]) + len(_KEY))
     end = body.find(b'"', start + 1) + 1
     if escapes and body.find(b"\\", start, end) >= 0:
         return None

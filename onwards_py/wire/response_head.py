@@ -37,6 +37,8 @@ DROPPED = (
     b"transfer-encoding",
     b"upgrade",
 )
+# What nearly every server of HTTP/1.1 sends needlessly. Cut out by itself, it costs half of what the search costs.
+_KEEP_ALIVE = b"\r\nConnection: keep-alive"
 _DROPPED_LINES = re.compile(rb"\r\n(?:" + b"|".join(DROPPED) + rb"):[^\r]*", re.IGNORECASE)
 _OF_THE_BODY = frozenset(
     {
@@ -75,7 +77,7 @@ class StatusLine(NamedTuple):
     http_minor: int
 
 
-class CutHead(NamedTuple):
+class CutHead(msgspec.Struct, frozen=True, gc=False):
     """A head cut out of raw bytes, the index just behind it, and its HTTP/1 version."""
 
     head: ResponseHead
@@ -93,6 +95,12 @@ def cut_out_head(raw: bytes, status: int, interim: int) -> CutHead:
     where they end. Asking llhttp for each field would cost more than all the rest of a response.
     Raises ProxyError(UPSTREAM_INVALID) for a status line that is not one of HTTP/1.0 or HTTP/1.1.
     """
+    if not interim:  # nearly always, and with a status line that came before
+        line_end = raw.find(b"\r\n")
+        known = _status_lines.get(raw[:line_end])
+        if known is not None:
+            end = raw.find(b"\r\n\r\n", line_end)
+            return CutHead(ResponseHead(status, known.reason, raw[line_end:end]), end + 4, known.http_minor)
     start = 0
     while raw.startswith(b"\r\n", start):  # RFC 9112 section 2.2 lets a parser skip these
         start += 2
@@ -127,6 +135,11 @@ def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head
         raise ProxyError(Kind.UPSTREAM_INVALID)
     if extra:
         lines = replace_fields(lines, extra)
+    at = lines.find(_KEEP_ALIVE)
+    if at >= 0:
+        rest = lines[at + len(_KEEP_ALIVE) :]
+        if not rest or rest.startswith(b"\r"):
+            lines = lines[:at] + rest
     length: int | None = None
     events = chunked = drops = False
     nominated = coding = b""
