@@ -12,7 +12,7 @@ import msgspec
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import InboundRequest
 from onwards_py.routing.model import Pool, Provider
-from onwards_py.routing.table import Route
+from onwards_py.routing.table import LivePool, Route
 from onwards_py.wire import content_coding, model_scan, multipart
 from onwards_py.wire.decoding import coding_of
 from onwards_py.wire.media_type import Media, may_be_json, media_of
@@ -56,6 +56,21 @@ def to_be_renamed(address: Address, pool: Pool) -> Provider | None:
     first = pool.providers[0]
     alike = all(not provider.translates and provider.model_name == first.model_name for provider in pool.providers)
     return first if alike and first.model_json is not None else None
+
+
+def needs_text(target: LivePool) -> bool:
+    """Whether the decoded copy of a coded body may be needed once its model is known: to rename, to translate, to
+    answer it here, or to judge by what it says whether and where it may be sent."""
+    pool = target.pool
+    if target.leads is not None or pool.fallback.enabled or pool.hedge is not None or pool.affinity is not None:
+        return True
+    return any(
+        provider.model_name is not None
+        or provider.local is not None
+        or provider.translates
+        or provider.timeouts.first_token is not None
+        for provider in pool.providers
+    )
 
 
 def rename(address: Address, provider: Provider) -> Generator[None, None, Address]:

@@ -141,7 +141,7 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
     total = provider.timeouts.total
     deadline = ask.began + total if total is not None else None
     within = provider.timeouts.head_of_stream
-    if within is not None and _STREAMED.search(address.body) is None:
+    if within is not None and not _streams(address):
         within = None
     return OutboundRequest(request.method, ask.path, head, body, model, ask.repeatable, deadline, within)
 

@@ -22,11 +22,12 @@ from onwards_py.proxy.addressing import (
     check_query,
     header_model,
     is_guarded,
+    needs_text,
     read,
     rename,
     to_be_renamed,
 )
-from onwards_py.proxy.attempt import Ask, Transports
+from onwards_py.proxy.attempt import Ask, Transports, stores
 from onwards_py.proxy.attempts import Attempts
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.leading import choose, led_to, question_to
@@ -39,7 +40,7 @@ from onwards_py.proxy.translated_paths import refusal_without_model
 from onwards_py.proxy.tunnel import wants_tunnel
 from onwards_py.routing.table import Leads, LivePool, Route, refusal
 from onwards_py.routing.table import enter as check_access
-from onwards_py.wire.model_scan import AT_ONCE, scan
+from onwards_py.wire.model_scan import AT_ONCE, Notes, scan
 from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.target_url import origin_form
 
@@ -171,6 +172,11 @@ class Proxy:
         """The same for what must be read first. Raises ProxyError."""
         ask = self._take_in(exchange, head, current, await self._read(exchange.request, head, current))
         assert ask is not None
+        if ask.address.decoded and not ask.rewritten and not needs_text(ask.target):
+            # A small body may have unfolded to a hundred times its size, for as long as the provider takes.
+            notes = ask.address.notes or Notes(stores=stores(ask))
+            address = Address(ask.address.model, exchange.request.body, notes=notes)
+            return msgspec.structs.replace(ask, address=address)
         provider = to_be_renamed(ask.address, ask.target.pool)
         if provider is None:
             return ask

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import tracemalloc
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 
 import pytest
 from support.gateway import running
-from support.origin import origin
+from support.origin import origin, silent
 from support.raw import ask, connect, post
 from support.targets import single
 
@@ -72,3 +74,23 @@ async def test_who_leaves_while_a_body_is_read_leaves_nothing_behind(lane: bool,
             statuses = await asyncio.gather(*(visit(gateway.port, number % 2 == 0) for number in range(14)))
         assert (await ask(gateway.port, post())).status == 200
     assert statuses == [0, 200] * 7
+
+
+async def test_what_small_bodies_unfold_to_is_not_held_while_the_provider_works(lane: bool) -> None:
+    """Once the model is known, the copy that it was read from goes."""
+    count, request = 8, post(gzip.compress(NUMBERS), fields=b"Content-Encoding: gzip\r\n")
+    async with (
+        origin(silent) as upstream,
+        running(single(upstream.url), lane=lane) as gateway,
+        AsyncExitStack() as stack,
+    ):
+        clients = [await stack.enter_async_context(connect(gateway.port)) for _ in range(count)]
+        tracemalloc.start()
+        try:
+            for client in clients:
+                await client.send(request)
+            await upstream.seen(count)
+            held = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+    assert held < len(NUMBERS)
