@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
@@ -132,14 +133,31 @@ def refuse_connection(transport: asyncio.Transport, gauges: Gauges) -> None:
     loop = asyncio.get_running_loop()
     gauges.refuses(loop.time())
     status, reason, block, body = error_response(ProxyError(Kind.OVERLOADED, retry_after=1))
-    transport.write(b"%b%bConnection: close\r\n\r\n%b" % (status_line(status, reason), block, body))
-    spared = gauges.brim is None or _descriptor_of(transport) < gauges.brim
-    if spared and gauges.parting < _MOST_PARTING and transport.can_write_eof():
-        gauges.parting += 1
+    answer = b"%b%bConnection: close\r\n\r\n%b" % (status_line(status, reason), block, body)
+    if not transport.can_write_eof():  # TLS
+        transport.write(answer)
+        transport.close()
+    elif gauges.parting < _MOST_PARTING and (gauges.brim is None or _descriptor_of(transport) < gauges.brim):
+        transport.write(answer)
         transport.write_eof()
+        gauges.parting += 1
         loop.call_later(_PARTING_SECONDS, _part, transport, gauges)
     else:
-        transport.close()
+        _say_and_go(transport, answer)
+
+
+def _say_and_go(transport: asyncio.Transport, answer: bytes) -> None:
+    """Where no descriptor can be spared for a moment: the answer and the FIN leave before the close, which may reset.
+    A client that has both reads them in spite of it; the transport would write them later, or never."""
+    sock = socket.socket(fileno=_descriptor_of(transport))
+    try:
+        sock.send(answer)
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # it is gone already
+    finally:
+        sock.detach()
+    transport.abort()
 
 
 def _part(transport: asyncio.Transport, gauges: Gauges) -> None:
