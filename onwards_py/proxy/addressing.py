@@ -68,7 +68,7 @@ def needs_text(target: LivePool) -> bool:
         provider.model_name is not None
         or provider.local is not None
         or provider.translates
-        or provider.timeouts.first_token is not None
+        or provider.timeouts.head_of_stream is not None
         for provider in pool.providers
     )
 
