@@ -33,8 +33,11 @@ class HeldBody:
 
     def take(self) -> bytes:
         """The whole body; nothing of it stays here."""
-        body = self._first if self._joined is None else self._joined.getvalue()
-        self.clear()
+        if self._joined is None:
+            body, self._first = self._first, b""
+        else:
+            body, self._joined = self._joined.getvalue(), None
+        self.size = 0
         return body
 
     def clear(self) -> None:

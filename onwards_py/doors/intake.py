@@ -277,7 +277,7 @@ class Intake:
         version = parser.get_http_version()
         read = self._earlier + self._data
         method = parser.get_method()
-        if speaks_other_protocol(read, method, self._target):
+        if (b" RTSP/" in read or b" ICE/" in read) and speaks_other_protocol(read, method, self._target):
             raise ProxyError(Kind.VERSION)
         request = InboundRequest(
             method,

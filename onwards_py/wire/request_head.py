@@ -261,8 +261,6 @@ def size_of(fields: Fields, target: bytes) -> int:
 def speaks_other_protocol(read: bytes, method: bytes, target: bytes) -> bool:
     """Whether the request that llhttp made out in ``read`` is one of RTSP or ICE: it takes those for HTTP, and does not
     say which it took. Bodies and values in ``read`` may have lines that look like it, but no request line of HTTP."""
-    if b" RTSP/" not in read and b" ICE/" not in read:
-        return False
     line = rb"(?:\A|\n)%b +%b +(HTTP|RTSP|ICE)/[0-9]\.[0-9](?=\r?\n)" % (re.escape(method), re.escape(target))
     protocols = re.findall(line, read)
     return bool(protocols) and b"HTTP" not in protocols

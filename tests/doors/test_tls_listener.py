@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 from support.gateway import free_socket
-from support.origin import Origin, Peer, origin, serve
+from support.origin import Origin, Peer, answer, origin, serve
 from support.raw import CAP, Client, End, post
 
 from onwards_py.app import Application
@@ -40,9 +40,10 @@ def files(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> tu
 
 
 @asynccontextmanager
-async def listening(upstream: Origin, files: tuple[Path, Path], *, lane: bool) -> AsyncIterator[int]:
+async def listening(upstream: Origin, files: tuple[Path, Path], *, lane: bool, server: str = "") -> AsyncIterator[int]:
     """A gateway with a TLS listener; gives its port."""
-    config = parse(f"targets: {{m: {{url: '{upstream.url}', max_body: 1MiB}}}}", "targets.yaml", {}).snapshot
+    text = f"server: {{{server}}}\ntargets: {{m: {{url: '{upstream.url}', max_body: 1MiB}}}}"
+    config = parse(text, "targets.yaml", {}).snapshot
     listener, probe = free_socket(), free_socket()
     admin_port = probe.getsockname()[1]
     probe.close()
@@ -145,3 +146,37 @@ async def test_a_client_that_leaves_over_tls_cancels_the_provider(
             await upstream.seen(1)
         async with asyncio.timeout(CAP):
             await cancelled.wait()
+
+
+@BOTH
+@pytest.mark.parametrize("fields", [b"", b"Connection: close\r\n"], ids=["kept", "closing"])
+async def test_a_client_that_takes_nothing_is_cut(
+    lane: bool, fields: bytes, authority: trustme.CA, files: tuple[Path, Path]
+) -> None:
+    """Inside TLS as outside, in the middle of an answer: its provider is let go, and its place is another's."""
+    gone = asyncio.Event()
+
+    async def flood(peer: Peer) -> None:
+        await peer.request()
+        peer.write(answer(b"x" * 30_000_000))
+        await peer.gone()
+        gone.set()
+
+    server = "send_timeout: 200ms, max_connections: 1"
+    async with origin(flood, serve()) as upstream, listening(upstream, files, lane=lane, server=server) as port:
+        async with secure(port, authority) as client:
+            client._writer.transport.pause_reading()
+            await client.send(post(fields=fields))
+            async with asyncio.timeout(CAP):
+                await gone.wait()
+                while not await is_served(port, authority):
+                    pass
+
+
+async def is_served(port: int, authority: trustme.CA) -> bool:
+    async with secure(port, authority) as client:
+        try:
+            await client.send(post())
+            return (await client.response()).status == 200
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return False  # refused, and closed before it could say so
