@@ -202,17 +202,10 @@ def _answer_to(client: socket.socket) -> None:
 
 def _report(rows: list[Beside]) -> dict[str, object]:
     head = ["beside", "p50 ms", "p99 ms", "max ms", "worst beside one, ms", "answered", "with"]
-    cells = [
-        [
-            row.what,
-            *(f"{ms:.1f}" for ms in (row.p50_ms, row.p99_ms, row.max_ms, row.stall_ms)),
-            f"{row.count:,}",
-            row.statuses,
-        ]
-        for row in rows
-    ]
-    for row, line in zip(rows, cells, strict=True):
-        line.append(row.statuses)
+    cells = []
+    for row in rows:
+        times = (row.p50_ms, row.p99_ms, row.max_ms, row.stall_ms)
+        cells.append([row.what, *(f"{ms:.1f}" for ms in times), f"{row.count:,}", row.statuses])
     print(table(head, cells))
     idle, strangers = rows[0], rows[1]
     added = strangers.p99_ms - idle.p99_ms
