@@ -24,6 +24,7 @@ from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.model import HoldPolicy
 from onwards_py.transcode.cut_notice import CutNotice
 from onwards_py.transcode.repair import Repair
+from onwards_py.transcode.responses_over_chat.errors import Failure, codes_told
 from onwards_py.wire.coded_copy import opening_of, tells_events
 from onwards_py.wire.decoding import DECODABLE
 from onwards_py.wire.opening import Verdict, VerdictKind
@@ -193,7 +194,7 @@ def _hold(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) 
 
 def _may_go_on(verdict: Verdict, prepared: Prepared, plan: FallbackPlan, now: float) -> bool:
     if verdict.kind is VerdictKind.ERROR:
-        return plan.retries_error(verdict.status, verdict.codes, prepared.member, now)
+        return plan.retries_error(verdict.status, codes_told(verdict.error, verdict.status), prepared.member, now)
     resendable = may_be_resent(prepared.ask)
     again = verdict.kind is VerdictKind.CUT and resendable and plan.resets(prepared.member, now)
     return again or plan.retries_fault(Fault.CLOSED, repeatable=resendable)
@@ -230,8 +231,10 @@ def _gate(prepared: Prepared, answer: Answer, plan: FallbackPlan | None, clock: 
     def on_open() -> None:
         note_success(prepared.member)
 
-    def gives_up(status: int, code: str) -> bool:
-        return plan is not None and plan.retries_error(status, (code,), prepared.member, clock()) and plan.may_continue
+    def gives_up(failure: Failure) -> bool:
+        if plan is None or not plan.retries_error(failure.status, failure.codes, prepared.member, clock()):
+            return False
+        return plan.may_continue
 
     first_token = answer.provider.timeouts.first_token
     return Gate(

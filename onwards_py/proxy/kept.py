@@ -13,7 +13,6 @@ from onwards_py.proxy.coded_answer import decoded_error
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.translate import Translation, pass_on_error
 from onwards_py.transcode.responses_over_chat.errors import from_body
-from onwards_py.wire.error_codes import codes_in
 
 _SECONDS = 2.0
 _BODY = 1024 * 1024
@@ -49,12 +48,7 @@ class Kept(msgspec.Struct, frozen=True):
         status = self.answer.response.head.status
         if status < 400:
             return frozenset()
-        body = decoded_error(self.answer.facts.coding, self.body)
-        try:
-            value: object = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            value = None
-        return codes_in(value) | {from_body(status, body, trusted=False).code}
+        return from_body(status, decoded_error(self.answer.facts.coding, self.body), trusted=False).codes
 
     def send(self, exchange: Exchange, now: float) -> None:
         """See Sendable."""

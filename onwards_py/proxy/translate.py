@@ -45,7 +45,6 @@ from onwards_py.transcode.responses_over_chat.settings import DEFAULTS, Translat
 from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.wire import content_coding
-from onwards_py.wire.error_codes import codes_in
 from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.response_head import foreign_lines, retry_after
 
@@ -163,23 +162,20 @@ def _outbound(provider: Provider, ask: Ask, path: bytes, made: dict[str, object]
 class FailedAnswer(msgspec.Struct, frozen=True):
     """An answer that failed before anything of it was told, so that another provider may still be tried.
 
-    ``fault`` is how its body broke off; None if the provider itself said that it had failed, as by a status.
+    ``fault`` is how its body broke off; None if the provider itself said that it had failed, as by a status. ``codes``:
+    what the failure goes by.
     """
 
     answer: Answer
     translation: Translation
     made: Made
+    codes: frozenset[str]
     fault: Fault | None
     outcome: Outcome
 
     @property
     def status(self) -> int:
         return self.made.status
-
-    @property
-    def codes(self) -> frozenset[str]:
-        """Those that the error is told by."""
-        return codes_in(orjson.loads(self.made.body))
 
     def send(self, exchange: Exchange, now: float) -> None:
         """It is the last answer after all."""
@@ -252,9 +248,10 @@ async def _stream(
     outcome = release.outcome(ending)
     failure = stream.failure
     if failure is not None and stream.late:
-        return FailedAnswer(answer, translation, _told(_TOO_LATE), Fault.FIRST_BYTE_TIMEOUT, outcomes.UPSTREAM_TIMEOUT)
+        late, fault = _TOO_LATE, Fault.FIRST_BYTE_TIMEOUT
+        return FailedAnswer(answer, translation, _told(late), late.codes, fault, outcomes.UPSTREAM_TIMEOUT)
     if failure is not None:
-        return FailedAnswer(answer, translation, _told(failure), _FAULTS[ending], outcome)
+        return FailedAnswer(answer, translation, _told(failure), failure.codes, _FAULTS[ending], outcome)
     stream.conclude(ending)
     exchange.outcome = outcome
     return None
@@ -270,7 +267,7 @@ async def _collect(
     made = collector.finish(ending)
     outcome = release.outcome(ending)
     if collector.failure is not None:
-        return FailedAnswer(answer, translation, made, _FAULTS[ending], outcome)
+        return FailedAnswer(answer, translation, made, collector.failure.codes, _FAULTS[ending], outcome)
     exchange.dropped += collector.dropped
     _answer(exchange, answer, _without(translation, collector.dropped), made, time.monotonic())
     exchange.outcome = outcome

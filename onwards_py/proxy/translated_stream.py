@@ -34,12 +34,12 @@ class Gate(msgspec.Struct):
     """What an answer must pass before the client is told anything.
 
     ``on_open`` is called when it has. ``hold``: only the first content passes, unless ``max_time`` seconds are over
-    before it comes; ``first_token``: after so many seconds it is too late (None: no such bound). ``gives_up(status,
-    code)``: whether an answer that fails so is to be given up, instead of being told.
+    before it comes; ``first_token``: after so many seconds it is too late (None: no such bound). ``gives_up(failure)``:
+    whether an answer that fails so is to be given up, instead of being told.
     """
 
     on_open: Callable[[], None]
-    gives_up: Callable[[int, str], bool]
+    gives_up: Callable[[Failure], bool]
     hold: HoldPolicy | None = None
     first_token: float | None = None
 
@@ -119,7 +119,7 @@ class TranslatedStream:
         failure = self._events.cause
         if failure is None or self.late:
             return failure
-        return failure if self._gate.gives_up(failure.status, failure.code) else None
+        return failure if self._gate.gives_up(failure) else None
 
     def conclude(self, ending: Ending) -> None:
         """The last event is out, and said how the answer ended; so the response itself is whole in any case.

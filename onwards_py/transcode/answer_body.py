@@ -207,6 +207,11 @@ class AnswerBody:
             if event.name == b"error":
                 return machine.fail(from_value(data.decode("utf-8", "replace"), machine.trusted))
             return machine.fail(malformed("an event that is not JSON")) if data.lstrip()[:1] == b"{" else []
-        if event.name == b"error":
+        if event.name == b"error" or _is_listed_error(value):
             return machine.fail(from_value(value, machine.trusted))
         return machine.feed(value) if isinstance(value, dict) else []
+
+
+def _is_listed_error(value: object) -> bool:
+    """Whether a value is an array around an error, as Google's are."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and bool(value[0].get("error"))

@@ -345,7 +345,7 @@ class EventRepair:
         ident, claimed = event.get("item_id"), event.get("output_index")
         known = self._items.find(ident, claimed, kind)
         if known is None:
-            kind = kind or item_of(part or "")
+            kind = kind or (item_of(part) if part is not None else None)
             told = isinstance(ident, str) and ident != "" and kind in ("message", "reasoning")
             if not told or not self._items.whole or self._items.knows(ident):
                 return None

@@ -108,9 +108,9 @@ def as_index(value: object, otherwise: int) -> int:
     return value if type(value) is int and 0 <= value < 2**31 else otherwise
 
 
-def item_of(part: str) -> str:
-    """The type of item that a part of type ``part`` belongs to."""
-    return _ITEM_OF_PART.get(part, "message")
+def item_of(part: str) -> str | None:
+    """The type of item that a part of type ``part`` belongs to; None: no such part is known here."""
+    return _ITEM_OF_PART.get(part)
 
 
 def blank(item: Mapping[str, object]) -> Item:

@@ -54,8 +54,25 @@ _MESSAGE: Final = re.compile(
             r"prompt token count of \d+ exceeds the limit",  # GitHub Copilot
             r"too large for model with \d+ maximum context",  # Mistral
             rf"input length {_NUMBER}(?: tokens\))? exceeds (?:the )?max",  # SGLang, OpenRouter
+            rf"the model's context length is only {_NUMBER}|reached context length of {_NUMBER}",  # vLLM; LM Studio
+            r"total message size \d+ exceeds limit|model max length exceeded",  # Moonshot
         )
     ),
+    re.IGNORECASE,
+)
+
+THROTTLED: Final = (
+    r"rate.?limit|too many requests|please wait before trying again|\b[TR]PM\b"
+    r"|\b(?:tokens?|requests?) per[ -](?:second|minute|min|hour|day)\b|\bper[ -](?:minute|day) (?:limit|quota)"
+)
+"""How messages tell of a limit of a time: a pattern, for any case. They may say that the input is too long for it."""
+
+_THROTTLED: Final = re.compile(THROTTLED, re.IGNORECASE)
+
+# "'context_length' (9000) exceeds the model's context length": what is too large is the value of a parameter.
+_PARAMETER: Final = re.compile(
+    r"\W*(?:(?:the|parameter|value|of|for|invalid) )*\W?(?!input_|prompt_)[a-z]+_\w+\W?(?: parameter)?(?: \([\d,]+\))? "
+    r"(?:exceeds|is|must|should|cannot) ",
     re.IGNORECASE,
 )
 
@@ -64,4 +81,13 @@ def tells_context_overflow(names: Iterable[object], messages: Iterable[object]) 
     """``names``: codes and types of the error, of which one that is no string says nothing; ``messages`` likewise."""
     if any(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
         return True
-    return any(isinstance(text, str) and _MESSAGE.search(text[:_LONGEST]) for text in messages)
+    return any(isinstance(text, str) and _overflows(text[:_LONGEST]) for text in messages)
+
+
+def tells_throttling(messages: Iterable[object]) -> bool:
+    """Whether one of ``messages`` tells of a limit of a time, as of the tokens of a minute."""
+    return any(isinstance(text, str) and _THROTTLED.search(text[:_LONGEST]) for text in messages)
+
+
+def _overflows(text: str) -> bool:
+    return _MESSAGE.search(text) is not None and not (_THROTTLED.search(text) or _PARAMETER.match(text))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 _NAMES: Final = ("code", "type", "status", "error_type")
-_WITHIN: Final = ("error", "innererror", "response")
+_WITHIN: Final = ("error", "innererror", "response", "detail")
+_BARE: Final = frozenset(
+    {
+        *("message", "detail", "title"),
+        *("code", "type", "__type", "error_code", "error_type", "status", "status_code"),
+        *("param", "object", "id", "request_id"),
+    }
+)
 _DEEPEST: Final = 4
 _LONGEST: Final = 100
 
@@ -27,6 +34,13 @@ def codes_in(value: object) -> frozenset[str]:
     """In lower case: codes, types and names of statuses, of a decoded error and of the errors inside it. A number is
     given as text; of words that are a sentence nothing is."""
     return frozenset(_codes(value, _DEEPEST))
+
+
+def is_bare_error(event: Mapping[str, object]) -> bool:
+    """Whether an event of a stream is an error without anything around it, as Bedrock, Cohere and FastAPI write them:
+    nothing but a message, and what goes with one. What has a type says by it that it is an error, or has a code."""
+    telling = isinstance(event.get("message"), str) or bool(event.get("detail"))
+    return telling and event.keys() <= _BARE and ("code" in event or "type" not in event)
 
 
 def _codes(value: object, depth: int) -> Iterator[str]:

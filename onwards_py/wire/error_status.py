@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from onwards_py.wire.context_overflow import tells_context_overflow
+from onwards_py.wire.context_overflow import tells_context_overflow, tells_throttling
 
 _NUMBERS: Final = ("code", "status", "status_code", "http_code")
 _NAMES: Final = ("code", "type", "status", "error_type")
 _MESSAGES: Final = ("message", "detail")
 _TOO_LONG: Final = 400
+_THROTTLED: Final = 429
 _UNKNOWN: Final = 500
 
 # The first that matches decides: codes of OpenAI, Anthropic, Google, Azure and of the engines, in any spelling.
@@ -31,7 +32,7 @@ def error_status(error: object, around: dict[str, object] | None = None) -> int:
     """400 to 599. ``error`` is an object, or what stands in its place; ``around``: what it was found in.
 
     A number that is such a status decides, wherever it stands; else the names do, the most exact first; else a message
-    that tells of a prompt that is too long, since many have no name for it; else it is 500.
+    that tells of a prompt that is too long, or of a limit of a time, since many have no name for it; else it is 500.
     """
     objects = [value for value in (error, around) if isinstance(value, dict)]
     nested = error.get("error") if isinstance(error, dict) else None
@@ -51,7 +52,10 @@ def error_status(error: object, around: dict[str, object] | None = None) -> int:
     if named is not None:
         return named
     messages = [told.get(member) for told in objects for member in _MESSAGES]
-    return _TOO_LONG if tells_context_overflow((), messages) else _UNKNOWN
+    messages.append(error)
+    if tells_context_overflow((), messages):
+        return _TOO_LONG
+    return _THROTTLED if tells_throttling(messages) else _UNKNOWN
 
 
 def _as_status(value: object) -> int | None:

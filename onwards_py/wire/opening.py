@@ -16,7 +16,7 @@ from typing import Final, assert_never
 import msgspec
 
 from onwards_py.messages import Ending
-from onwards_py.wire.error_codes import codes_in
+from onwards_py.wire.error_codes import is_bare_error
 from onwards_py.wire.error_status import error_status
 from onwards_py.wire.sse import ServerSentEvent, SSEDecoder
 
@@ -32,12 +32,12 @@ class VerdictKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``status``: the HTTP status that this amounts to; 200 for content. ``codes``: those that an error calls itself
-    by."""
+    """``status``: the HTTP status that this amounts to; 200 for content. ``error``: what is told, if it is one: a
+    decoded value."""
 
     kind: VerdictKind
     status: int
-    codes: frozenset[str] = field(default=frozenset(), compare=False)
+    error: object = field(default=None, compare=False)
 
 
 CONTENT: Final = Verdict(VerdictKind.CONTENT, 200)
@@ -125,6 +125,8 @@ def _judge_event(event: ServerSentEvent) -> Verdict | None:
         return _error_in(fields) or _error(value)
     if not isinstance(value, dict):
         return CONTENT
+    if is_bare_error(value):
+        return _error(value)
     if event.name and "type" not in value:
         value["type"] = event.name.decode("utf-8", "replace")
     return _error_in(value) or (CONTENT if _says_something(value) else None)
@@ -134,7 +136,7 @@ def _judge_event(event: ServerSentEvent) -> Verdict | None:
 
 
 def _error(told: object, around: dict[str, object] | None = None) -> Verdict:
-    return Verdict(VerdictKind.ERROR, error_status(told, around), codes_in(told) | codes_in(around))
+    return Verdict(VerdictKind.ERROR, error_status(told, around), told if around is None else {**around, "error": told})
 
 
 def _error_in(value: dict[str, object]) -> Verdict | None:

@@ -114,3 +114,49 @@ async def test_a_translated_error_moves_on_by_its_code(lane: bool, stream: bool,
             response = await ask(gateway.port, create(stream=stream))
     assert b"well" in response.body
     assert [line["attempts"] for line in gateway.lines()] == [2]
+
+
+WORDS = "prompt is too long: 9 tokens > 8 maximum"
+EVENTS: dict[str, object] = {
+    "an error": {"error": {"message": WORDS, "type": "invalid_request_error"}},
+    "an error with a number": {"error": {"message": WORDS, "code": 500}},
+    "a string": {"error": WORDS},
+    "an array": [{"error": {"code": 400, "message": WORDS, "status": "INVALID_ARGUMENT"}}],
+    "nothing around it": {"message": WORDS},
+    "a code": {"error": {"message": "x", "type": "t", "code": "model_busy"}},
+    "a type": {"error": {"message": "x", "type": "model_busy"}},
+    "a code inside": {"error": {"message": "x", "innererror": {"code": "MODEL_BUSY"}}},
+}
+
+
+@pytest.mark.parametrize("way", ["native, held", "translated", "translated, held", "translated, trusted"])
+@pytest.mark.parametrize("case", EVENTS)
+async def test_the_first_event_of_a_stream_moves_on_by_codes_and_words(lane: bool, way: str, case: str) -> None:
+    """The same codes in every way of answering, whether or not the client is told the provider's words."""
+    translated = "translated" in way
+    failing = streamed(b"data: %b\n\n" % json.dumps(EVENTS[case]).encode())
+    more: Json = {"open_responses_mode": "translate"} if translated else {}
+    fallback = {**LISTED, **({"hold": {}} if "held" in way else {})}
+    request = create(stream=True) if translated else post(b'{"model":"m","stream":true}')
+    async with origin(serve(failing)) as first, origin(serve(streamed(*text("well")))) as second:
+        targets = pool(first.url, second.url, fallback=fallback, trusted="trusted" in way, **more)
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, request)
+    assert b"well" in response.body
+    assert [line["attempts"] for line in gateway.lines()] == [2]
+
+
+@pytest.mark.parametrize("translated", [False, True])
+@pytest.mark.parametrize(
+    ("words", "moves"), [("Blocked by the content management policy.", False), ("Temperature is too high.", True)]
+)
+async def test_a_refusal_in_words_stays_with_the_client(lane: bool, translated: bool, words: str, moves: bool) -> None:
+    """Inside a 200 as well as under a status: 400 is listed."""
+    told = {"error": {"message": words, "type": "invalid_request_error"}}
+    more: Json = {"open_responses_mode": "translate"} if translated else {}
+    request = create(stream=True) if translated else post(b'{"model":"m","stream":true}')
+    for failing in (error(told), streamed(b"data: %b\n\n" % json.dumps(told).encode())):
+        async with origin(serve(failing)) as first, origin(serve(streamed(*text("well")))) as second:
+            targets = pool(first.url, second.url, fallback={"enabled": True, "on_status": [4], "hold": {}}, **more)
+            async with running(targets, lane=lane) as gateway:
+                assert (b"well" in (await ask(gateway.port, request)).body) is moves

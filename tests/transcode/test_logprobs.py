@@ -43,6 +43,12 @@ def test_a_chunk_with_empty_text_keeps_its_log_probabilities(before: list[Json])
     assert told(events([said("", FIRST)], context=CONTEXT)) == ([FIRST],) * 2
 
 
+def test_text_that_is_not_said_is_as_good_as_empty() -> None:
+    """Null, or not there, in a chunk that has nothing but the log probabilities of what came before."""
+    last: Json = {"choices": [{"index": 0, "delta": {}, "logprobs": {"content": [SECOND]}, "finish_reason": "stop"}]}
+    assert told(events([text("a"), said(None, FIRST), last], None, context=CONTEXT)) == ([FIRST, SECOND],) * 2
+
+
 def test_a_character_cut_in_half_keeps_the_log_probabilities_of_both_halves() -> None:
     out = events([said("\ud83d", FIRST), said("\ude00", SECOND)], context=CONTEXT)
     assert told(out) == ([FIRST, SECOND],) * 2

@@ -268,6 +268,14 @@ def test_an_event_of_a_type_unknown_here_announces_nothing(place: Json) -> None:
     assert [event for event in after if event.get("item_id") == "as_1"] == [{**unknown, "sequence_number": 3}]
 
 
+def test_a_part_of_a_type_unknown_here_announces_nothing() -> None:
+    """Whose part it is, is not known either."""
+    events = conforming()
+    part = {"type": "response.content_part.added", "item_id": "x_1", "content_index": 0, "part": {"type": "acme"}}
+    after = events_of(repaired(as_wire(numbered([*events[:2], {**part, "sequence_number": 2}, *events[2:]]))))
+    assert [event["type"] for event in after[:3]] == [*(event["type"] for event in events[:2]), part["type"]]
+
+
 def test_an_item_announced_twice_is_announced_once() -> None:
     """openai's helpers crash on the second one, which becomes a comment."""
     events = conforming()

@@ -98,6 +98,14 @@ def test_the_tools_that_were_offered_tell_a_piece_from_a_repetition() -> None:
     ]
 
 
+@pytest.mark.parametrize("pieces", [["go_", "go_", "up"], ["go", "_", "go", "_", "up"], ["x", "x", "x"]])
+def test_pieces_of_a_name_may_be_alike(pieces: list[str]) -> None:
+    """The second is no repetition where both together begin a tool's name, and one alone is none."""
+    tools = {name: ToolName(ToolKind.FUNCTION, name) for name in ("go_go_up", "xxx")}
+    out = events([call(0, "c", piece) for piece in pieces], context=replace(PLAIN, tools=tools))
+    assert said(out) == [("c", "".join(pieces), "{}")]
+
+
 def test_a_call_whose_name_comes_in_pieces_is_held_against_the_allowed_ones_when_it_is_whole() -> None:
     context = replace(PLAIN, allowed=frozenset({"get_time"}))
     forbidden = [call(0, "c", "get_", ""), call(0, None, "weather", "")]

@@ -5,6 +5,7 @@ Each message was sent by the provider: quoted from the issue, or the page of doc
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 import pytest
@@ -231,6 +232,26 @@ OVERFLOWS = [
         "number of input tokens (167594) has exceeded max_prompt_tokens (163840) limit.",
         "RhythmicWave/NovelForge#136, 2026-05-27",
     ),
+    message(
+        "vLLM",
+        "You passed 74655 input characters and requested 32000 output tokens. However, the model's context length is "
+        "only 32000 tokens, resulting in a maximum input length of 0 tokens (at most 0 characters). Please reduce the "
+        "length of the input prompt. (parameter=input_text, value=74655)",
+        "agentscope-ai/AgentTeams#346, 2026-03-18",
+    ),
+    message(
+        "LM Studio",
+        "Reached context length of 4096 tokens with model (arch: qwen3vlmoe) that does not currently support "
+        "mid-generation context overflow. Try reloading with a larger context length or shortening the prompt/chat.",
+        "lmstudio-ai/lmstudio-bug-tracker#1251, 2025-11-21",
+    ),
+    message("Moonshot", "total message size 2100954 exceeds limit 2097152", "MoonshotAI/kimi-code#1862, 2026-07-17"),
+    message("Moonshot", "model max length exceeded, max length:8192", "MoonshotAI/MoonshotAI-Cookbook#18, 2024-04-15"),
+    Said(
+        "Ollama",
+        "prompt too long; exceeded max context length by 540451 tokens (ref: 00ad71bb)",
+        "dyad-sh/dyad#3498, 2026-05-24",
+    ),
     Said(
         "OpenAI",
         {
@@ -250,6 +271,8 @@ OTHERS = [
     message("a parameter's name", "Unrecognized request argument supplied: context_size", "as OpenAI words it"),
     message("a parameter's name", "context_window: Extra inputs are not permitted", "as Pydantic words it"),
     message("a parameter's name", "'context_length' exceeds the maximum value of 8192", "a gateway"),
+    message("a parameter's value", "'context_length' (9000) exceeds the model's context length (8192).", "a gateway"),
+    message("a parameter's value", "max_tokens must not exceed the context length of the model.", "a gateway"),
     message("a parameter's name", "Invalid value for max_model_len", "a gateway"),
     message("a parameter's name", "Unsupported parameter: 'prompt_too_long'.", "as OpenAI words it"),
     message(
@@ -280,6 +303,7 @@ OTHERS = [
         "OpenAI",
     ),
     message("a minute's limit", "Too many tokens, please wait before trying again.", "anthropics/claude-code#236"),
+    message("a minute's limit", "Input tokens exceed the limit of 5000 tokens per minute.", "a gateway"),
     message("a day's limit", "Too many tokens per day, please wait before trying again.", "minorun365/agent-book#29"),
     Said(
         "a minute's limit",
@@ -332,6 +356,44 @@ def test_a_name_of_throttling_counts_more_than_words() -> None:
 def test_a_status_of_throttling_counts_more_than_words() -> None:
     body = b'{"message": "Too many input tokens, please wait before trying again."}'
     assert from_body(429, body, True).code == "rate_limit_exceeded"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Too many tokens, please wait before trying again.",  # anthropics/claude-code#236
+        "Input tokens exceed the limit of 5000 tokens per minute.",
+        "Number of request tokens has exceeded your per-minute rate limit",
+    ],
+)
+def test_words_of_throttling_are_a_429_where_nothing_else_tells(words: str) -> None:
+    """As the first event of an answer, without a code, for both kinds of answer."""
+    failure = from_value({"error": {"message": words}}, False)
+    assert (failure.status, failure.code) == (429, "rate_limit_exceeded")
+    assert error_status({"message": words}) == error_status(words) == 429
+
+
+LONG = "prompt is too long: 219898 tokens > 200000 maximum"
+RAW = '{"type":"error","error":{"type":"invalid_request_error","message":"Prompt is too long"}}'
+ENVELOPES: dict[str, object] = {
+    # Gemini's answer is an array; OpenRouter repeats another provider's error, tailcallhq/forgecode#1146, 2025-07-20.
+    "in an array": [{"error": {"code": 400, "message": LONG, "status": "INVALID_ARGUMENT"}}],
+    "repeated": {"error": {"message": "Provider returned error", "code": 413, "metadata": {"raw": RAW}}},
+    "as a detail": {"detail": LONG},
+    "in a detail": {"detail": {"message": LONG}},
+    "as the error of a detail": {"detail": {"error": LONG}},
+    "in a list of details": {"detail": [{"loc": ["body"], "msg": LONG, "type": "value_error"}]},
+    "without anything around": {"message": LONG},
+    "beside a code": {"code": "InvalidParameter", "message": LONG, "request_id": "1"},
+}
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 500])
+@pytest.mark.parametrize("envelope", ENVELOPES)
+def test_an_overflow_is_found_in_any_envelope(envelope: str, status: int) -> None:
+    """Under any status, which stays what it was."""
+    failure = from_body(status, json.dumps(ENVELOPES[envelope]).encode(), False)
+    assert (failure.status, failure.code) == (status, "context_length_exceeded")
 
 
 def test_names_count_as_a_whole() -> None:

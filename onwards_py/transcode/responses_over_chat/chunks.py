@@ -59,6 +59,8 @@ def read_delta(delta: Mapping[str, object], logprobs: object, quirks: Quirks) ->
         if quirks.dedupe_reasoning and content == reasoning.text:
             content = None
     tokens = _logprobs(logprobs) if logprobs else []
+    if content is None and tokens:
+        content = ""  # not said is as good as empty
     if isinstance(content, str):
         # Of a character that takes several tokens all but the last come with empty text. Beside anything else the log
         # probabilities of empty text are those of something else.

@@ -116,6 +116,10 @@ class Context:
         bare = [tool for tool in self.tools.values() if tool.name == name]
         return bare[0] if len(bare) == 1 else None
 
+    def begins(self, name: str) -> bool:
+        """Whether ``name`` is the beginning of a tool's that was offered, or all of it."""
+        return any(other.startswith(name) for other in self.tools)
+
     def is_whole(self, name: str) -> bool:
         """Whether ``name`` is that of a tool that was offered, and cannot be the beginning of another one's."""
         return name in self.tools and not any(other != name and other.startswith(name) for other in self.tools)

@@ -15,7 +15,8 @@ from typing import assert_never
 from onwards_py.messages import Ending
 from onwards_py.transcode.responses_over_chat import foreign_json
 from onwards_py.transcode.surrogates import well_formed
-from onwards_py.wire.context_overflow import tells_context_overflow
+from onwards_py.wire.context_overflow import THROTTLED, tells_context_overflow
+from onwards_py.wire.error_codes import codes_in, is_bare_error
 from onwards_py.wire.error_status import error_status
 
 _LONGEST_MESSAGE = 8192
@@ -29,7 +30,7 @@ _CODES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ),
     (
         "rate_limit_exceeded",
-        re.compile(r"rate.?limit|throttl|too many requests|resource_exhausted|overloaded_error", re.IGNORECASE),
+        re.compile(rf"{THROTTLED}|throttl|resource_exhausted|overloaded_error", re.IGNORECASE),
     ),
     (
         "invalid_prompt",
@@ -63,13 +64,22 @@ _OWN_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure. ``status`` is for a client that has no answer yet; ``code`` and ``message`` for all."""
+    """One failure. ``status`` is for a client that has no answer yet; ``code`` and ``message`` for all.
+
+    ``called``: in lower case, what the provider called it, whether the client is told or not.
+    """
 
     status: int
     code: str
     message: str
     type: str = "server_error"
     param: str | None = None
+    called: frozenset[str] = frozenset()
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """All that it goes by, for decisions about other attempts: what the provider called it, and our code."""
+        return self.called | {self.code}
 
     def envelope(self) -> dict[str, object]:
         """The body of an HTTP error: all four keys, always."""
@@ -122,7 +132,12 @@ def error_in(chunk: Mapping[str, object]) -> object:
     if "choices" in chunk:
         return None
     telling = chunk.get("object") == "error" or chunk.get("type") == "error" or "detail" in chunk
-    return chunk if telling or ("message" in chunk and "code" in chunk) else None
+    return chunk if telling or ("message" in chunk and "code" in chunk) or is_bare_error(chunk) else None
+
+
+def codes_told(value: object, status: int) -> frozenset[str]:
+    """What a decoded error of ``status`` goes by: its codes, and ours for what it says in words."""
+    return from_value(value, False, status).codes
 
 
 def from_value(value: object, trusted: bool, status: int | None = None, retry_after: float | None = None) -> Failure:
@@ -142,6 +157,7 @@ def from_value(value: object, trusted: bool, status: int | None = None, retry_af
         message[:_LONGEST_MESSAGE],
         told.type if trusted and told.type else _type(status),
         told.param if trusted else None,
+        frozenset() if isinstance(value, str) else codes_in(value),
     )
 
 
@@ -153,8 +169,8 @@ def _named(value: object) -> int:
 
 def _special_code(told: _Told, status: int | None) -> str | None:
     """Names go before words: who throttles speaks of "too many tokens", too (Bedrock), and means those of a minute."""
-    names, message = (told.code, told.type), (told.message,)
-    for text, words in ((" ".join(names), (names, ())), (told.message, ((), message))):
+    names, messages = (told.code, told.type), (told.message, told.raw)
+    for text, words in ((" ".join(names), (names, ())), ("\n".join(messages), ((), messages))):
         if status != 429 and tells_context_overflow(*words):
             return "context_length_exceeded"
         for code, pattern in _CODES:
@@ -183,6 +199,7 @@ class _Told:
     type: str = ""
     param: str | None = None
     status: int | None = None
+    raw: str = ""  # the error of another provider, as a gateway in between repeats it (OpenRouter)
 
     @classmethod
     def of(cls, value: object) -> _Told:
@@ -195,6 +212,7 @@ class _Told:
         """Take what is not known yet: inner levels come first."""
         code, param, status = level.get("code"), level.get("param"), level.get("status")
         self.message = self.message or _message(level)
+        self.raw = self.raw or _raw(level)
         self.type = self.type or _string(level.get("type")) or _string(status)
         self.code = self.code or _string(code)
         self.param = self.param or _string(param) or None
@@ -214,7 +232,8 @@ def _levels(value: object) -> Iterator[Mapping[str, object]]:
         if not isinstance(value, dict):
             break
         nest.append(value)
-        value = value.get("error") or value.get("errors")
+        detail = value.get("detail")
+        value = value.get("error") or value.get("errors") or (detail if isinstance(detail, dict) else None)
     yield from reversed(nest)
 
 
@@ -226,6 +245,11 @@ def _message(level: Mapping[str, object]) -> str:
         if isinstance(text, str) and text:
             return well_formed(text)
     return ""
+
+
+def _raw(level: Mapping[str, object]) -> str:
+    metadata = level.get("metadata")
+    return _string(metadata.get("raw")) if isinstance(metadata, dict) else ""
 
 
 def _string(value: object) -> str:

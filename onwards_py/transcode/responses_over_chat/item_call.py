@@ -77,7 +77,7 @@ class CallItem:
         if self.ready:
             return
         joined, tools = self.chat_name + piece, self._context.tools
-        if piece == self.chat_name and (joined not in tools or piece in tools):
+        if piece == self.chat_name and (piece in tools or not self._context.begins(joined)):
             return
         self.chat_name = piece if piece in tools and joined not in tools else joined
         self.ready = self._context.is_whole(self.chat_name)
