@@ -5,36 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from math import inf
+from typing import Final
 
-_LEAST_GRAIN = 0.0005
-_MOST_GRAIN = 0.25
-_GRAINS = 200
+LATEST: Final = 1.005
+"""So many times a timeout may pass before it is acted on. Deadlines of connections lie anywhere; those that lie within
+0.5 % of the timeout share one look, so a timeout costs 200 looks at most, however many connections wait for it."""
 
-
-def grain_of(shortest: float) -> float:
-    """Seconds that two looks lie apart at least where ``shortest`` seconds is the shortest timeout: 0.5 % of it, so
-    that no timeout is noticed later than that, and a timeout costs 200 looks at most. The event loop itself waits in
-    whole milliseconds."""
-    return min(max(shortest / _GRAINS, _LEAST_GRAIN), _MOST_GRAIN)
+_LEAST: Final = 0.0005  # seconds from look to look; event loops wait in whole milliseconds
 
 
 class Alarm:
     """Calls ``look(now)`` when the nearest deadline has come, in the event loop's time. ``look`` acts on what is due
-    and returns the nearest deadline that is left (inf: none).
+    and returns when to look again: when the first of the timeouts that are left has passed `LATEST` times (inf: none
+    is).
 
-    ``at``: when it goes off (inf: it is not set). ``grain``: see `grain_of`; many deadlines that lie close together
-    then share one look. A deadline that becomes later, or is no more, need not be told: the look finds nothing due,
-    and the alarm is set anew.
+    ``at``: when it goes off (inf: it is not set). A deadline that becomes later, or is no more, need not be told: the
+    look finds nothing due, and the alarm is set anew.
     """
 
-    __slots__ = ("_look", "_loop", "_timer", "at", "grain")
+    __slots__ = ("_look", "_loop", "_timer", "at")
 
-    def __init__(self, look: Callable[[float], float], grain: float) -> None:
+    def __init__(self, look: Callable[[float], float]) -> None:
         self._look = look
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self.at = inf
-        self.grain = grain
 
     def by(self, when: float) -> None:
         """Look at ``when``, or before."""
@@ -54,6 +49,6 @@ class Alarm:
         # What is due may resume an exchange on the spot, which then tells deadlines of its own.
         self.at = inf
         now = self._loop.time()
-        nearest = self._look(now)
-        if nearest < inf:
-            self.by(max(nearest, now + self.grain))
+        again = self._look(now)
+        if again < inf:
+            self.by(max(again, now + _LEAST))

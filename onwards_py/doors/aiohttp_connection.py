@@ -12,6 +12,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.streams import StreamReader
 
+from onwards_py.alarm import LATEST
 from onwards_py.doors.base import WRITE_BUFFER, refuse_connection
 from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.doors.second_reading import SecondReading
@@ -116,7 +117,7 @@ class DoorConnection(web.RequestHandler):
             self._head_since = 0.0
         elif self._head_since == 0.0:
             self._head_since = now = self._loop.time()
-            self.door.alarm.by(now + self.door.settings.header_timeout)
+            self.door.alarm.by(now + self.door.settings.header_timeout * LATEST)
 
     def _note(self) -> None:
         """See what became of the last piece: a request, or an error of aiohttp's, or one that it has not noticed."""
@@ -144,13 +145,13 @@ class DoorConnection(web.RequestHandler):
         await self._drain_helper()
 
     def check(self, now: float) -> float:
-        """Give up a head that has taken too long, and a client that takes nothing; returns when that is due (inf: it
-        does not)."""
+        """Give up a head that has taken too long, and a client that takes nothing; returns when to look again (inf:
+        not at all), see `Alarm`."""
         wire = self._wire
         if wire is None:
             return inf
-        due = self._look_at_sending()
-        if due <= now:
+        again = self._look_at_sending()
+        if again <= now:
             wire.abort()
             if self.writer is not None and self.writer.progress is Progress.LEFT:
                 self.connection_lost(None)  # so that what is served ends as it does when a client leaves
@@ -158,13 +159,13 @@ class DoorConnection(web.RequestHandler):
         if self._left:
             self.leave(wire)
         if not self._head_since or self.serving or self.has_requests or self.transport is None:
-            return due
-        head_due = self._head_since + self.door.settings.header_timeout
-        if now < head_due:
-            return min(due, head_due)
+            return again
+        patience = self.door.settings.header_timeout
+        if now < self._head_since + patience:
+            return min(again, self._head_since + patience * LATEST)
         self._head_since = 0.0
         self._refuse(ProxyError(Kind.REQUEST_TIMEOUT))
-        return due
+        return again
 
     def _look_at_sending(self) -> float:
         if self._wire is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from onwards_py.alarm import Alarm, grain_of
+from onwards_py.alarm import Alarm
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.aiohttp_connection import DoorConnection, Written
 from onwards_py.doors.base import (
@@ -48,7 +48,7 @@ class AiohttpDoor:
         self.server = web.Server(self._serve, handler_cancellation=True)
         self._loop = asyncio.get_running_loop()
         self.shortest = min(settings.header_timeout, settings.send_timeout, _LOOK_EVERY)
-        self.alarm = Alarm(self._look, grain_of(self.shortest))
+        self.alarm = Alarm(self._look)
         self._options: dict[str, Any] = {
             "keepalive_timeout": settings.keepalive_timeout,
             "access_log": None,
@@ -83,8 +83,8 @@ class AiohttpDoor:
             connection.close_if_idle()
 
     def _look(self, now: float) -> float:
-        nearest = now + self.shortest if self.connections else inf
-        return min([nearest, *(connection.check(now) for connection in list(self.connections))])
+        first = now + self.shortest if self.connections else inf
+        return min([first, *(connection.check(now) for connection in list(self.connections))])
 
     async def close(self) -> None:
         """Cut everything."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, cast
 
-from onwards_py.alarm import Alarm, grain_of
+from onwards_py.alarm import LATEST, Alarm
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import DRAIN_GRACE, LEAST_UPLOAD_RATE, WRITE_BUFFER, Gauges, Handler, refuse_connection
 from onwards_py.doors.intake import Intake, Pending, Phase, serialise_head
@@ -65,7 +65,7 @@ class Lane:
         shortest = min(
             settings.header_timeout, settings.body_timeout, settings.send_timeout, settings.keepalive_timeout
         )
-        self.alarm = Alarm(self._look, grain_of(shortest))
+        self.alarm = Alarm(self._look)
         self.shortest = min(shortest, _LINGER_SECONDS)
 
     def __call__(self) -> LaneConnection:
@@ -95,11 +95,11 @@ class Lane:
     def _look(self, now: float) -> float:
         """One timer looks after the patience with all clients, instead of a timer each. What a client begins from now
         on is not due before ``shortest`` is over: so long nobody need be told of it."""
-        nearest = now + self.shortest if self.connections else inf
+        first = now + self.shortest if self.connections else inf
         for connection in list(self.connections):
-            due = connection.check(now)
-            nearest = min(nearest, due)
-        return nearest
+            again = connection.check(now)
+            first = min(first, again)
+        return first
 
 
 class LaneConnection(asyncio.Protocol):
@@ -199,16 +199,17 @@ class LaneConnection(asyncio.Protocol):
     # The lane's side.
 
     def check(self, now: float) -> float:
-        """Lose patience with a client that keeps us waiting; returns when that is due (inf: it does not)."""
+        """Lose patience with a client that keeps us waiting; returns when to look again (inf: not at all), see
+        `Alarm`."""
         intake, transport, settings = self._intake, self._transport, self._lane.settings
         if intake is None or transport is None:
             return inf
-        due = self._sending.look(transport, now, settings.send_timeout)
-        if due <= now:
+        again = self._sending.look(transport, now, settings.send_timeout)
+        if again <= now:
             self.cut()
             return inf
-        if self._active is not None or intake.ready or (self._lingering and due < inf):
-            return due
+        if self._active is not None or intake.ready or (self._lingering and again < inf):
+            return again
         if self._lingering:
             patience = _LINGER_SECONDS
         elif intake.phase is _IDLE:
@@ -218,7 +219,7 @@ class LaneConnection(asyncio.Protocol):
         else:
             patience = settings.header_timeout
         if now < self._since + patience:
-            return min(due, self._since + patience)
+            return min(again, self._since + patience * LATEST)
         if self._lingering:
             transport.abort()
         elif intake.phase is _IDLE:
@@ -226,7 +227,7 @@ class LaneConnection(asyncio.Protocol):
         else:
             intake.refuse(ProxyError(Kind.REQUEST_TIMEOUT))
             self._serve()
-        return due
+        return again
 
     def drain(self) -> None:
         """The answer that is going on is the last one."""

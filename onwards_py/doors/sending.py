@@ -8,6 +8,8 @@ import struct
 import sys
 from math import inf
 
+from onwards_py.alarm import LATEST
+
 # struct tcp_info of linux/tcp.h: eight bytes, 24 words of 32 bits, two rates, then what the peer has acknowledged.
 _ACKED_AT = 120
 _BYTES = struct.Struct("=Q")
@@ -42,7 +44,9 @@ class Sending:
         if mark != self._mark:
             self._mark = mark
             self._since = now
-        return max(now, min(self._since + timeout, now + timeout / 100))
+        if now >= self._since + timeout:
+            return now
+        return min(self._since + timeout * LATEST, now + timeout / 100)
 
 
 def _acknowledged(transport: asyncio.Transport) -> int | None:

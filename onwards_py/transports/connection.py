@@ -14,7 +14,7 @@ from typing import Final, cast
 
 import httptools
 
-from onwards_py.alarm import Alarm
+from onwards_py.alarm import LATEST, Alarm
 from onwards_py.errors import ProxyError
 from onwards_py.messages import Ending, Fault
 from onwards_py.routing.model import Timeouts
@@ -52,6 +52,8 @@ _END_EOF: Final = Ending.EOF
 _END_IDLE: Final = Ending.IDLE
 _END_LIMIT: Final = Ending.LIMIT
 _END_RESET: Final = Ending.RESET
+
+_NO_TIMEOUTS: Final = Timeouts()  # of a connection that has had no request yet
 
 
 class Died(Exception):
@@ -102,7 +104,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._lasting = True
         self._paused = False
         self._due = 0.0
-        self._idle = 0.0
+        self._timeouts = _NO_TIMEOUTS
         self._deadline: float | None = None
         self._last_read = 0.0  # or since when nothing was read, of an answer that has not begun
         self._loop = asyncio.get_running_loop()
@@ -131,12 +133,12 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             within, sooner = timeouts.first_byte, request.head_within
             due = now + (within if sooner is None or sooner > within else sooner)
         self._due = due
-        self._idle = timeouts.idle
+        self._timeouts = timeouts
         self._deadline = deadline = request.deadline
         if deadline is not None and deadline < due:
             due = deadline
         if due < self._alarm.at:
-            self._alarm.by(due)
+            self._alarm.by(now + (due - now) * LATEST)
         batch, body = self._batch, request.body
         self._batched_at = batch.flushes
         if len(body) < READ_SIZE:
@@ -151,24 +153,27 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._batch.add(transport, body)
 
     def check(self, now: float, idle_timeout: float) -> float:
-        """Lose patience where it is time to; returns when to look again (inf: not at all)."""
+        """Lose patience where it is time to; returns when to look again (inf: not at all), see `Alarm`."""
         state = self._state
+        if state is _IDLE:
+            if now < self.idle_since + idle_timeout:
+                return self.idle_since + idle_timeout * LATEST
+            self._end(_END_RESET, None)
+            return inf
         if state is _CLOSED:
             return inf
-        deadline = self._deadline
-        if state is _IDLE:
-            due, ending = self.idle_since + idle_timeout, _END_RESET
-        elif state is _WAITING:
+        since, deadline = self._last_read, self._deadline
+        if state is _WAITING:
             due, ending = self._due, _END_IDLE
-            if deadline is not None and deadline < due:
-                due = deadline
         else:
             # Either the upstream has been silent, or the client has taken nothing, for the idle time.
-            due, ending = self._last_read + self._idle, _END_CLIENT_GONE if self._paused else _END_IDLE
-            if deadline is not None and deadline < due:
-                due, ending = deadline, _END_LIMIT
+            due, ending = since + self._timeouts.idle, _END_CLIENT_GONE if self._paused else _END_IDLE
+        again = since + (due - since) * LATEST
+        if deadline is not None and deadline < due:
+            due, again = deadline, deadline + (self._timeouts.total or 0.0) * (LATEST - 1.0)
+            ending = _END_IDLE if state is _WAITING else _END_LIMIT
         if now < due:
-            return due
+            return again
         self._end(ending, None)
         return inf
 
@@ -254,7 +259,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             else:
                 self._deliver(trip, count)
                 if self._trip is trip:
-                    self._alarm.by(self._last_read + self._idle)
+                    self._alarm.by(self._last_read + self._timeouts.idle * LATEST)
             # Last: this resumes the exchange, which finds the whole of what was read.
             trip.head_signal.set(None)
         elif self._spoiled or self._is_excessive(count):

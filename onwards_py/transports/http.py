@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from math import inf
 
-from onwards_py.alarm import Alarm, grain_of
+from onwards_py.alarm import LATEST, Alarm
 from onwards_py.config.snapshot import HttpPoolSettings
 from onwards_py.messages import Fault
 from onwards_py.routing.model import Origin, Pool, Provider
@@ -73,7 +73,7 @@ class OriginPool:
         connection.idle_since = now = self._loop.time()
         self.idle.append(connection)
         if now + self.settings.idle_timeout < self._alarm.at:
-            self._alarm.by(now + self.settings.idle_timeout)
+            self._alarm.by(now + self.settings.idle_timeout * LATEST)
 
     def lost(self, connection: UpstreamConnection) -> None:
         self.connections.discard(connection)
@@ -81,12 +81,12 @@ class OriginPool:
             self.idle.remove(connection)
 
     def sweep(self, now: float) -> float:
-        """Look after every connection's timeouts; returns when the next look is due (inf: never)."""
-        nearest, idle_timeout = inf, self.settings.idle_timeout
+        """Look after every connection's timeouts; returns when to look again (inf: not at all), see `Alarm`."""
+        first, idle_timeout = inf, self.settings.idle_timeout
         for connection in list(self.connections):
-            due = connection.check(now, idle_timeout)
-            nearest = min(nearest, due)
-        return nearest
+            again = connection.check(now, idle_timeout)
+            first = min(first, again)
+        return first
 
     def close(self) -> None:
         for connection in list(self.connections):
@@ -110,7 +110,7 @@ class HttpTransport:
         self._by_provider: dict[str, OriginPool] = {}
         self._named: frozenset[Origin] | None = None
         self._loop = asyncio.get_running_loop()
-        self._alarm = Alarm(self._sweep, grain_of(inf))
+        self._alarm = Alarm(self._sweep)
 
     async def send(self, provider: Provider, request: OutboundRequest) -> RoundTrip:
         """See Transport.send.
@@ -142,7 +142,7 @@ class HttpTransport:
         self._settings = settings
         named = {provider.origin: provider.origin for pool in pools for provider in pool.providers if provider.origin}
         self._named = frozenset(named)
-        self._by_provider.clear()  # identities may be gone, or have shorter timeouts, which call for more sweeps
+        self._by_provider.clear()  # identities may be gone
         self._pools = {
             origin: pool for origin, pool in self._pools.items() if origin in named or pool.connections or pool.opening
         }
@@ -209,11 +209,6 @@ class HttpTransport:
             settings = self._settings_of(origin)
             pool = self._pools[origin] = OriginPool(origin, settings, self._batch, self._loops, self._alarm)
         self._by_provider[provider.identity] = pool
-        timeouts = provider.timeouts
-        shortest = min(timeouts.first_byte, timeouts.idle, self._settings.idle_timeout)
-        for seconds in (timeouts.total, timeouts.head_of_stream):
-            shortest = shortest if seconds is None else min(shortest, seconds)
-        self._alarm.grain = min(self._alarm.grain, grain_of(shortest))
         return pool
 
     def _sweep(self, now: float) -> float:

@@ -46,6 +46,16 @@ class Nobody:
         return False
 
 
+class Watched(FakeTransport):
+    """Counts how often it is looked at."""
+
+    looks = 0
+
+    def get_write_buffer_size(self) -> int:
+        self.looks += 1
+        return 0
+
+
 def lane_of(settings: ServerSettings) -> Lane:
     loop = asyncio.get_running_loop()
     return Lane(Nobody(), settings, Gauges(), hand_over=lambda *_: None, batch=WriteBatch(loop))
@@ -99,5 +109,23 @@ def test_the_aiohttp_door_waits_for_a_head_as_long_as_is_said(seconds: float) ->
         began = asyncio.get_running_loop().time()
         assert 0 <= await lateness(transport, began, seconds) <= 0.01
         await door.close()
+
+    virtual_time.run(main())
+
+
+def test_a_short_timeout_makes_no_looks_for_long_ones() -> None:
+    """A thousand idle clients whose time is over one after the other, in 20 s, where heads must come within 1 s."""
+
+    async def main() -> None:
+        lane = lane_of(ServerSettings(keepalive_timeout=20.0, header_timeout=1.0))
+        for _ in range(1_000):
+            lane().connection_made(FakeTransport())
+            await asyncio.sleep(0.02)
+        transport = Watched()
+        lane().connection_made(transport)
+        await asyncio.sleep(19.9)
+        assert not transport.is_closing()
+        assert transport.looks <= 220
+        lane.close()
 
     virtual_time.run(main())

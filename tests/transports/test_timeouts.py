@@ -9,7 +9,7 @@ import pytest
 from support import virtual_time
 from support.virtual_time import FakeTransport
 
-from onwards_py.alarm import Alarm, grain_of
+from onwards_py.alarm import Alarm
 from onwards_py.config.snapshot import HttpPoolSettings
 from onwards_py.messages import Ending, Fault
 from onwards_py.routing.model import Origin, Timeouts
@@ -27,10 +27,10 @@ LONG = Timeouts(first_byte=1000.0, idle=1000.0)
 class World:
     """One pool with connections to nobody."""
 
-    def __init__(self, grain: float, idle_timeout: float = 500.0) -> None:
+    def __init__(self, idle_timeout: float = 500.0) -> None:
         self.loop = asyncio.get_running_loop()
         self.batch = WriteBatch(self.loop)
-        self.alarm = Alarm(self._look, grain)
+        self.alarm = Alarm(self._look)
         self.looks = 0
         settings = HttpPoolSettings(idle_timeout=idle_timeout)
         self.pool = OriginPool(Origin(False, "h", 80), settings, self.batch, Loops(), self.alarm)
@@ -73,7 +73,7 @@ def test_a_head_is_waited_for_as_long_as_is_said(what: str, seconds: float) -> N
     """Whatever else is waited for, longer or shorter."""
 
     async def main() -> None:
-        world = World(grain_of(min(seconds, 1.0)))
+        world = World()
         world.ask(LONG)
         began = world.loop.time()
         world.ask(Timeouts(first_byte=seconds * 0.61))
@@ -94,7 +94,7 @@ def test_a_body_may_be_silent_as_long_as_is_said(what: str, seconds: float) -> N
     """Since its last read, though the wait for the head is longer; and in all as long as ``total`` says."""
 
     async def main() -> None:
-        world = World(grain_of(seconds))
+        world = World()
         world.ask(LONG)
         deadline = world.loop.time() + seconds * 1.5 if what == "total" else None
         connection, trip = world.ask(
@@ -114,7 +114,7 @@ def test_an_idle_connection_is_kept_as_long_as_is_said() -> None:
     """From its last answer, though it once waited for much longer."""
 
     async def main() -> None:
-        world = World(grain_of(20.0), idle_timeout=20.0)
+        world = World(idle_timeout=20.0)
         connection, _ = world.ask(LONG)
         await asyncio.sleep(3.0)
         feed(connection, b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -129,7 +129,7 @@ def test_looks_are_few() -> None:
     """Ten thousand requests, each answered at once, and a thousand that time out one after the other."""
 
     async def main() -> None:
-        world = World(grain_of(10.0))
+        world = World()
         timeouts = Timeouts(first_byte=10.0)
         for _ in range(10_000):
             connection, _ = world.ask(timeouts)
@@ -142,5 +142,22 @@ def test_looks_are_few() -> None:
             await asyncio.sleep(0.01)
         await asyncio.sleep(20.0)
         assert world.looks <= 210
+
+    virtual_time.run(main())
+
+
+def test_a_short_timeout_makes_no_looks_for_long_ones() -> None:
+    """A thousand connections whose time is over one after the other, in 20 s, had requests with little time before."""
+
+    async def main() -> None:
+        world = World(idle_timeout=20.0)
+        for _ in range(1_000):
+            connection, _ = world.ask(Timeouts(first_byte=0.1))
+            feed(connection, b"HTTP/1.1 204 No Content\r\n\r\n")
+            await asyncio.sleep(0.02)
+        world.looks = 0
+        await asyncio.sleep(21.0)
+        assert not world.pool.connections
+        assert world.looks <= 201
 
     virtual_time.run(main())
