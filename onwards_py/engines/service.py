@@ -6,19 +6,21 @@ import asyncio
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import cast
 
 import orjson
 from aiohttp import web
 
-from onwards_py.engines.base import Body, Engine, EngineError, Handler, Job, Reply, bad_request
+from onwards_py import memory
+from onwards_py.engines.base import Body, Engine, EngineError, Handler, Job, LoadError, Reply, bad_request
 from onwards_py.engines.channel import Reports
 from onwards_py.engines.contract import Pong
 from onwards_py.engines.sink import StreamSink
 
 _LARGEST_BODY = 64 * 1024 * 1024
+_EXHAUSTED = "engine_out_of_memory"
 _BACKLOG = 4096  # as many as may queue: a Unix socket whose backlog is full refuses at once
 
 
@@ -27,7 +29,7 @@ class Service:
 
     def __init__(self, engine: Engine, slots: int, reports: Reports, log: int) -> None:
         self._routes = engine.routes
-        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="compute")
+        self._pool = _started(slots)
         self._reports = reports
         self._log = log
         self._jobs: set[Job] = set()
@@ -60,12 +62,16 @@ class Service:
             handler = self._handler(request)
             return await self._compute(request, handler, await _body(request))
         except MemoryError:
-            return _json(503, _error(_exhausted()))
+            failure = _exhausted()
         except EngineError as error:
-            response = _json(error.status, _error(error))
-            if error.status == 405:
-                response.headers["Allow"] = "POST"  # RFC 9110 section 15.5.6
-            return response
+            failure = error.with_traceback(None)
+        if failure.code == _EXHAUSTED:
+            # Only here: until the error's traceback was gone, it held the request that was too large.
+            memory.trim()
+        response = _json(failure.status, _error(failure))
+        if failure.status == 405:
+            response.headers["Allow"] = "POST"  # RFC 9110 section 15.5.6
+        return response
 
     def _handler(self, request: web.Request) -> Handler:
         path = request.path.removeprefix("/v1")
@@ -118,6 +124,20 @@ class Service:
             os.write(self._log, line.encode() + b"\n")
 
 
+def _started(slots: int) -> ThreadPoolExecutor:
+    """A pool whose threads all run. Raises LoadError.
+
+    A thread's stack counts as memory, and there may be none left for it once requests have come.
+    """
+    pool = ThreadPoolExecutor(slots, thread_name_prefix="compute")
+    together = threading.Barrier(slots)
+    try:
+        wait([pool.submit(together.wait) for _ in range(slots)])
+    except RuntimeError:
+        raise LoadError("The model does not fit into the memory that it may use: raise its bound.") from None
+    return pool
+
+
 async def _body(request: web.Request) -> Body:
     try:
         raw = await request.read()
@@ -167,7 +187,7 @@ async def _end(request: web.Request, response: web.StreamResponse, work: asyncio
 def _exhausted() -> EngineError:
     """The bound on memory is reached: nothing is wrong with the request, and another provider may have room."""
     return EngineError(
-        503, "The local model has too little memory for this request.", type="server_error", code="engine_out_of_memory"
+        503, "The local model has too little memory for this request.", type="server_error", code=_EXHAUSTED
     )
 
 
