@@ -26,7 +26,8 @@ _INFERENCE = re.compile(
     rb"|images/[a-z]+)/?(?:\?|$)"
 )
 _STORED = re.compile(rb'"store"[ \t\r\n]*:[ \t\r\n]*true\b')
-_STREAMED = re.compile(rb'"stream"[ \t\r\n]*:[ \t\r\n]*true\b')
+_STREAM_KEY = b'"stream"'
+_STREAMED = re.compile(_STREAM_KEY + rb"[ \t\r\n]*:[ \t\r\n]*true\b")
 
 
 class _Storing(msgspec.Struct):
@@ -148,6 +149,13 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
 
 def _streams(address: Address) -> bool:
     return _STREAMED.search(address.body) is not None if address.notes is None else address.notes.streams
+
+
+def _asks_for_stream(body: bytes) -> bool:
+    """Whether the last ``"stream"`` in a body is a key with the value true. Clients write it near the end, where it is
+    found at once; a search by regular expression takes half a millisecond for 400 kB. Only a timeout depends on it."""
+    at = body.rfind(_STREAM_KEY)
+    return at >= 0 and _STREAMED.match(body, at) is not None
 
 
 def error_of(fault: Fault, advice: str | None = None) -> ProxyError:
