@@ -258,7 +258,7 @@ def _like(text: bytes, rest: bytes, containers: bytes) -> bytes:
         return outer + b'{"":'
     if text.rstrip(_SPACES)[-1:] == inner:
         return outer + inner  # it was just opened
-    value = b"0" if inner == b"[" else b'"":0'
+    value = b"0 " if inner == b"[" else b'"":0 '  # the space: what comes next must not be more of the number
     return outer + inner + value + (b"," if rest else b"")
 
 

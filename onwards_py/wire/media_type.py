@@ -18,10 +18,12 @@ _OPAQUE = re.compile(
     rb"(?:audio|font|image|video)/.*|application/(?:octet-stream|pdf|sdp|zip|gzip|x-gzip|x-tar|wasm)", re.DOTALL
 )
 # White space and an opening bracket, or a comment, which lenient parsers let stand there; behind a byte order mark, and
-# with the zeros that UTF-16 and UTF-32 put between the characters of ASCII. JSON5 takes more for white space.
+# with the zeros that UTF-16 and UTF-32 put between the characters of ASCII. JSON5 takes every space of Unicode.
 _LIKE_JSON = re.compile(
     rb"(?:\xfe\xff|\xff\xfe(?:\0\0)?|\0\0\xfe\xff)?"
-    rb"(?:\0{0,3}[ \t\r\n\x0b\x0c]\0{0,3}|\xef\xbb\xbf|\xc2\xa0|\xe2\x80[\xa8\xa9])*+\0{0,3}(?:[{\[/#]|\Z)"
+    rb"(?:\0{0,3}[ \t\r\n\x0b\x0c]\0{0,3}|\xef\xbb\xbf"
+    rb"|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)*+"
+    rb"\0{0,3}(?:[{\[/#]|\Z)"
 )
 _LOOKED_AT: Final = 64 * 1024
 

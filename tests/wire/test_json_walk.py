@@ -97,6 +97,15 @@ def test_a_damaged_body_is_refused_as_a_decoder_refuses_it(body: bytes, window: 
     assert (found(damaged, window) is not None) == is_object(damaged)
 
 
+@pytest.mark.parametrize("value", ["0 .5", "0 e1", "[].5", '{"b":"c"}e-1', '"b" 0'])
+def test_a_number_does_not_go_on_behind_the_value_before_it(value: str) -> None:
+    """Wherever a window ends between the two."""
+    for spaces in range(1, 60):
+        padding = " " * spaces
+        assert found(f'{{"x":[{padding}{value}]}}'.encode(), 24) is None
+        assert found(f'{{"x":{{"y":{padding}{value}}}}}'.encode(), 24) is None
+
+
 LARGE = 300_000
 
 

@@ -46,6 +46,12 @@ def test_what_lenient_parsers_take_for_json_is_seen(text: str, coding: str) -> N
     assert may_be_json(text.encode(coding))
 
 
+@pytest.mark.parametrize("space", "\x0b\x0c\x85\xa0\u1680\u2000\u2003\u200a\u2028\u202f\u205f\u3000\ufeff", ids=ascii)
+def test_white_space_of_unicode_is_white_space(space: str) -> None:
+    """JSON5 skips it, and so does whoever strips a body before it is read."""
+    assert may_be_json((space * 2 + '{"a":1}').encode())
+
+
 @pytest.mark.parametrize(
     "body",
     [
