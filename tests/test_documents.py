@@ -162,8 +162,7 @@ def test_the_readme_installs_groups_that_exist() -> None:
 def test_the_decisions_are_numbered_and_listed() -> None:
     """One page each, in the style context, decision, consequences; the architecture links to all."""
     pages = sorted((DOCS / "decisions").glob("*.md"))
-    numbers = [int(page.name[:4]) for page in pages]
-    assert len(set(numbers)) == len(numbers)
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
     overview = (DOCS / "architecture.md").read_text()
     for page in pages:
         text = page.read_text()

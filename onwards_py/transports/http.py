@@ -21,7 +21,7 @@ from onwards_py.write_batch import WriteBatch
 REPEAT_WITHIN = 1.0
 """Seconds after a request was sent on a kept connection in which its death still means that the server had closed it
 before the request came: a reset takes one round trip, and one retransmission at most (RFC 6298: 1 s). Later the server
-may as well have worked on the request (see decision 23)."""
+may as well have worked on the request (see decision 17)."""
 # Of an origin that no configuration names any more: connections end with the exchange that they carry.
 _RETIRED = HttpPoolSettings(max_idle_per_host=0)
 
