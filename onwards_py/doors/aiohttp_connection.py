@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +14,7 @@ from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.streams import StreamReader
 
 from onwards_py.alarm import LATEST
-from onwards_py.doors.base import WRITE_BUFFER, refuse_connection
+from onwards_py.doors.base import LINGER_SECONDS, WRITE_BUFFER, refuse_connection
 from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.doors.second_reading import SecondReading
 from onwards_py.doors.sending import Sending
@@ -28,11 +29,12 @@ _log = logging.getLogger("onwards.door")
 
 
 class Written(web.StreamResponse):
-    """Tells aiohttp that a response was written without it."""
+    """Tells aiohttp that a response was written without it. ``before_close`` is awaited before it closes."""
 
-    def __init__(self, keep_alive: bool) -> None:
+    def __init__(self, keep_alive: bool, before_close: Callable[[], Awaitable[None]] | None = None) -> None:
         super().__init__()
         self._keeps = keep_alive
+        self._before_close = before_close
 
     @property
     def keep_alive(self) -> bool | None:
@@ -41,8 +43,10 @@ class Written(web.StreamResponse):
     async def prepare(self, request: web.BaseRequest) -> None:
         """Nothing is left to be done."""
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to be done."""
+    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002  (aiohttp's)
+        """Nothing is left to be written."""
+        if self._before_close is not None:
+            await self._before_close()
 
 
 class DoorConnection(web.RequestHandler):
@@ -56,6 +60,7 @@ class DoorConnection(web.RequestHandler):
         "_counted",
         "_head_since",
         "_left",
+        "_lingering",
         "_sending",
         "_wire",
         "door",
@@ -73,6 +78,7 @@ class DoorConnection(web.RequestHandler):
         self._head_since = 0.0
         self._wire: asyncio.Transport | None = None  # aiohttp forgets its own as soon as it closes
         self._left = False
+        self._lingering = False
         self._body: StreamReader | None = None  # of the last request
         self._sending = Sending()
 
@@ -99,7 +105,7 @@ class DoorConnection(web.RequestHandler):
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._counted:
+        if not self._counted or self._lingering:
             return
         reading = self.reading
         if not data:  # aiohttp goes on with what it has
@@ -181,6 +187,15 @@ class DoorConnection(web.RequestHandler):
         if not self._left:
             self._loop.call_soon(self.connection_lost, None)
 
+    async def linger(self) -> None:
+        """Close, but read on for a moment: a reset for unread bytes would destroy the answer (RFC 9112 section 9.6)."""
+        transport = self.transport
+        if transport is not None and transport.can_write_eof():
+            self._lingering = True
+            transport.write_eof()
+            transport.resume_reading()  # which aiohttp pauses while nobody reads a body
+            await asyncio.sleep(LINGER_SECONDS)  # cancelled when the client closes
+
     def _refuse(self, error: ProxyError) -> None:
         """Answer in place of a request that aiohttp has not made out yet, and close."""
         assert self.transport is not None
@@ -235,7 +250,7 @@ class DoorConnection(web.RequestHandler):
         elif transport is not None:
             transport.abort()
         self.close()
-        return Written(False)
+        return Written(False, self.linger)
 
 
 def _parser_error(exc: BaseException | None) -> ProxyError:

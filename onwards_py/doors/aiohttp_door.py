@@ -56,7 +56,7 @@ class AiohttpDoor:
             "max_line_size": settings.max_target_bytes + 32,
             "max_field_size": settings.max_head_bytes,
             "max_headers": settings.max_header_count,
-            "lingering_time": 2.0,
+            "lingering_time": 0,  # see DoorConnection.linger
         }
 
     def __call__(self) -> DoorConnection:
@@ -107,6 +107,7 @@ class AiohttpDoor:
         writer = ResponseWriter(transport, inbound.http_minor, keep_alive, inbound.method == b"HEAD")
         connection.writer = writer
         size = 0
+        before_close = None
         try:
             if connection.refusal is not None:
                 raise connection.refusal
@@ -117,6 +118,7 @@ class AiohttpDoor:
             writer.keep_alive = False
             self.handler.refused(inbound, error)
             send_error(writer, error)
+            before_close = connection.linger
         finally:
             self.gauges.buffered -= size
             connection.writer = None
@@ -126,7 +128,7 @@ class AiohttpDoor:
             connection.leave(transport)
         elif writer.progress is not Progress.ENDED and writer.progress is not Progress.ABORTED:
             transport.abort()
-        return Written(writer.keep_alive and writer.progress is Progress.ENDED)
+        return Written(writer.keep_alive and writer.progress is Progress.ENDED, before_close)
 
     async def _take_in(
         self, request: web.BaseRequest, inbound: InboundRequest, transport: asyncio.Transport

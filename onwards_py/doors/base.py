@@ -18,6 +18,9 @@ from onwards_py.wire.request_head import RequestHead, examine, size_of
 DRAIN_GRACE = 0.5
 """Seconds that an idle connection stays open when the program is told to end."""
 
+LINGER_SECONDS = 2.0
+"""Seconds that a client has to take a refusal, while the rest of what it sends is read and dropped."""
+
 LEAST_UPLOAD_RATE = 16 * 1024
 """Bytes per second: who sends a body slower has ``body_timeout`` in all."""
 

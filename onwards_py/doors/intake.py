@@ -114,7 +114,7 @@ class Intake:
             self._parsed = 0
             self.go_on()
             return
-        if len(data) <= _STEP or self._body_lacks() >= len(data):
+        if self._body_lacks() >= len(data) or (len(data) <= _STEP and not _may_be_foreign(data)):
             self._parse(data)
         else:
             self._unparsed, self._parsed = data, 0
@@ -277,7 +277,8 @@ class Intake:
         version = parser.get_http_version()
         read = self._earlier + self._data
         method = parser.get_method()
-        if (b" RTSP/" in read or b" ICE/" in read) and speaks_other_protocol(read, method, self._target):
+        looked_at = not self._earlier and not self._unparsed  # by `feed`
+        if not looked_at and _may_be_foreign(read) and speaks_other_protocol(read, method, self._target):
             raise ProxyError(Kind.VERSION)
         request = InboundRequest(
             method,
@@ -345,6 +346,12 @@ class Intake:
             return
         self._parser = httptools.HttpRequestParser(self)
         self._parse(serialise_head(request, without_upgrade(request.fields)) + tail)
+
+
+def _may_be_foreign(read: bytes) -> bool:
+    """Whether a request of another protocol than HTTP may begin in ``read``: to be parsed in steps, so that it is known
+    where requests begin."""
+    return b" RTSP/" in read or b" ICE/" in read
 
 
 def serialise_head(request: InboundRequest, fields: Fields) -> bytes:

@@ -14,7 +14,15 @@ from typing import Final, cast
 
 from onwards_py.alarm import LATEST, Alarm
 from onwards_py.config.snapshot import ServerSettings
-from onwards_py.doors.base import DRAIN_GRACE, LEAST_UPLOAD_RATE, WRITE_BUFFER, Gauges, Handler, refuse_connection
+from onwards_py.doors.base import (
+    DRAIN_GRACE,
+    LEAST_UPLOAD_RATE,
+    LINGER_SECONDS,
+    WRITE_BUFFER,
+    Gauges,
+    Handler,
+    refuse_connection,
+)
 from onwards_py.doors.intake import Intake, Pending, Phase, serialise_head
 from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.doors.sending import Sending
@@ -27,7 +35,6 @@ from onwards_py.write_batch import WriteBatch
 
 _log = logging.getLogger("onwards.lane")
 
-_LINGER_SECONDS = 2.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _LARGE_READ: Final = 128 * 1024  # half of what uvloop reads at one time
@@ -66,7 +73,7 @@ class Lane:
             settings.header_timeout, settings.body_timeout, settings.send_timeout, settings.keepalive_timeout
         )
         self.alarm = Alarm(self._look)
-        self.shortest = min(shortest, _LINGER_SECONDS)
+        self.shortest = min(shortest, LINGER_SECONDS)
 
     def __call__(self) -> LaneConnection:
         """A protocol for a new connection."""
@@ -211,7 +218,7 @@ class LaneConnection(asyncio.Protocol):
         if self._active is not None or intake.ready or (self._lingering and again < inf):
             return again
         if self._lingering:
-            patience = _LINGER_SECONDS
+            patience = LINGER_SECONDS
         elif intake.phase is _IDLE:
             patience = settings.keepalive_timeout
         elif intake.phase is _BODY:

@@ -261,8 +261,9 @@ def size_of(fields: Fields, target: bytes) -> int:
 def speaks_other_protocol(read: bytes, method: bytes, target: bytes) -> bool:
     """Whether the request that llhttp made out in ``read`` is one of RTSP or ICE: it takes those for HTTP, and does not
     say which it took. Bodies and values in ``read`` may have lines that look like it, but no request line of HTTP."""
-    line = rb"(?:\A|\n)%b +%b +(HTTP|RTSP|ICE)/[0-9]\.[0-9](?=\r?\n)" % (re.escape(method), re.escape(target))
-    protocols = re.findall(line, read)
+    line = rb"%b +%b +(HTTP|RTSP|ICE)/[0-9]\.[0-9](?=\r?\n)" % (re.escape(method), re.escape(target))
+    # Behind a body of the request before it, the line does not begin one.
+    protocols = re.findall(rb"(?:\A|\n)" + line, read) or re.findall(line, read)
     return bool(protocols) and b"HTTP" not in protocols
 
 

@@ -77,8 +77,7 @@ async def test_refused_before_the_body_is_asked_for(
             response = await client.response()
             assert response.status == status or (status is None and response.status in (400, 501))
             assert response.value(b"connection") == b"close"
-            if lane:  # aiohttp lingers for the body
-                assert await client.closed() is End.CLOSED
+            assert await client.closed() is End.CLOSED
         assert upstream.requests == []
 
 

@@ -357,6 +357,14 @@ def test_only_a_request_line_names_the_protocol(fields: bytes, body: bytes) -> N
             assert set(refusals(cut(raw, cuts))) == {None}
 
 
+def test_a_request_line_of_another_protocol_is_seen_wherever_it_is_cut() -> None:
+    """Behind a whole request of HTTP, whose body does not end in a line end."""
+    before = length_request(b"x", b"/v1/y", b"")
+    raw = before + length_request(b"x", b"/v1/x", b"").replace(b" HTTP/1.1", b" RTSP/1.0")
+    for at in range(1, len(raw)):
+        assert refusals(cut(raw, [at])) == [None, Kind.VERSION]
+
+
 def memory_of(pieces: Iterable[bytes]) -> tuple[int, Intake]:
     """The bytes that an intake comes to hold with these reads, and the intake."""
     intake = Intake(Roomy(), ServerSettings(), Gauges(), "peer")
