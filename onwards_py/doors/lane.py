@@ -173,7 +173,8 @@ class LaneConnection(asyncio.Protocol):
             self._lane.loop.call_soon(self._read_on, transport)
 
     def _read_on(self, transport: asyncio.Transport) -> None:
-        if not self._reading_paused and not transport.is_closing():
+        # Without a transport of its own this protocol no longer decides: the connection is gone, or was handed over.
+        if self._transport is transport and not self._reading_paused and not transport.is_closing():
             transport.resume_reading()
 
     def eof_received(self) -> bool:
@@ -368,6 +369,7 @@ class LaneConnection(asyncio.Protocol):
 
     def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         self._forget()
+        transport.resume_reading()  # whoever takes the connection over expects that it is read
         self._lane.hand_over(transport, data)
 
     def _leave(self) -> None:

@@ -6,9 +6,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 from support.gateway import running
-from support.origin import Peer, origin
-from support.raw import End, connect, get
-from support.targets import single
+from support.origin import Peer, origin, serve
+from support.raw import End, connect, get, post
+from support.targets import single, snapshot
 
 from onwards_py.config.parse import parse
 
@@ -249,3 +249,22 @@ async def test_a_refusal_that_breaks_off_is_not_told_as_whole(lane: bool, sent: 
             response = await client.response()
     assert (response.status, response.body, response.end) == (403, body, end)
     assert gateway.lines()[0]["outcome"] == ("done" if end is End.WHOLE else "upstream_cut")
+
+
+async def test_a_handshake_behind_another_request_becomes_a_tunnel(lane: bool) -> None:
+    """Also where as many requests waited as may, and the connection was not read meanwhile: it is read again."""
+
+    async def tunnel(peer: Peer) -> None:
+        await peer.request_head()
+        await peer.send(b"HTTP/1.1 101 X" + SWITCH)
+        await peer.request_head()
+        await peer.send(b"heard")
+
+    async with origin(serve(), tunnel) as upstream:
+        targets = snapshot({"m": {"url": upstream.url}}, server={"max_pipelined": 1})
+        async with running(targets, lane=lane) as gateway, connect(gateway.port) as client:
+            await client.send(post(b'{"model":"m"}') + HANDSHAKE)
+            assert (await client.response()).status == 200
+            assert (await client.head()).status == 101
+            await client.send(b"said\r\n\r\n")
+            assert await client.exactly(5) == b"heard"
