@@ -148,14 +148,16 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
 
 
 def _streams(address: Address) -> bool:
-    return _STREAMED.search(address.body) is not None if address.notes is None else address.notes.streams
-
-
-def _asks_for_stream(body: bytes) -> bool:
-    """Whether the last ``"stream"`` in a body is a key with the value true. Clients write it near the end, where it is
-    found at once; a search by regular expression takes half a millisecond for 400 kB. Only a timeout depends on it."""
+    """Whether the request asks for a stream. Only a timeout depends on it, so bytes are searched and nothing is parsed.
+    Clients write the key near the end of a body, where it is found at once: a search from the beginning takes half a
+    millisecond for 400 kB."""
+    if address.notes is not None:
+        return address.notes.streams
+    body = address.body
     at = body.rfind(_STREAM_KEY)
-    return at >= 0 and _STREAMED.match(body, at) is not None
+    while at >= 0 and _STREAMED.match(body, at) is None:
+        at = body.rfind(_STREAM_KEY, 0, at)
+    return at >= 0
 
 
 def error_of(fault: Fault, advice: str | None = None) -> ProxyError:
