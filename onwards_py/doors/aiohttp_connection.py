@@ -156,7 +156,7 @@ class DoorConnection(web.RequestHandler):
         wire = self._wire
         if wire is None:
             return inf
-        again = self._look_at_sending()
+        again = self._sending.look(wire, now, self.door.settings.send_timeout)
         if again <= now:
             wire.abort()
             if self.writer is not None and self.writer.progress is Progress.LEFT:
@@ -172,11 +172,6 @@ class DoorConnection(web.RequestHandler):
         self._head_since = 0.0
         self._refuse(ProxyError(Kind.REQUEST_TIMEOUT))
         return again
-
-    def _look_at_sending(self) -> float:
-        if self._wire is None:
-            return inf
-        return self._sending.look(self._wire, self._loop.time(), self.door.settings.send_timeout)
 
     def leave(self, wire: asyncio.Transport) -> None:
         """The connection went on under another protocol, so aiohttp does not hear of its end, and this is it.
@@ -220,7 +215,8 @@ class DoorConnection(web.RequestHandler):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._look_at_sending()
+        if self._wire is not None:
+            self._sending.look(self._wire, self._loop.time(), self.door.settings.send_timeout)
         if self.writer is not None:
             self.writer.pause_writing()
 

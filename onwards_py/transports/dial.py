@@ -68,8 +68,9 @@ def fault_of(error: Exception) -> Fault:
         return Fault.NO_PORT  # connect(2): all ephemeral ports toward this address are in use
     if number in _EXHAUSTED:
         return Fault.EXHAUSTED
-    # A resolver that cannot open its files says that there is no such name, and OpenSSL that there is no issuer.
-    if isinstance(error, socket.gaierror | ssl.SSLError) and not _has_descriptor():
+    # A resolver that cannot open its files says that there is no such name, and OpenSSL that there is no issuer. Of a
+    # host with several addresses that failed in different ways the event loops keep no number.
+    if (number is None or isinstance(error, socket.gaierror | ssl.SSLError)) and not _has_descriptor():
         return Fault.EXHAUSTED
     return Fault.CONNECT
 

@@ -41,12 +41,17 @@ def test_everything_else_is_the_providers(error: Exception) -> None:
     assert fault_of(error) is Fault.CONNECT
 
 
-def test_a_resolver_without_descriptors_knows_no_name() -> None:
-    """It says so in the words for a name that does not exist."""
+@pytest.mark.parametrize(
+    "error",
+    [socket.gaierror(socket.EAI_AGAIN, "temporary failure"), OSError("Multiple exceptions: ...")],
+    ids=["no such name", "several addresses"],
+)
+def test_what_a_lack_of_descriptors_is_called_by_others_is_ours(error: Exception) -> None:
+    """A resolver without any says that there is no such name; event loops sum up what failed at several addresses."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
-        fault = fault_of(socket.gaierror(socket.EAI_AGAIN, "temporary failure"))
+        fault = fault_of(error)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert fault is Fault.EXHAUSTED
