@@ -11,6 +11,8 @@ from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.admission import Gates
 from onwards_py.messages import Fault, InboundRequest
 from onwards_py.proxy.addressing import Address, is_responses
+from onwards_py.routing.balancer import Member
+from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.model import EngineSettings, FallbackPolicy, Mode, Provider
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
@@ -84,6 +86,12 @@ def may_repeat(ask: Ask, policy: FallbackPolicy) -> bool:
     """True if another provider may be asked for what one may have begun to work on, and bill. A hold says so, too: what
     breaks off before the head must not be worse off than what does behind it."""
     return ask.repeatable or ((policy.retry_sent or policy.hold is not None) and may_be_resent(ask))
+
+
+def may_follow(plan: FallbackPlan, fault: Fault, member: Member, ask: Ask, now: float) -> bool:
+    """True if another attempt may follow one at ``member`` that failed by ``fault``: there again, or elsewhere."""
+    again = fault is Fault.CLOSED and may_be_resent(ask) and plan.resets(member, now)
+    return again or plan.retries_fault(fault, repeatable=may_repeat(ask, plan.policy))
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -16,8 +16,7 @@ from onwards_py.proxy.attempt import (
     Transports,
     accept,
     error_of,
-    may_be_resent,
-    may_repeat,
+    may_follow,
     outbound_request,
 )
 from onwards_py.proxy.delivery import deliver, deliver_translated, delivered, pass_on_whole, stream
@@ -166,8 +165,7 @@ class Attempts:
                 note_fault(member, error.fault, now)
                 plan.elapsed = now - exchange.began
                 exchange.give_back_to(others)
-                again = error.fault is Fault.CLOSED and plan.resets(member, now)
-                if not (again or plan.retries_fault(error.fault, repeatable=True)) or not await self._wait(plan):
+                if not may_follow(plan, error.fault, member, ask, now) or not await self._wait(plan):
                     break
             else:
                 if await self._passes_over(exchange, ask, plan, member, handshake):
@@ -272,9 +270,7 @@ class Attempts:
                 return None
             now = self._clock()
             plan.elapsed = now - exchange.began
-            again = error.fault is Fault.CLOSED and plan.resets(prepared.member, now) and may_be_resent(ask)
-            proceed = plan.retries_fault(error.fault, repeatable=may_repeat(ask, plan.policy))
-            return Failed(failure, again or proceed)
+            return Failed(failure, may_follow(plan, error.fault, prepared.member, ask, now))
         now = self._clock()
         plan.elapsed = now - exchange.began
         early, status = prepared.early, answer.response.head.status

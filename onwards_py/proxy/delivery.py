@@ -11,7 +11,7 @@ from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Ending, Fault, Filter
 from onwards_py.observe.record import UPSTREAM_CUT, UPSTREAM_IDLE
 from onwards_py.proxy.addressing import is_responses
-from onwards_py.proxy.attempt import Answer, Ask, asks_model, error_of, may_be_resent, may_repeat
+from onwards_py.proxy.attempt import Answer, Ask, asks_model, error_of, may_be_resent, may_follow
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.hold import Hold
 from onwards_py.proxy.kept import Failed, Kept
@@ -154,7 +154,7 @@ async def _deliver_held(prepared: Prepared, answer: Answer, plan: FallbackPlan, 
         return None
     if hold.late:
         note_failure(prepared.member, now)
-        proceed = plan.retries_fault(Fault.FIRST_BYTE_TIMEOUT, repeatable=may_repeat(ask, plan.policy))
+        proceed = may_follow(plan, Fault.FIRST_BYTE_TIMEOUT, prepared.member, ask, now)
         return Failed(error_of(Fault.FIRST_BYTE_TIMEOUT), proceed)
     assert verdict is not None
     if verdict.status >= 500:
@@ -249,5 +249,4 @@ def _retries(plan: FallbackPlan, failed: FailedAnswer, prepared: Prepared, now: 
     """True if an answer that failed before anything of it was told moves the exchange on."""
     if failed.fault is None:
         return plan.retries_error(failed.status, failed.codes, prepared.member, now)
-    again = failed.fault is Fault.CLOSED and may_be_resent(prepared.ask) and plan.resets(prepared.member, now)
-    return again or plan.retries_fault(failed.fault, repeatable=may_repeat(prepared.ask, plan.policy))
+    return may_follow(plan, failed.fault, prepared.member, prepared.ask, now)
