@@ -88,8 +88,9 @@ def may_repeat(ask: Ask, policy: FallbackPolicy) -> bool:
     return ask.repeatable or ((policy.retry_sent or policy.hold is not None) and may_be_resent(ask))
 
 
-def may_follow(plan: FallbackPlan, fault: Fault, member: Member, ask: Ask, now: float) -> bool:
-    """True if another attempt may follow one at ``member`` that failed by ``fault``: there again, or elsewhere."""
+def may_follow(plan: FallbackPlan, fault: Fault, member: Member | None, ask: Ask, now: float) -> bool:
+    """True if another attempt may follow one at ``member`` that failed by ``fault``: there again, or elsewhere. None:
+    one of two."""
     again = fault is Fault.CLOSED and may_be_resent(ask) and plan.resets(member, now)
     return again or plan.retries_fault(fault, repeatable=may_repeat(ask, plan.policy))
 

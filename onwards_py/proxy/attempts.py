@@ -257,7 +257,7 @@ class Attempts:
 
     async def _attempt(self, exchange: Exchange, ask: Ask, prepared: Prepared, plan: FallbackPlan) -> Failed | None:
         """One attempt, up to the last byte; what is left if it did not serve the client."""
-        hedge = ask.target.pool.hedge
+        hedge, hedged = ask.target.pool.hedge, exchange.hedged
         try:
             if hedge is None or prepared.early is not None or not leaves_nothing(ask):
                 answer = await self._sent(exchange, ask, prepared, plan)
@@ -270,7 +270,9 @@ class Attempts:
                 return None
             now = self._clock()
             plan.elapsed = now - exchange.began
-            return Failed(failure, may_follow(plan, error.fault, prepared.member, ask, now))
+            # Of two that were asked at one time the error is that of the last: of which one is not known here.
+            member = prepared.member if exchange.hedged == hedged else None
+            return Failed(failure, may_follow(plan, error.fault, member, ask, now))
         now = self._clock()
         plan.elapsed = now - exchange.began
         early, status = prepared.early, answer.response.head.status

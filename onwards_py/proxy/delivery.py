@@ -27,7 +27,7 @@ from onwards_py.transcode.repair import Repair
 from onwards_py.transcode.responses_over_chat.errors import Failure, codes_told
 from onwards_py.wire.coded_copy import opening_of, tells_events
 from onwards_py.wire.decoding import DECODABLE
-from onwards_py.wire.opening import Verdict, VerdictKind
+from onwards_py.wire.opening import CUT, Verdict, VerdictKind
 from onwards_py.wire.rechunk import Rechunker
 
 Clock = Callable[[], float]
@@ -196,7 +196,7 @@ def _may_go_on(verdict: Verdict, prepared: Prepared, plan: FallbackPlan, now: fl
     if verdict.kind is VerdictKind.ERROR:
         return plan.retries_error(verdict.status, codes_told(verdict.error, verdict.status), prepared.member, now)
     resendable = may_be_resent(prepared.ask)
-    again = verdict.kind is VerdictKind.CUT and resendable and plan.resets(prepared.member, now)
+    again = verdict == CUT and resendable and plan.resets(prepared.member, now)
     return again or plan.retries_fault(Fault.CLOSED, repeatable=resendable)
 
 

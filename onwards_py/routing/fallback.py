@@ -174,13 +174,14 @@ class FallbackPlan(msgspec.Struct):
         return stays or status in policy.statuses
 
     def retries_error(self, status: int, codes: Collection[str], member: Member, now: float) -> bool:
-        """True if an answer that is an error, and calls itself by ``codes``, is to be given up for another attempt. A
-        refusal of what the request is about is not, unless its code is listed."""
+        """True if an answer that is an error, and calls itself by ``codes``, is to be given up for another attempt: of
+        another provider, if one of its codes is listed. A refusal of what the request is about is not, unless it is."""
         if self.policy.enabled and not self.policy.codes.isdisjoint(codes):
+            self._same = None
             return True
         return REFUSALS.isdisjoint(codes) and self.retries_status(status, member, now)
 
-    def resets(self, member: Member, now: float) -> bool:
+    def resets(self, member: Member | None, now: float) -> bool:
         """True if ``member``, whose connection died before it answered a request that may be sent again, is to be asked
         once more."""
         same = self.policy.same
@@ -193,8 +194,10 @@ class FallbackPlan(msgspec.Struct):
             return False
         if member.health is not None and member.health.state not in (State.IN, State.RESTING):
             return False
-        wait, total = self._rest_of(member, now), member.provider.timeouts.total
-        if wait > min(_SHORT_REST, self.policy.max_retry_after) or (total is not None and self.elapsed + wait >= total):
+        rest = self._rest_of(member, now)
+        if rest > min(_SHORT_REST, self.policy.max_retry_after):
+            return False
+        if not self._has_time(member, rest + self._longest_delay(self._times_asked(member) + 1)):
             return False
         self._same = member
         return True
@@ -230,8 +233,8 @@ class FallbackPlan(msgspec.Struct):
 
         That is the wait of the policy, if the provider that would be asked has failed this exchange before, and before
         it whatever Retry-After leaves of that provider's rest. None if that rest is longer than ``max_retry_after``, if
-        all waits together would pass ``max_total_backoff``, or if the retry budget is empty; else one attempt is taken
-        out of it.
+        all waits together would pass ``max_total_backoff``, or the exchange its ``total`` time, or if the retry budget
+        is empty; else one attempt is taken out of it.
         """
         policy = self.policy
         if self._last is not None:
@@ -243,7 +246,7 @@ class FallbackPlan(msgspec.Struct):
             if rest > policy.max_retry_after:
                 return None
             wait += rest
-        if policy.max_total_backoff is not None and self._waited + wait > policy.max_total_backoff:
+        if member is not None and not self._has_time(member, wait):
             return None
         budget = self.target.budget
         if budget is not None and not budget.take(now):
@@ -253,13 +256,26 @@ class FallbackPlan(msgspec.Struct):
         return wait
 
     def _delay(self, member: Member) -> float:
-        policy, place = self.policy, member.provider.place
-        times = sum(asked.provider.place == place for asked in self._asked)
+        wait = self._longest_delay(self._times_asked(member))
+        return wait * self.random() if wait and self.policy.backoff_jitter else wait
+
+    def _longest_delay(self, times: int) -> float:
+        """Before a provider is asked that has failed this exchange ``times`` before."""
+        policy = self.policy
         if not policy.backoff_initial or not times:
             return 0.0
-        grown = policy.backoff_initial * policy.backoff_factor ** min(times - 1, 64)
-        wait = min(grown, policy.backoff_max)
-        return wait * self.random() if policy.backoff_jitter else wait
+        return min(policy.backoff_initial * policy.backoff_factor ** min(times - 1, 64), policy.backoff_max)
+
+    def _times_asked(self, member: Member) -> int:
+        place = member.provider.place
+        return sum(asked.provider.place == place for asked in self._asked)
+
+    def _has_time(self, member: Member, wait: float) -> bool:
+        """True if ``wait`` seconds are within what all waits together, and the exchange with ``member``, may take."""
+        most, total = self.policy.max_total_backoff, member.provider.timeouts.total
+        return (most is None or self._waited + wait <= most) and (
+            not wait or total is None or self.elapsed + wait < total
+        )
 
     def _rest_of(self, member: Member, now: float) -> float:
         until = self._rests.get(member.provider.place, now)

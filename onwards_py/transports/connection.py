@@ -370,11 +370,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if state is _BODY:
             trip.finish(_END_DONE if ending is _END_EOF and exc is None and trip.head.ends_by_close else ending)
         else:
-            trip.head_signal.fail(self._failure(ending))
+            trip.head_signal.fail(self._failure(ending, closed=ending is _END_EOF or exc is not None))
 
-    def _failure(self, ending: Ending) -> Exception:
+    def _failure(self, ending: Ending, *, closed: bool) -> Exception:
         if ending is _END_IDLE:
             return TransportError(Fault.FIRST_BYTE_TIMEOUT, "no response head in time")
+        if self._answered and closed:
+            return TransportError(Fault.CLOSED, "the connection was closed within the response head")
         if self._answered:
             return TransportError(Fault.INVALID, "not a whole HTTP/1.x response head")
         return Died(self._last_read, self._due)

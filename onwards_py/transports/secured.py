@@ -43,7 +43,7 @@ class SecuredConnection(UpstreamConnection):
         """TLS tells its own end (close_notify) by `eof_received`, before this. Without it anybody on the way may have
         cut the connection (RFC 9112 section 9.8)."""
         self._unsent = _NOTHING
-        self._end(Ending.RESET, exc)
+        self._end(Ending.RESET, exc or ConnectionResetError())
         super().connection_lost(exc)
 
     def pause_reading(self) -> None:

@@ -20,6 +20,7 @@ _LONGEST: Final = 100
 REFUSALS: Final = frozenset(
     {
         "content_filter",  # Azure OpenAI
+        "responsibleaipolicyviolation",  # Azure OpenAI, inside the error
         "content_policy_violation",  # OpenAI, images
         "moderation_blocked",  # OpenAI, images of gpt-image
         "invalid_prompt",  # OpenAI, Responses

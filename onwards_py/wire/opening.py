@@ -42,7 +42,7 @@ class Verdict:
 
 CONTENT: Final = Verdict(VerdictKind.CONTENT, 200)
 EMPTY: Final = Verdict(VerdictKind.EMPTY, 502)
-_CUT: Final = Verdict(VerdictKind.CUT, 502)
+CUT: Final = Verdict(VerdictKind.CUT, 502)
 _CUT_BY_TIME: Final = Verdict(VerdictKind.CUT, 504)
 
 
@@ -93,7 +93,7 @@ class Opening:
         if ending is Ending.IDLE or ending is Ending.LIMIT:
             return _CUT_BY_TIME
         if ending is Ending.EOF or ending is Ending.RESET or ending is Ending.CLIENT_GONE:
-            return _CUT
+            return CUT
         assert_never(ending)
 
 

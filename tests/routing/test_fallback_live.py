@@ -23,6 +23,7 @@ from onwards_py.routing.model import (
     Provider,
     RetryBudgetPolicy,
     Strategy,
+    Timeouts,
 )
 from onwards_py.routing.table import LivePool
 
@@ -198,6 +199,21 @@ def test_rests_count_among_all_waits_together() -> None:
         waits.append(asking.backoff(0.0))
     assert waits == [3.0, None]
     assert not asking.over_budget
+
+
+@pytest.mark.parametrize(("elapsed", "wait"), [(1.0, 3.0), (2.0, None), (9.0, None)])
+@pytest.mark.parametrize("rests", [True, False])
+def test_no_wait_is_longer_than_what_is_left_of_the_exchange(elapsed: float, wait: float | None, rests: bool) -> None:
+    """The client is told what there is, instead of waiting for its own timeout."""
+    one = members(1, healthy=False)
+    one[0].provider = replace(one[0].provider, timeouts=Timeouts(total=5.0))
+    waits = ON if rests else replace(ON, backoff_initial=3.0, backoff_jitter=False)
+    asking = plan(pool(one, waits))
+    asking.next(0.0)
+    if rests:
+        asking.rests(one[0], 3.0, 0.0)
+    asking.elapsed = elapsed
+    assert asking.backoff(0.0) == wait
 
 
 # The retry budget

@@ -227,6 +227,26 @@ async def test_when_both_fail_a_third_is_asked(lane: bool) -> None:
     assert gateway.lines()[0]["attempts"] == 3
 
 
+async def test_a_first_that_was_too_late_is_not_asked_again_for_a_second_that_died(lane: bool) -> None:
+    """`retry_same` is for the one whose connection died."""
+    gone = asyncio.Event()
+
+    async def too_late(peer: Peer) -> None:
+        await peer.request()
+        await peer.gone()
+        gone.set()
+
+    async def dies(peer: Peer) -> None:
+        await peer.request()
+        await gone.wait()
+
+    policy = {**ON, "retry_same": {"on_reset": True}}
+    options = {"fallback": policy, "timeouts": {"first_byte": "300ms"}}
+    async with hedged(lane, too_late, dies, **options) as (origins, gateway):
+        assert (await ask(gateway.port, post())).status == 502
+    assert [len(upstream.requests) for upstream in origins] == [1, 1]
+
+
 async def test_when_both_fail_and_nobody_is_left_the_client_is_told(lane: bool) -> None:
     """The last answer, and that it is of no use to try again."""
     one = Stuck(answer(b"last", b"503 X"))

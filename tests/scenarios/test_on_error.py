@@ -71,6 +71,7 @@ async def test_any_other_error_is_the_clients(lane: bool, case: str) -> None:
     [
         ("content_filter", {}, False),
         ("content_policy_violation", {}, False),
+        ("ResponsibleAIPolicyViolation", {}, False),
         ("content_filter", {"on_error": ["content_filter"]}, True),
         ("content_filter", {"retry_same": {"on_status": [4]}}, False),
         ("anything_else", {}, True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.chat_upstream import create, streamed, text
 from support.gateway import running
-from support.origin import Peer, Script, answer, origin, serve, silent
+from support.origin import STREAM_HEAD, Peer, Script, answer, origin, serve, silent
 from support.raw import ask, get, post
 from support.responses_promises import Json
 from support.targets import pool, snapshot
@@ -23,6 +23,17 @@ async def dies(peer: Peer) -> None:
     await peer.request()
 
 
+async def dies_within_the_head(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(b"HTTP/1.1 200 OK\r\nContent-Ty")
+
+
+async def announces(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(STREAM_HEAD)
+    await peer.gone()
+
+
 def first_then(failure: bytes, then: bytes = answer(b"again")) -> Script:
     """One failure on the connection, and then answers."""
 
@@ -37,11 +48,10 @@ def first_then(failure: bytes, then: bytes = answer(b"again")) -> Script:
 
 
 @pytest.mark.parametrize("alone", [True, False])
-@pytest.mark.parametrize("failure", [BUSY, limited(0), b"reset"])
-async def test_the_same_provider_is_asked_once_more(lane: bool, failure: bytes, alone: bool) -> None:
+@pytest.mark.parametrize("fails", [first_then(BUSY), first_then(limited(0)), dies, dies_within_the_head])
+async def test_the_same_provider_is_asked_once_more(lane: bool, fails: Script, alone: bool) -> None:
     """Whether there is another one or not; in attempts and in the metric, and out of the budget."""
-    scripts = (dies, serve(answer(b"again"))) if failure == b"reset" else (first_then(failure),)
-    async with origin(*scripts) as first, origin() as second:
+    async with origin(fails, serve(answer(b"again"))) as first, origin() as second:
         urls = [first.url] if alone else [first.url, second.url]
         async with running(pool(*urls, fallback=ON), lane=lane) as gateway:
             response = await ask(gateway.port, post())
@@ -62,6 +72,8 @@ async def test_a_second_failure_moves_on(lane: bool) -> None:
     assert [line["attempts"] for line in gateway.lines()] == [5]
 
 
+WAIT = {"initial_ms": 3000, "jitter": "none"}
+TOO_LONG = answer(b'{"error":{"code":"too_long"}}', b"429 X")
 CASES: dict[str, tuple[Script, Json, Json]] = {
     "a timeout": (silent, ON, {"first_byte": "50ms"}),
     "a long Retry-After": (serve(limited(6)), ON, {}),
@@ -71,21 +83,29 @@ CASES: dict[str, tuple[Script, Json, Json]] = {
     "the end of all attempts": (serve(BUSY), {**ON, "retry_same": {"attempts": 9}, "max_attempts": 1}, {}),
     "an empty budget": (serve(BUSY), {**ON, "retry_budget": {"ratio": 0, "min_per_second": 0}}, {}),
     "a short total": (serve(limited(2)), ON, {"total": "1500ms"}),
+    "a long backoff": (serve(BUSY), {**ON, "backoff": WAIT}, {"total": "1500ms"}),
+    "a rest that no wait may take": (serve(limited(3)), {**ON, "max_total_backoff_ms": 1000}, {}),
+    "a code that moves on": (serve(TOO_LONG), {**ON, "on_error": ["too_long"]}, {}),
+    "a silence behind the head": (announces, {**ON, "hold": {}}, {"idle": "50ms"}),
 }
+
+
+NOBODY = ("the end of all attempts", "an empty budget")
 
 
 @pytest.mark.parametrize("case", CASES)
 async def test_it_is_not_asked_again(lane: bool, case: str) -> None:
-    """After what will not be over so soon, and beyond what the pool may ask."""
+    """After what will not be over so soon, and beyond what the pool may ask. The next one is, if it may."""
     script, fallback, timeouts = CASES[case]
     spent = 11 if case == "an empty budget" else 1
     async with origin(script) as first, origin() as second:
         targets = pool(first.url, second.url, fallback=fallback, timeouts=timeouts, ejection={"enabled": False})
         async with running(targets, lane=lane) as gateway:
             for _ in range(spent):
-                before = len(first.requests)
+                before, others = len(first.requests), len(second.requests)
                 await ask(gateway.port, post())
     assert len(first.requests) - before == 1
+    assert len(second.requests) - others == int(case not in NOBODY)
 
 
 async def test_one_that_is_left_out_by_now_is_not_asked_again(lane: bool) -> None:

@@ -71,7 +71,7 @@ class Wire:
         self.transport = FakeTransport()
         self.batch = WriteBatch(asyncio.get_running_loop())
         self.released = self.lost = 0
-        self.connection = kind(self._release, self._lose, self.batch, Loops(), Alarm(self._look, 1.0))
+        self.connection = kind(self._release, self._lose, self.batch, Loops(), Alarm(self._look))
         self.connection.connection_made(self.transport)
 
     def ask(self, body: bytes = b"") -> RoundTrip:
