@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+settings.register_profile("without deadlines", deadline=None)  # other processes may have the machine for a while
+settings.load_profile("without deadlines")
 
 
 def pytest_asyncio_loop_factories(

@@ -19,7 +19,7 @@ from onwards_py.wire.response_head import ResponseFacts, foreign_lines, without_
 
 _SECONDS: Final = 5.0
 _LONGEST: Final = 1024 * 1024
-_BOUNDS: Final = Bounds(_LONGEST, 0, _LONGEST, 16)
+_BOUNDS: Final = Bounds(_LONGEST, 0, _LONGEST, 100_000)
 _UNREADABLE: Final = ProxyError(Kind.UPSTREAM_INVALID, "The upstream service answered with an error.")
 
 
@@ -34,7 +34,7 @@ async def redacted(answer: Answer) -> Answer:
         return answer
     head = redacted_head(answer.response.head, redaction)
     facts = msgspec.structs.replace(answer.facts, block=redaction.blank(answer.facts.block))
-    if facts.coding not in DECODABLE:
+    if not _is_decodable(facts.coding):
         return Answer(answer.provider, _Redacted(answer.response, head, redaction), facts)
     body = await _whole(answer.response)
     cleaned = _replaced(facts) if body is None else redacted_body(facts, body, redaction)
@@ -55,21 +55,31 @@ class Cleaned(NamedTuple):
 
 def redacted_body(facts: ResponseFacts, body: bytes, redaction: Redaction) -> Cleaned:
     """A whole ``body`` without credentials; if it had one inside a content coding, then without the coding, too."""
-    if facts.coding not in DECODABLE:
-        return Cleaned(facts, redaction.blank(body))
-    decoded = _decoded(facts.coding, body)
-    if decoded is None:
-        return _replaced(facts)
-    blanked = redaction.blank(decoded)
-    return Cleaned(facts, body) if blanked == decoded else Cleaned(without_coding(facts, len(blanked)), blanked)
+    if _is_decodable(facts.coding):
+        decoded = _decoded(facts.coding, body)
+        if decoded is None:
+            return _replaced(facts)
+        blanked = redaction.blank(decoded)
+        if blanked != decoded:
+            return Cleaned(without_coding(facts, len(blanked)), blanked)
+    # Also of a coded one: behind what is coded, in a file name of gzip, or if it is not coded at all, it can be read.
+    return Cleaned(facts, redaction.blank(body))
 
 
-def _decoded(coding: bytes, body: bytes) -> bytes | None:
+def _is_decodable(codings: bytes) -> bool:
+    return bool(codings) and DECODABLE.issuperset(codings.split(b","))
+
+
+def _decoded(codings: bytes, body: bytes) -> bytes | None:
     """All that can be decoded of it, whole or not; None if that is too much."""
-    try:
-        return Decoding(coding, _BOUNDS).feed(body)
-    except Undecodable as error:
-        return None if error.reason is Reason.TOO_LARGE else error.ready
+    for coding in reversed(codings.split(b",")):
+        try:
+            body = Decoding(coding, _BOUNDS).feed(body)
+        except Undecodable as error:
+            if error.reason is Reason.TOO_LARGE:
+                return None
+            body = error.ready
+    return body
 
 
 def _replaced(facts: ResponseFacts) -> Cleaned:

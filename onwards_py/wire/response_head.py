@@ -207,7 +207,8 @@ def foreign_lines(block: bytes) -> bytes:
 def without_coding(facts: ResponseFacts, length: int) -> ResponseFacts:
     """What is to be said of the same body once its content coding is undone; ``length``: of what it is then."""
     kept = _keep_lines(b"\r\n" + facts.block[:-2], lambda name: name not in _OF_THE_CODING)
-    return ResponseFacts(b"%b\r\nContent-Length: %d\r\n" % (kept[2:], length), length, event_stream=False)
+    block = (kept + b"\r\nContent-Length: %d\r\n" % length)[2:]
+    return ResponseFacts(block, length, event_stream=False)
 
 
 def replace_fields(lines: bytes, extra: Sequence[Field]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -39,11 +40,17 @@ def in_pieces(content_type: bytes = b"application/json") -> Script:
 
 
 ZIPPED = coded("gzip", TOLD)
+ZIPPED_NOTHING = coded("gzip", b"{}")
 ERRORS: dict[str, Script] = {
     "whole": serve(answer(TOLD, b"401 No", JSON)),
     "in pieces": in_pieces(),
     "as events": in_pieces(b"text/event-stream"),
     "in gzip": serve(answer(ZIPPED, b"401 No", JSON + b"Content-Encoding: gzip\r\nETag: x\r\n")),
+    "in gzip, of which nothing else is said": serve(answer(ZIPPED, b"401 No", b"Content-Encoding: gzip\r\n")),
+    "in gzip twice": serve(answer(gzip.compress(ZIPPED), b"401 No", b"Content-Encoding: gzip, gzip\r\n")),
+    "in many members of gzip": serve(
+        answer(gzip.compress(b"") * 100 + ZIPPED, b"401 No", b"Content-Encoding: gzip\r\n")
+    ),
     "in zstd": serve(answer(coded("zstd", TOLD), b"401 No", JSON + b"Content-Encoding: zstd\r\n")),
 }
 
@@ -67,6 +74,15 @@ async def test_an_error_is_told_without_the_credential(lane: bool, error: str) -
     assert (response.status, response.end, response.body) == (401, End.WHOLE, BLANKED)
     assert response.value(b"content-encoding") is None
     assert response.value(b"content-length") in (None, b"%d" % len(BLANKED))
+    assert not tells(response, gateway)
+
+
+@pytest.mark.parametrize("before", [b"", ZIPPED_NOTHING, ZIPPED_NOTHING[:-8], b"\xff\xff"])
+async def test_what_is_called_gzip_and_is_not_is_searched_as_it_is(lane: bool, before: bytes) -> None:
+    """All of it, or behind what is; as many bytes go out as came."""
+    error = answer(before + TOLD, b"401 No", JSON + b"Content-Encoding: gzip\r\n")
+    response, gateway = await answered(lane, serve(error), post())
+    assert response.body == before + BLANKED
     assert not tells(response, gateway)
 
 
