@@ -103,6 +103,9 @@ class DoorConnection(web.RequestHandler):
             self.door.connections.discard(self)
             self.door.gauges.connections -= 1
             super().connection_lost(exc)
+            # It refers to this connection: apart, both go without the collector.
+            self._body = None
+            self.reading.close()
 
     def data_received(self, data: bytes) -> None:
         if not self._counted or self._lingering:

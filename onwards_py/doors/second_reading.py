@@ -61,6 +61,12 @@ class SecondReading:
         """Whether the last request's body is in chunks."""
         return self._last is not None
 
+    def close(self) -> None:
+        """The connection is over."""
+        if self._last is not None:
+            self._last.leave()
+            self._last = None
+
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """``data``, cut where requests begin and bodies end; the last piece is the one that leads to ``refusal``."""
         while data and self.refusal is None:
@@ -116,5 +122,6 @@ class SecondReading:
             intake = self._new()
             intake.feed(self._head or self._whole)
             self._judge(intake)
+            intake.leave()
         self.refusal = self.refusal or otherwise
         return self.refusal

@@ -125,11 +125,15 @@ def _judge_event(event: ServerSentEvent) -> Verdict | None:
         return _error_in(fields) or _error(value)
     if not isinstance(value, dict):
         return CONTENT
-    if is_bare_error(value):
-        return _error(value)
+    bare = is_bare_error(value)
     if event.name and "type" not in value:
-        value["type"] = event.name.decode("utf-8", "replace")
-    return _error_in(value) or (CONTENT if _says_something(value) else None)
+        value["type"] = event.name.decode("utf-8", "replace")  # which may be the name of the error
+    error = _error_in(value)
+    if error is not None:
+        return error
+    if bare:
+        return _error(value)
+    return CONTENT if _says_something(value) else None
 
 
 # Errors

@@ -45,6 +45,10 @@ class Answer:
     def head(self) -> ResponseHead:
         return self.inner.head
 
+    @property
+    def repeated(self) -> bool:
+        return self.inner.repeated
+
     def whole(self) -> bytes | None:
         return self.inner.whole()
 
@@ -306,6 +310,8 @@ class Naive(Around):
 
 
 class Read(Told):
+    repeated = False
+
     def __init__(self, head: bytes, body: bytes) -> None:
         status, _, lines = head[9:-4].partition(b"\r\n")
         self.head = ResponseHead(int(status[:3]), status[4:], b"\r\n" + lines)
