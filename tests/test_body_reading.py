@@ -8,7 +8,7 @@ from collections.abc import Generator
 import pytest
 
 from onwards_py.eager import Drive
-from onwards_py.proxy.reading import AT_ONCE, BodyReading
+from onwards_py.proxy.reading import MOST_READERS, BodyReading
 
 
 class Clock:
@@ -71,10 +71,10 @@ async def test_others_have_their_turn_between_slices() -> None:
 async def test_few_are_read_at_one_time_and_the_others_come_in_their_order() -> None:
     """A thousand short ones behind long ones are no thousand stack frames."""
     reading, log = BodyReading(Clock()), list[str]()
-    readers = [Reader(reading, steps(20, log, f"{number}")) for number in range(AT_ONCE)]
+    readers = [Reader(reading, steps(20, log, f"{number}")) for number in range(MOST_READERS)]
     for number in range(1500):
         Reader(reading, steps(1, log, f"late {number}"))
-    assert (reading.active, reading.waiting) == (AT_ONCE, 1500)
+    assert (reading.active, reading.waiting) == (MOST_READERS, 1500)
     assert "late 0" not in log
     await turns(3200)
     assert [entry for entry in log if "late" in entry] == [f"late {number}" for number in range(1500)]
@@ -87,7 +87,7 @@ async def test_few_are_read_at_one_time_and_the_others_come_in_their_order() -> 
 async def test_who_leaves_gives_up_the_place(reads: bool) -> None:
     """While it is read, and while it stands in line; nothing more is read for it."""
     reading, log = BodyReading(Clock()), list[str]()
-    first = [Reader(reading, steps(1000, log, "first")) for _ in range(AT_ONCE)]
+    first = [Reader(reading, steps(1000, log, "first")) for _ in range(MOST_READERS)]
     second, third = (Reader(reading, steps(5, log, name)) for name in ("second", "third"))
     (first[0] if reads else second).drive.cancel()
     await turns(10)
@@ -102,7 +102,7 @@ async def test_who_leaves_gives_up_the_place(reads: bool) -> None:
 async def test_who_leaves_just_as_its_turn_comes_passes_it_on() -> None:
     """The place was handed over, but not taken yet."""
     reading, log = BodyReading(Clock()), list[str]()
-    first = [Reader(reading, steps(1000, log, "first")) for _ in range(AT_ONCE)]
+    first = [Reader(reading, steps(1000, log, "first")) for _ in range(MOST_READERS)]
     second, third = (Reader(reading, steps(1, log, name)) for name in ("second", "third"))
     first[0].drive.cancel()  # its place is second's in the next turn
     second.drive.cancel()

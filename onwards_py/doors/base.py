@@ -71,7 +71,8 @@ class Gauges:
         self.parting = 0
         self.ceiling = ceiling
         self.brim = brim
-        self._told = self._untold = 0.0
+        self._told = 0.0
+        self._untold = 0
 
     def has_room(self, transport: asyncio.BaseTransport, most: int) -> bool:
         """Whether one more connection may be served: fewer than ``most`` are open, and a descriptor can be spared."""

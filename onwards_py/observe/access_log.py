@@ -66,9 +66,7 @@ class LineWriter:
         try:
             while written < len(data):
                 count = self._stream.write(data[written:])
-                if (
-                    count is None
-                ):  # a pipe that does not block (O_NONBLOCK is shared by all who have it open) and is full
+                if count is None:  # it is full, and does not block: O_NONBLOCK is shared by all who have a pipe open
                     raise BlockingIOError
                 written += count
             self._stream.flush()

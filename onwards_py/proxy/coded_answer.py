@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
 from onwards_py.messages import BodySink, Ending, Filter
 from onwards_py.proxy.attempt import Answer
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.wire.decoding import DECODABLE, Bounds, Decoding, Undecodable
+from onwards_py.transports.base import UpstreamResponse
+from onwards_py.wire.decoding import DECODABLE, OF_AN_ANSWER, Bounds, Decoding, Undecodable
 from onwards_py.wire.redaction import Redactor
 
-_LONGEST_ERROR: Final = 1024 * 1024
-_OF_AN_ERROR: Final = Bounds(_LONGEST_ERROR, 0, _LONGEST_ERROR, 16)
+LONGEST_ERROR: Final = 1024 * 1024
+"""Bytes of an error that are read at most, as they come and decoded."""
+
+OF_AN_ERROR: Final = Bounds(LONGEST_ERROR, 0, LONGEST_ERROR, OF_AN_ANSWER.members)
+"""How much may come out of a coded one."""
 
 
 async def pump_decoded(exchange: Exchange, answer: Answer, sink: BodySink) -> Ending:
@@ -28,11 +33,21 @@ async def pump_decoded(exchange: Exchange, answer: Answer, sink: BodySink) -> En
     return ending if undo is None else undo.ending(ending)
 
 
+async def read_within(response: UpstreamResponse, seconds: float) -> bytes | None:
+    """The whole body of an error; None if it is cut, larger than LONGEST_ERROR, or not there within ``seconds``: then
+    the connection is free in any case."""
+    timer = asyncio.get_running_loop().call_later(seconds, response.discard)
+    try:
+        return await response.read(LONGEST_ERROR)
+    finally:
+        timer.cancel()
+
+
 def decoded_error(coding: bytes, body: bytes) -> bytes:
     """The body of an error without its coding; as it is if that cannot be undone."""
     if coding not in DECODABLE:
         return body
-    decoding = Decoding(coding, _OF_AN_ERROR)
+    decoding = Decoding(coding, OF_AN_ERROR)
     try:
         return decoding.feed(body) + decoding.finish(Ending.DONE)
     except Undecodable:

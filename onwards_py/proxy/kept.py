@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
 import msgspec
 
 from onwards_py.errors import ProxyError
 from onwards_py.proxy.attempt import Answer
-from onwards_py.proxy.coded_answer import decoded_error
+from onwards_py.proxy.coded_answer import decoded_error, read_within
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.translate import Translation, pass_on_error
 from onwards_py.transcode.responses_over_chat.errors import from_body
 
 _SECONDS = 2.0
-_BODY = 1024 * 1024
 
 
 class Sendable(Protocol):
@@ -61,9 +59,5 @@ class Kept(msgspec.Struct, frozen=True):
 
 async def keep(answer: Answer, translation: Translation | None) -> Kept | None:
     """Read a response that is to be given up; this also frees its connection for the next attempt (B59)."""
-    timer = asyncio.get_running_loop().call_later(_SECONDS, answer.response.discard)
-    try:
-        body = await answer.response.read(_BODY)
-    finally:
-        timer.cancel()
+    body = await read_within(answer.response, _SECONDS)
     return Kept(answer, body, translation) if body is not None else None

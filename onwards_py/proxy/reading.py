@@ -14,7 +14,7 @@ T = TypeVar("T")
 SLICE: Final = 0.002
 """Seconds of reading in one turn of the loop, of all readers together."""
 
-AT_ONCE: Final = 4
+MOST_READERS: Final = 4
 """Bodies that are read at one time. The others stand in line: each body that is read may be a decoded copy."""
 
 
@@ -38,7 +38,7 @@ class BodyReading:
 
         Does not suspend if there is no line and the first slice is enough.
         """
-        if self.active >= AT_ONCE:
+        if self.active >= MOST_READERS:
             await self._stand_in_line()
         else:
             self.active += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -11,15 +10,14 @@ import msgspec
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import BodySink, Ending, Filter, ResponseHead
 from onwards_py.proxy.attempt import Answer
+from onwards_py.proxy.coded_answer import OF_AN_ERROR, read_within
 from onwards_py.transports.base import UpstreamResponse
-from onwards_py.wire.decoding import DECODABLE, Bounds, Decoding, Reason, Undecodable
+from onwards_py.wire.decoding import DECODABLE, Decoding, Reason, Undecodable
 from onwards_py.wire.error_body import error_response
 from onwards_py.wire.redaction import Redaction, Redactor
 from onwards_py.wire.response_head import ResponseFacts, foreign_lines, without_coding
 
 _SECONDS: Final = 5.0
-_LONGEST: Final = 1024 * 1024
-_BOUNDS: Final = Bounds(_LONGEST, 0, _LONGEST, 100_000)
 _UNREADABLE: Final = ProxyError(Kind.UPSTREAM_INVALID, "The upstream service answered with an error.")
 
 
@@ -36,7 +34,7 @@ async def redacted(answer: Answer) -> Answer:
     facts = msgspec.structs.replace(answer.facts, block=redaction.blank(answer.facts.block))
     if not _is_decodable(facts.coding):
         return Answer(answer.provider, _Redacted(answer.response, head, redaction), facts)
-    body = await _whole(answer.response)
+    body = await read_within(answer.response, _SECONDS)
     cleaned = _replaced(facts) if body is None else redacted_body(facts, body, redaction)
     return Answer(answer.provider, _Whole(head, cleaned.body), cleaned.facts)
 
@@ -74,7 +72,7 @@ def _decoded(codings: bytes, body: bytes) -> bytes | None:
     """All that can be decoded of it, whole or not; None if that is too much."""
     for coding in reversed(codings.split(b",")):
         try:
-            body = Decoding(coding, _BOUNDS).feed(body)
+            body = Decoding(coding, OF_AN_ERROR).feed(body)
         except Undecodable as error:
             if error.reason is Reason.TOO_LARGE:
                 return None
@@ -86,17 +84,6 @@ def _replaced(facts: ResponseFacts) -> Cleaned:
     body = error_response(_UNREADABLE).body
     own = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     return Cleaned(ResponseFacts(foreign_lines(facts.block) + own, len(body), event_stream=False), body)
-
-
-async def _whole(response: UpstreamResponse) -> bytes | None:
-    body = response.whole()
-    if body is not None:
-        return body if len(body) <= _LONGEST else None
-    timer = asyncio.get_running_loop().call_later(_SECONDS, response.discard)
-    try:
-        return await response.read(_LONGEST)
-    finally:
-        timer.cancel()
 
 
 class _Redacted(msgspec.Struct, frozen=True):

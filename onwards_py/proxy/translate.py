@@ -20,7 +20,7 @@ from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome
 from onwards_py.proxy.addressing import is_responses
 from onwards_py.proxy.attempt import Answer, Ask
-from onwards_py.proxy.coded_answer import decoded_error, pump_decoded
+from onwards_py.proxy.coded_answer import LONGEST_ERROR, decoded_error, pump_decoded
 from onwards_py.proxy.collected_answer import CollectedAnswer
 from onwards_py.proxy.early_stream import EarlyStream
 from onwards_py.proxy.exchange import Exchange
@@ -50,7 +50,6 @@ from onwards_py.wire.response_head import foreign_lines, retry_after
 
 _TRANSLATE: Final = Mode.TRANSLATE
 _LONGEST_BODY = 64 * 1024 * 1024  # of a whole answer, which is held to be translated
-_LONGEST_ERROR = 1024 * 1024
 _LONGEST_DROPPED = 1000  # characters of the header that lists what was left out
 # The profile is for us; and what comes back is read here, so there is no use in having it packed first.
 _NOT_FORWARDED = re.compile(rb"\r\n(?:accept-encoding|x-onwards-profile):[^\r]*", re.IGNORECASE)
@@ -214,7 +213,7 @@ async def pass_on_translated(
     if not 200 <= head.status < 300:
         body = answer.response.whole()
         if body is None:
-            body = await answer.response.read(_LONGEST_ERROR)
+            body = await answer.response.read(LONGEST_ERROR)
         if early is None or not early.give_up(_error_of(answer, body or b"")):
             pass_on_error(exchange, answer, body or b"", translation, now)
         return None

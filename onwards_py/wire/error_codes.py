@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-_NAMES: Final = ("code", "type", "status", "error_type")
+NAMES: Final = ("code", "type", "status", "error_type")
+"""Members by which an error says what it is."""
+
 _WITHIN: Final = ("error", "innererror", "response", "detail")
 _BARE: Final = frozenset(
     {
@@ -51,7 +53,7 @@ def _codes(value: object, depth: int) -> Iterator[str]:
         yield from _name(value)
     if not isinstance(value, dict) or not depth:
         return
-    for member in _NAMES:
+    for member in NAMES:
         yield from _name(value.get(member))
     for member in _WITHIN:
         if value.get(member):

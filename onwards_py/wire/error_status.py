@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 from onwards_py.wire.context_overflow import tells_context_overflow, tells_throttling
+from onwards_py.wire.error_codes import NAMES
 
 _NUMBERS: Final = ("code", "status", "status_code", "http_code")
-_NAMES: Final = ("code", "type", "status", "error_type")
 _MESSAGES: Final = ("message", "detail")
 _TOO_LONG: Final = 400
 _THROTTLED: Final = 429
@@ -43,7 +43,7 @@ def error_status(error: object, around: dict[str, object] | None = None) -> int:
             status = _as_status(told.get(member))
             if status is not None:
                 return status
-    names = [told.get(member) for told in objects for member in _NAMES]
+    names = [told.get(member) for told in objects for member in NAMES]
     if tells_context_overflow(names, (error,)):
         return _TOO_LONG
     if isinstance(error, str):
