@@ -111,12 +111,13 @@ class DoorConnection(web.RequestHandler):
         if not self._counted or self._lingering:
             return
         reading = self.reading
-        if not data:  # aiohttp goes on with what it has
-            if reading.refusal is None or not reading.in_chunks:
-                super().data_received(data)
-                self._note()
-            return
-        for piece in reading.pieces(data):
+        if data:
+            reading.add(data)
+        elif reading.refusal is None or not reading.in_chunks:  # enough requests were taken for aiohttp to go on
+            super().data_received(data)
+            self._note()
+        # As many as it takes before it pauses; each piece would make it take one more.
+        while len(self._messages) < self._max_msg_queue_size and (piece := reading.next_piece()):
             super().data_received(piece)
             self._note()
         if reading.refusal is not None and reading.in_head:

@@ -8,7 +8,6 @@ that it refuses, and bodies in chunks, are read by an `Intake` too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges, Handler
@@ -45,6 +44,8 @@ class SecondReading:
         self._settings = settings
         self._peer = (peer, port)
         self._most = settings.max_head_bytes + settings.max_target_bytes + _SLACK
+        self._unread = b""
+        self._at = 0  # in these bytes
         self._head = self._whole = b""
         self._lacks = 0  # bytes of an announced body
         self._last: Intake | None = None  # reads the body of the last request, which is in chunks
@@ -66,34 +67,44 @@ class SecondReading:
         if self._last is not None:
             self._last.leave()
             self._last = None
+        self._unread, self._at = b"", 0
 
-    def pieces(self, data: bytes) -> Iterator[bytes]:
-        """``data``, cut where requests begin and bodies end; the last piece is the one that leads to ``refusal``."""
-        while data and self.refusal is None:
-            size = self._step(data)
-            piece, data = data[:size], data[size:]
-            yield piece
+    def add(self, data: bytes) -> None:
+        """Have the next bytes read, behind those that were not read yet."""
+        self._unread = self._unread[self._at :] + data
+        self._at = 0
 
-    def _step(self, data: bytes) -> int:
+    def next_piece(self) -> bytes:
+        """The bytes up to where a request begins or a body ends. Empty: there are none, or those that were given last
+        lead to ``refusal``."""
+        if self.refusal is not None or self._at == len(self._unread):
+            self._unread, self._at = b"", 0
+            return b""
+        start = self._at
+        self._at += self._size_of_piece(self._unread, start)
+        return self._unread[start : self._at]
+
+    def _size_of_piece(self, data: bytes, at: int) -> int:
         if self._open:
             if self._last is not None:
-                self._last.feed(data)
+                self._last.feed(data[at:])
                 self._judge(self._last)
-            return len(data)
+            return len(data) - at
         if self._lacks:
-            size = min(self._lacks, len(data))
+            size = min(self._lacks, len(data) - at)
             self._lacks -= size
             return size
-        had = len(self._head)
-        head = self._head + data
-        end = head.find(b"\r\n\r\n", max(0, had - 3))
-        if end < 0 or head.startswith(b"PRI "):  # the preface of HTTP/2, to be judged as a whole
-            self._head = head
-            if len(head) > self._most:
+        had, available = len(self._head), len(data) - at
+        if had:
+            data, at = self._head + data[at:], 0
+        end = data.find(b"\r\n\r\n", max(at, at + had - 3))
+        if end < 0 or data.startswith(b"PRI ", at):  # the preface of HTTP/2, to be judged as a whole
+            self._head = data[at:]
+            if len(self._head) > self._most:
                 self.refusal = ProxyError(Kind.HEAD_TOO_LARGE)
-            return len(data)
-        self._take_head(head[: end + 4])
-        return end + 4 - had
+            return available
+        self._take_head(data[at : end + 4])
+        return end + 4 - at - had
 
     def _take_head(self, head: bytes) -> None:
         self._head, self._whole = b"", head

@@ -101,6 +101,36 @@ async def test_a_pipelining_client_is_not_read_beyond_the_queue(lane: bool) -> N
         await sending
 
 
+@BOTH
+async def test_of_many_requests_in_one_read_only_a_few_are_made_out(lane: bool) -> None:
+    """A parsed request takes ten times the bytes that it came in, so the rest waits as bytes."""
+    release = asyncio.Event()
+
+    async def held(peer: Peer) -> None:
+        await peer.request()
+        await release.wait()
+        await peer.send(answer(b"first"))
+        await serve(answer(b"later"))(peer)
+
+    async with (
+        origin(held) as upstream,
+        running(snapshot(upstream), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(post() * 1500)
+        await upstream.seen(1)
+        application = gateway.application
+        if application._lane is not None:
+            (on_lane,) = application._lane.connections
+            assert on_lane._intake is not None
+            assert len(on_lane._intake.ready) <= 16
+        else:
+            (connection,) = application._door.connections
+            assert len(connection._messages) <= 32
+        release.set()
+        assert await all_bytes(client, 1500) == [b"first"] + [b"later"] * 1499
+
+
 async def is_stuck(client: Client) -> bool:
     """Whether the gateway has stopped to take bytes: what waits in our own buffer does not shrink over some turns."""
     transport = client._writer.transport
