@@ -130,7 +130,7 @@ class Application:
         self._loops.port = self._listener.getsockname()[1]
         self._server = await self._loop.create_server(
             factory, sock=self._listener, ssl=tls, backlog=_BACKLOG,
-            # Who does not even shake hands holds a descriptor, and is not counted before it has.
+            # A client that does not finish the handshake holds a descriptor, and is not counted yet.
             ssl_handshake_timeout=self._server_settings.header_timeout if tls is not None else None,
         )  # fmt: skip
         self._ready = True
@@ -291,7 +291,7 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
     for warning in listening.exposures(asked, listening.admin_host(options.admin_host, snapshot), snapshot):
         _log.warning("%s", warning)
     if options.host is None and snapshot.server.host is None and listening.is_loopback(asked):
-        _log.info("only this machine can reach it, as no target asks for a key; --host or server.host says otherwise")
+        _log.info("no target asks for a key: only this machine reaches the client port; --host or server.host opens it")
     await application.start()
     host, port = listener.getsockname()[:2]
     scheme = "https" if options.tls_cert else "http"
@@ -300,7 +300,7 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
     share = application.share
     if share.clients < snapshot.server.max_connections:
         _log.log(logging.WARNING if share.clients < _FEW else logging.INFO,
-                 "%d file descriptors (ulimit -Hn) suffice for %d clients, of server.max_connections %d",
+                 "%d file descriptors (ulimit -Hn) suffice for %d clients, not for server.max_connections (%d)",
                  share.limit, share.clients, snapshot.server.max_connections)  # fmt: skip
     # What exists now lives as long as the process: keep the collector from walking it again and again.
     gc.collect()

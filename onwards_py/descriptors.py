@@ -1,7 +1,7 @@
-"""File descriptors: how many this process may have open, and for whom they are kept.
+"""File descriptors: how many this process may have open, and how they are shared out.
 
-A streamed exchange needs two of them, the client's connection and the provider's. Whoever accepts clients until
-accept(2) fails (EMFILE) has none left to ask providers with, and answers nobody.
+A streamed exchange needs two of them, the client's connection and the provider's. A proxy that accepts clients until
+accept(2) fails (EMFILE) has none left for connections to providers, and can answer no client.
 """
 
 from __future__ import annotations

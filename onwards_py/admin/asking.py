@@ -1,4 +1,4 @@
-"""Asking the proxy that serves a file what it has loaded. Whoever else has its port is not believed."""
+"""Asking the proxy that serves a file what it has loaded. Answers of any other program at its port are not used."""
 
 from __future__ import annotations
 

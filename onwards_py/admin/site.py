@@ -31,7 +31,6 @@ BOUNDS: Final = replace(
 """What the admin port puts up with."""
 
 _JSON: Final = b"application/json"
-_ALLOW: Final = b"Allow: GET, HEAD\r\n"
 _MISDIRECTED: Final = (
     "The admin port does not know itself by the name in Host. Ask for it by IP address, or add the name to "
     "admin.allowed_hosts (--admin-allowed-hosts)."
@@ -84,7 +83,7 @@ class Site:
         try:
             page = self._page(request)
         except ProxyError as error:
-            send_error(downstream, error, _ALLOW if error.kind is Kind.METHOD_NOT_ALLOWED else b"")
+            send_error(downstream, error)
             return
         reason = HTTPStatus(page.status).phrase.encode()
         block = b"Content-Type: %b\r\nContent-Length: %d\r\n" % (page.content_type, len(page.body))
@@ -110,7 +109,7 @@ class Site:
         if path not in (b"/metrics", b"/healthz", b"/readyz", b"/status"):
             raise ProxyError(Kind.NOT_FOUND)
         if request.method not in (b"GET", b"HEAD"):
-            raise ProxyError(Kind.METHOD_NOT_ALLOWED)
+            raise ProxyError(Kind.METHOD_NOT_ALLOWED, allow="GET, HEAD")
         if path == b"/metrics":
             encode, content_type = choose_encoder(_value(request, b"accept") or "")
             return _Page(encode(self._registry), content_type.encode())

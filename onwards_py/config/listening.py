@@ -48,12 +48,12 @@ def exposures(host: str, admin: str, snapshot: Snapshot) -> list[str]:
     warnings = []
     if not is_loopback(host) and not asks_for_keys(snapshot):
         warnings.append(
-            f"no target asks for a key, and clients are listened for on {host}: whoever reaches this port uses the "
-            "providers at your expense; give keys (auth.global_keys), or listen on 127.0.0.1"
+            f"no target asks for a key, and the client port listens on {host}: everybody who reaches it uses the "
+            "providers at your expense; set keys (auth.global_keys), or listen on 127.0.0.1"
         )
     if not is_loopback(admin):
         warnings.append(
-            f"the admin port listens on {admin} and asks nobody who they are: let only those reach it who may read "
+            f"the admin port listens on {admin} and has no authentication: keep it from everybody who must not read "
             "metrics and the names of targets"
         )
     return warnings

@@ -123,7 +123,7 @@ class Shared(Limited, frozen=True, kw_only=True):
         ),
     ] = None
     cut_notice: Annotated[
-        bool | None, Meta(description="Tell a native stream that is cut so by a last error event. Default: false.")
+        bool | None, Meta(description="End a native stream that is cut with an error event. Default: false.")
     ] = None
     tls: Annotated[TlsShape | None, Meta(description="TLS toward the provider.")] = None
     proxy: Annotated[

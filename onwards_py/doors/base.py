@@ -22,7 +22,7 @@ LINGER_SECONDS = 2.0
 """Seconds that a client has to take a refusal, while the rest of what it sends is read and dropped."""
 
 LEAST_UPLOAD_RATE = 16 * 1024
-"""Bytes per second: who sends a body slower has ``body_timeout`` in all."""
+"""Bytes per second. For each so many bytes that have arrived a body is given a second beyond ``body_timeout``."""
 
 WRITE_BUFFER = 16 * 1024
 """Bytes that may wait for a slow client before its provider is held back (one read may come on top)."""

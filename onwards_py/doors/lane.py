@@ -281,7 +281,7 @@ class LaneConnection(asyncio.Protocol):
         assert transport is not None
         if pending.upgrade_tail is not None:
             lane.batch.flush()
-            if self._writing_paused:  # who takes the connection over would never hear of that: not yet, then
+            if self._writing_paused:  # the other door would not be told, so this has to wait
                 assert self._intake is not None
                 self._intake.ready.appendleft(pending)
                 return
@@ -369,7 +369,7 @@ class LaneConnection(asyncio.Protocol):
 
     def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         self._forget()
-        transport.resume_reading()  # whoever takes the connection over expects that it is read
+        transport.resume_reading()  # the other door expects a connection that is read
         self._lane.hand_over(transport, data)
 
     def _leave(self) -> None:

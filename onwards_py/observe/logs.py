@@ -1,7 +1,7 @@
 """The process log: standard logging to standard error, one line per record.
 
-Whoever does not read our standard error must not stop the event loop: what it does not take at once is left to a
-thread. What cannot be written is dropped.
+A standard error that nobody reads must not stop the event loop: what it does not take at once is left to a thread. What
+cannot be written is dropped.
 """
 
 from __future__ import annotations

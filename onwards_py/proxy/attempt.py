@@ -64,7 +64,7 @@ def asks_model(ask: Ask) -> bool:
 
 def may_be_resent(ask: Ask) -> bool:
     """True if it does no harm that two providers work on the request: its method is idempotent (RFC 9110 section
-    9.2.2), or it asks a model for something that nobody is told to keep."""
+    9.2.2), or it asks a model for something that is not to be stored."""
     if ask.repeatable:
         return True
     return asks_model(ask) and stores(ask) is not True

@@ -19,7 +19,7 @@ MOST_READERS: Final = 4
 
 
 class BodyReading:
-    """Who reads at present, and who stands in line. ``clock`` gives monotonic seconds."""
+    """The bodies that are read at present, and those that wait in line. ``clock`` gives monotonic seconds."""
 
     __slots__ = ("_clock", "_line", "active")
 
@@ -57,7 +57,7 @@ class BodyReading:
             self._leave()
 
     async def _stand_in_line(self) -> None:
-        """The place of whoever leaves is handed over, so that nobody comes first who comes later."""
+        """A place that becomes free is handed to the first in line, so that no later body overtakes it."""
         turn: Signal[None] = Signal()
         self._line.append(turn)
         try:
@@ -71,7 +71,7 @@ class BodyReading:
 
     def _leave(self) -> None:
         if self._line:
-            # Not now: whoever goes on would do so within this call, and the next one within theirs.
+            # In the next turn: else the one that is resumed would run inside this call, the next one inside that.
             asyncio.get_running_loop().call_soon(self._line.popleft().set, None)
         else:
             self.active -= 1

@@ -1,8 +1,8 @@
 """The fallback plan: which provider next, how long to wait before, and when to stop.
 
 Everything here happens before commit; after the first byte went downstream nobody asks any more. The number of
-attempts sits above the strategy: when every provider was tried and attempts are left, a new pass begins. Whom failures
-of earlier exchanges have ejected comes last in a pass: when all that are in have failed this exchange.
+attempts sits above the strategy: when every provider was tried and attempts are left, a new pass begins. Providers
+that earlier exchanges have ejected come last in a pass: when all that are in have failed this exchange.
 """
 
 from __future__ import annotations
@@ -286,15 +286,15 @@ class FallbackPlan(msgspec.Struct):
     # Choosing
 
     def _candidate(self, now: float) -> Member | None:
-        """Who is next, of those whom this pass has not tried: of those that are in, then of those that are ejected,
-        which may be well again by now; if there are none, of all."""
+        """The next one of those that this pass has not tried: one that is in, else one that is ejected, which may be
+        well again by now. If there is none, any."""
         member = self._choose(self.members, now, self._tried)
         if member is None and self._tried:
             member = self._ejected(now) or self._choose(self.members, now)
         return member
 
     def _as_planned(self, now: float) -> Member | None:
-        """Whom the wait was for, if that is still a good choice."""
+        """The member that the wait was for, if that is still a good choice."""
         member, self._planned = self._planned, None
         if member is None or member.limiter.full or member not in self.members:
             return None

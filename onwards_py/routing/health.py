@@ -123,7 +123,7 @@ class Health:
             self.out_until = max(self._due, now)
 
     def may_be_well(self, now: float) -> bool:
-        """True if it is out for failures, so that whoever has nobody else may as well ask it before its time. Not if it
+        """True if it is out for failures and may be asked before its time, where nobody else is left to ask. Not if it
         asked to be left alone, or refused our credential: the answer is known."""
         out = self.state in (State.EJECTED, State.PROBATION, State.DOWN)
         return out and self.asked_until <= now and not self._auth

@@ -38,8 +38,8 @@ class Strategy(Enum):
 
 HEAD_OF_STREAM = 60.0
 """Seconds that the head of a stream may take where another provider can be asked, by default. Providers begin a stream
-when they begin to work, and engines that read a long prompt first need seconds; who has not begun after a minute is not
-going to, and people and load balancers give up soon after (at 60 to 100 s)."""
+when they begin to work, and engines that read a long prompt first need seconds; one that has not begun after a minute
+is not going to, and people and load balancers give up soon after (at 60 to 100 s)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class Provider:
     passes_large_events: bool = True
     """An event that is larger passes in pieces; else the stream is cut. Where events are only re-chunked."""
     cut_notice: bool = False
-    """Tell a native stream that is cut by a last event."""
+    """End a native stream that is cut with an error event."""
     timeouts: Timeouts = Timeouts()
     limits: Limits = NO_LIMITS
     chat_over_responses: bool = False

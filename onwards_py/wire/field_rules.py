@@ -86,8 +86,9 @@ _AS_VARIABLE = bytes(n if chr(n).isalnum() and n < 128 else ord("-") for n in ra
 
 
 def folded(name: bytes) -> bytes:
-    """A field's name as CGI and WSGI servers tell names apart: Transfer_Encoding is Transfer-Encoding there, so whoever
-    sends the one can smuggle the other past a proxy. Most fold ``_`` only, lighttpd all that is no letter or digit."""
+    """A field's name as CGI and WSGI servers tell names apart: Transfer_Encoding is Transfer-Encoding there, so a
+    client could smuggle the one past a proxy by sending the other. Most fold ``_`` only, lighttpd all that is no letter
+    or digit."""
     return name.lower().translate(_AS_VARIABLE)
 
 

@@ -119,7 +119,7 @@ def scan(body: bytes) -> ModelSpan:
 def scan_any(body: bytes, *, objects_only: bool = True) -> Scanned:
     """The same for a body that need not name a model. Raises ProxyError like `scan`, but for no model.
 
-    Unless ``objects_only``, a body may be any JSON value; who is no object names no model.
+    Unless ``objects_only``, a body may be any JSON value; one that is no object names no model.
     """
     span = _scan_small(body) if len(body) <= _SMALL else None
     return _scan_members(body, objects_only=objects_only) if span is None else Scanned(span)

@@ -102,7 +102,7 @@ def _secrets_of(prefix: str, key: str) -> Iterator[str]:
         return
     if token in key:  # the scheme is part of the key
         yield token.strip()
-    if scheme.lower() == "basic":  # RFC 7617: whoever decodes it tells the pair, or the password
+    if scheme.lower() == "basic":  # RFC 7617: a provider that decodes it may repeat the pair, or the password
         try:
             pair = base64.b64decode(token, validate=True).decode("utf-8")
         except (binascii.Error, UnicodeDecodeError):

@@ -171,8 +171,8 @@ def _note(head: RequestHead, kind: int, value: bytes) -> None:
 
 
 def _note_api_key(head: RequestHead, value: bytes) -> None:
-    """Of several names for the same thing none comes first: the order of the fields must not decide who calls. What
-    differs is no key, but no reason to refuse where none is asked for."""
+    """Several fields may hold the client's key, and none of them goes before another: their order must not decide who
+    calls. Keys that differ are joined, which is no accepted key, and no refusal where none is asked for."""
     if head.api_key is not None and head.api_key != value:
         value = b"%b, %b" % (head.api_key, value)
     head.api_key = value

@@ -60,7 +60,7 @@ def join(base_path: bytes, target: bytes) -> bytes:
 
 
 def join_as_sdks_do(base_path: bytes, target: bytes) -> bytes:
-    """Path and query to ask a provider for whose base URL is the one that SDKs are given.
+    """Path and query for a provider whose URL is the base URL that SDKs are given.
 
     To them it is what stands in front of ``/chat/completions``, so it takes the place of the target's ``/v1``:
     ``/api/paas/v4`` and ``/v1/models`` give ``/api/paas/v4/models``. A target without ``/v1`` is appended. For the rest

@@ -142,7 +142,7 @@ class ItemReader:
         self.call_output({**item, "output": found_text(item.get("tools"), self._names)}, where)
 
     def agent_message(self, item: Item, where: str) -> None:
-        """What another agent of the client's wrote. Encrypted parts can only be read by who made them."""
+        """What another agent of the client's wrote. Encrypted parts can only be read by their author."""
         author, recipient = member(item, "author", where), member(item, "recipient", where)
         content = item.get("content")
         parts = content if isinstance(content, list) else []
