@@ -41,8 +41,8 @@ class CutNotice:
         self._last = b""
 
     def feed(self, piece: bytes) -> bytes:
-        """Return ``piece``."""
-        if piece:
+        """Return ``piece``. One that has only comments says nothing of where the stream is."""
+        if piece and (piece[:1] != b":" or b"data:" in piece):
             self._last = piece
         return piece
 

@@ -12,6 +12,10 @@ from support.raw import End, Response, ask, post
 from support.scene import proxied
 from support.targets import snapshot
 
+from onwards_py.messages import Ending
+from onwards_py.transcode.cut_notice import CutNotice
+from onwards_py.wire.rechunk import Rechunker
+
 CHAT, RESPONSES, MESSAGES = b"/v1/chat/completions", b"/v1/responses", b"/v1/messages"
 EVENTS = {
     CHAT: b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n',
@@ -92,6 +96,19 @@ async def test_a_stream_that_had_told_its_end_says_no_more(lane: bool, last: byt
     """Then its client has all that it waits for."""
     response, _ = await told(lane, cutting(EVENTS[CHAT], last))
     assert (response.body, response.end) == (EVENTS[CHAT] + last, End.CLOSED)
+
+
+@pytest.mark.parametrize("path", EVENTS)
+def test_comments_between_say_nothing(path: bytes) -> None:
+    """Neither of the end that was told before, nor of the number of the next event."""
+    notice = CutNotice(path, Rechunker(1000))
+    for piece in (EVENTS[path], b": ping\n\n", b"", b": ping\n\n"):
+        assert notice.feed(piece) == piece
+    start, told = NOTICES[path]
+    assert json.loads(notice.text(Ending.RESET).removeprefix(start)) == told
+    for piece in (b"data: [DONE]\n\n", b": ping\n\n"):
+        notice.feed(piece)
+    assert notice.text(Ending.RESET) == b""
 
 
 async def test_half_a_large_event_is_not_made_a_whole_one(lane: bool) -> None:
