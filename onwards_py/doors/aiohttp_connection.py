@@ -127,7 +127,7 @@ class DoorConnection(web.RequestHandler):
             self._head_since = 0.0
         elif self._head_since == 0.0:
             self._head_since = now = self._loop.time()
-            self.door.alarm.by(now + self.door.settings.header_timeout * LATEST)
+            self.door.alarm.by(now + self.door.settings.header_timeout)
 
     def _note(self) -> None:
         """See what became of the last piece: a request, or an error of aiohttp's, or one that it has not noticed."""

@@ -138,7 +138,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if deadline is not None and deadline < due:
             due = deadline
         if due < self._alarm.at:
-            self._alarm.by(now + (due - now) * LATEST)
+            self._alarm.by(due)
         batch, body = self._batch, request.body
         self._batched_at = batch.flushes
         if len(body) < READ_SIZE:
@@ -259,7 +259,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             else:
                 self._deliver(trip, count)
                 if self._trip is trip:
-                    self._alarm.by(self._last_read + self._timeouts.idle * LATEST)
+                    self._alarm.by(self._last_read + self._timeouts.idle)
             # Last: this resumes the exchange, which finds the whole of what was read.
             trip.head_signal.set(None)
         elif self._spoiled or self._is_excessive(count):

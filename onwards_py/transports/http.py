@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from math import inf
 
-from onwards_py.alarm import LATEST, Alarm
+from onwards_py.alarm import Alarm
 from onwards_py.config.snapshot import HttpPoolSettings
 from onwards_py.messages import Fault
 from onwards_py.routing.model import Origin, Pool, Provider
@@ -73,7 +73,7 @@ class OriginPool:
         connection.idle_since = now = self._loop.time()
         self.idle.append(connection)
         if now + self.settings.idle_timeout < self._alarm.at:
-            self._alarm.by(now + self.settings.idle_timeout * LATEST)
+            self._alarm.by(now + self.settings.idle_timeout)
 
     def lost(self, connection: UpstreamConnection) -> None:
         self.connections.discard(connection)
