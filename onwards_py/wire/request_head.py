@@ -32,15 +32,16 @@ from onwards_py.wire.field_rules import (
     X_API_KEY,
 )
 from onwards_py.wire.media_type import JSON, Media, media_of
+from onwards_py.wire.target_url import authority
 
 # RFC 3986 section 3.2.2: a reg-name or an IP literal, and a port; never userinfo, a path or a list.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
 # A body that is called something else is JSON all the same, where a model is looked for in it.
 _READ_AS_JSON = frozenset({Media.JSON, Media.OPAQUE, Media.UNSAID})
 _CREDENTIALS = frozenset({AUTHORIZATION, X_API_KEY, API_KEY})
 # Browsers can set no header of a WebSocket handshake but this one, so there OpenAI takes the key as a subprotocol.
 _KEY_SUBPROTOCOL = b"openai-insecure-api-key."
+_OF_UPGRADES = frozenset({b"upgrade", b"http2-settings"})
 _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
 
 
@@ -229,7 +230,7 @@ def _check_host(head: RequestHead, target: bytes, http_minor: int) -> None:
             raise ProxyError(Kind.BAD_REQUEST, "The Host header is not a valid host name and port.")
     elif http_minor:
         raise ProxyError(Kind.BAD_REQUEST, "The Host header is missing.")
-    if target[:1] != b"/" and (absolute := _ABSOLUTE.match(target)) and not _HOST.fullmatch(absolute[1]):
+    if target[:1] != b"/" and (named := authority(target)) is not None and not _HOST.fullmatch(named):
         raise ProxyError(Kind.BAD_REQUEST, "The authority in the request target is not a valid host name and port.")
 
 
@@ -268,5 +269,15 @@ def speaks_other_protocol(read: bytes, method: bytes, target: bytes) -> bool:
 
 
 def without_upgrade(fields: Fields) -> list[Field]:
-    """The same head with its wish to change protocols taken out (RFC 9110 section 7.8: it may be ignored)."""
-    return [pair for pair in fields if pair[0].lower() not in (b"upgrade", b"connection", b"http2-settings")]
+    """The same head with its wish to change protocols taken out (RFC 9110 section 7.8: it may be ignored). Connection
+    keeps its other options: ``close``, and names of fields that are not for the provider."""
+    kept = []
+    for name, value in fields:
+        lower = name.lower()
+        if lower == b"connection":
+            options = [option for option in value.split(b",") if option.strip().lower() not in _OF_UPGRADES]
+            if options:
+                kept.append((name, b",".join(options).strip()))
+        elif lower not in _OF_UPGRADES:
+            kept.append((name, value))
+    return kept

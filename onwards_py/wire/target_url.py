@@ -12,7 +12,7 @@ import re
 from onwards_py.errors import Kind, ProxyError
 
 _VERSION = b"/v1"
-_ABSOLUTE = re.compile(rb"(?i:https?)://[^/?#]*")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
 # A dot segment in any spelling that a server may decode: ".", "..", "%2e", and behind "/", "\" or their codes.
 _CLIMBS = re.compile(rb"(?i)(?:^|/|\\|%2f|%5c)(?:\.|%2e)(?:\.|%2e)(?:/|\\|%2f|%5c|;|$)")
 
@@ -33,6 +33,13 @@ def origin_form(target: bytes) -> bytes:
     if b"#" in target:
         raise ProxyError(Kind.BAD_REQUEST, "The request target must not have a fragment.")
     return target
+
+
+def authority(target: bytes) -> bytes | None:
+    """Host and port of a request target in absolute-form, which count instead of those in Host (RFC 9112 section
+    3.2.2); None for any other form."""
+    absolute = None if target[:1] == b"/" else _ABSOLUTE.match(target)
+    return None if absolute is None else absolute[1]
 
 
 def join(base_path: bytes, target: bytes) -> bytes:

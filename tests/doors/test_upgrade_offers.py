@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.gateway import running
 from support.origin import Origin, origin, serve
-from support.raw import connect, get, post
+from support.raw import End, connect, get, post
 
 from onwards_py.config.parse import parse
 from onwards_py.config.snapshot import Snapshot
@@ -53,6 +53,20 @@ async def test_an_offer_to_upgrade_is_ignored(lane: bool, name: str, raw: bytes,
         for field in (b"upgrade", b"connection", b"http2-settings"):
             assert first.values(field) == []
         assert [later.target for later in upstream.requests[1:]] == [b"/next"] * (len(upstream.requests) - 1)
+
+
+@BOTH
+@pytest.mark.parametrize("order", [b"Upgrade, close, X-A", b"x-a,close,upgrade", b"Upgrade\r\nConnection: Close, X-A"])
+async def test_other_options_of_connection_count_beside_an_offer(lane: bool, order: bytes) -> None:
+    """What is asked for is done: the connection ends, and a field that is not for the provider stays here."""
+    raw = post(fields=b"Connection: " + order + b"\r\nUpgrade: h2c\r\nX-A: 1\r\n")
+    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+        async with connect(gateway.port) as client:
+            await client.send(raw)
+            response = await client.response()
+            assert (response.status, response.value(b"connection")) == (200, b"close")
+            assert await client.closed() is End.CLOSED
+        assert upstream.last.values(b"x-a") == []
 
 
 HANDSHAKE = get(

@@ -258,8 +258,10 @@ def test_size_counts_what_stood_on_the_wire() -> None:
 
 def test_without_upgrade() -> None:
     """The wish to change protocols, and nothing else, is taken out."""
-    fields = [HOST, (b"UPGRADE", b"h2c"), (b"A", b"1"), (b"Connection", b"x"), (b"HTTP2-Settings", b"y"), (b"A", b"2")]
+    fields = [HOST, (b"UPGRADE", b"h2c"), (b"A", b"1"), (b"HTTP2-Settings", b"y"), (b"A", b"2")]
     assert without_upgrade(fields) == [HOST, (b"A", b"1"), (b"A", b"2")]
+    options = [(b"Connection", b"Upgrade, close ,HTTP2-Settings, x-a"), (b"connection", b" upgrade")]
+    assert without_upgrade(options) == [(b"Connection", b"close , x-a")]
     assert without_upgrade([]) == []
 
 
