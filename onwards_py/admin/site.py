@@ -18,6 +18,7 @@ from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import InboundRequest
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.request_head import RequestHead
+from onwards_py.wire.target_url import authority, origin_form
 
 BOUNDS: Final = replace(
     ServerSettings(),
@@ -102,10 +103,12 @@ class Site:
 
     def _page(self, request: InboundRequest) -> _Page:
         host = _value(request, b"host")
+        named = authority(request.target)
         # An HTTP/1.0 probe may come without Host; a browser never does.
-        if host is not None and not self._is_allowed(host):
-            raise ProxyError(Kind.MISDIRECTED, _MISDIRECTED)
-        path = request.target.partition(b"?")[0]
+        for name in (host, named.decode("latin-1") if named is not None else None):
+            if name is not None and not self._is_allowed(name):
+                raise ProxyError(Kind.MISDIRECTED, _MISDIRECTED)
+        path = origin_form(request.target).partition(b"?")[0]
         if path not in (b"/metrics", b"/healthz", b"/readyz", b"/status"):
             raise ProxyError(Kind.NOT_FOUND)
         if request.method not in (b"GET", b"HEAD"):

@@ -137,6 +137,23 @@ async def test_a_rebound_name_is_told_what_to_do() -> None:
         assert (await ask(gateway.admin_port, b"GET /healthz HTTP/1.0\r\n\r\n")).status == 200
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        (b"http://localhost:9090/healthz", b"localhost", 200),
+        (b"HTTP://127.0.0.1/healthz?a=http://evil.example", b"localhost", 200),
+        (b"http://evil.example/healthz", b"localhost", 421),
+        (b"http://localhost/healthz", b"evil.example", 421),
+        (b"http://localhost@evil.example/healthz", b"localhost", 400),
+        (b"http://localhost", b"localhost", 404),
+    ],
+)
+async def test_a_target_in_absolute_form_is_a_name_too(target: bytes, host: bytes, status: int) -> None:
+    """It must be understood (RFC 9112 section 3.2.2), and no name in it or in Host is a way around the other."""
+    async with running(SNAPSHOT, lane=True) as gateway:
+        assert (await ask(gateway.admin_port, get(target, host=host))).status == status
+
+
 async def test_names_are_taken_over_without_a_restart() -> None:
     """A scraper that comes by its service's name is let in by the next configuration."""
     async with running(SNAPSHOT, lane=True) as gateway:
