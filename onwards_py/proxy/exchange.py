@@ -215,6 +215,8 @@ class Exchange(Record):
         self.status = error.kind.value.status
         self.code = error.code
         self.outcome = _outcome_of(error)
+        if error.kind is Kind.OVERLOADED:
+            self.provider = ""  # none answered or failed: what was lacking is ours
 
     def note_repeat(self) -> None:
         """The request went out twice in one attempt, since a kept connection had died."""

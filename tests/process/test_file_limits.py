@@ -104,10 +104,13 @@ async def test_a_descriptor_that_we_lack_is_no_failure_of_a_provider(lane: bool)
             assert (refused.status, refused.error["code"]) == (503, "overloaded")
             assert refused.value(b"Retry-After") == b"1"
             assert await health(gateway.admin_port) == {"in"}
+            metrics = (await ask(gateway.admin_port, get(b"/metrics"))).body
+            assert b'onwards_requests_total{outcome="overloaded",provider="",' in metrics
             await client.send(CHAT)
             assert (await client.response()).status == 200
     assert [line["outcome"] for line in gateway.lines() if line["target"]] == ["overloaded", "done"]
     assert [line["attempts"] for line in gateway.lines() if line["target"]] == [1, 1]
+    assert [line["provider"] for line in gateway.lines() if line["target"]][0] is None
 
 
 async def test_an_idle_connection_makes_room_for_another_provider(tmp_path: Path) -> None:
