@@ -56,7 +56,7 @@ _log = logging.getLogger("onwards")
 _BACKLOG = 4096
 _FEW = 2048  # clients; with fewer, an operator should know that it is for want of descriptors
 # What can be taken over while it runs; every other setting of the listener needs a restart.
-_CHANGEABLE = frozenset(["drain_timeout"])
+_CHANGEABLE = frozenset(["drain_timeout", "host"])  # of the host `listening.moves` knows more
 
 
 class Application:
@@ -112,7 +112,8 @@ class Application:
             Lane(proxy, settings, self._gauges, hand_over=self._door.take_over, batch=batch) if options.lane else None
         )
         self._server: asyncio.Server | None = None
-        self._admin_host = listening.admin_host(options.admin_host, snapshot)
+        self._places = listening.places(options, snapshot)
+        self.admin_host = self._places["admin port"]
         self._admin = AdminPort(self._site(), batch)
         self._reloader: Reloader | None = None
         self.admin_port = 0
@@ -122,8 +123,8 @@ class Application:
         """Open the admin port, then the listener. Raises OSError."""
         self._local.adopt(self.holder.current.snapshot.pools.values())
         self.health_checks.adopt(self.holder.current.table.targets)
-        admin_listener = _listen(self._admin_host, self._options.admin_port)
-        self.admin_port = admin_listener.getsockname()[1]
+        admin_listener = _listen(self.admin_host, self._options.admin_port, "admin port", "--admin-")
+        self.admin_host, self.admin_port = admin_listener.getsockname()[:2]
         await self._admin.listen(admin_listener)
         factory: Callable[[], asyncio.BaseProtocol] = self._lane or self._door
         tls = _tls(self._options)
@@ -148,7 +149,7 @@ class Application:
             self._readiness,
             self._status,
             lambda host: is_allowed(
-                host, listening.allowed_hosts(self._options, self.holder.current.snapshot), self._admin_host
+                host, listening.allowed_hosts(self._options, self.holder.current.snapshot), self.admin_host
             ),
         )
 
@@ -188,7 +189,8 @@ class Application:
         self._local.adopt(snapshot.pools.values())
         self.health_checks.adopt(self.holder.current.table.targets)
         late = _differences(self._server_settings, snapshot.server)
-        for warning in listening.exposures(self._listener.getsockname()[0], listening.LOOPBACK, snapshot):
+        exposed = listening.exposures(self._listener.getsockname()[0], listening.LOOPBACK, snapshot)
+        for warning in (*exposed, *listening.moves(self._places, listening.places(self._options, snapshot))):
             _log.warning("%s", warning)
         if late:
             _log.warning("server: these have other values now, which take a restart: %s", ", ".join(late))
@@ -256,7 +258,8 @@ def _tls(options: ServeOptions) -> ssl.SSLContext | None:
     return context
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, what: str, options: str) -> socket.socket:
+    """A listener: the ``what``. Raises OSError, which names the options (``options`` is their beginning) to change."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -264,9 +267,13 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     try:
         listener.bind((host, port))
-    except OSError:
+    except (OSError, TypeError) as error:  # TypeError: what IDNA does not take for a name
         listener.close()
-        raise
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise OSError(
+            f"the {what} cannot listen on {listening.bracketed(host)}:{port}: {reason}; "
+            f"choose another with {options}host, {options}port"
+        ) from error
     listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener
@@ -274,7 +281,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _run(loaded: Loaded, options: ServeOptions) -> None:
     snapshot = loaded.snapshot
-    listener = _listen(listening.proxy_host(options.host, snapshot), options.port)
+    listener = _listen(listening.proxy_host(options.host, snapshot), options.port, "client port", "--")
     application = Application(snapshot, options, listener, standard_streams.unbuffered(sys.stdout))
     loop = asyncio.get_running_loop()
     stop, cut_now = asyncio.Event(), asyncio.Event()
@@ -287,16 +294,15 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     loop.add_signal_handler(signal.SIGHUP, application.follow(loaded, dict(os.environ)).ask)
-    asked = listening.proxy_host(options.host, snapshot)
-    for warning in listening.exposures(asked, listening.admin_host(options.admin_host, snapshot), snapshot):
-        _log.warning("%s", warning)
-    if options.host is None and snapshot.server.host is None and listening.is_loopback(asked):
-        _log.info("no target asks for a key: only this machine reaches the client port; --host or server.host opens it")
     await application.start()
     host, port = listener.getsockname()[:2]
+    for warning in listening.exposures(host, application.admin_host, snapshot):
+        _log.warning("%s", warning)
+    if options.host is None and snapshot.server.host is None and listening.is_loopback(host):
+        _log.info("no target asks for a key: only this machine reaches the client port; --host or server.host opens it")
     scheme = "https" if options.tls_cert else "http"
-    _log.info("listening on %s://%s:%d, %d targets, lane %s", scheme, host, port, len(snapshot.pools),
-              "on" if options.lane else "off")  # fmt: skip
+    _log.info("listening on %s://%s:%d, %d targets, lane %s", scheme, listening.bracketed(host), port,
+              len(snapshot.pools), "on" if options.lane else "off")  # fmt: skip
     share = application.share
     if share.clients < snapshot.server.max_connections:
         _log.log(logging.WARNING if share.clients < _FEW else logging.INFO,

@@ -18,7 +18,7 @@ from onwards_py.config.json_schema import render
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import Loaded, load
 from onwards_py.config.problems import ConfigError
-from onwards_py.config.scalars import HostPattern
+from onwards_py.config.scalars import HostPattern, ListenHost
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.interpreter import objection
 from onwards_py.routing.explain import attempts, conduct, effective_url, effective_urls, explain, leads_to
@@ -98,9 +98,16 @@ _ADMIN_PORT = _Option(
     "admin_port", ("--admin-port", "--metrics-port"), _port, 9090, "port of metrics and health checks"
 )
 _HOST = _Option(
-    "host", ("--host",), str, None, "address to listen on", "127.0.0.1 if no target asks for a key, else 0.0.0.0"
+    "host",
+    ("--host",),
+    ListenHost.parse,
+    None,
+    "address to listen on",
+    "127.0.0.1 if no target asks for a key, else 0.0.0.0",
 )
-_ADMIN_HOST = _Option("admin_host", ("--admin-host",), str, None, "address of metrics and health checks", "127.0.0.1")
+_ADMIN_HOST = _Option(
+    "admin_host", ("--admin-host",), ListenHost.parse, None, "address of metrics and health checks", "127.0.0.1"
+)
 _OPTIONS = (
     _CONFIG,
     _HOST,

@@ -11,6 +11,8 @@ from typing import Final, TypeVar
 import aiohttp
 import msgspec
 
+from onwards_py.config.listening import bracketed
+
 _SECONDS: Final = 2.0  # for everything together: a stranger may answer a byte a second
 _LONGEST: Final = 1024 * 1024
 _EVERYWHERE: Final[Mapping[str, str]] = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -51,7 +53,7 @@ def engines_of(config: Path, host: str, port: int) -> list[Engine] | None:
 
 async def _engines_of(config: Path, host: str, port: int) -> list[Engine] | None:
     host = _EVERYWHERE.get(host, host)
-    base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    base = f"http://{bracketed(host)}:{port}"
     timeout = aiohttp.ClientTimeout(total=None)
     async with asyncio.timeout(_SECONDS), aiohttp.ClientSession(base, timeout=timeout, trust_env=False) as session:
         status = await _ask(session, "/status", _Status)

@@ -18,12 +18,14 @@ from onwards_py.errors import Kind, ProxyError
 from onwards_py.wire.error_body import send_error
 from onwards_py.write_batch import WriteBatch
 
+_FULL = "the admin port takes no more"
+
 
 class AdminPort:
     """Serves ``site`` within ``bounds``. Must be made inside the running loop."""
 
     def __init__(self, site: Site, batch: WriteBatch, bounds: ServerSettings = BOUNDS) -> None:
-        self._lane = Lane(site, bounds, Gauges(), hand_over=_refuse_upgrade, batch=batch)
+        self._lane = Lane(site, bounds, Gauges(full=_FULL), hand_over=_refuse_upgrade, batch=batch)
         self._server: asyncio.Server | None = None
 
     async def listen(self, listener: socket.socket) -> None:

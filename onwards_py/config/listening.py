@@ -30,6 +30,19 @@ def admin_host(chosen: str | None, snapshot: Snapshot) -> str:
     return chosen or snapshot.admin.host or LOOPBACK
 
 
+def places(options: ServeOptions, snapshot: Snapshot) -> dict[str, str]:
+    """The addresses of ``client port`` and ``admin port``."""
+    return {
+        "client port": proxy_host(options.host, snapshot),
+        "admin port": admin_host(options.admin_host, snapshot),
+    }
+
+
+def bracketed(host: str) -> str:
+    """``host`` as it stands before a port (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
 def allowed_hosts(options: ServeOptions, snapshot: Snapshot) -> tuple[str, ...]:
     """Names by which the admin port may be asked for, besides localhost and IP addresses."""
     return (*options.admin_allowed_hosts, *snapshot.admin.allowed_hosts)
@@ -59,7 +72,19 @@ def exposures(host: str, admin: str, snapshot: Snapshot) -> list[str]:
     return warnings
 
 
+def moves(now: dict[str, str], wanted: dict[str, str]) -> list[str]:
+    """Warnings about addresses (see `places`) that would be others after a restart."""
+    return [
+        f"the {port} listens on {now[port]} until a restart, and then on {host}"
+        for port, host in wanted.items()
+        if host != now[port]
+    ]
+
+
 def summary(host: str, admin: str, snapshot: Snapshot) -> str:
     """One sentence for `check`."""
     why = "" if asks_for_keys(snapshot) else ", as no target asks for a key" if is_loopback(host) else ""
-    return f"serve listens on {host} for clients{why} (--host, server.host), and on {admin} for metrics and health"
+    return (
+        f"serve listens on {host} for clients{why} (--host, server.host), and on {admin} for metrics and health "
+        "(--admin-host, admin.host)"
+    )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import ClassVar, Self
 
 from onwards_py.errors import ProxyError
@@ -20,7 +21,9 @@ _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 _CLIENT_KEY = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?")
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 _REQUEST_PATH = re.compile(r"/[\x21-\x22\x24-\x7e]*")  # no '#': a fragment is not sent
-_HOST_PATTERN = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]")
+_NAME_PATTERN = "[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?"
+_HOST_PATTERN = re.compile(rf"\*|(?:\*\.)?{_NAME_PATTERN}|\[[0-9A-Fa-f:.]+\]")
+_ADDRESS_PATTERN = r"\[?[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]?"
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([kKMGT]i?B|B)?")
 _STATUS = re.compile(r"([1-5])(?:([0-9])([0-9]|[xX])?|([xX])[xX])?")
@@ -218,6 +221,24 @@ class HostPattern(str, Text):
         if not _HOST_PATTERN.fullmatch(text):
             raise ValueError("expected a host name without a port, *.example.com, or *")
         return cls(text.lower().rstrip("."))
+
+
+class ListenHost(str, Text):
+    """An address to listen on: an IP address (IPv6 perhaps in brackets, which are taken off), or a host name."""
+
+    schema: ClassVar[JSON] = {"type": "string", "pattern": f"^(?:{_NAME_PATTERN}|{_ADDRESS_PATTERN})$"}
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if re.fullmatch(_NAME_PATTERN, text):
+            return cls(text)
+        address = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
+        try:
+            return cls(str(ip_address(address)))
+        except ValueError:
+            raise ValueError(
+                "expected an IP address (0.0.0.0 for all, :: with IPv6) or a host name; no scheme, no port"
+            ) from None
 
 
 class RequestPath(str, Text):

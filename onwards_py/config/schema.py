@@ -10,7 +10,7 @@ from onwards_py.config.limit_schema import Limited
 from onwards_py.config.local_schema import LocalShape
 from onwards_py.config.provider_schema import BASE_URL, URL, ProviderShape, Shared, Weight
 from onwards_py.config.resilience_schema import AffinityShape, EjectionShape, FallbackShape, HedgeShape
-from onwards_py.config.scalars import ClientKey, Duration, HostPattern, KeyDigest, Size, Timeout
+from onwards_py.config.scalars import ClientKey, Duration, HostPattern, KeyDigest, ListenHost, Size, Timeout
 from onwards_py.config.shape import Count, Number, Shape
 from onwards_py.config.urls import Url
 from onwards_py.routing.model import Strategy
@@ -121,7 +121,7 @@ class ServerShape(Shape, frozen=True, kw_only=True):
     """Address and bounds of the listener; changes need a restart."""
 
     host: Annotated[
-        str | None,
+        ListenHost | None,
         Meta(description="Address to listen on. Default: 127.0.0.1 if no target asks for a key, else 0.0.0.0."),
     ] = None
     max_connections: Annotated[Count | None, Meta(description="Client connections. Default: 10000.")] = None
@@ -150,7 +150,7 @@ class AdminShape(Shape, frozen=True, kw_only=True):
     """The port of metrics and health."""
 
     host: Annotated[
-        str | None, Meta(description="Address to listen on; changes need a restart. Default: 127.0.0.1.")
+        ListenHost | None, Meta(description="Address to listen on; changes need a restart. Default: 127.0.0.1.")
     ] = None
     allowed_hosts: Annotated[
         list[HostPattern] | None,

@@ -55,22 +55,26 @@ class Handler(Protocol):
         ...
 
 
+_FULL = "server.max_connections, or the limit of file descriptors (ulimit -n), is reached"
+
+
 class Gauges:
     """Counts of one listener over all connections: open ones, bytes of request bodies held, and refused connections.
 
     ``ceiling``: descriptors from this number on are not for clients, and from ``brim`` on not for refused ones either
-    (None: there is no such bound).
+    (None: there is no such bound). ``full``: why connections are refused, for the log.
     """
 
-    __slots__ = ("_told", "_untold", "brim", "buffered", "ceiling", "connections", "parting", "refused")
+    __slots__ = ("_told", "_untold", "brim", "buffered", "ceiling", "connections", "full", "parting", "refused")
 
-    def __init__(self, ceiling: int | None = None, brim: int | None = None) -> None:
+    def __init__(self, ceiling: int | None = None, brim: int | None = None, *, full: str = _FULL) -> None:
         self.connections = 0
         self.buffered = 0
         self.refused = 0
         self.parting = 0
         self.ceiling = ceiling
         self.brim = brim
+        self.full = full
         self._told = 0.0
         self._untold = 0
 
@@ -86,8 +90,7 @@ class Gauges:
         self._untold += 1
         if self._told and now < self._told + _QUIET:
             return
-        _log.warning("%d connections refused with 503 (%d are open): server.max_connections, or the limit of file "
-                     "descriptors (ulimit -n), is reached", self._untold, self.connections)  # fmt: skip
+        _log.warning("%d connections refused with 503 (%d are open): %s", self._untold, self.connections, self.full)
         self._told, self._untold = now, 0
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from config_helpers import loaded
+from config_helpers import errors, loaded
 
 from onwards_py.cli import main
 from onwards_py.config.listening import EVERYWHERE, LOOPBACK, admin_host, exposures, proxy_host
-from onwards_py.config.scalars import HostPattern
+from onwards_py.config.scalars import HostPattern, ListenHost
 
 OPEN = "targets: {m: {local: {engine: echo}}}"
 KEYED = "targets: {m: {local: {engine: echo}, keys: [sk-1]}, n: {local: {engine: echo}}}"
@@ -84,3 +84,29 @@ def test_what_is_no_name(name: str) -> None:
     """No port, no scheme, no list."""
     with pytest.raises(ValueError, match="expected a host name"):
         HostPattern.parse(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("0.0.0.0", "0.0.0.0"),
+        ("::", "::"),
+        ("[::1]", "::1"),
+        ("FE80::1%eth0", "fe80::1%eth0"),
+        ("Gateway.example", "Gateway.example"),
+    ],
+)
+def test_addresses_to_listen_on(text: str, host: str) -> None:
+    """IP addresses, with brackets or without, and names."""
+    assert ListenHost.parse(text) == host
+
+
+@pytest.mark.parametrize(
+    "text", ["", "*", "unix:/run/x", "/run/x", "127.0.0.1:3000", "[::1]:3000", "http://h", "a b", "[::1", "sk-x/y"]
+)
+def test_what_is_no_address_to_listen_on(text: str) -> None:
+    """Told by `check`, before a start fails by it."""
+    with pytest.raises(ValueError, match="expected an IP address"):
+        ListenHost.parse(text)
+    (told,) = errors(f"server: {{host: '{text}'}}\n" + OPEN)
+    assert "server.host: expected an IP address" in told

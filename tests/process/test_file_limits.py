@@ -110,7 +110,7 @@ async def test_a_descriptor_that_we_lack_is_no_failure_of_a_provider(lane: bool)
             assert (await client.response()).status == 200
     assert [line["outcome"] for line in gateway.lines() if line["target"]] == ["overloaded", "done"]
     assert [line["attempts"] for line in gateway.lines() if line["target"]] == [1, 1]
-    assert [line["provider"] for line in gateway.lines() if line["target"]][0] is None
+    assert next(line["provider"] for line in gateway.lines() if line["target"]) is None
 
 
 async def test_an_idle_connection_makes_room_for_another_provider(tmp_path: Path) -> None:

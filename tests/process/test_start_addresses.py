@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 from pathlib import Path
 
-from support.program import serving
+import pytest
+from support.program import free_port, run, serving, wait_until
 from support.raw import ask, get
 
 TABLE = Path("/proc/net/tcp")
@@ -29,3 +32,38 @@ def test_what_is_opened_without_keys_is_warned_of(tmp_path: Path) -> None:
     with serving(OPEN, tmp_path, hosts=("--host", "0.0.0.0")) as program:
         assert "everybody who reaches it uses the providers at your expense" in program.stderr
         assert "admin port listens on" not in program.stderr
+
+
+def test_a_reload_that_would_listen_elsewhere_says_so(tmp_path: Path) -> None:
+    """Keys that came while it runs open no port; who expected that is told."""
+    file = tmp_path / "targets.yaml"
+    file.write_text(OPEN)
+    with serving(file, tmp_path, hosts=(), arguments=("--watch", "off")) as program:
+        file.write_text("targets: {m: {local: {engine: echo}, keys: [k]}}")
+        program.signal(signal.SIGHUP)
+        wait_until(lambda: "configuration 2 applied" in program.stderr, "the reload")
+        assert "the client port listens on 127.0.0.1 until a restart, and then on 0.0.0.0" in program.stderr
+        assert "the admin port listens" not in program.stderr
+
+
+@pytest.mark.parametrize(("taken", "what", "options"), [
+    ("--port", "the client port", "--host, --port"),
+    ("--admin-port", "the admin port", "--admin-host, --admin-port"),
+])  # fmt: skip
+def test_a_port_that_is_taken_is_named(tmp_path: Path, taken: str, what: str, options: str) -> None:
+    """With what chooses another one: it is what most first starts fail by."""
+    (tmp_path / "targets.yaml").write_text(OPEN)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        place = other.getsockname()[1]
+        ports = {"--port": "0", "--admin-port": str(free_port())} | {taken: str(place)}
+        ended = run("serve", *(word for pair in ports.items() for word in pair), cwd=tmp_path)
+    assert ended.returncode == 1
+    said = f"{what} cannot listen on 127.0.0.1:{place}: Address already in use; choose another with {options}"
+    assert said in ended.stderr
+
+
+def test_an_ipv6_address_may_stand_in_brackets(tmp_path: Path) -> None:
+    """As it does in URLs, and as it is told."""
+    with serving(OPEN, tmp_path, hosts=("--host", "[::1]", "--admin-host", "::1")) as program:
+        assert "listening on http://[::1]:" in program.stderr
+        assert "WARNING" not in program.stderr
