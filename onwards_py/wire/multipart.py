@@ -45,30 +45,17 @@ class _Part:
     end: int
 
 
-def model_of(content_type: bytes, body: bytes) -> ModelSpan:
-    """Return the span of the value of the form's one ``model`` field: bare bytes, without quotes.
+def scan_form(content_type: bytes, body: bytes) -> Generator[None, None, Scanned]:
+    """Find the value of the form's one ``model`` field, if it has one: bare bytes, without quotes.
 
-    ``content_type`` is the value of the request's Content-Type. The field may stand before or after
-    files; a part with a filename is a file, whatever its name. To rename, splice the other name's
-    UTF-8 bytes into the span; it must not hold CR or LF.
+    A generator of steps of a millisecond or so. ``content_type`` is the value of the request's Content-Type. The field
+    may stand before or after files; a part with a filename is a file, whatever its name. A field whose name is
+    ``model`` in another case counts as the same field, since some frameworks take it for that. To rename, splice the
+    other name's UTF-8 bytes into the span; it must not hold CR or LF.
 
     Raises:
-        ProxyError: MODEL_REQUIRED if there is no such field or it is empty, BAD_REQUEST for
-            everything else; always with ``param="model"``. Nothing else is raised, whatever the bytes.
-    """
-    steps = scan_form(content_type, body)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            scanned: Scanned = stop.value
-            return scanned.required()
-
-
-def scan_form(content_type: bytes, body: bytes) -> Generator[None, None, Scanned]:
-    """The same for a form that need not have such a field, in steps of a millisecond or so: yields between them.
-
-    A field whose name is ``model`` in another case counts as the same field, since some frameworks take it for that.
+        ProxyError: MODEL_REQUIRED if the field is empty, BAD_REQUEST for everything else; always with
+            ``param="model"``. Nothing else is raised, whatever the bytes.
     """
     found = Scanned()
     for part in _parts(body, b"--" + _boundary(content_type)):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.wire.model_scan import ModelSpan, splice
-from onwards_py.wire.multipart import MAX_FIELDS, MAX_PART_HEAD, MAX_PARTS, MAX_VALUE, model_of, scan_form
+from onwards_py.wire.multipart import MAX_FIELDS, MAX_PART_HEAD, MAX_PARTS, MAX_VALUE, scan_form
 
 TYPE = b"multipart/form-data; boundary=b"
 MODEL = b'Content-Disposition: form-data; name="model"\r\n\r\nwhisper-1'
@@ -26,6 +26,16 @@ def form(*parts: bytes, boundary: bytes = b"b", end: bytes = b"\r\n") -> bytes:
 
 def named(disposition: bytes, value: bytes = b"m", more: bytes = b"") -> bytes:
     return b"Content-Disposition: " + disposition + b"\r\n" + more + b"\r\n" + value
+
+
+def model_of(content_type: bytes, body: bytes) -> ModelSpan:
+    """The span of the field that a form must have."""
+    steps = scan_form(content_type, body)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value.required()
 
 
 def refusal(body: bytes, content_type: bytes = TYPE) -> ProxyError:
