@@ -11,6 +11,7 @@ import msgspec
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import InboundRequest
+from onwards_py.proxy.translated_paths import RESPONSES, below
 from onwards_py.routing.model import Pool, Provider
 from onwards_py.routing.table import LivePool, Route
 from onwards_py.wire import content_coding, model_scan, multipart
@@ -210,8 +211,7 @@ def _value(found: re.Match[bytes]) -> str:
 
 def is_responses(path: bytes) -> bool:
     """True for the paths of the Responses API."""
-    path = path.partition(b"?")[0].rstrip(b"/")
-    return path.endswith(b"/responses") or b"/responses/" in path
+    return below(path, RESPONSES) is not None
 
 
 def header_model(value: bytes) -> str:
