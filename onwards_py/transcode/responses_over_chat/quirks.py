@@ -59,7 +59,8 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """All efforts that anybody has, from the least to the most."""
 
 COMMON_EFFORTS = ("none", "low", "medium", "high")
-"""What most providers of Chat Completions have. vLLM and SGLang have had ``none`` since March 2026."""
+"""What most providers of Chat Completions have. vLLM and SGLang have had ``none`` since March 2026
+(vllm-project/vllm#36238, sgl-project/sglang#20556)."""
 
 
 def nearest_effort(effort: str, known: tuple[str, ...]) -> str:
@@ -228,8 +229,8 @@ PRESETS: Mapping[str, Quirks] = MappingProxyType(
             replay_details=True,
             hints=frozenset({"user", "verbosity", "prompt_cache_key"}),
         ),
-        "gemini": replace(  # its endpoint names none, low, medium and high in its refusals (January 2026)
-            _GENERIC,
+        "gemini": replace(
+            _GENERIC,  # its refusals name the same efforts (ctrl-space-labs/gendox-core#480, January 2026)
             call_stand_in=MappingProxyType({"google": {"thought_signature": "skip_thought_signature_validator"}}),
             audio=True,
             empty_content=EmptyContent.OMIT,
