@@ -17,6 +17,7 @@ from onwards_py.config.inherit import Site, said
 from onwards_py.config.no_proxy import is_excepted
 from onwards_py.config.problems import Path
 from onwards_py.config.provider_schema import ProviderShape, TimeoutsShape, TlsShape
+from onwards_py.config.secrecy import looks_secret
 from onwards_py.config.substitute import Surroundings
 from onwards_py.config.url_warnings import warn_of_url
 from onwards_py.config.urls import ProxyUrl, Url
@@ -189,6 +190,9 @@ def _redaction(shape: ProviderShape) -> Redaction | None:
 def _query(shape: ProviderShape, path: Path, site: Site) -> Query | None:
     parameters = shape.query or {}
     _find_twins(parameters, (*path, "query"), "parameter", site)
+    for name in filter(looks_secret, parameters):
+        advice = "this name looks like a secret, and check and logs repeat it: the secret is the value, behind a name"
+        site.warn((*path, "query", name), advice)
     return Query.of({name: value.value for name, value in parameters.items()}) if parameters else None
 
 

@@ -14,6 +14,10 @@ Path = tuple[str | int, ...]
 """Where in the file's structure: keys and list indexes from the root."""
 
 
+HIDDEN = "(hidden)"
+"""What is told instead of a name that may be a secret."""
+
+
 class Position(Struct, frozen=True, order=True, gc=False):
     """Line and column, counted from 1; ``NOWHERE`` for what concerns the file as a whole."""
 
@@ -80,7 +84,7 @@ def below(path: Path, word: str) -> Path:
 def shown(key: str) -> str:
     """A name as it may be printed: without control characters, and not if it looks like a secret."""
     if looks_secret(key):
-        return "(hidden)"
+        return HIDDEN
     return key if key.isprintable() and key else repr(key)
 
 

@@ -27,7 +27,9 @@ _TOKEN = re.compile(
     r"|-----BEGIN"
     r")"
 )
-_USERINFO = re.compile(r"//[^/@\s]*:[^/@\s]*@")
+_USERINFO = re.compile(r"(?<![^/\s])[^/@\s:]*:[^/@\s]*@")
+# Base64 with its slashes, as AWS's secrets are; in paths and names of models the words between slashes are regular.
+_SLASHED_RUN = re.compile(r"[A-Za-z0-9+/=]{32,}")
 _RUN = re.compile(rf"[A-Za-z0-9+=]{{{_SHORTEST_RUN},}}")
 
 
@@ -41,14 +43,20 @@ def has_shape(text: str) -> bool:
     too irregular for a word."""
     if _TOKEN.search(text) or _USERINFO.search(text):
         return True
-    return any(map(_is_irregular, _RUN.findall(text)))
+    if any(map(_is_irregular, _RUN.findall(text))):
+        return True
+    return any(_changes(run) >= len(run) // 4 for run in _SLASHED_RUN.findall(text))
 
 
 def _is_irregular(run: str) -> bool:
     if len(run) >= _LONGEST_RUN:
         return True
-    changes = sum(_class(one) != _class(other) for one, other in pairwise(run))
-    return changes >= len(run) // 4 if any(map(str.isdigit, run)) else changes >= len(run) // 3
+    return _changes(run) >= (len(run) // 4 if any(map(str.isdigit, run)) else len(run) // 3)
+
+
+def _changes(run: str) -> int:
+    """How often digits, capitals and other characters take turns."""
+    return sum(_class(one) != _class(other) for one, other in pairwise(run))
 
 
 def _class(character: str) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onwards_py.config.problems import shown
+from onwards_py.config.problems import HIDDEN, shown
 from onwards_py.config.secrecy import has_shape
 from onwards_py.config.sources import Sources, is_regular
 
@@ -35,7 +35,7 @@ class Surroundings:
     def read_file(self, name: str) -> str:
         """The text of a small regular file. Raises ValueError saying why not."""
         path = self.folder / name
-        named = "(hidden)" if has_shape(name) else repr(str(path))
+        named = HIDDEN if has_shape(name) else repr(str(path))
         try:
             # Nothing else is opened: a pipe could block, and a device never ends.
             if not is_regular(path):

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import yaml
 from msgspec import Struct
 
-from onwards_py.config.problems import NOWHERE, Notes, Path, Position, below
+from onwards_py.config.problems import HIDDEN, NOWHERE, Notes, Path, Position, below
+from onwards_py.config.secrecy import LONGEST_WORD
 
 MAX_NODES = 5_000_000
 MAX_ALIASED = 200_000
@@ -140,7 +141,7 @@ class _Builder:
                 self._notes.error(key.position, path, "a key must be a word")
                 self._node(next(self._events), path, depth + 1)
                 continue
-            value = self._node(next(self._events), (*path, key.text), depth + 1)
+            value = self._node(next(self._events), _inside(path, key.text), depth + 1)
             first = entries.get(key.text)
             if key.text == "<<" and key.plain:
                 merged.append(value)
@@ -205,6 +206,12 @@ def _events(text: str) -> Iterator[yaml.Event]:
         raise _Unreadable(position, "a control character stands here") from None
     except (ValueError, OverflowError):
         raise _Unreadable(NOWHERE, "not valid YAML: an escape or a version number is out of range") from None
+
+
+def _inside(path: Path, key: str) -> Path:
+    """The path of what belongs to ``key``, for errors. Nobody knows here which keys there are: a long one is told
+    only where operators choose the names of models."""
+    return (*path, key) if len(key) <= LONGEST_WORD or path == ("targets",) else (*path, HIDDEN)
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:

@@ -22,6 +22,8 @@ SECRETS = [
     "gsk_" + "aB3d" * 13,
     "AIzaSyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY",
     "AKIAIOSFODNN7EXAMPLE",
+    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    "user:hunter2hunter@example.com",
     "hf_" + "kQwErTyUiOpAsDfGhJkL",
     "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
     "xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOcHrzqqgy",
@@ -43,6 +45,8 @@ PLACES = {
     "top": "@: 1\ntargets: {}",
     "of a target": "targets: {m: {url: 'http://h', @: 1}}",
     "of a section": "targets: {m: {url: 'http://h', timeouts: {@: 1s}}}",
+    "above a key that is given twice": "targets: {m: {url: 'http://h', @: {a: {b: 1, b: 2}}}}",
+    "above a tag": "@: {a: {@: !x y}}",
     "twice": "targets: {m: {url: 'http://h', @: 1, @: 2}}",
     "header": "targets: {m: {url: 'http://h', response_headers: {@: [1], '': x}}}",
     "list of keys": "auth: {global_keys: {@: 1}}\ntargets: {}",
@@ -122,9 +126,10 @@ def test_a_known_key_is_still_suggested() -> None:
 def test_chosen_names_that_look_like_secrets_are_warned_of() -> None:
     """Logs and metrics would repeat them for ever."""
     secret = SECRETS[0]
-    made = loaded(f"auth: {{key_definitions: {{{secret}: {{key: k}}}}}}\ntargets: {{{secret}: {{url: 'http://h'}}}}")
+    keys = f"auth: {{key_definitions: {{{secret}: {{key: k}}}}}}"
+    made = loaded(f"{keys}\ntargets: {{{secret}: {{url: 'http://h', query: {{{secret}: 1}}}}}}")
     warnings = "\n".join(map(str, made.warnings))
-    assert warnings.count("looks like a secret") == 2
+    assert warnings.count("looks like a secret") == 3
     assert secret not in warnings
 
 
