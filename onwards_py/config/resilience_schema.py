@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from onwards_py.config.scalars import HeaderName, RequestPath, Size, StatusPattern, Timeout
+from onwards_py.config.scalars import ErrorCode, HeaderName, RequestPath, Size, StatusPattern, Timeout
 from onwards_py.config.shape import Count, Number, Shape
 
 Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
 Factor = Annotated[float, Meta(gt=0, le=1000)]
-ErrorCode = Annotated[str, Meta(min_length=1, max_length=100)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 

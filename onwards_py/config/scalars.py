@@ -19,6 +19,7 @@ JSON = dict[str, object]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 _CLIENT_KEY = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?")
+_ERROR_CODE = re.compile(r"\S{1,100}")
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 _REQUEST_PATH = re.compile(r"/[\x21-\x22\x24-\x7e]*")  # no '#': a fragment is not sent
 _NAME_PATTERN = "[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?"
@@ -141,6 +142,18 @@ class StatusPattern(frozenset[int], Text):
         width = 10 ** (3 - len(digits))
         first = int(digits) * width
         return cls(range(first, first + width))
+
+
+class ErrorCode(str, Text):
+    """What an error calls itself by."""
+
+    schema: ClassVar[JSON] = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": f"^{_ERROR_CODE.pattern}$"}]}
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not _ERROR_CODE.fullmatch(text):
+            raise ValueError("is not the code of an error: 1 to 100 characters without spaces")
+        return cls(text)
 
 
 class HeaderName(str, Text):

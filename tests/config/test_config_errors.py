@@ -91,6 +91,10 @@ def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_the_file() ->
             "f.yaml:1:58: targets.m.request_timeout_secs: says the same as timeouts.first_byte",
         ),
         (
+            "targets: {m: {url: http://h, fallback: {on_error: [a, 'b c']}}}",
+            "f.yaml:1:55: targets.m.fallback.on_error[1]: is not the code of an error",
+        ),
+        (
             "targets: {m: {url: http://h, reasoning_translation: 5}}",
             "targets.m.reasoning_translation: expected a mapping",
         ),
