@@ -280,7 +280,7 @@ class Attempts:
             gives_up = plan.retries_status(status, prepared.member, now)
             if plan.may_continue and (gives_up or (status >= 400 and plan.policy.enabled and plan.policy.codes)):
                 kept = await keep(answer, prepared.translation)
-                if kept is not None and status >= 400:
+                if status >= 400:
                     gives_up = plan.retries_error(status, kept.codes, prepared.member, now)
                 return Failed(error_of(Fault.INVALID), proceed=gives_up, last=kept)
             if gives_up and plan.exhausted:

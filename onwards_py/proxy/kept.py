@@ -10,6 +10,7 @@ from onwards_py.errors import ProxyError
 from onwards_py.proxy.attempt import Answer
 from onwards_py.proxy.coded_answer import decoded_error, read_within
 from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.redaction import replaced
 from onwards_py.proxy.translate import Translation, pass_on_error
 from onwards_py.transcode.responses_over_chat.errors import from_body
 
@@ -34,17 +35,18 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A whole response that was given up for another attempt."""
+    """A response that was given up for another attempt. Not ``whole``: ``body`` is ours."""
 
     answer: Answer
     body: bytes
     translation: Translation | None = None
+    whole: bool = True
 
     @property
     def codes(self) -> frozenset[str]:
         """Those that an error calls itself by, and ours for what it says in words, such as context_length_exceeded."""
         status = self.answer.response.head.status
-        if status < 400:
+        if status < 400 or not self.whole:
             return frozenset()
         return from_body(status, decoded_error(self.answer.facts.coding, self.body), trusted=False).codes
 
@@ -57,7 +59,11 @@ class Kept(msgspec.Struct, frozen=True):
             exchange.pass_on(self.answer.response.head, self.answer.facts, self.body, now)
 
 
-async def keep(answer: Answer, translation: Translation | None) -> Kept | None:
-    """Read a response that is to be given up; this also frees its connection for the next attempt (B59)."""
+async def keep(answer: Answer, translation: Translation | None) -> Kept:
+    """Read a response that is to be given up; this also frees its connection for the next attempt (B59). Of one that
+    is too slow, too large or cut only the head is kept."""
     body = await read_within(answer.response, _SECONDS)
-    return Kept(answer, body, translation) if body is not None else None
+    if body is not None:
+        return Kept(answer, body, translation)
+    facts, body = replaced(answer.facts)
+    return Kept(Answer(answer.provider, answer.response, facts), body, translation, whole=False)

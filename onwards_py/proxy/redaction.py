@@ -35,7 +35,7 @@ async def redacted(answer: Answer) -> Answer:
     if not _is_decodable(facts.coding):
         return Answer(answer.provider, _Redacted(answer.response, head, redaction), facts)
     body = await read_within(answer.response, _SECONDS)
-    cleaned = _replaced(facts) if body is None else redacted_body(facts, body, redaction)
+    cleaned = replaced(facts) if body is None else redacted_body(facts, body, redaction)
     return Answer(answer.provider, _Whole(head, cleaned.body), cleaned.facts)
 
 
@@ -56,7 +56,7 @@ def redacted_body(facts: ResponseFacts, body: bytes, redaction: Redaction) -> Cl
     if _is_decodable(facts.coding):
         decoded = _decoded(facts.coding, body)
         if decoded is None:
-            return _replaced(facts)
+            return replaced(facts)
         blanked = redaction.blank(decoded)
         if blanked != decoded:
             return Cleaned(without_coding(facts, len(blanked)), blanked)
@@ -80,7 +80,8 @@ def _decoded(codings: bytes, body: bytes) -> bytes | None:
     return body
 
 
-def _replaced(facts: ResponseFacts) -> Cleaned:
+def replaced(facts: ResponseFacts) -> Cleaned:
+    """A body of ours for an error whose own cannot be told, and what is to be said of it."""
     body = error_response(_UNREADABLE).body
     own = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     return Cleaned(ResponseFacts(foreign_lines(facts.block) + own, len(body), event_stream=False), body)

@@ -8,8 +8,8 @@ import json
 import pytest
 from support.chat_upstream import create, streamed, text, whole
 from support.gateway import running
-from support.origin import answer, origin, serve
-from support.raw import ask, post
+from support.origin import Script, answer, once, origin, serve
+from support.raw import End, ask, post
 from support.responses_promises import Json
 from support.targets import pool
 
@@ -64,6 +64,25 @@ async def test_any_other_error_is_the_clients(lane: bool, case: str) -> None:
     assert response.head + response.body == STAYS[case]
     assert not second.requests
     assert [line["attempts"] for line in gateway.lines()] == [1]
+
+
+CUT = (
+    b"HTTP/1.1 400 Bad\r\nX-Request-Id: 7\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
+    + json.dumps(TOO_LONG).encode()
+)
+
+
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/responses"])
+@pytest.mark.parametrize("script", [once(CUT), serve(answer(b"x" * 1_100_000, b"400 Bad", b"X-Request-Id: 7\r\n"))])
+async def test_an_error_that_cannot_be_read_keeps_its_status(lane: bool, script: Script, path: bytes) -> None:
+    """Nobody knows what it calls itself, but a client that is at fault must not be told to try again."""
+    async with origin(script) as first, origin() as second:
+        targets = pool(first.url, second.url, fallback=LISTED, open_responses_mode="translate")
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, post(b'{"model":"m","input":"hi"}', path))
+    assert (response.status, response.end, response.value(b"x-request-id")) == (400, End.WHOLE, b"7")
+    assert response.error["message"]
+    assert not second.requests
 
 
 @pytest.mark.parametrize(
