@@ -124,7 +124,7 @@ def _probe(proxy: Own, what: str, request: bytes | None) -> Beside:
             while time.monotonic() < until:
                 began = time.monotonic()
                 client.sendall(small)
-                _answer(client)
+                _message(client)
                 timed.append((began, (time.monotonic() - began) * 1000))
                 time.sleep(PAUSE)
     finally:
@@ -146,12 +146,12 @@ def _send(port: int, request: bytes, over: threading.Event, sent: list[Sent]) ->
             while not over.is_set():
                 began = time.monotonic()
                 client.sendall(request)
-                status = _answer(client)
+                status = int(_message(client)[9:12])
                 sent.append(Sent(began, time.monotonic(), status))
 
 
-def _answer(client: socket.socket) -> int:
-    """Read one response with a Content-Length; its status. Raises OSError."""
+def _message(client: socket.socket) -> bytes:
+    """Read one request or response with a Content-Length; its first bytes, the head among them. Raises OSError."""
     data = b""
     while (end := data.find(b"\r\n\r\n")) < 0:
         data += _received(client)
@@ -159,7 +159,7 @@ def _answer(client: socket.socket) -> int:
     missing = (int(length.group(1)) if length else 0) - (len(data) - end - 4)
     while missing > 0:
         missing -= len(_received(client))
-    return int(data[9:12])
+    return data
 
 
 def _received(client: socket.socket) -> bytes:
@@ -186,18 +186,8 @@ def _accept(listener: socket.socket) -> None:
 def _swallow(client: socket.socket) -> None:
     with client, contextlib.suppress(OSError):
         while True:
-            _answer_to(client)
-
-
-def _answer_to(client: socket.socket) -> None:
-    data = b""
-    while (end := data.find(b"\r\n\r\n")) < 0:
-        data += _received(client)
-    length = _LENGTH.search(data[:end])
-    missing = (int(length.group(1)) if length else 0) - (len(data) - end - 4)
-    while missing > 0:
-        missing -= len(_received(client))
-    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+            _message(client)
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
 
 
 def _report(rows: list[Beside]) -> dict[str, object]:

@@ -261,7 +261,7 @@ def test_files_are_not_copied() -> None:
 
 
 def test_large_files_are_searched_in_steps() -> None:
-    """Whoever reads a form is told often enough that time passes; a delimiter on the border of two steps is seen."""
+    """There are steps enough for others to be served between them; a delimiter on the border of two steps is seen."""
     for size in range(256 * 1024 - 200, 256 * 1024):
         assert model_of(TYPE, form(FILE + bytes(size), MODEL)).name == "whisper-1"
     assert sum(1 for _ in scan_form(TYPE, form(FILE + bytes(3_000_000), MODEL))) > 10
