@@ -251,7 +251,7 @@ class Proxy:
             pool = current.table.resolve(header_model(head.model_override), principal).target.pool
             if head.content_length is not None and head.content_length > pool.max_body:
                 raise body_too_large(pool.max_body)
-        elif not current.table.visible(principal):
+        elif not current.table.admits(principal):
             raise refusal(principal)
 
     def refused(self, request: InboundRequest, error: ProxyError) -> None:

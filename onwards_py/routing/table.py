@@ -130,6 +130,10 @@ class RouteTable:
         """Names of the targets that this principal may ask for, in the order of the file."""
         return [name for name, target in self._targets.items() if self._led(target, principal) is not None]
 
+    def admits(self, principal: Principal) -> bool:
+        """Whether this principal may ask for any target."""
+        return any(self._led(target, principal) is not None for target in self._targets.values())
+
     @property
     def targets(self) -> list[LivePool]:
         return list(self._targets.values())
