@@ -369,7 +369,8 @@ class LaneConnection(asyncio.Protocol):
 
     def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         self._forget()
-        transport.resume_reading()  # the other door expects a connection that is read
+        if not transport.is_closing():
+            transport.resume_reading()  # the other door expects a connection that is read
         self._lane.hand_over(transport, data)
 
     def _leave(self) -> None:
