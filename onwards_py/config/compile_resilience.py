@@ -50,9 +50,10 @@ def resilient(pool: Pool, target: DefaultsShape, path: Path, site: Site) -> Pool
 
 def _with_patience(provider: Provider, pool: Pool, fallback: FallbackPolicy) -> Provider:
     """``provider``, with as much time for the head of a stream as for any other where nobody else can be asked."""
+    streamed, within = provider.timeouts.first_byte_streamed, fallback.only_if_failed_within
     others = any(other.weight and other.place != provider.place for other in pool.providers)
     moves_on = fallback.enabled and others and (fallback.max_attempts or len(pool.providers)) > 1
-    if moves_on or provider.timeouts.first_byte_streamed is None:
+    if streamed is None or (moves_on and (within is None or within > streamed)):
         return provider
     return replace(provider, timeouts=replace(provider.timeouts, first_byte_streamed=None))
 

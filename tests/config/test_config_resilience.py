@@ -222,6 +222,8 @@ SECOND = "{url: 'http://b'}"
         (SECOND, "fallback: {enabled: true}", 60.0),
         (SECOND, "", None),
         (SECOND, "fallback: {enabled: true, max_attempts: 1}", None),
+        (SECOND, "fallback: {enabled: true, only_if_failed_within_ms: 60000}", None),
+        (SECOND, "fallback: {enabled: true, only_if_failed_within_ms: 61000}", 60.0),
         ("{url: 'http://b', weight: 0}", "fallback: {enabled: true}", None),
         ("{url: 'http://a'}", "fallback: {enabled: true, max_attempts: 3}", None),
         (SECOND, "fallback: {enabled: true}, timeouts: {first_byte: 7s}", None),
