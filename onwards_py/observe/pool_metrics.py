@@ -35,11 +35,11 @@ class PoolMetrics(Collector):
     def ended(self, exchange: Record) -> None:
         """Count an exchange of which more is to be said than how it ended."""
         target = exchange.target
-        retries = exchange.attempts - 1 - exchange.hedged - exchange.repeats
+        retries = exchange.attempts - 1 - exchange.hedged - len(exchange.repeats)
         if retries > 0:
             self._retries[target] += retries
-        if exchange.repeats:
-            self._repeats[target, exchange.provider] += exchange.repeats
+        for provider in exchange.repeats:
+            self._repeats[target, provider] += 1
         if exchange.hedged:
             self._hedges[target] += 1
         if exchange.over_budget:

@@ -55,7 +55,8 @@ class Record(msgspec.Struct):
     ``metered``: some of them are bounded in tokens, which ``tail`` sees in the answer as it passes; ``estimate`` are
     those that the prompt was taken for, ``counted`` those that were used. ``extra``: field lines for whatever answer is
     given. ``repair`` knows what was put right in the provider's stream. ``attempts``: how often the request was sent;
-    of these, ``repeats`` because a kept connection had died, and ``hedged`` while another attempt was going on.
+    of these, once for each provider in ``repeats`` because a kept connection had died, and ``hedged`` times while
+    another attempt was going on.
     ``over_budget``: a further attempt was not made because the pool had made too many. ``ended`` and the byte counts
     are there from `seal` on.
     """
@@ -84,7 +85,7 @@ class Record(msgspec.Struct):
     extra: bytes = b""
     repair: Repair | None = None
     hedged: int = 0
-    repeats: int = 0
+    repeats: tuple[str, ...] = ()
     over_budget: bool = False
     ended: float = 0.0
     bytes_in: int = 0

@@ -74,7 +74,7 @@ class Attempts:
             self._failed(exchange, member, error)
             raise error_of(error.fault, error.advice) from error
         if answer.response.repeated:
-            exchange.note_repeat()
+            exchange.note_repeat(member.provider.name)
         if answer.response.head.status >= 400:
             self._not_found.note(provider, answer.response.head.status, outbound.target)
             answer = await redacted(answer)
@@ -94,7 +94,7 @@ class Attempts:
                 return
             raise failure from error
         if answer.response.repeated:
-            exchange.note_repeat()
+            exchange.note_repeat(member.provider.name)
         if answer.response.head.status >= 400:
             self._not_found.note(member.provider, answer.response.head.status, prepared.outbound.target)
             answer = await redacted(answer)
@@ -200,7 +200,7 @@ class Attempts:
         """An attempt failed: say so in the log."""
         self._failures.told(exchange.target, member.provider.name, error)
         if error.repeated:
-            exchange.note_repeat()
+            exchange.note_repeat(member.provider.name)
 
     def _sending(self, prepared: Prepared) -> Coroutine[Any, Any, UpstreamResponse]:
         """One round trip, up to the head. Raises TransportError."""
@@ -220,7 +220,7 @@ class Attempts:
         while member is not None:
             blocked = exchange.enter((member.limiter,), now)
             if blocked is None:
-                exchange.attempts = plan.attempts + exchange.repeats
+                exchange.attempts = plan.attempts + len(exchange.repeats)
                 exchange.provider = member.provider.name
                 return member
             plan.refusals.append(blocked)
@@ -250,7 +250,7 @@ class Attempts:
                     continue
                 blocked = exchange.enter((member.limiter,), self._clock())
                 if blocked is None:
-                    exchange.attempts = plan.attempts + exchange.repeats
+                    exchange.attempts = plan.attempts + len(exchange.repeats)
                     exchange.provider = member.provider.name
                     return member
                 refusals.append(blocked)
@@ -302,7 +302,7 @@ class Attempts:
         now = self._clock()
         head = answer.response.head
         if answer.response.repeated:
-            exchange.note_repeat()
+            exchange.note_repeat(member.provider.name)
             note_repeat(member, now)
         note_head(member, head, now - began, now)
         if head.status >= 400:
@@ -318,7 +318,7 @@ class Attempts:
             member = plan.hedge(self._clock())
             if member is None or exchange.enter((member.limiter,), self._clock()) is not None:
                 return None
-            exchange.attempts = plan.attempts + exchange.repeats
+            exchange.attempts = plan.attempts + len(exchange.repeats)
             exchange.hedged += 1
             try:
                 return prepare(exchange, ask, member)
@@ -354,7 +354,7 @@ def _set_aside(exchange: Exchange, plan: FallbackPlan, member: Member) -> None:
     """``member`` cannot take the request, and was not asked."""
     plan.set_aside(member)
     member.limiter.unspend()
-    exchange.attempts = plan.attempts + exchange.repeats
+    exchange.attempts = plan.attempts + len(exchange.repeats)
     if not plan.attempts:
         exchange.provider = ""
 

@@ -218,9 +218,9 @@ class Exchange(Record):
         if error.kind is Kind.OVERLOADED:
             self.provider = ""  # none answered or failed: what was lacking is ours
 
-    def note_repeat(self) -> None:
-        """The request went out twice in one attempt, since a kept connection had died."""
-        self.repeats += 1
+    def note_repeat(self, provider: str) -> None:
+        """The request went out twice in one attempt, since a kept connection to ``provider`` had died."""
+        self.repeats += (provider,)
         self.attempts += 1
 
     def client_left(self) -> None:

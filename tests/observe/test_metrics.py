@@ -105,7 +105,7 @@ def test_the_documented_metrics_of_pools_are_those_that_exist() -> None:
     metrics = make()
     pools = metrics.pools
     record = Record(InboundRequest(b"POST", b"/", 1, [], b"", ""), None, 1000.0)
-    record.target, record.attempts, record.hedged, record.repeats = "a", 6, 1, 2
+    record.target, record.attempts, record.hedged, record.repeats = "a", 6, 1, ("p", "p")
     record.over_budget = record.metered = True
     record.counted, record.provider, record.repair = 17, "second", Repair(0, "m", limit=100)
     record.repair.changes = 3

@@ -286,6 +286,23 @@ async def test_repetitions_have_a_metric_and_a_place_in_health(lane: bool) -> No
     assert len(second.requests) == 1
 
 
+async def test_a_repetition_is_counted_where_it_was_made(lane: bool) -> None:
+    """Also if it failed, and another provider answered."""
+
+    async def dies(peer: Peer) -> None:
+        await peer.request()
+
+    async with origin(answers_then_dies, dies) as first, origin() as second:
+        targets = pool(first.url, second.url, fallback={"enabled": True, "retry_sent": True})
+        async with running(targets, lane=lane) as gateway:
+            for _ in range(2):
+                assert (await ask(gateway.port, post())).status == 200
+            text = (await ask(gateway.admin_port, get(b"/metrics"))).body
+    assert b'onwards_repeats_total{provider="127.0.0.1:%d",target="m"} 1.0' % first.port in text
+    assert b'onwards_retries_total{target="m"} 1.0' in text
+    assert len(second.requests) == 1
+
+
 async def test_a_fresh_connection_that_died_is_not_repeated(lane: bool) -> None:
     """Fault catalogue, retry rule: the second death, on a fresh connection, is the end: 502."""
     async with proxied(lane, answers_then_dies, dies, serve()) as (upstream, gateway):
