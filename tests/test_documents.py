@@ -11,6 +11,7 @@ import pytest
 import yaml
 from support.tables import DOCS, table
 
+from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import parse
 from onwards_py.errors import Kind
 from onwards_py.messages import Field, ResponseHead
@@ -157,6 +158,36 @@ def test_the_readme_installs_groups_that_exist() -> None:
     )
     assert done.stdout.startswith("python3 -m venv .venv && ")
     assert done.stdout.endswith("-m pytest -n auto --maxprocesses 8\n")
+
+
+def test_what_is_installed_to_test_is_pinned() -> None:
+    """constraints.txt has every direct dependency, and the models that are installed beside them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lists = [*project["project"]["optional-dependencies"].values(), *project["dependency-groups"].values()]
+    asked = project["project"]["dependencies"] + [name for names in lists for name in names if isinstance(name, str)]
+    for command in re.findall(r"pip install ([^&\n]*--no-deps [^&\n]*)", (ROOT / "README.md").read_text()):
+        assert command.startswith("-c constraints.txt ")
+        asked += command.partition("--no-deps ")[2].split()
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    assert {_canonical(name) for name in asked} - {_canonical(name) for name in pinned} == set()
+
+
+def _canonical(requirement: str) -> str:
+    """The name in a requirement, as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement, maxsplit=1)[0]).lower()
+
+
+def test_commands_ask_the_ports_that_are_listened_on() -> None:
+    """The default ports, as no page starts the program on others."""
+    asked = {
+        (page_id(page), port)
+        for page in PAGES
+        for block in re.findall(r"```(?:sh|python|toml)\n(.*?)```", page.read_text(), re.DOTALL)
+        for port in re.findall(r"(?:localhost|127\.0\.0\.1):(\d+)", block)
+    }
+    options = ServeOptions(Path("targets.yaml"))
+    ports = {str(options.port), str(options.admin_port)}
+    assert {port for _, port in asked} == ports, asked
 
 
 def test_the_decisions_are_numbered_and_listed() -> None:
