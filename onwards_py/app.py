@@ -301,8 +301,9 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
     if options.host is None and snapshot.server.host is None and listening.is_loopback(host):
         _log.info("no target asks for a key: only this machine reaches the client port; --host or server.host opens it")
     scheme = "https" if options.tls_cert else "http"
-    _log.info("listening on %s://%s:%d, %d targets, lane %s", scheme, listening.bracketed(host), port,
-              len(snapshot.pools), "on" if options.lane else "off")  # fmt: skip
+    _log.info("listening on %s://%s:%d, %d targets, lane %s; admin port http://%s:%d",
+              scheme, listening.bracketed(host), port, len(snapshot.pools), "on" if options.lane else "off",
+              listening.bracketed(application.admin_host), application.admin_port)  # fmt: skip
     share = application.share
     if share.clients < snapshot.server.max_connections:
         _log.log(logging.WARNING if share.clients < _FEW else logging.INFO,

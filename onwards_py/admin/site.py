@@ -32,6 +32,7 @@ BOUNDS: Final = replace(
 """What the admin port puts up with."""
 
 _JSON: Final = b"application/json"
+_PAGES: Final = "The admin port has /metrics, /healthz, /readyz and /status."
 _MISDIRECTED: Final = (
     "The admin port does not know itself by the name in Host. Ask for it by IP address, or add the name to "
     "admin.allowed_hosts (--admin-allowed-hosts)."
@@ -110,7 +111,7 @@ class Site:
                 raise ProxyError(Kind.MISDIRECTED, _MISDIRECTED)
         path = origin_form(request.target).partition(b"?")[0]
         if path not in (b"/metrics", b"/healthz", b"/readyz", b"/status"):
-            raise ProxyError(Kind.NOT_FOUND)
+            raise ProxyError(Kind.NOT_FOUND, _PAGES)
         if request.method not in (b"GET", b"HEAD"):
             raise ProxyError(Kind.METHOD_NOT_ALLOWED, allow="GET, HEAD")
         if path == b"/metrics":

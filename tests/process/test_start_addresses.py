@@ -66,4 +66,5 @@ def test_an_ipv6_address_may_stand_in_brackets(tmp_path: Path) -> None:
     """As it does in URLs, and as it is told."""
     with serving(OPEN, tmp_path, hosts=("--host", "[::1]", "--admin-host", "::1")) as program:
         assert "listening on http://[::1]:" in program.stderr
+        assert f"admin port http://[::1]:{program.admin_port}" in program.stderr
         assert "WARNING" not in program.stderr
