@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from onwards_py import descriptors, standard_streams
 from onwards_py.admin.hosts import is_allowed
 from onwards_py.admin.port import AdminPort
-from onwards_py.admin.site import EngineStatus, Readiness, Site
+from onwards_py.admin.site import BOUNDS, EngineStatus, Readiness, Site
 from onwards_py.admin.status import Status, status_of
 from onwards_py.config import listening
 from onwards_py.config.options import ServeOptions
@@ -114,7 +114,7 @@ class Application:
         self._server: asyncio.Server | None = None
         self._places = listening.places(options, snapshot)
         self.admin_host = self._places["admin port"]
-        self._admin = AdminPort(self._site(), batch)
+        self._admin = AdminPort(self._site(), batch, replace(BOUNDS, max_connections=share.admin))
         self._reloader: Reloader | None = None
         self.admin_port = 0
         self._ready = self._was_ready = False

@@ -21,13 +21,15 @@ _inherited: list[int] = []
 class Share:
     """``limit`` descriptors in all: so many connections of ``clients``, and so many to ``providers``. Descriptors from
     ``ceiling`` on are for neither: the kernel gives the lowest number that is free, so a connection with a number
-    from there says that the rest is needed for other things. Below ``brim``, refused clients may take their time."""
+    from there says that the rest is needed for other things. Below ``brim``, refused clients may take their time.
+    ``admin``: connections to the admin port, out of the reserve."""
 
     limit: int
     clients: int
     providers: int
     ceiling: int
     brim: int
+    admin: int
 
 
 def raise_limit() -> tuple[int, int]:
@@ -74,4 +76,5 @@ def share(limit: int, in_use: int, max_connections: int) -> Share:
     spare = max(limit - in_use, 0)
     reserve = min(_RESERVE, spare // 2)
     half = max((spare - reserve) // 2, _LEAST)
-    return Share(limit, min(max_connections, half), half, limit - reserve, limit - reserve * 2 // 3)
+    admin = max(reserve // 3, _LEAST)
+    return Share(limit, min(max_connections, half), half, limit - reserve, limit - reserve * 2 // 3, admin)

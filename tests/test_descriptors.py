@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onwards_py.admin.site import BOUNDS
 from onwards_py.descriptors import share
 
 
@@ -16,6 +17,7 @@ def test_every_client_can_have_a_provider() -> None:
     shared = share(1024, 20, 10_000)
     assert (shared.clients, shared.providers, shared.ceiling) == (454, 454, 928)
     assert share(1024, 20, 100).clients == 100
+    assert shared.admin == BOUNDS.max_connections
 
 
 @pytest.mark.parametrize("limit", [1024 * 1024, resource.RLIM_INFINITY])
@@ -31,3 +33,5 @@ def test_the_shares_never_exceed_the_whole(limit: int, in_use: int, most: int) -
     assert shared.clients <= max(most, 1)
     if limit - in_use >= 32:
         assert in_use + shared.clients + shared.providers <= shared.ceiling < shared.brim < limit
+        # Those that have a moment to read that they are refused are half as many again.
+        assert shared.admin + shared.admin // 2 <= limit - shared.brim

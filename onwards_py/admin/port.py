@@ -25,7 +25,8 @@ class AdminPort:
     """Serves ``site`` within ``bounds``. Must be made inside the running loop."""
 
     def __init__(self, site: Site, batch: WriteBatch, bounds: ServerSettings = BOUNDS) -> None:
-        self._lane = Lane(site, bounds, Gauges(full=_FULL), hand_over=_refuse_upgrade, batch=batch)
+        gauges = Gauges(most_parting=bounds.max_connections // 2, full=_FULL)
+        self._lane = Lane(site, bounds, gauges, hand_over=_refuse_upgrade, batch=batch)
         self._server: asyncio.Server | None = None
 
     async def listen(self, listener: socket.socket) -> None:

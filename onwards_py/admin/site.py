@@ -22,7 +22,8 @@ from onwards_py.wire.target_url import authority, origin_form
 
 BOUNDS: Final = replace(
     ServerSettings(),
-    max_connections=32,  # scrapers and probes are few; what they hold is not there for clients and providers
+    # At most (descriptors.Share): scrapers and probes are few, and what they hold is not there for clients.
+    max_connections=32,
     max_head_bytes=16 * 1024,
     max_pipelined=1,
     header_timeout=10.0,

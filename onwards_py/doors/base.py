@@ -55,25 +55,42 @@ class Handler(Protocol):
         ...
 
 
-_FULL = "server.max_connections, or the limit of file descriptors (ulimit -n), is reached"
-
-
 class Gauges:
     """Counts of one listener over all connections: open ones, bytes of request bodies held, and refused connections.
 
     ``ceiling``: descriptors from this number on are not for clients, and from ``brim`` on not for refused ones either
-    (None: there is no such bound). ``full``: why connections are refused, for the log.
+    (None: there is no such bound). Of refused ones, ``most_parting`` at one time have a moment to read that. ``full``:
+    why connections are refused, for the log.
     """
 
-    __slots__ = ("_told", "_untold", "brim", "buffered", "ceiling", "connections", "full", "parting", "refused")
+    __slots__ = (
+        "_told",
+        "_untold",
+        "brim",
+        "buffered",
+        "ceiling",
+        "connections",
+        "full",
+        "most_parting",
+        "parting",
+        "refused",
+    )
 
-    def __init__(self, ceiling: int | None = None, brim: int | None = None, *, full: str = _FULL) -> None:
+    def __init__(
+        self,
+        ceiling: int | None = None,
+        brim: int | None = None,
+        *,
+        most_parting: int = 1024,
+        full: str = "server.max_connections, or the limit of file descriptors (ulimit -n), is reached",
+    ) -> None:
         self.connections = 0
         self.buffered = 0
         self.refused = 0
         self.parting = 0
         self.ceiling = ceiling
         self.brim = brim
+        self.most_parting = most_parting
         self.full = full
         self._told = 0.0
         self._untold = 0
@@ -96,9 +113,7 @@ class Gauges:
 
 _log = logging.getLogger("onwards.door")
 _QUIET = 10.0  # seconds
-# Refused connections that are being closed: how many, and for how long.
-_MOST_PARTING = 1024
-_PARTING_SECONDS = 1.0
+_PARTING_SECONDS = 1.0  # for a refused client to read that
 _LARGE_BODY = 64 * 1024
 _UNSERVED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 
@@ -141,16 +156,20 @@ def refuse_connection(transport: asyncio.Transport, gauges: Gauges) -> None:
     gauges.refuses(loop.time())
     status, reason, block, body = error_response(ProxyError(Kind.OVERLOADED, retry_after=1))
     answer = b"%b%bConnection: close\r\n\r\n%b" % (status_line(status, reason), block, body)
-    if not transport.can_write_eof():  # TLS
+    plain = transport.can_write_eof()
+    if gauges.parting < gauges.most_parting and (gauges.brim is None or _descriptor_of(transport) < gauges.brim):
         transport.write(answer)
-        transport.close()
-    elif gauges.parting < _MOST_PARTING and (gauges.brim is None or _descriptor_of(transport) < gauges.brim):
-        transport.write(answer)
-        transport.write_eof()
+        if plain:
+            transport.write_eof()
+        else:
+            transport.close()  # close_notify; without the bound below, the client's would be waited for
         gauges.parting += 1
         loop.call_later(_PARTING_SECONDS, _part, transport, gauges)
-    else:
+    elif plain:
         _say_and_go(transport, answer)
+    else:
+        transport.write(answer)
+        loop.call_soon(transport.abort)  # what was written leaves at the end of this turn
 
 
 def _say_and_go(transport: asyncio.Transport, answer: bytes) -> None:

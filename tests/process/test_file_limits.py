@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
-from contextlib import AsyncExitStack
+import socket
+import ssl
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
+import trustme
 from support.gateway import running
 from support.origin import origin, serve, streaming
 from support.program import serving
@@ -111,6 +114,43 @@ async def test_a_descriptor_that_we_lack_is_no_failure_of_a_provider(lane: bool)
     assert [line["outcome"] for line in gateway.lines() if line["target"]] == ["overloaded", "done"]
     assert [line["attempts"] for line in gateway.lines() if line["target"]] == [1, 1]
     assert next(line["provider"] for line in gateway.lines() if line["target"]) is None
+
+
+async def test_connections_to_the_admin_port_take_none_of_the_clients(tmp_path: Path) -> None:
+    """Refused ones have a moment to read that, but only a few at one time."""
+    async with AsyncExitStack() as stack:
+        with serving("targets: {m: {local: {engine: echo}}}", tmp_path, files=(64, 64)) as program:
+            for _ in range(150):
+                await stack.enter_async_context(connect(program.admin_port))
+            for _ in range(5):
+                assert (await ask(program.port, get(b"/v1/models"))).status == 200
+
+
+def shaken_hands(context: ssl.SSLContext, port: int, count: int) -> list[ssl.SSLSocket]:
+    """Connections in TLS that nobody reads from."""
+    made = []
+    for _ in range(count):
+        with suppress(OSError):
+            plain = socket.create_connection(("127.0.0.1", port), timeout=5)
+            made.append(context.wrap_socket(plain, server_hostname="localhost"))
+    return made
+
+
+@BOTH_DOORS
+async def test_refused_clients_within_tls_leave_their_descriptors(tmp_path: Path, lane: bool) -> None:
+    """Also those that neither read nor close: their close_notify is not waited for, and the reserve stays free."""
+    ca = trustme.CA()
+    certificate = ca.issue_cert("localhost")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    context = ssl.create_default_context(cadata=ca.cert_pem.bytes().decode())
+    tls = ("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
+    with serving(pool("http://127.0.0.1:9"), tmp_path, lane=lane, files=(128, 128), arguments=tls) as program:
+        held = await asyncio.to_thread(shaken_hands, context, program.port, 200)
+        assert (await ask(program.admin_port, get(b"/healthz", host=b"localhost"))).status == 200
+        assert len(held) == 200
+        for client in held:
+            client.close()
 
 
 async def test_an_idle_connection_makes_room_for_another_provider(tmp_path: Path) -> None:
