@@ -21,7 +21,7 @@ from onwards_py.routing.model import Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.loops import Address, Loops
 from onwards_py.transports.round_trip import RoundTrip
-from onwards_py.wire.response_head import cut_out_head
+from onwards_py.wire.response_head import begins_endless_chunk, cut_out_head
 from onwards_py.write_batch import WriteBatch
 
 MAX_OVERHEAD = 256 * 1024  # bytes in a row that are not body: heads, trailers, chunk extensions
@@ -244,6 +244,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             try:
                 cut = cut_out_head(self._raw, self._status, self._heads)
             except ProxyError:
+                self._end(_END_RESET, None)
+                return
+            if not self._complete and begins_endless_chunk(self._raw, cut):
                 self._end(_END_RESET, None)
                 return
             self._state = _BODY

@@ -26,6 +26,8 @@ _FRAMING = re.compile(
     rb"|proxy-(?:connection|authenticate)):[ \t]*([^\r]*)",
     re.IGNORECASE,
 )
+_ENDLESS_CHUNK = re.compile(rb"0*[1-9a-fA-F][0-9a-fA-F]{15}")
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 # Hop-by-hop (RFC 9110 section 7.6.1), and what Connection always may name.
 DROPPED = (
     b"connection",
@@ -112,6 +114,12 @@ def cut_out_head(raw: bytes, status: int, interim: int) -> CutHead:
     said = _status_lines.get(line) or _read_status_line(line)
     end = raw.index(b"\r\n\r\n", line_end)
     return CutHead(ResponseHead(status, said.reason, raw[line_end:end]), end + 4, said.http_minor)
+
+
+def begins_endless_chunk(raw: bytes, cut: CutHead) -> bool:
+    """Whether the body behind a head begins with a chunk of 2**60 bytes or more: llhttp takes sizes of 64 bits, nginx
+    and this proxy take it for a fault (RFC 9112 section 7.1 asks recipients to expect such)."""
+    return _ENDLESS_CHUNK.match(raw, cut.behind) is not None and _CHUNKED.search(cut.head.lines) is not None
 
 
 def _read_status_line(line: bytes) -> StatusLine:

@@ -64,6 +64,7 @@ AT_ONCE = {
     "a bad chunk behind the head": CHUNKED + b"zz\r\n",
     "a chunk longer than it says": CHUNKED + b"2\r\nabc\r\n0\r\n\r\n",
     "a bad chunk behind a good one": CHUNKED + b"9\r\ndata: 1\n\n\r\n-1\r\n",
+    "a chunk without end": CHUNKED + b"ffffffffffffffff\r\nx",
     "a bad trailer": CHUNKED + b"0\r\nX\x01: y\r\n\r\n",
 }
 
@@ -134,6 +135,24 @@ async def test_odd_but_legal_heads_are_forwarded(lane: bool, case: str) -> None:
     assert (response.status, response.body) == (status, b"{}")
     assert response.names == [b"Content-Length"]
     assert response.whole
+
+
+async def test_a_counted_body_may_begin_like_the_size_of_a_chunk(lane: bool) -> None:
+    """Even if only a part of it comes with the head."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n" + b"f" * 17)
+        await seen.wait()
+        await peer.send(b"f")
+
+    seen = asyncio.Event()
+    async with proxied(lane, script) as (_, gateway), connect(gateway.port) as client:
+        await client.send(post())
+        response = await client.head()
+        seen.set()
+        await client.rest(response)
+    assert (response.status, response.body, response.whole) == (200, b"f" * 18, True)
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
