@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from request_helpers import DROP, call, image, messages, output, reasoning, text, user
 
 from onwards_py.transcode.responses_over_chat.call_ids import CallIds
+from onwards_py.transcode.responses_over_chat.content import Joined, join
 from onwards_py.transcode.responses_over_chat.items import ItemReader
 from onwards_py.transcode.responses_over_chat.names import ToolNames
 from onwards_py.transcode.responses_over_chat.policy import HostedTools, Orphans, Policy, Refused, Scope
@@ -215,3 +218,16 @@ def test_the_short_way_of_plain_messages_is_the_long_one(
         return reader.conversation.turns, scope.dropped, scope.repaired
 
     assert read(together=True) == read(together=False)
+
+
+@given(st.lists(st.text("ab", max_size=2) | st.lists(st.just({"type": "text", "text": "p"}), min_size=1, max_size=2)))
+def test_many_contents_are_joined_as_two_are(contents: list[Any]) -> None:
+    """A string as long as there are only strings, else parts."""
+    assert Joined(*contents).content() == reduce(join, contents, "")
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system"])
+def test_joining_takes_time_that_grows_with_the_request(role: str) -> None:
+    """40 MB in messages that become one: with a copy of all before for each of them, this would take minutes."""
+    made = messages([{"role": role, "content": "w" * 2000}] * 20_000, quirks=PRESETS["anthropic_compat"])
+    assert [(message["role"], len(message["content"])) for message in made] == [(role, 20_000 * 2002 - 2)]

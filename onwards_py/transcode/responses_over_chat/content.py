@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from onwards_py.transcode.dialects.chat import Content, Part
 from onwards_py.transcode.responses_over_chat.policy import Refused, Scope, name_of
@@ -83,6 +84,35 @@ def join(first: Content, second: Content, between: str = "\n\n") -> Content:
     if isinstance(first, str) and isinstance(second, str):
         return f"{first}{between}{second}" if first and second else first or second
     return as_parts(first) + as_parts(second)
+
+
+@dataclass(slots=True, init=False)
+class Joined:
+    """Many contents as one: what `join` makes of them one after another, without copying the first for each."""
+
+    _texts: list[str]
+    _parts: list[Part]
+
+    def __init__(self, *contents: Content) -> None:
+        self._texts = []
+        self._parts = []
+        for content in contents:
+            self.add(content)
+
+    def add(self, content: Content) -> None:
+        """Put it behind the others."""
+        if isinstance(content, str) and not self._parts:
+            if content:
+                self._texts.append(content)
+        elif content:
+            if self._texts:
+                self._parts += as_parts("\n\n".join(self._texts))
+                self._texts = []
+            self._parts += as_parts(content)
+
+    def content(self) -> Content:
+        """All of them."""
+        return self._parts or "\n\n".join(self._texts)
 
 
 def split_media(content: Content) -> tuple[str, list[Part]]:

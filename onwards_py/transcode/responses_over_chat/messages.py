@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onwards_py.transcode.dialects.chat import Content, Message, Part, ToolCall
-from onwards_py.transcode.responses_over_chat.content import join, split_media, squeeze
+from onwards_py.transcode.responses_over_chat.content import Joined, join, split_media, squeeze
 from onwards_py.transcode.responses_over_chat.policy import Refused, Scope, Unanswered
 from onwards_py.transcode.responses_over_chat.quirks import EmptyContent, System, ToolImages
 from onwards_py.transcode.responses_over_chat.replay import replayed
@@ -29,17 +29,43 @@ def to_messages(instructions: str, conversation: Conversation, scope: Scope) -> 
         if conversation.reasoned:
             reasoning = replayed(full, scope)
         turns = [*full]
-    messages: list[Message] = []
+    messages = _Messages(scope)
     for index, turn in enumerate(turns):
         if type(turn) is str and not (messages and messages[-1]["role"] == "user"):
             messages.append({"role": "user", "content": turn})
         elif isinstance(turn, str):
-            _add(messages, "user", turn, scope)
+            messages.add("user", turn)
         elif turn.role == "assistant":
             _add_assistant(messages, turn, reasoning.get(index), scope)
         else:
-            _add(messages, turn.role, turn.content, scope)
-    return messages
+            messages.add(turn.role, turn.content)
+    return messages.whole()
+
+
+class _Messages(list[Message]):
+    """The messages so far. What joins a message of the user is kept beside it until all are there."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__()
+        self._scope = scope
+        self._joined: dict[int, Joined] = {}
+
+    def add(self, role: str, content: Content) -> None:
+        """A user or system message; one that follows another user message joins it where roles have to alternate."""
+        if type(content) is not str:
+            content = squeeze(content, self._scope)
+        if role != "user" or not self or not self._scope.quirks.merge_roles or self[-1]["role"] != "user":
+            self.append({"role": role, "content": content})
+        elif (joined := self._joined.get(len(self))) is not None:
+            joined.add(content)
+        else:
+            self._joined[len(self)] = Joined(self[-1]["content"] or "", content)
+
+    def whole(self) -> list[Message]:
+        """All of them, with what joined them."""
+        for size, joined in self._joined.items():
+            self[size - 1]["content"] = squeeze(joined.content(), self._scope)
+        return [*self]
 
 
 def _place_system(turns: list[Turn], scope: Scope) -> list[Turn]:
@@ -60,10 +86,8 @@ def _place_system(turns: list[Turn], scope: Scope) -> list[Turn]:
             rest = _join_assistants(rest)
     if not leading:
         return rest
-    merged = Turn(leading[0].role)
-    for turn in leading:
-        merged.content = join(merged.content, squeeze(turn.content, scope))
-    return [merged, *rest]
+    merged = Joined(*(squeeze(turn.content, scope) for turn in leading))
+    return [Turn(leading[0].role, merged.content()), *rest]
 
 
 def _join_assistants(turns: list[Turn]) -> list[Turn]:
@@ -74,7 +98,7 @@ def _join_assistants(turns: list[Turn]) -> list[Turn]:
         if last is None or last.role != "assistant" or turn.role != "assistant" or last.calls:
             joined.append(turn)
             continue
-        last.content = join(last.content, turn.content)
+        last.add(turn.said)
         last.refusal = "\n\n".join(filter(None, (last.refusal, turn.refusal)))
         last.calls, last.waiting = turn.calls, turn.waiting
         if turn.reasoning:
@@ -82,19 +106,10 @@ def _join_assistants(turns: list[Turn]) -> list[Turn]:
     return joined
 
 
-def _add(messages: list[Message], role: str, content: Content, scope: Scope) -> None:
-    """A user or system message; one that follows another user message joins it where roles have to alternate."""
+def _add_assistant(messages: _Messages, turn: Turn, reasoning: dict[str, object] | None, scope: Scope) -> None:
+    content = turn.said
     if type(content) is not str:
         content = squeeze(content, scope)
-    if role == "user" and messages and scope.quirks.merge_roles and (last := messages[-1])["role"] == "user":
-        before = last["content"]
-        last["content"] = squeeze(join(before if before is not None else "", content), scope)
-        return
-    messages.append({"role": role, "content": content})
-
-
-def _add_assistant(messages: list[Message], turn: Turn, reasoning: dict[str, object] | None, scope: Scope) -> None:
-    content = turn.content if type(turn.content) is str else squeeze(turn.content, scope)
     calls = turn.calls
     if calls is None and content and reasoning is None and not (turn.refusal or turn.phase):
         messages.append({"role": "assistant", "content": content})
@@ -158,7 +173,7 @@ def _tool_call(call: Call, extras: bool) -> ToolCall:
     return made
 
 
-def _add_outputs(messages: list[Message], calls: list[Call], scope: Scope) -> None:
+def _add_outputs(messages: _Messages, calls: list[Call], scope: Scope) -> None:
     """Tool messages in the order of the calls, then what they could not hold."""
     behind: list[Part] = []
     for call in calls:
@@ -179,4 +194,4 @@ def _add_outputs(messages: list[Message], calls: list[Call], scope: Scope) -> No
             behind += [{"type": "text", "text": f"Output of tool call {call.chat_id} ({call.name}):"}, *media]
         messages.append({"role": "tool", "tool_call_id": call.chat_id, "content": squeeze(content, scope)})
     if behind:
-        _add(messages, "user", behind, scope)
+        messages.add("user", behind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onwards_py.transcode.dialects.chat import Content
-from onwards_py.transcode.responses_over_chat.content import join
+from onwards_py.transcode.responses_over_chat.content import Joined
 from onwards_py.transcode.responses_over_chat.policy import Refused, Scope
 
 
@@ -44,6 +44,21 @@ class Turn:
     calls: list[Call] | None = None
     reasoning: list[dict[str, object]] | None = None
     waiting: int = 0
+    joined: Joined | None = None
+
+    def add(self, content: Content) -> None:
+        """Put ``content`` behind what it has; `said` is both."""
+        if self.joined is not None:
+            self.joined.add(content)
+        elif self.content:
+            self.joined = Joined(self.content, content)
+        else:
+            self.content = content
+
+    @property
+    def said(self) -> Content:
+        """The whole content."""
+        return self.content if self.joined is None else self.joined.content()
 
     @property
     def answered(self) -> bool:
@@ -51,8 +66,11 @@ class Turn:
         return not self.waiting and bool(self.calls)
 
     def take(self, reasoning: list[dict[str, object]]) -> None:
-        """Add reasoning."""
-        self.reasoning = reasoning if self.reasoning is None else self.reasoning + reasoning
+        """Add reasoning; the list becomes the turn's."""
+        if self.reasoning is None:
+            self.reasoning = reasoning
+        else:
+            self.reasoning += reasoning
 
 
 class Conversation:
@@ -92,7 +110,7 @@ class Conversation:
             last = Turn("assistant", content, refusal)
             self.turns.append(last)
         else:
-            last.content = join(last.content, content)
+            last.add(content)
             if refusal:
                 last.refusal = f"{last.refusal}\n\n{refusal}" if last.refusal else refusal
         last.phase = phase or last.phase
