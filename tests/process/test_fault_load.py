@@ -56,7 +56,10 @@ ILL = {
 
 
 def config(ports: Sequence[int], *, out: str = "60s", per_second: int = 10) -> str:
-    """A pool of these providers. Who is ejected stays out to the end of the test, unless ``out`` says otherwise."""
+    """A pool of these providers. Who is ejected stays out to the end of the test, unless ``out`` says otherwise.
+
+    ``first_byte`` is longer than a busy machine lets well providers wait, which are not to be ejected.
+    """
     providers = "".join(f"      - {{url: 'http://127.0.0.1:{port}/'}}\n" for port in ports)
     return f"""
 targets:
@@ -67,7 +70,7 @@ targets:
       retry_sent: true
       retry_budget: {{ratio: {RATIO}, min_per_second: {per_second}}}
     ejection: {{base_time: {out}, max_time: {out}}}
-    timeouts: {{first_byte: 500ms}}
+    timeouts: {{first_byte: 2s}}
     providers:
 {providers}"""
 
