@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from support.gateway import running
-from support.origin import Origin, Peer, answer, origin, serve
+from support.origin import Origin, Peer, Script, answer, origin, serve
 from support.raw import CAP, Client, End, connect, get, post
 
 from onwards_py.config.parse import parse
@@ -73,19 +73,25 @@ async def test_pipelined_answers_of_our_own_and_the_providers_keep_their_order(l
         assert (got[0].body, got[3].body) == (b"/1", b"/4")
 
 
-@BOTH
-async def test_a_pipelining_client_is_not_read_beyond_the_queue(lane: bool) -> None:
-    """While the first answer is outstanding, a few requests wait here and the rest waits in the client."""
-    release = asyncio.Event()
+def held_until(release: asyncio.Event) -> Script:
+    """A provider whose first answer waits for ``release``; later ones come at once."""
 
-    async def held(peer: Peer) -> None:
+    async def script(peer: Peer) -> None:
         await peer.request()
         await release.wait()
         await peer.send(answer(b"first"))
         await serve(answer(b"later"))(peer)
 
+    return script
+
+
+@BOTH
+async def test_a_pipelining_client_is_not_read_beyond_the_queue(lane: bool) -> None:
+    """While the first answer is outstanding, a few requests wait here and the rest waits in the client."""
+    release = asyncio.Event()
+
     async with (
-        origin(held) as upstream,
+        origin(held_until(release)) as upstream,
         running(snapshot(upstream, "max_pipelined: 4"), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
@@ -106,14 +112,8 @@ async def test_of_many_requests_in_one_read_only_a_few_are_made_out(lane: bool) 
     """A parsed request takes ten times the bytes that it came in, so the rest waits as bytes."""
     release = asyncio.Event()
 
-    async def held(peer: Peer) -> None:
-        await peer.request()
-        await release.wait()
-        await peer.send(answer(b"first"))
-        await serve(answer(b"later"))(peer)
-
     async with (
-        origin(held) as upstream,
+        origin(held_until(release)) as upstream,
         running(snapshot(upstream), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
