@@ -11,7 +11,7 @@ from hashlib import sha256
 
 import msgspec
 
-from onwards_py.routing.model import KeyDefinition
+from onwards_py.model.pool import KeyDefinition
 
 
 class Principal(msgspec.Struct, frozen=True):

@@ -21,8 +21,8 @@ from onwards_py.config.problems import ConfigError
 from onwards_py.config.scalars import HostPattern, ListenHost
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.interpreter import objection
+from onwards_py.model.pool import Pool
 from onwards_py.routing.explain import attempts, conduct, effective_url, effective_urls, explain, leads_to
-from onwards_py.routing.model import Pool
 from onwards_py.standard_streams import complain
 
 OK, FAILED, USAGE = 0, 1, 2

@@ -11,19 +11,14 @@ from dataclasses import dataclass, field, replace
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import Schedule, at_once
+from onwards_py.model.limits import NO_LIMITS, Limits
+from onwards_py.model.policies import RetryBudgetPolicy, Strategy
+from onwards_py.model.pool import KeyDefinition, Pool
+from onwards_py.model.provider import Provider
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.health import Health
 from onwards_py.routing.latency import PeakEwma
-from onwards_py.routing.model import (
-    NO_LIMITS,
-    KeyDefinition,
-    Limits,
-    Pool,
-    Provider,
-    RetryBudgetPolicy,
-    Strategy,
-)
 from onwards_py.routing.table import Leads, LivePool, RouteTable
 
 

@@ -14,7 +14,7 @@ from onwards_py.config.snapshot import Snapshot
 from onwards_py.engines.contract import EngineName
 from onwards_py.engines.installing import installing
 from onwards_py.engines.packages import Model, NotFound, find, installed, missing
-from onwards_py.routing.model import EngineSettings
+from onwards_py.model.provider import EngineSettings
 
 _NOT_RUNNING: Final = "not running"
 _TITLES: Final = ("TARGET", "ENGINE", "MODEL", "SIZE", "STATE", "FILE")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.auth import ANONYMOUS, Principal, identify, token_of
-from onwards_py.routing.model import KeyDefinition
+from onwards_py.model.pool import KeyDefinition
 
 ALICE = KeyDefinition("alice")
 DEFINITIONS = {sha256(b"sk-a").digest(): ALICE}

@@ -15,7 +15,7 @@ from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import parse
 from onwards_py.errors import Kind
 from onwards_py.messages import Field, ResponseHead
-from onwards_py.routing.model import Provider
+from onwards_py.model.provider import Provider
 from onwards_py.wire.field_rules import REQUEST_RULES
 from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.request_head import examine

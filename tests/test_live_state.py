@@ -11,18 +11,10 @@ from onwards_py.auth import Principal
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.admission import admit, release
 from onwards_py.live_state import Holder, LiveState
+from onwards_py.model.policies import Affinity, EjectionPolicy, FallbackPolicy, HedgePolicy, RetryBudgetPolicy, Strategy
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import HealthCheck, Provider
 from onwards_py.routing.health import Health, State
-from onwards_py.routing.model import (
-    Affinity,
-    EjectionPolicy,
-    FallbackPolicy,
-    HealthCheck,
-    HedgePolicy,
-    Pool,
-    Provider,
-    RetryBudgetPolicy,
-    Strategy,
-)
 from onwards_py.routing.table import LivePool
 
 RATE = {"requests_per_second": 0.01, "burst_size": 1}

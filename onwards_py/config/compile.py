@@ -29,7 +29,9 @@ from onwards_py.config.schema import (
 from onwards_py.config.secrecy import looks_secret
 from onwards_py.config.snapshot import AdminSettings, HttpPoolSettings, ServerSettings, Snapshot
 from onwards_py.config.substitute import Surroundings
-from onwards_py.routing.model import Pool, Provider, Strategy
+from onwards_py.model.policies import Strategy
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import Provider
 
 # These bound a pool as a whole and are not handed down to its members.
 _OF_THE_POOL = frozenset(Limited.__struct_fields__)

@@ -11,7 +11,7 @@ from onwards_py.config.problems import Path, did_you_mean, quoted
 from onwards_py.config.scalars import ClientKey, KeyDigest
 from onwards_py.config.schema import AuthShape, KeyDefinitionShape
 from onwards_py.config.secrecy import looks_secret
-from onwards_py.routing.model import KeyDefinition
+from onwards_py.model.pool import KeyDefinition
 
 _DEFINITIONS: Path = ("auth", "key_definitions")
 

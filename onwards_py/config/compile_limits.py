@@ -5,7 +5,7 @@ from __future__ import annotations
 from onwards_py.config.inherit import Site
 from onwards_py.config.limit_schema import Limited, QueueShape, RateLimitShape, TokenLimitShape
 from onwards_py.config.problems import Path
-from onwards_py.routing.model import NO_LIMITS, Limits, QueuePolicy, RateLimit
+from onwards_py.model.limits import NO_LIMITS, Limits, QueuePolicy, RateLimit
 
 
 def compile_limits(level: Limited, path: Path, site: Site) -> Limits:

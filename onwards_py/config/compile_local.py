@@ -11,7 +11,7 @@ from onwards_py.config.problems import Path as Place
 from onwards_py.config.substitute import Surroundings
 from onwards_py.engines.installing import installing
 from onwards_py.engines.packages import missing
-from onwards_py.routing.model import EchoSettings, EngineSettings
+from onwards_py.model.provider import EchoSettings, EngineSettings
 
 _ECHO: Final = ("first_token_delay", "token_delay", "error_status", "error_rate", "cut_after", "text")
 _MODEL: Final = ("model", "load", "slots", "queue", "threads", "memory", "nice", "hang_timeout", "load_timeout")

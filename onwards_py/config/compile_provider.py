@@ -22,7 +22,7 @@ from onwards_py.config.substitute import Surroundings
 from onwards_py.config.url_warnings import warn_of_url
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.messages import Field
-from onwards_py.routing.model import (
+from onwards_py.model.provider import (
     HEAD_OF_STREAM,
     EchoSettings,
     EngineSettings,

@@ -19,18 +19,17 @@ from onwards_py.config.resilience_schema import (
     Switched,
 )
 from onwards_py.config.schema import DefaultsShape
-from onwards_py.routing.model import (
+from onwards_py.model.policies import (
     Affinity,
     EjectionPolicy,
     FallbackPolicy,
-    HealthCheck,
     HedgePolicy,
     HoldPolicy,
-    Pool,
-    Provider,
     RetryBudgetPolicy,
     SamePolicy,
 )
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import HealthCheck, Provider
 
 S = TypeVar("S", bound=Switched)
 

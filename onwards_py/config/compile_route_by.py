@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from onwards_py.config.inherit import Site
 from onwards_py.config.problems import Path, quoted
 from onwards_py.config.schema import RouteByShape
-from onwards_py.routing.model import Pool, RouteBy
+from onwards_py.model.policies import RouteBy
+from onwards_py.model.pool import Pool
 
 
 def compile_route_by(shape: RouteByShape) -> RouteBy:

@@ -8,7 +8,8 @@ from onwards_py.auth import Principal
 from onwards_py.config.inherit import Site
 from onwards_py.config.problems import Path, did_you_mean, quoted
 from onwards_py.config.schema import FileShape, RoutingActionShape, RoutingRuleShape, TargetShape
-from onwards_py.routing.model import KeyDefinition, Pool, RoutingRule
+from onwards_py.model.policies import RoutingRule
+from onwards_py.model.pool import KeyDefinition, Pool
 from onwards_py.routing.rules import first_match, matches, may_use
 
 

@@ -19,7 +19,7 @@ from onwards_py.config.resilience_schema import (
 from onwards_py.config.schema import DefaultsShape
 from onwards_py.config.shape import Shape
 from onwards_py.config.translate_schema import QuirksShape, TranslateShape
-from onwards_py.routing.model import Mode
+from onwards_py.model.provider import Mode
 
 S = TypeVar("S", bound=Shape)
 Level = TypeVar("Level", bound=Shared)

@@ -26,7 +26,7 @@ from onwards_py.config.scalars import (
 from onwards_py.config.shape import Shape
 from onwards_py.config.translate_schema import Dialect, TranslateShape
 from onwards_py.config.urls import ProxyUrl, Url
-from onwards_py.routing.model import Mode
+from onwards_py.model.provider import Mode
 
 URL = "Where an OpenAI-compatible API is; paths of requests are appended, without doubling what they have in common."
 BASE_URL = "Instead of url: the base URL that SDKs are given; it takes the place of the /v1 of requests."

@@ -13,7 +13,7 @@ from onwards_py.config.resilience_schema import AffinityShape, EjectionShape, Fa
 from onwards_py.config.scalars import ClientKey, Duration, HostPattern, KeyDigest, ListenHost, Size, Timeout
 from onwards_py.config.shape import Count, Number, Shape
 from onwards_py.config.urls import Url
-from onwards_py.routing.model import Strategy
+from onwards_py.model.policies import Strategy
 
 _KEYS = "Who may use the target: keys, or ids of key_definitions. An empty list lets nobody in."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from onwards_py.routing.model import KeyDefinition, Pool
+from onwards_py.model.pool import KeyDefinition, Pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from onwards_py.limits.line import Line, Schedule
-from onwards_py.routing.model import Limits, RateLimit
+from onwards_py.model.limits import Limits, RateLimit
 
 # Seconds. Keeps a caller that waits for exactly as long as it was told from being told again, for no more than
 # the rounding of a clock.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from onwards_py.routing.model import QueuePolicy
+from onwards_py.model.limits import QueuePolicy
 
 Schedule = Callable[[Callable[[], None]], object]
 """Calls back soon, and not before it has returned: ``call_soon`` of an event loop."""

@@ -11,8 +11,9 @@ import msgspec
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import InboundRequest
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import Provider
 from onwards_py.proxy.translated_paths import RESPONSES, below
-from onwards_py.routing.model import Pool, Provider
 from onwards_py.routing.table import LivePool, Route
 from onwards_py.wire import content_coding, model_scan, multipart
 from onwards_py.wire.decoding import coding_of

@@ -10,10 +10,11 @@ import msgspec
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.admission import Gates
 from onwards_py.messages import Fault, InboundRequest
+from onwards_py.model.policies import FallbackPolicy
+from onwards_py.model.provider import EngineSettings, Mode, Provider
 from onwards_py.proxy.addressing import Address, is_responses
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.routing.model import EngineSettings, FallbackPolicy, Mode, Provider
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
 from onwards_py.wire.outbound import outbound_head

@@ -10,6 +10,7 @@ from typing import Any, Final
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.admission import attempt
 from onwards_py.messages import Fault
+from onwards_py.model.policies import HedgePolicy
 from onwards_py.proxy.attempt import (
     Answer,
     Ask,
@@ -33,7 +34,6 @@ from onwards_py.proxy.verdicts import note_beaten, note_fault, note_head, note_r
 from onwards_py.routing.affinity import key_of
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.routing.model import HedgePolicy
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import TransportError, UpstreamResponse
 from onwards_py.transports.tunnel import Handshake

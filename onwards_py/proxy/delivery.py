@@ -9,6 +9,7 @@ from typing import Final
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Ending, Fault, Filter
+from onwards_py.model.policies import HoldPolicy
 from onwards_py.observe.record import UPSTREAM_CUT, UPSTREAM_IDLE
 from onwards_py.proxy.addressing import is_responses
 from onwards_py.proxy.attempt import Answer, Ask, asks_model, error_of, may_be_resent, may_follow
@@ -21,7 +22,6 @@ from onwards_py.proxy.translated_stream import Gate
 from onwards_py.proxy.verdicts import note_ending, note_failure, note_success
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.routing.model import HoldPolicy
 from onwards_py.transcode.cut_notice import CutNotice
 from onwards_py.transcode.repair import Repair
 from onwards_py.transcode.responses_over_chat.errors import Failure, codes_told

@@ -10,10 +10,10 @@ from typing import Final
 
 from onwards_py.eager import Drive
 from onwards_py.messages import OWN_FAULTS
+from onwards_py.model.provider import HealthCheck, Provider, Timeouts
 from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.health import State
-from onwards_py.routing.model import HealthCheck, Provider, Timeouts
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError
 from onwards_py.wire.outbound import outbound_head

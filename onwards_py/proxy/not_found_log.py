@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from onwards_py.model.provider import Provider
 from onwards_py.routing.explain import effective_url
-from onwards_py.routing.model import Provider
 
 _log = logging.getLogger("onwards.proxy")
 _LONGEST: Final = 300  # characters of a URL

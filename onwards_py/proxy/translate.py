@@ -16,6 +16,7 @@ import orjson
 from onwards_py.auth import Principal
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Ending, Fault
+from onwards_py.model.provider import Mode, Provider
 from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome
 from onwards_py.proxy.addressing import is_responses
@@ -27,7 +28,6 @@ from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.release import Release
 from onwards_py.proxy.translated_paths import CHAT, INPUT_TOKENS, RESPONSES, path_refusal
 from onwards_py.proxy.translated_stream import Gate, TranslatedStream
-from onwards_py.routing.model import Mode, Provider
 from onwards_py.transcode import input_tokens
 from onwards_py.transcode.answer_body import AnswerBody, Machine
 from onwards_py.transcode.chat_over_responses.request import to_responses

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from onwards_py.errors import Kind, ProxyError
-from onwards_py.routing.model import Mode, Provider
+from onwards_py.model.provider import Mode, Provider
 from onwards_py.routing.table import LivePool
 
 RESPONSES = b"/responses"

@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 
 from onwards_py.messages import Downstream, Ending, Source
+from onwards_py.model.policies import HoldPolicy
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.release import Release
-from onwards_py.routing.model import HoldPolicy
 from onwards_py.transcode.pipeline import EventFilter, KeepAlive
 from onwards_py.transcode.responses_over_chat.errors import Failure
 from onwards_py.transcode.responses_over_chat.settings import TranslateSettings

@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.messages import Ending
+from onwards_py.model.provider import Mode, Provider
 from onwards_py.observe import record as outcomes
 from onwards_py.proxy.addressing import MODEL_IN_QUERY, is_responses
 from onwards_py.proxy.attempt import Ask
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.redaction import redacted_body, redacted_head
-from onwards_py.routing.model import Mode, Provider
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.tunnel import Handshake, TunnelEnd, shake_hands
 from onwards_py.wire.outbound import upgrade_head

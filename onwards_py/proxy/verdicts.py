@@ -6,8 +6,8 @@ import time
 from typing import Final
 
 from onwards_py.messages import OWN_FAULTS, Ending, Fault, ResponseHead
+from onwards_py.model.provider import EngineSettings
 from onwards_py.routing.balancer import Member
-from onwards_py.routing.model import EngineSettings
 from onwards_py.wire.response_head import retry_after
 
 _BROKEN: Final = frozenset({Ending.EOF, Ending.RESET, Ending.IDLE})

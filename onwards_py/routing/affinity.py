@@ -13,7 +13,7 @@ from math import log
 from typing import Final
 
 from onwards_py.messages import Field
-from onwards_py.routing.model import Affinity
+from onwards_py.model.policies import Affinity
 
 _PROMPT: Final = re.compile(rb'"(?:messages|input|prompt|system)"[ \t\r\n]*:[ \t\r\n]*')
 _LOOKED_AT: Final = 1024 * 1024

@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final, assert_never
 
 from onwards_py.limits.counters import Limiter
+from onwards_py.model.policies import Affinity, Strategy
+from onwards_py.model.provider import Provider
 from onwards_py.routing.affinity import salt_of, score
 from onwards_py.routing.health import Health, State
 from onwards_py.routing.latency import PeakEwma
-from onwards_py.routing.model import Affinity, Provider, Strategy
 
 _P2C: Final = Strategy.P2C
 _PRIORITY: Final = Strategy.PRIORITY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onwards_py.routing.model import RetryBudgetPolicy
+from onwards_py.model.policies import RetryBudgetPolicy
 
 _SECONDS = 10.0
 _LEAST = 10.0

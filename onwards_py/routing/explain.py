@@ -6,21 +6,10 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from onwards_py.errors import ProxyError
-from onwards_py.routing.model import (
-    Affinity,
-    EjectionPolicy,
-    EngineSettings,
-    FallbackPolicy,
-    HealthCheck,
-    Limits,
-    Mode,
-    Pool,
-    Provider,
-    RateLimit,
-    RouteBy,
-    RoutingRule,
-    Strategy,
-)
+from onwards_py.model.limits import Limits, RateLimit
+from onwards_py.model.policies import Affinity, EjectionPolicy, FallbackPolicy, RouteBy, RoutingRule, Strategy
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import EngineSettings, HealthCheck, Mode, Provider
 from onwards_py.wire.query import masked
 
 CHAT_COMPLETIONS = b"/v1/chat/completions"

@@ -14,9 +14,9 @@ import msgspec
 
 from onwards_py.limits.admission import Blocked
 from onwards_py.messages import Fault
+from onwards_py.model.policies import FallbackPolicy, Strategy
 from onwards_py.routing.balancer import Member, choose, choose_at_ease
 from onwards_py.routing.health import State
-from onwards_py.routing.model import FallbackPolicy, Strategy
 from onwards_py.routing.table import LivePool
 from onwards_py.wire.error_codes import REFUSALS
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 from enum import Enum
 from math import inf
 
-from onwards_py.routing.model import EjectionPolicy, HealthCheck
+from onwards_py.model.policies import EjectionPolicy
+from onwards_py.model.provider import HealthCheck
 
 LONGEST_REST = 300.0
 """Seconds: a longer Retry-After is believed to this point only, and then asked about again."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from onwards_py.auth import Principal
-from onwards_py.routing.model import Pool, RoutingRule
+from onwards_py.model.policies import RoutingRule
+from onwards_py.model.pool import Pool
 
 
 def may_use(pool: Pool, principal: Principal) -> bool:

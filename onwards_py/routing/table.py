@@ -15,9 +15,9 @@ from onwards_py.auth import Principal
 from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.admission import Gates
 from onwards_py.limits.counters import Limiter
+from onwards_py.model.pool import Pool
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.budget import RetryBudget
-from onwards_py.routing.model import Pool
 from onwards_py.routing.rules import first_match, may_use
 
 

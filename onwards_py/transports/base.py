@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from onwards_py.messages import BodySink, Ending, Fault, Filter, ResponseHead
-from onwards_py.routing.model import Provider
+from onwards_py.model.provider import Provider
 
 
 class OutboundRequest(msgspec.Struct, frozen=True, gc=False):

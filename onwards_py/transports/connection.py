@@ -17,7 +17,7 @@ import httptools
 from onwards_py.alarm import LATEST, Alarm
 from onwards_py.errors import ProxyError
 from onwards_py.messages import Ending, Fault
-from onwards_py.routing.model import Timeouts
+from onwards_py.model.provider import Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.loops import Address, Loops
 from onwards_py.transports.round_trip import RoundTrip

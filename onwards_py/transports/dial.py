@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import httptools
 
 from onwards_py.messages import Fault
-from onwards_py.routing.model import Origin
+from onwards_py.model.provider import Origin
 from onwards_py.transports.base import TransportError
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)

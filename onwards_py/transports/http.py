@@ -9,7 +9,8 @@ from math import inf
 from onwards_py.alarm import Alarm
 from onwards_py.config.snapshot import HttpPoolSettings
 from onwards_py.messages import Fault
-from onwards_py.routing.model import Origin, Pool, Provider
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import Origin, Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.connection import Died, UpstreamConnection
 from onwards_py.transports.dial import dial

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from itertools import count, islice
 
 from onwards_py.messages import BodySink, Ending, Fault, Fields, Filter, ResponseHead
-from onwards_py.routing.model import EchoSettings, Provider
+from onwards_py.model.provider import EchoSettings, Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.echo.answers import Ask, Streamed, Whole, injected
 from onwards_py.transports.echo.routes import answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from onwards_py.messages import Ending
-from onwards_py.routing.model import Timeouts
+from onwards_py.model.provider import Timeouts
 
 
 class Pace:

@@ -8,7 +8,7 @@ from typing import cast
 import httptools
 
 from onwards_py.messages import Fault, ResponseHead
-from onwards_py.routing.model import Provider
+from onwards_py.model.provider import Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.dial import dial
 from onwards_py.transports.secured import limit_reading

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onwards_py.routing.model import Provider
+from onwards_py.model.provider import Provider
 from onwards_py.wire.field_rules import folded
 from onwards_py.wire.request_head import OutboundMemo, RequestHead
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from onwards_py.config.parse import Loaded, parse
 from onwards_py.config.problems import ConfigError
 from onwards_py.config.provider_schema import Shape
-from onwards_py.routing.model import Pool, Provider
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import Provider
 
 
 def _below(shape: type[Shape]) -> list[type[Shape]]:

@@ -7,7 +7,8 @@ from hashlib import sha256
 import pytest
 from config_helpers import error, errors, loaded, pool, warnings
 
-from onwards_py.routing.model import Pool, RoutingRule
+from onwards_py.model.policies import RoutingRule
+from onwards_py.model.pool import Pool
 
 
 def digest(token: str) -> bytes:

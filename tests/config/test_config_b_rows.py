@@ -13,7 +13,8 @@ from config_helpers import error, errors, loaded, pool, provider
 
 from onwards_py.limits.admission import admit, attempt, release
 from onwards_py.live_state import Holder, LiveState
-from onwards_py.routing.model import Mode, RateLimit
+from onwards_py.model.limits import RateLimit
+from onwards_py.model.provider import Mode
 
 LIMITED = """
 auth: {key_definitions: {a: {key: k, rate_limit: {requests_per_minute: 1}}}}

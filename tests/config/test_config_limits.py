@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from config_helpers import error, loaded, pool, provider, warnings
 
-from onwards_py.routing.model import NO_LIMITS, Limits, QueuePolicy, RateLimit
+from onwards_py.model.limits import NO_LIMITS, Limits, QueuePolicy, RateLimit
 
 
 def limits(text: str) -> Limits:

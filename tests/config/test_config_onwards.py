@@ -7,7 +7,10 @@ from hashlib import sha256
 import pytest
 from config_helpers import error, errors, loaded, pool, provider, warnings
 
-from onwards_py.routing.model import KeyDefinition, Limits, Mode, RateLimit, Strategy
+from onwards_py.model.limits import Limits, RateLimit
+from onwards_py.model.policies import Strategy
+from onwards_py.model.pool import KeyDefinition
+from onwards_py.model.provider import Mode
 
 
 def digest(token: str) -> bytes:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from config_helpers import error, errors, loaded, pool, warnings
 
-from onwards_py.routing.model import (
+from onwards_py.model.policies import (
     Affinity,
     EjectionPolicy,
     FallbackPolicy,
-    HealthCheck,
     HedgePolicy,
     HoldPolicy,
-    Pool,
     RetryBudgetPolicy,
     Strategy,
 )
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import HealthCheck
 
 TWO = "providers: [{url: http://a}, {url: http://b}]"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from config_helpers import error, errors, loaded, warnings
 
-from onwards_py.routing.model import RouteBy
+from onwards_py.model.policies import RouteBy
 
 RULED = """\
 targets:

@@ -10,7 +10,9 @@ from config_helpers import error, errors, loaded, pool, provider
 from onwards_py.config.parse import load, parse
 from onwards_py.config.problems import ConfigError
 from onwards_py.config.snapshot import ServerSettings
-from onwards_py.routing.model import EchoSettings, FallbackPolicy, Mode, Pool, Timeouts
+from onwards_py.model.policies import FallbackPolicy
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import EchoSettings, Mode, Timeouts
 from onwards_py.transcode.responses_over_chat.policy import OnUnsupported
 
 

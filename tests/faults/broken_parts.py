@@ -13,7 +13,7 @@ from fault_stage import limiters_of
 from onwards_py.app import Application
 from onwards_py.eager import Drive, Signal
 from onwards_py.messages import BodySink, Ending, Fault, Filter, ResponseHead, Source
-from onwards_py.routing.model import Provider, Timeouts
+from onwards_py.model.provider import Provider, Timeouts
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
 
 FOREVER = 3600.0

@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from onwards_py.limits.admission import Blocked, attempt, release
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import Waiter
-from onwards_py.routing.model import Limits
+from onwards_py.model.limits import Limits
 
 State = tuple[int, float | None, float | None]
 

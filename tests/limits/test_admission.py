@@ -11,7 +11,7 @@ from onwards_py.errors import Kind, LimitState, ProxyError
 from onwards_py.limits.admission import Blocked, admit, attempt, release
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import at_once
-from onwards_py.routing.model import Limits, QueuePolicy, RateLimit
+from onwards_py.model.limits import Limits, QueuePolicy, RateLimit
 
 QUEUE = QueuePolicy()
 

@@ -11,7 +11,7 @@ from limits_world import Caller, World
 
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import Line, Waiter, at_once
-from onwards_py.routing.model import Limits, QueuePolicy, RateLimit
+from onwards_py.model.limits import Limits, QueuePolicy, RateLimit
 
 QUEUE = QueuePolicy(max_waiting=3)
 

@@ -13,7 +13,7 @@ from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.admission import admit, release
 from onwards_py.limits.counters import Limiter, TokenBucket
 from onwards_py.limits.line import at_once
-from onwards_py.routing.model import Limits, RateLimit
+from onwards_py.model.limits import Limits, RateLimit
 
 RATES = st.builds(RateLimit, st.floats(0.01, 1000), st.integers(1, 50).map(float))
 LIMITS = st.builds(Limits, st.none() | RATES, st.none() | st.integers(0, 4))

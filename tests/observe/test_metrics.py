@@ -14,10 +14,10 @@ from support.tables import table
 from onwards_py.config.parse import parse
 from onwards_py.live_state import Holder, LiveState
 from onwards_py.messages import InboundRequest
+from onwards_py.model.provider import EngineSettings
 from onwards_py.observe.engine_metrics import EngineMetrics
 from onwards_py.observe.metrics import DURATION_BUCKETS, FIRST_BYTE_BUCKETS, Histogram, Metrics
 from onwards_py.observe.record import OUTCOMES, Outcome, Record
-from onwards_py.routing.model import EngineSettings
 from onwards_py.transcode.repair import Repair
 from onwards_py.transports.engine.engine import Engine
 

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import at_once
+from onwards_py.model.limits import Limits
+from onwards_py.model.policies import Affinity, EjectionPolicy, Strategy
+from onwards_py.model.provider import Provider
 from onwards_py.routing.affinity import key_of, salt_of, score
 from onwards_py.routing.balancer import Member, choose
 from onwards_py.routing.health import Health
-from onwards_py.routing.model import Affinity, EjectionPolicy, Limits, Provider, Strategy
 
 BY_SESSION = Affinity(session=(b"x-session-id", b"x-conversation"))
 BY_PROMPT = Affinity(prompt_bytes=16)

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import at_once
+from onwards_py.model.limits import Limits
+from onwards_py.model.policies import EjectionPolicy, Strategy
+from onwards_py.model.provider import Provider
 from onwards_py.routing.balancer import Member, choose, choose_at_ease
 from onwards_py.routing.health import Health
-from onwards_py.routing.model import EjectionPolicy, Limits, Provider, Strategy
 
 
 def member(weight: int = 1, in_flight: int = 0, limited: bool = False, ejected: bool | None = None) -> Member:

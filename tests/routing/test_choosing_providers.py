@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import at_once
+from onwards_py.model.limits import Limits
+from onwards_py.model.policies import Strategy
+from onwards_py.model.provider import Provider
 from onwards_py.routing.balancer import Member, choose
-from onwards_py.routing.model import Limits, Provider, Strategy
 
 
 def member(weight: int = 1, in_flight: int = 0, places: int | None = None) -> Member:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from onwards_py.routing.explain import attempts, conduct, explain
-from onwards_py.routing.model import (
+from onwards_py.model.limits import Limits, QueuePolicy, RateLimit
+from onwards_py.model.policies import (
     Affinity,
     EjectionPolicy,
     FallbackPolicy,
-    HealthCheck,
     HedgePolicy,
     HoldPolicy,
-    Limits,
-    Origin,
-    Pool,
-    Provider,
-    QueuePolicy,
-    RateLimit,
     RoutingRule,
     Strategy,
-    Timeouts,
 )
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import HealthCheck, Origin, Provider, Timeouts
+from onwards_py.routing.explain import attempts, conduct, explain
 
 PAIR = (Provider("a", "a"), Provider("b", "b", weight=3))
 

@@ -11,20 +11,14 @@ from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import at_once
+from onwards_py.model.limits import Limits
+from onwards_py.model.policies import EjectionPolicy, FallbackPolicy, RetryBudgetPolicy, Strategy
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import Provider, Timeouts
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.health import Health, State
-from onwards_py.routing.model import (
-    EjectionPolicy,
-    FallbackPolicy,
-    Limits,
-    Pool,
-    Provider,
-    RetryBudgetPolicy,
-    Strategy,
-    Timeouts,
-)
 from onwards_py.routing.table import LivePool
 
 ON = FallbackPolicy(enabled=True, max_attempts=4)

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import at_once
 from onwards_py.messages import Fault
+from onwards_py.model.limits import Limits
+from onwards_py.model.policies import FallbackPolicy, Strategy
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import Provider
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.routing.model import FallbackPolicy, Limits, Pool, Provider, Strategy
 from onwards_py.routing.table import LivePool
 
 ON = FallbackPolicy(enabled=True)

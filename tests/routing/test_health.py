@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onwards_py.model.policies import EjectionPolicy
+from onwards_py.model.provider import HealthCheck
 from onwards_py.routing.health import LONGEST_REST, Health, State
-from onwards_py.routing.model import EjectionPolicy, HealthCheck
 
 POLICY = EjectionPolicy(consecutive_failures=3, failure_rate=None, auth_failures=2, base_time=5.0, max_time=40.0)
 BY_RATE = replace(POLICY, consecutive_failures=None, failure_rate=0.5, min_requests=10, window=30.0)

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import at_once
+from onwards_py.model.limits import Limits
+from onwards_py.model.policies import EjectionPolicy, Strategy
+from onwards_py.model.provider import Provider
 from onwards_py.routing.balancer import Member, candidates, choose
 from onwards_py.routing.health import Health, State
 from onwards_py.routing.latency import PeakEwma
-from onwards_py.routing.model import EjectionPolicy, Limits, Provider, Strategy
 
 NOW = 100.0
 STATES = ("in", "due", "ejected", "later", "resting", "rested", "probation", "down", "none")

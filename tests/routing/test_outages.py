@@ -10,20 +10,15 @@ import pytest
 
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import at_once
+from onwards_py.model.limits import Limits
+from onwards_py.model.policies import EjectionPolicy, FallbackPolicy, RetryBudgetPolicy, Strategy
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import Provider
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.health import Health, State
 from onwards_py.routing.latency import PeakEwma
-from onwards_py.routing.model import (
-    EjectionPolicy,
-    FallbackPolicy,
-    Limits,
-    Pool,
-    Provider,
-    RetryBudgetPolicy,
-    Strategy,
-)
 from onwards_py.routing.table import LivePool
 
 PER_SECOND = 100.0

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onwards_py.model.policies import RetryBudgetPolicy
 from onwards_py.routing.budget import RetryBudget
-from onwards_py.routing.model import RetryBudgetPolicy
 
 
 def taken(budget: RetryBudget, times: int, now: float = 0.0) -> int:

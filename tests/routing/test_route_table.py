@@ -13,8 +13,11 @@ from onwards_py.errors import Kind, ProxyError
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import at_once
 from onwards_py.live_state import Holder, LiveState
+from onwards_py.model.limits import NO_LIMITS, Limits
+from onwards_py.model.policies import RoutingRule
+from onwards_py.model.pool import KeyDefinition, Pool
+from onwards_py.model.provider import Provider
 from onwards_py.routing.balancer import Member
-from onwards_py.routing.model import NO_LIMITS, KeyDefinition, Limits, Pool, Provider, RoutingRule
 from onwards_py.routing.table import LivePool, RouteTable, enter
 
 A, B = (Principal(sha256(token).digest()) for token in (b"a", b"b"))

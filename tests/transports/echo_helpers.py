@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from onwards_py.eager import Drive
 from onwards_py.messages import Source
-from onwards_py.routing.model import EchoSettings, Provider, Timeouts
+from onwards_py.model.provider import EchoSettings, Provider, Timeouts
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.local import LocalTransport
 

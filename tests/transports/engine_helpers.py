@@ -17,7 +17,7 @@ from support.program import PATIENCE, until
 from onwards_py.config.snapshot import HttpPoolSettings
 from onwards_py.eager import Drive
 from onwards_py.messages import Ending
-from onwards_py.routing.model import EngineSettings, Provider, Timeouts
+from onwards_py.model.provider import EngineSettings, Provider, Timeouts
 from onwards_py.transports.base import OutboundRequest, UpstreamResponse
 from onwards_py.transports.engine.engine import Engine
 from onwards_py.transports.engine.transport import Engines, EngineTransport

@@ -10,7 +10,7 @@ import pytest
 from support.origin import answer
 
 from onwards_py.alarm import Alarm
-from onwards_py.routing.model import Timeouts
+from onwards_py.model.provider import Timeouts
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.connection import Died, UpstreamConnection
 from onwards_py.transports.loops import Loops

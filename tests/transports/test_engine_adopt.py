@@ -9,7 +9,8 @@ import pytest
 from engine_helpers import Bench, benching, driven
 from support.program import until
 
-from onwards_py.routing.model import EngineSettings, Pool, Provider
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import EngineSettings, Provider
 from onwards_py.transports.engine.engine import State
 
 

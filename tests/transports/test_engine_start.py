@@ -13,8 +13,9 @@ from engine_helpers import SHORT_WAIT, Bench, benching, driven
 from support.program import until
 
 from onwards_py.messages import Fault
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import Provider, Timeouts
 from onwards_py.observe.engine_metrics import EngineMetrics
-from onwards_py.routing.model import Pool, Provider, Timeouts
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
 from onwards_py.transports.engine.engine import Engine, State
 from onwards_py.transports.engine.transport import EngineTransport

@@ -19,7 +19,7 @@ from echo_helpers import (
 )
 
 from onwards_py.messages import Ending, Fault
-from onwards_py.routing.model import EchoSettings, Timeouts
+from onwards_py.model.provider import EchoSettings, Timeouts
 from onwards_py.transports.base import TransportError
 from onwards_py.transports.local import LocalResponse, LocalTransport
 from onwards_py.wire.rechunk import Rechunker

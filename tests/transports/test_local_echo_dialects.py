@@ -16,7 +16,7 @@ from openai.types import Completion, CreateEmbeddingResponse, FileObject, Model
 from openai.types.audio import Transcription
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from onwards_py.routing.model import EchoSettings
+from onwards_py.model.provider import EchoSettings
 
 COMPLETIONS = b"/v1/completions"
 EMBEDDINGS = b"/v1/embeddings"

@@ -12,7 +12,7 @@ from support.virtual_time import FakeTransport
 from onwards_py.alarm import Alarm
 from onwards_py.config.snapshot import HttpPoolSettings
 from onwards_py.messages import Ending, Fault
-from onwards_py.routing.model import Origin, Timeouts
+from onwards_py.model.provider import Origin, Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.connection import UpstreamConnection
 from onwards_py.transports.http import OriginPool

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onwards_py.messages import Field, Fields
-from onwards_py.routing.model import Provider
+from onwards_py.model.provider import Provider
 from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.request_head import RequestHead, examine
 

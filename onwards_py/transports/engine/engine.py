@@ -12,7 +12,7 @@ from typing import assert_never, cast
 
 from onwards_py.engines.contract import Done, EngineName, Failed, Order, Pong, Ready, Report
 from onwards_py.messages import Fault
-from onwards_py.routing.model import EngineSettings
+from onwards_py.model.provider import EngineSettings
 from onwards_py.transports.base import TransportError
 from onwards_py.transports.engine.process import PROGRAM, EngineProcess
 

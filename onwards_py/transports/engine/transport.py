@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 
 from onwards_py.messages import OWN_FAULTS, BodySink, Ending, Fault, Fields, Filter, ResponseHead
-from onwards_py.routing.model import EngineSettings, Origin, Pool, Provider
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import EngineSettings, Origin, Provider
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
 from onwards_py.transports.engine.engine import FIRST_WAIT, Engine, State
 from onwards_py.transports.engine.process import PROGRAM
