@@ -4,175 +4,182 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 
-class Origin(Enum):
-    """Whose doing a failure is; the access log and the fallback rules tell them apart."""
+class ErrorOrigin(Enum):
+    """The party that caused a failure. The access log and the fallback rules distinguish them."""
 
     CLIENT = "client"
     PROXY = "proxy"
     UPSTREAM = "upstream"
 
 
+_CLIENT: Final = ErrorOrigin.CLIENT
+_PROXY: Final = ErrorOrigin.PROXY
+_UPSTREAM: Final = ErrorOrigin.UPSTREAM
+
+_INVALID: Final = "invalid_request_error"
+_INTERNAL: Final = "internal_error"
+
+
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ErrorSpec:
     """How a kind of failure is presented: HTTP status, and ``type`` and ``code`` of the envelope."""
 
     status: int
     type: str
     code: str
-    origin: Origin
+    origin: ErrorOrigin
     message: str
 
 
-class Kind(Enum):
+class ErrorKind(Enum):
     """The closed set of failures. The value is the whole presentation, so that none can be forgotten."""
 
-    BAD_REQUEST = Answer(400, "invalid_request_error", "bad_request", Origin.CLIENT, "The request is malformed.")
-    MODEL_REQUIRED = Answer(
+    BAD_REQUEST = ErrorSpec(400, _INVALID, "bad_request", _CLIENT, "The request is malformed.")
+    MODEL_REQUIRED = ErrorSpec(
         400,
-        "invalid_request_error",
+        _INVALID,
         "bad_request",
-        Origin.CLIENT,
+        _CLIENT,
         "Name a model: either as 'model' in the body or in the Model-Override header.",
     )
-    UNAUTHENTICATED = Answer(
+    UNAUTHENTICATED = ErrorSpec(
         401,
-        "invalid_request_error",
+        _INVALID,
         "unauthenticated",
-        Origin.CLIENT,
+        _CLIENT,
         "Please supply an authentication token to access this resource",
     )
-    FORBIDDEN = Answer(403, "invalid_request_error", "forbidden", Origin.CLIENT, "Forbidden")
-    MODEL_NOT_FOUND = Answer(
+    FORBIDDEN = ErrorSpec(403, _INVALID, "forbidden", _CLIENT, "Forbidden")
+    MODEL_NOT_FOUND = ErrorSpec(
         404,
-        "invalid_request_error",
+        _INVALID,
         "model_not_found",
-        Origin.CLIENT,
+        _CLIENT,
         "The model does not exist or you do not have access to it.",
     )
-    NOT_FOUND = Answer(404, "invalid_request_error", "not_found", Origin.CLIENT, "There is nothing at this path.")
-    METHOD_NOT_ALLOWED = Answer(
-        405, "invalid_request_error", "method_not_allowed", Origin.CLIENT, "This method is not served here."
-    )
-    REQUEST_TIMEOUT = Answer(
-        408, "invalid_request_error", "request_timeout", Origin.CLIENT, "The request did not arrive in time."
-    )
-    BODY_TOO_LARGE = Answer(
-        413, "invalid_request_error", "payload_too_large", Origin.CLIENT, "The request body is too large."
-    )
-    TARGET_TOO_LONG = Answer(
-        414, "invalid_request_error", "uri_too_long", Origin.CLIENT, "The request target is too long."
-    )
-    UNSUPPORTED_ENCODING = Answer(
+    NOT_FOUND = ErrorSpec(404, _INVALID, "not_found", _CLIENT, "There is nothing at this path.")
+    METHOD_NOT_ALLOWED = ErrorSpec(405, _INVALID, "method_not_allowed", _CLIENT, "This method is not served here.")
+    REQUEST_TIMEOUT = ErrorSpec(408, _INVALID, "request_timeout", _CLIENT, "The request did not arrive in time.")
+    BODY_TOO_LARGE = ErrorSpec(413, _INVALID, "payload_too_large", _CLIENT, "The request body is too large.")
+    TARGET_TOO_LONG = ErrorSpec(414, _INVALID, "uri_too_long", _CLIENT, "The request target is too long.")
+    UNSUPPORTED_ENCODING = ErrorSpec(
         415,
-        "invalid_request_error",
+        _INVALID,
         "unsupported_content_encoding",
-        Origin.CLIENT,
+        _CLIENT,
         "Send the body as it is, or encoded as one of: zstd, gzip, br, deflate.",
     )
-    UNSUPPORTED_MEDIA_TYPE = Answer(
+    UNSUPPORTED_MEDIA_TYPE = ErrorSpec(
         415,
-        "invalid_request_error",
+        _INVALID,
         "unsupported_media_type",
-        Origin.CLIENT,
+        _CLIENT,
         "Send the body as JSON in UTF-8, or as multipart/form-data.",
     )
-    EXPECTATION_FAILED = Answer(
-        417, "invalid_request_error", "expectation_failed", Origin.CLIENT, "Only 'Expect: 100-continue' is understood."
+    EXPECTATION_FAILED = ErrorSpec(
+        417,
+        _INVALID,
+        "expectation_failed",
+        _CLIENT,
+        "Only 'Expect: 100-continue' is understood.",
     )
     # The one status at which Codex goes on over HTTP at once; all others it tries again and again.
-    NO_WEBSOCKET = Answer(
+    NO_WEBSOCKET = ErrorSpec(
         426,
-        "invalid_request_error",
+        _INVALID,
         "websocket_not_supported",
-        Origin.CLIENT,
+        _CLIENT,
         "This is not served over WebSocket. Use HTTP.",
     )
     # RFC 9110 section 15.5.20; etcd answers DNS rebinding with the same.
-    MISDIRECTED = Answer(
-        421, "invalid_request_error", "misdirected_request", Origin.CLIENT, "This server is not known by that name."
+    MISDIRECTED = ErrorSpec(
+        421,
+        _INVALID,
+        "misdirected_request",
+        _CLIENT,
+        "This server is not known by that name.",
     )
-    HEAD_TOO_LARGE = Answer(
-        431, "invalid_request_error", "headers_too_large", Origin.CLIENT, "The request head is too large."
-    )
-    RATE_LIMIT = Answer(
+    HEAD_TOO_LARGE = ErrorSpec(431, _INVALID, "headers_too_large", _CLIENT, "The request head is too large.")
+    RATE_LIMIT = ErrorSpec(
         429,
         "rate_limit_error",
         "rate_limit",
-        Origin.CLIENT,
+        _CLIENT,
         "You are sending requests too quickly. Please slow down.",
     )
-    CONCURRENCY_LIMIT = Answer(
+    CONCURRENCY_LIMIT = ErrorSpec(
         429,
         "rate_limit_error",
         "concurrency_limit_exceeded",
-        Origin.CLIENT,
+        _CLIENT,
         "Too many concurrent requests. Please wait for some requests to complete before sending more.",
     )
-    INTERNAL = Answer(
-        500, "internal_error", "internal_error", Origin.PROXY, "An internal error occurred. Please try again later."
+    INTERNAL = ErrorSpec(
+        500,
+        _INTERNAL,
+        "internal_error",
+        _PROXY,
+        "An internal error occurred. Please try again later.",
     )
-    TRANSFER_CODING = Answer(
+    TRANSFER_CODING = ErrorSpec(
         501,
-        "invalid_request_error",
+        _INVALID,
         "transfer_encoding_not_supported",
-        Origin.CLIENT,
+        _CLIENT,
         "The only transfer coding understood is 'chunked'.",
     )
-    METHOD_UNKNOWN = Answer(
-        501, "invalid_request_error", "method_not_implemented", Origin.CLIENT, "This method is not known."
-    )
-    UPSTREAM_INVALID = Answer(
+    METHOD_UNKNOWN = ErrorSpec(501, _INVALID, "method_not_implemented", _CLIENT, "This method is not known.")
+    UPSTREAM_INVALID = ErrorSpec(
         502,
-        "internal_error",
+        _INTERNAL,
         "bad_gateway",
-        Origin.UPSTREAM,
+        _UPSTREAM,
         "The upstream service gave no valid HTTP answer.",
     )
-    UPSTREAM_UNREACHABLE = Answer(
+    UPSTREAM_UNREACHABLE = ErrorSpec(
         503,
-        "internal_error",
+        _INTERNAL,
         "upstream_unreachable",
-        Origin.UPSTREAM,
+        _UPSTREAM,
         "The upstream service could not be reached. Please try again.",
     )
-    LOCAL_UNAVAILABLE = Answer(
+    LOCAL_UNAVAILABLE = ErrorSpec(
         503,
-        "internal_error",
+        _INTERNAL,
         "local_model_unavailable",
-        Origin.UPSTREAM,
+        _UPSTREAM,
         "The local model is not running at the moment. Please try again.",
     )
-    NO_PROVIDER = Answer(
+    NO_PROVIDER = ErrorSpec(
         503,
-        "internal_error",
+        _INTERNAL,
         "service_unavailable",
-        Origin.PROXY,
+        _PROXY,
         "No provider is available for this model at the moment.",
     )
-    OVERLOADED = Answer(
-        503, "internal_error", "overloaded", Origin.PROXY, "The proxy is at its capacity. Please try again."
-    )
-    UPSTREAM_TIMEOUT = Answer(
+    OVERLOADED = ErrorSpec(503, _INTERNAL, "overloaded", _PROXY, "The proxy is at its capacity. Please try again.")
+    UPSTREAM_TIMEOUT = ErrorSpec(
         504,
-        "internal_error",
+        _INTERNAL,
         "gateway_timeout",
-        Origin.UPSTREAM,
+        _UPSTREAM,
         "The upstream service took too long to respond. Please try again.",
     )
-    LOOP = Answer(
+    LOOP = ErrorSpec(
         508,
-        "internal_error",
+        _INTERNAL,
         "loop_detected",
-        Origin.PROXY,
+        _PROXY,
         "This request comes from the proxy itself: the provider of its model leads back here.",
     )
-    VERSION = Answer(
+    VERSION = ErrorSpec(
         505,
-        "invalid_request_error",
+        _INVALID,
         "http_version_not_supported",
-        Origin.CLIENT,
+        _CLIENT,
         "Only HTTP/1.0 and HTTP/1.1 are spoken.",
     )
 
@@ -199,7 +206,7 @@ class ProxyError(Exception):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ErrorKind,
         message: str | None = None,
         *,
         param: str | None = None,
@@ -220,4 +227,4 @@ class ProxyError(Exception):
 
 def body_too_large(limit: int) -> ProxyError:
     """413 that says how much would be allowed (bytes)."""
-    return ProxyError(Kind.BODY_TOO_LARGE, f"Request body too large: the maximum allowed size is {limit} bytes.")
+    return ProxyError(ErrorKind.BODY_TOO_LARGE, f"Request body too large: the maximum allowed size is {limit} bytes.")

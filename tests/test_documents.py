@@ -13,7 +13,7 @@ from support.tables import DOCS, table
 
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import parse
-from onwards_py.errors import Kind
+from onwards_py.errors import ErrorKind
 from onwards_py.messages import Field, ResponseHead
 from onwards_py.model.provider import Provider
 from onwards_py.wire.field_rules import REQUEST_RULES
@@ -34,7 +34,7 @@ def page_id(page: Path) -> str:
 def test_the_documented_errors_are_those_of_the_code() -> None:
     """docs/reference/errors.md: code, status and type, both ways."""
     documented = {(row[0], int(row[1]), row[2]) for row in table("reference/errors.md", "code")}
-    assert documented == {(kind.value.code, kind.value.status, kind.value.type) for kind in Kind}
+    assert documented == {(kind.value.code, kind.value.status, kind.value.type) for kind in ErrorKind}
 
 
 KEPT_FRAMING = frozenset({b"content-length", b"content-type", b"content-encoding"})

@@ -14,7 +14,7 @@ from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
 from onwards_py.doors.response_writer import ResponseWriter
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.error_body import send_error
 from onwards_py.write_batch import WriteBatch
 
@@ -43,5 +43,5 @@ class AdminPort:
 
 def _refuse_upgrade(transport: asyncio.Transport, data: bytes) -> None:
     del data
-    send_error(ResponseWriter(transport, 1, False, False), ProxyError(Kind.NO_WEBSOCKET))
+    send_error(ResponseWriter(transport, 1, False, False), ProxyError(ErrorKind.NO_WEBSOCKET))
     transport.close()

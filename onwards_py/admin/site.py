@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from onwards_py.admin.status import Status
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.response_writer import ResponseWriter
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import InboundRequest
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.request_head import RequestHead
@@ -109,12 +109,12 @@ class Site:
         # An HTTP/1.0 probe may come without Host; a browser never does.
         for name in (host, named.decode("latin-1") if named is not None else None):
             if name is not None and not self._is_allowed(name):
-                raise ProxyError(Kind.MISDIRECTED, _MISDIRECTED)
+                raise ProxyError(ErrorKind.MISDIRECTED, _MISDIRECTED)
         path = origin_form(request.target).partition(b"?")[0]
         if path not in (b"/metrics", b"/healthz", b"/readyz", b"/status"):
-            raise ProxyError(Kind.NOT_FOUND, _PAGES)
+            raise ProxyError(ErrorKind.NOT_FOUND, _PAGES)
         if request.method not in (b"GET", b"HEAD"):
-            raise ProxyError(Kind.METHOD_NOT_ALLOWED, allow="GET, HEAD")
+            raise ProxyError(ErrorKind.METHOD_NOT_ALLOWED, allow="GET, HEAD")
         if path == b"/metrics":
             encode, content_type = choose_encoder(_value(request, b"accept") or "")
             return _Page(encode(self._registry), content_type.encode())

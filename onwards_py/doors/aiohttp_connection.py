@@ -18,7 +18,7 @@ from onwards_py.doors.base import LINGER_SECONDS, WRITE_BUFFER, refuse_connectio
 from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.doors.second_reading import SecondReading
 from onwards_py.doors.sending import Sending
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import InboundRequest
 from onwards_py.wire.error_body import send_error
 
@@ -174,7 +174,7 @@ class DoorConnection(web.RequestHandler):
         if now < self._head_since + patience:
             return min(again, self._head_since + patience * LATEST)
         self._head_since = 0.0
-        self._refuse(ProxyError(Kind.REQUEST_TIMEOUT))
+        self._refuse(ProxyError(ErrorKind.REQUEST_TIMEOUT))
         return again
 
     def leave(self, wire: asyncio.Transport) -> None:
@@ -243,7 +243,7 @@ class DoorConnection(web.RequestHandler):
             self.door.handler.refused(note, error)
         else:
             _log.error("an exchange failed inside the proxy", exc_info=exc)
-            error = ProxyError(Kind.INTERNAL)
+            error = ProxyError(ErrorKind.INTERNAL)
         transport = self.transport
         if transport is not None and (self.writer is None or not self.writer.committed):
             send_error(ResponseWriter(transport, 1, False, False), error)
@@ -255,7 +255,7 @@ class DoorConnection(web.RequestHandler):
 
 def _parser_error(exc: BaseException | None) -> ProxyError:
     if isinstance(exc, LineTooLong) or "Too many headers" in str(exc):
-        return ProxyError(Kind.HEAD_TOO_LARGE)
+        return ProxyError(ErrorKind.HEAD_TOO_LARGE)
     if isinstance(exc, BadHttpMethod):
-        return ProxyError(Kind.METHOD_UNKNOWN)
-    return ProxyError(Kind.BAD_REQUEST, "The request is not valid HTTP/1.1.")
+        return ProxyError(ErrorKind.METHOD_UNKNOWN)
+    return ProxyError(ErrorKind.BAD_REQUEST, "The request is not valid HTTP/1.1.")

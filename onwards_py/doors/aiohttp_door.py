@@ -26,7 +26,7 @@ from onwards_py.doors.base import (
 from onwards_py.doors.held_body import HeldBody
 from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.eager import Drive
-from onwards_py.errors import Kind, ProxyError, body_too_large
+from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.messages import InboundRequest
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.request_head import RequestHead
@@ -144,9 +144,9 @@ class AiohttpDoor:
                 async with asyncio.timeout(self.settings.body_timeout) as deadline:
                     await self._read_body(request, inbound, deadline)
             except TimeoutError:
-                raise ProxyError(Kind.REQUEST_TIMEOUT) from None
+                raise ProxyError(ErrorKind.REQUEST_TIMEOUT) from None
             except web.RequestPayloadError:
-                raise ProxyError(Kind.BAD_REQUEST, "The request body is not valid HTTP/1.1.") from None
+                raise ProxyError(ErrorKind.BAD_REQUEST, "The request body is not valid HTTP/1.1.") from None
         return head
 
     async def _read_body(self, request: web.BaseRequest, inbound: InboundRequest, deadline: asyncio.Timeout) -> None:
@@ -160,7 +160,7 @@ class AiohttpDoor:
                 if body.size > limit:
                     raise body_too_large(limit)
                 if gauges.buffered > self.settings.max_buffered:
-                    raise ProxyError(Kind.OVERLOADED, retry_after=1)
+                    raise ProxyError(ErrorKind.OVERLOADED, retry_after=1)
         except BaseException:
             gauges.buffered -= body.size
             raise

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.response_writer import ResponseWriter, status_line
-from onwards_py.errors import Kind, ProxyError, body_too_large
+from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.messages import InboundRequest
 from onwards_py.wire.error_body import error_response
 from onwards_py.wire.request_head import RequestHead, examine, size_of
@@ -127,21 +127,23 @@ def check_head(
     the connection does.
     """
     if handler.is_ours(request.peer, request.peer_port):
-        raise ProxyError(Kind.LOOP)
+        raise ProxyError(ErrorKind.LOOP)
     if version not in ("1.1", "1.0"):
-        raise ProxyError(Kind.VERSION)
+        raise ProxyError(ErrorKind.VERSION)
     if request.method in _UNSERVED_METHODS:
-        raise ProxyError(Kind.METHOD_NOT_ALLOWED)
+        raise ProxyError(ErrorKind.METHOD_NOT_ALLOWED)
     if len(request.target) > settings.max_target_bytes:
-        raise ProxyError(Kind.TARGET_TOO_LONG)
+        raise ProxyError(ErrorKind.TARGET_TOO_LONG)
     if len(request.fields) > settings.max_header_count:
-        raise ProxyError(Kind.HEAD_TOO_LARGE, f"The request has more than {settings.max_header_count} header fields.")
+        raise ProxyError(
+            ErrorKind.HEAD_TOO_LARGE, f"The request has more than {settings.max_header_count} header fields."
+        )
     if head_size > settings.max_head_bytes and size_of(request.fields, request.target) > settings.max_head_bytes:
-        raise ProxyError(Kind.HEAD_TOO_LARGE)
+        raise ProxyError(ErrorKind.HEAD_TOO_LARGE)
     head = examine(request.fields, request.target, request.http_minor)
     if head.upgrade == b"websocket" and request.method == b"GET" and (head.chunked or head.content_length):
         # RFC 6455 section 4.2.1: 400 for what is no handshake. Its body would be the first bytes of the tunnel to some.
-        raise ProxyError(Kind.BAD_REQUEST, "A WebSocket handshake must not have a body.")
+        raise ProxyError(ErrorKind.BAD_REQUEST, "A WebSocket handshake must not have a body.")
     if head.content_length is not None and head.content_length > handler.max_body:
         raise body_too_large(handler.max_body)
     if head.chunked or (head.content_length is not None and head.content_length > _LARGE_BODY):
@@ -154,7 +156,7 @@ def refuse_connection(transport: asyncio.Transport, gauges: Gauges) -> None:
     reset for unread bytes would destroy the answer (RFC 9112 section 9.6)."""
     loop = asyncio.get_running_loop()
     gauges.refuses(loop.time())
-    status, reason, block, body = error_response(ProxyError(Kind.OVERLOADED, retry_after=1))
+    status, reason, block, body = error_response(ProxyError(ErrorKind.OVERLOADED, retry_after=1))
     answer = b"%b%bConnection: close\r\n\r\n%b" % (status_line(status, reason), block, body)
     plain = transport.can_write_eof()
     if gauges.parting < gauges.most_parting and (gauges.brim is None or _descriptor_of(transport) < gauges.brim):

@@ -13,7 +13,7 @@ from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges, Handler, check_head
 from onwards_py.doors.head_memory import HeadMemory, remember
 from onwards_py.doors.held_body import HeldBody
-from onwards_py.errors import Kind, ProxyError, body_too_large
+from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.messages import Fields, InboundRequest
 from onwards_py.wire.request_head import RequestHead, speaks_other_protocol, without_upgrade
 
@@ -156,13 +156,13 @@ class Intake:
         except httptools.HttpParserUpgrade as upgrade:
             self._changes_protocol(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserCallbackError as error:
-            self.refuse(self._refusal or ProxyError(Kind.INTERNAL))
+            self.refuse(self._refusal or ProxyError(ErrorKind.INTERNAL))
             if self._refusal is None:
                 raise error.__context__ or error from None
         except httptools.HttpParserInvalidMethodError:
-            self.refuse(ProxyError(Kind.METHOD_UNKNOWN))
+            self.refuse(ProxyError(ErrorKind.METHOD_UNKNOWN))
         except httptools.HttpParserError as error:
-            self.refuse(ProxyError(Kind.BAD_REQUEST, f"The request is not valid HTTP/1.1: {error}."))
+            self.refuse(ProxyError(ErrorKind.BAD_REQUEST, f"The request is not valid HTTP/1.1: {error}."))
         else:
             if self.phase is _BODY and not self._body_lacks():
                 self._look_at_chunk(data)
@@ -254,7 +254,7 @@ class Intake:
             self._refusal = body_too_large(self._handler.max_body)
             raise self._refusal
         if self._gauges.buffered > self._settings.max_buffered:
-            self._refusal = ProxyError(Kind.OVERLOADED, retry_after=1)
+            self._refusal = ProxyError(ErrorKind.OVERLOADED, retry_after=1)
             raise self._refusal
 
     def on_message_complete(self) -> None:
@@ -279,7 +279,7 @@ class Intake:
         method = parser.get_method()
         looked_at = not self._earlier and not self._unparsed  # by `feed`
         if not looked_at and _may_be_foreign(read) and speaks_other_protocol(read, method, self._target):
-            raise ProxyError(Kind.VERSION)
+            raise ProxyError(ErrorKind.VERSION)
         request = InboundRequest(
             method,
             self._target,
@@ -323,12 +323,12 @@ class Intake:
                 self._overhead += len(data)
             self._earlier += data
             if not self._fields and len(self._target) > settings.max_target_bytes:
-                self.refuse(ProxyError(Kind.TARGET_TOO_LONG))
+                self.refuse(ProxyError(ErrorKind.TARGET_TOO_LONG))
                 return
         else:
             self._overhead = 0 if moved else self._overhead + len(data)
         if self._overhead > settings.max_head_bytes or len(self._fields) > settings.max_header_count:
-            self.refuse(ProxyError(Kind.HEAD_TOO_LARGE))
+            self.refuse(ProxyError(ErrorKind.HEAD_TOO_LARGE))
 
     def _changes_protocol(self, tail: bytes) -> None:
         """A WebSocket request waits for its turn like any other; other wishes to upgrade are ignored, as
@@ -336,7 +336,7 @@ class Intake:
         self._upgrading = False
         incoming, self._incoming = self._incoming, None
         if incoming is None or incoming.head is None:
-            self.refuse(ProxyError(Kind.BAD_REQUEST))
+            self.refuse(ProxyError(ErrorKind.BAD_REQUEST))
             return
         request = incoming.request
         if incoming.head.upgrade == b"websocket" and request.method == b"GET":

@@ -27,7 +27,7 @@ from onwards_py.doors.intake import Intake, Pending, Phase, serialise_head
 from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.doors.sending import Sending
 from onwards_py.eager import Drive
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import InboundRequest
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.request_head import RequestHead
@@ -233,7 +233,7 @@ class LaneConnection(asyncio.Protocol):
         elif intake.phase is _IDLE:
             transport.close()
         else:
-            intake.refuse(ProxyError(Kind.REQUEST_TIMEOUT))
+            intake.refuse(ProxyError(ErrorKind.REQUEST_TIMEOUT))
             self._serve()
         return again
 
@@ -291,7 +291,7 @@ class LaneConnection(asyncio.Protocol):
         if pending.refusal is None and pending.head is not None:
             self._start(request, pending.head, keep_alive)
             return
-        error = pending.refusal or ProxyError(Kind.BAD_REQUEST)
+        error = pending.refusal or ProxyError(ErrorKind.BAD_REQUEST)
         lane.handler.refused(request, error)
         lane.batch.flush()  # answers to what came before
         send_error(ResponseWriter(transport, request.http_minor, False, request.method == b"HEAD"), error)
@@ -322,7 +322,7 @@ class LaneConnection(asyncio.Protocol):
             return
         if error is not None and not isinstance(error, asyncio.CancelledError):
             _log.error("an exchange failed inside the proxy", exc_info=error)
-            send_error(writer, ProxyError(Kind.INTERNAL))
+            send_error(writer, ProxyError(ErrorKind.INTERNAL))
         if writer.progress is not _ENDED:
             if writer.progress is not _ABORTED:
                 transport.abort()

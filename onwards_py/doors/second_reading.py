@@ -13,7 +13,7 @@ from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges, Handler
 from onwards_py.doors.held_body import HeldBody
 from onwards_py.doors.intake import Intake
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 
 _LENGTH = re.compile(rb"(?i)\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r")
 _CHUNKED = re.compile(rb"(?i)\ntransfer-encoding:")
@@ -101,7 +101,7 @@ class SecondReading:
         if end < 0 or data.startswith(b"PRI ", at):  # the preface of HTTP/2, to be judged as a whole
             self._head = data[at:]
             if len(self._head) > self._most:
-                self.refusal = ProxyError(Kind.HEAD_TOO_LARGE)
+                self.refusal = ProxyError(ErrorKind.HEAD_TOO_LARGE)
             return available
         self._take_head(data[at : end + 4])
         return end + 4 - at - had
@@ -109,7 +109,7 @@ class SecondReading:
     def _take_head(self, head: bytes) -> None:
         self._head, self._whole = b"", head
         if _OTHER_PROTOCOL.search(head):
-            self.refuse(ProxyError(Kind.VERSION))
+            self.refuse(ProxyError(ErrorKind.VERSION))
         elif _CHUNKED.search(head):
             self._open = True
             self._last = self._new()

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from onwards_py.errors import Kind, LimitState, ProxyError
+from onwards_py.errors import ErrorKind, LimitState, ProxyError
 from onwards_py.limits.counters import Limiter, TokenBucket
 
 _A_MOMENT: Final = 1.0  # seconds; when a permit comes back nobody knows
@@ -102,7 +102,7 @@ def _blocked(limiters: Sequence[Limiter], now: float, estimate: float) -> Blocke
     reasons = [reason for limiter in limiters for reason in _reasons(limiter, now, estimate)]
     first = min(reasons, key=lambda reason: (reason.limiter.line is not None, reason.what, -(reason.wait or 0.0)))
     error = ProxyError(
-        Kind.CONCURRENCY_LIMIT if first.what == _PLACES else Kind.RATE_LIMIT,
+        ErrorKind.CONCURRENCY_LIMIT if first.what == _PLACES else ErrorKind.RATE_LIMIT,
         _TOKENS_MESSAGE if first.what == _TOKENS else None,
         retry_after=max(_A_MOMENT if reason.wait is None else reason.wait for reason in reasons),
         limit=first.state,

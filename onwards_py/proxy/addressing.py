@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import InboundRequest
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider
@@ -112,11 +112,11 @@ def read(head: RequestHead, body: bytes, limit: int) -> Generator[None, None, Re
         scanned = yield from multipart.scan_form(head.content_type, body)
         return Readable(body, scanned, decoded, True)
     if media is Media.UNREADABLE:
-        raise ProxyError(Kind.UNSUPPORTED_MEDIA_TYPE)
+        raise ProxyError(ErrorKind.UNSUPPORTED_MEDIA_TYPE)
     alone = head.model_override is None
     like_json = may_be_json(body)
     if media is Media.URLENCODED and not (like_json or alone):
-        raise ProxyError(Kind.UNSUPPORTED_MEDIA_TYPE, param="model")
+        raise ProxyError(ErrorKind.UNSUPPORTED_MEDIA_TYPE, param="model")
     if media is Media.URLENCODED or (media is Media.UNSAID and not alone):
         yield from _check_form(body)
     if media in (Media.OPAQUE, Media.UNSAID) and not (like_json or alone):
@@ -132,7 +132,7 @@ def _check_form(body: bytes) -> Generator[None, None, None]:
     for at in range(0, len(body), _WINDOW):
         if _MODEL_IN_FORM.search(body, at, at + _WINDOW + _LONGEST_MODEL_IN_FORM) is not None:
             message = "The body has a field 'model' if it is read as a form: send JSON, as application/json."
-            raise ProxyError(Kind.BAD_REQUEST, message, param="model")
+            raise ProxyError(ErrorKind.BAD_REQUEST, message, param="model")
         yield
 
 
@@ -146,9 +146,9 @@ def by_query(target: bytes) -> str:
     if exact == [True] and (name := _value(found[0])):
         return name
     if is_responses(target):
-        raise ProxyError(Kind.NO_WEBSOCKET)
+        raise ProxyError(ErrorKind.NO_WEBSOCKET)
     raise ProxyError(
-        Kind.MODEL_REQUIRED, "Name one model: '?model=' in the URL, or the Model-Override header.", param="model"
+        ErrorKind.MODEL_REQUIRED, "Name one model: '?model=' in the URL, or the Model-Override header.", param="model"
     )
 
 
@@ -203,7 +203,7 @@ def _contradiction(place: str, name: str) -> ProxyError:
     message = (
         f"The Model-Override header names `{name[:200]}`, and the {place} another model: name the same, or only one."
     )
-    return ProxyError(Kind.BAD_REQUEST, message, param="model")
+    return ProxyError(ErrorKind.BAD_REQUEST, message, param="model")
 
 
 def _value(found: re.Match[bytes]) -> str:
@@ -222,5 +222,5 @@ def header_model(value: bytes) -> str:
     except UnicodeDecodeError:
         name = ""
     if not name:
-        raise ProxyError(Kind.MODEL_REQUIRED, "The Model-Override header must name a model.", param="model")
+        raise ProxyError(ErrorKind.MODEL_REQUIRED, "The Model-Override header must name a model.", param="model")
     return name

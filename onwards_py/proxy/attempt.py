@@ -7,7 +7,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.limits.admission import Gates
 from onwards_py.messages import Fault, InboundRequest
 from onwards_py.model.policies import FallbackPolicy
@@ -134,7 +134,7 @@ def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
     """The request as this provider is to get it. Raises ProxyError for what no provider should be asked."""
     request, address = ask.request, ask.address
     if provider.mode is _DISABLED and is_responses(ask.path):
-        raise ProxyError(Kind.NOT_FOUND, "The Responses API is not served for this model.")
+        raise ProxyError(ErrorKind.NOT_FOUND, "The Responses API is not served for this model.")
     body, decoded, model = request.body, False, address.model
     if provider.model_name is not None:
         model = provider.model_name
@@ -173,17 +173,17 @@ def _streams(address: Address) -> bool:
 def error_of(fault: Fault, advice: str | None = None) -> ProxyError:
     """What a client is told when no provider answered and this was the last failure."""
     if fault is Fault.UNAVAILABLE:
-        return ProxyError(Kind.LOCAL_UNAVAILABLE, advice, retry_after=1)
+        return ProxyError(ErrorKind.LOCAL_UNAVAILABLE, advice, retry_after=1)
     if fault is Fault.CONNECT:
-        return ProxyError(Kind.UPSTREAM_UNREACHABLE, retry_after=1)
+        return ProxyError(ErrorKind.UPSTREAM_UNREACHABLE, retry_after=1)
     if fault is Fault.EXHAUSTED:
-        return ProxyError(Kind.OVERLOADED, "The proxy has no file descriptors or memory left. Please try again.",
+        return ProxyError(ErrorKind.OVERLOADED, "The proxy has no file descriptors or memory left. Please try again.",
                           retry_after=1)  # fmt: skip
     if fault is Fault.NO_PORT:
-        return ProxyError(Kind.OVERLOADED, "The proxy has no local port left to connect from. Please try again.",
+        return ProxyError(ErrorKind.OVERLOADED, "The proxy has no local port left to connect from. Please try again.",
                           retry_after=1)  # fmt: skip
     if fault is Fault.CONNECT_TIMEOUT or fault is Fault.FIRST_BYTE_TIMEOUT:
-        return ProxyError(Kind.UPSTREAM_TIMEOUT)
+        return ProxyError(ErrorKind.UPSTREAM_TIMEOUT)
     if fault is Fault.CLOSED or fault is Fault.INVALID:
-        return ProxyError(Kind.UPSTREAM_INVALID)
+        return ProxyError(ErrorKind.UPSTREAM_INVALID)
     assert_never(fault)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.limits.admission import attempt
 from onwards_py.messages import Fault
 from onwards_py.model.policies import HedgePolicy
@@ -367,5 +367,5 @@ def _is_worth_having(status: int, plan: FallbackPlan) -> bool:
 def _nobody(target: LivePool) -> ProxyError:
     """No provider could even be tried: all are busy, or all are drained."""
     if any(member.provider.weight for member in target.members):
-        return ProxyError(Kind.CONCURRENCY_LIMIT, retry_after=1)
-    return ProxyError(Kind.NO_PROVIDER)
+        return ProxyError(ErrorKind.CONCURRENCY_LIMIT, retry_after=1)
+    return ProxyError(ErrorKind.NO_PROVIDER)

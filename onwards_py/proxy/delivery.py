@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending, Fault, Filter
 from onwards_py.model.policies import HoldPolicy
 from onwards_py.observe.record import UPSTREAM_CUT, UPSTREAM_IDLE
@@ -161,7 +161,7 @@ async def _deliver_held(prepared: Prepared, answer: Answer, plan: FallbackPlan, 
         note_failure(prepared.member, now)
     whole = ending is Ending.DONE
     return Failed(
-        ProxyError(Kind.UPSTREAM_INVALID, _ANSWERED_WITH_ERROR),
+        ProxyError(ErrorKind.UPSTREAM_INVALID, _ANSWERED_WITH_ERROR),
         _may_go_on(verdict, prepared, plan, now),
         Kept(answer, hold.body) if whole else None,
     )

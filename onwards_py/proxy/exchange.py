@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, assert_never
 
-from onwards_py.errors import Kind, Origin, ProxyError
+from onwards_py.errors import ErrorKind, ErrorOrigin, ProxyError
 from onwards_py.limits.admission import Blocked, Gates, attempt
 from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, Ending, ResponseHead
@@ -215,7 +215,7 @@ class Exchange(Record):
         self.status = error.kind.value.status
         self.code = error.code
         self.outcome = _outcome_of(error)
-        if error.kind is Kind.OVERLOADED:
+        if error.kind is ErrorKind.OVERLOADED:
             self.provider = ""  # none answered or failed: what was lacking is ours
 
     def note_repeat(self, provider: str) -> None:
@@ -228,20 +228,20 @@ class Exchange(Record):
         self.outcome = outcomes.CLIENT_GONE_STREAMING if self.downstream.committed else outcomes.CLIENT_GONE_WAITING
 
 
-_UPSTREAM_OUTCOMES: Final[dict[Kind, Outcome]] = {
-    Kind.UPSTREAM_UNREACHABLE: outcomes.UPSTREAM_UNREACHABLE,
-    Kind.LOCAL_UNAVAILABLE: outcomes.UPSTREAM_UNREACHABLE,
-    Kind.UPSTREAM_TIMEOUT: outcomes.UPSTREAM_TIMEOUT,
-    Kind.UPSTREAM_INVALID: outcomes.UPSTREAM_INVALID,
+_UPSTREAM_OUTCOMES: Final[dict[ErrorKind, Outcome]] = {
+    ErrorKind.UPSTREAM_UNREACHABLE: outcomes.UPSTREAM_UNREACHABLE,
+    ErrorKind.LOCAL_UNAVAILABLE: outcomes.UPSTREAM_UNREACHABLE,
+    ErrorKind.UPSTREAM_TIMEOUT: outcomes.UPSTREAM_TIMEOUT,
+    ErrorKind.UPSTREAM_INVALID: outcomes.UPSTREAM_INVALID,
 }
 
 
 def _outcome_of(error: ProxyError) -> Outcome:
     origin = error.kind.value.origin
-    if origin is Origin.CLIENT:
+    if origin is ErrorOrigin.CLIENT:
         return outcomes.REFUSED
-    if origin is Origin.PROXY:
-        return outcomes.INTERNAL if error.kind is Kind.INTERNAL else outcomes.OVERLOADED
-    if origin is Origin.UPSTREAM:
+    if origin is ErrorOrigin.PROXY:
+        return outcomes.INTERNAL if error.kind is ErrorKind.INTERNAL else outcomes.OVERLOADED
+    if origin is ErrorOrigin.UPSTREAM:
         return _UPSTREAM_OUTCOMES[error.kind]
     assert_never(origin)

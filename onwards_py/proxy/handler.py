@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import msgspec
 
 from onwards_py.auth import ANONYMOUS, Principal, identify
-from onwards_py.errors import Kind, ProxyError, body_too_large
+from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.limits.admission import Gates
 from onwards_py.live_state import Current, Holder
 from onwards_py.messages import Downstream, InboundRequest
@@ -45,7 +45,7 @@ from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.target_url import origin_form
 
 _READS = (b"GET", b"HEAD")
-_MODEL_REQUIRED: Final = Kind.MODEL_REQUIRED
+_MODEL_REQUIRED: Final = ErrorKind.MODEL_REQUIRED
 
 
 class Recorder(Protocol):
@@ -150,7 +150,7 @@ class Proxy:
             if not head.plain or len(body) > AT_ONCE:
                 return None
             if not body:
-                raise ProxyError(Kind.MODEL_REQUIRED, param="model")
+                raise ProxyError(ErrorKind.MODEL_REQUIRED, param="model")
             span = scan(body)
             address = Address(span.name, body, span)
         route = _route(head, current, address.model, principal)
@@ -191,7 +191,7 @@ class Proxy:
             if head.upgrade == b"websocket" and request.method == b"GET":
                 return Address(by_query(request.target), body)
             if not body:
-                raise ProxyError(Kind.MODEL_REQUIRED, param="model")
+                raise ProxyError(ErrorKind.MODEL_REQUIRED, param="model")
             return (await self._read_body(head, body, current.snapshot.max_body)).address()
         name = header_model(head.model_override)
         principal = _principal(head, current) if current.identifies else ANONYMOUS

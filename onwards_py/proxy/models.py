@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import orjson
 
 from onwards_py.auth import Principal
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.routing.table import RouteTable
 
 _LISTS = (b"/v1/models", b"/models", b"/v1/models/", b"/models/")
@@ -36,7 +36,7 @@ def answer_models(path: bytes, table: RouteTable, principal: Principal, created:
             if name in table.visible(principal):
                 return orjson.dumps(_entry(name, created))
             message = f"The model `{name[:200]}` does not exist or you do not have access to it."
-            raise ProxyError(Kind.MODEL_NOT_FOUND, message, param="model")
+            raise ProxyError(ErrorKind.MODEL_NOT_FOUND, message, param="model")
     return None
 
 

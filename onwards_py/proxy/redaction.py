@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import BodySink, Ending, Filter, ResponseHead
 from onwards_py.proxy.attempt import Answer
 from onwards_py.proxy.coded_answer import OF_AN_ERROR, read_within
@@ -18,7 +18,7 @@ from onwards_py.wire.redaction import Redaction, Redactor
 from onwards_py.wire.response_head import ResponseFacts, foreign_lines, without_coding
 
 _SECONDS: Final = 5.0
-_UNREADABLE: Final = ProxyError(Kind.UPSTREAM_INVALID, "The upstream service answered with an error.")
+_UNREADABLE: Final = ProxyError(ErrorKind.UPSTREAM_INVALID, "The upstream service answered with an error.")
 
 
 async def redacted(answer: Answer) -> Answer:

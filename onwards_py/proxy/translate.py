@@ -14,7 +14,7 @@ import msgspec
 import orjson
 
 from onwards_py.auth import Principal
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending, Fault
 from onwards_py.model.provider import Mode, Provider
 from onwards_py.observe import record as outcomes
@@ -55,7 +55,7 @@ _LONGEST_DROPPED = 1000  # characters of the header that lists what was left out
 _NOT_FORWARDED = re.compile(rb"\r\n(?:accept-encoding|x-onwards-profile):[^\r]*", re.IGNORECASE)
 _NOT_IN_A_HEADER = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 
-_SLOW: Final = Kind.UPSTREAM_TIMEOUT.value
+_SLOW: Final = ErrorKind.UPSTREAM_TIMEOUT.value
 _TOO_LATE: Final = Failure(_SLOW.status, _SLOW.code, _SLOW.message, _SLOW.type)
 _FAULTS: Final[dict[Ending, Fault | None]] = {
     Ending.DONE: None,
@@ -118,7 +118,7 @@ def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation
         if provider.chat_over_responses and path.endswith(CHAT):
             return _to_responses(provider, ask, path, rest)
     except Refused as refused:
-        raise ProxyError(Kind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
+        raise ProxyError(ErrorKind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
     return None
 
 
@@ -281,7 +281,7 @@ def pass_on_error(exchange: Exchange, answer: Answer, body: bytes, translation: 
 def _failure_of(answer: Answer, body: bytes) -> Failure:
     head = answer.response.head
     if head.status < 400:  # a redirection, which nobody follows with somebody's credentials
-        raise ProxyError(Kind.UPSTREAM_INVALID)
+        raise ProxyError(ErrorKind.UPSTREAM_INVALID)
     body = decoded_error(answer.facts.coding, body)
     return from_body(head.status, body, _is_trusted(answer.provider), retry_after(head.lines, time.time()))
 
@@ -289,7 +289,7 @@ def _failure_of(answer: Answer, body: bytes) -> Failure:
 def _error_of(answer: Answer, body: bytes) -> ProxyError:
     """A provider's error as one of ours, for a stream that has begun."""
     failure = _failure_of(answer, body)
-    return ProxyError(Kind.UPSTREAM_INVALID, failure.message, param=failure.param, code=failure.code)
+    return ProxyError(ErrorKind.UPSTREAM_INVALID, failure.message, param=failure.param, code=failure.code)
 
 
 def _answer(exchange: Exchange, answer: Answer, translation: Translation, made: Made, now: float) -> None:
@@ -368,7 +368,7 @@ def _profile(value: bytes) -> Profile | None:
         return Profile(name)
     except ValueError:
         message = "The header X-Onwards-Profile is one of: auto, openresponses, openai."
-        raise ProxyError(Kind.BAD_REQUEST, message) from None
+        raise ProxyError(ErrorKind.BAD_REQUEST, message) from None
 
 
 def _decoded(ask: Ask) -> dict[str, object]:
@@ -378,9 +378,9 @@ def _decoded(ask: Ask) -> dict[str, object]:
     try:
         value = foreign_json.loads_request(body)
     except orjson.JSONDecodeError as error:
-        raise ProxyError(Kind.BAD_REQUEST, f"The body is not valid JSON: {error}") from error
+        raise ProxyError(ErrorKind.BAD_REQUEST, f"The body is not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ProxyError(Kind.BAD_REQUEST, "The body must be a JSON object.")
+        raise ProxyError(ErrorKind.BAD_REQUEST, "The body must be a JSON object.")
     value.setdefault("model", ask.address.model)
     return value
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.model.provider import Mode, Provider
 from onwards_py.routing.table import LivePool
 
@@ -34,7 +34,7 @@ def path_refusal(provider: Provider, path: bytes, method: bytes) -> ProxyError |
         rest = below(path, RESPONSES)
         if rest is not None:
             if provider.mode is Mode.DISABLED:
-                return ProxyError(Kind.NOT_FOUND)
+                return ProxyError(ErrorKind.NOT_FOUND)
             return _verdict(rest in (b"", b"/input_tokens"), method, _ONLY_RESPONSES)
     if provider.chat_over_responses:
         rest = below(path, CHAT)
@@ -56,8 +56,8 @@ def refusal_without_model(targets: Iterable[LivePool], path: bytes, method: byte
 
 def _verdict(served: bool, method: bytes, message: str) -> ProxyError | None:
     if not served:
-        return ProxyError(Kind.NOT_FOUND, message)
-    return None if method == b"POST" else ProxyError(Kind.METHOD_NOT_ALLOWED, allow="POST")
+        return ProxyError(ErrorKind.NOT_FOUND, message)
+    return None if method == b"POST" else ProxyError(ErrorKind.METHOD_NOT_ALLOWED, allow="POST")
 
 
 def _providers(target: LivePool) -> Iterator[Provider]:

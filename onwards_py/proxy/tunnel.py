@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 from urllib.parse import quote
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending
 from onwards_py.model.provider import Mode, Provider
 from onwards_py.observe import record as outcomes
@@ -32,9 +32,9 @@ def wants_tunnel(ask: Ask) -> bool:
 async def open_tunnel(provider: Provider, ask: Ask) -> Handshake:
     """Ask one provider to upgrade. Raises TransportError, or ProxyError if it cannot speak WebSocket."""
     if provider.mode is _DISABLED and is_responses(ask.path):
-        raise ProxyError(Kind.NOT_FOUND, "The Responses API is not served for this model.")
+        raise ProxyError(ErrorKind.NOT_FOUND, "The Responses API is not served for this model.")
     if provider.local is not None or (provider.mode is _TRANSLATE and is_responses(ask.path)):
-        raise ProxyError(Kind.NO_WEBSOCKET)
+        raise ProxyError(ErrorKind.NO_WEBSOCKET)
     path = ask.path
     if provider.model_name is not None:
         path = MODEL_IN_QUERY.sub(b"model=" + quote(provider.model_name, safe="").encode(), path)

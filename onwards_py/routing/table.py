@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from onwards_py.auth import Principal
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.limits.admission import Gates
 from onwards_py.limits.counters import Limiter
 from onwards_py.model.pool import Pool
@@ -119,7 +119,7 @@ class RouteTable:
         if target is None:
             raise refusal(principal)
         if not target.answers:
-            raise ProxyError(Kind.NO_PROVIDER)
+            raise ProxyError(ErrorKind.NO_PROVIDER)
         return Route(target, Gates.of(target.limiters), target is not asked)
 
     def find(self, model: str) -> LivePool | None:
@@ -159,7 +159,7 @@ class RouteTable:
         if self._has_closed and principal.digest not in self._accepted:
             return refusal(principal)
         message = f"The model `{model[:200]}` does not exist or you do not have access to it."
-        return ProxyError(Kind.MODEL_NOT_FOUND, message, param="model")
+        return ProxyError(ErrorKind.MODEL_NOT_FOUND, message, param="model")
 
 
 def enter(target: LivePool, principal: Principal) -> None:
@@ -168,7 +168,7 @@ def enter(target: LivePool, principal: Principal) -> None:
     if not may_use(target.pool, principal) or _denied(target.pool, principal):
         raise refusal(principal)
     if not target.answers:
-        raise ProxyError(Kind.NO_PROVIDER)
+        raise ProxyError(ErrorKind.NO_PROVIDER)
 
 
 def _denied(pool: Pool, principal: Principal) -> bool:
@@ -184,4 +184,4 @@ def _labels(principal: Principal) -> Mapping[str, str]:
 
 def refusal(principal: Principal) -> ProxyError:
     """401 for who shows no token, 403 for who shows one that is not accepted."""
-    return ProxyError(Kind.UNAUTHENTICATED if principal.digest is None else Kind.FORBIDDEN)
+    return ProxyError(ErrorKind.UNAUTHENTICATED if principal.digest is None else ErrorKind.FORBIDDEN)

@@ -10,7 +10,7 @@ import io
 from collections.abc import Generator
 from typing import NoReturn
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending
 from onwards_py.wire.decoding import Bounds, Decoding, Reason, Undecodable, coding_of
 
@@ -75,8 +75,8 @@ def decode_in_steps(codings: bytes, body: bytes, limit: int) -> Generator[None, 
 
 def _refuse(reason: Reason, limit: int) -> NoReturn:
     if reason is Reason.UNKNOWN:
-        raise ProxyError(Kind.UNSUPPORTED_ENCODING)
+        raise ProxyError(ErrorKind.UNSUPPORTED_ENCODING)
     if reason is Reason.TOO_LARGE:
         message = f"The request body decodes to more than {limit} bytes: send less, or pack it less."
-        raise ProxyError(Kind.BODY_TOO_LARGE, message)
-    raise ProxyError(Kind.BAD_REQUEST, f"The request body {reason.value}: it does not match its Content-Encoding.")
+        raise ProxyError(ErrorKind.BODY_TOO_LARGE, message)
+    raise ProxyError(ErrorKind.BAD_REQUEST, f"The request body {reason.value}: it does not match its Content-Encoding.")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from onwards_py.errors import Kind, LimitState, ProxyError
+from onwards_py.errors import ErrorKind, LimitState, ProxyError
 from onwards_py.messages import Downstream
 
 
@@ -33,9 +33,9 @@ def error_response(error: ProxyError) -> ErrorResponse:
         {"error": {"message": error.message, "type": answer.type, "param": error.param, "code": error.code}}
     )
     block = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
-    if error.kind is Kind.UNAUTHENTICATED:
+    if error.kind is ErrorKind.UNAUTHENTICATED:
         block += b'WWW-Authenticate: Bearer realm="onwards"\r\n'
-    elif error.kind is Kind.NO_WEBSOCKET:
+    elif error.kind is ErrorKind.NO_WEBSOCKET:
         block += b"Upgrade: HTTP/1.1\r\nConnection: Upgrade\r\n"
     elif error.allow is not None:
         block += b"Allow: %b\r\n" % error.allow.encode("ascii")

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import msgspec
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.json_walk import SURPLUS, Malformed, Walk
 
 MAX_NAME = 1024
@@ -96,9 +96,9 @@ class Scanned(msgspec.Struct, frozen=True, gc=False):
     def required(self) -> ModelSpan:
         """The span. Raises ProxyError MODEL_REQUIRED."""
         if self.span is None:
-            raise ProxyError(Kind.MODEL_REQUIRED, param="model")
+            raise ProxyError(ErrorKind.MODEL_REQUIRED, param="model")
         if not self.exact:
-            raise ProxyError(Kind.MODEL_REQUIRED, "Name the model as 'model', in lower case.", param="model")
+            raise ProxyError(ErrorKind.MODEL_REQUIRED, "Name the model as 'model', in lower case.", param="model")
         return self.span
 
 
@@ -175,7 +175,7 @@ def check_name(name: str) -> str:
         ProxyError: it is empty, longer than MAX_NAME, or holds control characters.
     """
     if not name:
-        raise ProxyError(Kind.MODEL_REQUIRED, "'model' is empty: name a model.", param="model")
+        raise ProxyError(ErrorKind.MODEL_REQUIRED, "'model' is empty: name a model.", param="model")
     if len(name) > MAX_NAME:
         _refuse(f"'model' is longer than {MAX_NAME} characters.")
     if _CONTROL.search(name):
@@ -184,7 +184,7 @@ def check_name(name: str) -> str:
 
 
 def _refuse(message: str) -> NoReturn:
-    raise ProxyError(Kind.BAD_REQUEST, message, param="model")
+    raise ProxyError(ErrorKind.BAD_REQUEST, message, param="model")
 
 
 def _scan_small(body: bytes) -> ModelSpan | None:

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.model_scan import ModelSpan, Scanned, check_name
 
 MAX_PARTS = 1000
@@ -82,7 +82,7 @@ def scan_form(content_type: bytes, body: bytes) -> Generator[None, None, Scanned
 
 
 def _refuse(what: str) -> NoReturn:
-    raise ProxyError(Kind.BAD_REQUEST, f"The form is malformed: {what}.", param="model")
+    raise ProxyError(ErrorKind.BAD_REQUEST, f"The form is malformed: {what}.", param="model")
 
 
 def _boundary(content_type: bytes) -> bytes:

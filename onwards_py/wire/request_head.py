@@ -11,7 +11,7 @@ import re
 
 import msgspec
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Field, Fields
 from onwards_py.wire.field_rules import (
     API_KEY,
@@ -113,7 +113,7 @@ def examine(fields: Fields, target: bytes, http_minor: int) -> RequestHead:
         if kind >= HOST:
             bit = 1 << kind
             if seen & bit:
-                raise ProxyError(Kind.BAD_REQUEST, f"The header {name.decode('ascii')} is there more than once.")
+                raise ProxyError(ErrorKind.BAD_REQUEST, f"The header {name.decode('ascii')} is there more than once.")
             seen |= bit
     _check_framing(head, http_minor)
     _check_host(head, target, http_minor)
@@ -203,13 +203,13 @@ def _take_key(head: RequestHead, value: bytes) -> bytes:
 def _is_chunked(value: bytes) -> bool:
     """Any coding but chunked would have to be undone before forwarding (RFC 9112 section 6.1: 501)."""
     if value.strip().lower() != b"chunked":
-        raise ProxyError(Kind.TRANSFER_CODING)
+        raise ProxyError(ErrorKind.TRANSFER_CODING)
     return True
 
 
 def _is_continue(value: bytes) -> bool:
     if value.strip().lower() != b"100-continue":
-        raise ProxyError(Kind.EXPECTATION_FAILED)
+        raise ProxyError(ErrorKind.EXPECTATION_FAILED)
     return True
 
 
@@ -218,20 +218,22 @@ def _check_framing(head: RequestHead, http_minor: int) -> None:
     if not head.chunked:
         return
     if head.content_length is not None:
-        raise ProxyError(Kind.BAD_REQUEST, "Content-Length and Transfer-Encoding exclude each other.")
+        raise ProxyError(ErrorKind.BAD_REQUEST, "Content-Length and Transfer-Encoding exclude each other.")
     if http_minor == 0:
-        raise ProxyError(Kind.BAD_REQUEST, "Transfer-Encoding does not exist in HTTP/1.0.")
+        raise ProxyError(ErrorKind.BAD_REQUEST, "Transfer-Encoding does not exist in HTTP/1.0.")
 
 
 def _check_host(head: RequestHead, target: bytes, http_minor: int) -> None:
     """RFC 9112 section 3.2: 400 for a missing or invalid Host; RFC 9110 section 4.2.4: no userinfo."""
     if head.host_at >= 0:
         if not _HOST.fullmatch(head.parts[head.host_at].strip()):
-            raise ProxyError(Kind.BAD_REQUEST, "The Host header is not a valid host name and port.")
+            raise ProxyError(ErrorKind.BAD_REQUEST, "The Host header is not a valid host name and port.")
     elif http_minor:
-        raise ProxyError(Kind.BAD_REQUEST, "The Host header is missing.")
+        raise ProxyError(ErrorKind.BAD_REQUEST, "The Host header is missing.")
     if target[:1] != b"/" and (named := authority(target)) is not None and not _HOST.fullmatch(named):
-        raise ProxyError(Kind.BAD_REQUEST, "The authority in the request target is not a valid host name and port.")
+        raise ProxyError(
+            ErrorKind.BAD_REQUEST, "The authority in the request target is not a valid host name and port."
+        )
 
 
 def _remove_nominated(head: RequestHead, nominated: bytes) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Field, ResponseHead
 from onwards_py.wire.decoding import coding_of
 
@@ -125,7 +125,7 @@ def begins_endless_chunk(raw: bytes, cut: CutHead) -> bool:
 def _read_status_line(line: bytes) -> StatusLine:
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
-        raise ProxyError(Kind.UPSTREAM_INVALID)
+        raise ProxyError(ErrorKind.UPSTREAM_INVALID)
     said = StatusLine(match[2] or b"", int(match[1]))
     if len(_status_lines) < _STATUS_LINES_KEPT:
         _status_lines[line] = said
@@ -140,7 +140,7 @@ def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head
     """
     status, lines = head.status, head.lines
     if not 200 <= status <= 599:
-        raise ProxyError(Kind.UPSTREAM_INVALID)
+        raise ProxyError(ErrorKind.UPSTREAM_INVALID)
     if extra:
         lines = replace_fields(lines, extra)
     at = lines.find(_KEEP_ALIVE)
@@ -163,7 +163,7 @@ def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head
             drops = True
             if kind == b"transfer-encoding":
                 if chunked or value.strip().lower() != b"chunked":
-                    raise ProxyError(Kind.UPSTREAM_INVALID)
+                    raise ProxyError(ErrorKind.UPSTREAM_INVALID)
                 chunked = True
             elif kind == b"connection":
                 nominated += b"," + value
@@ -176,7 +176,7 @@ def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head
     if to_head or status in (204, 304):
         length = 0
     elif chunked and length is not None:
-        raise ProxyError(Kind.UPSTREAM_INVALID)
+        raise ProxyError(ErrorKind.UPSTREAM_INVALID)
     block = lines[2:] + b"\r\n" if lines else b""
     if coding:
         return ResponseFacts(block, length, False, coding, events)

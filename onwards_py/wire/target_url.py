@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 
 _VERSION = b"/v1"
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
@@ -26,12 +26,12 @@ def origin_form(target: bytes) -> bytes:
     if target[:1] != b"/":
         absolute = _ABSOLUTE.match(target)
         if absolute is None:
-            raise ProxyError(Kind.BAD_REQUEST, "The request target must be a path.")
+            raise ProxyError(ErrorKind.BAD_REQUEST, "The request target must be a path.")
         target = target[absolute.end() :]
         if target[:1] != b"/":
             target = b"/" + target
     if b"#" in target:
-        raise ProxyError(Kind.BAD_REQUEST, "The request target must not have a fragment.")
+        raise ProxyError(ErrorKind.BAD_REQUEST, "The request target must not have a fragment.")
     return target
 
 
@@ -83,4 +83,4 @@ def join_as_sdks_do(base_path: bytes, target: bytes) -> bytes:
 
 def _refuse_climbing(path: bytes) -> None:
     if _CLIMBS.search(path):
-        raise ProxyError(Kind.BAD_REQUEST, "The request target must not contain '..' segments.")
+        raise ProxyError(ErrorKind.BAD_REQUEST, "The request target must not contain '..' segments.")

@@ -17,7 +17,7 @@ from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges
 from onwards_py.doors.intake import Intake, Pending, Phase
 from onwards_py.doors.response_writer import ResponseWriter
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Fields, InboundRequest
 from onwards_py.wire.request_head import RequestHead
 
@@ -60,7 +60,7 @@ class Seen(NamedTuple):
     fields: Fields
     body: bytes
     keep_alive: bool
-    refusal: Kind | None
+    refusal: ErrorKind | None
     upgrade_tail: bytes | None
 
 
@@ -94,7 +94,7 @@ def taken(pieces: Iterable[bytes], settings: ServerSettings = SMALL) -> tuple[li
     return seen, intake
 
 
-def refusals(pieces: Iterable[bytes]) -> list[Kind | None]:
+def refusals(pieces: Iterable[bytes]) -> list[ErrorKind | None]:
     return [one.refusal for one in taken(pieces)[0]]
 
 
@@ -220,15 +220,15 @@ def test_a_websocket_request_keeps_what_followed_it() -> None:
 @pytest.mark.parametrize(
     ("raw", "kind"),
     [
-        (b"GET /" + b"x" * 300 + b" HTTP/1.1\r\nHost: h\r\n\r\n", Kind.TARGET_TOO_LONG),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 2000 + b"\r\n\r\n", Kind.HEAD_TOO_LARGE),
-        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 20 + b"\r\n", Kind.HEAD_TOO_LARGE),
-        (length_request(b"x" * 5001, b"/", b""), Kind.BODY_TOO_LARGE),
-        (chunked_request(b"x" * 5001, b"/", b""), Kind.BODY_TOO_LARGE),
+        (b"GET /" + b"x" * 300 + b" HTTP/1.1\r\nHost: h\r\n\r\n", ErrorKind.TARGET_TOO_LONG),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 2000 + b"\r\n\r\n", ErrorKind.HEAD_TOO_LARGE),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 20 + b"\r\n", ErrorKind.HEAD_TOO_LARGE),
+        (length_request(b"x" * 5001, b"/", b""), ErrorKind.BODY_TOO_LARGE),
+        (chunked_request(b"x" * 5001, b"/", b""), ErrorKind.BODY_TOO_LARGE),
     ],
     ids=["target", "head", "fields", "length", "chunks"],
 )
-def test_bounds_hold_in_single_bytes_and_whole(raw: bytes, kind: Kind) -> None:
+def test_bounds_hold_in_single_bytes_and_whole(raw: bytes, kind: ErrorKind) -> None:
     """One byte, or one field, more than is allowed is refused by its own kind."""
     assert refusals([raw]) == [kind]
     assert refusals(raw[n : n + 1] for n in range(len(raw))) == [kind]
@@ -237,14 +237,14 @@ def test_bounds_hold_in_single_bytes_and_whole(raw: bytes, kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("start", "kind"),
     [
-        (b"GET /" + b"x" * 9000, Kind.TARGET_TOO_LONG),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 9000, Kind.HEAD_TOO_LARGE),
-        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"x" * 9000, Kind.HEAD_TOO_LARGE),
-        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 2000, Kind.HEAD_TOO_LARGE),
+        (b"GET /" + b"x" * 9000, ErrorKind.TARGET_TOO_LONG),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 9000, ErrorKind.HEAD_TOO_LARGE),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"x" * 9000, ErrorKind.HEAD_TOO_LARGE),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 2000, ErrorKind.HEAD_TOO_LARGE),
     ],
     ids=["target", "value", "name", "fields"],
 )
-def test_a_head_without_end_is_refused_before_it_ends(start: bytes, kind: Kind) -> None:
+def test_a_head_without_end_is_refused_before_it_ends(start: bytes, kind: ErrorKind) -> None:
     """A bound that is looked at only when the head is whole would bound nothing."""
     for pieces in (cut(start, range(0, len(start), 100)), [start[n : n + 1] for n in range(len(start))]):
         assert refusals(pieces) == [kind]
@@ -269,14 +269,14 @@ def test_trailers_are_bounded(flood: bytes) -> None:
     """They are dropped, but a client may not send them for ever."""
     raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n" + flood
     for pieces in (cut(raw, range(0, len(raw), 100)), [raw[n : n + 1] for n in range(len(raw))]):
-        assert refusals(pieces) == [Kind.HEAD_TOO_LARGE]
+        assert refusals(pieces) == [ErrorKind.HEAD_TOO_LARGE]
 
 
 def test_a_chunk_extension_is_bounded() -> None:
     """RFC 9112 section 7.1.1: a recipient ought to limit them."""
     raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"e" * 5000
     for pieces in (cut(raw, range(0, len(raw), 100)), [raw[n : n + 1] for n in range(len(raw))]):
-        assert refusals(pieces) == [Kind.HEAD_TOO_LARGE]
+        assert refusals(pieces) == [ErrorKind.HEAD_TOO_LARGE]
 
 
 def test_all_buffered_bodies_together_are_bounded() -> None:
@@ -286,7 +286,7 @@ def test_all_buffered_bodies_together_are_bounded() -> None:
     first, second = (Intake(Precheck(), settings, gauges, "") for _ in range(2))
     first.feed(length_request(b"x" * 90, b"/", b"")[:-10])
     second.feed(length_request(b"y" * 90, b"/", b"")[:-10])
-    assert [pending.refusal and pending.refusal.kind for pending in second.ready] == [Kind.OVERLOADED]
+    assert [pending.refusal and pending.refusal.kind for pending in second.ready] == [ErrorKind.OVERLOADED]
     assert gauges.buffered == 80
     first.feed(b"x" * 10)
     assert [pending.refusal for pending in first.ready] == [None]
@@ -323,7 +323,7 @@ def test_a_chunk_that_is_too_large_is_refused_by_its_size(size: bytes, before: b
     raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + before + size + b"\r\n"
     for rest in (b"", b"x", b"x\r\n0\r\n"):
         for cuts in ([], [len(raw) - 3], [len(raw) - len(size) - 1], range(len(raw) + 1)):
-            assert refusals(cut(raw + rest, cuts)) == [Kind.BODY_TOO_LARGE]
+            assert refusals(cut(raw + rest, cuts)) == [ErrorKind.BODY_TOO_LARGE]
 
 
 @pytest.mark.parametrize("size", [b"1388", b"0000000000001388", b"1388;" + b"f" * 20])
@@ -362,7 +362,7 @@ def test_a_request_line_of_another_protocol_is_seen_wherever_it_is_cut() -> None
     before = length_request(b"x", b"/v1/y", b"")
     raw = before + length_request(b"x", b"/v1/x", b"").replace(b" HTTP/1.1", b" RTSP/1.0")
     for at in range(1, len(raw)):
-        assert refusals(cut(raw, [at])) == [None, Kind.VERSION]
+        assert refusals(cut(raw, [at])) == [None, ErrorKind.VERSION]
 
 
 def memory_of(pieces: Iterable[bytes]) -> tuple[int, Intake]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from limits_world import Caller, World, state_of
 
-from onwards_py.errors import Kind, LimitState, ProxyError
+from onwards_py.errors import ErrorKind, LimitState, ProxyError
 from onwards_py.limits.admission import Blocked, admit, attempt, release
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import at_once
@@ -34,7 +34,7 @@ def test_requests_that_come_too_quickly_are_told_when_to_come_again() -> None:
     verdict = blocked(limit, now=4.0)
     assert verdict.limiter is limit
     assert verdict.seconds == pytest.approx(6.0)
-    assert (verdict.error.kind, verdict.error.code) == (Kind.RATE_LIMIT, "rate_limit")
+    assert (verdict.error.kind, verdict.error.code) == (ErrorKind.RATE_LIMIT, "rate_limit")
     assert verdict.error.retry_after == pytest.approx(6.0)
     assert verdict.error.limit == LimitState("requests", 3, 0, pytest.approx(26.0))
 
@@ -46,7 +46,7 @@ def test_places_that_are_all_taken_are_told_so() -> None:
     admit([limit], 0.0)
     verdict = blocked(limit)
     assert verdict.seconds is None
-    assert verdict.error.kind is Kind.CONCURRENCY_LIMIT
+    assert verdict.error.kind is ErrorKind.CONCURRENCY_LIMIT
     assert verdict.error.retry_after == 1.0
     assert verdict.error.limit == LimitState("concurrent-requests", 2, 0, None)
 
@@ -57,7 +57,7 @@ def test_tokens_that_are_used_up_are_told_so() -> None:
     admit([limit], 0.0, 550.0)
     verdict = blocked(limit, estimate=100.0)
     assert verdict.seconds == pytest.approx(5.0)
-    assert (verdict.error.kind, verdict.error.code) == (Kind.RATE_LIMIT, "rate_limit")
+    assert (verdict.error.kind, verdict.error.code) == (ErrorKind.RATE_LIMIT, "rate_limit")
     assert "tokens" in verdict.error.message
     assert verdict.error.limit == LimitState("tokens", 600, 50, pytest.approx(55.0))
     assert attempt([limit], 0.0, 50.0) is None
@@ -133,19 +133,19 @@ def test_who_would_be_refused_anyway_is_not_let_wait() -> None:
     admit([strict], 0.0)
     verdict = blocked(patient, strict)
     assert verdict.limiter is strict
-    assert verdict.error.kind is Kind.RATE_LIMIT
+    assert verdict.error.kind is ErrorKind.RATE_LIMIT
 
 
 @pytest.mark.parametrize(
     ("limits", "kind", "name"),
     [
-        (Limits(concurrency=1, queue=QUEUE), Kind.CONCURRENCY_LIMIT, "concurrent-requests"),
-        (Limits(RateLimit(1.0, 1.0), queue=QUEUE), Kind.RATE_LIMIT, "requests"),
-        (Limits(tokens=RateLimit(1.0, 1.0), queue=QUEUE), Kind.RATE_LIMIT, "tokens"),
+        (Limits(concurrency=1, queue=QUEUE), ErrorKind.CONCURRENCY_LIMIT, "concurrent-requests"),
+        (Limits(RateLimit(1.0, 1.0), queue=QUEUE), ErrorKind.RATE_LIMIT, "requests"),
+        (Limits(tokens=RateLimit(1.0, 1.0), queue=QUEUE), ErrorKind.RATE_LIMIT, "tokens"),
     ],
     ids=["places", "requests", "tokens"],
 )
-def test_who_comes_behind_others_waits_for_them_and_for_no_clock(limits: Limits, kind: Kind, name: str) -> None:
+def test_who_comes_behind_others_waits_for_them_and_for_no_clock(limits: Limits, kind: ErrorKind, name: str) -> None:
     """What is free by now is for the head of the line; the refusal still names a limit."""
     world = World()
     limit = world.limiter(limits)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.limits.admission import admit, release
 from onwards_py.limits.counters import Limiter, TokenBucket
 from onwards_py.limits.line import at_once
@@ -145,7 +145,7 @@ def test_a_gate_has_so_many_places() -> None:
     admit([gate], 0.0)
     with pytest.raises(ProxyError) as refused:
         admit([gate], 0.0)
-    assert refused.value.kind is Kind.CONCURRENCY_LIMIT
+    assert refused.value.kind is ErrorKind.CONCURRENCY_LIMIT
     release([gate])
     admit([gate], 0.0)
 
@@ -156,7 +156,7 @@ def test_the_longest_wait_is_told() -> None:
     admit([quick, slow], 0.0)
     with pytest.raises(ProxyError) as refused:
         admit([quick, slow], 0.0)
-    assert refused.value.kind is Kind.RATE_LIMIT
+    assert refused.value.kind is ErrorKind.RATE_LIMIT
     assert refused.value.retry_after == pytest.approx(10.0)
 
 

@@ -9,7 +9,7 @@ import pytest
 from support.targets import snapshot
 
 from onwards_py.auth import ANONYMOUS, Principal
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import at_once
 from onwards_py.live_state import Holder, LiveState
@@ -34,7 +34,7 @@ def table(*targets: LivePool, keys: dict[bytes, Limiter] | None = None) -> Route
     return RouteTable({target.pool.name: target for target in targets}, keys or {})
 
 
-def refused(table_: RouteTable, model: str, principal: Principal) -> Kind:
+def refused(table_: RouteTable, model: str, principal: Principal) -> ErrorKind:
     with pytest.raises(ProxyError) as error:
         table_.resolve(model, principal)
     return error.value.kind
@@ -45,26 +45,26 @@ def test_open_targets_are_for_everybody_and_closed_ones_for_their_keys() -> None
     targets = table(live("open", open_=True), live("a", A), live("nobody"))
     assert targets.resolve("open", ANONYMOUS).target.pool.name == "open"
     assert targets.resolve("a", A).target.pool.name == "a"
-    assert refused(targets, "a", ANONYMOUS) is Kind.UNAUTHENTICATED
-    assert refused(targets, "a", B) is Kind.FORBIDDEN
-    assert refused(targets, "nobody", A) is Kind.FORBIDDEN
+    assert refused(targets, "a", ANONYMOUS) is ErrorKind.UNAUTHENTICATED
+    assert refused(targets, "a", B) is ErrorKind.FORBIDDEN
+    assert refused(targets, "nobody", A) is ErrorKind.FORBIDDEN
 
 
 def test_unknown_names_are_404_for_who_may_know() -> None:
     """B14: with a closed target a missing model looks like a closed one to a caller without an accepted key."""
     mixed, all_open = table(live("open", open_=True), live("a", A)), table(live("open", open_=True))
-    assert refused(mixed, "x", A) is Kind.MODEL_NOT_FOUND
+    assert refused(mixed, "x", A) is ErrorKind.MODEL_NOT_FOUND
     assert refused(mixed, "x", ANONYMOUS) is refused(mixed, "a", ANONYMOUS)
     assert refused(mixed, "x", B) is refused(mixed, "a", B)
-    assert refused(all_open, "x", ANONYMOUS) is Kind.MODEL_NOT_FOUND
+    assert refused(all_open, "x", ANONYMOUS) is ErrorKind.MODEL_NOT_FOUND
 
 
 def test_a_pool_without_members_is_unavailable_not_unknown() -> None:
     """But only to who may use it."""
     targets = table(live("open", open_=True, empty=True), live("a", A, empty=True))
-    assert refused(targets, "open", ANONYMOUS) is Kind.NO_PROVIDER
-    assert refused(targets, "a", A) is Kind.NO_PROVIDER
-    assert refused(targets, "a", ANONYMOUS) is Kind.UNAUTHENTICATED
+    assert refused(targets, "open", ANONYMOUS) is ErrorKind.NO_PROVIDER
+    assert refused(targets, "a", A) is ErrorKind.NO_PROVIDER
+    assert refused(targets, "a", ANONYMOUS) is ErrorKind.UNAUTHENTICATED
 
 
 def test_a_key_with_limits_brings_its_limiter() -> None:
@@ -119,18 +119,18 @@ def test_the_first_rule_that_matches_counts() -> None:
 def test_deny_is_403() -> None:
     """For who has the labels, and for no other."""
     targets = table(ruled("a", RoutingRule(FREE)))
-    assert refused(targets, "a", caller(b"x", FREE)) is Kind.FORBIDDEN
+    assert refused(targets, "a", caller(b"x", FREE)) is ErrorKind.FORBIDDEN
     assert led(targets, "a", caller(b"x", PAID)) == ("a", False)
 
 
 def test_no_labels_match_everybody_with_a_token() -> None:
     """Also a token that is not defined; without a token rules are passed by."""
     targets = table(ruled("a", RoutingRule({})))
-    assert refused(targets, "a", caller(b"x", FREE)) is Kind.FORBIDDEN
-    assert refused(targets, "a", A) is Kind.FORBIDDEN
+    assert refused(targets, "a", caller(b"x", FREE)) is ErrorKind.FORBIDDEN
+    assert refused(targets, "a", A) is ErrorKind.FORBIDDEN
     assert led(targets, "a", ANONYMOUS) == ("a", False)
     assert (targets.visible(ANONYMOUS), targets.visible(A)) == (["a"], [])
-    assert refused(table(ruled("a", RoutingRule({}), empty=True)), "a", ANONYMOUS) is Kind.NO_PROVIDER
+    assert refused(table(ruled("a", RoutingRule({}), empty=True)), "a", ANONYMOUS) is ErrorKind.NO_PROVIDER
 
 
 def test_a_redirect_leads_once() -> None:
@@ -145,27 +145,27 @@ def test_b58_a_redirect_leads_nobody_past_the_keys_of_its_target() -> None:
     inside, outside = caller(b"in", FREE), caller(b"out", FREE)
     targets = table(ruled("a", RoutingRule(FREE, "b")), live("b", inside))
     assert led(targets, "a", inside) == ("b", True)
-    assert refused(targets, "a", outside) is Kind.FORBIDDEN
-    assert refused(targets, "b", outside) is Kind.FORBIDDEN
+    assert refused(targets, "a", outside) is ErrorKind.FORBIDDEN
+    assert refused(targets, "b", outside) is ErrorKind.FORBIDDEN
 
 
 def test_keys_come_before_rules() -> None:
     """Who may not use the target is not led on by it."""
     targets = table(ruled("a", RoutingRule({}, "b"), keys=(A,)), live("b", open_=True))
     assert led(targets, "a", A) == ("b", True)
-    assert refused(targets, "a", B) is Kind.FORBIDDEN
-    assert refused(targets, "a", ANONYMOUS) is Kind.UNAUTHENTICATED
+    assert refused(targets, "a", B) is ErrorKind.FORBIDDEN
+    assert refused(targets, "a", ANONYMOUS) is ErrorKind.UNAUTHENTICATED
 
 
 def test_rules_come_before_missing_providers() -> None:
     """A target without providers may exist to lead on; one that is led to must have some."""
     targets = table(ruled("a", RoutingRule(FREE, "b"), empty=True), live("b", open_=True, empty=True))
-    assert refused(targets, "a", caller(b"x", FREE)) is Kind.NO_PROVIDER
-    assert refused(targets, "a", caller(b"x", PAID)) is Kind.NO_PROVIDER
+    assert refused(targets, "a", caller(b"x", FREE)) is ErrorKind.NO_PROVIDER
+    assert refused(targets, "a", caller(b"x", PAID)) is ErrorKind.NO_PROVIDER
     answering = table(ruled("a", RoutingRule(FREE, "b"), empty=True), live("b", open_=True))
     assert led(answering, "a", caller(b"x", FREE)) == ("b", True)
     denying = table(ruled("a", RoutingRule(FREE), empty=True))
-    assert refused(denying, "a", caller(b"x", FREE)) is Kind.FORBIDDEN
+    assert refused(denying, "a", caller(b"x", FREE)) is ErrorKind.FORBIDDEN
 
 
 def test_a_rule_that_leads_to_its_own_target_leads_nowhere() -> None:
@@ -192,9 +192,9 @@ def test_a_key_may_use_its_allowed_targets_and_no_others() -> None:
     )
     assert led(targets, "a", who) == ("a", False)
     for name in ("b", "open", "c"):
-        assert refused(targets, name, who) is Kind.FORBIDDEN
+        assert refused(targets, name, who) is ErrorKind.FORBIDDEN
     assert targets.visible(who) == ["a"]
-    assert refused(targets, "x", who) is Kind.MODEL_NOT_FOUND
+    assert refused(targets, "x", who) is ErrorKind.MODEL_NOT_FOUND
 
 
 def test_visible_is_what_would_not_be_refused() -> None:
@@ -219,11 +219,11 @@ def test_who_is_led_on_by_a_classifier_is_denied_but_not_redirected() -> None:
     enter(ruled("a", RoutingRule(FREE)), paid)
     enter(ruled("a", RoutingRule({})), ANONYMOUS)
     for target, who, kind in (
-        (ruled("a", RoutingRule(FREE)), free, Kind.FORBIDDEN),
-        (live("a", paid), free, Kind.FORBIDDEN),
-        (live("a", paid), ANONYMOUS, Kind.UNAUTHENTICATED),
-        (live("a", open_=True), caller(b"x", targets={"b"}), Kind.FORBIDDEN),
-        (live("a", open_=True, empty=True), free, Kind.NO_PROVIDER),
+        (ruled("a", RoutingRule(FREE)), free, ErrorKind.FORBIDDEN),
+        (live("a", paid), free, ErrorKind.FORBIDDEN),
+        (live("a", paid), ANONYMOUS, ErrorKind.UNAUTHENTICATED),
+        (live("a", open_=True), caller(b"x", targets={"b"}), ErrorKind.FORBIDDEN),
+        (live("a", open_=True, empty=True), free, ErrorKind.NO_PROVIDER),
     ):
         with pytest.raises(ProxyError) as error:
             enter(target, who)

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from onwards_py.config.parse import parse
-from onwards_py.errors import Kind
+from onwards_py.errors import ErrorKind
 from onwards_py.live_state import Holder, LiveState
 from onwards_py.messages import OWN_FAULTS, Fault
 from onwards_py.proxy.attempt import error_of
@@ -76,7 +76,7 @@ targets:
     assert member.health is not None
     assert member.health.state is State.IN
     assert plan.retries_fault(fault, repeatable=False) is proceeds
-    assert error_of(fault).kind is Kind.OVERLOADED
+    assert error_of(fault).kind is ErrorKind.OVERLOADED
     assert error_of(fault).retry_after == 1
     note_fault(member, Fault.CONNECT, 0.0)
     assert member.health.state is State.EJECTED

@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.content_coding import FREE, MAX_MEMBERS, decode, decode_in_steps
 
 MIB = 1024 * 1024
@@ -52,7 +52,7 @@ CODERS: list[tuple[bytes, Callable[[bytes], bytes]]] = [
 every_coder = pytest.mark.parametrize(("coding", "encode"), CODERS, ids=lambda value: getattr(value, "__name__", None))
 
 
-def refusal(codings: bytes, body: bytes, limit: int = MIB) -> Kind:
+def refusal(codings: bytes, body: bytes, limit: int = MIB) -> ErrorKind:
     with pytest.raises(ProxyError) as caught:
         decode(codings, body, limit)
     return caught.value.kind
@@ -67,7 +67,7 @@ def test_what_was_encoded_comes_back(coding: bytes, encode: Callable[[bytes], by
     body = encode(plain)
     assert decode(coding, body, len(plain)) == plain
     if plain:
-        assert refusal(coding, body, len(plain) - 1) is Kind.BODY_TOO_LARGE
+        assert refusal(coding, body, len(plain) - 1) is ErrorKind.BODY_TOO_LARGE
 
 
 @every_coder
@@ -87,7 +87,7 @@ def test_data_behind_brotli_is_seen_wherever_it_begins() -> None:
     """Input is read in pieces of 16 KiB; the end may fall on the border of one."""
     body = quick_brotli(random.Random(1).randbytes(16_380))
     assert len(body) == 16 * 1024
-    assert refusal(b"br", body + b"{}") is Kind.BAD_REQUEST
+    assert refusal(b"br", body + b"{}") is ErrorKind.BAD_REQUEST
 
 
 @every_coder
@@ -95,14 +95,14 @@ def test_cut_at_any_byte_is_refused(coding: bytes, encode: Callable[[bytes], byt
     """A truncated body never passes for a shorter one, nor does an empty one."""
     body = encode(b'{"model":"m","messages":[{"role":"user","content":"hello hello hello"}]}')
     for size in range(len(body)):
-        assert refusal(coding, body[:size]) is Kind.BAD_REQUEST
+        assert refusal(coding, body[:size]) is ErrorKind.BAD_REQUEST
 
 
 @every_coder
 @pytest.mark.parametrize("tail", [b"\x00", b"x", b"\x00" * 100_000, b"{}", b"\x1f\x8b", b"\x28\xb5\x2f"])
 def test_anything_behind_the_end_is_refused(coding: bytes, encode: Callable[[bytes], bytes], tail: bytes) -> None:
     """Decoders disagree on trailing data, so that it could hide a second body."""
-    assert refusal(coding, encode(b"{}") + tail) is Kind.BAD_REQUEST
+    assert refusal(coding, encode(b"{}") + tail) is ErrorKind.BAD_REQUEST
 
 
 @every_coder
@@ -111,7 +111,7 @@ def test_a_bomb_is_defused_within_the_limit(coding: bytes, encode: Callable[[byt
     body = encode(bytes(200 * MIB))
     tracemalloc.start()
     try:
-        assert refusal(coding, body, 4 * MIB) is Kind.BODY_TOO_LARGE
+        assert refusal(coding, body, 4 * MIB) is ErrorKind.BODY_TOO_LARGE
         assert tracemalloc.get_traced_memory()[1] < 13 * MIB
     finally:
         tracemalloc.stop()
@@ -122,7 +122,7 @@ def test_how_much_may_come_of_a_byte_is_bounded(coding: bytes, encode: Callable[
     """FREE bytes whatever they come of, and beyond that RATIO times what was sent: text that repeats itself passes,
     and a bomb does not, although it is within the limit."""
     assert len(decode(coding, encode(bytes(FREE)), 64 * MIB)) == FREE
-    assert refusal(coding, encode(bytes(2 * FREE + 16 * MIB)), 64 * MIB) is Kind.BODY_TOO_LARGE
+    assert refusal(coding, encode(bytes(2 * FREE + 16 * MIB)), 64 * MIB) is ErrorKind.BODY_TOO_LARGE
     source = random.Random(1)
     plain = b"".join(source.randbytes(300).hex().encode() * 25 for _ in range(800))
     assert decode(coding, encode(plain), 64 * MIB) == plain
@@ -140,13 +140,13 @@ def test_input_that_nothing_comes_of_is_read_in_steps() -> None:
 def test_members_are_read_in_a_row_up_to_a_bound(coding: bytes, unit: bytes) -> None:
     """Concatenated gzip members and zstd frames are one body; a million of them are an attack."""
     assert decode(coding, unit * MAX_MEMBERS, 1000) == b"ab" * MAX_MEMBERS
-    assert refusal(coding, unit * (MAX_MEMBERS + 1)) is Kind.BAD_REQUEST
-    assert refusal(coding, unit * MAX_MEMBERS, 2 * MAX_MEMBERS - 1) is Kind.BODY_TOO_LARGE
+    assert refusal(coding, unit * (MAX_MEMBERS + 1)) is ErrorKind.BAD_REQUEST
+    assert refusal(coding, unit * MAX_MEMBERS, 2 * MAX_MEMBERS - 1) is ErrorKind.BODY_TOO_LARGE
 
 
 def test_deflate_is_one_stream() -> None:
     """There is no such thing as a second deflate stream in a body."""
-    assert refusal(b"deflate", zlib.compress(b"ab") * 2) is Kind.BAD_REQUEST
+    assert refusal(b"deflate", zlib.compress(b"ab") * 2) is ErrorKind.BAD_REQUEST
 
 
 def test_skippable_zstd_frames_are_skipped() -> None:
@@ -163,13 +163,13 @@ def test_zstd_window_is_bounded() -> None:
         return zstandard.ZstdCompressor(compression_params=parameters).compress(plain)
 
     assert decode(b"zstd", with_window(23), 20 * MIB) == plain
-    assert refusal(b"zstd", with_window(24), 20 * MIB) is Kind.BAD_REQUEST
+    assert refusal(b"zstd", with_window(24), 20 * MIB) is ErrorKind.BAD_REQUEST
 
 
 def test_zlib_dictionary_is_refused() -> None:
     """A preset dictionary that nobody told us makes the data unreadable, not the proxy fail."""
     coder = zlib.compressobj(zdict=b"hello")
-    assert refusal(b"deflate", coder.compress(b"hello") + coder.flush()) is Kind.BAD_REQUEST
+    assert refusal(b"deflate", coder.compress(b"hello") + coder.flush()) is ErrorKind.BAD_REQUEST
 
 
 @pytest.mark.parametrize("codings", [b"", b" ", b"identity", b"Identity, identity", b",\t,"])
@@ -177,7 +177,7 @@ def test_identity_is_the_body_itself(codings: bytes) -> None:
     """No coding, no copy; the limit holds all the same."""
     body = b"{}"
     assert decode(codings, body, 2) is body
-    assert refusal(codings, body, 1) is Kind.BODY_TOO_LARGE
+    assert refusal(codings, body, 1) is ErrorKind.BODY_TOO_LARGE
 
 
 @pytest.mark.parametrize("codings", [b"GZIP", b" gzip ", b"identity, gzip", b"gzip,identity", b",gzip,", b"X-GZip"])
@@ -191,7 +191,7 @@ def test_one_coding_may_be_written_in_many_ways(codings: bytes) -> None:
 )
 def test_unknown_or_layered_codings_are_unsupported(codings: bytes) -> None:
     """One layer of a known coding; layers multiply what a few bytes unfold to."""
-    assert refusal(codings, gzip.compress(gzip.compress(b"{}"))) is Kind.UNSUPPORTED_ENCODING
+    assert refusal(codings, gzip.compress(gzip.compress(b"{}"))) is ErrorKind.UNSUPPORTED_ENCODING
 
 
 @settings(max_examples=300, deadline=None)
@@ -208,6 +208,6 @@ def test_any_bytes_decode_or_are_refused(
         except ProxyError:
             decoded = None
         if decoded is None:
-            assert refusal(coding, damaged, 100) in (Kind.BAD_REQUEST, Kind.BODY_TOO_LARGE)
+            assert refusal(coding, damaged, 100) in (ErrorKind.BAD_REQUEST, ErrorKind.BODY_TOO_LARGE)
         else:
             assert len(decoded) <= 100

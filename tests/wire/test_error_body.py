@@ -7,12 +7,12 @@ from http import HTTPStatus
 
 import pytest
 
-from onwards_py.errors import Kind, LimitState, ProxyError
+from onwards_py.errors import ErrorKind, LimitState, ProxyError
 from onwards_py.wire.error_body import duration, error_response
 
 
-@pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
-def test_every_kind_can_be_told(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", ErrorKind, ids=lambda kind: kind.name)
+def test_every_kind_can_be_told(kind: ErrorKind) -> None:
     """Status, reason, type, code and message; the length is that of the body."""
     status, reason, block, body = error_response(ProxyError(kind))
     assert (status, reason.decode()) == (kind.value.status, HTTPStatus(kind.value.status).phrase)
@@ -31,7 +31,7 @@ def test_every_kind_can_be_told(kind: Kind) -> None:
 def test_message_and_param_are_those_of_the_error() -> None:
     """Any text is JSON-escaped: it may quote a client's model name."""
     text = 'no "such"\r\nmodel \u2028 é'
-    body = error_response(ProxyError(Kind.MODEL_NOT_FOUND, text, param="model")).body
+    body = error_response(ProxyError(ErrorKind.MODEL_NOT_FOUND, text, param="model")).body
     assert json.loads(body)["error"]["message"] == text
     assert json.loads(body)["error"]["param"] == "model"
     assert b"\n" not in body
@@ -39,20 +39,20 @@ def test_message_and_param_are_those_of_the_error() -> None:
 
 def test_only_401_carries_a_challenge() -> None:
     """RFC 9110 section 15.5.2."""
-    carrying = [kind for kind in Kind if b"WWW-Authenticate: " in error_response(ProxyError(kind)).block]
-    assert carrying == [Kind.UNAUTHENTICATED]
+    carrying = [kind for kind in ErrorKind if b"WWW-Authenticate: " in error_response(ProxyError(kind)).block]
+    assert carrying == [ErrorKind.UNAUTHENTICATED]
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.0, b"1"), (0.2, b"1"), (1.0, b"1"), (1.01, b"2"), (59.5, b"60")])
 def test_retry_after_is_rounded_up_to_whole_seconds(seconds: float, told: bytes) -> None:
     """RFC 9110 section 10.2.3: no fractions, and never zero, which would ask for a storm."""
-    block = error_response(ProxyError(Kind.RATE_LIMIT, retry_after=seconds)).block
+    block = error_response(ProxyError(ErrorKind.RATE_LIMIT, retry_after=seconds)).block
     assert b"\r\nRetry-After: " + told + b"\r\n" in block
 
 
 def test_no_retry_after_unless_it_is_known() -> None:
     """A guess would be worse than nothing."""
-    assert b"Retry-After" not in error_response(ProxyError(Kind.RATE_LIMIT)).block
+    assert b"Retry-After" not in error_response(ProxyError(ErrorKind.RATE_LIMIT)).block
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_no_retry_after_unless_it_is_known() -> None:
 )
 def test_a_limit_that_was_passed_is_told(state: LimitState, lines: bytes) -> None:
     """In the fields that OpenAI uses; no reset where none is known."""
-    block = error_response(ProxyError(Kind.RATE_LIMIT, retry_after=1.0, limit=state)).block
+    block = error_response(ProxyError(ErrorKind.RATE_LIMIT, retry_after=1.0, limit=state)).block
     assert block.endswith(b"Retry-After: 1\r\n" + lines)
-    assert b"X-RateLimit" not in error_response(ProxyError(Kind.RATE_LIMIT)).block
+    assert b"X-RateLimit" not in error_response(ProxyError(ErrorKind.RATE_LIMIT)).block
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.json_walk import WINDOW, Malformed, Walk
 from onwards_py.wire.model_scan import Notes, Scanned, scan_any, scan_in_steps
 
@@ -150,7 +150,7 @@ def test_memory_does_not_grow_with_the_body() -> None:
         tracemalloc.stop()
 
 
-def in_steps(body: bytes) -> Scanned | Kind:
+def in_steps(body: bytes) -> Scanned | ErrorKind:
     steps = scan_in_steps(body)
     try:
         while True:
@@ -163,7 +163,7 @@ def in_steps(body: bytes) -> Scanned | Kind:
         return error.kind
 
 
-def at_once(body: bytes) -> Scanned | Kind:
+def at_once(body: bytes) -> Scanned | ErrorKind:
     try:
         return scan_any(body)
     except ProxyError as error:

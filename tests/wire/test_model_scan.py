@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.model_scan import MAX_MEMBERS, MAX_NAME, ModelSpan, scan, splice
 
 PAD = b" " * 17_000
@@ -87,7 +87,7 @@ def test_model_is_found_where_it_stands(body: bytes, pad: bytes, name: str, lite
 def test_second_model_in_any_spelling_is_refused(body: bytes, pad: bytes) -> None:
     """Parsers take the first or the last, Go's in any case: what is routed might not be what is read."""
     error = refusal(body + pad)
-    assert error.kind is Kind.BAD_REQUEST
+    assert error.kind is ErrorKind.BAD_REQUEST
     assert "twice" in error.message
 
 
@@ -107,7 +107,7 @@ def test_second_model_in_any_spelling_is_refused(body: bytes, pad: bytes) -> Non
 )
 def test_missing_or_empty_model_asks_for_one(body: bytes, pad: bytes) -> None:
     """The client learns that a model is required, not merely that the request is bad."""
-    assert refusal(body + pad).kind is Kind.MODEL_REQUIRED
+    assert refusal(body + pad).kind is ErrorKind.MODEL_REQUIRED
 
 
 @pytest.mark.parametrize("pad", [b"", PAD], ids=["small", "big"])
@@ -115,7 +115,7 @@ def test_missing_or_empty_model_asks_for_one(body: bytes, pad: bytes) -> None:
 def test_model_that_is_no_string_is_refused(value: bytes, pad: bytes) -> None:
     """A list, a null or a number is the client's mistake, told as such."""
     error = refusal(b'{"model":' + value + b"}" + pad)
-    assert error.kind is Kind.BAD_REQUEST
+    assert error.kind is ErrorKind.BAD_REQUEST
     assert "string" in error.message
 
 
@@ -181,14 +181,14 @@ NOT_JSON = [
 @pytest.mark.parametrize("body", NOT_JSON)
 def test_what_is_not_one_json_object_is_refused(body: bytes, pad: bytes) -> None:
     """The table follows the classes of JSONTestSuite: no grammar extension of any parser is let through."""
-    assert refusal(body + pad).kind is Kind.BAD_REQUEST
+    assert refusal(body + pad).kind is ErrorKind.BAD_REQUEST
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 @pytest.mark.parametrize("lead", [b'{"model":"m","a":', b'{"a":', b""])
 def test_nesting_without_end_is_refused(lead: bytes, opening: bytes) -> None:
     """Depth runs into the recursion limit: a refusal, not a crash."""
-    assert refusal(lead + opening * 100_000).kind is Kind.BAD_REQUEST
+    assert refusal(lead + opening * 100_000).kind is ErrorKind.BAD_REQUEST
 
 
 def test_nesting_that_clients_use_is_accepted() -> None:
@@ -307,7 +307,7 @@ def test_scan_agrees_with_the_standard_library(body: bytes) -> None:
         assert top_level(changed) == [(k, "other" if k == "model" else v) for k, v in top_level(body)]
     else:
         empty = not models or models[0] == "" or (usable and len(models) == 1)
-        assert refusal(body).kind is (Kind.MODEL_REQUIRED if empty else Kind.BAD_REQUEST)
+        assert refusal(body).kind is (ErrorKind.MODEL_REQUIRED if empty else ErrorKind.BAD_REQUEST)
 
 
 def _has_control(name: str) -> bool:
@@ -326,6 +326,6 @@ def test_any_bytes_give_a_span_or_a_refusal(body: bytes, data: st.DataObject) ->
     except ProxyError:
         span = None
     if span is None:
-        assert refusal(damaged).kind in (Kind.BAD_REQUEST, Kind.MODEL_REQUIRED)
+        assert refusal(damaged).kind in (ErrorKind.BAD_REQUEST, ErrorKind.MODEL_REQUIRED)
     else:
         assert json.loads(damaged.decode())["model"] == span.name

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.model_scan import ModelSpan, splice
 from onwards_py.wire.multipart import MAX_FIELDS, MAX_PART_HEAD, MAX_PARTS, MAX_VALUE, scan_form
 
@@ -115,7 +115,7 @@ def test_boundary_is_taken_from_the_content_type(content_type: bytes, boundary: 
 def test_unusable_content_type_is_refused(content_type: bytes) -> None:
     """No boundary, two, or one that may not be."""
     error = refusal(form(MODEL), content_type)
-    assert error.kind is Kind.BAD_REQUEST
+    assert error.kind is ErrorKind.BAD_REQUEST
     assert "begin" not in error.message  # refused for itself, not for the body
 
 
@@ -135,13 +135,13 @@ def test_file_that_holds_a_form_is_only_a_file() -> None:
 )
 def test_missing_or_empty_model_asks_for_one(parts: tuple[bytes, ...]) -> None:
     """The client learns that a model is required, not merely that the form is bad."""
-    assert refusal(form(*parts)).kind is Kind.MODEL_REQUIRED
+    assert refusal(form(*parts)).kind is ErrorKind.MODEL_REQUIRED
 
 
 def test_filename_called_model_does_not_count() -> None:
     """It is the field's name that matters."""
     file = named(b'form-data; filename="model"; name="file"')
-    assert refusal(form(file)).kind is Kind.MODEL_REQUIRED
+    assert refusal(form(file)).kind is ErrorKind.MODEL_REQUIRED
     assert model_of(TYPE, form(file, MODEL)).name == "whisper-1"
 
 
@@ -188,7 +188,7 @@ def test_filename_called_model_does_not_count() -> None:
 def test_what_parsers_could_read_differently_is_refused(parts: tuple[bytes, ...], word: str) -> None:
     """Each of these is one field to some form parser and another, or none, to the next."""
     error = refusal(form(*parts))
-    assert error.kind is Kind.BAD_REQUEST
+    assert error.kind is ErrorKind.BAD_REQUEST
     assert word in error.message
 
 
@@ -223,7 +223,7 @@ def test_what_parsers_could_read_differently_is_refused(parts: tuple[bytes, ...]
 def test_broken_framing_is_refused(body: bytes, word: str) -> None:
     """Never begun, never closed, badly delimited: told as such."""
     error = refusal(body)
-    assert error.kind is Kind.BAD_REQUEST
+    assert error.kind is ErrorKind.BAD_REQUEST
     assert word in error.message
 
 
@@ -271,7 +271,7 @@ def test_cut_at_any_byte_is_refused() -> None:
     """No prefix of a form is a form (but for the last line end)."""
     body = form(FILE, MODEL, FIELD, end=b"")
     for size in range(len(body)):
-        assert refusal(body[:size]).kind is Kind.BAD_REQUEST
+        assert refusal(body[:size]).kind is ErrorKind.BAD_REQUEST
 
 
 # --- against the standard library's mail parser, on forms without trickery -----------------------------------
@@ -303,7 +303,7 @@ def test_model_agrees_with_the_mail_parser(case: tuple[bytes, bytes, list[str]])
     """One model field gives its value, as the standard library reads it; none or two give the refusal."""
     content_type, body, models = case
     if len(models) != 1:
-        assert refusal(body, content_type).kind is (Kind.BAD_REQUEST if models else Kind.MODEL_REQUIRED)
+        assert refusal(body, content_type).kind is (ErrorKind.BAD_REQUEST if models else ErrorKind.MODEL_REQUIRED)
         return
     span = model_of(content_type, body)
     message = email.message_from_bytes(b"Content-Type: " + content_type + b"\r\n\r\n" + body, policy=email.policy.HTTP)
@@ -331,7 +331,7 @@ def test_any_bytes_give_a_span_or_a_refusal(case: tuple[bytes, bytes, list[str]]
     except ProxyError:
         span = None
     if span is None:
-        assert refusal(damaged, content_type).kind in (Kind.BAD_REQUEST, Kind.MODEL_REQUIRED)
+        assert refusal(damaged, content_type).kind in (ErrorKind.BAD_REQUEST, ErrorKind.MODEL_REQUIRED)
     else:
         assert damaged[span.start : span.end].decode() == span.name
 

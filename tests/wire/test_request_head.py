@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Field, Fields
 from onwards_py.wire.request_head import RequestHead, examine, size_of, without_upgrade
 
@@ -22,7 +22,7 @@ def kept(head: RequestHead) -> list[bytes]:
     return b"".join(head.parts).split(b"\r\n")[:-1]
 
 
-def refusal(fields: Fields, target: bytes = b"/v1/x", minor: int = 1) -> Kind:
+def refusal(fields: Fields, target: bytes = b"/v1/x", minor: int = 1) -> ErrorKind:
     with pytest.raises(ProxyError) as caught:
         examine(fields, target, minor)
     return caught.value.kind
@@ -168,13 +168,13 @@ def test_a_repeated_singleton_is_refused(name: bytes) -> None:
     """RFC 9110 section 5.3: which of the two would count is anybody's guess."""
     value = {b"Expect": b"100-continue", b"Content-Length": b"1"}.get(name, b"x")
     fields = [HOST] if name != b"Host" else []
-    assert refusal([*fields, (name, value), (b"A", b"1"), (name.lower(), value)]) is Kind.BAD_REQUEST
+    assert refusal([*fields, (name, value), (b"A", b"1"), (name.lower(), value)]) is ErrorKind.BAD_REQUEST
 
 
 @pytest.mark.parametrize("value", [b"gzip", b"chunked, chunked", b"gzip, chunked", b"identity", b"", b"chunked;q=1"])
 def test_any_transfer_coding_but_chunked_is_refused(value: bytes) -> None:
     """RFC 9112 section 6.1."""
-    assert refusal([HOST, (b"Transfer-Encoding", value)]) is Kind.TRANSFER_CODING
+    assert refusal([HOST, (b"Transfer-Encoding", value)]) is ErrorKind.TRANSFER_CODING
 
 
 def test_chunked_in_any_case() -> None:
@@ -185,19 +185,19 @@ def test_chunked_in_any_case() -> None:
 def test_two_framings_are_refused_in_either_order() -> None:
     """RFC 9112 section 11.2."""
     length, coding = (b"Content-Length", b"3"), (b"Transfer-Encoding", b"chunked")
-    assert refusal([HOST, length, coding]) is Kind.BAD_REQUEST
-    assert refusal([HOST, coding, length]) is Kind.BAD_REQUEST
+    assert refusal([HOST, length, coding]) is ErrorKind.BAD_REQUEST
+    assert refusal([HOST, coding, length]) is ErrorKind.BAD_REQUEST
 
 
 def test_chunked_in_http_1_0_is_refused() -> None:
     """RFC 9112 section 6.1: faulty framing."""
-    assert refusal([HOST, (b"Transfer-Encoding", b"chunked")], minor=0) is Kind.BAD_REQUEST
+    assert refusal([HOST, (b"Transfer-Encoding", b"chunked")], minor=0) is ErrorKind.BAD_REQUEST
 
 
 @pytest.mark.parametrize("value", [b"", b"200-ok", b"100-continue, x", b"100"])
 def test_unknown_expectations_are_refused(value: bytes) -> None:
     """RFC 9110 section 10.1.1: 417."""
-    assert refusal([HOST, (b"Expect", value)]) is Kind.EXPECTATION_FAILED
+    assert refusal([HOST, (b"Expect", value)]) is ErrorKind.EXPECTATION_FAILED
 
 
 @pytest.mark.parametrize(
@@ -232,15 +232,15 @@ def test_valid_hosts(value: bytes) -> None:
 )
 def test_invalid_hosts_are_refused(value: bytes) -> None:
     """RFC 9112 section 3.2."""
-    assert refusal([(b"Host", value)]) is Kind.BAD_REQUEST
+    assert refusal([(b"Host", value)]) is ErrorKind.BAD_REQUEST
     if b" " not in value and b"/" not in value and b"?" not in value and b"#" not in value:
-        assert refusal([HOST], target=b"http://" + value + b"/x") is Kind.BAD_REQUEST
+        assert refusal([HOST], target=b"http://" + value + b"/x") is ErrorKind.BAD_REQUEST
 
 
 def test_host_is_required_by_http_1_1_only() -> None:
     """RFC 9112 section 3.2."""
-    assert refusal([]) is Kind.BAD_REQUEST
-    assert refusal([], target=b"http://h/") is Kind.BAD_REQUEST
+    assert refusal([]) is ErrorKind.BAD_REQUEST
+    assert refusal([], target=b"http://h/") is ErrorKind.BAD_REQUEST
     assert examine([], b"/", 0).host_at == -1
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Field, ResponseHead
 from onwards_py.wire.response_head import ResponseFacts, examine_response
 
@@ -136,7 +136,7 @@ def test_framing_that_cannot_be_trusted_is_refused(lines: list[bytes]) -> None:
 def assert_invalid(*lines: bytes, status: int = 200) -> None:
     with pytest.raises(ProxyError) as caught:
         read(*lines, status=status)
-    assert caught.value.kind is Kind.UPSTREAM_INVALID
+    assert caught.value.kind is ErrorKind.UPSTREAM_INVALID
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onwards_py.errors import Kind, ProxyError
+from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.target_url import join, join_as_sdks_do, origin_form
 
 BASES = [b"", b"/v1", b"/api/v2", b"/a%2Fb", b"/v1/x~y"]
@@ -115,7 +115,7 @@ def test_a_climbing_path_is_refused(base: bytes, target: bytes) -> None:
     for way in (join, join_as_sdks_do):
         with pytest.raises(ProxyError) as caught:
             way(base, target)
-        assert caught.value.kind is Kind.BAD_REQUEST
+        assert caught.value.kind is ErrorKind.BAD_REQUEST
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_other_forms_and_fragments_are_refused(target: bytes) -> None:
     """RFC 9112 section 3.2: authority-form and asterisk-form are for methods that are not served."""
     with pytest.raises(ProxyError) as caught:
         origin_form(target)
-    assert caught.value.kind is Kind.BAD_REQUEST
+    assert caught.value.kind is ErrorKind.BAD_REQUEST
 
 
 @settings(max_examples=1000, deadline=None)
