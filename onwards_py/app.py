@@ -42,10 +42,10 @@ from onwards_py.observe.engine_metrics import EngineMetrics
 from onwards_py.observe.metrics import Metrics
 from onwards_py.observe.recorder import Recorder
 from onwards_py.observe.reload_metrics import ReloadMetrics
-from onwards_py.proxy.attempt import Transports
 from onwards_py.proxy.handler import Proxy
 from onwards_py.proxy.health_checks import HealthChecks
 from onwards_py.proxy.not_found_log import NotFoundLog
+from onwards_py.proxy.upstream_request import Transports
 from onwards_py.transports.engine.transport import Engines, EngineTransport
 from onwards_py.transports.http import HttpTransport
 from onwards_py.transports.local import LocalTransport

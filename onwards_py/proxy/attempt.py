@@ -1,189 +1,37 @@
-"""One try of an exchange at one provider: what is sent, and what a failure means."""
+"""One attempt made ready: what this provider is to be sent, and what is done with its answer."""
 
 from __future__ import annotations
 
-import re
-from typing import Final, assert_never
-
 import msgspec
 
-from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.limits.admission import Gates
-from onwards_py.messages import Fault, InboundRequest
-from onwards_py.model.policies import FallbackPolicy
-from onwards_py.model.provider import EngineSettings, Mode, Provider
-from onwards_py.proxy.addressing import Address, is_responses
+from onwards_py.proxy.early_commit import EarlyStream
+from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.translate import Translation, begin_early, translate
+from onwards_py.proxy.upstream_request import RoutedRequest, outbound_request
 from onwards_py.routing.balancer import Member
-from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.routing.table import LivePool
-from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
-from onwards_py.wire.outbound import outbound_head
-from onwards_py.wire.request_head import RequestHead
-from onwards_py.wire.response_head import ResponseFacts, examine_response
-
-_DISABLED: Final = Mode.DISABLED
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
-# Asking a model leaves nothing behind but a bill; other requests (files, batches, threads) make things.
-_INFERENCE = re.compile(
-    rb"/(?:chat/completions|completions|responses|embeddings|messages|rerank|score|moderations|audio/[a-z]+"
-    rb"|images/[a-z]+)/?(?:\?|$)"
-)
-_STORED = re.compile(rb'"store"[ \t\r\n]*:[ \t\r\n]*true\b')
-_STREAM_KEY = b'"stream"'
-_STREAMED = re.compile(_STREAM_KEY + rb"[ \t\r\n]*:[ \t\r\n]*true\b")
+from onwards_py.transports.base import OutboundRequest
 
 
-class _Storing(msgspec.Struct):
-    store: object = None
+class Attempt(msgspec.Struct):
+    """``translation`` None: bytes pass as they are. ``early`` begins the client's stream if the head is slow.
+
+    ``sent_at``: monotonic seconds.
+    """
+
+    exchange: Exchange
+    routed: RoutedRequest
+    member: Member
+    outbound: OutboundRequest
+    translation: Translation | None = None
+    early: EarlyStream | None = None
+    sent_at: float = 0.0
 
 
-_storing = msgspec.json.Decoder(_Storing).decode
-
-
-class Ask(msgspec.Struct, frozen=True, gc=False):
-    """What the exchange asks of whichever provider is tried. ``path`` is the target in origin form; ``gates`` must let
-    it in; ``rewritten``: the body is no longer the client's."""
-
-    request: InboundRequest
-    head: RequestHead
-    address: Address
-    path: bytes
-    target: LivePool
-    gates: Gates
-    began: float
-    rewritten: bool = False
-
-    @property
-    def repeatable(self) -> bool:
-        return self.request.method in _IDEMPOTENT
-
-
-def asks_model(ask: Ask) -> bool:
-    """True of what asks a model for something, and makes nothing else."""
-    return _INFERENCE.search(ask.path) is not None
-
-
-def may_be_resent(ask: Ask) -> bool:
-    """True if it does no harm that two providers work on the request: its method is idempotent (RFC 9110 section
-    9.2.2), or it asks a model for something that is not to be stored."""
-    if ask.repeatable:
-        return True
-    return asks_model(ask) and stores(ask) is not True
-
-
-def stores(ask: Ask) -> bool | None:
-    """What the request's own ``store`` says; None if it does not say, or is no JSON."""
-    if ask.address.notes is not None:
-        return ask.address.notes.stores
-    try:
-        said = _storing(ask.address.body).store
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        # This decoder refuses halves of surrogate pairs, with which the body is JSON all the same.
-        return True if _STORED.search(ask.address.body) is not None else None
-    return said if isinstance(said, bool) else None
-
-
-def may_repeat(ask: Ask, policy: FallbackPolicy) -> bool:
-    """True if another provider may be asked for what one may have begun to work on, and bill. A hold says so, too: what
-    breaks off before the head must not be worse off than what does behind it."""
-    return ask.repeatable or ((policy.retry_sent or policy.hold is not None) and may_be_resent(ask))
-
-
-def may_follow(plan: FallbackPlan, fault: Fault, member: Member | None, ask: Ask, now: float) -> bool:
-    """True if another attempt may follow one at ``member`` that failed by ``fault``: there again, or elsewhere. None:
-    one of two."""
-    again = fault is Fault.CLOSED and may_be_resent(ask) and plan.resets(member, now)
-    return again or plan.retries_fault(fault, repeatable=may_repeat(ask, plan.policy))
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A provider's response whose head was found fit to be forwarded."""
-
-    provider: Provider
-    response: UpstreamResponse
-    facts: ResponseFacts
-
-
-class Transports:
-    """The transport of each kind of provider."""
-
-    __slots__ = ("echo", "engines", "http")
-
-    def __init__(self, http: Transport, echo: Transport, engines: Transport) -> None:
-        self.http = http
-        self.echo = echo
-        self.engines = engines
-
-    def of(self, provider: Provider) -> Transport:
-        if provider.local is None:
-            return self.http
-        return self.engines if type(provider.local) is EngineSettings else self.echo
-
-
-def accept(provider: Provider, response: UpstreamResponse, ask: Ask) -> Answer:
-    """The answer, if its head may be forwarded; else the response is discarded and TransportError raised."""
-    try:
-        facts = examine_response(response.head, provider.response_fields, to_head=ask.request.method == b"HEAD")
-    except ProxyError as error:
-        response.discard()
-        raise TransportError(Fault.INVALID, "a response head that cannot be forwarded") from error
-    return Answer(provider, response, facts)
-
-
-def outbound_request(provider: Provider, ask: Ask) -> OutboundRequest:
-    """The request as this provider is to get it. Raises ProxyError for what no provider should be asked."""
-    request, address = ask.request, ask.address
-    if provider.mode is _DISABLED and is_responses(ask.path):
-        raise ProxyError(ErrorKind.NOT_FOUND, "The Responses API is not served for this model.")
-    body, decoded, model = request.body, False, address.model
-    if provider.model_name is not None:
-        model = provider.model_name
-    if provider.model_name is not None and provider.model_json is not None and address.span is not None:
-        body = address.body_for(provider.model_name, provider.model_json)
-        decoded = address.decoded
-    elif address.decoded and (provider.local is not None or ask.rewritten):
-        body, decoded = address.body, True  # a local engine reads the body itself
-    memo = ask.head.memos.get(id(provider))
-    if memo is not None and memo.provider is provider and not decoded:
-        head = memo.before + b"%d" % len(body) + memo.behind
-    else:
-        path = provider.join(ask.path)
-        head = outbound_head(ask.head, request.method, path, provider, len(body), decoded=decoded)
-    total = provider.timeouts.total
-    deadline = ask.began + total if total is not None else None
-    within = provider.timeouts.head_of_stream
-    if within is not None and not _streams(address):
-        within = None
-    return OutboundRequest(request.method, ask.path, head, body, model, ask.repeatable, deadline, within)
-
-
-def _streams(address: Address) -> bool:
-    """Whether the request asks for a stream. Only a timeout depends on it, so bytes are searched and nothing is parsed.
-    Clients write the key near the end of a body, where it is found at once: a search from the beginning takes half a
-    millisecond for 400 kB."""
-    if address.notes is not None:
-        return address.notes.streams
-    body = address.body
-    at = body.rfind(_STREAM_KEY)
-    while at >= 0 and _STREAMED.match(body, at) is None:
-        at = body.rfind(_STREAM_KEY, 0, at)
-    return at >= 0
-
-
-def error_of(fault: Fault, advice: str | None = None) -> ProxyError:
-    """What a client is told when no provider answered and this was the last failure."""
-    if fault is Fault.UNAVAILABLE:
-        return ProxyError(ErrorKind.LOCAL_UNAVAILABLE, advice, retry_after=1)
-    if fault is Fault.CONNECT:
-        return ProxyError(ErrorKind.UPSTREAM_UNREACHABLE, retry_after=1)
-    if fault is Fault.EXHAUSTED:
-        return ProxyError(ErrorKind.OVERLOADED, "The proxy has no file descriptors or memory left. Please try again.",
-                          retry_after=1)  # fmt: skip
-    if fault is Fault.NO_PORT:
-        return ProxyError(ErrorKind.OVERLOADED, "The proxy has no local port left to connect from. Please try again.",
-                          retry_after=1)  # fmt: skip
-    if fault is Fault.CONNECT_TIMEOUT or fault is Fault.FIRST_BYTE_TIMEOUT:
-        return ProxyError(ErrorKind.UPSTREAM_TIMEOUT)
-    if fault is Fault.CLOSED or fault is Fault.INVALID:
-        return ProxyError(ErrorKind.UPSTREAM_INVALID)
-    assert_never(fault)
+def prepare(exchange: Exchange, routed: RoutedRequest, member: Member) -> Attempt:
+    """Make an attempt ready. Raises ProxyError for what this provider cannot be asked."""
+    provider = member.provider
+    translation = translate(provider, routed, exchange.principal) if provider.translates else None
+    if translation is None:
+        return Attempt(exchange, routed, member, outbound_request(provider, routed))
+    early = begin_early(exchange, provider, translation)
+    return Attempt(exchange, routed, member, translation.outbound, translation, early)

@@ -11,15 +11,22 @@ from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending, Fault, Filter
 from onwards_py.model.policies import HoldPolicy
 from onwards_py.observe.record import UPSTREAM_CUT, UPSTREAM_IDLE
-from onwards_py.proxy.addressing import is_responses
-from onwards_py.proxy.attempt import Answer, Ask, asks_model, error_of, may_be_resent, may_follow
+from onwards_py.proxy.attempt import Attempt
+from onwards_py.proxy.attempt_result import AttemptFailed, BufferedResponse
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.hold import Hold
-from onwards_py.proxy.kept import Failed, Kept
-from onwards_py.proxy.prepared import Prepared
+from onwards_py.proxy.first_content_gate import Hold
+from onwards_py.proxy.model_lookup import is_responses
+from onwards_py.proxy.outlier_detection import note_ending, note_failure, note_success
 from onwards_py.proxy.translate import FailedAnswer, pass_on_translated
-from onwards_py.proxy.translated_stream import Gate
-from onwards_py.proxy.verdicts import note_ending, note_failure, note_success
+from onwards_py.proxy.translated_stream import CommitGate
+from onwards_py.proxy.upstream_request import (
+    Answer,
+    RoutedRequest,
+    error_of,
+    is_inference,
+    may_follow,
+    safe_to_duplicate,
+)
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.transcode.cut_notice import CutNotice
@@ -39,22 +46,22 @@ _TYPED: Final = re.compile(rb"\r\ncontent-type:", re.IGNORECASE)
 _ANSWERED_WITH_ERROR: Final = "The upstream service answered with an error."
 
 
-def delivered(prepared: Prepared, answer: Answer, plan: FallbackPlan, now: float) -> bool:
+def try_send_now(prepared: Attempt, answer: Answer, plan: FallbackPlan, now: float) -> bool:
     """Give the client a provider's answer, if that can be done at once."""
-    if prepared.translation is not None or _is_held(prepared.ask, answer, plan):
+    if prepared.translation is not None or _is_held(prepared.routed, answer, plan):
         return False
     if answer.response.head.status < 300:
         note_success(prepared.member)
     return pass_on_whole(prepared.exchange, answer, now)
 
 
-async def deliver(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) -> Failed | None:
+async def deliver(prepared: Attempt, answer: Answer, plan: FallbackPlan, clock: Clock) -> AttemptFailed | None:
     """The same for any other; returns what is left if it turns out to be no answer."""
     if prepared.translation is not None:
         return await deliver_translated(prepared, answer, plan, clock)
-    if _is_held(prepared.ask, answer, plan):
+    if _is_held(prepared.routed, answer, plan):
         return await _deliver_held(prepared, answer, plan, clock)
-    await stream(prepared.exchange, prepared.ask, prepared.member, answer, clock)
+    await stream(prepared.exchange, prepared.routed, prepared.member, answer, clock)
     return None
 
 
@@ -66,14 +73,14 @@ def pass_on_whole(exchange: Exchange, answer: Answer, now: float) -> bool:
     return True
 
 
-async def stream(exchange: Exchange, ask: Ask, member: Member, answer: Answer, clock: Clock) -> None:
+async def stream(exchange: Exchange, routed: RoutedRequest, member: Member, answer: Answer, clock: Clock) -> None:
     """Commit: the head goes downstream, then the body until its end."""
     _commit(exchange, answer, clock())
-    pipeline = _pipeline(exchange, ask, answer)
+    pipeline = _pipeline(exchange, routed, answer)
     ending = await answer.response.pump(pipeline, exchange.downstream)
     if ending is not _DONE:
         _tell_cut(exchange, pipeline, ending)
-    exchange.conclude(ending)
+    exchange.finish(ending)
     if member.health is not None:
         note_ending(member, ending, clock())
 
@@ -83,17 +90,17 @@ def _commit(exchange: Exchange, answer: Answer, now: float) -> None:
     exchange.commit(head.status, head.reason, facts.block, facts.length, now)
 
 
-def _pipeline(exchange: Exchange, ask: Ask, answer: Answer) -> tuple[Filter, ...]:
+def _pipeline(exchange: Exchange, routed: RoutedRequest, answer: Answer) -> tuple[Filter, ...]:
     provider, facts = answer.provider, answer.facts
     pipeline: tuple[Filter, ...] = ()
-    if facts.event_stream and provider.repair and facts.length is None and is_responses(ask.path):
-        exchange.repair = Repair(int(time.time()), ask.address.model, limit=provider.max_event_bytes)
+    if facts.event_stream and provider.repair and facts.length is None and is_responses(routed.path):
+        exchange.repair = Repair(int(time.time()), routed.address.model, limit=provider.max_event_bytes)
         pipeline = (exchange.repair,)
     elif facts.event_stream and provider.rechunk:
         rechunker = Rechunker(provider.max_event_bytes, passes=provider.passes_large_events)
         pipeline = (rechunker,)
         if provider.cut_notice and facts.length is None:
-            pipeline = (rechunker, CutNotice(ask.path, rechunker))
+            pipeline = (rechunker, CutNotice(routed.path, rechunker))
     if exchange.metered:
         pipeline = (exchange.meter(facts), *pipeline)
     return pipeline
@@ -108,14 +115,14 @@ def _tell_cut(exchange: Exchange, pipeline: tuple[Filter, ...], ending: Ending) 
 # Held
 
 
-def _is_held(ask: Ask, answer: Answer, plan: FallbackPlan) -> bool:
+def _is_held(routed: RoutedRequest, answer: Answer, plan: FallbackPlan) -> bool:
     """Only answers that are to say something, in a way that is understood here: of others nothing is no failure."""
     hold, first_token = plan.policy.hold, answer.provider.timeouts.first_token
     if hold is None and first_token is None:
         return False
-    if answer.response.head.status != 200 or ask.request.method != b"POST":
+    if answer.response.head.status != 200 or routed.request.method != b"POST":
         return False
-    if not tells_events(answer.facts) and not _may_tell(answer.response.head.lines, ask):
+    if not tells_events(answer.facts) and not _may_tell(answer.response.head.lines, routed):
         return False
     if answer.facts.coding and answer.facts.coding not in DECODABLE:
         return False
@@ -124,17 +131,17 @@ def _is_held(ask: Ask, answer: Answer, plan: FallbackPlan) -> bool:
     return hold is not None and (plan.may_continue or plan.may_stay)
 
 
-def _may_tell(lines: bytes, ask: Ask) -> bool:
+def _may_tell(lines: bytes, routed: RoutedRequest) -> bool:
     """True of JSON, and of what a model's answer is if nobody says what it is: perhaps nothing."""
     if _TYPED.search(lines) is None:
-        return asks_model(ask)
+        return is_inference(routed)
     return _JSON.search(lines) is not None
 
 
-async def _deliver_held(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) -> Failed | None:
-    exchange, ask = prepared.exchange, prepared.ask
+async def _deliver_held(prepared: Attempt, answer: Answer, plan: FallbackPlan, clock: Clock) -> AttemptFailed | None:
+    exchange, routed = prepared.exchange, prepared.routed
     hold = _hold(prepared, answer, plan, clock)
-    pipeline = _pipeline(exchange, ask, answer)
+    pipeline = _pipeline(exchange, routed, answer)
     try:
         ending = await answer.response.pump(pipeline, hold)
     except BaseException:
@@ -145,7 +152,7 @@ async def _deliver_held(prepared: Prepared, answer: Answer, plan: FallbackPlan, 
     plan.elapsed = now - exchange.began
     if hold.open:
         _tell_cut(exchange, pipeline, ending)
-        exchange.conclude(ending)
+        exchange.finish(ending)
         note_ending(prepared.member, ending, now)
         return None
     if ending is Ending.CLIENT_GONE:
@@ -154,20 +161,20 @@ async def _deliver_held(prepared: Prepared, answer: Answer, plan: FallbackPlan, 
         return None
     if hold.late:
         note_failure(prepared.member, now)
-        proceed = may_follow(plan, Fault.FIRST_BYTE_TIMEOUT, prepared.member, ask, now)
-        return Failed(error_of(Fault.FIRST_BYTE_TIMEOUT), proceed)
+        proceed = may_follow(plan, Fault.FIRST_BYTE_TIMEOUT, prepared.member, routed, now)
+        return AttemptFailed(error_of(Fault.FIRST_BYTE_TIMEOUT), proceed)
     assert verdict is not None
     if verdict.status >= 500:
         note_failure(prepared.member, now)
     whole = ending is Ending.DONE
-    return Failed(
+    return AttemptFailed(
         ProxyError(ErrorKind.UPSTREAM_INVALID, _ANSWERED_WITH_ERROR),
         _may_go_on(verdict, prepared, plan, now),
-        Kept(answer, hold.body) if whole else None,
+        BufferedResponse(answer, hold.body) if whole else None,
     )
 
 
-def _hold(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) -> Hold:
+def _hold(prepared: Attempt, answer: Answer, plan: FallbackPlan, clock: Clock) -> Hold:
     exchange = prepared.exchange
     policy = plan.policy.hold or _DEFAULT_HOLD
     first_token = answer.provider.timeouts.first_token if tells_events(answer.facts) else None
@@ -192,10 +199,10 @@ def _hold(prepared: Prepared, answer: Answer, plan: FallbackPlan, clock: Clock) 
     )
 
 
-def _may_go_on(verdict: Verdict, prepared: Prepared, plan: FallbackPlan, now: float) -> bool:
+def _may_go_on(verdict: Verdict, prepared: Attempt, plan: FallbackPlan, now: float) -> bool:
     if verdict.kind is VerdictKind.ERROR:
         return plan.retries_error(verdict.status, codes_told(verdict.error, verdict.status), prepared.member, now)
-    resendable = may_be_resent(prepared.ask)
+    resendable = safe_to_duplicate(prepared.routed)
     again = verdict == CUT and resendable and plan.resets(prepared.member, now)
     return again or plan.retries_fault(Fault.CLOSED, repeatable=resendable)
 
@@ -204,8 +211,8 @@ def _may_go_on(verdict: Verdict, prepared: Prepared, plan: FallbackPlan, now: fl
 
 
 async def deliver_translated(
-    prepared: Prepared, answer: Answer, plan: FallbackPlan | None, clock: Clock
-) -> Failed | None:
+    prepared: Attempt, answer: Answer, plan: FallbackPlan | None, clock: Clock
+) -> AttemptFailed | None:
     """The same for an answer in another dialect. Without a ``plan`` nobody else can be asked."""
     exchange = prepared.exchange
     assert prepared.translation is not None
@@ -222,12 +229,12 @@ async def deliver_translated(
     if failed.status >= 500:
         note_failure(prepared.member, now)
     if plan is None:
-        return Failed(error_of(Fault.INVALID), proceed=False, last=failed)
+        return AttemptFailed(error_of(Fault.INVALID), proceed=False, last=failed)
     plan.elapsed = now - exchange.began
-    return Failed(error_of(Fault.INVALID), _retries(plan, failed, prepared, now), failed)
+    return AttemptFailed(error_of(Fault.INVALID), _retries(plan, failed, prepared, now), failed)
 
 
-def _gate(prepared: Prepared, answer: Answer, plan: FallbackPlan | None, clock: Clock) -> Gate:
+def _gate(prepared: Attempt, answer: Answer, plan: FallbackPlan | None, clock: Clock) -> CommitGate:
     def on_open() -> None:
         note_success(prepared.member)
 
@@ -237,7 +244,7 @@ def _gate(prepared: Prepared, answer: Answer, plan: FallbackPlan | None, clock: 
         return plan.may_continue
 
     first_token = answer.provider.timeouts.first_token
-    return Gate(
+    return CommitGate(
         on_open,
         gives_up,
         plan.policy.hold if plan is not None and (plan.may_continue or plan.may_stay) else None,
@@ -245,8 +252,8 @@ def _gate(prepared: Prepared, answer: Answer, plan: FallbackPlan | None, clock: 
     )
 
 
-def _retries(plan: FallbackPlan, failed: FailedAnswer, prepared: Prepared, now: float) -> bool:
+def _retries(plan: FallbackPlan, failed: FailedAnswer, prepared: Attempt, now: float) -> bool:
     """True if an answer that failed before anything of it was told moves the exchange on."""
     if failed.fault is None:
         return plan.retries_error(failed.status, failed.codes, prepared.member, now)
-    return may_follow(plan, failed.fault, prepared.member, prepared.ask, now)
+    return may_follow(plan, failed.fault, prepared.member, prepared.routed, now)

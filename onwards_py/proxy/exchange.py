@@ -40,7 +40,7 @@ class Exchange(Record):
 
     # Permits
 
-    def pass_through(self, gates: Gates, now: float) -> bool:
+    def try_acquire(self, gates: Gates, now: float) -> bool:
         """Take all permits; or none, and return False."""
         if gates.guards:
             if gates.metered:
@@ -57,7 +57,7 @@ class Exchange(Record):
         self.held += gates.limiters
         return True
 
-    def enter(self, limiters: Sequence[Limiter], now: float) -> Blocked | None:
+    def acquire(self, limiters: Sequence[Limiter], now: float) -> Blocked | None:
         """Take all permits, or none: then what stands in the way."""
         if len(limiters) == 1 and not limiters[0].bounded:
             limiters[0].in_flight += 1
@@ -72,11 +72,11 @@ class Exchange(Record):
 
     def admit(self, limiters: Sequence[Limiter], now: float) -> None:
         """Take all permits or none; raises ProxyError."""
-        blocked = self.enter(limiters, now)
+        blocked = self.acquire(limiters, now)
         if blocked is not None:
             raise blocked.error
 
-    def give_back(self, limiter: Limiter) -> None:
+    def release(self, limiter: Limiter) -> None:
         """One permit back before the end, untouched by any answer."""
         self.held.remove(limiter)
         limiter.in_flight -= 1
@@ -84,16 +84,16 @@ class Exchange(Record):
             limiter.settle(-self.estimate)
             limiter.given_back()
 
-    def unspend(self) -> None:
+    def refund(self) -> None:
         """Nobody was asked: what was admitted shall not count as a request."""
         for limiter in self.held:
             limiter.unspend()
 
-    def give_back_to(self, count: int) -> None:
+    def release_beyond(self, count: int) -> None:
         """All permits but the first ``count`` back: the provider they are of has failed, whatever it had said."""
         self.tail = None
         while len(self.held) > count:
-            self.give_back(self.held[-1])
+            self.release(self.held[-1])
 
     def close(self) -> None:
         """All permits back. The last byte is through, or never will be."""
@@ -165,7 +165,7 @@ class Exchange(Record):
         self.committed = now
         self.downstream.begin(status, reason, self._block(block), length)
 
-    def conclude(self, ending: Ending) -> None:
+    def finish(self, ending: Ending) -> None:
         """Say downstream what the end of the body means."""
         if ending is _DONE:
             self.downstream.end()

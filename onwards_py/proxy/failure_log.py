@@ -26,7 +26,7 @@ class FailureLog:
         self._last: dict[tuple[str, str], float] = {}
         self._swallowed: dict[tuple[str, str], int] = {}
 
-    def told(self, target: str, provider: str, error: TransportError) -> None:
+    def record_failure(self, target: str, provider: str, error: TransportError) -> None:
         """An attempt failed."""
         ours = error.fault in OWN_FAULTS
         key, now = ("", error.fault.value) if ours else (target, provider), self._clock()

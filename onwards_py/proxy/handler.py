@@ -14,7 +14,10 @@ from onwards_py.limits.admission import Gates
 from onwards_py.live_state import Current, Holder
 from onwards_py.messages import Downstream, InboundRequest
 from onwards_py.observe.record import RULE, Record
-from onwards_py.proxy.addressing import (
+from onwards_py.proxy.admission_queue import acquire_or_wait
+from onwards_py.proxy.body_reading import BodyReading
+from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.model_lookup import (
     Address,
     Readable,
     by_header,
@@ -27,17 +30,14 @@ from onwards_py.proxy.addressing import (
     rename,
     to_be_renamed,
 )
-from onwards_py.proxy.attempt import Ask, Transports, stores
-from onwards_py.proxy.attempts import Attempts
-from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.leading import choose, led_to, question_to
 from onwards_py.proxy.models import answer_models
 from onwards_py.proxy.not_found_log import NotFoundLog
-from onwards_py.proxy.queueing import enter
-from onwards_py.proxy.reading import BodyReading
-from onwards_py.proxy.translate import AnsweredHere
+from onwards_py.proxy.retry import RetryLoop
+from onwards_py.proxy.route_by import choose, question_to, retarget
+from onwards_py.proxy.translate import LocalReply
 from onwards_py.proxy.translated_paths import refusal_without_model
 from onwards_py.proxy.tunnel import wants_tunnel
+from onwards_py.proxy.upstream_request import RoutedRequest, Transports, stores
 from onwards_py.routing.table import Leads, LivePool, Route, refusal
 from onwards_py.routing.table import enter as check_access
 from onwards_py.wire.model_scan import AT_ONCE, Notes, scan
@@ -75,7 +75,7 @@ class Proxy:
     ) -> None:
         self.is_ours = is_ours
         self._holder = holder
-        self._attempts = Attempts(transports, clock, random, not_found)
+        self._attempts = RetryLoop(transports, clock, random, not_found)
         self._recorder = recorder
         self._clock = clock
         self._started = started
@@ -94,29 +94,29 @@ class Proxy:
         self.in_flight += 1
         try:
             current = self._holder.current
-            ask = self._take_in(exchange, head, current)
-            if ask is None:
+            routed = self._admit(exchange, head, current)
+            if routed is None:
                 if exchange.status:
                     return
-                ask = await self._take_in_slowly(exchange, head, current)
-            if not exchange.pass_through(ask.gates, exchange.began):
-                await enter(exchange, ask.gates.limiters, self._clock)
-            if ask.target.leads is not None:
-                ask = await self._lead_on(exchange, ask, ask.target.leads)
-            sole = ask.target.sole
-            if ask.head.upgrade is not None and wants_tunnel(ask):
-                await self._attempts.tunnel(exchange, ask)
-            elif sole is None or ask.head.upgrade is not None:
-                await self._attempts.serve(exchange, ask)
+                routed = await self._admit_slowly(exchange, head, current)
+            if not exchange.try_acquire(routed.gates, exchange.began):
+                await acquire_or_wait(exchange, routed.gates.limiters, self._clock)
+            if routed.target.leads is not None:
+                routed = await self._route_by_classifier(exchange, routed, routed.target.leads)
+            sole = routed.target.sole
+            if routed.head.upgrade is not None and wants_tunnel(routed):
+                await self._attempts.tunnel(exchange, routed)
+            elif sole is None or routed.head.upgrade is not None:
+                await self._attempts.serve(exchange, routed)
             else:
-                await self._attempts.serve_sole(exchange, ask, sole)
+                await self._attempts.serve_single(exchange, routed, sole)
         except ProxyError as error:
             if error.limit is not None:
-                exchange.unspend()
+                exchange.refund()
             if error.kind is _MODEL_REQUIRED:
-                error = self._served_nowhere(exchange, head) or error
+                error = self._path_error(exchange, head) or error
             exchange.refuse(error)
-        except AnsweredHere as answered:
+        except LocalReply as answered:
             exchange.answer(answered.body, self._clock())
         except asyncio.CancelledError:
             exchange.client_left()
@@ -126,11 +126,11 @@ class Proxy:
             exchange.close()
             self._recorder.ended(exchange, self._clock())
 
-    def _take_in(
+    def _admit(
         self, exchange: Exchange, head: RequestHead, current: Current, address: Address | None = None
-    ) -> Ask | None:
-        """Who calls, for which model, and may they: the ask. None if it was answered here (it has a status), or must be
-        read first, which gives ``address``. Raises ProxyError."""
+    ) -> RoutedRequest | None:
+        """Who calls, for which model, and may they: the routed request. None if it was answered here (it has a
+        status), or must be read first, which gives ``address``. Raises ProxyError."""
         request = exchange.request
         path = head.path
         if not path:
@@ -162,26 +162,26 @@ class Proxy:
         if head.upgrade is not None and route.target.sole is not None:  # whoever is asked lets in a tunnel by itself
             sole = route.target.sole.limiter
             gates = Gates.of(tuple(limiter for limiter in gates.limiters if limiter is not sole))
-        ask = Ask(request, head, address, path, route.target, gates, exchange.began)
+        routed = RoutedRequest(request, head, address, path, route.target, gates, exchange.began)
         if not route.redirected:
-            return ask
+            return routed
         exchange.via, exchange.reason = address.model, RULE
-        return led_to(ask, route.target)
+        return retarget(routed, route.target)
 
-    async def _take_in_slowly(self, exchange: Exchange, head: RequestHead, current: Current) -> Ask:
+    async def _admit_slowly(self, exchange: Exchange, head: RequestHead, current: Current) -> RoutedRequest:
         """The same for what must be read first. Raises ProxyError."""
-        ask = self._take_in(exchange, head, current, await self._read(exchange.request, head, current))
-        assert ask is not None
-        if ask.address.decoded and not ask.rewritten and not needs_text(ask.target):
+        routed = self._admit(exchange, head, current, await self._read(exchange.request, head, current))
+        assert routed is not None
+        if routed.address.decoded and not routed.rewritten and not needs_text(routed.target):
             # A small body may have unfolded to a hundred times its size, for as long as the provider takes.
-            notes = ask.address.notes or Notes(stores=stores(ask))
-            address = Address(ask.address.model, exchange.request.body, notes=notes)
-            return msgspec.structs.replace(ask, address=address)
-        provider = to_be_renamed(ask.address, ask.target.pool)
+            notes = routed.address.notes or Notes(stores=stores(routed))
+            address = Address(routed.address.model, exchange.request.body, notes=notes)
+            return msgspec.structs.replace(routed, address=address)
+        provider = to_be_renamed(routed.address, routed.target.pool)
         if provider is None:
-            return ask
-        address = await self._large.run(rename(ask.address, provider))
-        return msgspec.structs.replace(ask, address=address)
+            return routed
+        address = await self._large.run(rename(routed.address, provider))
+        return msgspec.structs.replace(routed, address=address)
 
     async def _read(self, request: InboundRequest, head: RequestHead, current: Current) -> Address:
         """The address of a request that takes longer to read: a header names its model, or its body is large, coded or
@@ -208,25 +208,27 @@ class Proxy:
         reading = self._large if len(body) > AT_ONCE else self._small
         return await reading.run(read(head, body, limit))
 
-    def _served_nowhere(self, exchange: Exchange, head: RequestHead) -> ProxyError | None:
+    def _path_error(self, exchange: Exchange, head: RequestHead) -> ProxyError | None:
         """Why a request that names no model would be refused whichever it named; None: it has to name one."""
         table = self._holder.current.table
         names = table.visible(exchange.principal)
         targets = filter(None, map(table.find, names))
         return refusal_without_model(targets, head.path or exchange.request.target, exchange.request.method)
 
-    async def _lead_on(self, exchange: Exchange, ask: Ask, leads: Leads) -> Ask:
-        """The ask as the target that the classifier chooses is to have it. Raises ProxyError."""
+    async def _route_by_classifier(self, exchange: Exchange, routed: RoutedRequest, leads: Leads) -> RoutedRequest:
+        """The routed request as the target that the classifier chooses is to have it. Raises ProxyError."""
         began = self._clock()
-        choice = await choose(ask, leads, self._inquire)
+        choice = await choose(routed, leads, self._subrequest)
         target = choice.target
         exchange.via, exchange.reason, exchange.choosing = exchange.target, choice.reason, self._clock() - began
         check_access(target, exchange.principal)
         exchange.target = target.pool.name
-        await enter(exchange, target.limiters if ask.head.upgrade is None else (target.limiter,), self._clock)
-        return led_to(ask, target)
+        await acquire_or_wait(
+            exchange, target.limiters if routed.head.upgrade is None else (target.limiter,), self._clock
+        )
+        return retarget(routed, target)
 
-    async def _inquire(self, request: InboundRequest, downstream: Downstream, target: LivePool) -> None:
+    async def _subrequest(self, request: InboundRequest, downstream: Downstream, target: LivePool) -> None:
         """An exchange of our own making, with a target that need not be open to whoever asks."""
         exchange = Exchange(request, downstream, self._clock())
         exchange.target = target.pool.name

@@ -8,38 +8,38 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from onwards_py.eager import Drive, Signal
-from onwards_py.proxy.addressing import is_responses
-from onwards_py.proxy.attempt import Answer, Ask, may_be_resent, stores
-from onwards_py.proxy.prepared import Prepared
+from onwards_py.proxy.attempt import Attempt
+from onwards_py.proxy.model_lookup import is_responses
+from onwards_py.proxy.upstream_request import Answer, RoutedRequest, safe_to_duplicate, stores
 
-Send = Callable[[Prepared], Coroutine[Any, Any, Answer]]
+Send = Callable[[Attempt], Coroutine[Any, Any, Answer]]
 
 
-def leaves_nothing(ask: Ask) -> bool:
+def safe_to_hedge(routed: RoutedRequest) -> bool:
     """True if the request can be worked on twice without a trace. (Responses are stored by default.)"""
-    return may_be_resent(ask) and (not is_responses(ask.path) or stores(ask) is False)
+    return safe_to_duplicate(routed) and (not is_responses(routed.path) or stores(routed) is False)
 
 
-class Won:
+class HedgeWinner:
     """The attempt whose answer counts. ``beaten``: the one that was asked before it and is still silent, if so."""
 
     __slots__ = ("answer", "beaten", "prepared")
 
-    def __init__(self, prepared: Prepared, answer: Answer, beaten: Prepared | None) -> None:
+    def __init__(self, prepared: Attempt, answer: Answer, beaten: Attempt | None) -> None:
         self.prepared = prepared
         self.answer = answer
         self.beaten = beaten
 
 
-async def first_answer(
-    prepared: Prepared,
+async def race(
+    prepared: Attempt,
     send: Send,
     after: float,
-    second: Callable[[], Prepared | None],
+    second: Callable[[], Attempt | None],
     *,
     will_do: Callable[[Answer], bool],
-    let_go: Callable[[Prepared], None],
-) -> Won:
+    let_go: Callable[[Attempt], None],
+) -> HedgeWinner:
     """The first answer that ``will_do``; the last one if none does. Raises the last attempt's TransportError.
 
     After ``after`` seconds of silence ``second`` makes another attempt ready (None: nobody else may be asked).
@@ -64,7 +64,7 @@ async def first_answer(
             assert runner.error is not None
             raise runner.error
         later = runner.prepared is not prepared
-        return Won(runner.prepared, runner.answer, prepared if later and race.runs(prepared) else None)
+        return HedgeWinner(runner.prepared, runner.answer, prepared if later and race.runs(prepared) else None)
     finally:
         for loser in race.stop():
             let_go(loser)
@@ -73,7 +73,7 @@ async def first_answer(
 class _Runner:
     """One attempt on its way: ``answer`` or ``error`` is there once it is over."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Attempt) -> None:
         self.prepared = prepared
         self.answer: Answer | None = None
         self.error: BaseException | None = None
@@ -99,7 +99,7 @@ class _Race:
         self._over: deque[_Runner] = deque()
         self._signal: Signal[None] = Signal()
 
-    def start(self, prepared: Prepared, sending: Coroutine[Any, Any, Answer]) -> None:
+    def start(self, prepared: Attempt, sending: Coroutine[Any, Any, Answer]) -> None:
         runner = _Runner(prepared)
         self.running.append(runner)
 
@@ -126,11 +126,11 @@ class _Race:
                     timer.cancel()
         return self._over.popleft() if self._over else None
 
-    def runs(self, prepared: Prepared) -> bool:
+    def runs(self, prepared: Attempt) -> bool:
         """True if nothing has come of this attempt so far."""
         return any(runner.prepared is prepared for runner in self.running)
 
-    def stop(self) -> list[Prepared]:
+    def stop(self) -> list[Attempt]:
         """End what still runs and drop what nobody took; returns what had been asked."""
         rest = [*self.running, *self._over]
         self.running.clear()

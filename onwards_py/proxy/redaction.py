@@ -9,8 +9,8 @@ import msgspec
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import BodySink, Ending, Filter, ResponseHead
-from onwards_py.proxy.attempt import Answer
-from onwards_py.proxy.coded_answer import OF_AN_ERROR, read_within
+from onwards_py.proxy.decode_response import OF_AN_ERROR, read_within
+from onwards_py.proxy.upstream_request import Answer
 from onwards_py.transports.base import UpstreamResponse
 from onwards_py.wire.decoding import DECODABLE, Decoding, Reason, Undecodable
 from onwards_py.wire.error_body import error_response

@@ -19,15 +19,15 @@ from onwards_py.messages import Ending, Fault
 from onwards_py.model.provider import Mode, Provider
 from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome
-from onwards_py.proxy.addressing import is_responses
-from onwards_py.proxy.attempt import Answer, Ask
-from onwards_py.proxy.coded_answer import LONGEST_ERROR, decoded_error, pump_decoded
-from onwards_py.proxy.collected_answer import CollectedAnswer
-from onwards_py.proxy.early_stream import EarlyStream
+from onwards_py.proxy.decode_response import LONGEST_ERROR, decoded_error, pump_decoded
+from onwards_py.proxy.delayed_close import Release
+from onwards_py.proxy.early_commit import EarlyStream
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.release import Release
+from onwards_py.proxy.model_lookup import is_responses
+from onwards_py.proxy.response_buffer import CollectedAnswer
 from onwards_py.proxy.translated_paths import CHAT, INPUT_TOKENS, RESPONSES, path_refusal
-from onwards_py.proxy.translated_stream import Gate, TranslatedStream
+from onwards_py.proxy.translated_stream import CommitGate, TranslatedStream
+from onwards_py.proxy.upstream_request import Answer, RoutedRequest
 from onwards_py.transcode import input_tokens
 from onwards_py.transcode.answer_body import AnswerBody, Machine
 from onwards_py.transcode.chat_over_responses.request import to_responses
@@ -70,7 +70,7 @@ _FAULTS: Final[dict[Ending, Fault | None]] = {
 MakeMachine = Callable[[int, bool], Machine]
 
 
-class AnsweredHere(Exception):
+class LocalReply(Exception):
     """No provider need be asked: ``body`` is the answer, JSON."""
 
     def __init__(self, body: bytes) -> None:
@@ -100,62 +100,64 @@ class RandomIds:
 _IDS: Final = RandomIds()
 
 
-def translate(provider: Provider, ask: Ask, principal: Principal) -> Translation | None:
+def translate(provider: Provider, routed: RoutedRequest, principal: Principal) -> Translation | None:
     """Translate a request for an API that the provider does not have; None for any other. What the answer seals is for
     ``principal``.
 
-    Raises ProxyError for what this provider cannot be asked, and `AnsweredHere` for what it need not be asked.
+    Raises ProxyError for what this provider cannot be asked, and `LocalReply` for what it need not be asked.
     """
-    path, query, search = ask.path.partition(b"?")
+    path, query, search = routed.path.partition(b"?")
     path = path.rstrip(b"/")
     rest = query + search
-    refusal = path_refusal(provider, path, ask.request.method)
+    refusal = path_refusal(provider, path, routed.request.method)
     if refusal is not None:
         raise refusal
     try:
-        if is_responses(ask.path):
-            return _to_chat(provider, ask, principal, path, rest) if provider.mode is _TRANSLATE else None
+        if is_responses(routed.path):
+            return _to_chat(provider, routed, principal, path, rest) if provider.mode is _TRANSLATE else None
         if provider.chat_over_responses and path.endswith(CHAT):
-            return _to_responses(provider, ask, path, rest)
+            return _to_responses(provider, routed, path, rest)
     except Refused as refused:
         raise ProxyError(ErrorKind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
     return None
 
 
-def _to_chat(provider: Provider, ask: Ask, principal: Principal, path: bytes, rest: bytes) -> Translation:
+def _to_chat(provider: Provider, routed: RoutedRequest, principal: Principal, path: bytes, rest: bytes) -> Translation:
     if path.endswith(INPUT_TOKENS):
-        raise AnsweredHere(orjson.dumps(input_tokens.answer(_decoded(ask))))
+        raise LocalReply(orjson.dumps(input_tokens.answer(_decoded(routed))))
     settings = provider.translate or DEFAULTS
-    translated = to_chat(_decoded(ask), settings.quirks, _policy(provider, settings, ask, principal))
+    translated = to_chat(_decoded(routed), settings.quirks, _policy(provider, settings, routed, principal))
     context = translated.context
 
     def machine(now: int, trusted: bool) -> Machine:
         return ChatToEvents(context, _IDS, now, trusted=trusted)
 
-    outbound = _outbound(provider, ask, path.removesuffix(RESPONSES) + CHAT + rest, translated.chat)
+    outbound = _outbound(provider, routed, path.removesuffix(RESPONSES) + CHAT + rest, translated.chat)
     return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
 
 
-def _to_responses(provider: Provider, ask: Ask, path: bytes, rest: bytes) -> Translation:
+def _to_responses(provider: Provider, routed: RoutedRequest, path: bytes, rest: bytes) -> Translation:
     settings = provider.translate or DEFAULTS
-    translated = to_responses(_decoded(ask), settings.quirks, settings.policy)
+    translated = to_responses(_decoded(routed), settings.quirks, settings.policy)
     context = translated.context
 
     def machine(now: int, trusted: bool) -> Machine:
         return EventsToChunks(context, _IDS, now, trusted=trusted)
 
-    outbound = _outbound(provider, ask, path.removesuffix(CHAT) + RESPONSES + rest, translated.responses)
+    outbound = _outbound(provider, routed, path.removesuffix(CHAT) + RESPONSES + rest, translated.responses)
     return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
 
 
-def _outbound(provider: Provider, ask: Ask, path: bytes, made: dict[str, object]) -> OutboundRequest:
-    made["model"] = model = provider.model_name or ask.address.model
+def _outbound(provider: Provider, routed: RoutedRequest, path: bytes, made: dict[str, object]) -> OutboundRequest:
+    made["model"] = model = provider.model_name or routed.address.model
     body = orjson.dumps(made)
-    head = outbound_head(ask.head, b"POST", provider.join(path), provider, len(body), decoded=True)
+    head = outbound_head(routed.head, b"POST", provider.join(path), provider, len(body), decoded=True)
     total = provider.timeouts.total
-    deadline = ask.began + total if total is not None else None
+    deadline = routed.began + total if total is not None else None
     within = provider.timeouts.head_of_stream if made.get("stream") else None
-    return OutboundRequest(b"POST", path, _NOT_FORWARDED.sub(b"", head), body, model, ask.repeatable, deadline, within)
+    return OutboundRequest(
+        b"POST", path, _NOT_FORWARDED.sub(b"", head), body, model, routed.repeatable, deadline, within
+    )
 
 
 class FailedAnswer(msgspec.Struct, frozen=True):
@@ -203,7 +205,7 @@ async def pass_on_translated(
     now: float,
     *,
     early: EarlyStream | None,
-    gate: Gate,
+    gate: CommitGate,
 ) -> FailedAnswer | None:
     """Translate the provider's answer and give it to the client. ``now``: when its head came.
 
@@ -232,7 +234,7 @@ async def _stream(
     events: EventFilter,
     *,
     release: Release,
-    gate: Gate,
+    gate: CommitGate,
 ) -> FailedAnswer | None:
     def block() -> bytes:
         return _block(answer, _without(translation, events.dropped), b"text/event-stream", None)
@@ -337,16 +339,16 @@ def _own_block(translation: Translation, content_type: bytes, length: int | None
     return own
 
 
-def _policy(provider: Provider, settings: TranslateSettings, ask: Ask, principal: Principal) -> Policy:
+def _policy(provider: Provider, settings: TranslateSettings, routed: RoutedRequest, principal: Principal) -> Policy:
     """The operator's policy, with what this request adds to it."""
     policy = replace(settings.policy, origin=_origin(provider))
-    if is_codex(ask.request.fields):
+    if is_codex(routed.request.fields):
         policy = replace(policy, phased=True)
-    asked = [value for name, value in ask.request.fields if name.lower() == PROFILE_FIELD]
+    asked = [value for name, value in routed.request.fields if name.lower() == PROFILE_FIELD]
     if asked:
         policy = replace(policy, profile=_profile(asked[0]))
     elif policy.profile is None:
-        policy = replace(policy, profile=profile_of_client(ask.request.fields))
+        policy = replace(policy, profile=profile_of_client(routed.request.fields))
     if settings.keyring is not None:
         audience = "" if principal.digest is None else principal.digest.hex()
         policy = replace(policy, sealer=settings.keyring.sealer(audience))
@@ -371,17 +373,17 @@ def _profile(value: bytes) -> Profile | None:
         raise ProxyError(ErrorKind.BAD_REQUEST, message) from None
 
 
-def _decoded(ask: Ask) -> dict[str, object]:
-    body, coding = ask.address.body, ask.head.content_encoding
-    if coding and not ask.address.decoded:  # nobody had to look for the model in it: a header named it
-        body = content_coding.decode(coding, body, ask.target.pool.max_body)
+def _decoded(routed: RoutedRequest) -> dict[str, object]:
+    body, coding = routed.address.body, routed.head.content_encoding
+    if coding and not routed.address.decoded:  # nobody had to look for the model in it: a header named it
+        body = content_coding.decode(coding, body, routed.target.pool.max_body)
     try:
         value = foreign_json.loads_request(body)
     except orjson.JSONDecodeError as error:
         raise ProxyError(ErrorKind.BAD_REQUEST, f"The body is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise ProxyError(ErrorKind.BAD_REQUEST, "The body must be a JSON object.")
-    value.setdefault("model", ask.address.model)
+    value.setdefault("model", routed.address.model)
     return value
 
 

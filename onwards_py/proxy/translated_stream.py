@@ -11,8 +11,8 @@ import msgspec
 
 from onwards_py.messages import Downstream, Ending, Source
 from onwards_py.model.policies import HoldPolicy
+from onwards_py.proxy.delayed_close import Release
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.release import Release
 from onwards_py.transcode.pipeline import EventFilter, KeepAlive
 from onwards_py.transcode.responses_over_chat.errors import Failure
 from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
@@ -30,7 +30,7 @@ def write_events(downstream: Downstream, events: bytes) -> None:
     assert start == len(events), "the filter returns whole events"
 
 
-class Gate(msgspec.Struct):
+class CommitGate(msgspec.Struct):
     """What an answer must pass before the client is told anything.
 
     ``on_open`` is called when it has. ``hold``: only the first content passes, unless ``max_time`` seconds are over
@@ -66,7 +66,7 @@ class TranslatedStream:
         *,
         block: Callable[[], bytes],
         settings: TranslateSettings,
-        gate: Gate,
+        gate: CommitGate,
     ) -> None:
         self._exchange = exchange
         self._events = events

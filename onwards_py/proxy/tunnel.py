@@ -10,10 +10,10 @@ from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending
 from onwards_py.model.provider import Mode, Provider
 from onwards_py.observe import record as outcomes
-from onwards_py.proxy.addressing import MODEL_IN_QUERY, is_responses
-from onwards_py.proxy.attempt import Ask
 from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.model_lookup import MODEL_IN_QUERY, is_responses
 from onwards_py.proxy.redaction import redacted_body, redacted_head
+from onwards_py.proxy.upstream_request import RoutedRequest
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.tunnel import Handshake, TunnelEnd, shake_hands
 from onwards_py.wire.outbound import upgrade_head
@@ -24,22 +24,22 @@ _TRANSLATE: Final = Mode.TRANSLATE
 _REFUSAL_SECONDS = 5.0  # for the body of a refused handshake
 
 
-def wants_tunnel(ask: Ask) -> bool:
+def wants_tunnel(routed: RoutedRequest) -> bool:
     """True for a WebSocket handshake (RFC 6455 section 4.1)."""
-    return ask.head.upgrade == b"websocket" and ask.request.method == b"GET" and ask.request.http_minor == 1
+    return routed.head.upgrade == b"websocket" and routed.request.method == b"GET" and routed.request.http_minor == 1
 
 
-async def open_tunnel(provider: Provider, ask: Ask) -> Handshake:
+async def open_tunnel(provider: Provider, routed: RoutedRequest) -> Handshake:
     """Ask one provider to upgrade. Raises TransportError, or ProxyError if it cannot speak WebSocket."""
-    if provider.mode is _DISABLED and is_responses(ask.path):
+    if provider.mode is _DISABLED and is_responses(routed.path):
         raise ProxyError(ErrorKind.NOT_FOUND, "The Responses API is not served for this model.")
-    if provider.local is not None or (provider.mode is _TRANSLATE and is_responses(ask.path)):
+    if provider.local is not None or (provider.mode is _TRANSLATE and is_responses(routed.path)):
         raise ProxyError(ErrorKind.NO_WEBSOCKET)
-    path = ask.path
+    path = routed.path
     if provider.model_name is not None:
         path = MODEL_IN_QUERY.sub(b"model=" + quote(provider.model_name, safe="").encode(), path)
-    head = upgrade_head(ask.head, provider.join(path), provider)
-    return await shake_hands(provider, OutboundRequest(b"GET", ask.path, head, b"", ask.address.model))
+    head = upgrade_head(routed.head, provider.join(path), provider)
+    return await shake_hands(provider, OutboundRequest(b"GET", routed.path, head, b"", routed.address.model))
 
 
 async def run_tunnel(exchange: Exchange, provider: Provider, handshake: Handshake, now: float) -> None:
@@ -87,4 +87,4 @@ async def _pass_on(exchange: Exchange, provider: Provider, handshake: Handshake,
         return
     exchange.commit(head.status, head.reason, facts.block, facts.length, now)
     exchange.downstream.write(body)
-    exchange.conclude(Ending.EOF)
+    exchange.finish(Ending.EOF)

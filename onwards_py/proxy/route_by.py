@@ -18,8 +18,8 @@ from onwards_py.eager import Drive, Signal
 from onwards_py.errors import body_too_large
 from onwards_py.limits.admission import Gates
 from onwards_py.messages import InboundRequest, Source, TunnelSide
-from onwards_py.proxy.addressing import MODEL_IN_QUERY, Address
-from onwards_py.proxy.attempt import Ask
+from onwards_py.proxy.model_lookup import MODEL_IN_QUERY, Address
+from onwards_py.proxy.upstream_request import RoutedRequest
 from onwards_py.routing.last_message import last_user_text
 from onwards_py.routing.table import Leads, LivePool
 from onwards_py.wire.model_scan import ModelSpan
@@ -43,16 +43,16 @@ class Choice(msgspec.Struct, frozen=True):
     reason: Reason
 
 
-Inquire = Callable[[InboundRequest, "Collector", LivePool], Coroutine[Any, Any, None]]
+Subrequest = Callable[[InboundRequest, "ResponseBuffer", LivePool], Coroutine[Any, Any, None]]
 """Serve this request by this target, to the end."""
 
 
-async def choose(ask: Ask, leads: Leads, inquire: Inquire) -> Choice:
+async def choose(routed: RoutedRequest, leads: Leads, subrequest: Subrequest) -> Choice:
     """Ask the classifier; the default's turn comes if it says nothing useful in time."""
-    text = last_user_text(ask.address.body, _LONGEST_TEXT)
+    text = last_user_text(routed.address.body, _LONGEST_TEXT)
     if text is None:
         return Choice(leads.default, "no_text")
-    collector = Collector()
+    buffer = ResponseBuffer()
     finished: Signal[None] = Signal()
 
     def on_done(error: BaseException | None) -> None:
@@ -60,16 +60,16 @@ async def choose(ask: Ask, leads: Leads, inquire: Inquire) -> Choice:
             _log.error("a question to %s failed", leads.classifier.pool.name, exc_info=error)
         finished.set(None)
 
-    inquiry = Drive(inquire(question(leads.classifier.pool.name, text), collector, leads.classifier), on_done)
+    running = Drive(subrequest(question(leads.classifier.pool.name, text), buffer, leads.classifier), on_done)
     timer = asyncio.get_running_loop().call_later(leads.timeout, finished.set, None)
     try:
         await finished
-        if not inquiry.done:
+        if not running.done:
             return Choice(leads.default, "timeout")
     finally:
         timer.cancel()
-        inquiry.cancel()
-    label = collector.label()
+        running.cancel()
+    label = buffer.label()
     if label is None:
         return Choice(leads.default, "failed")
     target = leads.labels.get(label)
@@ -88,30 +88,30 @@ def question(model: str, text: str) -> InboundRequest:
     return InboundRequest(b"POST", _PATH, 1, fields, body, "route_by")
 
 
-def question_to(request: InboundRequest, target: LivePool, began: float) -> Ask:
+def question_to(request: InboundRequest, target: LivePool, began: float) -> RoutedRequest:
     """The question as an ask of its target."""
     head = examine(request.fields, request.target, request.http_minor)
     head.path = _PATH
-    return Ask(request, head, Address(target.pool.name, request.body), _PATH, target, _NO_GATES, began)
+    return RoutedRequest(request, head, Address(target.pool.name, request.body), _PATH, target, _NO_GATES, began)
 
 
-def led_to(ask: Ask, target: LivePool) -> Ask:
+def retarget(routed: RoutedRequest, target: LivePool) -> RoutedRequest:
     """The same ask of another target, which also is what its body and its query name from now on. Raises ProxyError."""
-    address, name = ask.address, target.pool.name
-    path = MODEL_IN_QUERY.sub(b"model=" + quote(name, safe="").encode(), ask.path)
-    if len(ask.request.body) > target.pool.max_body:
+    address, name = routed.address, target.pool.name
+    path = MODEL_IN_QUERY.sub(b"model=" + quote(name, safe="").encode(), routed.path)
+    if len(routed.request.body) > target.pool.max_body:
         raise body_too_large(target.pool.max_body)
     if address.span is None:
         address = msgspec.structs.replace(address, model=name)
-        return msgspec.structs.replace(ask, target=target, address=address, path=path)
+        return msgspec.structs.replace(routed, target=target, address=address, path=path)
     written = name.encode() if address.multipart else orjson.dumps(name)
     body = address.body_for(name, written)
     if len(body) > target.pool.max_body:
         raise body_too_large(target.pool.max_body)
     start = address.span.start
     address = Address(name, body, ModelSpan(name, start, start + len(written)), address.decoded, address.multipart)
-    request = ask.request if address.decoded else msgspec.structs.replace(ask.request, body=body)
-    return msgspec.structs.replace(ask, target=target, address=address, path=path, request=request, rewritten=True)
+    request = routed.request if address.decoded else msgspec.structs.replace(routed.request, body=body)
+    return msgspec.structs.replace(routed, target=target, address=address, path=path, request=request, rewritten=True)
 
 
 class _Message(msgspec.Struct):
@@ -129,7 +129,7 @@ class _Answer(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
-class Collector(msgspec.Struct):
+class ResponseBuffer(msgspec.Struct):
     """The Downstream of a question: keeps the answer, if it is not too long for one."""
 
     committed: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onwards_py.messages import Source
-from onwards_py.proxy.release import Release
+from onwards_py.proxy.delayed_close import Release
 from onwards_py.transcode.pipeline import AnswerCollector
 
 

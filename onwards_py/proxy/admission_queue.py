@@ -12,23 +12,23 @@ from onwards_py.limits.line import Line, Waiter
 from onwards_py.proxy.exchange import Exchange
 
 
-async def enter(exchange: Exchange, limiters: Sequence[Limiter], clock: Callable[[], float]) -> None:
+async def acquire_or_wait(exchange: Exchange, limiters: Sequence[Limiter], clock: Callable[[], float]) -> None:
     """Take all permits, waiting for them where the operator wishes it. Raises ProxyError.
 
     What is waited for holds no permits meanwhile; whoever comes later does not overtake.
     """
-    blocked = exchange.enter(limiters, clock())
+    blocked = exchange.acquire(limiters, clock())
     if blocked is None:
         return
     if blocked.limiter.line is None:
         raise blocked.error
-    with Place(clock) as place:
+    with QueueTicket(clock) as place:
         while blocked is not None:
             await place.wait((blocked,))
-            blocked = exchange.enter(limiters, clock())
+            blocked = exchange.acquire(limiters, clock())
 
 
-class Place:
+class QueueTicket:
     """One exchange's place in the lines of the limits that keep it waiting; left at the end of the context."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -37,7 +37,7 @@ class Place:
         self._signal: Signal[None] = Signal()
         self._until: float | None = None
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> QueueTicket:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from onwards_py.messages import BodySink, Ending, Filter
-from onwards_py.proxy.attempt import Answer
 from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.upstream_request import Answer
 from onwards_py.transports.base import UpstreamResponse
 from onwards_py.wire.decoding import DECODABLE, OF_AN_ANSWER, Bounds, Decoding, Undecodable
 from onwards_py.wire.redaction import Redactor
@@ -23,7 +23,7 @@ OF_AN_ERROR: Final = Bounds(LONGEST_ERROR, 0, LONGEST_ERROR, OF_AN_ANSWER.member
 async def pump_decoded(exchange: Exchange, answer: Answer, sink: BodySink) -> Ending:
     """Move an answer into ``sink`` as it can be read. An unknown coding stays; what its own coding contradicts, or is
     not whole by it, ends as what broke off."""
-    undo = Undo(answer.facts.coding, answer.response.discard) if answer.facts.coding in DECODABLE else None
+    undo = DecodeFilter(answer.facts.coding, answer.response.discard) if answer.facts.coding in DECODABLE else None
     pipeline: tuple[Filter, ...] = () if undo is None else (undo,)
     if answer.provider.trusted and answer.provider.redaction is not None:  # its errors are told in its own words
         pipeline = (*pipeline, Redactor(answer.provider.redaction))
@@ -54,7 +54,7 @@ def decoded_error(coding: bytes, body: bytes) -> bytes:
         return body
 
 
-class Undo:
+class DecodeFilter:
     """Filter: decoded bytes out. Where that fails nothing more comes out, and ``discard`` frees the provider."""
 
     __slots__ = ("_decoding", "_discard")

@@ -63,7 +63,7 @@ def note_fault(member: Member, fault: Fault, now: float) -> None:
         note_failure(member, now)
 
 
-def note_beaten(member: Member, seconds: float, now: float) -> None:
+def note_hedge_lost(member: Member, seconds: float, now: float) -> None:
     """Another provider, asked later, answered first, after ``seconds`` of silence of this one: a failure, or hedging
     would hide for ever that it is dead."""
     if member.latency is not None:
@@ -71,7 +71,7 @@ def note_beaten(member: Member, seconds: float, now: float) -> None:
     note_failure(member, now)
 
 
-def note_repeat(member: Member, now: float) -> None:
+def note_stale_connection(member: Member, now: float) -> None:
     """A kept connection died under a request, which was sent again and answered."""
     if member.health is not None:
         member.health.lost_connection(now)

@@ -7,17 +7,17 @@ from typing import Protocol
 import msgspec
 
 from onwards_py.errors import ProxyError
-from onwards_py.proxy.attempt import Answer
-from onwards_py.proxy.coded_answer import decoded_error, read_within
+from onwards_py.proxy.decode_response import decoded_error, read_within
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.redaction import replaced
 from onwards_py.proxy.translate import Translation, pass_on_error
+from onwards_py.proxy.upstream_request import Answer
 from onwards_py.transcode.responses_over_chat.errors import from_body
 
 _SECONDS = 2.0
 
 
-class Sendable(Protocol):
+class LastResponse(Protocol):
     """An answer that nobody hoped for, but that may be all there is."""
 
     def send(self, exchange: Exchange, now: float) -> None:
@@ -25,16 +25,16 @@ class Sendable(Protocol):
         ...
 
 
-class Failed(msgspec.Struct, frozen=True):
+class AttemptFailed(msgspec.Struct, frozen=True):
     """An attempt that did not serve the client. ``proceed``: another may follow. ``last``: what to send if none does;
     None: ``error``."""
 
     error: ProxyError
     proceed: bool
-    last: Sendable | None = None
+    last: LastResponse | None = None
 
 
-class Kept(msgspec.Struct, frozen=True):
+class BufferedResponse(msgspec.Struct, frozen=True):
     """A response that was given up for another attempt. Not ``whole``: ``body`` is ours."""
 
     answer: Answer
@@ -59,11 +59,11 @@ class Kept(msgspec.Struct, frozen=True):
             exchange.pass_on(self.answer.response.head, self.answer.facts, self.body, now)
 
 
-async def keep(answer: Answer, translation: Translation | None) -> Kept:
+async def drain_body(answer: Answer, translation: Translation | None) -> BufferedResponse:
     """Read a response that is to be given up; this also frees its connection for the next attempt (B59). Of one that
     is too slow, too large or cut only the head is kept."""
     body = await read_within(answer.response, _SECONDS)
     if body is not None:
-        return Kept(answer, body, translation)
+        return BufferedResponse(answer, body, translation)
     facts, body = replaced(answer.facts)
-    return Kept(Answer(answer.provider, answer.response, facts), body, translation, whole=False)
+    return BufferedResponse(Answer(answer.provider, answer.response, facts), body, translation, whole=False)

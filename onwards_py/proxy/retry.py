@@ -11,26 +11,32 @@ from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.limits.admission import attempt
 from onwards_py.messages import Fault
 from onwards_py.model.policies import HedgePolicy
-from onwards_py.proxy.attempt import (
+from onwards_py.proxy.admission_queue import QueueTicket
+from onwards_py.proxy.attempt import Attempt, prepare
+from onwards_py.proxy.attempt_result import AttemptFailed, LastResponse, drain_body
+from onwards_py.proxy.delivery import deliver, deliver_translated, pass_on_whole, stream, try_send_now
+from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.failure_log import FailureLog
+from onwards_py.proxy.hedge import HedgeWinner, race, safe_to_hedge
+from onwards_py.proxy.not_found_log import NotFoundLog
+from onwards_py.proxy.outlier_detection import (
+    note_fault,
+    note_head,
+    note_hedge_lost,
+    note_stale_connection,
+    note_success,
+)
+from onwards_py.proxy.redaction import redacted
+from onwards_py.proxy.tunnel import open_tunnel, run_tunnel
+from onwards_py.proxy.upstream_request import (
     Answer,
-    Ask,
+    RoutedRequest,
     Transports,
-    accept,
     error_of,
     may_follow,
     outbound_request,
+    validate_response,
 )
-from onwards_py.proxy.delivery import deliver, deliver_translated, delivered, pass_on_whole, stream
-from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.failure_log import FailureLog
-from onwards_py.proxy.hedge import Won, first_answer, leaves_nothing
-from onwards_py.proxy.kept import Failed, Sendable, keep
-from onwards_py.proxy.not_found_log import NotFoundLog
-from onwards_py.proxy.prepared import Prepared, prepare
-from onwards_py.proxy.queueing import Place
-from onwards_py.proxy.redaction import redacted
-from onwards_py.proxy.tunnel import open_tunnel, run_tunnel
-from onwards_py.proxy.verdicts import note_beaten, note_fault, note_head, note_repeat, note_success
 from onwards_py.routing.affinity import key_of
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
@@ -43,7 +49,7 @@ NOT_AGAIN: Final = b"X-Should-Retry: false\r\n"
 """Tells the SDKs of OpenAI and Anthropic that their own retries are of no use: all that can be tried was tried."""
 
 
-class Attempts:
+class RetryLoop:
     """``clock`` gives monotonic seconds, ``random`` numbers in [0, 1)."""
 
     def __init__(
@@ -59,17 +65,17 @@ class Attempts:
         self._failures = FailureLog(clock)
         self._not_found = not_found
 
-    async def serve_sole(self, exchange: Exchange, ask: Ask, member: Member) -> None:
+    async def serve_single(self, exchange: Exchange, routed: RoutedRequest, member: Member) -> None:
         """The most frequent plan: one provider, which has let the exchange in already, and one attempt."""
         provider = member.provider
         exchange.provider = provider.name
         if provider.translates:
-            await self._translate_sole(exchange, ask, member)
+            await self._translate_single(exchange, routed, member)
             return
-        outbound = outbound_request(provider, ask)
+        outbound = outbound_request(provider, routed)
         exchange.attempts = 1
         try:
-            answer = accept(provider, await self._transports.of(provider).send(provider, outbound), ask)
+            answer = validate_response(provider, await self._transports.of(provider).send(provider, outbound), routed)
         except TransportError as error:
             self._failed(exchange, member, error)
             raise error_of(error.fault, error.advice) from error
@@ -79,14 +85,14 @@ class Attempts:
             self._not_found.note(provider, answer.response.head.status, outbound.target)
             answer = await redacted(answer)
         if not pass_on_whole(exchange, answer, self._clock()):
-            await stream(exchange, ask, member, answer, self._clock)
+            await stream(exchange, routed, member, answer, self._clock)
 
-    async def _translate_sole(self, exchange: Exchange, ask: Ask, member: Member) -> None:
+    async def _translate_single(self, exchange: Exchange, routed: RoutedRequest, member: Member) -> None:
         """The same where some requests are made in another dialect."""
-        prepared = prepare(exchange, ask, member)
+        prepared = prepare(exchange, routed, member)
         exchange.attempts = 1
         try:
-            answer = accept(member.provider, await self._sending(prepared), ask)
+            answer = validate_response(member.provider, await self._sending(prepared), routed)
         except TransportError as error:
             self._failed(exchange, member, error)
             failure = error_of(error.fault, error.advice)
@@ -103,29 +109,29 @@ class Attempts:
             if failed is not None and failed.last is not None:
                 failed.last.send(exchange, self._clock())
         elif not pass_on_whole(exchange, answer, self._clock()):
-            await stream(exchange, ask, member, answer, self._clock)
+            await stream(exchange, routed, member, answer, self._clock)
 
-    async def serve(self, exchange: Exchange, ask: Ask) -> None:
+    async def serve(self, exchange: Exchange, routed: RoutedRequest) -> None:
         """Ask until one answers for good. Raises ProxyError if none does."""
-        plan = self._plan(ask)
+        plan = self._plan(routed)
         others = len(exchange.held)
-        last: Sendable | None = None
+        last: LastResponse | None = None
         failure: ProxyError | None = None
         try:
-            while (member := self._take(exchange, plan) or await self._wait_for_place(exchange, plan)) is not None:
+            while (member := await self._next_provider(exchange, plan)) is not None:
                 try:
-                    prepared = prepare(exchange, ask, member)
+                    prepared = prepare(exchange, routed, member)
                 except ProxyError as error:
                     # Not this one; perhaps another, that need not be asked in another dialect.
                     failure = failure or error
-                    _set_aside(exchange, plan, member)
-                    exchange.give_back_to(others)
+                    _exclude(exchange, plan, member)
+                    exchange.release_beyond(others)
                     continue
-                failed = await self._attempt(exchange, ask, prepared, plan)
+                failed = await self._attempt(exchange, routed, prepared, plan)
                 if failed is None:
                     return
                 failure, last = failed.error, failed.last or last
-                exchange.give_back_to(others)
+                exchange.release_beyond(others)
                 if not failed.proceed or not await self._wait(plan):
                     break
         finally:
@@ -135,48 +141,48 @@ class Attempts:
         if plan.exhausted or plan.over_budget:
             exchange.extra = NOT_AGAIN
         if last is None:
-            raise failure or _nobody(ask.target)
+            raise failure or no_provider_error(routed.target)
         last.send(exchange, self._clock())
 
-    async def tunnel(self, exchange: Exchange, ask: Ask) -> None:
+    async def tunnel(self, exchange: Exchange, routed: RoutedRequest) -> None:
         """Ask providers to speak WebSocket until one answers; then it is between client and provider."""
-        plan = self._plan(ask)
+        plan = self._plan(routed)
         try:
-            await self._tunnel(exchange, ask, plan)
+            await self._tunnel(exchange, routed, plan)
         finally:
             if plan.probing:
                 plan.abandon(self._clock())
 
-    async def _tunnel(self, exchange: Exchange, ask: Ask, plan: FallbackPlan) -> None:
+    async def _tunnel(self, exchange: Exchange, routed: RoutedRequest, plan: FallbackPlan) -> None:
         others = len(exchange.held)
         failure: ProxyError | None = None
-        while (member := self._take(exchange, plan) or await self._wait_for_place(exchange, plan)) is not None:
+        while (member := await self._next_provider(exchange, plan)) is not None:
             try:
-                handshake = await open_tunnel(member.provider, ask)
+                handshake = await open_tunnel(member.provider, routed)
             except ProxyError as error:
                 failure = failure or error
-                _set_aside(exchange, plan, member)
-                exchange.give_back_to(others)
+                _exclude(exchange, plan, member)
+                exchange.release_beyond(others)
                 continue
             except TransportError as error:
-                self._failures.told(exchange.target, member.provider.name, error)
+                self._failures.record_failure(exchange.target, member.provider.name, error)
                 failure = error_of(error.fault, error.advice)
                 now = self._clock()
                 note_fault(member, error.fault, now)
                 plan.elapsed = now - exchange.began
-                exchange.give_back_to(others)
-                if not may_follow(plan, error.fault, member, ask, now) or not await self._wait(plan):
+                exchange.release_beyond(others)
+                if not may_follow(plan, error.fault, member, routed, now) or not await self._wait(plan):
                     break
             else:
-                if await self._passes_over(exchange, ask, plan, member, handshake):
-                    exchange.give_back_to(others)
+                if await self._retry_handshake(exchange, routed, plan, member, handshake):
+                    exchange.release_beyond(others)
                     continue
                 await run_tunnel(exchange, member.provider, handshake, self._clock())
                 return
-        raise failure or _nobody(ask.target)
+        raise failure or no_provider_error(routed.target)
 
-    async def _passes_over(
-        self, exchange: Exchange, ask: Ask, plan: FallbackPlan, member: Member, handshake: Handshake
+    async def _retry_handshake(
+        self, exchange: Exchange, routed: RoutedRequest, plan: FallbackPlan, member: Member, handshake: Handshake
     ) -> bool:
         """Take note of how a provider answered a handshake; True if another is to be asked instead, and now."""
         now, head = self._clock(), handshake.answered.result()
@@ -184,7 +190,7 @@ class Attempts:
             note_success(member)
             return False
         note_head(member, head, 0.0, now)
-        self._not_found.note(member.provider, head.status, ask.path)
+        self._not_found.note(member.provider, head.status, routed.path)
         plan.elapsed = now - exchange.began
         plan.rests(member, retry_after(head.lines, time.time()), now)
         try:
@@ -198,27 +204,31 @@ class Attempts:
 
     def _failed(self, exchange: Exchange, member: Member, error: TransportError) -> None:
         """An attempt failed: say so in the log."""
-        self._failures.told(exchange.target, member.provider.name, error)
+        self._failures.record_failure(exchange.target, member.provider.name, error)
         if error.repeated:
             exchange.note_repeat(member.provider.name)
 
-    def _sending(self, prepared: Prepared) -> Coroutine[Any, Any, UpstreamResponse]:
+    def _sending(self, prepared: Attempt) -> Coroutine[Any, Any, UpstreamResponse]:
         """One round trip, up to the head. Raises TransportError."""
         provider, early = prepared.member.provider, prepared.early
         sending = self._transports.of(provider).send(provider, prepared.outbound)
         return sending if early is None else early.during(sending)
 
-    def _plan(self, ask: Ask) -> FallbackPlan:
-        affinity = ask.target.pool.affinity
-        key = None if affinity is None else key_of(affinity, ask.request.fields, ask.address.body)
-        return FallbackPlan(ask.target, self._random, key)
+    def _plan(self, routed: RoutedRequest) -> FallbackPlan:
+        affinity = routed.target.pool.affinity
+        key = None if affinity is None else key_of(affinity, routed.request.fields, routed.address.body)
+        return FallbackPlan(routed.target, self._random, key)
 
-    def _take(self, exchange: Exchange, plan: FallbackPlan) -> Member | None:
-        """Whom to ask next, with a permit of it; None if nobody can be asked (any more): ``plan.refusals`` say why."""
+    async def _next_provider(self, exchange: Exchange, plan: FallbackPlan) -> Member | None:
+        """The provider to try next, with a permit of it; None if none is left. Waits in queues of full ones."""
+        return self._acquire_provider(exchange, plan) or await self._wait_for_place(exchange, plan)
+
+    def _acquire_provider(self, exchange: Exchange, plan: FallbackPlan) -> Member | None:
+        """The provider to try next, with a permit of it; None if none is left: ``plan.refusals`` are why."""
         now = self._clock()
         member = plan.next(now)
         while member is not None:
-            blocked = exchange.enter((member.limiter,), now)
+            blocked = exchange.acquire((member.limiter,), now)
             if blocked is None:
                 exchange.attempts = plan.attempts + len(exchange.repeats)
                 exchange.provider = member.provider.name
@@ -233,7 +243,7 @@ class Attempts:
         if exchange.attempts:
             return None
         refusals = plan.refusals
-        with Place(self._clock) as place:
+        with QueueTicket(self._clock) as place:
             while True:
                 blocks = refusals + [
                     blocked
@@ -248,21 +258,23 @@ class Attempts:
                 member = plan.next(self._clock())
                 if member is None:
                     continue
-                blocked = exchange.enter((member.limiter,), self._clock())
+                blocked = exchange.acquire((member.limiter,), self._clock())
                 if blocked is None:
                     exchange.attempts = plan.attempts + len(exchange.repeats)
                     exchange.provider = member.provider.name
                     return member
                 refusals.append(blocked)
 
-    async def _attempt(self, exchange: Exchange, ask: Ask, prepared: Prepared, plan: FallbackPlan) -> Failed | None:
+    async def _attempt(
+        self, exchange: Exchange, routed: RoutedRequest, prepared: Attempt, plan: FallbackPlan
+    ) -> AttemptFailed | None:
         """One attempt, up to the last byte; what is left if it did not serve the client."""
-        hedge, hedged = ask.target.pool.hedge, exchange.hedged
+        hedge, hedged = routed.target.pool.hedge, exchange.hedged
         try:
-            if hedge is None or prepared.early is not None or not leaves_nothing(ask):
-                answer = await self._sent(exchange, ask, prepared, plan)
+            if hedge is None or prepared.early is not None or not safe_to_hedge(routed):
+                answer = await self._sent(exchange, routed, prepared, plan)
             else:
-                won = await self._hedged(exchange, ask, prepared, plan, hedge)
+                won = await self._hedged(exchange, routed, prepared, plan, hedge)
                 prepared, answer = won.prepared, won.answer
         except TransportError as error:
             failure = error_of(error.fault, error.advice)
@@ -272,29 +284,29 @@ class Attempts:
             plan.elapsed = now - exchange.began
             # Of two that were asked at one time the error is that of the last: of which one is not known here.
             member = prepared.member if exchange.hedged == hedged else None
-            return Failed(failure, may_follow(plan, error.fault, member, ask, now))
+            return AttemptFailed(failure, may_follow(plan, error.fault, member, routed, now))
         now = self._clock()
         plan.elapsed = now - exchange.began
         early, status = prepared.early, answer.response.head.status
         if early is None or not early.begun:
             gives_up = plan.retries_status(status, prepared.member, now)
             if plan.may_continue and (gives_up or (status >= 400 and plan.policy.enabled and plan.policy.codes)):
-                kept = await keep(answer, prepared.translation)
+                kept = await drain_body(answer, prepared.translation)
                 if status >= 400:
                     gives_up = plan.retries_error(status, kept.codes, prepared.member, now)
-                return Failed(error_of(Fault.INVALID), proceed=gives_up, last=kept)
+                return AttemptFailed(error_of(Fault.INVALID), proceed=gives_up, last=kept)
             if gives_up and plan.exhausted:
                 exchange.extra = NOT_AGAIN
-        if delivered(prepared, answer, plan, now):
+        if try_send_now(prepared, answer, plan, now):
             return None
         return await deliver(prepared, answer, plan, self._clock)
 
-    async def _sent(self, exchange: Exchange, ask: Ask, prepared: Prepared, plan: FallbackPlan) -> Answer:
+    async def _sent(self, exchange: Exchange, routed: RoutedRequest, prepared: Attempt, plan: FallbackPlan) -> Answer:
         """Send, and take note of how the provider reacts. Raises TransportError."""
         member = prepared.member
         began = prepared.sent_at = self._clock()
         try:
-            answer = accept(member.provider, await self._sending(prepared), ask)
+            answer = validate_response(member.provider, await self._sending(prepared), routed)
         except TransportError as error:
             self._failed(exchange, member, error)
             note_fault(member, error.fault, self._clock())
@@ -303,7 +315,7 @@ class Attempts:
         head = answer.response.head
         if answer.response.repeated:
             exchange.note_repeat(member.provider.name)
-            note_repeat(member, now)
+            note_stale_connection(member, now)
         note_head(member, head, now - began, now)
         if head.status >= 400:
             plan.rests(member, retry_after(head.lines, time.time()), now)
@@ -312,32 +324,32 @@ class Attempts:
         return answer
 
     async def _hedged(
-        self, exchange: Exchange, ask: Ask, prepared: Prepared, plan: FallbackPlan, hedge: HedgePolicy
-    ) -> Won:
-        def second() -> Prepared | None:
+        self, exchange: Exchange, routed: RoutedRequest, prepared: Attempt, plan: FallbackPlan, hedge: HedgePolicy
+    ) -> HedgeWinner:
+        def second() -> Attempt | None:
             member = plan.hedge(self._clock())
-            if member is None or exchange.enter((member.limiter,), self._clock()) is not None:
+            if member is None or exchange.acquire((member.limiter,), self._clock()) is not None:
                 return None
             exchange.attempts = plan.attempts + len(exchange.repeats)
             exchange.hedged += 1
             try:
-                return prepare(exchange, ask, member)
+                return prepare(exchange, routed, member)
             except ProxyError:
-                exchange.give_back(member.limiter)
+                exchange.release(member.limiter)
                 return None
 
-        won = await first_answer(
+        won = await race(
             prepared,
-            lambda attempted: self._sent(exchange, ask, attempted, plan),
+            lambda attempted: self._sent(exchange, routed, attempted, plan),
             hedge.after,
             second,
-            will_do=lambda answer: _is_worth_having(answer.response.head.status, plan),
-            let_go=lambda lost: exchange.give_back(lost.member.limiter),
+            will_do=lambda answer: _hedge_wins(answer.response.head.status, plan),
+            let_go=lambda lost: exchange.release(lost.member.limiter),
         )
         exchange.provider = won.prepared.member.provider.name
         if won.beaten is not None:
             now = self._clock()
-            note_beaten(won.beaten.member, now - won.beaten.sent_at, now)
+            note_hedge_lost(won.beaten.member, now - won.beaten.sent_at, now)
         return won
 
     async def _wait(self, plan: FallbackPlan) -> bool:
@@ -350,7 +362,7 @@ class Attempts:
         return seconds is not None
 
 
-def _set_aside(exchange: Exchange, plan: FallbackPlan, member: Member) -> None:
+def _exclude(exchange: Exchange, plan: FallbackPlan, member: Member) -> None:
     """``member`` cannot take the request, and was not asked."""
     plan.set_aside(member)
     member.limiter.unspend()
@@ -359,12 +371,12 @@ def _set_aside(exchange: Exchange, plan: FallbackPlan, member: Member) -> None:
         exchange.provider = ""
 
 
-def _is_worth_having(status: int, plan: FallbackPlan) -> bool:
+def _hedge_wins(status: int, plan: FallbackPlan) -> bool:
     """False of what a hedge may not bring upon a client whose own answer is still to come."""
     return status < 500 and status != 429 and not plan.retries_status(status)
 
 
-def _nobody(target: LivePool) -> ProxyError:
+def no_provider_error(target: LivePool) -> ProxyError:
     """No provider could even be tried: all are busy, or all are drained."""
     if any(member.provider.weight for member in target.members):
         return ProxyError(ErrorKind.CONCURRENCY_LIMIT, retry_after=1)
