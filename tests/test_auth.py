@@ -46,7 +46,7 @@ DEFINITIONS = {sha256(b"sk-a").digest(): ALICE}
     ],
 )
 def test_which_token_is_presented(authorization: bytes | None, api_key: bytes | None, token: bytes | None) -> None:
-    """The Bearer scheme in any case (RFC 9110 section 11.1), else an API key header; empty is none (S9)."""
+    """The Bearer scheme in any case (RFC 9110 section 11.1), else an API key header; empty is none."""
     assert token_of(authorization, api_key) == token
 
 
@@ -61,7 +61,7 @@ def test_a_defined_token_has_a_label_and_another_has_none() -> None:
 
 @given(st.binary(min_size=1, max_size=40))
 def test_the_token_stays_out_of_every_repr(token: bytes) -> None:
-    """S1: what is printed by accident must not hold it."""
+    """What is printed by accident must not hold it."""
     principal = identify(b"Bearer " + token, None, DEFINITIONS)
     if len(token.strip()) > 3:
         assert repr(token.strip())[2:-1] not in repr(principal)
@@ -69,6 +69,6 @@ def test_the_token_stays_out_of_every_repr(token: bytes) -> None:
 
 @given(st.binary(max_size=30), st.binary(max_size=30))
 def test_only_the_same_token_is_the_same_principal(one: bytes, other: bytes) -> None:
-    """S6: no prefix, no folding."""
+    """No prefix, no folding."""
     first, second = identify(b"Bearer x" + one, None, {}), identify(b"Bearer x" + other, None, {})
     assert (first == second) is ((b"x" + one).strip() == (b"x" + other).strip())

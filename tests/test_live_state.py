@@ -31,7 +31,7 @@ def pool_of(holder: Holder, name: str = "m") -> LivePool:
 
 
 def test_counters_follow_a_provider_through_a_reload() -> None:
-    """onwards.md 3.1 #118: by place, credential and model; not by position, weight or object."""
+    """By place, credential and model; not by position, weight or object."""
     holder = Holder(targets("http://a", "http://b"), LiveState(lambda: 0.0))
     for member, count in zip(pool_of(holder).members, (1, 2), strict=True):
         member.limiter.in_flight = count
@@ -84,7 +84,7 @@ def test_a_permit_from_before_a_reload_is_given_back_to_the_same_counter() -> No
 
 
 def test_a_reload_is_no_refill() -> None:
-    """B10: an unchanged rate limit keeps what was spent; a changed one begins anew."""
+    """An unchanged rate limit keeps what was spent; a changed one begins anew."""
     holder = Holder(targets("http://a", rate_limit=RATE), LiveState(lambda: 0.0))
     admit([pool_of(holder).limiter], 0.0)
     holder.replace(targets("http://b", rate_limit=RATE))
@@ -95,6 +95,20 @@ def test_a_reload_is_no_refill() -> None:
     bucket = pool_of(holder).limiter.bucket
     assert bucket is not None
     assert bucket.wait_for(1.0, 0.0) == 0
+
+
+def test_a_reload_is_no_refill_for_a_provider() -> None:
+    """The limit of one provider, while another one of the pool changes."""
+
+    def with_second(url: str) -> Snapshot:
+        return snapshot({"m": {"providers": [{"url": "http://a", "rate_limit": RATE}, {"url": url}]}})
+
+    holder = Holder(with_second("http://b"), LiveState(lambda: 0.0))
+    admit([pool_of(holder).members[0].limiter], 0.0)
+    holder.replace(with_second("http://c"))
+    bucket = pool_of(holder).members[0].limiter.bucket
+    assert bucket is not None
+    assert bucket.wait_for(1.0, 0.0) > 0
 
 
 def test_limits_of_keys_survive_too() -> None:

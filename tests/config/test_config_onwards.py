@@ -106,7 +106,7 @@ def test_nothing_of_it_is_warned_about() -> None:
 
 
 def test_documented_configurations_that_fail_in_onwards_load() -> None:
-    """Fractional rates, and `auth` without `global_keys` (B13)."""
+    """Fractional rates, and `auth` without `global_keys`."""
     made = pool(
         "auth: {key_definitions: {}}\n"
         "targets: {m: {url: http://h, rate_limit: {requests_per_second: 0.5}}}"
@@ -116,7 +116,7 @@ def test_documented_configurations_that_fail_in_onwards_load() -> None:
 
 
 def test_pool_level_headers_and_mode_apply_and_a_provider_overrides_them() -> None:
-    """Onwards parses both at pool level and never uses them (B11)."""
+    """Onwards parses both at pool level and never uses them."""
     text = """
 targets:
   m:
@@ -133,7 +133,7 @@ targets:
 
 
 def test_the_id_of_a_key_definition_stands_for_its_key() -> None:
-    """As Onwards documents and does not do (B12)."""
+    """As Onwards documents and does not do."""
     text = """
 auth: {global_keys: [boss], key_definitions: {boss: {key: sk-boss}, staff: {key: sk-staff}}}
 targets: {m: {url: http://h, keys: [staff, sk-literal]}}
@@ -226,6 +226,7 @@ def test_what_is_switched_off_is_not_warned_about(text: str) -> None:
         ("targets: {m: {providers: [{url: http://h, weight: 0}, {url: http://i, weight: 0}]}}", "every weight is 0"),
         ("targets: {m: {providers: [{url: http://h}], fallback: {max_attempts: 0}}}", "must be at least 1"),
         ('targets: {m: {url: http://h, onwards_key: "a\\r\\nX: y"}}', "cannot stand in a header"),
+        ('targets: {m: {url: http://h, onwards_key: "ü"}}', "cannot stand in a header"),
         ("targets: {m: {url: http://h, upstream_auth_header_name: 'X Key'}}", "is not a header name"),
         ('targets: {m: {url: http://h, upstream_auth_header_prefix: "\\0"}}', "cannot stand in a header"),
         ("targets: {m: {url: http://h, response_headers: {'a:b': c}}}", "is not a header name"),
@@ -236,7 +237,7 @@ def test_what_is_switched_off_is_not_warned_about(text: str) -> None:
     ],
 )
 def test_what_fails_on_every_request_in_onwards_is_an_error_here(text: str, message: str) -> None:
-    """All weights zero (B18), bytes that no header can hold (B21), no attempts at all (B22)."""
+    """All weights zero, bytes that no header can hold, no attempts at all."""
     assert message in error(text)
 
 

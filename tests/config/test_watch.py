@@ -95,7 +95,7 @@ def test_a_file_that_is_written_in_place_is_read(path: Path) -> None:
 
 
 def test_one_atomic_rename_after_the_other_is_noticed(path: Path) -> None:
-    """B9: not only the first."""
+    """Not only the first."""
     reading = begun(path)
     for number in range(5):
         rename_over(path, target(f"m{number}"))
@@ -141,7 +141,7 @@ def test_a_file_with_the_same_size_and_time_as_before_is_noticed(path: Path) -> 
     ids=["touch", "chmod", "same text", "same text renamed over"],
 )
 def test_what_leaves_the_content_as_it_is_changes_nothing(path: Path, change: Callable[[Path], object]) -> None:
-    """B56: it is read, found to be the same, and not read a second time."""
+    """It is read, found to be the same, and not read a second time."""
     reading = begun(path)
     change(path)
     assert settled(reading) is Same.IN_FORCE

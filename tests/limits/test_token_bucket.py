@@ -48,7 +48,7 @@ def test_a_bucket_starts_full_and_refills_up_to_its_size() -> None:
 
 
 def test_less_than_one_per_second_is_possible() -> None:
-    """B13: one request per 100 seconds, and the wait says so."""
+    """One request per 100 seconds, and the wait says so."""
     bucket = TokenBucket(RateLimit(0.01, 1.0), 0.0)
     assert drain(bucket, 0.0) == 1
     assert bucket.wait_for(1.0, 40.0) == pytest.approx(60.0)
@@ -185,7 +185,7 @@ def test_all_or_nothing(limits: list[Limits], steps: list[str]) -> None:
 
 
 def test_adopting_the_same_rate_is_no_refill() -> None:
-    """B10, B56: a reload that does not change a limit leaves its state; one that does begins anew."""
+    """A reload that does not change a limit leaves its state; one that does begins anew."""
     rate = RateLimit(0.1, 2.0)
     limiter = Limiter(Limits(rate, 1), 0.0, at_once)
     admit([limiter], 0.0)

@@ -83,7 +83,7 @@ async def said(program: Program, model: str = "m") -> str:
 
 
 async def test_edits_of_every_kind_are_taken_over(path: Path, tmp_path: Path) -> None:
-    """Written in place, renamed over once and again (B9); the next request gets the new answer."""
+    """Written in place, renamed over once and again; the next request gets the new answer."""
     with serving(path, tmp_path) as program:
         assert await said(program) == "first"
         path.write_text(target("second"))
@@ -114,7 +114,7 @@ async def test_a_config_map_that_is_swapped_is_taken_over(tmp_path: Path) -> Non
 
 
 async def test_a_touch_is_nothing(path: Path, tmp_path: Path) -> None:
-    """B56: neither a generation nor a line in the log; what comes after it is seen."""
+    """Neither a generation nor a line in the log; what comes after it is seen."""
     with serving(path, tmp_path) as program:
         before = await status(program)
         for mode in (0o600, 0o644):
@@ -220,7 +220,7 @@ async def _chat(client: Client, key: str) -> int:
 
 
 async def test_a_reload_is_no_refill(path: Path, tmp_path: Path) -> None:
-    """B10: a bucket that is empty stays so when something else of the file changes."""
+    """A bucket that is empty stays so when something else of the file changes."""
     limited = (
         "targets: {{m: {{rate_limit: {{requests_per_second: 0.001, burst_size: 2}}, "
         "providers: [{{local: {{engine: echo, text: {}}}}}]}}}}"

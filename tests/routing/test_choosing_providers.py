@@ -50,7 +50,7 @@ def test_priority_takes_the_first(members: list[Member], number: float) -> None:
 
 @given(MEMBERS, NUMBERS)
 def test_weighted_random_takes_the_lowest_load_per_weight(members: list[Member], number: float) -> None:
-    """onwards.md 1.8: weighted least connections."""
+    """Weighted least connections."""
     chosen = choose(Strategy.WEIGHTED_RANDOM, members, lambda: number)
     if chosen is not None:
         load = chosen.limiter.in_flight / chosen.provider.weight

@@ -49,7 +49,7 @@ def tried(plan_: FallbackPlan) -> str:
     [(1, 3, "000"), (2, 5, "01010"), (3, None, "012"), (3, 2, "01"), (3, 1, "0"), (0, 3, "")],
 )
 def test_passes_over_the_pool_until_the_budget_is_spent(count: int, attempts: int | None, order: str) -> None:
-    """onwards.md 1.8: the budget sits above the strategy; by default everybody once."""
+    """The budget sits above the strategy; by default everybody once."""
     assert tried(plan(replace(ON, max_attempts=attempts), members(count))) == order
 
 
@@ -82,7 +82,7 @@ def test_with_replacement_the_same_may_be_drawn_again() -> None:
 
 
 def test_who_is_at_its_cap_is_passed_over_without_an_attempt() -> None:
-    """onwards.md 1.8; when the rest of a pass is full, those tried before get another turn."""
+    """When the rest of a pass is full, those tried before get another turn."""
     three = members(3, places=1)
     three[0].limiter.in_flight = 1
     busy = plan(replace(ON, max_attempts=4), three)
@@ -147,7 +147,7 @@ def waits(policy: FallbackPolicy, seed: int = 0) -> list[float | None]:
 
 
 def test_waits_grow_up_to_their_bound() -> None:
-    """onwards.md 1.9: initial * factor ** (attempts - 1), at most max."""
+    """Initial * factor ** (attempts - 1), at most max."""
     assert waits(BACKOFF) == [1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
     assert waits(replace(ON, max_attempts=2)) == [0.0, 0.0]
 

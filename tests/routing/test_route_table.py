@@ -51,7 +51,7 @@ def test_open_targets_are_for_everybody_and_closed_ones_for_their_keys() -> None
 
 
 def test_unknown_names_are_404_for_who_may_know() -> None:
-    """B14: with a closed target a missing model looks like a closed one to a caller without an accepted key."""
+    """With a closed target a missing model looks like a closed one to a caller without an accepted key."""
     mixed, all_open = table(live("open", open_=True), live("a", A)), table(live("open", open_=True))
     assert refused(mixed, "x", A) is ErrorKind.MODEL_NOT_FOUND
     assert refused(mixed, "x", ANONYMOUS) is refused(mixed, "a", ANONYMOUS)
@@ -140,7 +140,7 @@ def test_a_redirect_leads_once() -> None:
     assert led(targets, "b", caller(b"x", FREE)) == ("a", True)
 
 
-def test_b58_a_redirect_leads_nobody_past_the_keys_of_its_target() -> None:
+def test_a_redirect_leads_nobody_past_the_keys_of_its_target() -> None:
     """In Onwards they are not looked at."""
     inside, outside = caller(b"in", FREE), caller(b"out", FREE)
     targets = table(ruled("a", RoutingRule(FREE, "b")), live("b", inside))

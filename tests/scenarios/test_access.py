@@ -49,7 +49,7 @@ async def test_an_accepted_key_lets_in(lane: bool, field: bytes) -> None:
     ],
 )
 async def test_without_a_token_the_answer_is_401(lane: bool, field: bytes) -> None:
-    """onwards.md 1.6, with the challenge that RFC 9110 section 15.5.2 asks for; nobody is asked."""
+    """With the challenge that RFC 9110 section 15.5.2 asks for; nobody is asked."""
     async with origin() as upstream, running(single(upstream.url, keys=["sk-a"]), lane=lane) as gateway:
         response = await ask(gateway.port, post(fields=field))
     assert (response.status, response.error["code"]) == (401, "unauthenticated")
@@ -67,7 +67,7 @@ async def test_with_another_token_the_answer_is_403(lane: bool, token: bytes) ->
 
 
 async def test_two_credentials_of_one_name_are_refused(lane: bool) -> None:
-    """S9: which of them counts would be a matter of taste."""
+    """Which of them counts would be a matter of taste."""
     async with origin() as upstream, running(single(upstream.url, keys=["sk-a"]), lane=lane) as gateway:
         response = await ask(gateway.port, post(fields=bearer(b"sk-a") + bearer(b"sk-b")))
     assert response.status == 400
@@ -75,14 +75,14 @@ async def test_two_credentials_of_one_name_are_refused(lane: bool) -> None:
 
 
 async def test_an_empty_list_of_keys_lets_nobody_in(lane: bool) -> None:
-    """onwards.md 1.6: ``keys: []`` is not "open"."""
+    """``keys: []`` is not "open"."""
     async with origin() as upstream, running(single(upstream.url, keys=[]), lane=lane) as gateway:
         assert (await ask(gateway.port, post())).status == 401
         assert (await ask(gateway.port, post(fields=bearer(b"x")))).status == 403
 
 
 async def test_global_keys_open_every_target(lane: bool) -> None:
-    """onwards.md 1.6: beside a target's own keys; and they close targets that name none."""
+    """Beside a target's own keys; and they close targets that name none."""
     async with origin() as upstream:
         targets = {"m": {"url": upstream.url, "keys": ["own"]}, "n": {"url": upstream.url}}
         async with running(snapshot(targets, auth={"global_keys": ["all"]}), lane=lane) as gateway:
@@ -95,8 +95,8 @@ async def test_global_keys_open_every_target(lane: bool) -> None:
     assert verdicts == {(b"m", b"own"): 200, (b"m", b"all"): 200, (b"n", b"own"): 403, (b"n", b"all"): 200}
 
 
-async def test_b12_keys_can_be_given_by_the_id_of_their_definition(lane: bool) -> None:
-    """B12: the id stands for the key; presented as a token it is nothing."""
+async def test_keys_can_be_given_by_the_id_of_their_definition(lane: bool) -> None:
+    """The id stands for the key; presented as a token it is nothing."""
     auth = {"key_definitions": {"alice": {"key": "sk-alice"}}}
     async with (
         origin() as upstream,
@@ -108,8 +108,8 @@ async def test_b12_keys_can_be_given_by_the_id_of_their_definition(lane: bool) -
     assert b"sk-alice" not in gateway.log.getvalue()
 
 
-async def test_b14_with_a_closed_target_names_cannot_be_found_out(lane: bool) -> None:
-    """B14: to a caller without an accepted key a missing model looks like a closed one."""
+async def test_with_a_closed_target_names_cannot_be_found_out(lane: bool) -> None:
+    """To a caller without an accepted key a missing model looks like a closed one."""
     async with running(snapshot({"m": {"url": NOWHERE, "keys": ["sk-a"]}}), lane=lane) as gateway:
         for fields in (b"", bearer(b"wrong")):
             closed = await ask(gateway.port, post(b'{"model":"m"}', fields=fields))
@@ -224,7 +224,7 @@ CREDENTIALS = [
 
 @pytest.mark.parametrize(("field", "status"), CREDENTIALS)
 async def test_no_odd_credential_opens_a_closed_target(lane: bool, field: bytes, status: int) -> None:
-    """S9: each is 401, 403 or 400; nothing is asked of the provider, and nothing fails inside."""
+    """Each is 401, 403 or 400; nothing is asked of the provider, and nothing fails inside."""
     definitions = {"the-id": {"key": "sk-a"}, "long": {"key": "K" * 8192}}
     targets = {"m": {"url": NOWHERE, "keys": ["the-id", "long"]}}
     async with origin() as upstream:
@@ -238,7 +238,7 @@ async def test_no_odd_credential_opens_a_closed_target(lane: bool, field: bytes,
 
 @pytest.mark.parametrize("query", [b"key=sk-a", b"api_key=sk-a", b"access_token=sk-a", b"model=m&key=sk-a"])
 async def test_a_key_in_the_query_string_is_none(lane: bool, query: bytes) -> None:
-    """S5: query strings end up in logs."""
+    """Query strings end up in logs."""
     async with running(single(NOWHERE, keys=["sk-a"]), lane=lane) as gateway:
         response = await ask(gateway.port, post(target=b"/v1/chat/completions?" + query))
     assert response.status == 401
@@ -295,7 +295,7 @@ async def test_allowed_targets_hide_names_from_who_has_no_key(lane: bool) -> Non
 
 
 async def test_a_definitions_limits_hold_on_open_targets(lane: bool) -> None:
-    """onwards.md 1.6: a token that matches a definition is limited even where none is needed."""
+    """A token that matches a definition is limited even where none is needed."""
     auth = {"key_definitions": {"slow": {"key": "sk-s", "rate_limit": {"requests_per_minute": 1, "burst_size": 1}}}}
     async with (
         origin() as upstream,
@@ -305,3 +305,33 @@ async def test_a_definitions_limits_hold_on_open_targets(lane: bool) -> None:
         assert (await ask(gateway.port, post(b'{"model":"n"}', fields=bearer(b"sk-s")))).status == 429
         assert (await ask(gateway.port, post(b'{"model":"n"}', fields=bearer(b"sk-x")))).status == 200
         assert (await ask(gateway.port, post(b'{"model":"n"}'))).status == 200
+
+
+@pytest.mark.parametrize("names", [(b"X-Api-Key", b"Api-Key"), (b"Api-Key", b"X-Api-Key")], ids=["x", "api"])
+@pytest.mark.parametrize("keys", [(b"sk-a", b"other"), (b"other", b"sk-a")], ids=["good-first", "bad-first"])
+async def test_two_different_api_keys_are_no_key(
+    lane: bool, names: tuple[bytes, bytes], keys: tuple[bytes, bytes]
+) -> None:
+    """The order of two fields must not decide who calls."""
+    fields = b"".join(b"%b: %b\r\n" % pair for pair in zip(names, keys, strict=True))
+    async with origin() as upstream, running(single(upstream.url, keys=["sk-a"]), lane=lane) as gateway:
+        response = await ask(gateway.port, post(fields=fields))
+    assert (response.status, response.error["code"]) == (403, "forbidden")
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"X-Api-Key: sk-a\r\nApi-Key: sk-a\r\n",
+        b"X-Api-Key: sk-a\r\nApi-Key:\r\n",
+        b"Api-Key: \r\nX-Api-Key: sk-a\r\n",
+        b"Api-Key: sk-a\r\nX-Api-Key: \r\n",
+    ],
+)
+async def test_the_same_api_key_twice_or_beside_nothing_is_one_key(lane: bool, fields: bytes) -> None:
+    """Some clients fill in both headers; an empty one says nothing. Neither is forwarded."""
+    async with origin() as upstream, running(single(upstream.url, keys=["sk-a"]), lane=lane) as gateway:
+        response = await ask(gateway.port, post(fields=fields))
+    assert response.status == 200
+    assert b"sk-a" not in upstream.requests[0].raw

@@ -145,7 +145,7 @@ async def test_its_pipelined_requests_are_dropped(lane: bool) -> None:
     ids=["with a length", "chunked", "in its head"],
 )
 async def test_an_upload_that_breaks_off_is_no_request(lane: bool, begun: bytes, how: str) -> None:
-    """B19: nobody is asked, nobody answers, and neither log nor metrics speak of 413."""
+    """Nobody is asked, nobody answers, and neither log nor metrics speak of 413."""
     async with proxied(lane) as (upstream, gateway), connect(gateway.port) as client:
         await client.send(begun)
         await ask(gateway.port, post())  # by now the gateway has read what was sent

@@ -65,7 +65,7 @@ def nowhere() -> str:
 
 
 async def test_a_refused_connection_moves_on(lane: bool) -> None:
-    """onwards.md 1.9, whatever on_status says; the body arrives whole at the next."""
+    """Whatever on_status says; the body arrives whole at the next."""
     async with (
         origin() as second,
         running(pool(nowhere(), second.url, fallback={"enabled": True}), lane=lane) as gateway,
@@ -78,7 +78,7 @@ async def test_a_refused_connection_moves_on(lane: bool) -> None:
 
 
 async def test_a_late_head_moves_on_and_frees_the_first_provider(lane: bool) -> None:
-    """onwards.md 1.9: after timeouts.first_byte the next is asked, and the first one's connection is closed."""
+    """After timeouts.first_byte the next is asked, and the first one's connection is closed."""
     closed = asyncio.Event()
 
     async def sleeps(peer: Peer) -> None:
@@ -95,7 +95,7 @@ async def test_a_late_head_moves_on_and_frees_the_first_provider(lane: bool) -> 
 
 @pytest.mark.parametrize("status", [b"429 X", b"500 X", b"503 X", b"599 X"])
 async def test_a_status_in_on_status_moves_on(lane: bool, status: bytes) -> None:
-    """onwards.md 1.9: nothing of the response that was given up reaches the client."""
+    """Nothing of the response that was given up reaches the client."""
     async with (
         origin(serve(answer(b"no", status, b"X-First: 1\r\n"))) as first,
         origin() as second,
@@ -132,7 +132,7 @@ async def test_without_fallback_the_first_answer_counts(lane: bool, on_status: l
 
 @pytest.mark.parametrize("count", [1, 2])
 async def test_exhausted_the_last_upstream_response_arrives_as_it_was(lane: bool, count: int) -> None:
-    """B7: status, reason, body, Retry-After and rate-limit fields. That more than one attempt was made is told to
+    """Status, reason, body, Retry-After and rate-limit fields. That more than one attempt was made is told to
     clients, which would else make some of their own (gateways.md section 3)."""
     async with (
         origin(serve(BUSY)) as first,
@@ -155,7 +155,7 @@ async def test_the_last_response_may_be_of_any_size(lane: bool) -> None:
 
 
 async def test_exhausted_by_a_failure_an_earlier_response_is_still_the_answer(lane: bool) -> None:
-    """B7: the last *response*, even if the last attempt gave none; the log names who gave it."""
+    """The last *response*, even if the last attempt gave none; the log names who gave it."""
     async with origin(serve(BUSY)) as first, running(pool(first.url, nowhere(), fallback=ON), lane=lane) as gateway:
         response = await ask(gateway.port, post())
     assert response.head + response.body == not_again(BUSY)
@@ -164,7 +164,7 @@ async def test_exhausted_by_a_failure_an_earlier_response_is_still_the_answer(la
 
 
 async def test_unreachable_is_503(lane: bool) -> None:
-    """B8: with a code of its own, and Retry-After."""
+    """With a code of its own, and Retry-After."""
     async with running(pool(nowhere(), nowhere(), fallback=ON), lane=lane) as gateway:
         response = await ask(gateway.port, post())
     assert (response.status, response.error["code"]) == (503, "upstream_unreachable")
@@ -174,7 +174,7 @@ async def test_unreachable_is_503(lane: bool) -> None:
 
 
 async def test_too_late_is_504(lane: bool) -> None:
-    """B8."""
+    """The provider takes the request and sends no byte within ``timeouts.first_byte``."""
     async with proxied(lane, silent, timeouts=QUICK) as (_, gateway):
         response = await ask(gateway.port, post())
     assert (response.status, response.error["code"]) == (504, "gateway_timeout")
@@ -182,7 +182,7 @@ async def test_too_late_is_504(lane: bool) -> None:
 
 
 async def test_a_connection_that_is_never_accepted_is_504(lane: bool) -> None:
-    """Fault A2: a full backlog drops SYNs; timeouts.connect ends the wait."""
+    """A full backlog drops SYNs; timeouts.connect ends the wait."""
     loop = asyncio.get_running_loop()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -218,7 +218,7 @@ async def test_a_provider_that_is_listed_twice_rests_once(lane: bool) -> None:
 @pytest.mark.parametrize("death", [answers_then_dies, answers_then_resets])
 @pytest.mark.parametrize("method", [b"POST", b"GET"])
 async def test_a_pooled_connection_that_died_costs_no_request(lane: bool, death: Script, method: bytes) -> None:
-    """Design section 6, fault C52: reused and not one byte of answer, so sent once more on a fresh connection,
+    """Reused and not one byte of answer, so sent once more on a fresh connection,
     without fallback; never onto another pooled one."""
     request = post() if method == b"POST" else get(b"/v1/x", b"Model-Override: m\r\n")
     async with proxied(lane, death, serve()) as (upstream, gateway), connect(gateway.port) as client:
@@ -304,7 +304,7 @@ async def test_a_repetition_is_counted_where_it_was_made(lane: bool) -> None:
 
 
 async def test_a_fresh_connection_that_died_is_not_repeated(lane: bool) -> None:
-    """Fault catalogue, retry rule: the second death, on a fresh connection, is the end: 502."""
+    """The second death, on a fresh connection, is the end: 502."""
     async with proxied(lane, answers_then_dies, dies, serve()) as (upstream, gateway):
         await ask(gateway.port, post())
         response = await ask(gateway.port, post())
@@ -371,7 +371,7 @@ async def test_nothing_is_repeated_after_commit(lane: bool) -> None:
 
 
 async def test_each_attempt_is_made_anew_for_its_provider(lane: bool) -> None:
-    """onwards.md 1.9: URL, Host, credential, model name and Content-Length are those of the provider that is asked."""
+    """URL, Host, credential, model name and Content-Length are those of the provider that is asked."""
     async with origin(serve(BUSY)) as first, origin(serve(BUSY)) as second, origin() as third:
         providers = [
             {"url": first.url + "/v1", "onwards_key": "k1", "onwards_model": "a-longer-name"},
@@ -392,7 +392,7 @@ async def test_each_attempt_is_made_anew_for_its_provider(lane: bool) -> None:
 
 
 async def test_the_budget_sits_above_the_providers(lane: bool) -> None:
-    """onwards.md 1.8: five attempts over two providers are a, b, a, b, a."""
+    """Five attempts over two providers are a, b, a, b, a."""
     async with (
         origin(serve(OVERLOADED)) as first,
         origin(serve(OVERLOADED)) as second,
@@ -404,7 +404,7 @@ async def test_the_budget_sits_above_the_providers(lane: bool) -> None:
 
 
 async def test_a_response_that_is_given_up_is_read_to_its_end(lane: bool) -> None:
-    """B59: its connection serves the next attempts, instead of a new one each under a storm of errors."""
+    """Its connection serves the next attempts, instead of a new one each under a storm of errors."""
     chunked = b"HTTP/1.1 503 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     async with (
         origin(serve(OVERLOADED, chunked)) as first,
@@ -432,7 +432,7 @@ async def test_a_response_that_is_given_up_and_stalls_is_left(lane: bool) -> Non
 
 
 async def test_a_rate_limited_provider_is_passed_over_on_demand(lane: bool) -> None:
-    """onwards.md 1.7: on_rate_limit; without it a provider's own limit is the answer."""
+    """On_rate_limit; without it a provider's own limit is the answer."""
     bucket = {"rate_limit": {"requests_per_second": 0.01, "burst_size": 1}}
     async with origin() as first, origin() as second:
         providers = [{"url": first.url, **bucket}, {"url": second.url}]
@@ -447,7 +447,7 @@ async def test_a_rate_limited_provider_is_passed_over_on_demand(lane: bool) -> N
 
 
 async def test_no_place_is_held_while_waiting_for_the_next_attempt(lane: bool) -> None:
-    """onwards.md 1.9: during the backoff others may use the provider; a client that leaves then ends the wait."""
+    """During the backoff others may use the provider; a client that leaves then ends the wait."""
     waits = {**ON, "max_attempts": 2, "backoff": {"initial_ms": 60_000, "max_ms": 60_000, "jitter": "none"}}
     async with origin(serve(OVERLOADED, answer())) as upstream:
         provider = {"url": upstream.url, "concurrency_limit": {"max_concurrent_requests": 1}}
@@ -463,7 +463,7 @@ async def test_no_place_is_held_while_waiting_for_the_next_attempt(lane: bool) -
 
 
 async def test_waits_are_bounded_together(lane: bool) -> None:
-    """onwards.md 1.9: a wait that would pass max_total_backoff_ms is not begun: the last response is the answer."""
+    """A wait that would pass max_total_backoff_ms is not begun: the last response is the answer."""
     waits = {**ON, "max_attempts": 3, "max_total_backoff_ms": 10, "backoff": {"initial_ms": 60_000, "jitter": "none"}}
     async with (
         proxied(lane, serve(BUSY)) as (upstream, _),

@@ -138,3 +138,37 @@ async def test_only_a_stream_has_the_shorter_time_to_its_head(lane: bool, stream
         async with running(sooner, lane=lane) as gateway:
             response = await ask(gateway.port, post(BODY if stream else BODY.replace(b"true", b"false")))
     assert response.body == (b"second" if stream else b"first")
+
+
+@pytest.mark.parametrize("mode", ["native", "translate"])
+async def test_a_head_is_due_with_the_first_token(lane: bool, mode: str) -> None:
+    """Many servers send the head of a stream only when they have something to say."""
+    gone = asyncio.Event()
+
+    async def mute(peer: Peer) -> None:
+        await peer.request()
+        await peer.gone()
+        gone.set()
+
+    async with origin(mute) as upstream:
+        soon = {"first_token": "50ms"}
+        async with running(pool(upstream.url, timeouts=soon, open_responses_mode=mode), lane=lane) as gateway:
+            response = await ask(gateway.port, create(stream=True) if mode == "translate" else post(BODY))
+            await asyncio.wait_for(gone.wait(), 5)
+    assert (response.status, response.error["code"]) == (504, "gateway_timeout")
+
+
+async def test_what_is_no_stream_has_no_first_token(lane: bool) -> None:
+    """A whole answer takes as long as it takes."""
+    late = asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        await late.wait()
+        await peer.send(answer())
+
+    async with origin(slow) as upstream:
+        async with running(pool(upstream.url, timeouts={"first_token": "50ms"}), lane=lane) as gateway:
+            asyncio.get_running_loop().call_later(1.5, late.set)  # later than connections are looked after
+            response = await ask(gateway.port, post(b'{"model":"m","stream":false,"input":"\\"stream\\":true"}'))
+    assert response.body == b'{"ok":true}'

@@ -37,7 +37,7 @@ CLAIMS = [
 
 
 async def test_the_request_head_arrives_in_order_and_case(lane: bool) -> None:
-    """Only Host changes, in place; the credential is appended where the client gave none; nothing is invented (B15)."""
+    """Only Host changes, in place; the credential is appended where the client gave none; nothing is invented."""
     fields = (
         b"user-agent: OpenAI/Python 1\r\nX-B: 2\r\nx-a: 1\r\nX-B: 3\r\nACCEPT: */*\r\naccept-encoding: gzip\r\n"
         b'OpenAI-Organization: org\r\nx-stainless-lang: python\r\nX-Request-ID: 7\r\nX-Empty:\r\nIf-None-Match: "a"\r\n'
@@ -52,7 +52,7 @@ async def test_the_request_head_arrives_in_order_and_case(lane: bool) -> None:
 
 @pytest.mark.parametrize("line", CREDENTIALS)
 async def test_client_credentials_never_reach_a_provider(lane: bool, line: bytes) -> None:
-    """S4: neither beside the provider's credential nor where it has none."""
+    """Neither beside the provider's credential nor where it has none."""
     async with origin() as upstream, origin() as keyless:
         async with running(single(upstream.url, onwards_key="sk-provider"), lane=lane) as gateway:
             await ask(gateway.port, post(fields=line + b"\r\n"))
@@ -67,7 +67,7 @@ async def test_client_credentials_never_reach_a_provider(lane: bool, line: bytes
 
 @pytest.mark.parametrize("line", HOP_BY_HOP + CLAIMS)
 async def test_hop_by_hop_fields_and_unvouched_claims_stay_here(lane: bool, line: bytes) -> None:
-    """RFC 9110 section 7.6.1; B15: what a client claims about its own address is not passed on."""
+    """RFC 9110 section 7.6.1; what a client claims about its own address is not passed on."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(fields=line + b"\r\nX-Kept: 1\r\n"))
     assert response.status == 200
@@ -75,7 +75,7 @@ async def test_hop_by_hop_fields_and_unvouched_claims_stay_here(lane: bool, line
 
 
 async def test_what_connection_nominates_stays_here(lane: bool) -> None:
-    """B17, RFC 9110 section 7.6.1: on several lines, in any case; framing and routing stay."""
+    """RFC 9110 section 7.6.1: on several lines, in any case; framing and routing stay."""
     fields = (
         b"Connection: X-Foo , keep-alive,x-BAR\r\nX-Foo: 1\r\nx-bar: 2\r\nX-Baz: 3\r\nx-foo: 4\r\n"
         b"connection: X-Last, Host, Content-Length, Content-Type\r\nX-Last: 5\r\nContent-Type: application/json\r\n"
@@ -88,7 +88,7 @@ async def test_what_connection_nominates_stays_here(lane: bool) -> None:
 
 
 async def test_nominating_the_credential_does_not_undo_authentication(lane: bool) -> None:
-    """R25: who may pass is decided on the field itself; the provider's credential is still set."""
+    """Who may pass is decided on the field itself; the provider's credential is still set."""
     async with origin() as upstream:
         targets = single(upstream.url, keys=["sk-client"], onwards_key="sk-provider")
         async with running(targets, lane=lane) as gateway:
@@ -109,7 +109,7 @@ async def test_nominating_the_credential_does_not_undo_authentication(lane: bool
     ],
 )
 async def test_the_providers_credential_as_configured(lane: bool, options: dict[str, str], line: bytes) -> None:
-    """onwards.md 1.11: name and prefix can be chosen; it takes the place of the client's."""
+    """Name and prefix can be chosen; it takes the place of the client's."""
     async with origin() as upstream, running(single(upstream.url, onwards_key="sk", **options), lane=lane) as gateway:
         await ask(gateway.port, post(fields=b"X-A: 1\r\nAuthorization: Bearer client\r\nX-B: 2\r\n"))
     lines = upstream.last.raw.partition(b"\r\n\r\n")[0].split(b"\r\n")[2:]
@@ -136,7 +136,7 @@ async def test_a_client_cannot_put_its_own_value_beside_the_providers_credential
 async def test_trace_context_goes_to_trusted_providers_only(
     lane: bool, options: dict[str, bool], travels: bool
 ) -> None:
-    """onwards.md 1.11: propagate_trace_context, else trusted."""
+    """Propagate_trace_context, else trusted."""
     fields = b"traceparent: 00-%b-%b-01\r\nTraceState: a=b\r\nX-A: 1\r\n" % (b"1" * 32, b"2" * 16)
     async with origin() as upstream, running(single(upstream.url, **options), lane=lane) as gateway:
         await ask(gateway.port, post(fields=fields))
@@ -173,7 +173,7 @@ async def test_the_response_head_arrives_as_it_was(lane: bool) -> None:
 
 
 async def test_hop_by_hop_response_fields_stay_here(lane: bool) -> None:
-    """B16: Connection, Keep-Alive and what Connection nominates and its nominees are not the client's."""
+    """Connection, Keep-Alive and what Connection nominates and its nominees are not the client's."""
     fields = (
         b"Connection: close, X-Hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nX-End: 2\r\nProxy-Connection: close\r\n"
         b"Trailer: X-T\r\nUpgrade: h2c\r\nProxy-Authenticate: Basic\r\n"
@@ -187,7 +187,7 @@ async def test_hop_by_hop_response_fields_stay_here(lane: bool) -> None:
 
 
 async def test_response_headers_are_added_or_replaced(lane: bool) -> None:
-    """B11: of the pool, overridden by the provider; also on errors that the provider answers."""
+    """Of the pool, overridden by the provider; also on errors that the provider answers."""
     fields = b"X-Old: upstream\r\nx-pool: upstream\r\nX-POOL: again\r\n"
     async with origin(serve(answer(b"{}", fields=fields), answer(b"{}", b"400 Bad Request", fields))) as upstream:
         provider = {"url": upstream.url, "response_headers": {"X-Mine": "provider", "X-Served-By": "a"}}
@@ -205,7 +205,7 @@ async def test_response_headers_are_added_or_replaced(lane: bool) -> None:
 
 @pytest.mark.parametrize("status", [b"301 Moved Permanently", b"302 Found", b"307 Temporary Redirect"])
 async def test_redirects_are_passed_on_and_not_followed(lane: bool, status: bytes) -> None:
-    """S3: a provider cannot send its credential elsewhere."""
+    """A provider cannot send its credential elsewhere."""
     async with origin() as elsewhere:
         location = b"Location: %b/x\r\n" % elsewhere.url.encode()
         async with (

@@ -13,7 +13,7 @@ from support.origin import Origin, Peer, Script, answer, origin, serve, silent, 
 from support.raw import Client, ask, connect, get, post
 from support.responses_promises import Json
 from support.scene import until
-from support.targets import snapshot
+from support.targets import pool, snapshot
 
 from onwards_py.routing.health import State
 
@@ -282,3 +282,51 @@ async def test_a_full_second_is_not_asked(lane: bool) -> None:
         asyncio.get_running_loop().call_later(0.1, two.go.set)
     assert {task.result().status for task in asked} == {200}
     assert (len(origins[0].requests), len(origins[1].requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [b"500 Oops", b"429 Slow Down"])
+async def test_a_hedge_that_fails_does_not_win(lane: bool, status: bytes) -> None:
+    """Also without fallback: a client must not be worse off because a second provider was asked."""
+    failed = asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        await failed.wait()
+        await peer.send(answer())
+
+    async def failing(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(b"busy", status))
+        asyncio.get_running_loop().call_later(0.1, failed.set)
+
+    async with origin(slow) as first, origin(failing) as second:
+        hedge = {"after": "50ms", "ratio": 1}
+        async with running(pool(first.url, second.url, hedge=hedge), lane=lane) as gateway:
+            response = await ask(gateway.port, post())
+    assert (response.status, response.body) == (200, b'{"ok":true}')
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"m","metadata":{"store":false}}',
+        b'{"model":"m","store":false,"store":true}',
+        b'{"model":"m","\\u0073tore":true}',
+        b'{"model":"m","input":"\\"store\\":false"}',
+    ],
+)
+async def test_a_response_that_is_kept_is_asked_for_once(lane: bool, body: bytes) -> None:
+    """``store`` is the request's own member, however it is written, and no other of that name."""
+    due = asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        asyncio.get_running_loop().call_later(0.2, due.set)
+        await due.wait()
+        await peer.send(answer())
+
+    async with origin(slow) as first, origin() as second:
+        hedge = {"after": "10ms", "ratio": 1}
+        async with running(pool(first.url, second.url, hedge=hedge), lane=lane) as gateway:
+            await ask(gateway.port, post(body, b"/v1/responses"))
+    assert not second.peers

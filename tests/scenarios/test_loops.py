@@ -12,7 +12,7 @@ from support.targets import snapshot
 
 
 async def test_a_provider_that_leads_back_is_508(lane: bool) -> None:
-    """Catalogue A12. Without it a request turns until connections or limits end; here it turns once, and another
+    """Without it a request turns until connections or limits end; here it turns once, and another
     target is served as ever."""
     listener = free_socket()
     port = listener.getsockname()[1]

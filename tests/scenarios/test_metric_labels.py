@@ -1,4 +1,4 @@
-"""What can be read from outside stays bounded: labels come from the configuration, never from a request (B20)."""
+"""What can be read from outside stays bounded: labels come from the configuration, never from a request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def value(gateway: Gateway, name: bytes) -> float:
 
 
 async def test_unknown_models_and_odd_paths_add_no_series(lane: bool) -> None:
-    """B20, S37: sixty names, paths, methods and keys that nobody configured; the set of series stays what it was."""
+    """Sixty names, paths, methods and keys that nobody configured; the set of series stays what it was."""
     async with origin() as upstream:
         targets = {"m": {"url": upstream.url}, "closed": {"url": upstream.url, "keys": ["sk-a"]}}
         async with running(snapshot(targets), lane=lane) as gateway:

@@ -23,15 +23,15 @@ FILE_PART = (
 
 ROUTED = {
     "plain": b'{"model":"org/m"}',
-    "escaped slash, as PHP writes it (B3)": rb'{"model":"org\/m"}',
-    "escaped letters in the name (B3)": rb'{"model":"\u006frg/\u006d"}',
+    "escaped slash, as PHP writes it": rb'{"model":"org\/m"}',
+    "escaped letters in the name": rb'{"model":"\u006frg/\u006d"}',
     "escaped letters in the key": rb'{"mod\u0065l":"org/m"}',
     "white space everywhere": b' \t\r\n{ "model" :\n"org/m" }\r\n ',
     "behind the messages": b'{"messages":[{"role":"user","content":"hi"}],"model":"org/m"}',
     "another model inside an object": b'{"metadata":{"model":"other"},"model":"org/m"}',
     "another model inside a list": b'{"a":[{"model":"other"}],"model":"org/m"}',
     "the words inside a string": rb'{"content":"\"model\":\"other\"","model":"org/m"}',
-    "provider's own controls (B4)": b'{"model":"org/m","chat_template_kwargs":{"thinking":true},"reasoning":null}',
+    "provider's own controls": b'{"model":"org/m","chat_template_kwargs":{"thinking":true},"reasoning":null}',
     "text that was cut in half a surrogate pair": rb'{"model":"org/m","x":"cut \ud83d"}',
     "halves of pairs in keys and lists, before the model": rb'{"\ude00":[["\uD83D\u0041"]],"model":"org/m"}',
     "numbers that no float holds": b'{"seed":123456789012345678901,"x":1.10,"model":"org/m"}',
@@ -76,7 +76,7 @@ CODINGS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("case", ROUTED)
 async def test_a_body_names_the_target_and_arrives_as_it_was(lane: bool, case: str) -> None:
-    """onwards.md 1.4, B3, B4: every legal spelling of one top-level ``model`` routes; no byte of the body changes."""
+    """Every legal spelling of one top-level ``model`` routes; no byte of the body changes."""
     async with origin() as upstream:
         targets = snapshot({"org/m": {"url": upstream.url}, "other": {"url": "http://127.0.0.1:1"}})
         async with running(targets, lane=lane) as gateway:
@@ -87,7 +87,7 @@ async def test_a_body_names_the_target_and_arrives_as_it_was(lane: bool, case: s
 
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_body_that_names_no_single_model_is_refused(lane: bool, case: str) -> None:
-    """onwards.md 1.4: 400 that names the parameter, and nobody is asked."""
+    """400 that names the parameter, and nobody is asked."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(REFUSED[case]))
     assert response.status == 400
@@ -159,7 +159,7 @@ async def test_a_body_that_inflates_beyond_max_body_is_413(lane: bool, coding: s
 
 @pytest.mark.parametrize("name", [b"model-override", b"Model-Override", b"MODEL-OVERRIDE"])
 async def test_the_header_wins_over_the_body_and_stays_here(lane: bool, name: bytes) -> None:
-    """onwards.md 1.4: routed by the header in any case; the body keeps its own name, the header does not travel."""
+    """Routed by the header in any case; the body keeps its own name, the header does not travel."""
     body = b'{"model":"other"}'
     async with origin() as upstream:
         targets = snapshot({"m": {"url": upstream.url}, "other": {"url": "http://127.0.0.1:1"}})
@@ -172,7 +172,7 @@ async def test_the_header_wins_over_the_body_and_stays_here(lane: bool, name: by
 
 @pytest.mark.parametrize("value", [b"", b"  ", b"\xff\xfe", b"m\xc3"], ids=["empty", "blank", "not UTF-8", "cut UTF-8"])
 async def test_a_header_that_names_nothing_does_not_fall_through_to_the_body(lane: bool, value: bytes) -> None:
-    """onwards.md 1.4: 400, although the body names a model."""
+    """400, although the body names a model."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(fields=b"Model-Override: %b\r\n" % value))
     assert (response.status, response.error["param"]) == (400, "model")
@@ -180,7 +180,7 @@ async def test_a_header_that_names_nothing_does_not_fall_through_to_the_body(lan
 
 
 async def test_with_the_header_any_body_goes(lane: bool) -> None:
-    """onwards.md 1.4: audio and octet streams are forwarded untouched."""
+    """Audio and octet streams are forwarded untouched."""
     body = bytes(range(256)) * 40
     fields = b"Model-Override: m\r\nContent-Type: audio/wav\r\n"
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
@@ -191,7 +191,7 @@ async def test_with_the_header_any_body_goes(lane: bool) -> None:
 
 @pytest.mark.parametrize("method", [b"GET", b"DELETE", b"OPTIONS"])
 async def test_a_request_without_body_is_routed_by_the_header(lane: bool, method: bytes) -> None:
-    """onwards.md 1.4: forwarded with its query, and without a Content-Length that the client did not send."""
+    """Forwarded with its query, and without a Content-Length that the client did not send."""
     request = get(b"/v1/organization/usage?x=1", b"Model-Override: m\r\n").replace(b"GET", method, 1)
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, request)
@@ -210,7 +210,7 @@ async def test_a_get_without_the_header_is_refused(lane: bool) -> None:
 
 @pytest.mark.parametrize("name", ["M", "m ", "m/x", "nothing", "ⅿ"])
 async def test_names_match_exactly(lane: bool, name: str) -> None:
-    """onwards.md 1.4: no case folding, no prefixes, no Unicode compatibility forms; 404 that names the model."""
+    """No case folding, no prefixes, no Unicode compatibility forms; 404 that names the model."""
     body = b'{"model":"%b"}' % name.encode()
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(body))

@@ -1,4 +1,4 @@
-"""``onwards_model``: exactly the bytes of that one JSON string change (B5)."""
+"""``onwards_model``: exactly the bytes of that one JSON string change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.targets import single, snapshot
 FORM = b"Content-Type: multipart/form-data; boundary=b\r\n"
 
 BODIES = {
-    "key order, spaces and numbers stay (B5)": (
+    "key order, spaces and numbers stay": (
         b'{ "z":1.10,\t"model" : "m" ,"a":1e5, "seed":123456789012345678901,"tools":[{"b":1,"a":2}] }\n',
         b'{ "z":1.10,\t"model" : "up/stream \\"x\\"" ,"a":1e5, "seed":123456789012345678901,'
         b'"tools":[{"b":1,"a":2}] }\n',
@@ -38,7 +38,7 @@ BODIES = {
 
 @pytest.mark.parametrize("case", BODIES)
 async def test_only_the_name_changes(lane: bool, case: str) -> None:
-    """B5: no other byte does, and Content-Length is that of what is sent."""
+    """No other byte does, and Content-Length is that of what is sent."""
     sent, wanted = BODIES[case]
     async with origin() as upstream, running(single(upstream.url, onwards_model='up/stream "x"'), lane=lane) as gateway:
         response = await ask(gateway.port, post(sent))
@@ -90,7 +90,7 @@ async def test_a_form_field_is_renamed_in_place(lane: bool) -> None:
 
 @pytest.mark.parametrize("body", [b"\x00\x01audio", b"[1]", b'{"no":"name"}'], ids=["audio", "list", "no name"])
 async def test_routed_by_header_a_body_without_a_name_stays_as_it_is(lane: bool, body: bytes) -> None:
-    """onwards.md 1.5: there is nothing to rename, so nothing is."""
+    """There is nothing to rename, so nothing is."""
     async with origin() as upstream, running(single(upstream.url, onwards_model="up"), lane=lane) as gateway:
         response = await ask(gateway.port, post(body, fields=b"Model-Override: m\r\n"))
     assert response.status == 200

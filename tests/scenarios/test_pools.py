@@ -45,7 +45,7 @@ def counts(*origins: Origin) -> list[int]:
 
 
 async def test_weight_zero_drains(lane: bool) -> None:
-    """onwards.md 1.8: a provider of weight 0 is not chosen."""
+    """A provider of weight 0 is not chosen."""
     async with origin() as drained, origin() as serving:
         targets = members({"url": drained.url, "weight": 0}, {"url": serving.url})
         async with running(snapshot(targets), lane=lane) as gateway:
@@ -56,7 +56,7 @@ async def test_weight_zero_drains(lane: bool) -> None:
 
 @pytest.mark.parametrize(("strategy", "wanted"), [("weighted_random", [3, 1]), ("least_inflight", [2, 2])])
 async def test_open_streams_steer_new_work(lane: bool, strategy: str, wanted: list[int]) -> None:
-    """onwards.md 1.8: load is what is in flight until its last byte, by weight or not."""
+    """Load is what is in flight until its last byte, by weight or not."""
     release = asyncio.Event()
     async with origin(streaming(release)) as heavy, origin(streaming(release)) as light:
         targets = members({"url": heavy.url, "weight": 3}, {"url": light.url}, strategy=strategy)
@@ -67,7 +67,7 @@ async def test_open_streams_steer_new_work(lane: bool, strategy: str, wanted: li
 
 
 async def test_priority_takes_the_first_that_has_a_place(lane: bool) -> None:
-    """onwards.md 1.8: in the order of the file; one at its cap is passed over without an attempt."""
+    """In the order of the file; one at its cap is passed over without an attempt."""
     release = asyncio.Event()
     async with origin(streaming(release)) as first, origin() as second:
         targets = members({"url": first.url, **ONE_PLACE}, {"url": second.url}, strategy="priority")
@@ -81,7 +81,7 @@ async def test_priority_takes_the_first_that_has_a_place(lane: bool) -> None:
 
 @pytest.mark.parametrize("bound", ["pool", "key", "provider"])
 async def test_a_stream_holds_its_place_until_its_last_byte(lane: bool, bound: str) -> None:
-    """B6: with one place a second stream is refused while the first one runs, and admitted as soon as it has ended."""
+    """With one place a second stream is refused while the first one runs, and admitted as soon as it has ended."""
     release = asyncio.Event()
     async with origin(streaming(release)) as upstream:
         targets = members(
@@ -104,7 +104,7 @@ async def test_a_stream_holds_its_place_until_its_last_byte(lane: bool, bound: s
 
 @pytest.mark.parametrize("bound", ["pool", "key", "provider"])
 async def test_beyond_the_rate_the_answer_says_when_to_come_back(lane: bool, bound: str) -> None:
-    """onwards.md 1.7, B60: 429 with Retry-After in whole seconds."""
+    """429 with Retry-After in whole seconds."""
     async with origin() as upstream:
         targets = members(
             {"url": upstream.url, **(ONE_TOKEN if bound == "provider" else {})},
@@ -141,14 +141,14 @@ async def test_a_refused_request_gives_back_what_it_holds(lane: bool) -> None:
 
 
 async def test_no_places_at_all_refuse_everything(lane: bool) -> None:
-    """onwards.md 1.7: 0 is a limit, not "unlimited"."""
+    """0 is a limit, not "unlimited"."""
     async with proxied(lane, concurrency_limit={"max_concurrent_requests": 0}) as (upstream, gateway):
         assert (await ask(gateway.port, post())).status == 429
     assert not upstream.peers
 
 
 async def test_a_pool_without_providers_is_503(lane: bool) -> None:
-    """onwards.md 3.1: the model exists, so 404 would be a lie."""
+    """The model exists, so 404 would be a lie."""
     async with running(snapshot({"m": {"providers": []}}), lane=lane) as gateway:
         response = await ask(gateway.port, post())
     assert (response.status, response.error["code"]) == (503, "service_unavailable")
@@ -168,7 +168,7 @@ async def test_a_pool_without_providers_is_503(lane: bool) -> None:
     ],
 )
 def test_what_could_only_fail_later_fails_at_load(provider: dict[str, object], options: dict[str, object]) -> None:
-    """B18, B21, B22: all weights 0, what no header can hold, no attempts: errors of the configuration."""
+    """All weights 0, what no header can hold, no attempts: errors of the configuration."""
     targets = members({"url": f"http://127.0.0.1:{refused_port()}", **provider}, **options)
     with pytest.raises(ConfigError):
         snapshot(targets)

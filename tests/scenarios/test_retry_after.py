@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 
 import pytest
 from support.chat_upstream import create, streamed, text
@@ -14,7 +15,7 @@ from support.origin import Origin, Peer, Script, answer, origin, serve
 from support.raw import ask, connect, post
 from support.responses_promises import Json
 from support.scene import until
-from support.targets import snapshot
+from support.targets import pool, snapshot
 
 TWICE: Json = {"enabled": True, "on_status": [429, 5], "max_attempts": 2}
 
@@ -125,3 +126,26 @@ async def test_clients_are_told_that_a_pool_has_tried(lane: bool, count: int) ->
             response = await ask(gateway.port, post())
     assert (response.status, response.body) == (500, b"no")
     assert response.value(b"x-should-retry") == (None if count == 1 else b"false")
+
+
+@pytest.mark.parametrize("said", [formatdate(4e9, usegmt=True).encode(), b"9" * 40])
+async def test_a_far_retry_after_is_told_and_not_ignored(lane: bool, said: bytes) -> None:
+    """A date without a Date to count from, and a number larger than anybody's patience."""
+    async with origin(serve(busy(said), answer())) as upstream:
+        targets = pool(upstream.url, fallback=TWICE)
+        async with running(targets, lane=lane) as gateway:
+            response = await ask(gateway.port, post())
+    assert (response.status, response.value(b"retry-after")) == (429, said)
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"response_headers": {"X-Should-Retry": "true"}}])
+async def test_should_retry_is_said_once(lane: bool, options: Json) -> None:
+    """OpenAI says it, too; SDKs join two values to one that they do not know, and try again."""
+    failing = answer(b"busy", b"500 Oops", b"x-should-retry: true\r\n")
+    async with origin(serve(failing)) as first, origin(serve(failing)) as second:
+        async with running(pool(first.url, second.url, fallback=TWICE, **options), lane=lane) as gateway:
+            response = await ask(gateway.port, post())
+    assert response.status == 500
+    assert response.head.lower().count(b"x-should-retry") == 1
+    assert response.value(b"x-should-retry") == b"false"

@@ -72,7 +72,7 @@ async def ruled(
 
 
 async def test_deny_is_403_for_the_labels_and_for_nobody_else(lane: bool) -> None:
-    """onwards.md 1.15: also an undefined key and no key at all have none of them."""
+    """Also an undefined key and no key at all have none of them."""
     async with ruled(lane, EXTRA, DENY_FREE) as scene:
         denied = await scene.put(FREE)
         assert (denied.status, denied.error["code"]) == (403, "forbidden")
@@ -136,7 +136,7 @@ async def test_an_api_key_has_labels_too(lane: bool) -> None:
 
 
 @pytest.mark.parametrize(("keys", "status"), [(["paid"], 403), ([], 403), (["free"], 200)])
-async def test_b58_the_keys_of_a_redirects_target_are_checked(lane: bool, keys: list[str], status: int) -> None:
+async def test_the_keys_of_a_redirects_target_are_checked(lane: bool, keys: list[str], status: int) -> None:
     """In Onwards a redirect leads past them."""
     async with ruled(lane, FREE_TO_SMALL, small={"keys": keys}) as scene:
         assert (await scene.put(FREE)).status == status

@@ -61,14 +61,14 @@ async def pieces_seen(lane: bool, steps: Steps, count: int, **options: object) -
 
 @pytest.mark.parametrize("content_type", SSE_TYPES)
 async def test_an_event_arrives_whole_while_the_stream_is_open(lane: bool, content_type: bytes) -> None:
-    """B31: a half event is held back until its last byte, and a whole one is not; the type in any case."""
+    """A half event is held back until its last byte, and a whole one is not; the type in any case."""
     steps = Steps(b"data: 1\n\ndata:", b" 2\n\nevent: x\nda", b"ta: 3\n\n", head=typed(content_type))
     assert await pieces_seen(lane, steps, 3) == [b"data: 1\n\n", b"data: 2\n\n", b"event: x\ndata: 3\n\n"]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"], ids=["LF", "CR", "CRLF"])
 async def test_every_line_end_ends_an_event(lane: bool, end: bytes) -> None:
-    """B23: a CRLF stream is delivered event by event; a split UTF-8 character does no harm (B36)."""
+    """A CRLF stream is delivered event by event; a split UTF-8 character does no harm."""
     event = end.join([b"event: delta", "data: 日本é".encode(), b"", b""])
     cut = event.index("本".encode()) + 1
     steps = Steps(event + event[:cut], event[cut:] + b": ping" + end * 2)
@@ -89,7 +89,7 @@ async def test_other_bodies_pass_as_they_come(lane: bool, content_type: bytes) -
 
 
 async def test_a_coded_event_stream_passes_as_it_comes(lane: bool) -> None:
-    """Fault E37: what cannot be read is not searched for events."""
+    """What cannot be read is not searched for events."""
     steps = Steps(b"\x1f\x8b\x08\n", b"\xff", head=typed(b"text/event-stream", b"Content-Encoding: gzip\r\n"))
     assert await pieces_seen(lane, steps, 2) == [b"\x1f\x8b\x08\n", b"\xff"]
 
@@ -101,7 +101,7 @@ async def test_the_head_does_not_wait_for_the_first_event(lane: bool) -> None:
 
 @pytest.mark.parametrize("tail", [b"data: [DONE]", b"data: [DONE]\n", b": bye\n"])
 async def test_what_follows_the_last_blank_line_arrives_at_a_good_end(lane: bool, tail: bytes) -> None:
-    """E28, E29: many servers forget the last blank line."""
+    """Many servers forget the last blank line."""
     async with proxied(lane, serve(STREAM_HEAD + chunk(b"data: 1\n\n" + tail) + LAST_CHUNK)) as (_, gateway):
         response = await ask(gateway.port, post())
     assert (response.body, response.whole) == (b"data: 1\n\n" + tail, True)
@@ -115,7 +115,7 @@ async def test_half_an_event_is_not_delivered_when_the_stream_is_cut(lane: bool)
 
 
 async def test_reads_larger_than_the_limit_of_an_event_pass(lane: bool) -> None:
-    """B24: the limit is on one event, never on what happens to be buffered."""
+    """The limit is on one event, never on what happens to be buffered."""
     events = b"".join(b"data: %d %b\n\n" % (n, b"x" * 300) for n in range(2000))
     async with proxied(lane, serve(STREAM_HEAD + chunk(events) + LAST_CHUNK), max_event="1kB") as (_, gateway):
         response = await ask(gateway.port, post())
@@ -123,7 +123,7 @@ async def test_reads_larger_than_the_limit_of_an_event_pass(lane: bool) -> None:
 
 
 async def test_an_event_beyond_the_limit_breaks_the_stream_behind_the_others(lane: bool) -> None:
-    """B24: never a clean end; what came before it is delivered, and the provider's connection is closed."""
+    """Never a clean end; what came before it is delivered, and the provider's connection is closed."""
     closed = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -236,7 +236,7 @@ async def test_a_client_that_does_not_read_pauses_its_provider(lane: bool) -> No
 
 
 async def test_a_client_that_never_reads_is_given_up(lane: bool) -> None:
-    """Fault 95: after the idle time without progress; its provider is freed, and the log says whose doing it was."""
+    """After the idle time without progress; its provider is freed, and the log says whose doing it was."""
     closed = asyncio.Event()
     async with (
         proxied(lane, flood(48 * 1024 * 1024, closed), timeouts={"idle": "100ms"}) as (_, gateway),

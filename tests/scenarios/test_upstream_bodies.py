@@ -17,9 +17,9 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CLOSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"
 
 CUT = {
-    "a third of its length (fault 43)": LENGTH + b"abc",
+    "a third of its length": LENGTH + b"abc",
     "nothing of its length": LENGTH,
-    "no last chunk (fault 44)": CHUNKED + b"3\r\nabc\r\n",
+    "no last chunk": CHUNKED + b"3\r\nabc\r\n",
     "nothing at all, chunked": CHUNKED,
     "within a chunk size": CHUNKED + b"3\r\nabc\r\n1",
     "within a chunk": CHUNKED + b"3\r\nabc\r\n5\r\nde",
@@ -28,7 +28,7 @@ CUT = {
 }
 
 BROKEN = {
-    "a chunk size that is none (fault 45)": b"zz\r\n",
+    "a chunk size that is none": b"zz\r\n",
     "a negative chunk size": b"-1\r\n",
     "a chunk size beyond 64 bits": b"ffffffffffffffffff\r\n",
     "a chunk longer than it says": b"1\r\nab\r\n",
@@ -52,7 +52,7 @@ def cutting(sent: bytes, reset: bool, told: asyncio.Event) -> Script:
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize("case", CUT)
 async def test_a_cut_body_is_never_presented_as_whole(lane: bool, case: str, reset: bool) -> None:
-    """reliability.md 1.1, promise 2: short of its length or of its last chunk; what had come has been delivered."""
+    """Short of its length or of its last chunk; what had come has been delivered."""
     told = asyncio.Event()
     async with proxied(lane, cutting(CUT[case], reset, told)) as (_, gateway), connect(gateway.port) as client:
         await client.send(post())
@@ -67,7 +67,7 @@ async def test_a_cut_body_is_never_presented_as_whole(lane: bool, case: str, res
 
 @pytest.mark.parametrize("case", BROKEN)
 async def test_a_body_that_is_no_chunking_is_cut(lane: bool, case: str) -> None:
-    """Fault 45: what came before arrives, then the connection breaks; the next request is served afresh."""
+    """What came before arrives, then the connection breaks; the next request is served afresh."""
     async with proxied(lane, once(CHUNKED + b"3\r\nabc\r\n" + BROKEN[case] + LAST_CHUNK), serve()) as (_, gateway):
         response = await ask(gateway.port, post())
         following = await ask(gateway.port, post())
@@ -85,7 +85,7 @@ async def test_a_body_that_lasts_until_the_close_ends_well_with_fin(lane: bool) 
 
 
 async def test_a_body_that_lasts_until_the_close_is_cut_by_reset(lane: bool) -> None:
-    """reliability.md 1.1: Envoy and naive proxies call that a clean end; it is not."""
+    """Envoy and naive proxies call that a clean end; it is not."""
     told = asyncio.Event()
     async with proxied(lane, cutting(CLOSE + b"abc", True, told)) as (_, gateway), connect(gateway.port) as client:
         await client.send(post())
@@ -115,7 +115,7 @@ async def test_an_http10_client_can_tell_a_cut_body_from_a_whole_one(lane: bool)
 
 
 async def test_trailers_are_dropped_and_never_become_headers(lane: bool) -> None:
-    """Deviation D2, R18; chunk extensions do not travel either (R17)."""
+    """Chunk extensions do not travel either."""
     raw = CHUNKED + b"3;ext=1\r\nabc\r\n0\r\nX-T: 1\r\nSet-Cookie: a\r\n\r\n"
     async with proxied(lane, serve(raw)) as (upstream, gateway), connect(gateway.port) as client:
         for _ in range(2):
@@ -131,7 +131,7 @@ async def test_trailers_are_dropped_and_never_become_headers(lane: bool) -> None
 @pytest.mark.parametrize("body", [CHUNKED + chunk(b"abc") + LAST_CHUNK, answer(b"abc")], ids=["chunked", "length"])
 @pytest.mark.parametrize("poison", [b"x", answer(b"poison")], ids=["a byte", "a response"])
 async def test_bytes_behind_a_response_reach_nobody(lane: bool, body: bytes, poison: bytes) -> None:
-    """Fault 46: in the same packet: the response is whole, its connection is closed and not used again."""
+    """In the same packet: the response is whole, its connection is closed and not used again."""
     closed = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -151,7 +151,7 @@ async def test_bytes_behind_a_response_reach_nobody(lane: bool, body: bytes, poi
 
 @pytest.mark.parametrize("poison", [b"\r\n", b"HTTP/1.1 408 Request Timeout\r\n\r\n", answer(b"poison")])
 async def test_unsolicited_bytes_on_an_idle_connection_reach_nobody(lane: bool, poison: bytes) -> None:
-    """Faults 47, 55, R19: the connection is discarded, the next caller is served on a fresh one."""
+    """The connection is discarded, the next caller is served on a fresh one."""
     closed, now = asyncio.Event(), asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -174,7 +174,7 @@ async def test_unsolicited_bytes_on_an_idle_connection_reach_nobody(lane: bool, 
 @pytest.mark.parametrize("first", ["the request", "the poison"])
 @pytest.mark.parametrize("poison", [b"HTTP/1.1 408 Request Timeout\r\n\r\n", answer(b"poison")])
 async def test_bytes_that_cross_the_next_request_reach_nobody(lane: bool, poison: bytes, first: str) -> None:
-    """Fault R19: read in the very turn of the loop in which a request is to leave, they cannot be its answer."""
+    """Read in the very turn of the loop in which a request is to leave, they cannot be its answer."""
     async with proxied(lane, serve(answer(b"abc")), serve()) as (upstream, gateway), connect(gateway.port) as client:
         await client.send(post())
         assert (await client.response()).body == b"abc"
@@ -208,7 +208,7 @@ async def test_a_server_that_promises_keep_alive_and_closes_costs_no_request(lan
     "fields", [b"Connection: close\r\n", b"connection: Close, X-A\r\n"], ids=["close", "in a list, in capitals"]
 )
 async def test_connection_close_is_honoured(lane: bool, fields: bytes) -> None:
-    """Fault 54: no request is sent on a connection that the server wants to close; the client's own stays open."""
+    """No request is sent on a connection that the server wants to close; the client's own stays open."""
     async with (
         proxied(lane, serve(answer(b"{}", fields=fields))) as (upstream, gateway),
         connect(gateway.port) as client,
@@ -220,7 +220,7 @@ async def test_connection_close_is_honoured(lane: bool, fields: bytes) -> None:
 
 
 async def test_http10_responses_are_not_kept_alive_without_saying_so(lane: bool) -> None:
-    """R22: an HTTP/1.0 response without keep-alive ends its connection."""
+    """An HTTP/1.0 response without keep-alive ends its connection."""
     raw = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}"
     async with proxied(lane, serve(raw)) as (upstream, gateway):
         for _ in range(2):
@@ -229,7 +229,7 @@ async def test_http10_responses_are_not_kept_alive_without_saying_so(lane: bool)
 
 
 async def test_an_answer_before_the_request_was_read_arrives(lane: bool) -> None:
-    """Fault 57: a provider that refuses a large body early, and closes, is heard; the body is not mixed into others."""
+    """A provider that refuses a large body early, and closes, is heard; the body is not mixed into others."""
     refusal = answer(b"no", b"413 Too Large", b"Connection: close\r\n")
 
     async def script(peer: Peer) -> None:
@@ -246,7 +246,7 @@ async def test_an_answer_before_the_request_was_read_arrives(lane: bool) -> None
 
 
 async def test_a_body_that_stalls_is_ended_by_the_idle_timeout(lane: bool) -> None:
-    """Fault 48: the connection to the client breaks, the one upstream is closed."""
+    """The connection to the client breaks, the one upstream is closed."""
     closed = asyncio.Event()
 
     async def script(peer: Peer) -> None:

@@ -14,34 +14,34 @@ from support.scene import proxied
 from support.targets import single
 
 INVALID = {
-    "nothing but FIN in the status line (fault 17)": b"HTTP/1.1 20",
-    "FIN within the fields (fault 17)": b"HTTP/1.1 200 OK\r\nContent-Le",
-    "FIN behind an interim response (fault 18)": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
-    "unasked 101 (fault 21)": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
-    "unasked 101 with no Upgrade (fault 21)": b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
-    "two lengths (fault 25)": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
-    "length list (fault 25)": b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n{}",
-    "negative length (fault 25)": b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}",
-    "signed length (fault 25)": b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\n{}",
-    "huge length (fault 25)": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n{}",
-    "empty length (fault 25)": b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n{}",
-    "CL and TE (fault 26)": b"HTTP/1.1 200 \r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "TE and CL (fault 26)": b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
-    "gzip, chunked (fault 27)": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    "chunked, gzip (fault 27)": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
-    "unknown coding (fault 27)": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n",
-    "NUL in a value (fault 29)": b"HTTP/1.1 200 OK\r\nX-A: a\0b\r\nContent-Length: 2\r\n\r\n{}",
-    "CR in a value (fault 29)": b"HTTP/1.1 200 OK\r\nX-A: a\rb\r\nContent-Length: 2\r\n\r\n{}",
-    "obs-fold (fault 31)": b"HTTP/1.1 200 OK\r\nX-A: a\r\n b\r\nContent-Length: 2\r\n\r\n{}",
-    "space before the colon (fault 32)": b"HTTP/1.1 200 OK\r\nX-A : a\r\nContent-Length: 2\r\n\r\n{}",
-    "no colon (fault 33)": b"HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: 2\r\n\r\n{}",
-    "status 99 (fault 35)": b"HTTP/1.1 99 X\r\nContent-Length: 2\r\n\r\n{}",
-    "status 600 (fault 35)": b"HTTP/1.1 600 X\r\nContent-Length: 2\r\n\r\n{}",
-    "status 1000 (fault 35)": b"HTTP/1.1 1000 X\r\nContent-Length: 2\r\n\r\n{}",
-    "status in letters (fault 35)": b"HTTP/1.1 OK OK\r\nContent-Length: 2\r\n\r\n{}",
-    "HTTP/0.9 (fault 36)": b"<html>hello</html>",
-    "SSH (fault 36)": b"SSH-2.0-OpenSSH_9.2\r\n",
-    "HTTP/2 (fault 36)": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+    "nothing but FIN in the status line": b"HTTP/1.1 20",
+    "FIN within the fields": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "FIN behind an interim response": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+    "unasked 101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
+    "unasked 101 with no Upgrade": b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "length list": b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n{}",
+    "negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}",
+    "signed length": b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\n{}",
+    "huge length": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n{}",
+    "empty length": b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n{}",
+    "CL and TE": b"HTTP/1.1 200 \r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "TE and CL": b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+    "gzip, chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "chunked, gzip": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+    "unknown coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n",
+    "NUL in a value": b"HTTP/1.1 200 OK\r\nX-A: a\0b\r\nContent-Length: 2\r\n\r\n{}",
+    "CR in a value": b"HTTP/1.1 200 OK\r\nX-A: a\rb\r\nContent-Length: 2\r\n\r\n{}",
+    "obs-fold": b"HTTP/1.1 200 OK\r\nX-A: a\r\n b\r\nContent-Length: 2\r\n\r\n{}",
+    "space before the colon": b"HTTP/1.1 200 OK\r\nX-A : a\r\nContent-Length: 2\r\n\r\n{}",
+    "no colon": b"HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: 2\r\n\r\n{}",
+    "status 99": b"HTTP/1.1 99 X\r\nContent-Length: 2\r\n\r\n{}",
+    "status 600": b"HTTP/1.1 600 X\r\nContent-Length: 2\r\n\r\n{}",
+    "status 1000": b"HTTP/1.1 1000 X\r\nContent-Length: 2\r\n\r\n{}",
+    "status in letters": b"HTTP/1.1 OK OK\r\nContent-Length: 2\r\n\r\n{}",
+    "HTTP/0.9": b"<html>hello</html>",
+    "SSH": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
     "TLS alert on a plain port": b"\x15\x03\x01\x00\x02\x02\x16",
 }
 
@@ -69,11 +69,11 @@ AT_ONCE = {
 }
 
 FINE = {
-    "no reason (fault 37)": (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\n{}", 200),
-    "empty reason (fault 37)": (b"HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\n{}", 200),
+    "no reason": (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\n{}", 200),
+    "empty reason": (b"HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\n{}", 200),
     "HTTP/1.0 with a length": (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", 200),
-    "100 without Expect (fault 20)": (b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b"{}"), 200),
-    "103 with fields (fault 22)": (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer(b"{}"), 200),
+    "100 without Expect": (b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b"{}"), 200),
+    "103 with fields": (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer(b"{}"), 200),
     "HTTP/1.0 behind an interim response": (INTERIM + b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", 200),
     "tabs and eight bits in the reason": (b"HTTP/1.1 200 \xe9\t\xff\r\nContent-Length: 2\r\n\r\n{}", 200),
     "three interim ones": (b"HTTP/1.1 102 Processing\r\nX-I: 1\r\n\r\n" * 3 + answer(b"{}"), 200),
@@ -84,7 +84,7 @@ FINE = {
 
 @pytest.mark.parametrize("case", INVALID)
 async def test_what_is_no_response_to_forward_is_502(lane: bool, case: str) -> None:
-    """reliability.md 1.1, fault catalogue B: our own envelope, the connection discarded, the next request unharmed."""
+    """Our own envelope, the connection discarded, the next request unharmed."""
     async with proxied(lane, once(INVALID[case]), serve()) as (upstream, gateway), connect(gateway.port) as client:
         await client.send(post())
         response = await client.response()
@@ -119,7 +119,7 @@ async def test_it_is_502_at_once(lane: bool, case: str) -> None:
 
 
 async def test_chunked_twice_is_502(lane: bool) -> None:
-    """Fault 27: "chunked, chunked" is forbidden (RFC 9112 section 6.1), on one line or on two."""
+    """ "chunked, chunked" is forbidden (RFC 9112 section 6.1), on one line or on two."""
     raw = b"HTTP/1.1 200 OK\r\n" + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n0\r\n\r\n"
     async with proxied(lane, once(raw)) as (_, gateway):
         response = await ask(gateway.port, post())
@@ -128,7 +128,7 @@ async def test_chunked_twice_is_502(lane: bool) -> None:
 
 @pytest.mark.parametrize("case", FINE)
 async def test_odd_but_legal_heads_are_forwarded(lane: bool, case: str) -> None:
-    """Interim responses are dropped (deviation D1), fields of theirs do not leak into the final head."""
+    """Interim responses are dropped, fields of theirs do not leak into the final head."""
     raw, status = FINE[case]
     async with proxied(lane, once(raw)) as (_, gateway):
         response = await ask(gateway.port, post())
@@ -158,7 +158,7 @@ async def test_a_counted_body_may_begin_like_the_size_of_a_chunk(lane: bool) -> 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nX-A: 1"], ids=["before any byte", "in the head"])
 async def test_a_connection_that_ends_before_the_head_is_502(lane: bool, sent: bytes, reset: bool) -> None:
-    """Faults 16, 17."""
+    """With FIN and with RST."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -185,7 +185,7 @@ def _dripping(piece: bytes, stop: asyncio.Event) -> Script:
 
 @pytest.mark.parametrize("piece", [b"X", b"X-A: 1\r\n", b"HTTP/1.1 102 X\r\n\r\n"], ids=["byte", "field", "interim"])
 async def test_a_head_that_drips_is_bounded(lane: bool, piece: bytes) -> None:
-    """Faults 15, 19: first_byte bounds the whole head; neither bytes nor interim responses prolong it."""
+    """First_byte bounds the whole head; neither bytes nor interim responses prolong it."""
     stop = asyncio.Event()
     async with proxied(lane, _dripping(piece, stop), timeouts={"first_byte": "60ms"}) as (_, gateway):
         response = await ask(gateway.port, post())
@@ -199,7 +199,7 @@ async def test_a_head_that_drips_is_bounded(lane: bool, piece: bytes) -> None:
     ids=["interim responses", "fields", "a line"],
 )
 async def test_a_head_without_end_is_bounded(lane: bool, flood: bytes) -> None:
-    """Faults 19, 23, 24: memory is not the provider's to fill."""
+    """Memory is not the provider's to fill."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -213,7 +213,7 @@ async def test_a_head_without_end_is_bounded(lane: bool, flood: bytes) -> None:
 
 
 async def test_large_heads_that_providers_send_pass(lane: bool) -> None:
-    """Faults 23, 24: 8 KiB of one value and 200 fields are ordinary behind some gateways."""
+    """8 KiB of one value and 200 fields are ordinary behind some gateways."""
     fields = b"X-Long: " + b"a" * 16_000 + b"\r\n" + b"".join(b"X-%d: %d\r\n" % (n, n) for n in range(200))
     async with proxied(lane, serve(answer(b"{}", fields=fields))) as (_, gateway):
         response = await ask(gateway.port, post())
@@ -222,7 +222,7 @@ async def test_large_heads_that_providers_send_pass(lane: bool) -> None:
 
 @pytest.mark.parametrize("value", [b"caf\xe9", "日本".encode(), b"a\tb"], ids=["latin-1", "UTF-8", "tab"])
 async def test_eight_bit_values_arrive_byte_for_byte(lane: bool, value: bytes) -> None:
-    """Fault 30: never a dropped or replaced byte."""
+    """Never a dropped or replaced byte."""
     async with proxied(lane, serve(answer(b"{}", fields=b"X-A: %b\r\n" % value))) as (_, gateway):
         response = await ask(gateway.port, post())
     assert response.values(b"x-a") == [value]
@@ -230,7 +230,7 @@ async def test_eight_bit_values_arrive_byte_for_byte(lane: bool, value: bytes) -
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
 async def test_statuses_without_body_have_none(lane: bool, status: bytes) -> None:
-    """Fault 38, R35: whatever is announced; the connection to the client stays usable."""
+    """Whatever is announced; the connection to the client stays usable."""
     raw = b'HTTP/1.1 %b\r\nETag: "a"\r\nContent-Length: 5\r\n\r\n' % status
     async with proxied(lane, once(raw), serve()) as (_, gateway), connect(gateway.port) as client:
         await client.send(post())
@@ -244,7 +244,7 @@ async def test_statuses_without_body_have_none(lane: bool, status: bytes) -> Non
 
 @pytest.mark.parametrize("extra", [b"", b"hello"], ids=["as promised", "with a body all the same"])
 async def test_head_has_no_body_and_keeps_its_length(lane: bool, extra: bytes) -> None:
-    """Fault 38: Content-Length of HEAD says what GET would give."""
+    """Content-Length of HEAD says what GET would give."""
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + extra
     head = get(b"/v1/x", b"Model-Override: m\r\n").replace(b"GET", b"HEAD")
     async with proxied(lane, once(raw), serve()) as (_, gateway), connect(gateway.port) as client:
@@ -257,7 +257,7 @@ async def test_head_has_no_body_and_keeps_its_length(lane: bool, extra: bytes) -
 
 
 async def test_a_plain_server_on_a_tls_port_is_unreachable(lane: bool) -> None:
-    """Fault 10: no request byte was sent, so fallback may go on."""
+    """No request byte was sent, so fallback may go on."""
 
     async def plain(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -271,7 +271,7 @@ async def test_a_plain_server_on_a_tls_port_is_unreachable(lane: bool) -> None:
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["by our CA", "by another CA"])
 async def test_certificates_are_checked(lane: bool, trusted: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Fault 7: an untrusted certificate is never talked to, and nothing is sent in the clear."""
+    """An untrusted certificate is never talked to, and nothing is sent in the clear."""
     folder = tmp_path_factory.mktemp("tls")
     authority, stranger = trustme.CA(), trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))

@@ -77,7 +77,7 @@ CLIMBING = [target for target in HOSTILE if b".." in target or b"%2e" in target.
 
 @pytest.mark.parametrize(("base", "target", "wanted"), JOINS)
 async def test_the_target_is_joined_without_normalising(lane: bool, base: str, target: bytes, wanted: bytes) -> None:
-    """onwards.md 1.10: the base path is not doubled, partial segments are no repetition, no escape is touched.
+    """The base path is not doubled, partial segments are no repetition, no escape is touched.
 
     Responses case L1.
     """
@@ -90,7 +90,7 @@ async def test_the_target_is_joined_without_normalising(lane: bool, base: str, t
 @pytest.mark.parametrize("base", ["", "/base/v1"])
 @pytest.mark.parametrize("target", HOSTILE)
 async def test_no_target_leaves_the_providers_authority(lane: bool, base: str, target: bytes) -> None:
-    """B1, B2: refused with 400, or forwarded to the configured authority, under its base path, as its Host."""
+    """Refused with 400, or forwarded to the configured authority, under its base path, as its Host."""
     host = b"evil.test:443" if target.lower().startswith(b"https:") else b"evil.test"
     async with (
         origin() as upstream,
@@ -108,7 +108,7 @@ async def test_no_target_leaves_the_providers_authority(lane: bool, base: str, t
 
 @pytest.mark.parametrize("target", CLIMBING)
 async def test_dot_segments_are_refused_and_never_folded(lane: bool, target: bytes) -> None:
-    """B2: whatever a server behind might fold upward does not get there, in any spelling."""
+    """Whatever a server behind might fold upward does not get there, in any spelling."""
     async with origin() as upstream, running(single(upstream.url + "/base/v1"), lane=lane) as gateway:
         response = await ask(gateway.port, post(target=target))
     assert response.status == 400

@@ -217,7 +217,7 @@ def test_D14_later_rounds_of_a_turn_carry_the_reasoning_that_the_client_sent_onc
 def test_D14_which_turns_get_their_reasoning_back_is_the_providers_choice(
     replay: Replay, expected: list[str | None]
 ) -> None:
-    """R1 refuses what V4 demands."""
+    """DeepSeek R1 refuses what V4 demands."""
     said = {"role": "assistant", "content": "x"}
     items = [user("1"), reasoning("r1"), said, user("2"), reasoning("r2"), call("a"), output("a"), user("3")]
     made = translate([*items, reasoning("r3"), said], quirks=generic(replay=replay))

@@ -34,9 +34,7 @@ ANYTHING = st.recursive(
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("status", [400, 500])
-def test_B42_the_message_is_found_in_every_shape_and_kept_from_the_client_without_trust(
-    shape: object, status: int
-) -> None:
+def test_the_message_is_found_in_every_shape_and_kept_from_the_client_without_trust(shape: object, status: int) -> None:
     body = json.dumps(shape).encode() if not isinstance(shape, str) else shape.encode()
     trusted, untrusted = from_body(status, body, True), from_body(status, body, False)
     assert (trusted.status, trusted.message) == (status, "secret")

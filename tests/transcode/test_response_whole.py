@@ -67,7 +67,7 @@ def test_a_turn_with_only_calls_has_no_message(content: str | None) -> None:
 
 
 @pytest.mark.parametrize(("finish", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
-def test_B7_B8_B38_a_truncated_answer_is_incomplete(finish: str, reason: str) -> None:
+def test_B7_B8_a_truncated_answer_is_incomplete(finish: str, reason: str) -> None:
     for message in ({"content": "a"}, {"reasoning_content": "hm"}, {}):
         response = whole(answer(finish, **message))
         assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": reason})

@@ -222,7 +222,7 @@ def test_G6_the_mark_alone_is_an_end() -> None:
     assert out_status(events([text("a")], None)) == "completed"
 
 
-def test_B37_G3_G4_an_error_in_the_stream_is_a_failed_response_and_no_bare_error_event() -> None:
+def test_G3_G4_an_error_in_the_stream_is_a_failed_response_and_no_bare_error_event() -> None:
     out = events([text("a"), {"error": {"message": "secret host down", "code": 500}}, text("b")])
     assert [event["type"] for event in out if event["type"] in ("error", "response.failed")] == ["response.failed"]
     assert as_dict(final(out)["error"]) == {"code": "server_error", "message": "The provider could not answer."}

@@ -151,7 +151,7 @@ def test_C6_log_probabilities_have_every_member_and_are_those_of_their_delta() -
     assert as_dict(as_list(items(out)[0]["content"])[0])["logprobs"] == [known]
 
 
-def test_B49_a_refusal_is_a_part_of_the_message_and_the_answer_is_complete() -> None:
+def test_a_refusal_is_a_part_of_the_message_and_the_answer_is_complete() -> None:
     out = events([delta(refusal="I "), delta(refusal="can't")])
     assert items(out)[0]["content"] == [{"type": "refusal", "refusal": "I can't"}]
     assert final(out)["status"] == "completed"

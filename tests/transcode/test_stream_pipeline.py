@@ -95,7 +95,7 @@ def resource(answer: Answer) -> dict[str, Any]:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2000), max_size=12), st.sampled_from([b"\n", b"\r\n", b"\r"]), st.booleans())
-def test_G20_B36_the_cut_and_the_line_ends_of_the_provider_do_not_show(
+def test_G20_the_cut_and_the_line_ends_of_the_provider_do_not_show(
     places: list[int], line_end: bytes, whole: bool
 ) -> None:
     raw = json.dumps(WHOLE, indent=1).encode() if whole else sse(CHUNKS).replace(b"\n", line_end)
@@ -105,7 +105,7 @@ def test_G20_B36_the_cut_and_the_line_ends_of_the_provider_do_not_show(
     assert resource(collected(pieces)) == resource(collected([raw]))
 
 
-def test_G21_B43_a_whole_answer_to_a_streamed_request_becomes_events() -> None:
+def test_G21_a_whole_answer_to_a_streamed_request_becomes_events() -> None:
     out, _ = streamed([b"\xef\xbb\xbf \n", orjson.dumps(WHOLE)])
     assert final(events_of(out))["status"] == "completed"
     assert out.endswith(DONE)
@@ -117,7 +117,7 @@ def test_G21_a_streamed_answer_to_a_request_for_a_whole_one_becomes_a_body() -> 
     assert response["usage"]["total_tokens"] == 7
 
 
-def test_B45_the_last_event_needs_no_blank_line() -> None:
+def test_the_last_event_needs_no_blank_line() -> None:
     assert streamed([sse(CHUNKS, b"data: [DONE]")])[0] == streamed([sse(CHUNKS)])[0]
 
 

@@ -81,7 +81,7 @@ def test_events_before_an_unfinished_one_do_not_wait_for_it() -> None:
 
 
 def test_a_read_far_larger_than_the_limit_passes_while_its_events_are_small() -> None:
-    """B24: the limit is on one event, never on what happens to be buffered."""
+    """The limit is on one event, never on what happens to be buffered."""
     stream = b"data: x\n\n" * 50_000
     assert run_all([stream], limit=64) == (stream, False)
 
@@ -127,7 +127,7 @@ def test_half_an_event_is_not_delivered_when_the_stream_was_cut(ending: Ending) 
 
 
 def test_a_large_event_in_small_pieces_costs_linear_time() -> None:
-    """B24's cousin: rescanning the whole buffer on each read. 4 MB in 8-byte pieces would take hours."""
+    """Rescanning the whole buffer on each read. 4 MB in 8-byte pieces would take hours."""
     rechunker = Rechunker(8 << 20)
     for _ in range(500_000):
         assert rechunker.feed(b"12345678") == b""

@@ -1,22 +1,26 @@
-"""Odd callers: two keys at once, hanging up, and reloads that take limits away under those who wait for them."""
+"""Requests that wait in a queue, hang up in it, or are in flight while a reload removes the limit or sets it again."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 from support.gateway import running
 from support.levels import KEY, LEVELS, estimate, limited, spent, waiting
-from support.origin import Origin, Peer, answer, origin
-from support.raw import ask, connect, get, post
+from support.origin import Peer, answer, origin
+from support.raw import ask, connect, post
 from support.responses_promises import Json
 from support.scene import until
-from support.targets import single, snapshot
 
 CHAT = post(b'{"model":"m","messages":[{"role":"user","content":"' + b"x" * 400 + b'"}]}', fields=KEY)
+
+
 ONE: Json = {"concurrency_limit": {"max_concurrent_requests": 1}}
+
+
 QUEUE: Json = {"on_limit": "queue", "queue": {"max_waiting": 5, "timeout": "20s"}}
+
+
 TOKENS: Json = {"token_limit": {"tokens_per_minute": 1, "burst_size": 1000}}
 
 
@@ -31,36 +35,6 @@ class Held:
             await peer.request()
             await self.go.wait()
             await peer.send(answer())
-
-
-@pytest.mark.parametrize("names", [(b"X-Api-Key", b"Api-Key"), (b"Api-Key", b"X-Api-Key")], ids=["x", "api"])
-@pytest.mark.parametrize("keys", [(b"sk-a", b"other"), (b"other", b"sk-a")], ids=["good-first", "bad-first"])
-async def test_two_different_api_keys_are_no_key(
-    lane: bool, names: tuple[bytes, bytes], keys: tuple[bytes, bytes]
-) -> None:
-    """The order of two fields must not decide who calls."""
-    fields = b"".join(b"%b: %b\r\n" % pair for pair in zip(names, keys, strict=True))
-    async with origin() as upstream, running(single(upstream.url, keys=["sk-a"]), lane=lane) as gateway:
-        response = await ask(gateway.port, post(fields=fields))
-    assert (response.status, response.error["code"]) == (403, "forbidden")
-    assert not upstream.requests
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        b"X-Api-Key: sk-a\r\nApi-Key: sk-a\r\n",
-        b"X-Api-Key: sk-a\r\nApi-Key:\r\n",
-        b"Api-Key: \r\nX-Api-Key: sk-a\r\n",
-        b"Api-Key: sk-a\r\nX-Api-Key: \r\n",
-    ],
-)
-async def test_the_same_api_key_twice_or_beside_nothing_is_one_key(lane: bool, fields: bytes) -> None:
-    """Some clients fill in both headers; an empty one says nothing. Neither is forwarded."""
-    async with origin() as upstream, running(single(upstream.url, keys=["sk-a"]), lane=lane) as gateway:
-        response = await ask(gateway.port, post(fields=fields))
-    assert response.status == 200
-    assert b"sk-a" not in upstream.requests[0].raw
 
 
 @pytest.mark.parametrize("mode", ["native", "translate"])
@@ -128,47 +102,3 @@ async def test_a_limit_that_comes_back_counts_who_is_still_there(lane: bool, lev
             held.go.set()
             assert [(await first).status, (await second).status] == [200, 200]
             assert (await ask(gateway.port, CHAT)).status == 200
-
-
-FREE: Json = {"tier": "free"}
-DENY: Json = {"match_labels": FREE, "action": {"type": "deny"}}
-
-
-def led(target: str) -> Json:
-    return {"match_labels": FREE, "action": {"type": "redirect", "target": target}}
-
-
-def mixed(upstream: Origin) -> Json:
-    """Targets that differ in who may use them."""
-    one: Json = {"url": upstream.url}
-    return {
-        "denied": {**one, "keys": ["free", "paid"], "routing_rules": [DENY]},
-        "led-away": {**one, "keys": ["free", "paid"], "routing_rules": [led("paid-only")]},
-        "led": {**one, "keys": ["free", "paid", "bound"], "routing_rules": [led("open")]},
-        "paid-only": {**one, "keys": ["paid"]},
-        "open": one,
-        "open-denied": {**one, "routing_rules": [{"match_labels": {}, "action": {"type": "deny"}}]},
-        "nobody": {**one, "keys": []},
-    }
-
-
-@pytest.mark.parametrize("key", ["", "sk-free", "sk-paid", "sk-bound", "sk-none", "sk-unknown"])
-async def test_the_list_of_models_is_what_may_be_asked_for(lane: bool, key: str) -> None:
-    """Whatever rules, lists and allowed targets say together; asked one by one, and by id."""
-    fields = f"Authorization: Bearer {key}\r\n".encode() if key else b""
-    definitions: Json = {
-        "free": {"key": "sk-free", "labels": FREE},
-        "paid": {"key": "sk-paid", "labels": {"tier": "paid"}},
-        "bound": {"key": "sk-bound", "labels": FREE, "allowed_targets": ["led", "denied"]},
-        "none": {"key": "sk-none", "allowed_targets": []},
-    }
-    async with origin() as upstream:
-        targets = mixed(upstream)
-        async with running(snapshot(targets, auth={"key_definitions": definitions}), lane=lane) as gateway:
-            listed = await ask(gateway.port, get(b"/v1/models", fields))
-            shown = {model["id"] for model in json.loads(listed.body)["data"]}
-            for name in targets:
-                response = await ask(gateway.port, post(b'{"model":"%b"}' % name.encode(), fields=fields))
-                assert (name, response.status == 200) == (name, name in shown)
-                one = await ask(gateway.port, get(b"/v1/models/" + name.encode(), fields))
-                assert (name, one.status) == (name, 200 if name in shown else 404)
