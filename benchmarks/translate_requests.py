@@ -13,10 +13,10 @@ import orjson
 
 from benchmarks import traffic
 from benchmarks.report import table
-from onwards_py.transcode.chat_over_responses.request import to_responses
-from onwards_py.transcode.responses_over_chat.policy import Policy
-from onwards_py.transcode.responses_over_chat.quirks import Quirks
-from onwards_py.transcode.responses_over_chat.request import to_chat
+from onwards_py.transcode.chat.read_request import to_responses
+from onwards_py.transcode.neutral.policy import Policy
+from onwards_py.transcode.neutral.quirks import Quirks
+from onwards_py.transcode.responses.read_request import to_chat
 
 ALLOWED = 3.0
 """So many times the CPU of reading and writing the request's JSON may reading, translating and writing take."""

@@ -9,10 +9,10 @@ from onwards_py.config.inherit import Site
 from onwards_py.config.problems import Path
 from onwards_py.config.translate_schema import QuirksShape, TranslateShape
 from onwards_py.sealing import Keyring
-from onwards_py.transcode.responses_over_chat.context import Profile
-from onwards_py.transcode.responses_over_chat.policy import DEFAULT_KEY, UNSUPPORTED, Policy
-from onwards_py.transcode.responses_over_chat.quirks import PRESETS, Quirks
-from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
+from onwards_py.transcode.neutral.context import Profile
+from onwards_py.transcode.neutral.policy import DEFAULT_KEY, UNSUPPORTED, Policy
+from onwards_py.transcode.neutral.quirks import PRESETS, Quirks
+from onwards_py.transcode.neutral.settings import TranslateSettings
 
 _POLICIES = ("hosted_tools", "orphans", "unanswered", "foreign_reasoning")
 

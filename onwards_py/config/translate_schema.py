@@ -8,15 +8,15 @@ from msgspec import Meta
 
 from onwards_py.config.scalars import JsonObject, SealKey, Timeout
 from onwards_py.config.shape import Shape
-from onwards_py.transcode.pipeline import KeepAlive
-from onwards_py.transcode.responses_over_chat.policy import (
+from onwards_py.transcode.neutral.pipeline import KeepAlive
+from onwards_py.transcode.neutral.policy import (
     ForeignReasoning,
     HostedTools,
     OnUnsupported,
     Orphans,
     Unanswered,
 )
-from onwards_py.transcode.responses_over_chat.quirks import (
+from onwards_py.transcode.neutral.quirks import (
     AllowedTools,
     Effort,
     EmptyContent,

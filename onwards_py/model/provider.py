@@ -9,7 +9,7 @@ from functools import partial
 
 from onwards_py.messages import Field
 from onwards_py.model.limits import NO_LIMITS, Limits
-from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
+from onwards_py.transcode.neutral.settings import TranslateSettings
 from onwards_py.wire.query import Query
 from onwards_py.wire.redaction import Redaction
 from onwards_py.wire.target_url import join, join_as_sdks_do

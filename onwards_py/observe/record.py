@@ -9,7 +9,7 @@ import msgspec
 from onwards_py.auth import ANONYMOUS, Principal
 from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, InboundRequest
-from onwards_py.transcode.repair import Repair
+from onwards_py.transcode.responses.repair.filter import Repair
 from onwards_py.wire.usage import UsageTail
 
 # Who ended the exchange, and in which phase: a label of logs and metrics, so a closed set.

@@ -12,7 +12,7 @@ from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.redaction import replaced
 from onwards_py.proxy.translate import Translation, pass_on_error
 from onwards_py.proxy.upstream_request import Answer
-from onwards_py.transcode.responses_over_chat.errors import from_body
+from onwards_py.transcode.neutral.failure import from_body
 
 _SECONDS = 2.0
 

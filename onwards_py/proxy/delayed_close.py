@@ -9,8 +9,8 @@ from typing import Final
 from onwards_py.messages import Ending
 from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome
-from onwards_py.transcode.answer_body import Machine
-from onwards_py.transcode.responses_over_chat.errors import cut_off
+from onwards_py.transcode.neutral.answer_body import Machine
+from onwards_py.transcode.neutral.failure import cut_off
 
 _GRACE: Final = 1.0  # seconds between the end mark and the end of the body; waiting saves the connection
 _TOO_MUCH: Final = cut_off(Ending.LIMIT)

@@ -30,8 +30,8 @@ from onwards_py.proxy.upstream_request import (
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.transcode.cut_notice import CutNotice
-from onwards_py.transcode.repair import Repair
-from onwards_py.transcode.responses_over_chat.errors import Failure, codes_told
+from onwards_py.transcode.neutral.failure import Failure, codes_told
+from onwards_py.transcode.responses.repair.filter import Repair
 from onwards_py.wire.coded_copy import opening_of, tells_events
 from onwards_py.wire.decoding import DECODABLE
 from onwards_py.wire.opening import CUT, Verdict, VerdictKind

@@ -10,10 +10,10 @@ from typing import Any
 from onwards_py.errors import ProxyError
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.translated_stream import write_events
-from onwards_py.transcode.answer_body import AnswerBody, Machine
-from onwards_py.transcode.pipeline import EventFilter, KeepAlive
-from onwards_py.transcode.responses_over_chat.errors import Failure
-from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
+from onwards_py.transcode.neutral.answer_body import AnswerBody, Machine
+from onwards_py.transcode.neutral.failure import Failure
+from onwards_py.transcode.neutral.pipeline import EventFilter, KeepAlive
+from onwards_py.transcode.neutral.settings import TranslateSettings
 from onwards_py.transports.base import UpstreamResponse
 
 

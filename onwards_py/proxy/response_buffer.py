@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onwards_py.messages import Source
 from onwards_py.proxy.delayed_close import Release
-from onwards_py.transcode.pipeline import AnswerCollector
+from onwards_py.transcode.neutral.pipeline import AnswerCollector
 
 
 class CollectedAnswer:

@@ -28,21 +28,21 @@ from onwards_py.proxy.response_buffer import CollectedAnswer
 from onwards_py.proxy.translated_paths import CHAT, INPUT_TOKENS, RESPONSES, path_refusal
 from onwards_py.proxy.translated_stream import CommitGate, TranslatedStream
 from onwards_py.proxy.upstream_request import Answer, RoutedRequest
-from onwards_py.transcode import input_tokens
-from onwards_py.transcode.answer_body import AnswerBody, Machine
-from onwards_py.transcode.chat_over_responses.request import to_responses
-from onwards_py.transcode.chat_over_responses.stream import EventsToChunks
-from onwards_py.transcode.pipeline import Answer as Made
-from onwards_py.transcode.pipeline import AnswerCollector, EventFilter
-from onwards_py.transcode.responses_over_chat import foreign_json
-from onwards_py.transcode.responses_over_chat.context import Profile
-from onwards_py.transcode.responses_over_chat.errors import Failure, from_body
-from onwards_py.transcode.responses_over_chat.policy import Policy, Refused
-from onwards_py.transcode.responses_over_chat.profile import HEADER as PROFILE_FIELD
-from onwards_py.transcode.responses_over_chat.profile import is_codex, profile_of_client
-from onwards_py.transcode.responses_over_chat.request import to_chat
-from onwards_py.transcode.responses_over_chat.settings import DEFAULTS, TranslateSettings
-from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
+from onwards_py.transcode.chat.read_answer import ChatToEvents
+from onwards_py.transcode.chat.read_request import to_responses
+from onwards_py.transcode.neutral import lenient_json
+from onwards_py.transcode.neutral.answer_body import AnswerBody, Machine
+from onwards_py.transcode.neutral.context import Profile
+from onwards_py.transcode.neutral.failure import Failure, from_body
+from onwards_py.transcode.neutral.pipeline import Answer as Made
+from onwards_py.transcode.neutral.pipeline import AnswerCollector, EventFilter
+from onwards_py.transcode.neutral.policy import Policy, Refused
+from onwards_py.transcode.neutral.settings import DEFAULTS, TranslateSettings
+from onwards_py.transcode.responses import input_tokens
+from onwards_py.transcode.responses.profile import HEADER as PROFILE_FIELD
+from onwards_py.transcode.responses.profile import is_codex, profile_of_client
+from onwards_py.transcode.responses.read_answer import EventsToChunks
+from onwards_py.transcode.responses.read_request import to_chat
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.wire import content_coding
 from onwards_py.wire.outbound import outbound_head
@@ -378,7 +378,7 @@ def _decoded(routed: RoutedRequest) -> dict[str, object]:
     if coding and not routed.address.decoded:  # nobody had to look for the model in it: a header named it
         body = content_coding.decode(coding, body, routed.target.pool.max_body)
     try:
-        value = foreign_json.loads_request(body)
+        value = lenient_json.loads_request(body)
     except orjson.JSONDecodeError as error:
         raise ProxyError(ErrorKind.BAD_REQUEST, f"The body is not valid JSON: {error}") from error
     if not isinstance(value, dict):

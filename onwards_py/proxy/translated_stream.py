@@ -13,9 +13,9 @@ from onwards_py.messages import Downstream, Ending, Source
 from onwards_py.model.policies import HoldPolicy
 from onwards_py.proxy.delayed_close import Release
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.transcode.pipeline import EventFilter, KeepAlive
-from onwards_py.transcode.responses_over_chat.errors import Failure
-from onwards_py.transcode.responses_over_chat.settings import TranslateSettings
+from onwards_py.transcode.neutral.failure import Failure
+from onwards_py.transcode.neutral.pipeline import EventFilter, KeepAlive
+from onwards_py.transcode.neutral.settings import TranslateSettings
 from onwards_py.wire.opening import Opening, VerdictKind
 
 _EVENT_END: Final = b"\n\n"

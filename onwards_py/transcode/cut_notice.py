@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.responses_over_chat.errors import Failure, cut_off
+from onwards_py.transcode.neutral.failure import Failure, cut_off
 from onwards_py.wire.rechunk import Rechunker
 
 _RESPONSES: Final = re.compile(rb"/responses/?(?:\?|$)")

@@ -13,7 +13,7 @@ from onwards_py.config.snapshot import ServerSettings
 from onwards_py.model.policies import FallbackPolicy
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import EchoSettings, Mode, Timeouts
-from onwards_py.transcode.responses_over_chat.policy import OnUnsupported
+from onwards_py.transcode.neutral.policy import OnUnsupported
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from onwards_py.model.provider import EngineSettings
 from onwards_py.observe.engine_metrics import EngineMetrics
 from onwards_py.observe.metrics import DURATION_BUCKETS, FIRST_BYTE_BUCKETS, Histogram, Metrics
 from onwards_py.observe.record import OUTCOMES, Outcome, Record
-from onwards_py.transcode.repair import Repair
+from onwards_py.transcode.responses.repair.filter import Repair
 from onwards_py.transports.engine.engine import Engine
 
 CONFIG = """

@@ -15,10 +15,10 @@ from pathlib import Path
 import orjson
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.responses_over_chat.context import Context
-from onwards_py.transcode.responses_over_chat.policy import Policy
-from onwards_py.transcode.responses_over_chat.quirks import PRESETS, Quirks, Think
-from onwards_py.transcode.responses_over_chat.request import to_chat
+from onwards_py.transcode.neutral.context import Context
+from onwards_py.transcode.neutral.policy import Policy
+from onwards_py.transcode.neutral.quirks import PRESETS, Quirks, Think
+from onwards_py.transcode.responses.read_request import to_chat
 from support.responses_oracle import events_of
 from support.responses_promises import Json, as_dict
 from support.transcoding import PlainSealer, translate

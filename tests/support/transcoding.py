@@ -7,14 +7,14 @@ import itertools
 from collections.abc import Iterable
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.answer_body import AnswerBody as ChatBody
-from onwards_py.transcode.pipeline import Answer, AnswerCollector, EventFilter
-from onwards_py.transcode.responses_over_chat.context import Context, ToolKind
-from onwards_py.transcode.responses_over_chat.policy import Policy
-from onwards_py.transcode.responses_over_chat.quirks import PRESETS
-from onwards_py.transcode.responses_over_chat.request import to_chat
-from onwards_py.transcode.responses_over_chat.response import to_resource
-from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
+from onwards_py.transcode.chat.read_answer import ChatToEvents
+from onwards_py.transcode.neutral.answer_body import AnswerBody as ChatBody
+from onwards_py.transcode.neutral.context import Context, ToolKind
+from onwards_py.transcode.neutral.pipeline import Answer, AnswerCollector, EventFilter
+from onwards_py.transcode.neutral.policy import Policy
+from onwards_py.transcode.neutral.quirks import PRESETS
+from onwards_py.transcode.responses.read_request import to_chat
+from onwards_py.transcode.responses.whole_response import to_resource
 from support.responses_oracle import Allowance
 from support.responses_promises import Json
 

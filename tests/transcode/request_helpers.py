@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from onwards_py.transcode.responses_over_chat.policy import OnUnsupported, Policy, Refused
-from onwards_py.transcode.responses_over_chat.quirks import PRESETS, Quirks
-from onwards_py.transcode.responses_over_chat.request import Translated, to_chat
+from onwards_py.transcode.neutral.policy import OnUnsupported, Policy, Refused
+from onwards_py.transcode.neutral.quirks import PRESETS, Quirks
+from onwards_py.transcode.responses.read_request import Translated, to_chat
 
 GENERIC = PRESETS["generic"]
 OPENAI = PRESETS["openai"]

@@ -13,10 +13,10 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from support.transcoding import CREATED, ENDED, CountingIds
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.answer_body import AnswerBody as ResponsesBody
-from onwards_py.transcode.chat_over_responses.context import Context
-from onwards_py.transcode.chat_over_responses.stream import EventsToChunks
-from onwards_py.transcode.pipeline import Answer, AnswerCollector, EventFilter
+from onwards_py.transcode.chat.context import Context
+from onwards_py.transcode.neutral.answer_body import AnswerBody as ResponsesBody
+from onwards_py.transcode.neutral.pipeline import Answer, AnswerCollector, EventFilter
+from onwards_py.transcode.responses.read_answer import EventsToChunks
 
 Json = dict[str, Any]
 

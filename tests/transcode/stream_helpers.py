@@ -10,8 +10,8 @@ from support.responses_promises import Json, as_dict, as_list
 from support.transcoding import CREATED, ENDED, CountingIds, allowance_of, answer_context
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.responses_over_chat.context import Context
-from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
+from onwards_py.transcode.chat.read_answer import ChatToEvents
+from onwards_py.transcode.neutral.context import Context
 
 PLAIN = answer_context()
 

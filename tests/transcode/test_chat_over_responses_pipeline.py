@@ -22,8 +22,8 @@ from reverse_helpers import (
 from support.transcoding import ENDED
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.answer_body import AnswerBody as ResponsesBody
-from onwards_py.transcode.pipeline import AnswerCollector, KeepAlive
+from onwards_py.transcode.neutral.answer_body import AnswerBody as ResponsesBody
+from onwards_py.transcode.neutral.pipeline import AnswerCollector, KeepAlive
 
 TEXT = event("output_text.delta", delta="é", item_id="msg_1", output_index=0)
 FAILED = ended("failed", error={"code": "server_error", "message": "secret"})

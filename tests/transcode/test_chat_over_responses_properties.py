@@ -18,11 +18,11 @@ from support.responses_oracle import events_of
 from support.transcoding import CREATED, CountingIds, answer_context, translate, whole
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.chat_over_responses.context import Context
-from onwards_py.transcode.chat_over_responses.request import Translated, to_responses
-from onwards_py.transcode.chat_over_responses.response import to_completion
-from onwards_py.transcode.responses_over_chat.policy import OnUnsupported, Orphans, Policy, Refused
-from onwards_py.transcode.responses_over_chat.quirks import PRESETS
+from onwards_py.transcode.chat.context import Context
+from onwards_py.transcode.chat.read_request import Translated, to_responses
+from onwards_py.transcode.chat.whole_completion import to_completion
+from onwards_py.transcode.neutral.policy import OnUnsupported, Orphans, Policy, Refused
+from onwards_py.transcode.neutral.quirks import PRESETS
 
 CONTEXT = answer_context()
 WITH_LOGPROBS = answer_context(include=["message.output_text.logprobs"])

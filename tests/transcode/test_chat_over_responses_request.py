@@ -8,10 +8,10 @@ import pytest
 from reverse_helpers import Json
 from support.responses_schema import schema_breaches
 
-from onwards_py.transcode.chat_over_responses.request import Translated, to_responses
-from onwards_py.transcode.responses_over_chat.messages import NO_OUTPUT
-from onwards_py.transcode.responses_over_chat.policy import OnUnsupported, Orphans, Policy, Refused, Unanswered
-from onwards_py.transcode.responses_over_chat.quirks import COMMON_EFFORTS, PRESETS, Quirks, Replay, System
+from onwards_py.transcode.chat.read_request import Translated, to_responses
+from onwards_py.transcode.chat.write_messages import NO_OUTPUT
+from onwards_py.transcode.neutral.policy import OnUnsupported, Orphans, Policy, Refused, Unanswered
+from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, PRESETS, Quirks, Replay, System
 
 DROP = Policy(on_unsupported=OnUnsupported.DROP)
 KEEP = replace(PRESETS["generic"], system=System.KEEP)

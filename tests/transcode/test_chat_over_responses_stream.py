@@ -22,9 +22,9 @@ from reverse_helpers import (
 from support.transcoding import CREATED, ENDED, CountingIds
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.chat_over_responses.context import Context
-from onwards_py.transcode.chat_over_responses.response import to_completion
-from onwards_py.transcode.responses_over_chat.quirks import Quirks
+from onwards_py.transcode.chat.context import Context
+from onwards_py.transcode.chat.whole_completion import to_completion
+from onwards_py.transcode.neutral.quirks import Quirks
 
 CREATED_EVENT = event("created", response={"model": "m-1", "service_tier": "flex", "status": "in_progress"})
 

@@ -12,8 +12,8 @@ from stream_helpers import delta, events, items
 from stream_helpers import text as said
 from support.responses_oracle import Allowance
 
-from onwards_py.transcode.responses_over_chat.context import ToolKind, ToolName
-from onwards_py.transcode.responses_over_chat.policy import Policy
+from onwards_py.transcode.neutral.context import ToolKind, ToolName
+from onwards_py.transcode.neutral.policy import Policy
 
 SEARCH: dict[str, Any] = {
     "type": "tool_search",

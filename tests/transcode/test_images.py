@@ -15,10 +15,10 @@ from support.transcoding import answer_context, whole
 from support.transcoding import translate as translate_stream
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.chat_over_responses.request import to_responses
-from onwards_py.transcode.images import Image, from_item, read_images
-from onwards_py.transcode.responses_over_chat.policy import Policy
-from onwards_py.transcode.responses_over_chat.quirks import PRESETS
+from onwards_py.transcode.chat.read_request import to_responses
+from onwards_py.transcode.neutral.images import Image, from_item, read_images
+from onwards_py.transcode.neutral.policy import Policy
+from onwards_py.transcode.neutral.quirks import PRESETS
 
 PNG = "iVBORw0KGgo="
 URL = f"data:image/png;base64,{PNG}"

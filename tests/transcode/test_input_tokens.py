@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.responses_promises import Json
 
-from onwards_py.transcode.input_tokens import answer, count_text, estimate
-from onwards_py.transcode.responses_over_chat.policy import Refused
+from onwards_py.transcode.neutral.policy import Refused
+from onwards_py.transcode.responses.input_tokens import answer, count_text, estimate
 
 ROOT = Path(__file__).parents[2]
 TEXT = "Many companies offer services that answer questions and write programs. "

@@ -7,8 +7,8 @@ from reverse_helpers import Json, chunks, ended, event, heard, message
 from stream_helpers import call, delta, events, final, items, machine, of_type, text, thought, with_quirks
 from support.transcoding import answer_context, whole
 
-from onwards_py.transcode.chat_over_responses.context import Context
-from onwards_py.transcode.responses_over_chat.quirks import Think
+from onwards_py.transcode.chat.context import Context
+from onwards_py.transcode.neutral.quirks import Think
 
 CONTEXT = answer_context(include=["message.output_text.logprobs"])
 CHAT = Context("m", wants_stream=True, wants_logprobs=True)

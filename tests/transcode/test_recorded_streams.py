@@ -15,8 +15,8 @@ from support.responses_readers import openai_stream_text, openresponses_final
 from support.transcoding import PlainSealer, allowance_of, translate, translate_pieces
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.responses_over_chat.policy import Policy
-from onwards_py.transcode.responses_over_chat.request import to_chat
+from onwards_py.transcode.neutral.policy import Policy
+from onwards_py.transcode.responses.read_request import to_chat
 
 NAMES = recorded.names()
 FAILED = {

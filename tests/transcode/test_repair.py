@@ -16,7 +16,7 @@ from support.responses_promises import Json, as_dict, as_list
 from support.responses_readers import openai_stream_text
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.repair import Repair
+from onwards_py.transcode.responses.repair.filter import Repair
 from onwards_py.wire.rechunk import EventTooLarge
 
 LLAMA_CPP = (Path(__file__).parents[1] / "data" / "responses" / "llama_cpp.sse").read_bytes()

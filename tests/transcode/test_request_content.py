@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from request_helpers import DROP, OPENAI, call, generic, image, messages, output, refusal, text, translate, user
 
-from onwards_py.transcode.responses_over_chat.policy import Policy
-from onwards_py.transcode.responses_over_chat.quirks import Quirks
+from onwards_py.transcode.neutral.policy import Policy
+from onwards_py.transcode.neutral.quirks import Quirks
 
 
 def sent(*parts: object, quirks: Quirks | None = None) -> Any:

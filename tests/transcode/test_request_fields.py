@@ -9,10 +9,10 @@ import pytest
 from request_helpers import DROP, GENERIC, OPENAI, function, generic, refusal, translate, user
 from support.responses_schema import schema_breaches
 
-from onwards_py.transcode.responses_over_chat.context import ENCRYPTED_REASONING, Profile
-from onwards_py.transcode.responses_over_chat.policy import HostedTools, OnUnsupported, Policy, Refused
-from onwards_py.transcode.responses_over_chat.quirks import HINTS, PRESETS, Effort, Quirks, Structured
-from onwards_py.transcode.responses_over_chat.request import to_chat
+from onwards_py.transcode.neutral.context import ENCRYPTED_REASONING, Profile
+from onwards_py.transcode.neutral.policy import HostedTools, OnUnsupported, Policy, Refused
+from onwards_py.transcode.neutral.quirks import HINTS, PRESETS, Effort, Quirks, Structured
+from onwards_py.transcode.responses.read_request import to_chat
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
 ECHOED = {

@@ -22,9 +22,9 @@ from request_helpers import (
     user,
 )
 
-from onwards_py.transcode.responses_over_chat.messages import NO_OUTPUT
-from onwards_py.transcode.responses_over_chat.policy import Orphans, Policy, Unanswered
-from onwards_py.transcode.responses_over_chat.quirks import EmptyContent, Replay, System, ToolImages
+from onwards_py.transcode.chat.write_messages import NO_OUTPUT
+from onwards_py.transcode.neutral.policy import Orphans, Policy, Unanswered
+from onwards_py.transcode.neutral.quirks import EmptyContent, Replay, System, ToolImages
 
 
 def roles(found: Any) -> list[str]:

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from request_helpers import DROP, call, image, messages, output, reasoning, text, user
 
-from onwards_py.transcode.responses_over_chat.call_ids import CallIds
-from onwards_py.transcode.responses_over_chat.content import Joined, join
-from onwards_py.transcode.responses_over_chat.items import ItemReader
-from onwards_py.transcode.responses_over_chat.names import ToolNames
-from onwards_py.transcode.responses_over_chat.policy import HostedTools, Orphans, Policy, Refused, Scope
-from onwards_py.transcode.responses_over_chat.quirks import PRESETS
-from onwards_py.transcode.responses_over_chat.request import Translated, to_chat
+from onwards_py.transcode.neutral.call_ids import CallIds
+from onwards_py.transcode.neutral.policy import HostedTools, Orphans, Policy, Refused, Scope
+from onwards_py.transcode.neutral.quirks import PRESETS
+from onwards_py.transcode.neutral.tool_names import ToolNames
+from onwards_py.transcode.responses.read_content import Joined, join
+from onwards_py.transcode.responses.read_items import ItemReader
+from onwards_py.transcode.responses.read_request import Translated, to_chat
 
 WORDS = st.sampled_from(
     re.findall(

@@ -11,11 +11,11 @@ from stream_helpers import PLAIN, events, thought
 from stream_helpers import items as items_of
 
 from onwards_py.sealing import Keyring
-from onwards_py.transcode.responses_over_chat.context import Profile
-from onwards_py.transcode.responses_over_chat.policy import ForeignReasoning, Policy
-from onwards_py.transcode.responses_over_chat.profile import profile_of_client
-from onwards_py.transcode.responses_over_chat.quirks import PRESETS
-from onwards_py.transcode.responses_over_chat.sealed import open_reasoning, seal_compaction, seal_reasoning
+from onwards_py.transcode.neutral.context import Profile
+from onwards_py.transcode.neutral.policy import ForeignReasoning, Policy
+from onwards_py.transcode.neutral.quirks import PRESETS
+from onwards_py.transcode.neutral.sealed import open_reasoning, seal_compaction, seal_reasoning
+from onwards_py.transcode.responses.profile import profile_of_client
 
 SEALER = Keyring(["a secret of some length"]).sealer("key-1")
 SEALING = Policy(sealer=SEALER)

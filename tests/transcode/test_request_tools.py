@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from request_helpers import DROP, OPENAI, call, function, generic, messages, output, refusal, translate, user
 
-from onwards_py.transcode.responses_over_chat.context import ToolKind, ToolName
-from onwards_py.transcode.responses_over_chat.policy import HostedTools, Policy
+from onwards_py.transcode.neutral.context import ToolKind, ToolName
+from onwards_py.transcode.neutral.policy import HostedTools, Policy
 
 PATCH = {
     "type": "custom",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.responses_over_chat.errors import Failure, cut_off, from_body, from_value
+from onwards_py.transcode.neutral.failure import Failure, cut_off, from_body, from_value
 
 SHAPES = [
     {"error": {"message": "secret", "type": "t", "param": "p", "code": "c"}},

@@ -8,9 +8,9 @@ from support.responses_oracle import check_resource
 from support.responses_promises import Json, as_dict, as_list
 from support.transcoding import CREATED, ENDED, CountingIds, answer_context
 
-from onwards_py.transcode.responses_over_chat.context import Context
-from onwards_py.transcode.responses_over_chat.quirks import Think
-from onwards_py.transcode.responses_over_chat.response import to_resource
+from onwards_py.transcode.neutral.context import Context
+from onwards_py.transcode.neutral.quirks import Think
+from onwards_py.transcode.responses.whole_response import to_resource
 
 
 def answer(finish: str | None = "stop", **message: object) -> Json:

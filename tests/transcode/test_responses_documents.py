@@ -12,19 +12,27 @@ from pathlib import Path
 import pytest
 from support.tables import table
 
-from onwards_py.transcode.chat_over_responses import fields as reverse
-from onwards_py.transcode.responses_over_chat import content, fields, items, tools
-from onwards_py.transcode.responses_over_chat import policy as policies
-from onwards_py.transcode.responses_over_chat.context import Profile
-from onwards_py.transcode.responses_over_chat.echo import choose_profile
-from onwards_py.transcode.responses_over_chat.policy import Policy, Refused
-from onwards_py.transcode.responses_over_chat.quirks import PRESETS, Quirks
-from onwards_py.transcode.responses_over_chat.request import to_chat
+from onwards_py.transcode.chat import read_fields as reverse
+from onwards_py.transcode.neutral import policy as policies
+from onwards_py.transcode.neutral.context import Profile
+from onwards_py.transcode.neutral.policy import Policy, Refused
+from onwards_py.transcode.neutral.quirks import PRESETS, Quirks
+from onwards_py.transcode.responses import read_content as content
+from onwards_py.transcode.responses import read_fields as fields
+from onwards_py.transcode.responses import read_items as items
+from onwards_py.transcode.responses import read_tools as tools
+from onwards_py.transcode.responses.read_request import to_chat
+from onwards_py.transcode.responses.request_echo import choose_profile
 
 PAGE = "reference/responses.md"
 GUIDE = "guides/translate.md"
 OTHERS = "anything else"
-SOURCES = Path(items.__file__).parent
+TRANSCODE = Path(items.__file__).parent.parent
+WRITERS = [
+    *TRANSCODE.glob("responses/*_item.py"),
+    TRANSCODE / "responses/output_events.py",
+    TRANSCODE / "chat/read_answer.py",
+]
 
 TOOL = {"type": "function", "name": "look"}
 SCHEMA = {"type": "json_schema", "name": "n", "schema": {"type": "object"}}
@@ -116,7 +124,7 @@ def test_every_type_that_is_understood_is_listed(section: str, known: set[str]) 
 def test_every_event_that_is_sent_is_listed() -> None:
     """Those that stand in the source, and the three terminal ones."""
     written = set()
-    for source in SOURCES.glob("*.py"):
+    for source in WRITERS:
         written |= set(re.findall(r'"(response\.[a-z_.]*[a-z])"', source.read_text()))
     assert names("Events", "event") == written | {f"response.{end}" for end in ("completed", "incomplete", "failed")}
 

@@ -8,7 +8,7 @@ from support.responses_promises import Json
 from support.transcoding import ENDED, answer_context
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.responses_over_chat.context import ToolKind, ToolName
+from onwards_py.transcode.neutral.context import ToolKind, ToolName
 
 TOOLS = {
     "get_weather": ToolName(ToolKind.FUNCTION, "get_weather"),

@@ -6,7 +6,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onwards_py.transcode.responses_over_chat.json_nesting import JsonNesting
+from onwards_py.transcode.chat.json_nesting import JsonNesting
 
 VALUES = st.recursive(
     st.none() | st.integers() | st.text(alphabet='a"\\{}[]é\n', max_size=6),

@@ -14,9 +14,9 @@ from support.responses_promises import Json
 from support.transcoding import CREATED, ENDED, CountingIds
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.answer_body import AnswerBody as ChatBody
-from onwards_py.transcode.pipeline import Answer, AnswerCollector, EventFilter, KeepAlive
-from onwards_py.transcode.responses_over_chat.stream import ChatToEvents
+from onwards_py.transcode.chat.read_answer import ChatToEvents
+from onwards_py.transcode.neutral.answer_body import AnswerBody as ChatBody
+from onwards_py.transcode.neutral.pipeline import Answer, AnswerCollector, EventFilter, KeepAlive
 
 CHUNKS = [
     delta(role="assistant", content=""),

@@ -5,9 +5,9 @@ from stream_helpers import PLAIN, delta, events, items, kinds, text, with_quirks
 from support.responses_promises import Json, as_dict, as_list
 from support.transcoding import PlainSealer, answer_context
 
-from onwards_py.transcode.responses_over_chat.context import Context
-from onwards_py.transcode.responses_over_chat.quirks import Think
-from onwards_py.transcode.responses_over_chat.sealed import open_reasoning
+from onwards_py.transcode.neutral.context import Context
+from onwards_py.transcode.neutral.quirks import Think
+from onwards_py.transcode.neutral.sealed import open_reasoning
 
 SEALING = answer_context(include=["reasoning.encrypted_content"])
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onwards_py.transcode.responses_over_chat.quirks import Think
-from onwards_py.transcode.responses_over_chat.think import ThinkSplitter
+from onwards_py.transcode.chat.think_tags import ThinkSplitter
+from onwards_py.transcode.neutral.quirks import Think
 
 ALPHABET = st.lists(st.sampled_from(["<think>", "</think>", "<", "</", "think>", "\n", " ", "a", "é"]), max_size=12)
 

@@ -18,9 +18,9 @@ from support.responses_promises import Json, as_dict, as_list
 from support.transcoding import answer_context, collect_pieces, translate
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.repair import Repair
-from onwards_py.transcode.responses_over_chat import foreign_json
-from onwards_py.transcode.surrogates import Halves, well_formed
+from onwards_py.transcode.neutral import lenient_json
+from onwards_py.transcode.neutral.surrogates import Halves, well_formed
+from onwards_py.transcode.responses.repair.filter import Repair
 
 CONTEXT = answer_context()
 PATIENT = settings(deadline=None)
@@ -47,7 +47,7 @@ def cut(text: str, places: Iterable[int]) -> list[str]:
 def test_the_cut_does_not_show(text: str, places: list[int]) -> None:
     """Any text, also with halves that belong to nothing: what comes out is fit for UTF-8, and the same."""
     core = Halves()
-    pieces = [str(foreign_json.loads(json.dumps(piece).encode())) for piece in cut(text, places)]
+    pieces = [str(lenient_json.loads(json.dumps(piece).encode())) for piece in cut(text, places)]
     out = "".join(map(core.feed, pieces)) + core.finish()
     assert out == well_formed(text)
     out.encode()
@@ -57,19 +57,19 @@ def test_the_cut_does_not_show(text: str, places: list[int]) -> None:
 @given(HALVES)
 def test_what_is_read_keeps_what_may_be_completed(text: str) -> None:
     """Halves at the borders, and nothing else that UTF-8 cannot say; and all of it can be written."""
-    read_ = foreign_json.loads(json.dumps([text]).encode())
+    read_ = lenient_json.loads(json.dumps([text]).encode())
     assert isinstance(read_, list)
     read_[0][1:-1].encode()
-    assert json.loads(foreign_json.dumps(read_)) == [well_formed(text)]
-    assert json.loads(foreign_json.dumps_as_read(read_)) == read_
+    assert json.loads(lenient_json.dumps(read_)) == [well_formed(text)]
+    assert json.loads(lenient_json.dumps_as_read(read_)) == read_
 
 
 def test_halves_in_a_request_are_replacement_characters_and_nothing_else_is_forgiven() -> None:
     """JavaScript makes them when it cuts strings. What is no JSON for another reason is none."""
-    assert foreign_json.loads_request(b'{"a\\ud83d":["b\\ude00c\\ud83d"]}') == {"a\ufffd": ["b\ufffdc\ufffd"]}
+    assert lenient_json.loads_request(b'{"a\\ud83d":["b\\ude00c\\ud83d"]}') == {"a\ufffd": ["b\ufffdc\ufffd"]}
     for broken in (b'["\\ud83d"', b'["\\ud83d", NaN]', b"[NaN]", b'["\xff"]', b"{'a': 1}"):
         with pytest.raises(ValueError):
-            foreign_json.loads_request(broken)
+            lenient_json.loads_request(broken)
 
 
 # Chat to Responses

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onwards_py.transcode.responses_over_chat.errors import from_body, from_value
+from onwards_py.transcode.neutral.failure import from_body, from_value
 from onwards_py.wire.context_overflow import tells_context_overflow
 from onwards_py.wire.error_status import error_status
 

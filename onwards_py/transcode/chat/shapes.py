@@ -1,0 +1,53 @@
+"""Chat Completions as far as the transcoder touches it. Foreign JSON: any member may be missing or of another type."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+from onwards_py.transcode.neutral.content import Content
+
+
+class FunctionCall(TypedDict, total=False):
+    """``arguments`` is JSON in a string."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(TypedDict, total=False):
+    """One call in an assistant message. ``extra_content``: Gemini's signatures."""
+
+    id: str
+    type: Literal["function"]
+    function: FunctionCall
+    extra_content: dict[str, object]
+
+
+class Message(TypedDict, total=False):
+    """A message of a request. ``tool_call_id`` in those of role ``tool``; ``tool_calls`` in those of an assistant."""
+
+    role: str
+    content: Content | None
+    refusal: str
+    phase: str
+    tool_calls: list[ToolCall]
+    tool_call_id: str
+    reasoning_content: str
+    reasoning: str
+    reasoning_details: list[object]
+
+
+class Function(TypedDict, total=False):
+    """What a tool of type ``function`` holds."""
+
+    name: str
+    description: str
+    parameters: dict[str, object]
+    strict: bool
+
+
+class Tool(TypedDict, total=False):
+    """A tool of a request."""
+
+    type: Literal["function"]
+    function: Function

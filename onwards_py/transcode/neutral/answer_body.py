@@ -1,0 +1,217 @@
+"""A provider's answer as bytes, whole or streamed, for a state machine of either direction.
+
+Whether the provider streams is seen in what it sends, not in what it was asked for or in what its header says: a whole
+answer begins with a brace, and no line of an event stream does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Protocol
+
+from onwards_py.messages import Ending
+from onwards_py.transcode.neutral import lenient_json
+from onwards_py.transcode.neutral.failure import Failure, cut_off, from_value, malformed
+from onwards_py.wire.sse import OversizedEvent, ServerSentEvent, SSEDecoder
+
+Out = dict[str, object]
+"""What the client is sent: an event of the Responses API, or a chunk of a chat completion."""
+
+LARGEST_EVENT = 16 << 20
+"""Bytes that one event of the provider may have by default."""
+
+LARGEST_ANSWER = 64 << 20
+"""Bytes that a whole answer of the provider may have by default."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class Machine(Protocol):
+    """The state machine of one answer: values in, what the client is to be sent out; one terminal, then nothing."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the provider's error messages are passed on."""
+        ...
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was returned."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the end was returned; what comes later is ignored."""
+        ...
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the answer failed, if it did."""
+        ...
+
+    @property
+    def failed_early(self) -> bool:
+        """Whether it failed before anything was due, so that the failure can be told as an HTTP status."""
+        ...
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Paths, without indexes, of what the provider said and the client is not told."""
+        ...
+
+    @property
+    def marks_end(self) -> bool:
+        """Whether ``[DONE]`` stands behind the end that it came to."""
+        ...
+
+    def begin(self) -> list[Out]:
+        """What comes first, unless it was returned already."""
+        ...
+
+    def keepalive(self) -> list[Out]:
+        """Something that says nothing; none before the beginning or after the end."""
+        ...
+
+    def feed(self, value: Mapping[str, object], /) -> list[Out]:
+        """Take one event or chunk."""
+        ...
+
+    def whole(self, value: Mapping[str, object], now: int, /) -> list[Out]:
+        """Take an answer that came as a whole, which is its end, too. ``now``: seconds since the epoch."""
+        ...
+
+    def done(self) -> None:
+        """The provider said that its stream is whole (``[DONE]``)."""
+        ...
+
+    def fail(self, failure: Failure, /) -> list[Out]:
+        """End with ``failure``, whatever came so far."""
+        ...
+
+    def finish(self, ending: Ending, now: int, /) -> list[Out]:
+        """End as ``ending`` and what came before say."""
+        ...
+
+    def answer(self) -> Out:
+        """The whole answer, once it ended without a failure."""
+        ...
+
+
+class _Kind(Enum):
+    UNKNOWN = "unknown"
+    STREAM = "stream"
+    WHOLE = "whole"
+
+
+class AnswerBody:
+    """A provider's answer, streamed or whole: ``feed`` bytes, ``finish`` once; both return what the client is sent.
+
+    ``now`` tells the seconds since the epoch. ``event_limit`` and ``body_limit`` are in bytes.
+    """
+
+    __slots__ = ("_body_limit", "_decoder", "_held", "_kind", "_machine", "_now", "_size")
+
+    def __init__(
+        self,
+        machine: Machine,
+        now: Callable[[], int],
+        *,
+        event_limit: int = LARGEST_EVENT,
+        body_limit: int = LARGEST_ANSWER,
+    ) -> None:
+        self._machine = machine
+        self._now = now
+        self._body_limit = body_limit
+        self._decoder = SSEDecoder(event_limit)
+        self._kind = _Kind.UNKNOWN
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def feed(self, piece: bytes) -> list[Out]:
+        """Take the next bytes."""
+        if self._machine.finished:
+            return []
+        if self._kind is _Kind.UNKNOWN:
+            piece = self._recognise(piece)
+        match self._kind:
+            case _Kind.STREAM:
+                return self._stream(piece)
+            case _Kind.WHOLE:
+                return self._keep(piece)
+            case _Kind.UNKNOWN:
+                return []
+
+    def finish(self, ending: Ending) -> list[Out]:
+        """The body ended. The end is among what is returned, unless it was returned before."""
+        machine = self._machine
+        if machine.finished:
+            return []
+        if self._kind is _Kind.WHOLE:
+            return self._whole(b"".join(self._held), ending)
+        return self._events(self._decoder.finish(ending)) + machine.finish(ending, self._now())
+
+    def _recognise(self, piece: bytes) -> bytes:
+        """See by the first byte that means something what kind of body this is; return what counts of it so far."""
+        start = b"".join([*self._held, piece]).lstrip()
+        if len(start) < len(_BOM) and _BOM.startswith(start):
+            self._held = [start]
+            return b""
+        self._held = []
+        start = start.removeprefix(_BOM).lstrip()
+        if start:
+            self._kind = _Kind.WHOLE if start[:1] in (b"{", b"[") else _Kind.STREAM
+        return start
+
+    def _keep(self, piece: bytes) -> list[Out]:
+        self._size += len(piece)
+        if self._size > self._body_limit:
+            return self._machine.fail(cut_off(Ending.LIMIT))
+        self._held.append(piece)
+        return []
+
+    def _whole(self, body: bytes, ending: Ending) -> list[Out]:
+        try:
+            value = lenient_json.loads(body)
+        except ValueError:
+            broken = malformed("something that is not JSON") if ending is Ending.DONE else cut_off(ending)
+            return self._machine.fail(broken)
+        if isinstance(value, list):
+            value = {"error": value}
+        if not isinstance(value, dict):
+            return self._machine.fail(malformed("something that is not an answer"))
+        return self._machine.whole(value, self._now())
+
+    def _stream(self, piece: bytes) -> list[Out]:
+        try:
+            return self._events(self._decoder.feed(piece))
+        except OversizedEvent as error:
+            return self._events(error.events) + self._machine.fail(cut_off(Ending.LIMIT))
+
+    def _events(self, events: Iterable[ServerSentEvent]) -> list[Out]:
+        out: list[Out] = []
+        for event in events:
+            out += self._event(event)
+        return out
+
+    def _event(self, event: ServerSentEvent) -> list[Out]:
+        """One event of the provider. What is no JSON object may be somebody's keep-alive, unless it began as one."""
+        machine = self._machine
+        data = event.data
+        if data == b"[DONE]" or data.strip() == b"[DONE]":
+            machine.done()
+            return machine.finish(Ending.DONE, self._now())
+        try:
+            value = lenient_json.loads(data)
+        except ValueError:
+            if event.name == b"error":
+                return machine.fail(from_value(data.decode("utf-8", "replace"), machine.trusted))
+            return machine.fail(malformed("an event that is not JSON")) if data.lstrip()[:1] == b"{" else []
+        if event.name == b"error" or _is_listed_error(value):
+            return machine.fail(from_value(value, machine.trusted))
+        return machine.feed(value) if isinstance(value, dict) else []
+
+
+def _is_listed_error(value: object) -> bool:
+    """Whether a value is an array around an error, as Google's are."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and bool(value[0].get("error"))

@@ -1,0 +1,256 @@
+"""A provider's errors, of whatever shape, as ours: a status with an envelope, or the ``error`` of a failed response.
+
+A trusted provider's own words are kept. Of others only the status and a code out of a closed set survive, and
+the message is ours, since theirs may speak of keys, hosts and accounts that are not the client's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import assert_never
+
+from onwards_py.messages import Ending
+from onwards_py.transcode.neutral import lenient_json
+from onwards_py.transcode.neutral.surrogates import well_formed
+from onwards_py.wire.context_overflow import THROTTLED, tells_context_overflow
+from onwards_py.wire.error_codes import codes_in, is_bare_error
+from onwards_py.wire.error_status import error_status
+
+_LONGEST_MESSAGE = 8192
+_BAD_GATEWAY = 502
+
+# Clients decide by these codes whether to shorten, to wait or to give up (Codex: openai/codex, api error mapping).
+_CODES: tuple[tuple[str, re.Pattern[str]], ...] = (
+    (
+        "insufficient_quota",
+        re.compile(r"insufficient_quota|current quota|insufficient balance|insufficient credit", re.IGNORECASE),
+    ),
+    (
+        "rate_limit_exceeded",
+        re.compile(rf"{THROTTLED}|throttl|resource_exhausted|overloaded_error", re.IGNORECASE),
+    ),
+    (
+        "invalid_prompt",
+        re.compile(r"content.?policy|content_filter|content management policy|invalid_prompt", re.IGNORECASE),
+    ),
+)
+_STATUS_OF_CODE = {
+    "context_length_exceeded": 400,
+    "insufficient_quota": 429,
+    "rate_limit_exceeded": 429,
+    "invalid_prompt": 400,
+}
+_CODE_OF_STATUS = {
+    401: "invalid_api_key",
+    403: "permission_denied",
+    404: "model_not_found",
+    413: "payload_too_large",
+    429: "rate_limit_exceeded",
+}
+_OWN_WORDS = {
+    "context_length_exceeded": "The input is longer than the model's context.",
+    "insufficient_quota": "The provider's quota for this model is used up.",
+    "rate_limit_exceeded": "The provider's rate limit was reached.",
+    "invalid_prompt": "The provider's content policy refused the prompt.",
+    "invalid_api_key": "The provider refused the credentials.",
+    "permission_denied": "The provider refused the request.",
+    "model_not_found": "The provider does not know the model.",
+    "payload_too_large": "The request is too large for the provider.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failure. ``status`` is for a client that has no answer yet; ``code`` and ``message`` for all.
+
+    ``called``: in lower case, what the provider called it, whether the client is told or not.
+    """
+
+    status: int
+    code: str
+    message: str
+    type: str = "server_error"
+    param: str | None = None
+    called: frozenset[str] = frozenset()
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """All that it goes by, for decisions about other attempts: what the provider called it, and our code."""
+        return self.called | {self.code}
+
+    def envelope(self) -> dict[str, object]:
+        """The body of an HTTP error: all four keys, always."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": error}
+
+    def error(self) -> dict[str, object]:
+        """The ``error`` of a failed response."""
+        return {"code": self.code, "message": self.message}
+
+
+def cut_off(ending: Ending) -> Failure:
+    """The failure of an answer that stopped without having been said to be whole."""
+    match ending:
+        case Ending.DONE:
+            return Failure(_BAD_GATEWAY, "server_error", "The provider's answer ended without being whole.")
+        case Ending.EOF | Ending.RESET:
+            return Failure(_BAD_GATEWAY, "server_error", "The connection to the provider broke.")
+        case Ending.IDLE:
+            return Failure(504, "server_error", "The provider sent nothing for too long.")
+        case Ending.LIMIT:
+            return Failure(504, "server_error", "The provider's answer passed a limit of size or time.")
+        case Ending.CLIENT_GONE:
+            return Failure(499, "server_error", "The client left before the answer was whole.", "invalid_request_error")
+        case _:
+            assert_never(ending)
+
+
+def malformed(what: str) -> Failure:
+    """The failure of a provider whose answer cannot be read; ``what`` completes "The provider sent ..."."""
+    return Failure(_BAD_GATEWAY, "server_error", f"The provider sent {what}.")
+
+
+def from_body(status: int, body: bytes, trusted: bool, retry_after: float | None = None) -> Failure:
+    """The failure that an HTTP response of ``status`` (400 to 599) told. ``retry_after`` in seconds, if it had one."""
+    try:
+        value = lenient_json.loads(body)
+    except ValueError:
+        value = body.decode("utf-8", "replace").strip()
+        if isinstance(value, str) and value.startswith("<"):
+            value = None  # a page for people
+    return from_value(value, trusted, status=status, retry_after=retry_after)
+
+
+def error_in(chunk: Mapping[str, object]) -> object:
+    """The error that a chunk or a whole answer carries, in any of its shapes; None if it carries none."""
+    error = chunk.get("error")
+    if error:
+        return chunk
+    if "choices" in chunk:
+        return None
+    telling = chunk.get("object") == "error" or chunk.get("type") == "error" or "detail" in chunk
+    return chunk if telling or ("message" in chunk and "code" in chunk) or is_bare_error(chunk) else None
+
+
+def codes_told(value: object, status: int) -> frozenset[str]:
+    """What a decoded error of ``status`` goes by: its codes, and ours for what it says in words."""
+    return from_value(value, False, status).codes
+
+
+def from_value(value: object, trusted: bool, status: int | None = None, retry_after: float | None = None) -> Failure:
+    """The failure that a decoded error tells; ``status``: that of the HTTP response, if it was not a success."""
+    told = _Told.of(value)
+    status = status or told.status
+    code = _special_code(told, status) or (told.code if trusted and told.code and not told.code.isdigit() else None)
+    if status is None:
+        status = _STATUS_OF_CODE.get(code or "") or _named(value)
+    code = code or _CODE_OF_STATUS.get(status) or ("invalid_request" if status < 500 else "server_error")
+    message = told.message if trusted and told.message else _own_words(code, status)
+    if code == "rate_limit_exceeded" and retry_after is not None and "try again in" not in message.lower():
+        message += f" Please try again in {retry_after:g}s."
+    return Failure(
+        status,
+        code,
+        message[:_LONGEST_MESSAGE],
+        told.type if trusted and told.type else _type(status),
+        told.param if trusted else None,
+        frozenset() if isinstance(value, str) else codes_in(value),
+    )
+
+
+def _named(value: object) -> int:
+    """The status that an error inside an answer goes by, as natively (`wire.error_status`); 502 if it has no name."""
+    status = error_status(value)
+    return _BAD_GATEWAY if status == HTTPStatus.INTERNAL_SERVER_ERROR else status
+
+
+def _special_code(told: _Told, status: int | None) -> str | None:
+    """Names go before words: who throttles speaks of "too many tokens", too (Bedrock), and means those of a minute."""
+    names, messages = (told.code, told.type), (told.message, told.raw)
+    for text, words in ((" ".join(names), (names, ())), ("\n".join(messages), ((), messages))):
+        if status != 429 and tells_context_overflow(*words):
+            return "context_length_exceeded"
+        for code, pattern in _CODES:
+            if pattern.search(text) and not (status == 429 and _STATUS_OF_CODE[code] != 429):
+                return code
+    return None
+
+
+def _own_words(code: str, status: int) -> str:
+    general = "The provider could not answer." if status >= 500 else "The provider refused the request."
+    return _OWN_WORDS.get(code, general)
+
+
+def _type(status: int) -> str:
+    if status == 429:
+        return "rate_limit_error"
+    return "invalid_request_error" if status < 500 else "server_error"
+
+
+@dataclass(slots=True)
+class _Told:
+    """What an error said of itself; empty where it did not."""
+
+    message: str = ""
+    code: str = ""
+    type: str = ""
+    param: str | None = None
+    status: int | None = None
+    raw: str = ""  # the error of another provider, as a gateway in between repeats it (OpenRouter)
+
+    @classmethod
+    def of(cls, value: object) -> _Told:
+        told = cls()
+        for level in _levels(value):
+            told._add(level)
+        return told
+
+    def _add(self, level: Mapping[str, object]) -> None:
+        """Take what is not known yet: inner levels come first."""
+        code, param, status = level.get("code"), level.get("param"), level.get("status")
+        self.message = self.message or _message(level)
+        self.raw = self.raw or _raw(level)
+        self.type = self.type or _string(level.get("type")) or _string(status)
+        self.code = self.code or _string(code)
+        self.param = self.param or _string(param) or None
+        for number in (code, status, level.get("status_code")):
+            if self.status is None and type(number) is int and 400 <= number < 600:
+                self.status = number
+
+
+def _levels(value: object) -> Iterator[Mapping[str, object]]:
+    """The dictionaries that speak of the error, from the innermost out; at most three deep."""
+    nest: list[Mapping[str, object]] = []
+    for _ in range(3):
+        if isinstance(value, list):
+            value = next((one for one in value if isinstance(one, dict)), None)
+        if isinstance(value, str) and value:
+            nest.append({"message": value})
+        if not isinstance(value, dict):
+            break
+        nest.append(value)
+        detail = value.get("detail")
+        value = value.get("error") or value.get("errors") or (detail if isinstance(detail, dict) else None)
+    yield from reversed(nest)
+
+
+def _message(level: Mapping[str, object]) -> str:
+    for name in ("message", "msg", "detail", "error_description", "reason"):
+        text = level.get(name)
+        if isinstance(text, list):
+            text = "; ".join(_string(one.get("msg")) for one in text if isinstance(one, dict))
+        if isinstance(text, str) and text:
+            return well_formed(text)
+    return ""
+
+
+def _raw(level: Mapping[str, object]) -> str:
+    metadata = level.get("metadata")
+    return _string(metadata.get("raw")) if isinstance(metadata, dict) else ""
+
+
+def _string(value: object) -> str:
+    return well_formed(value) if isinstance(value, str) else ""

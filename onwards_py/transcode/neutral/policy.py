@@ -1,0 +1,175 @@
+"""What a translated request may lose, and how it is told: the operator's policy, refusals, notes of what is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+from onwards_py.transcode.neutral.context import Profile, Sealer
+from onwards_py.transcode.neutral.quirks import Quirks
+
+_INDEX = re.compile(r"\[\d+\]")
+_LAST_STEP = re.compile(r"(?:\.[^.\[]*|\[\])\Z")
+
+DEFAULT_KEY = "default"
+UNSUPPORTED = frozenset(
+    {
+        *("audio", "background", "context_management", "conversation", "history", "include", "input", "logit_bias"),
+        *("logprobs", "messages", "modalities", "n", "prompt", "response_format", "seed", "stop", "store", "text"),
+        *("tool_choice", "top_logprobs"),
+    }
+)
+"""First steps of the paths that ``on_unsupported`` decides on, in either direction."""
+
+
+class OnUnsupported(Enum):
+    """What happens to a part of a request that the provider has no words for (``on_unsupported``)."""
+
+    REJECT = "reject"
+    DROP = "drop"
+
+
+class HostedTools(Enum):
+    """What happens to tools that a server would have to run (web_search, file_search, mcp, ...)."""
+
+    REJECT = "reject"
+    BESIDE = "beside"  # left out where other tools remain; refused where they are all that was offered
+    DROP = "drop"
+    PASS = "pass"  # sent as they are, for providers that know them
+
+
+class Orphans(Enum):
+    """What happens to a tool's output whose call is nowhere in the input."""
+
+    REJECT = "reject"
+    REPAIR = "repair"  # the text becomes a user message
+
+
+class Unanswered(Enum):
+    """What happens to a call whose output never came, as after an interruption."""
+
+    SYNTHESIZE = "synthesize"  # an output that says so; providers refuse calls without one
+    DROP = "drop"
+    REJECT = "reject"
+
+
+class ForeignReasoning(Enum):
+    """What happens to ``encrypted_content`` that was not sealed here."""
+
+    SKIP = "skip"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The operator's decisions.
+
+    ``unsupported``: what ``on_unsupported`` is for single members, by their paths without indexes (``stop``,
+    ``input[].content[].file_id``) or by the beginning of these.
+    ``profile``: None chooses by the request's own marks. ``sealer`` opens and closes ``encrypted_content``.
+    ``origin``: who the provider is, as sealed reasoning remembers it. What is opaque goes back only to who said it, as
+    others would refuse it for as long as the conversation lasts. Empty: nothing is remembered, and all of it goes back.
+    ``phased``: the client is known to understand the phases of messages; else the request's own marks decide.
+    ``stores``: responses are kept, so ``store: true`` can be promised.
+    ``max_items`` and ``max_tools`` are counts, ``max_part`` is characters of one inline image, file or sound.
+    """
+
+    on_unsupported: OnUnsupported = OnUnsupported.REJECT
+    unsupported: Mapping[str, OnUnsupported] = field(default_factory=lambda: MappingProxyType({}))
+    hosted_tools: HostedTools = HostedTools.BESIDE
+    orphans: Orphans = Orphans.REJECT
+    unanswered: Unanswered = Unanswered.SYNTHESIZE
+    foreign_reasoning: ForeignReasoning = ForeignReasoning.SKIP
+    profile: Profile | None = None
+    sealer: Sealer | None = None
+    origin: str = ""
+    stores: bool = False
+    phased: bool = False
+    max_items: int = 50_000
+    max_tools: int = 4_096
+    max_part: int = 64 * 1024 * 1024
+
+
+class Refused(Exception):
+    """The request cannot be translated: a 400 in the client's dialect.
+
+    ``param`` is the path of the member at fault, as in ``input[3].content[0].file_id``; ``code`` is for programs.
+    """
+
+    def __init__(self, param: str, message: str, code: str = "invalid_value") -> None:
+        super().__init__(message)
+        self.param = param
+        self.message = message
+        self.code = code
+
+
+@dataclass(slots=True)
+class Scope:
+    """One translation under way: what holds for it, and the notes that it makes.
+
+    ``dropped`` and ``repaired`` are ordered sets of paths without indexes (``input[].phase``), so their size depends on
+    the kinds of loss, not on the length of the conversation.
+    """
+
+    quirks: Quirks
+    policy: Policy
+    dropped: dict[str, None] = field(default_factory=dict)
+    repaired: dict[str, None] = field(default_factory=dict)
+
+    def drop(self, param: str) -> None:
+        """Note that ``param`` does not reach the provider."""
+        if param not in self.dropped:
+            self.dropped[_INDEX.sub("[]", param)] = None
+
+    def repair(self, param: str) -> None:
+        """Note that ``param`` reaches the provider in another form than it was sent in."""
+        self.repaired[_INDEX.sub("[]", param)] = None
+
+    def unsupported(self, param: str, message: str) -> None:
+        """Refuse, or note the loss and go on, as the policy says of this member, of what holds it, or of all."""
+        if self._decision(param) is OnUnsupported.REJECT:
+            raise Refused(param, message, "unsupported_value")
+        self.drop(param)
+
+    def _decision(self, param: str) -> OnUnsupported:
+        by_key = self.policy.unsupported
+        path = _INDEX.sub("[]", param) if by_key else ""
+        while path:
+            if path in by_key:
+                return by_key[path]
+            shorter = _LAST_STEP.sub("", path)
+            path = shorter if shorter != path else ""
+        return self.policy.on_unsupported
+
+
+def name_of(value: object) -> str:
+    """A JSON value's type, in JSON's words."""
+    if value is None:
+        return "null"
+    names = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "an array",
+        dict: "an object",
+    }
+    return names.get(type(value), "something else")
+
+
+def member(owner: Mapping[str, object], name: str, where: str) -> str:
+    """The non-empty string that ``owner``, whose path is ``where``, holds under ``name``. Raises Refused."""
+    value = owner.get(name)
+    return value if type(value) is str and value else must_be_string(value, f"{where}.{name}")
+
+
+def must_be_string(value: object, param: str) -> str:
+    """``value`` if it is a non-empty string. Raises Refused."""
+    if not isinstance(value, str):
+        raise Refused(param, f"'{param}' must be a string, not {name_of(value)}.", "invalid_type")
+    if not value:
+        raise Refused(param, f"'{param}' must not be empty.")
+    return value

@@ -1,0 +1,50 @@
+"""Checks and repairs of requests that do not depend on the API."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from onwards_py.transcode.neutral.policy import Refused, Scope
+
+
+def apply_quirks(made: dict[str, object], scope: Scope) -> None:
+    """Add to a provider's request what it wants besides, and take out what it does not take."""
+    for name, value in scope.quirks.extra.items():
+        made.setdefault(name, value)
+    for name in scope.quirks.drop & made.keys():
+        del made[name]
+        scope.drop(name)
+
+
+def check_size(data: str, where: str, scope: Scope) -> None:
+    """One inline image, file or sound is not longer than the operator allows. Raises Refused."""
+    if len(data) > scope.policy.max_part:
+        raise Refused(where, f"'{where}' is longer than {scope.policy.max_part} characters.", "string_above_max_length")
+
+
+def object_schema(parameters: Mapping[str, object]) -> dict[str, object]:
+    """A tool's ``parameters`` as providers insist on them: a JSON schema whose root says ``type: object``.
+
+    OpenAI, vLLM and others refuse a root without it (MCP servers and zod leave it out, beside ``anyOf`` or ``$ref``); a
+    root of another type is the client's fault, and is left for the provider to name.
+    """
+    kind = parameters.get("type")
+    if not parameters:
+        return {"type": "object", "properties": {}}
+    if kind == "object" or not (kind is None or kind == "None" or (isinstance(kind, list) and "object" in kind)):
+        return dict(parameters)
+    return {**parameters, "type": "object"}
+
+
+def refuse_empty(content: object, where: str) -> None:
+    """Refuse an array of content parts that has none: providers do, and an empty message says nothing."""
+    if content == []:
+        raise Refused(where, f"'{where}' must have at least one part.", "empty_array")
+
+
+def plain_text(part: object, kinds: Collection[str]) -> str | None:
+    """The text of a part that is nothing but text; ``kinds``: the types that such parts have."""
+    if not isinstance(part, dict) or part.get("type") not in kinds or "cache_control" in part:
+        return None
+    text = part.get("text")
+    return text if isinstance(text, str) else None

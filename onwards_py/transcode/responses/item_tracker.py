@@ -1,0 +1,271 @@
+"""What of an answer was said already, so that what comes whole, after or instead of its deltas, is said exactly once.
+
+Providers leave events out: deltas without their ``added``, only the ``done`` events, only the terminal with its
+``output``. Others change ids from event to event, or count indexes wrongly. So an item is found by its id, else by
+index among the open ones of its kind, else it is the last open one; and a whole text adds what its deltas lacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onwards_py.transcode.neutral.lenient_json import is_cut
+from onwards_py.transcode.neutral.surrogates import Halves, well_formed
+from onwards_py.transcode.responses.output_items import Field, Kind
+
+
+class Voice:
+    """One text of one item, which may have several parts."""
+
+    __slots__ = ("_closed", "_halves", "_part", "_pieces", "_start")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._halves = Halves()
+        self._start = 0
+        self._closed = False
+        self._part: int | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was said."""
+        return not self._pieces
+
+    def next_part(self) -> None:
+        """What follows belongs to another part."""
+        self._start = len(self._pieces)
+        self._closed = False
+
+    def put(self, text: str) -> str:
+        """More was said; returns what of it can be told by now."""
+        if self._closed:
+            self.next_part()
+        text = self._halves.feed(text)
+        if text:
+            self._pieces.append(text)
+        return text
+
+    def separate(self, separator: str) -> str:
+        """What follows belongs to another part, behind ``separator``; returns what is to be told of both."""
+        separator = self._add(self._halves.finish() + separator)
+        self.next_part()
+        return separator
+
+    def finish(self) -> str:
+        """No more comes; returns what was kept back for more."""
+        return self._add(self._halves.finish())
+
+    def forget(self) -> None:
+        """What was kept back was told in another way."""
+        self._halves.forget()
+
+    def part_done(self, full: str, part: int | None) -> str:
+        """A part is known in full; returns what of it was not said. ``part``: its index, if known."""
+        if self._closed and part != self._part:
+            self.next_part()
+        full, said = well_formed(full), "".join(self._pieces[self._start :])
+        # There are providers that call each token a part, and the whole text one, too.
+        rest = "" if not said and full == "".join(self._pieces) else rest_of(said, full)
+        self._closed, self._part = True, part
+        return self._end(rest)
+
+    def done(self, full: str) -> str:
+        """All parts are known in full; returns what of them was not said."""
+        return self._end(rest_of("".join(self._pieces), well_formed(full)))
+
+    def _end(self, rest: str) -> str:
+        kept = self._halves.finish()
+        return self._add(rest or kept)
+
+    def _add(self, text: str) -> str:
+        if text:
+            self._pieces.append(text)
+        return text
+
+
+class Call:
+    """One tool call.
+
+    ``number``: its place among the calls; None until it was announced, and for good if it is ``hidden``.
+    ``given_id``: the provider's id of it, ``call_id`` the client's. ``identified``: the provider's id is known, or will
+    never be. ``settled``: its arguments are known in full. ``spare``: arguments told too early to be believed.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_halves",
+        "_pieces",
+        "call_id",
+        "custom",
+        "given_id",
+        "hidden",
+        "identified",
+        "name",
+        "number",
+        "settled",
+        "spare",
+    )
+
+    def __init__(self) -> None:
+        self.call_id = ""
+        self.given_id = ""
+        self.name = ""
+        self.custom = False
+        self.hidden = False
+        self.identified = False
+        self.number: int | None = None
+        self.settled = False
+        self.spare = ""
+        self._halves = Halves()
+        self._pieces: list[str] = []
+        self._backlog: list[str] = []
+
+    @property
+    def arguments(self) -> str:
+        """All of them so far."""
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
+
+    @property
+    def broken(self) -> bool:
+        """Whether the arguments stop in their middle, so that they must have been cut."""
+        return not self.custom and is_cut(self.arguments)
+
+    def put(self, text: str) -> None:
+        """Take more arguments."""
+        text = self._halves.feed(text)
+        if text:
+            self._pieces.append(text)
+            self._backlog.append(text)
+
+    def settle(self, full: str | None) -> None:
+        """The arguments are known in full (None: they were not told again)."""
+        if full:
+            rest = rest_of(self.arguments, well_formed(full))
+            kept = self._halves.finish()
+            self.put(rest or kept)
+            self.settled = True
+
+    def end(self) -> None:
+        """No more of the arguments comes."""
+        self.put(self._halves.finish())
+
+    def take(self) -> str:
+        """What was not sent yet."""
+        backlog, self._backlog = self._backlog, []
+        return "".join(backlog)
+
+
+class Item:
+    """One item of the answer. ``id``: the provider's, perhaps empty, and perhaps another item's, too.
+
+    ``final``: what it was said to be as a whole, once it was.
+    ``opening``, ``part``: the characters of content that were said before it, and before its current part.
+    ``channel``: which of the two forms of reasoning counts; ``summary_index``: which part of it is told.
+    ``spoke``: anything of it was told. ``logprobs``: how many tokens had theirs.
+    """
+
+    __slots__ = (
+        "annotations",
+        "call",
+        "channel",
+        "final",
+        "id",
+        "index",
+        "kind",
+        "logprobs",
+        "opening",
+        "part",
+        "spoke",
+        "summary_index",
+        "voices",
+    )
+
+    def __init__(self, kind: Kind, id_: str, index: int | None, opening: int) -> None:
+        self.kind = kind
+        self.id = id_
+        self.index = index
+        self.opening = opening
+        self.part = opening
+        self.final: Mapping[str, object] | None = None
+        self.channel = ""
+        self.summary_index = 0
+        self.spoke = False
+        self.logprobs = 0
+        self.annotations: list[object] = []
+        self.voices = {field: Voice() for field in Field} if kind is not Kind.CALL else {}
+        self.call = Call() if kind is Kind.CALL else None
+
+    @property
+    def done(self) -> bool:
+        """Whether it was told as a whole."""
+        return self.final is not None
+
+    @property
+    def open(self) -> bool:
+        """Whether more of it may come under another id."""
+        return not self.done and not (self.call is not None and self.call.settled)
+
+
+class Items:
+    """The items of an answer, in order of first sight."""
+
+    __slots__ = ("_by_call_id", "_by_id", "_by_index", "_last", "all")
+
+    def __init__(self) -> None:
+        self.all: list[Item] = []
+        self._by_id: dict[str, Item] = {}
+        self._by_index: dict[tuple[Kind, int], Item] = {}
+        self._by_call_id: dict[str, Item] = {}
+        self._last: dict[Kind, Item] = {}
+
+    def find(self, kind: Kind, id_: str, index: int | None, *, settled: bool = False) -> Item | None:
+        """The item that an event speaks of; ``id_`` may be empty. ``settled``: its arguments may be known already."""
+        known = self.known(id_, index)
+        if known is not None and known.kind is kind:
+            return known
+        there = self._by_index.get((kind, index)) if index is not None else None
+        if there is not None and (there.open or (settled and not there.done)):
+            return there
+        last = self._last.get(kind)
+        if last is not None and last.open and (index is None or last.index is None):
+            return last
+        return None
+
+    def add(self, kind: Kind, id_: str, index: int | None, opening: int) -> Item:
+        """Remember a new item."""
+        item = Item(kind, id_, index, opening)
+        self.all.append(item)
+        self._last[kind] = item
+        if id_:
+            self._by_id[id_] = item
+        if index is not None:
+            self._by_index[kind, index] = item
+        return item
+
+    def known(self, id_: str, index: int | None) -> Item | None:
+        """The item with this id, of whatever kind; of several the one with this index, else the last one.
+
+        An index that is not the item's own may be a wrong one, but not once the item is done.
+        """
+        item = self._by_id.get(id_) if id_ else None
+        if item is None or index in (None, item.index):
+            return item
+        there = self._by_index.get((item.kind, index)) if index is not None else None
+        if there is not None and there.id == id_:
+            return there
+        return None if item.done and item.index is not None else item
+
+    def by_call_id(self, call_id: str) -> Item | None:
+        """The item of a call, by the id that its output will have to carry."""
+        return self._by_call_id.get(call_id)
+
+    def identify(self, item: Item, call_id: str) -> None:
+        """Remember what the provider calls a call."""
+        self._by_call_id.setdefault(call_id, item)
+
+
+def rest_of(said: str, full: str) -> str:
+    """What ``full`` has behind what was said. Where the two differ the deltas count: they cannot be taken back."""
+    return full[len(said) :] if full.startswith(said) else ""

@@ -1,0 +1,356 @@
+"""The events of a Responses stream, put right: indexes, numbers, announcements, the final output.
+
+Only what follows from the stream itself is added. Ids that change, ends that never came and names of calls that were
+never told are not made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from onwards_py.transcode.responses.repair.items import (
+    Event,
+    Item,
+    Items,
+    Known,
+    as_index,
+    blank,
+    blank_part,
+    complete_item,
+    complete_part,
+    item_of,
+    text_of,
+)
+
+_LARGEST = 2**53
+_PART_EVENTS: Mapping[str, str] = {
+    **dict.fromkeys(("output_text.delta", "output_text.done", "output_text.annotation.added"), "output_text"),
+    **dict.fromkeys(("refusal.delta", "refusal.done"), "refusal"),
+    **dict.fromkeys(("reasoning_text.delta", "reasoning_text.done"), "reasoning_text"),
+    **dict.fromkeys(("reasoning.delta", "reasoning.done"), "reasoning_text"),
+}
+_CALL_EVENTS: Mapping[str, str] = {
+    **dict.fromkeys(("function_call_arguments.delta", "function_call_arguments.done"), "function_call"),
+    **dict.fromkeys(("custom_tool_call_input.delta", "custom_tool_call_input.done"), "custom_tool_call"),
+}
+_SUMMARY_EVENTS = frozenset(
+    f"reasoning_summary_{what}" for what in ("part.added", "part.done", "text.delta", "text.done")
+)
+_WHOLE_TEXT: Mapping[str, tuple[str, str]] = {
+    "output_text.done": ("output_text.delta", "text"),
+    "refusal.done": ("refusal.delta", "refusal"),
+    "reasoning_text.done": ("reasoning_text.delta", "text"),
+    "reasoning.done": ("reasoning.delta", "text"),
+    "function_call_arguments.done": ("function_call_arguments.delta", "arguments"),
+    "custom_tool_call_input.done": ("custom_tool_call_input.delta", "input"),
+}
+_TEXT_EVENTS: Mapping[str, str] = {"output_text": "output_text.delta", "refusal": "refusal.delta"}
+_CALL_TEXTS: Mapping[str, tuple[str, str]] = {
+    "function_call": ("function_call_arguments.delta", "arguments"),
+    "custom_tool_call": ("custom_tool_call_input.delta", "input"),
+}
+_STATUSES: Mapping[str, str] = {
+    "created": "in_progress",
+    "queued": "queued",
+    "in_progress": "in_progress",
+    "completed": "completed",
+    "incomplete": "incomplete",
+    "failed": "failed",
+}
+_ENDS = frozenset({"completed", "incomplete", "failed"})
+_ANSWERED = frozenset({"completed", "incomplete"})
+_NO_USAGE: Mapping[str, object] = {
+    "input_tokens": 0,
+    "input_tokens_details": {"cached_tokens": 0},
+    "output_tokens": 0,
+    "output_tokens_details": {"reasoning_tokens": 0},
+    "total_tokens": 0,
+}
+
+
+class Repaired(NamedTuple):
+    """``before``: events that were missing in front of this one. ``changed``: it was put right in place.
+
+    ``superfluous``: it says again what was said, and crashes clients.
+    """
+
+    before: list[Event]
+    changed: bool
+    superfluous: bool = False
+
+
+class EventRepair:
+    """The events of one answer, in order, each put right in place.
+
+    ``created_at`` (seconds since the epoch) and ``model`` stand in where the provider does not say them. ``limit`` is
+    in bytes of events that are kept in case the final output is empty; beyond it such an output stays empty.
+    """
+
+    __slots__ = ("_before", "_changed", "_created_at", "_id", "_items", "_kept", "_last", "_left", "_model", "ended")
+
+    def __init__(self, created_at: int, model: str | None, limit: int) -> None:
+        self.ended = False
+        self._created_at = created_at
+        self._model = model
+        self._left = limit
+        self._id: object = None
+        self._last = -1
+        self._items = Items()
+        self._kept: dict[int, Item] | None = {}
+        self._before: list[Event] = []
+        self._changed = False
+
+    def put_right(self, event: Event, size: int) -> Repaired:
+        """Take the next event, of ``size`` bytes."""
+        self._before, self._changed = [], False
+        type_ = event.get("type")
+        superfluous = False
+        if isinstance(type_, str) and type_.startswith("response."):
+            superfluous = self._look(event, type_.removeprefix("response."), size)
+        if superfluous:
+            return Repaired([], False, superfluous=True)
+        for missing in self._before:
+            self._number(missing)
+        self._number(event)
+        return Repaired(self._before, self._changed)
+
+    def _look(self, event: Event, type_: str, size: int) -> bool:
+        if type_ in _STATUSES:
+            response = event.get("response")
+            if isinstance(response, dict):
+                self._lifecycle(response, type_)
+            self._items.whole |= type_ == "created"
+            self.ended |= type_ in _ENDS
+        elif type_ == "output_item.added":
+            return self._added(event)
+        elif type_ == "output_item.done":
+            self._done(event, size)
+        elif type_ in ("content_part.added", "content_part.done"):
+            self._part(event, type_)
+        elif type_ in _PART_EVENTS:
+            self._in_part(event, type_, _PART_EVENTS[type_])
+        else:
+            self._in_item(event, type_)
+        return False
+
+    def _set(self, owner: Event, name: str, value: object) -> None:
+        old = owner.get(name)
+        if old != value or type(old) is not type(value):
+            owner[name] = value
+            self._changed = True
+
+    def _number(self, event: Event) -> None:
+        """Numbers only have to grow: a stream that is resumed begins where the first one stopped."""
+        number = event.get("sequence_number")
+        if type(number) is not int or not self._last < number < _LARGEST:
+            self._set(event, "sequence_number", self._last + 1)
+            number = self._last + 1
+        self._last = number
+
+    def _lifecycle(self, response: Item, type_: str) -> None:
+        if self._id is None:
+            self._id = response.get("id")
+        fill: dict[str, object] = {
+            "id": self._id,
+            "object": "response",
+            "created_at": self._created_at,
+            "status": _STATUSES[type_],
+            "model": self._model,
+            "output": [],
+        }
+        for name, value in fill.items():
+            if response.get(name) is None and value is not None:
+                self._set(response, name, value)
+        created_at = response["created_at"]
+        if isinstance(created_at, float) and 0 <= created_at < _LARGEST:  # some readers take integers only
+            self._set(response, "created_at", int(created_at))
+        if type_ in _ANSWERED:
+            self._output(response, type_)
+            self._usage(response)
+
+    def _output(self, response: Item, type_: str) -> None:
+        output = response["output"]
+        if output == [] and self._kept:
+            self._set(response, "output", [self._kept[index] for index in sorted(self._kept)])
+        elif isinstance(output, list):
+            status = "completed" if type_ == "completed" else None
+            for item in output:
+                self._changed |= isinstance(item, dict) and complete_item(item, status)
+        if type_ == "completed" and isinstance(output, list):
+            self._end_items(output)
+
+    def _end_items(self, output: list[object]) -> None:
+        """Ends of items that were never told: there are clients that read nothing else."""
+        final = {item.get("id"): item for item in output if isinstance(item, dict) and isinstance(item.get("id"), str)}
+        for known in self._items.all:
+            item = final.get(known.id)
+            if item is None or known.done or item.get("type") != known.kind:
+                continue
+            self._unsaid(known, item)
+            known.done = True
+            self._before.append({"type": "response.output_item.done", "output_index": known.index, "item": item})
+
+    def _usage(self, response: Item) -> None:
+        """Zeros for what is not known, as everywhere: clients crash on null."""
+        usage = response.get("usage")
+        if usage is None:
+            self._set(response, "usage", dict(_NO_USAGE))
+        elif isinstance(usage, dict):
+            counts = [usage.get(name) for name in ("input_tokens", "output_tokens")]
+            known = [as_index(count, 0) for count in counts]
+            for name, value in (("input_tokens", known[0]), ("output_tokens", known[1]), ("total_tokens", sum(known))):
+                if usage.get(name) is None:
+                    self._set(usage, name, value)
+
+    def _added(self, event: Event) -> bool:
+        item = event.get("item")
+        if not isinstance(item, dict):
+            return False
+        claimed = event.get("output_index")
+        known = self._items.find(item.get("id"), claimed, None) if isinstance(item.get("id"), str) else None
+        if known is not None and self._items.repeats(known, item, claimed):
+            return True
+        known = self._items.add(item, claimed)
+        self._set(event, "output_index", known.index)
+        self._changed |= complete_item(item, "in_progress")
+        content = item.get("content")
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, dict) and isinstance(part.get("type"), str):
+                known.add_part(str(part["type"]), None)
+        return False
+
+    def _done(self, event: Event, size: int) -> None:
+        item = event.get("item")
+        if not isinstance(item, dict) or not isinstance(item.get("type"), str):
+            return
+        claimed = event.get("output_index")
+        known = self._items.find(item.get("id"), claimed, str(item["type"]))
+        if known is None:
+            if not self._items.whole:
+                return
+            known = self._announce(blank(item), claimed)
+        self._set(event, "output_index", known.index)
+        if known.id is not None:
+            self._set(item, "id", known.id)
+        self._changed |= complete_item(item, "completed")
+        if not known.done:
+            self._unsaid(known, item)
+        known.done = True
+        self._keep(known.index, item, size)
+
+    def _keep(self, index: int, item: Item, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            self._kept = None
+        if self._kept is not None:
+            self._kept[index] = item
+
+    def _announce(self, item: Item, claimed: object) -> Known:
+        known = self._items.add(item, claimed)
+        self._before.append({"type": "response.output_item.added", "output_index": known.index, "item": item})
+        return known
+
+    def _announce_part(self, known: Known, kind: str, claimed: object) -> int:
+        index = known.add_part(kind, claimed)
+        place = {"item_id": known.id, "output_index": known.index, "content_index": index}
+        self._before.append({"type": "response.content_part.added", **place, "part": blank_part(kind)})
+        return index
+
+    def _unsaid(self, known: Known, item: Item) -> None:
+        """What only stands in the item's end: there are clients that read nothing but deltas."""
+        if not self._items.whole or known.id is None:
+            return
+        if known.kind in _CALL_TEXTS:
+            type_, name = _CALL_TEXTS[known.kind]
+            self._delta(known, type_, None, item.get(name))
+        content = item.get("content")
+        if known.kind != "message" or not isinstance(content, list):
+            return
+        for index in range(len(known.parts), len(content)):
+            part = content[index]
+            kind = part.get("type") if isinstance(part, dict) else None
+            if not isinstance(kind, str) or kind not in _TEXT_EVENTS:
+                return
+            self._announce_part(known, kind, None)
+            self._delta(known, _TEXT_EVENTS[kind], index, text_of(part, kind))
+
+    def _delta(self, known: Known, type_: str, index: int | None, text: object) -> None:
+        key = (type_, -1 if index is None else index)
+        if key in known.said or not text or not isinstance(text, str):
+            return
+        known.said.add(key)
+        event: Event = {"type": f"response.{type_}", "item_id": known.id, "output_index": known.index}
+        if index is not None:
+            event["content_index"] = index
+        event["delta"] = text
+        if type_ == "output_text.delta":
+            event["logprobs"] = []
+        self._before.append(event)
+
+    def _part(self, event: Event, type_: str) -> None:
+        part = event.get("part")
+        kind = part.get("type") if isinstance(part, dict) else None
+        if not isinstance(part, dict) or not isinstance(kind, str):
+            return
+        known = self._item(event, None, kind)
+        if known is None or known.kind not in ("message", "reasoning"):
+            return
+        if known.kind == "reasoning" and kind == "output_text":
+            kind = "reasoning_text"
+            self._set(part, "type", kind)
+        claimed = event.get("content_index")
+        index = known.add_part(kind, claimed) if type_ == "content_part.added" else known.part(kind, claimed)
+        if index is not None:
+            self._set(event, "content_index", index)
+        self._changed |= complete_part(part)
+
+    def _in_part(self, event: Event, type_: str, kind: str) -> None:
+        known = self._item(event, item_of(kind), kind)
+        if known is None:
+            return
+        claimed = event.get("content_index")
+        index = known.part(kind, claimed)
+        if index is None:
+            if not self._items.whole or known.id is None:
+                return
+            index = self._announce_part(known, kind, claimed)
+        self._set(event, "content_index", index)
+        self._said(known, event, type_, index)
+
+    def _in_item(self, event: Event, type_: str) -> None:
+        kind = "reasoning" if type_ in _SUMMARY_EVENTS else _CALL_EVENTS.get(type_)
+        # What an event of a type unknown here is about can only be told by its id, and no item follows from it.
+        if kind is None and not self._items.knows(event.get("item_id")):
+            return
+        known = self._item(event, kind, None)
+        if known is None:
+            return
+        if type_ in _SUMMARY_EVENTS and type(event.get("summary_index")) is not int:
+            self._set(event, "summary_index", 0)
+        if type_ in _CALL_EVENTS:
+            self._said(known, event, type_, None)
+
+    def _said(self, known: Known, event: Event, type_: str, index: int | None) -> None:
+        """Note a delta, or make up for one that was left out."""
+        if type_ in _WHOLE_TEXT:
+            if self._items.whole and known.id is not None:
+                delta, name = _WHOLE_TEXT[type_]
+                self._delta(known, delta, index, event.get(name))
+        else:
+            known.said.add((type_, -1 if index is None else index))
+
+    def _item(self, event: Event, kind: str | None, part: str | None) -> Known | None:
+        """The item that ``event`` is about, which then names it rightly; it is announced if it was not."""
+        ident, claimed = event.get("item_id"), event.get("output_index")
+        known = self._items.find(ident, claimed, kind)
+        if known is None:
+            kind = kind or (item_of(part) if part is not None else None)
+            told = isinstance(ident, str) and ident != "" and kind in ("message", "reasoning")
+            if not told or not self._items.whole or self._items.knows(ident):
+                return None
+            known = self._announce(blank({"type": kind, "id": ident}), claimed)
+        if known.id is not None:
+            self._set(event, "item_id", known.id)
+        self._set(event, "output_index", known.index)
+        return known

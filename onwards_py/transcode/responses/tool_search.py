@@ -1,0 +1,82 @@
+"""The search for tools that a client runs (Codex): a function to the provider, items of their own to the client.
+
+What a search finds is offered from then on like any other tool: chat has no other way to make one known. A search that
+a server would run is a hosted tool like others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+
+from onwards_py.transcode.neutral.tool_names import ToolNames
+
+NAME = "tool_search"
+CALL = "tool_search_call"
+OUTPUT = "tool_search_output"
+
+_QUERY: dict[str, object] = {
+    "type": "object",
+    "properties": {"query": {"type": "string", "description": "What the tool should be able to do."}},
+    "required": ["query"],
+}
+
+
+def is_clients(tool: dict[str, object]) -> bool:
+    """Whether the client runs this search; without a word on that, the server does."""
+    return tool.get("type") == NAME and tool.get("execution") == "client"
+
+
+def as_function(tool: dict[str, object]) -> dict[str, object]:
+    """The declaration as one of a function."""
+    given = tool.get("description")
+    return {
+        "type": NAME,
+        "name": NAME,
+        "description": "Search for tools that are not listed yet." if given is None else given,
+        "parameters": tool.get("parameters") or _QUERY,
+    }
+
+
+def call_item(id_: str, call_id: str, arguments: str, status: str) -> dict[str, object]:
+    """The item of a call; its arguments are JSON, not a string of it."""
+    return {
+        "type": CALL,
+        "id": id_,
+        "call_id": call_id,
+        "execution": "client",
+        "status": status,
+        "arguments": _arguments(arguments),
+    }
+
+
+def found_text(tools: object, names: ToolNames) -> str:
+    """What a search found, as the model is told: the names by which it can call, and what they do."""
+    found = list(_found(tools, None, names)) if isinstance(tools, list) else []
+    return orjson.dumps({"tools": found}).decode()
+
+
+def _arguments(text: str) -> dict[str, object]:
+    """What is no JSON object is the query: models that were given one string now and then say just that."""
+    if not text.strip():
+        return {}
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {"query": text}
+    return value if isinstance(value, dict) else {"query": value if isinstance(value, str) else text}
+
+
+def _found(tools: list[object], namespace: str | None, names: ToolNames) -> Iterator[dict[str, object]]:
+    for tool in tools:
+        if not isinstance(tool, dict) or not isinstance(name := tool.get("name"), str) or not name:
+            continue
+        members = tool.get("tools")
+        if tool.get("type") == "namespace" and isinstance(members, list):
+            yield from _found(members, name if namespace is None else f"{namespace}__{name}", names)
+        elif tool.get("type") in ("function", "custom"):
+            entry: dict[str, object] = {"name": names.chat_name(name, namespace)}
+            if isinstance(tool.get("description"), str):
+                entry["description"] = tool["description"]
+            yield entry
