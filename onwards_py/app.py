@@ -20,17 +20,17 @@ import uvloop
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from onwards_py import descriptors, standard_streams
-from onwards_py.admin.hosts import is_allowed
+from onwards_py.admin.host_check import is_allowed
+from onwards_py.admin.pages import LISTENER_BOUNDS, AdminPages, EngineStatus, Readiness
 from onwards_py.admin.port import AdminPort
-from onwards_py.admin.site import BOUNDS, EngineStatus, Readiness, Site
 from onwards_py.admin.status import Status, status_of
-from onwards_py.config import listening
+from onwards_py.config import listen_address
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import Loaded, load
-from onwards_py.config.reload import Reading, Standing
+from onwards_py.config.reload import Reloader, ReloadStatus
 from onwards_py.config.snapshot import ServerSettings, Snapshot
-from onwards_py.config.sources import is_regular
-from onwards_py.config.watch import LOOK_EVERY, Reloader
+from onwards_py.config.source_files import is_regular
+from onwards_py.config.watch import POLL_INTERVAL, ConfigWatcher
 from onwards_py.doors.aiohttp_door import AiohttpDoor
 from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
@@ -56,7 +56,7 @@ _log = logging.getLogger("onwards")
 _BACKLOG = 4096
 _FEW = 2048  # clients; with fewer, an operator should know that it is for want of descriptors
 # What can be taken over while it runs; every other setting of the listener needs a restart.
-_CHANGEABLE = frozenset(["drain_timeout", "host"])  # of the host `listening.moves` knows more
+_CHANGEABLE = frozenset(["drain_timeout", "host"])  # of the host `listen_address.restart_warnings` knows more
 
 
 class Application:
@@ -79,7 +79,7 @@ class Application:
         self._lines = LineWriter(access_log)
         batch = WriteBatch(self._loop)
         self.engines = engines = Engines()
-        self.standing = Standing(options.config, time.time())
+        self.reload_status = ReloadStatus(options.config, time.time())
         self._started = self._loop.time()
         self._loops = loops = Loops()
         self._http = http = HttpTransport(snapshot.http_pool, batch, loops, share.providers)
@@ -112,10 +112,10 @@ class Application:
             Lane(proxy, settings, self._gauges, hand_over=self._door.take_over, batch=batch) if options.lane else None
         )
         self._server: asyncio.Server | None = None
-        self._places = listening.places(options, snapshot)
-        self.admin_host = self._places["admin port"]
-        self._admin = AdminPort(self._site(), batch, replace(BOUNDS, max_connections=share.admin))
-        self._reloader: Reloader | None = None
+        self._addresses = listen_address.addresses(options, snapshot)
+        self.admin_host = self._addresses["admin port"]
+        self._admin = AdminPort(self._admin_pages(), batch, replace(LISTENER_BOUNDS, max_connections=share.admin))
+        self._config_watcher: ConfigWatcher | None = None
         self.admin_port = 0
         self._ready = self._was_ready = False
 
@@ -136,20 +136,20 @@ class Application:
         )  # fmt: skip
         self._ready = True
 
-    def _site(self) -> Site:
+    def _admin_pages(self) -> AdminPages:
         registry = CollectorRegistry()
         registry.register(self.metrics)
         registry.register(self.metrics.pools)
         registry.register(EngineMetrics(self.engines.all))
-        registry.register(ReloadMetrics(self.standing))
+        registry.register(ReloadMetrics(self.reload_status))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
-        return Site(
+        return AdminPages(
             registry,
             self._readiness,
             self._status,
             lambda host: is_allowed(
-                host, listening.allowed_hosts(self._options, self.holder.current.snapshot), self.admin_host
+                host, listen_address.allowed_hosts(self._options, self.holder.current.snapshot), self.admin_host
             ),
         )
 
@@ -166,19 +166,19 @@ class Application:
         return Readiness("ready" if self._was_ready else "loading", engines)
 
     def _status(self) -> Status:
-        return status_of(self.standing, self.holder.current.table.targets, self._loop.time() - self._started)
+        return status_of(self.reload_status, self.holder.current.table.targets, self._loop.time() - self._started)
 
-    def follow(self, loaded: Loaded, env: Mapping[str, str]) -> Reloader:
+    def follow(self, loaded: Loaded, env: Mapping[str, str]) -> ConfigWatcher:
         """From now on take over what becomes of the files that ``loaded``, the configuration in force, was made of;
         without ``options.watch`` only when the result is asked to."""
         path = self._options.config
         watch = self._options.watch and is_regular(path)
         if self._options.watch and not watch:
             _log.info("%s is no regular file, and not watched", path)
-        self.standing.describe(loaded)
-        reading = Reading(path, env, loaded)
-        self._reloader = Reloader(reading, self.standing, self.apply, LOOK_EVERY if watch else None)
-        return self._reloader
+        self.reload_status.describe(loaded)
+        reloader = Reloader(path, env, loaded)
+        self._config_watcher = ConfigWatcher(reloader, self.reload_status, self.apply, POLL_INTERVAL if watch else None)
+        return self._config_watcher
 
     def apply(self, loaded: Loaded) -> None:
         """Put a configuration into force; exchanges in flight keep the one they began with."""
@@ -189,8 +189,9 @@ class Application:
         self._local.adopt(snapshot.pools.values())
         self.health_checks.adopt(self.holder.current.table.targets)
         late = _differences(self._server_settings, snapshot.server)
-        exposed = listening.exposures(self._listener.getsockname()[0], listening.LOOPBACK, snapshot)
-        for warning in (*exposed, *listening.moves(self._places, listening.places(self._options, snapshot))):
+        exposed = listen_address.exposure_warnings(self._listener.getsockname()[0], listen_address.LOOPBACK, snapshot)
+        moved = listen_address.restart_warnings(self._addresses, listen_address.addresses(self._options, snapshot))
+        for warning in (*exposed, *moved):
             _log.warning("%s", warning)
         if late:
             _log.warning("server: these have other values now, which take a restart: %s", ", ".join(late))
@@ -201,8 +202,8 @@ class Application:
         if self._lane is not None:
             self._lane.drain()
         self._door.drain()
-        if self._reloader is not None:
-            await self._reloader.close()
+        if self._config_watcher is not None:
+            await self._config_watcher.close()
         for _ in range(3):  # what has connected already is accepted before the listener goes
             await asyncio.sleep(0)
         if self._server is not None:
@@ -271,7 +272,7 @@ def _listen(host: str, port: int, what: str, options: str) -> socket.socket:
         listener.close()
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise OSError(
-            f"the {what} cannot listen on {listening.bracketed(host)}:{port}: {reason}; "
+            f"the {what} cannot listen on {listen_address.bracket_ipv6(host)}:{port}: {reason}; "
             f"choose another with {options}host, {options}port"
         ) from error
     listener.listen(_BACKLOG)
@@ -281,7 +282,7 @@ def _listen(host: str, port: int, what: str, options: str) -> socket.socket:
 
 async def _run(loaded: Loaded, options: ServeOptions) -> None:
     snapshot = loaded.snapshot
-    listener = _listen(listening.proxy_host(options.host, snapshot), options.port, "client port", "--")
+    listener = _listen(listen_address.client_host(options.host, snapshot), options.port, "client port", "--")
     application = Application(snapshot, options, listener, standard_streams.unbuffered(sys.stdout))
     loop = asyncio.get_running_loop()
     stop, cut_now = asyncio.Event(), asyncio.Event()
@@ -293,17 +294,17 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    loop.add_signal_handler(signal.SIGHUP, application.follow(loaded, dict(os.environ)).ask)
+    loop.add_signal_handler(signal.SIGHUP, application.follow(loaded, dict(os.environ)).request_reload)
     await application.start()
     host, port = listener.getsockname()[:2]
-    for warning in listening.exposures(host, application.admin_host, snapshot):
+    for warning in listen_address.exposure_warnings(host, application.admin_host, snapshot):
         _log.warning("%s", warning)
-    if options.host is None and snapshot.server.host is None and listening.is_loopback(host):
+    if options.host is None and snapshot.server.host is None and listen_address.is_loopback(host):
         _log.info("no target asks for a key: only this machine reaches the client port; --host or server.host opens it")
     scheme = "https" if options.tls_cert else "http"
     _log.info("listening on %s://%s:%d, %d targets, lane %s; admin port http://%s:%d",
-              scheme, listening.bracketed(host), port, len(snapshot.pools), "on" if options.lane else "off",
-              listening.bracketed(application.admin_host), application.admin_port)  # fmt: skip
+              scheme, listen_address.bracket_ipv6(host), port, len(snapshot.pools), "on" if options.lane else "off",
+              listen_address.bracket_ipv6(application.admin_host), application.admin_port)  # fmt: skip
     share = application.share
     if share.clients < snapshot.server.max_connections:
         _log.log(logging.WARNING if share.clients < _FEW else logging.INFO,

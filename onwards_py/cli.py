@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onwards_py import __version__, standard_streams
-from onwards_py.config import listening
+from onwards_py.config import listen_address
+from onwards_py.config.diagnostics import ConfigError
 from onwards_py.config.json_schema import render
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import Loaded, load
-from onwards_py.config.problems import ConfigError
 from onwards_py.config.scalars import HostPattern, ListenHost
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.interpreter import objection
@@ -263,9 +263,9 @@ def _print_listening(snapshot: Snapshot, given: argparse.Namespace, env: Mapping
     host, admin = (_value(option, given, env) for option in (_HOST, _ADMIN_HOST))
     assert host is None or isinstance(host, str)
     assert admin is None or isinstance(admin, str)
-    at = listening.proxy_host(host, snapshot), listening.admin_host(admin, snapshot)
-    print(listening.summary(*at, snapshot))
-    for warning in listening.exposures(*at, snapshot):
+    at = listen_address.client_host(host, snapshot), listen_address.admin_host(admin, snapshot)
+    print(listen_address.summary(*at, snapshot))
+    for warning in listen_address.exposure_warnings(*at, snapshot):
         print(f"warning: {warning}")
 
 
@@ -326,7 +326,7 @@ def _models(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     # Without a configuration there is still to be said what is installed; a file that was named must be there.
     asked = given.config is not None or bool(env.get(_CONFIG.variable))
     snapshot = load(path, env).snapshot if asked or path.is_file() else None
-    states = None if snapshot is None else states_of(path, listening.admin_host(host, snapshot), port)
+    states = None if snapshot is None else states_of(path, listen_address.admin_host(host, snapshot), port)
     return run(snapshot, states, sys.stdout, as_json=given.as_json)
 
 

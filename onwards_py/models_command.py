@@ -9,7 +9,7 @@ from typing import Final, TextIO, cast
 
 import msgspec
 
-from onwards_py.admin.asking import engines_of
+from onwards_py.admin.client import running_engines
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.engines.contract import EngineName
 from onwards_py.engines.installing import installing
@@ -40,7 +40,7 @@ class Row(msgspec.Struct, frozen=True):
 def states_of(config: Path, admin_host: str, admin_port: int) -> dict[str, str] | None:
     """What the proxy that serves ``config``, and has this admin port, says of its engines, by `loaded_key`; None if
     none does."""
-    engines = engines_of(config, admin_host, admin_port)
+    engines = running_engines(config, admin_host, admin_port)
     return None if engines is None else {loaded_key(one.engine, one.model): one.state for one in engines}
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onwards_py.admin.site import BOUNDS
+from onwards_py.admin.pages import LISTENER_BOUNDS
 from onwards_py.descriptors import share
 
 
@@ -17,7 +17,7 @@ def test_every_client_can_have_a_provider() -> None:
     shared = share(1024, 20, 10_000)
     assert (shared.clients, shared.providers, shared.ceiling) == (454, 454, 928)
     assert share(1024, 20, 100).clients == 100
-    assert shared.admin == BOUNDS.max_connections
+    assert shared.admin == LISTENER_BOUNDS.max_connections
 
 
 @pytest.mark.parametrize("limit", [1024 * 1024, resource.RLIM_INFINITY])

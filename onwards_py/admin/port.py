@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from onwards_py.admin.site import BOUNDS, Site
+from onwards_py.admin.pages import LISTENER_BOUNDS, AdminPages
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
@@ -22,17 +22,17 @@ _FULL = "the admin port takes no more"
 
 
 class AdminPort:
-    """Serves ``site`` within ``bounds``. Must be made inside the running loop."""
+    """Serves ``pages`` within ``bounds``. Must be made inside the running loop."""
 
-    def __init__(self, site: Site, batch: WriteBatch, bounds: ServerSettings = BOUNDS) -> None:
+    def __init__(self, pages: AdminPages, batch: WriteBatch, bounds: ServerSettings = LISTENER_BOUNDS) -> None:
         gauges = Gauges(most_parting=bounds.max_connections // 2, full=_FULL)
-        self._lane = Lane(site, bounds, gauges, hand_over=_refuse_upgrade, batch=batch)
+        self._lane = Lane(pages, bounds, gauges, hand_over=_refuse_upgrade, batch=batch)
         self._server: asyncio.Server | None = None
 
     async def listen(self, listener: socket.socket) -> None:
         """Serve connections to ``listener`` from now on."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._lane, sock=listener, backlog=BOUNDS.max_connections)
+        self._server = await loop.create_server(self._lane, sock=listener, backlog=LISTENER_BOUNDS.max_connections)
 
     def close(self) -> None:
         """Listen no more, and cut what is left."""

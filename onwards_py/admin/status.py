@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import msgspec
 
 from onwards_py import __version__
-from onwards_py.config.reload import Refusal, Standing
+from onwards_py.config.reload import ReloadError, ReloadStatus
 from onwards_py.routing.balancer import Member
 from onwards_py.routing.table import LivePool
 
 
-class RefusedStatus(msgspec.Struct, frozen=True):
+class ReloadErrorStatus(msgspec.Struct, frozen=True):
     """What the files hold instead of the configuration in force, and why it cannot be used."""
 
     at: str
@@ -28,7 +28,7 @@ class ConfigStatus(msgspec.Struct, frozen=True):
     generation: int
     applied_at: str
     warnings: int
-    last_error: RefusedStatus | None
+    last_error: ReloadErrorStatus | None
 
 
 class ProviderStatus(msgspec.Struct, frozen=True):
@@ -57,21 +57,21 @@ class Status(msgspec.Struct, frozen=True):
     targets: list[TargetStatus]
 
 
-def status_of(standing: Standing, targets: Iterable[LivePool], uptime: float) -> Status:
+def status_of(reload_status: ReloadStatus, targets: Iterable[LivePool], uptime: float) -> Status:
     """The status after ``uptime`` seconds."""
     config = ConfigStatus(
-        path=str(standing.path.absolute()),
-        sha256=standing.sha256,
-        generation=standing.generation,
-        applied_at=_time(standing.applied_at),
-        warnings=standing.warnings,
-        last_error=_refused(standing.refusal),
+        path=str(reload_status.path.absolute()),
+        sha256=reload_status.sha256,
+        generation=reload_status.generation,
+        applied_at=_time(reload_status.applied_at),
+        warnings=reload_status.warnings,
+        last_error=_error(reload_status.last_error),
     )
     return Status(__version__, round(uptime, 3), config, [_target(target) for target in targets])
 
 
-def _refused(refusal: Refusal | None) -> RefusedStatus | None:
-    return None if refusal is None else RefusedStatus(_time(refusal.at), refusal.problems)
+def _error(error: ReloadError | None) -> ReloadErrorStatus | None:
+    return None if error is None else ReloadErrorStatus(_time(error.at), error.problems)
 
 
 def _target(target: LivePool) -> TargetStatus:

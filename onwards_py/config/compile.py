@@ -10,13 +10,14 @@ from onwards_py.auth import Principal
 from onwards_py.config.compile_keys import Keys
 from onwards_py.config.compile_limits import compile_limits
 from onwards_py.config.compile_provider import compile_provider
-from onwards_py.config.compile_resilience import resilient
+from onwards_py.config.compile_resilience import with_resilience
 from onwards_py.config.compile_route_by import check_routes, compile_route_by
 from onwards_py.config.compile_rules import check_rules, compile_rules, find_dead_ends
-from onwards_py.config.inherit import Site, said, settle, under
+from onwards_py.config.diagnostics import Path
+from onwards_py.config.inherit import Reporter, explicit, inherit, resolve_aliases
 from onwards_py.config.limit_schema import Limited
-from onwards_py.config.problems import Path
 from onwards_py.config.provider_schema import ProviderShape
+from onwards_py.config.references import Env
 from onwards_py.config.schema import (
     AdminShape,
     DefaultsShape,
@@ -26,9 +27,8 @@ from onwards_py.config.schema import (
     ServerShape,
     TargetShape,
 )
-from onwards_py.config.secrecy import looks_secret
+from onwards_py.config.secret_shapes import looks_secret
 from onwards_py.config.snapshot import AdminSettings, HttpPoolSettings, ServerSettings, Snapshot
-from onwards_py.config.substitute import Surroundings
 from onwards_py.model.policies import Strategy
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider
@@ -39,19 +39,19 @@ _OF_THE_POOL = frozenset(Limited.__struct_fields__)
 _OF_A_RULE = _OF_THE_POOL | {"route_by", "keys", "max_body", "routing_rules"}
 
 
-def compile_file(file: FileShape, site: Site, around: Surroundings) -> Snapshot:
+def compile_file(file: FileShape, reporter: Reporter, env: Env) -> Snapshot:
     """The snapshot; worthless if errors were noted on the way."""
     if file.strict_mode:
-        site.warn(("strict_mode",), "has no effect: requests and responses are passed on as bytes, not validated")
-    keys = Keys(file.auth, file.targets, site)
-    defaults = settle(file.defaults or DefaultsShape(), ("defaults",), site)
-    compiler = _Compiler(site, around, keys, defaults)
+        reporter.warn(("strict_mode",), "has no effect: requests and responses are passed on as bytes, not validated")
+    keys = Keys(file.auth, file.targets, reporter)
+    defaults = resolve_aliases(file.defaults or DefaultsShape(), ("defaults",), reporter)
+    compiler = _Compiler(reporter, env, keys, defaults)
     pools = {name: compiler.target(name, shape) for name, shape in file.targets.items()}
-    check_routes(pools, site)
-    check_rules(file, keys.definitions.values(), site)
-    find_dead_ends(pools, [Principal(*item) for item in keys.definitions.items()], site)
+    check_routes(pools, reporter)
+    check_rules(file, keys.definitions.values(), reporter)
+    find_dead_ends(pools, [Principal(*item) for item in keys.definitions.items()], reporter)
     if not pools:
-        site.warn(("targets",), "is empty: every request is answered with 404")
+        reporter.warn(("targets",), "is empty: every request is answered with 404")
     return Snapshot(
         pools=pools,
         key_definitions=keys.definitions,
@@ -63,7 +63,7 @@ def compile_file(file: FileShape, site: Site, around: Surroundings) -> Snapshot:
 
 
 def _server(shape: ServerShape | None) -> ServerSettings:
-    return replace(ServerSettings(), host=None if shape is None else shape.host, **said(shape, leave="host"))
+    return replace(ServerSettings(), host=None if shape is None else shape.host, **explicit(shape, leave="host"))
 
 
 def _admin(shape: AdminShape | None) -> AdminSettings:
@@ -80,54 +80,58 @@ def _http_pool(shape: HttpPoolShape | None) -> HttpPoolSettings:
 
 
 class _Compiler:
-    def __init__(self, site: Site, around: Surroundings, keys: Keys, defaults: DefaultsShape) -> None:
-        self._site = site
-        self._around = around
+    def __init__(self, reporter: Reporter, env: Env, keys: Keys, defaults: DefaultsShape) -> None:
+        self._reporter = reporter
+        self._env = env
         self._keys = keys
         self._defaults = defaults
 
     def target(self, name: str, shape: TargetShape | list[ListedShape]) -> Pool:
         path: Path = ("targets", name)
         if not name:
-            self._site.error(path, "a target must have a name")
+            self._reporter.error(path, "a target must have a name")
         if looks_secret(name):
-            self._site.warn(path, "this name looks like a secret, and logs and metrics repeat it: choose another one")
+            self._reporter.warn(
+                path, "this name looks like a secret, and logs and metrics repeat it: choose another one"
+            )
         if isinstance(shape, list):
             return self._list(name, shape, path)
-        target = under(settle(shape, path, self._site), self._defaults)
-        if self._site.written((*path, "route_by")):
+        target = inherit(resolve_aliases(shape, path, self._reporter), self._defaults)
+        if self._reporter.has_key((*path, "route_by")):
             return self._routed(name, target, path)
-        if shape.providers is None and not self._site.written((*path, "providers")):
+        if shape.providers is None and not self._reporter.has_key((*path, "providers")):
             return self._single(name, target, path)
         return self._pool(name, target, path)
 
     def _single(self, name: str, target: TargetShape, path: Path) -> Pool:
         """Limits of a single target bound its provider, as in Onwards."""
         values = {field: getattr(target, field) for field in ProviderShape.__struct_fields__}
-        provider = compile_provider(ProviderShape(**values), path, self._site, self._around)
+        provider = compile_provider(ProviderShape(**values), path, self._reporter, self._env)
         return self._assemble(name, target, [provider], path, path)
 
     def _pool(self, name: str, target: TargetShape, path: Path) -> Pool:
         for field in ("url", "base_url", "local", "weight", "name"):
-            if self._site.written((*path, field)):
-                self._site.error((*path, field), "beside 'providers' this has no meaning; it belongs to a provider")
+            if self._reporter.has_key((*path, field)):
+                self._reporter.error((*path, field), "beside 'providers' this has no meaning; it belongs to a provider")
         members: list[Provider | None] = []
         for number, member in enumerate(target.providers or []):
             at = (*path, "providers", number)
-            shape = under(settle(member, at, self._site), target, leave=_OF_THE_POOL)
-            members.append(compile_provider(shape, at, self._site, self._around))
+            shape = inherit(resolve_aliases(member, at, self._reporter), target, leave=_OF_THE_POOL)
+            members.append(compile_provider(shape, at, self._reporter, self._env))
         pool = self._assemble(name, target, members, path, (*path, "providers"))
-        return replace(pool, limits=compile_limits(target, path, self._site))
+        return replace(pool, limits=compile_limits(target, path, self._reporter))
 
     def _routed(self, name: str, target: TargetShape, path: Path) -> Pool:
         for field in TargetShape.__struct_fields__:
-            if field not in _OF_A_RULE and self._site.written((*path, field)):
-                self._site.error((*path, field), "beside 'route_by' this has no meaning: another target answers")
+            if field not in _OF_A_RULE and self._reporter.has_key((*path, field)):
+                self._reporter.error((*path, field), "beside 'route_by' this has no meaning: another target answers")
         if target.route_by is not None and not target.route_by.labels:
-            self._site.error((*path, "route_by", "labels"), "is empty, so that nothing but the default can be chosen")
+            self._reporter.error(
+                (*path, "route_by", "labels"), "is empty, so that nothing but the default can be chosen"
+            )
         return replace(
             self._assemble(name, target, None, path, path),
-            limits=compile_limits(target, path, self._site),
+            limits=compile_limits(target, path, self._reporter),
             route_by=None if target.route_by is None else compile_route_by(target.route_by),
         )
 
@@ -135,12 +139,12 @@ class _Compiler:
         members = []
         for number, entry in enumerate(entries):
             at = (*path, number)
-            shape = under(settle(entry, at, self._site), self._defaults)
-            members.append(compile_provider(shape, at, self._site, self._around))
+            shape = inherit(resolve_aliases(entry, at, self._reporter), self._defaults)
+            members.append(compile_provider(shape, at, self._reporter, self._env))
             if number and entry.keys is not None:
-                self._site.warn((*at, "keys"), "has no effect: the keys of the first entry are those of the target")
+                self._reporter.warn((*at, "keys"), "has no effect: the keys of the first entry are those of the target")
         keys = entries[0].keys if entries else None
-        target = under(TargetShape(keys=keys), self._defaults)
+        target = inherit(TargetShape(keys=keys), self._defaults)
         return self._assemble(name, target, members, path, path)
 
     def _assemble(
@@ -151,9 +155,9 @@ class _Compiler:
         if members is None:
             pass
         elif not members:
-            self._site.warn(place, "is empty: every request is answered with 503")
+            self._reporter.warn(place, "is empty: every request is answered with 503")
         elif len(providers) == len(members) and not any(provider.weight for provider in providers):
-            self._site.error(place, "every weight is 0, so no provider can be chosen")
+            self._reporter.error(place, "every weight is 0, so no provider can be chosen")
         defaults = Pool("", ())
         pool = Pool(
             name=name,
@@ -163,7 +167,7 @@ class _Compiler:
             max_body=defaults.max_body if target.max_body is None else int(target.max_body),
             rules=compile_rules(target.routing_rules),
         )
-        return resilient(pool, target, path, self._site)
+        return with_resilience(pool, target, path, self._reporter)
 
 
 def _distinct(providers: Sequence[Provider]) -> tuple[Provider, ...]:

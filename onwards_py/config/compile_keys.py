@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from hashlib import sha256
 
 from onwards_py.config.compile_limits import compile_limits
-from onwards_py.config.inherit import Site
-from onwards_py.config.problems import Path, did_you_mean, quoted
+from onwards_py.config.diagnostics import Path, did_you_mean, quoted
+from onwards_py.config.inherit import Reporter
 from onwards_py.config.scalars import ClientKey, KeyDigest
 from onwards_py.config.schema import AuthShape, KeyDefinitionShape
-from onwards_py.config.secrecy import looks_secret
+from onwards_py.config.secret_shapes import looks_secret
 from onwards_py.model.pool import KeyDefinition
 
 _DEFINITIONS: Path = ("auth", "key_definitions")
@@ -22,8 +22,8 @@ class Keys:
     ``targets`` are the names that ``allowed_targets`` may hold, for hints.
     """
 
-    def __init__(self, auth: AuthShape | None, targets: Collection[str], site: Site) -> None:
-        self._site = site
+    def __init__(self, auth: AuthShape | None, targets: Collection[str], reporter: Reporter) -> None:
+        self._reporter = reporter
         self._targets = targets
         self._ids: dict[str, bytes] = {}
         self._named: dict[str, set[bytes]] = {}
@@ -50,11 +50,13 @@ class Keys:
         other = self.definitions.get(digest)
         if other is not None:
             at = (*path, "key" if shape.key is not None else "key_sha256")
-            self._site.error(at, f"is the same key as that of {quoted(other.id)}")
+            self._reporter.error(at, f"is the same key as that of {quoted(other.id)}")
         self._ids[id_] = digest
         if looks_secret(id_):
-            self._site.warn(path, "this id looks like a secret, and logs name callers by their ids: choose another one")
-        limits = compile_limits(shape, path, self._site)
+            self._reporter.warn(
+                path, "this id looks like a secret, and logs name callers by their ids: choose another one"
+            )
+        limits = compile_limits(shape, path, self._reporter)
         targets = None if shape.allowed_targets is None else frozenset(shape.allowed_targets)
         self.definitions[digest] = KeyDefinition(id_, limits, dict(shape.labels or {}), targets)
         self._name_targets(shape.allowed_targets, digest, (*path, "allowed_targets"))
@@ -66,27 +68,27 @@ class Keys:
         if shape.key is None:
             return None
         if not shape.key.value:
-            self._site.warn((*path, "key"), "is empty: no client can present it")
+            self._reporter.warn((*path, "key"), "is empty: no client can present it")
         return _digest(shape.key.value)
 
     def _name_targets(self, allowed: Sequence[str] | None, digest: bytes, path: Path) -> None:
         if allowed is None:
             return
         if not allowed:
-            self._site.warn(path, "is empty: this key may use nothing")
+            self._reporter.warn(path, "is empty: this key may use nothing")
         for index, name in enumerate(allowed):
-            if self._site.written(("targets", name)):
+            if self._reporter.has_key(("targets", name)):
                 self._named.setdefault(name, set()).add(digest)
             else:
                 hint = did_you_mean(name, self._targets)
-                self._site.error((*path, index), f"there is no target {quoted(name)}{hint}")
+                self._reporter.error((*path, index), f"there is no target {quoted(name)}{hint}")
 
     def _refuse_ambiguity(self) -> None:
         """The word by which one key is presented must not be the name of another. The message shows neither."""
         for id_, digest in self._ids.items():
             other = self.definitions.get(_digest(id_))
             if other is not None and self._ids[other.id] != digest:
-                self._site.error(
+                self._reporter.error(
                     (*_DEFINITIONS, other.id, "key"),
                     "is also the id of another key definition, so a list of keys could mean either; rename that id",
                 )
@@ -97,15 +99,15 @@ class Keys:
         for index, key in enumerate(keys):
             at = (*path, index)
             if not key.value:
-                self._site.warn(at, "is empty: no client can present it")
+                self._reporter.warn(at, "is empty: no client can present it")
             digest = self._ids.get(key.value) or _digest(key.value)
             digests.add(digest)
             definition = self.definitions.get(digest)
             if definition is not None and definition.targets is not None and target not in definition.targets:
-                if self._site.written(at):
-                    self._site.warn(at, f"does not let {quoted(definition.id)} in beyond its own allowed_targets")
+                if self._reporter.has_key(at):
+                    self._reporter.warn(at, f"does not let {quoted(definition.id)} in beyond its own allowed_targets")
             elif self._is_digest(key.value):
-                self._site.error(at, "is the digest of a key and would become one itself; give the id instead")
+                self._reporter.error(at, "is the digest of a key and would become one itself; give the id instead")
         return frozenset(digests)
 
     def _is_digest(self, word: str) -> bool:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from onwards_py.config.inherit import Site
+from onwards_py.config.diagnostics import Path
+from onwards_py.config.inherit import Reporter
 from onwards_py.config.limit_schema import Limited, QueueShape, RateLimitShape, TokenLimitShape
-from onwards_py.config.problems import Path
 from onwards_py.model.limits import NO_LIMITS, Limits, QueuePolicy, RateLimit
 
 
-def compile_limits(level: Limited, path: Path, site: Site) -> Limits:
+def compile_limits(level: Limited, path: Path, reporter: Reporter) -> Limits:
     """What ``level``, written at ``path``, bounds; warns of waiting that is spoken of and cannot come about."""
     unlimited = level.rate_limit is None and level.concurrency_limit is None and level.token_limit is None
     queued = level.on_limit == "queue"
-    if unlimited and site.written((*path, "on_limit")) and queued:
-        site.warn((*path, "on_limit"), "has no effect: nothing is limited here")
-    elif not queued and level.queue is not None and site.written((*path, "queue")):
-        site.warn((*path, "queue"), "has no effect without 'on_limit: queue'")
+    if unlimited and reporter.has_key((*path, "on_limit")) and queued:
+        reporter.warn((*path, "on_limit"), "has no effect: nothing is limited here")
+    elif not queued and level.queue is not None and reporter.has_key((*path, "queue")):
+        reporter.warn((*path, "queue"), "has no effect without 'on_limit: queue'")
     if unlimited:
         return NO_LIMITS
     return Limits(

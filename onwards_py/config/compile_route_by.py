@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onwards_py.config.inherit import Site
-from onwards_py.config.problems import Path, quoted
+from onwards_py.config.diagnostics import Path, quoted
+from onwards_py.config.inherit import Reporter
 from onwards_py.config.schema import RouteByShape
 from onwards_py.model.policies import RouteBy
 from onwards_py.model.pool import Pool
@@ -19,22 +19,22 @@ def compile_route_by(shape: RouteByShape) -> RouteBy:
     return RouteBy(shape.classifier, shape.labels, shape.default, float(shape.timeout))
 
 
-def check_routes(pools: Mapping[str, Pool], site: Site) -> None:
+def check_routes(pools: Mapping[str, Pool], reporter: Reporter) -> None:
     """Every rule must lead to targets that answer themselves, so that no route is a circle."""
     for name, pool in pools.items():
         rule = pool.route_by
         if rule is None:
             continue
         at: Path = ("targets", name, "route_by")
-        _check(rule.classifier, (*at, "classifier"), pools, site)
-        _check(rule.default, (*at, "default"), pools, site)
+        _check(rule.classifier, (*at, "classifier"), pools, reporter)
+        _check(rule.default, (*at, "default"), pools, reporter)
         for label, target in rule.labels.items():
-            _check(target, (*at, "labels", label), pools, site)
+            _check(target, (*at, "labels", label), pools, reporter)
 
 
-def _check(target: str, path: Path, pools: Mapping[str, Pool], site: Site) -> None:
+def _check(target: str, path: Path, pools: Mapping[str, Pool], reporter: Reporter) -> None:
     pool = pools.get(target)
     if pool is None:
-        site.error(path, f"there is no target {quoted(target)}; there are: {', '.join(map(quoted, pools))}")
+        reporter.error(path, f"there is no target {quoted(target)}; there are: {', '.join(map(quoted, pools))}")
     elif pool.route_by is not None:
-        site.error(path, f"the target {quoted(target)} itself leads on by 'route_by'; name one that answers")
+        reporter.error(path, f"the target {quoted(target)} itself leads on by 'route_by'; name one that answers")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from onwards_py.auth import Principal
-from onwards_py.config.inherit import Site
-from onwards_py.config.problems import Path, did_you_mean, quoted
+from onwards_py.config.diagnostics import Path, did_you_mean, quoted
+from onwards_py.config.inherit import Reporter
 from onwards_py.config.schema import FileShape, RoutingActionShape, RoutingRuleShape, TargetShape
 from onwards_py.model.policies import RoutingRule
 from onwards_py.model.pool import KeyDefinition, Pool
@@ -21,17 +21,17 @@ def compile_rules(shapes: Sequence[RoutingRuleShape] | None) -> tuple[RoutingRul
     )
 
 
-def check_rules(file: FileShape, definitions: Iterable[KeyDefinition], site: Site) -> None:
+def check_rules(file: FileShape, definitions: Iterable[KeyDefinition], reporter: Reporter) -> None:
     """Judge every rule where it is written, once, however many targets inherit it."""
     labels = _distinct(definitions)
     for name, target in file.targets.items():
         if isinstance(target, TargetShape):
-            _check(target.routing_rules, ("targets", name), file, labels, site)
+            _check(target.routing_rules, ("targets", name), file, labels, reporter)
     if file.defaults is not None:
-        _check(file.defaults.routing_rules, ("defaults",), file, labels, site)
+        _check(file.defaults.routing_rules, ("defaults",), file, labels, reporter)
 
 
-def find_dead_ends(pools: Mapping[str, Pool], callers: Sequence[Principal], site: Site) -> None:
+def find_dead_ends(pools: Mapping[str, Pool], callers: Sequence[Principal], reporter: Reporter) -> None:
     """Warn of redirects to a target that refuses all the keys which are led there."""
     for name, pool in pools.items():
         if not pool.rules:
@@ -42,7 +42,7 @@ def find_dead_ends(pools: Mapping[str, Pool], callers: Sequence[Principal], site
             concerned = [caller for other, caller in led if other is rule]
             if there is not None and concerned and not any(may_use(there, caller) for caller in concerned):
                 at = ("targets", name, "routing_rules", number, "action", "target")
-                site.warn(at, "this target lets in none of the keys that the rule concerns")
+                reporter.warn(at, "this target lets in none of the keys that the rule concerns")
 
 
 def _redirect(pool: Pool, caller: Principal) -> RoutingRule | None:
@@ -62,26 +62,28 @@ def _check(
     level: Path,
     file: FileShape,
     labels: Sequence[Mapping[str, str]],
-    site: Site,
+    reporter: Reporter,
 ) -> None:
     for number, shape in enumerate(rules or ()):
         at = (*level, "routing_rules", number)
-        _check_action(shape.action, (*at, "action"), level, file, site)
+        _check_action(shape.action, (*at, "action"), level, file, reporter)
         if shape.match_labels and not any(matches(shape.match_labels, some) for some in labels):
-            site.warn((*at, "match_labels"), "never matches: no key definition has these labels")
+            reporter.warn((*at, "match_labels"), "never matches: no key definition has these labels")
         if not shape.match_labels and number + 1 < len(rules or ()):
-            site.warn((*level, "routing_rules", number + 1), "is never reached: the rule before it matches every key")
+            reporter.warn(
+                (*level, "routing_rules", number + 1), "is never reached: the rule before it matches every key"
+            )
 
 
-def _check_action(action: RoutingActionShape, path: Path, level: Path, file: FileShape, site: Site) -> None:
+def _check_action(action: RoutingActionShape, path: Path, level: Path, file: FileShape, reporter: Reporter) -> None:
     if action.type == "deny":
         if action.target is not None:
-            site.error((*path, "target"), "has no meaning for 'deny'")
+            reporter.error((*path, "target"), "has no meaning for 'deny'")
     elif action.target is None:
-        if not site.written((*path, "target")):
-            site.error(path, "'redirect' needs a 'target'")
-    elif not site.written(("targets", action.target)):
+        if not reporter.has_key((*path, "target")):
+            reporter.error(path, "'redirect' needs a 'target'")
+    elif not reporter.has_key(("targets", action.target)):
         hint = did_you_mean(action.target, file.targets)
-        site.error((*path, "target"), f"there is no target {quoted(action.target)}{hint}")
+        reporter.error((*path, "target"), f"there is no target {quoted(action.target)}{hint}")
     elif level == ("targets", action.target):
-        site.error((*path, "target"), "is the target that the rule belongs to")
+        reporter.error((*path, "target"), "is the target that the rule belongs to")

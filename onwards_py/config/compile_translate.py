@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
-from onwards_py.config.inherit import Site
-from onwards_py.config.problems import Path
+from onwards_py.config.diagnostics import Path
+from onwards_py.config.inherit import Reporter
 from onwards_py.config.translate_schema import QuirksShape, TranslateShape
 from onwards_py.sealing import Keyring
 from onwards_py.transcode.neutral.context import Profile
@@ -18,7 +18,7 @@ _POLICIES = ("hosted_tools", "orphans", "unanswered", "foreign_reasoning")
 
 
 def compile_translate(
-    dialect: str | None, shape: TranslateShape | None, path: Path, site: Site
+    dialect: str | None, shape: TranslateShape | None, path: Path, reporter: Reporter
 ) -> TranslateSettings | None:
     """The settings; None where nothing is said, so that the defaults count."""
     if dialect is None and shape is None:
@@ -26,7 +26,7 @@ def compile_translate(
     shape = shape or TranslateShape()
     defaults = TranslateSettings()
     said = {name: value for name in _POLICIES if (value := getattr(shape, name)) is not None}
-    policy = _by_key(replace(Policy(), **said), shape, path, site)
+    policy = _by_key(replace(Policy(), **said), shape, path, reporter)
     if shape.profile not in (None, "auto"):
         policy = replace(policy, profile=Profile(shape.profile))
     return TranslateSettings(
@@ -35,11 +35,11 @@ def compile_translate(
         keepalive=shape.keepalive or defaults.keepalive,
         keepalive_interval=float(shape.keepalive_interval or defaults.keepalive_interval),
         commit_after=None if shape.commit_after is None else float(shape.commit_after),
-        keyring=_keyring(shape, path, site),
+        keyring=_keyring(shape, path, reporter),
     )
 
 
-def _by_key(policy: Policy, shape: TranslateShape, path: Path, site: Site) -> Policy:
+def _by_key(policy: Policy, shape: TranslateShape, path: Path, reporter: Reporter) -> Policy:
     """``policy`` with what is said of all fields that a provider has no words for, or of single ones."""
     said = shape.on_unsupported
     if said is None:
@@ -49,19 +49,19 @@ def _by_key(policy: Policy, shape: TranslateShape, path: Path, site: Site) -> Po
     for key in said.keys() - {DEFAULT_KEY}:
         if key.replace("[", ".").partition(".")[0] not in UNSUPPORTED:
             known = ", ".join(sorted(UNSUPPORTED))
-            site.error((*path, "translate", "on_unsupported", key), f"names no such field; there are: {known}")
+            reporter.error((*path, "translate", "on_unsupported", key), f"names no such field; there are: {known}")
     rest = {key: value for key, value in said.items() if key != DEFAULT_KEY}
     default = said.get(DEFAULT_KEY, policy.on_unsupported)
     return replace(policy, on_unsupported=default, unsupported=MappingProxyType(rest))
 
 
-def _keyring(shape: TranslateShape, path: Path, site: Site) -> Keyring | None:
+def _keyring(shape: TranslateShape, path: Path, reporter: Reporter) -> Keyring | None:
     if not shape.reasoning_keys:
         return None
     try:
         return Keyring([key.value for key in shape.reasoning_keys])
     except ValueError as error:
-        site.error((*path, "translate", "reasoning_keys"), str(error))
+        reporter.error((*path, "translate", "reasoning_keys"), str(error))
         return None
 
 

@@ -13,11 +13,11 @@ from typing import Final
 
 import msgspec.inspect as mi
 
-from onwards_py.config.problems import Notes, Path, Position, below, did_you_mean, quoted
+from onwards_py.config.diagnostics import Diagnostics, Path, Position, child_path, did_you_mean, quoted
+from onwards_py.config.references import Env, has_reference, substitute
 from onwards_py.config.scalars import JsonObject, Opaque, Text
 from onwards_py.config.schema import FileShape
-from onwards_py.config.substitute import Surroundings, refers, substitute
-from onwards_py.config.tree import Mapping, Node, Scalar, Sequence
+from onwards_py.config.yaml_tree import Mapping, Node, Scalar, Sequence
 
 _NULLS = frozenset(["", "~", "null", "Null", "NULL"])
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -40,10 +40,10 @@ NOTHING: Final = _Nothing.VALUE
 class Decoder:
     """One file's decoding. ``positions`` afterwards says where each path was written."""
 
-    def __init__(self, notes: Notes, around: Surroundings) -> None:
+    def __init__(self, diagnostics: Diagnostics, env: Env) -> None:
         self.positions: dict[Path, Position] = {}
-        self._notes = notes
-        self._around = around
+        self._diagnostics = diagnostics
+        self._env = env
         # Looked up for every value of a file; the types live as long as the outline.
         self._members: dict[int, list[mi.Type]] = {}
         self._fields: dict[type, dict[str, mi.Field]] = {}
@@ -128,10 +128,10 @@ class Decoder:
                 values[entry.key] = None if value is NOTHING and not field.required else value
             elif path or not (entry.key.startswith("x-") or entry.key == "$schema"):
                 hint = did_you_mean(entry.key, fields)
-                self._notes.error(entry.position, path, f"unknown key {quoted(entry.key)}{hint}")
+                self._diagnostics.error(entry.position, path, f"unknown key {quoted(entry.key)}{hint}")
         for field in kind.fields:
             if field.required and field.name not in values:
-                self._notes.error(self.positions[path], path, f"'{field.name}' is missing")
+                self._diagnostics.error(self.positions[path], path, f"'{field.name}' is missing")
                 values[field.name] = NOTHING
         self._one_of(kind.cls, path)
         return NOTHING if NOTHING in values.values() else kind.cls(**values)
@@ -141,10 +141,10 @@ class Decoder:
         names: tuple[str, ...] = getattr(cls, "one_of", ())
         given = [name for name in names if (*path, name) in self.positions]
         if names and not given:
-            self._notes.error(self.positions[path], path, f"says neither {' nor '.join(map(repr, names))}")
+            self._diagnostics.error(self.positions[path], path, f"says neither {' nor '.join(map(repr, names))}")
         for name in given[1:]:
             at = (*path, name)
-            self._notes.error(self.positions[at], at, f"says the same as '{given[0]}'; give one of them")
+            self._diagnostics.error(self.positions[at], at, f"says the same as '{given[0]}'; give one of them")
 
     def _dict(self, node: Node, kind: mi.DictType, path: Path) -> object:
         if not isinstance(node, Mapping):
@@ -156,7 +156,7 @@ class Decoder:
             try:
                 key = str(_read(entry.key, kind.key_type, bare=False))
             except ValueError as error:
-                self._notes.error(entry.position, below(path, entry.key), str(error))
+                self._diagnostics.error(entry.position, child_path(path, entry.key), str(error))
                 continue
             value = self._value(entry.value, kind.value_type, at)
             if value is not NOTHING:
@@ -178,15 +178,15 @@ class Decoder:
             return self._expected(node, _name(kind), path)
         text, substituted = node.text, False
         try:
-            if refers(text):
-                text, substituted = substitute(text, self._around), True
+            if has_reference(text):
+                text, substituted = substitute(text, self._env), True
             return _read(text, kind, bare=node.plain or substituted)
         except ValueError as error:
-            self._notes.error(node.position, path, str(error))
+            self._diagnostics.error(node.position, path, str(error))
             return NOTHING
 
     def _expected(self, node: Node, what: str, path: Path) -> object:
-        self._notes.error(
+        self._diagnostics.error(
             self.positions[path] if _is_null(node) else node.position, path, f"expected {what}, found {_found(node)}"
         )
         return NOTHING

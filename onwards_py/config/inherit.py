@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
+from onwards_py.config.diagnostics import Diagnostics, Path, Position
 from onwards_py.config.limit_schema import QueueShape
-from onwards_py.config.problems import Notes, Path, Position
 from onwards_py.config.provider_schema import OpenResponsesShape, Shared, TimeoutsShape, TlsShape
 from onwards_py.config.resilience_schema import (
     EjectionShape,
@@ -41,22 +41,22 @@ _MERGED = (
 _NO_EFFECT = "is accepted but has no effect yet"
 
 
-class Site:
+class Reporter:
     """Where things were written, for messages about them."""
 
-    def __init__(self, notes: Notes, positions: dict[Path, Position]) -> None:
-        self._notes = notes
+    def __init__(self, diagnostics: Diagnostics, positions: dict[Path, Position]) -> None:
+        self._diagnostics = diagnostics
         self._positions = positions
 
-    def written(self, path: Path) -> bool:
+    def has_key(self, path: Path) -> bool:
         """True if the file has this key, whatever became of its value."""
         return path in self._positions
 
     def error(self, path: Path, message: str) -> None:
-        self._notes.error(self._at(path), path, message)
+        self._diagnostics.error(self._at(path), path, message)
 
     def warn(self, path: Path, message: str) -> None:
-        self._notes.warn(self._at(path), path, message)
+        self._diagnostics.warn(self._at(path), path, message)
 
     def _at(self, path: Path) -> Position:
         while path not in self._positions:
@@ -64,27 +64,27 @@ class Site:
         return self._positions[path]
 
 
-def settle(level: Level, path: Path, site: Site) -> Level:
+def resolve_aliases(level: Level, path: Path, reporter: Reporter) -> Level:
     """One level with its second spellings brought into the first, and warnings about what has no effect."""
     changes: dict[str, object] = {}
     if level.open_responses is not None:
-        mode = _mode(level.open_responses, (*path, "open_responses"), site)
+        mode = _mode(level.open_responses, (*path, "open_responses"), reporter)
         if level.open_responses_mode not in (None, mode):
-            site.error((*path, "open_responses"), "contradicts open_responses_mode")
+            reporter.error((*path, "open_responses"), "contradicts open_responses_mode")
         changes["open_responses_mode"] = mode or level.open_responses_mode
     if level.request_timeout_secs is not None:
         timeouts = level.timeouts or TimeoutsShape()
         if timeouts.first_byte is not None:
-            site.error((*path, "request_timeout_secs"), "says the same as timeouts.first_byte; give one of them")
+            reporter.error((*path, "request_timeout_secs"), "says the same as timeouts.first_byte; give one of them")
         changes["timeouts"] = structs.replace(timeouts, first_byte=level.request_timeout_secs)
     settled = structs.replace(level, **changes)
-    _warn_of_no_effect(settled, path, site)
+    _warn_of_no_effect(settled, path, reporter)
     if isinstance(settled, DefaultsShape):
-        _find_missing(settled, path, site)
+        _find_missing(settled, path, reporter)
     return settled
 
 
-def under(own: S, base: Shape, leave: frozenset[str] = frozenset()) -> S:
+def inherit(own: S, base: Shape, leave: frozenset[str] = frozenset()) -> S:
     """``own`` with what it does not say taken from ``base``, but for the fields in ``leave``."""
     changes: dict[str, object] = {}
     for name in own.__struct_fields__:
@@ -95,13 +95,13 @@ def under(own: S, base: Shape, leave: frozenset[str] = frozenset()) -> S:
         if value is None:
             changes[name] = inherited
         elif isinstance(value, _MERGED):
-            changes[name] = under(value, inherited)
+            changes[name] = inherit(value, inherited)
         elif name in ("response_headers", "query"):
             changes[name] = _joined(inherited, value)
     return structs.replace(own, **changes)
 
 
-def said(shape: Shape | None, leave: str = "") -> dict[str, Any]:
+def explicit(shape: Shape | None, leave: str = "") -> dict[str, Any]:
     """The numbers that a shape holds, by name: what is to replace the defaults of a dataclass."""
     if shape is None:
         return {}
@@ -114,40 +114,42 @@ def _plain(value: float) -> float:
 
 
 def _joined(base: dict[str, V], own: dict[str, V]) -> dict[str, V]:
-    said = {name.lower() for name in own}
-    return {name: value for name, value in base.items() if name.lower() not in said} | own
+    explicit = {name.lower() for name in own}
+    return {name: value for name, value in base.items() if name.lower() not in explicit} | own
 
 
-def _mode(spelled: OpenResponsesShape, path: Path, site: Site) -> Mode | None:
+def _mode(spelled: OpenResponsesShape, path: Path, reporter: Reporter) -> Mode | None:
     if spelled.adapter is None:
         return spelled.mode
     mode = Mode.TRANSLATE if spelled.adapter else Mode.NATIVE
     if spelled.mode not in (None, mode):
-        site.error(path, "'adapter' and 'mode' contradict each other")
+        reporter.error(path, "'adapter' and 'mode' contradict each other")
     return mode
 
 
-def _find_missing(level: DefaultsShape, path: Path, site: Site) -> None:
+def _find_missing(level: DefaultsShape, path: Path, reporter: Reporter) -> None:
     """What is needed only where a thing is switched on."""
     hedge, affinity = level.hedge, level.affinity
-    if hedge is not None and hedge.enabled is not False and not site.written((*path, "hedge", "after")):
-        site.error((*path, "hedge"), "'after' is missing")
+    if hedge is not None and hedge.enabled is not False and not reporter.has_key((*path, "hedge", "after")):
+        reporter.error((*path, "hedge"), "'after' is missing")
     if affinity is None or affinity.enabled is False:
         return
-    if not any(site.written((*path, "affinity", name)) for name in ("session", "prompt_bytes")):
-        site.error((*path, "affinity"), "says neither 'session' nor 'prompt_bytes', so all conversations look alike")
+    if not any(reporter.has_key((*path, "affinity", name)) for name in ("session", "prompt_bytes")):
+        reporter.error(
+            (*path, "affinity"), "says neither 'session' nor 'prompt_bytes', so all conversations look alike"
+        )
 
 
-def _warn_of_no_effect(level: Shared, path: Path, site: Site) -> None:
+def _warn_of_no_effect(level: Shared, path: Path, reporter: Reporter) -> None:
     if level.sanitize_response:
-        site.warn((*path, "sanitize_response"), _NO_EFFECT)
+        reporter.warn((*path, "sanitize_response"), _NO_EFFECT)
     if level.reasoning_translation is not None:
-        site.warn((*path, "reasoning_translation"), _NO_EFFECT)
+        reporter.warn((*path, "reasoning_translation"), _NO_EFFECT)
     if not isinstance(level, DefaultsShape):
         return
     if (
         level.fallback is not None
         and level.fallback.enabled is None
-        and not site.written((*path, "fallback", "enabled"))
+        and not reporter.has_key((*path, "fallback", "enabled"))
     ):
-        site.warn((*path, "fallback"), "has no effect without 'enabled: true'")
+        reporter.warn((*path, "fallback"), "has no effect without 'enabled: true'")

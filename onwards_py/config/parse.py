@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onwards_py.config import tree
+from onwards_py.config import yaml_tree
 from onwards_py.config.compile import compile_file
 from onwards_py.config.decode import Decoder
-from onwards_py.config.inherit import Site
-from onwards_py.config.problems import NOWHERE, ConfigError, Notes, Position, Problem
+from onwards_py.config.diagnostics import NOWHERE, ConfigError, Diagnostics, Position, Problem
+from onwards_py.config.inherit import Reporter
+from onwards_py.config.references import Env
 from onwards_py.config.schema import FileShape
 from onwards_py.config.snapshot import Snapshot
-from onwards_py.config.sources import MAX_FILE, Digests, Sources
-from onwards_py.config.substitute import Surroundings
+from onwards_py.config.source_files import MAX_FILE, Digests, SourceFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Loaded:
     sources: Digests = field(default_factory=dict)
 
 
-def load(path: Path, env: Mapping[str, str], sources: Sources | None = None) -> Loaded:
+def load(path: Path, env: Mapping[str, str], sources: SourceFiles | None = None) -> Loaded:
     """Read and compile a file. ``env`` is what ``${VAR}`` and the proxy variables refer to. Raises ConfigError.
 
     ``sources`` does the reading; who gives it knows afterwards what was read, even if the load failed.
     """
-    sources = sources or Sources()
+    sources = sources or SourceFiles()
     try:
         content = sources.read(path)
     except (OSError, ValueError) as error:
@@ -51,30 +51,30 @@ def load(path: Path, env: Mapping[str, str], sources: Sources | None = None) -> 
     return parse(text, str(path), env, sources)
 
 
-def parse(text: str, filename: str, env: Mapping[str, str], sources: Sources | None = None) -> Loaded:
+def parse(text: str, filename: str, env: Mapping[str, str], sources: SourceFiles | None = None) -> Loaded:
     """Compile YAML or JSON text. Raises ConfigError.
 
     ``filename`` is for messages; relative paths in the text start from its folder. ``sources`` reads other files.
     """
-    notes = Notes(filename)
+    diagnostics = Diagnostics(filename)
     used: list[object] = []
     try:
-        return _parsed(text, notes, Surroundings(env, Path(filename).parent, sources or Sources()), used)
+        return _parsed(text, diagnostics, Env(env, Path(filename).parent, sources or SourceFiles()), used)
     finally:
         _drop(used)
 
 
-def _parsed(text: str, notes: Notes, around: Surroundings, used: list[object]) -> Loaded:
+def _parsed(text: str, diagnostics: Diagnostics, env: Env, used: list[object]) -> Loaded:
     """``used`` takes what was needed on the way."""
-    root = tree.read(text, notes)
-    decoder = Decoder(notes, around)
+    root = yaml_tree.read(text, diagnostics)
+    decoder = Decoder(diagnostics, env)
     shape = decoder.file(root) if root is not None else None
     used += [root, shape, decoder.positions]
-    snapshot = compile_file(shape, Site(notes, decoder.positions), around) if shape is not None else None
-    if notes.errors or snapshot is None:
-        raise ConfigError(notes.errors)
-    warnings = tuple(sorted(notes.warnings, key=lambda problem: problem.position))
-    return Loaded(snapshot, warnings, around.sources.digests)
+    snapshot = compile_file(shape, Reporter(diagnostics, decoder.positions), env) if shape is not None else None
+    if diagnostics.errors or snapshot is None:
+        raise ConfigError(diagnostics.errors)
+    warnings = tuple(sorted(diagnostics.warnings, key=lambda problem: problem.position))
+    return Loaded(snapshot, warnings, env.sources.digests)
 
 
 def _drop(used: list[object]) -> None:
@@ -85,9 +85,9 @@ def _drop(used: list[object]) -> None:
     """
     while used:
         thing = used.pop()
-        if isinstance(thing, tree.Mapping):
+        if isinstance(thing, yaml_tree.Mapping):
             used.extend(entry.value for entry in thing.entries)
-        elif isinstance(thing, tree.Sequence):
+        elif isinstance(thing, yaml_tree.Sequence):
             used.extend(thing.items)
         elif isinstance(thing, FileShape):
             used.append(thing.targets)

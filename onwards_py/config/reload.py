@@ -10,19 +10,26 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from onwards_py.config.diagnostics import NOWHERE, ConfigError, Problem
 from onwards_py.config.parse import Loaded, load
-from onwards_py.config.problems import NOWHERE, ConfigError, Problem
-from onwards_py.config.sources import UNREADABLE, Digests, Sources, is_regular, same_as_on_disk, signature
+from onwards_py.config.source_files import (
+    UNREADABLE,
+    Digests,
+    SourceFiles,
+    is_regular,
+    is_unchanged_on_disk,
+    stat_signature,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class InvalidConfig:
     """What was read cannot be used."""
 
     problems: tuple[Problem, ...]
 
 
-class Same(Enum):
+class Unchanged(Enum):
     """What was read is nothing new: it is in force; it is again, after something else was refused; or it was refused
     before and still is. ``MOVING``: it changed while it was read, so that nothing can be said."""
 
@@ -32,10 +39,10 @@ class Same(Enum):
     MOVING = "moving"
 
 
-Verdict = Loaded | Refused | Same
+ReloadResult = Loaded | InvalidConfig | Unchanged
 
 
-class Reading:
+class Reloader:
     """Everything that ``loaded`` was made of, and how it looks now. ``env`` is what references in the file refer to."""
 
     def __init__(self, path: Path, env: Mapping[str, str], loaded: Loaded) -> None:
@@ -44,80 +51,80 @@ class Reading:
         self._in_force = loaded.sources
         self._refused: Digests | None = None
         self._paths = tuple(loaded.sources)
-        self._seen: tuple[object, ...] | None = None
+        self._last_signature: tuple[object, ...] | None = None
         # How the files looked when they were read. It is not known of files that were read before they were looked
         # at: they are read once more, and found to be the same.
-        self._read: tuple[object, ...] | None = None
-        self._stumbled = False
-        self.unfinished = False
+        self._read_signature: tuple[object, ...] | None = None
+        self._read_failed = False
+        self.must_retry = False
         """True while what was read last cannot be used since a file was missing or could not be read: it is to be
         looked at until that is over, even if nobody watches otherwise."""
 
-    def look(self) -> bool:
+    def has_changed(self) -> bool:
         """Whether it is time to read: the files look otherwise than when they were read, and as they did at the last
         look, so that nobody is in the middle of writing them. Looks and does not read."""
-        before, self._seen = self._seen, signature(self._paths)
-        return self._seen == before and self._seen != self._read
+        before, self._last_signature = self._last_signature, stat_signature(self._paths)
+        return self._last_signature == before and self._last_signature != self._read_signature
 
-    def read(self, *, settled: bool = True) -> Verdict:
-        """Judge what is on disk now. A Loaded is to be confirmed by `applied`, or by `failed`.
+    def reload(self, *, settled: bool = True) -> ReloadResult:
+        """Judge what is on disk now. A Loaded is to be confirmed by `note_applied`, or by `note_apply_failed`.
 
         Not ``settled``: nobody has looked twice. Two writes within one tick of the file system's clock look the same,
         so the files are read once more when looks have found them at rest.
         """
         paths = self._paths
-        self._read = signature(paths)
-        sources = Sources()
-        verdict = self._judge(sources)
-        if signature(paths) != self._read:
-            self._read = None
-            return Same.MOVING
-        if isinstance(verdict, Refused):
+        self._read_signature = stat_signature(paths)
+        sources = SourceFiles()
+        result = self._judge(sources)
+        if stat_signature(paths) != self._read_signature:
+            self._read_signature = None
+            return Unchanged.MOVING
+        if isinstance(result, InvalidConfig):
             self._refused = sources.digests
-            self._stumbled = sources.stumbled
-            self.unfinished = sources.stumbled or sources.absent
+            self._read_failed = sources.read_failed
+            self.must_retry = sources.read_failed or sources.file_missing
             # What is in force is still looked after too: its files may come back.
             self._paths = tuple(dict.fromkeys((*self._in_force, *sources.digests)))
-        elif verdict in (Same.IN_FORCE, Same.RESTORED):
+        elif result in (Unchanged.IN_FORCE, Unchanged.RESTORED):
             self._refused = None
-            self._stumbled = self.unfinished = False
+            self._read_failed = self.must_retry = False
             self._paths = tuple(self._in_force)
-        if paths != self._paths or not settled or self._stumbled:
-            self._read = None
-        return verdict
+        if paths != self._paths or not settled or self._read_failed:
+            self._read_signature = None
+        return result
 
-    def applied(self, loaded: Loaded) -> None:
+    def note_applied(self, loaded: Loaded) -> None:
         """``loaded`` is in force from now on."""
         self._in_force = loaded.sources
         self._refused = None
         self._follow(loaded.sources)
 
-    def failed(self, loaded: Loaded) -> None:
+    def note_apply_failed(self, loaded: Loaded) -> None:
         """``loaded`` could not be put into force. It is not tried again before something changes."""
         self._refused = loaded.sources
         self._follow({**self._in_force, **loaded.sources})
 
     def _follow(self, files: Digests) -> None:
-        self._stumbled = self.unfinished = False
+        self._read_failed = self.must_retry = False
         self._paths = tuple(files)
-        self._read = None
+        self._read_signature = None
 
-    def _judge(self, sources: Sources) -> Verdict:
-        if same_as_on_disk(self._in_force):
-            return Same.IN_FORCE if self._refused is None else Same.RESTORED
-        if self._refused is not None and same_as_on_disk(self._refused):
-            return Same.STILL_REFUSED
+    def _judge(self, sources: SourceFiles) -> ReloadResult:
+        if is_unchanged_on_disk(self._in_force):
+            return Unchanged.IN_FORCE if self._refused is None else Unchanged.RESTORED
+        if self._refused is not None and is_unchanged_on_disk(self._refused):
+            return Unchanged.STILL_REFUSED
         if not is_regular(self._path):
-            sources.missing(self._path)
-            return Refused((Problem(str(self._path), NOWHERE, (), "is no file any more"),))
+            sources.note_missing(self._path)
+            return InvalidConfig((Problem(str(self._path), NOWHERE, (), "is no file any more"),))
         try:
             return load(self._path, self._env, sources)
         except ConfigError as error:
-            return Refused(error.problems)
+            return InvalidConfig(error.problems)
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ReloadError:
     """``at``: seconds since the epoch."""
 
     at: float
@@ -125,10 +132,10 @@ class Refusal:
 
 
 @dataclass(slots=True)
-class Standing:
+class ReloadStatus:
     """Which configuration is in force, and what became of attempts to change it.
 
-    Never describes a configuration that was refused, but for ``refusal``, which is gone as soon as the files are in
+    Never describes a configuration that was refused, but for ``last_error``, which is gone as soon as the files are in
     force again. ``sha256`` is that of the file itself (hex; empty if nobody knows). Times in seconds since the epoch.
     """
 
@@ -137,7 +144,7 @@ class Standing:
     sha256: str = UNREADABLE
     warnings: int = 0
     generation: int = 1
-    refusal: Refusal | None = None
+    last_error: ReloadError | None = None
     results: dict[str, int] = field(default_factory=lambda: {"applied": 0, "unchanged": 0, "refused": 0})
 
     def describe(self, loaded: Loaded) -> None:
@@ -145,21 +152,21 @@ class Standing:
         self.sha256 = loaded.sources.get(self.path, UNREADABLE)
         self.warnings = len(loaded.warnings)
 
-    def applied(self, loaded: Loaded, now: float) -> None:
+    def note_applied(self, loaded: Loaded, now: float) -> None:
         """``loaded`` is in force from now on."""
         self.describe(loaded)
         self.applied_at = now
         self.generation += 1
-        self.refusal = None
+        self.last_error = None
         self.results["applied"] += 1
 
-    def refused(self, problems: tuple[str, ...], now: float) -> None:
+    def note_refused(self, problems: tuple[str, ...], now: float) -> None:
         """What is in force stays."""
-        self.refusal = Refusal(now, problems)
+        self.last_error = ReloadError(now, problems)
         self.results["refused"] += 1
 
-    def unchanged(self, *, restored: bool = False) -> None:
+    def note_unchanged(self, *, restored: bool = False) -> None:
         """There was nothing new; ``restored``: what is on disk is in force again."""
         if restored:
-            self.refusal = None
+            self.last_error = None
         self.results["unchanged"] += 1

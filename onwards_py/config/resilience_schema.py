@@ -14,13 +14,13 @@ Factor = Annotated[float, Meta(gt=0, le=1000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Switched(Shape, frozen=True, kw_only=True):
+class Toggleable(Shape, frozen=True, kw_only=True):
     """What is on where it is said, and can be switched off again below."""
 
     enabled: Annotated[bool | None, Meta(description="false: as if it were not said above. Default: true.")] = None
 
 
-class HealthCheckShape(Switched, frozen=True, kw_only=True):
+class HealthCheckShape(Toggleable, frozen=True, kw_only=True):
     """A GET in the background, with the provider's credential, that must be answered with 2xx."""
 
     path: Annotated[RequestPath | None, Meta(description="What is asked for. Default: /v1/models.")] = None
@@ -34,7 +34,7 @@ class HealthCheckShape(Switched, frozen=True, kw_only=True):
     ] = None
 
 
-class EjectionShape(Switched, frozen=True, kw_only=True):
+class EjectionShape(Toggleable, frozen=True, kw_only=True):
     """When a provider of a pool is left out for a time."""
 
     consecutive_failures: Annotated[
@@ -57,7 +57,7 @@ class EjectionShape(Switched, frozen=True, kw_only=True):
     max_time: Annotated[Timeout | None, Meta(description="How long it is left out at most. Default: 10s.")] = None
 
 
-class AffinityShape(Switched, frozen=True, kw_only=True):
+class AffinityShape(Toggleable, frozen=True, kw_only=True):
     """What keeps a conversation at one provider, so that its prompt cache hits."""
 
     session: Annotated[
@@ -72,7 +72,7 @@ class AffinityShape(Switched, frozen=True, kw_only=True):
     ] = None
 
 
-class HedgeShape(Switched, frozen=True, kw_only=True):
+class HedgeShape(Toggleable, frozen=True, kw_only=True):
     """A second provider is asked too when the first is slow."""
 
     after: Annotated[Timeout | None, Meta(description="Silence before the second is asked. Needed.")] = None
@@ -81,7 +81,7 @@ class HedgeShape(Switched, frozen=True, kw_only=True):
     )
 
 
-class RetryBudgetShape(Switched, frozen=True, kw_only=True):
+class RetryBudgetShape(Toggleable, frozen=True, kw_only=True):
     """How many further attempts a target may make in all."""
 
     ratio: Annotated[
@@ -92,14 +92,14 @@ class RetryBudgetShape(Switched, frozen=True, kw_only=True):
     ] = None
 
 
-class HoldShape(Switched, frozen=True, kw_only=True):
+class HoldShape(Toggleable, frozen=True, kw_only=True):
     """An answer is held until its first content, so that an error inside a 200 can still move it on."""
 
     max_bytes: Annotated[Size | None, Meta(description="Held at most. Default: 256KiB.")] = None
     max_time: Annotated[Timeout | None, Meta(description="Held for so long at most. Default: 10s.")] = None
 
 
-class RetrySameShape(Switched, frozen=True, kw_only=True):
+class RetrySameShape(Toggleable, frozen=True, kw_only=True):
     """The provider that has failed is asked again before another one is."""
 
     attempts: Annotated[Count | None, Meta(description="So many times in a row. Default: 1.")] = None

@@ -6,8 +6,8 @@ import re
 from itertools import pairwise
 from typing import Final
 
-from onwards_py.config.inherit import Site
-from onwards_py.config.problems import Path
+from onwards_py.config.diagnostics import Path
+from onwards_py.config.inherit import Reporter
 from onwards_py.config.urls import Url
 from onwards_py.wire.target_url import join
 
@@ -24,15 +24,15 @@ _VERSION: Final = re.compile(r"v[0-9]+(?:p[0-9]+)?((?:alpha|beta|rc)[0-9]*)?", r
 _DEPLOYMENT: Final = re.compile(r"/openai/deployments/[^/]+$", re.IGNORECASE)
 
 
-def warn_of_url(url: Url, path: Path, site: Site, *, replaces_version: bool) -> None:
+def warn_about_url(url: Url, path: Path, reporter: Reporter, *, replaces_version: bool) -> None:
     """At most one warning. ``replaces_version``: it is a ``base_url``."""
     endpoint = _ENDPOINT.search(url.path)
     if endpoint is not None:
-        site.warn(path, f"ends in an endpoint, {endpoint[0]}, which requests bring along: leave that off")
+        reporter.warn(path, f"ends in an endpoint, {endpoint[0]}, which requests bring along: leave that off")
     elif _has_two_versions(url.path):
-        site.warn(path, "has two versions in its path: leave one of them off")
+        reporter.warn(path, "has two versions in its path: leave one of them off")
     elif not replaces_version:
-        _warn_of_joined(url, path, site)
+        _warn_of_joined(url, path, reporter)
 
 
 def _has_two_versions(base_path: str) -> bool:
@@ -43,7 +43,7 @@ def _has_two_versions(base_path: str) -> bool:
     return apart or any(one is not None and other is not None for one, other in pairwise(steps))
 
 
-def _warn_of_joined(url: Url, path: Path, site: Site) -> None:
+def _warn_of_joined(url: Url, path: Path, reporter: Reporter) -> None:
     """A base that the ``/v1`` of requests comes behind, although it has a version, or should have none."""
     joined = join(url.path.encode(), _CHAT.encode()).decode()
     if joined != url.path + _CHAT:
@@ -54,4 +54,4 @@ def _warn_of_joined(url: Url, path: Path, site: Site) -> None:
         advice = "two versions: if this is the base URL that SDKs are given, write base_url instead of url"
     else:
         return
-    site.warn(path, f"requests for {_CHAT} go to {joined}; {advice}")
+    reporter.warn(path, f"requests for {_CHAT} go to {joined}; {advice}")

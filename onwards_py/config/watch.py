@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from typing import assert_never
 
 from onwards_py.config.parse import Loaded
-from onwards_py.config.reload import Reading, Refused, Same, Standing, Verdict
+from onwards_py.config.reload import InvalidConfig, Reloader, ReloadResult, ReloadStatus, Unchanged
 
 _log = logging.getLogger("onwards.config")
 
-LOOK_EVERY = 0.5
-_TRY_AGAIN = 0.05
+POLL_INTERVAL = 0.5
+_RETRY_DELAY = 0.05
 # Parsing is Python and holds the interpreter; this is how soon it lets the event loop have it, in seconds.
 _SWITCH_INTERVAL = 0.0005
 
 
-class Reloader:
+class ConfigWatcher:
     """Looks at files every ``interval`` seconds (None: never) and reads them when they changed, or when told to; what
     could not be read is tried again until it can.
 
@@ -32,23 +32,23 @@ class Reloader:
 
     def __init__(
         self,
-        reading: Reading,
-        standing: Standing,
+        reloader: Reloader,
+        status: ReloadStatus,
         apply: Callable[[Loaded], None],
-        interval: float | None = LOOK_EVERY,
+        interval: float | None = POLL_INTERVAL,
     ) -> None:
-        self._reading = reading
-        self._standing = standing
-        self._apply = apply
+        self._reloader = reloader
+        self._status = status
+        self._apply_config = apply
         self._interval = interval
-        self._asked = asyncio.Event()
+        self._reload_requested = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "config")
         self._task = self._loop.create_task(self._run())
 
-    def ask(self) -> None:
+    def request_reload(self) -> None:
         """Read now, whether it seems to be needed or not. Being asked again before that began is being asked once."""
-        self._asked.set()
+        self._reload_requested.set()
 
     async def close(self) -> None:
         """Look no more. What is being read is not waited for, and will not be applied."""
@@ -60,67 +60,67 @@ class Reloader:
         while True:
             asked = await self._next()
             try:
-                if asked or await self._loop.run_in_executor(self._thread, self._reading.look):
+                if asked or await self._loop.run_in_executor(self._thread, self._reloader.has_changed):
                     self._act(await self._loop.run_in_executor(self._thread, self._read, not asked), asked)
             except Exception as error:  # whatever it is, the next change has to find somebody who looks
                 _log.exception("reading the configuration again failed; the one in force stays")
-                self._standing.refused((f"internal error: {type(error).__name__}",), time.time())
+                self._status.note_refused((f"internal error: {type(error).__name__}",), time.time())
 
     async def _next(self) -> bool:
         """Wait until it is time to look (False), or until somebody asks (True)."""
-        interval = LOOK_EVERY if self._interval is None and self._reading.unfinished else self._interval
+        interval = POLL_INTERVAL if self._interval is None and self._reloader.must_retry else self._interval
         try:
             async with asyncio.timeout(interval):
-                await self._asked.wait()
+                await self._reload_requested.wait()
         except TimeoutError:
             return False
-        self._asked.clear()
+        self._reload_requested.clear()
         return True
 
-    def _read(self, settled: bool) -> Verdict:
+    def _read(self, settled: bool) -> ReloadResult:
         with _beside_the_loop():
-            return self._reading.read(settled=settled)
+            return self._reloader.reload(settled=settled)
 
-    def _act(self, verdict: Verdict, asked: bool) -> None:
-        if isinstance(verdict, Loaded):
-            self._put_into_force(verdict)
-        elif isinstance(verdict, Refused):
-            self._refuse(tuple(map(str, verdict.problems)))
-        elif verdict is Same.MOVING:
+    def _act(self, result: ReloadResult, asked: bool) -> None:
+        if isinstance(result, Loaded):
+            self._apply(result)
+        elif isinstance(result, InvalidConfig):
+            self._refuse(tuple(map(str, result.problems)))
+        elif result is Unchanged.MOVING:
             if asked:  # who watches looks again anyway
-                self._loop.call_later(_TRY_AGAIN, self.ask)
-        elif verdict is Same.IN_FORCE or verdict is Same.STILL_REFUSED:
+                self._loop.call_later(_RETRY_DELAY, self.request_reload)
+        elif result is Unchanged.IN_FORCE or result is Unchanged.STILL_REFUSED:
             if asked:  # and not if a file was merely touched
-                self._standing.unchanged()
-                known = "in force" if verdict is Same.IN_FORCE else "refused before, and it still is"
-                _log.info("configuration unchanged: what is in %s is %s", self._standing.path, known)
-        elif verdict is Same.RESTORED:
-            self._standing.unchanged(restored=True)
-            _log.info("configuration %d is in %s again", self._standing.generation, self._standing.path)
+                self._status.note_unchanged()
+                known = "in force" if result is Unchanged.IN_FORCE else "refused before, and it still is"
+                _log.info("configuration unchanged: what is in %s is %s", self._status.path, known)
+        elif result is Unchanged.RESTORED:
+            self._status.note_unchanged(restored=True)
+            _log.info("configuration %d is in %s again", self._status.generation, self._status.path)
         else:
-            assert_never(verdict)
+            assert_never(result)
 
-    def _put_into_force(self, loaded: Loaded) -> None:
+    def _apply(self, loaded: Loaded) -> None:
         try:
-            self._apply(loaded)
+            self._apply_config(loaded)
         except Exception:
-            self._reading.failed(loaded)
+            self._reloader.note_apply_failed(loaded)
             raise
-        self._reading.applied(loaded)
-        standing = self._standing
-        standing.applied(loaded, time.time())
+        self._reloader.note_applied(loaded)
+        status = self._status
+        status.note_applied(loaded, time.time())
         for warning in loaded.warnings:
             _log.warning("%s", warning)
         _log.info("configuration %d applied: %s, %d targets, sha256 %.16s",
-                  standing.generation, standing.path, len(loaded.snapshot.pools), standing.sha256)  # fmt: skip
+                  status.generation, status.path, len(loaded.snapshot.pools), status.sha256)  # fmt: skip
 
     def _refuse(self, problems: tuple[str, ...]) -> None:
-        standing = self._standing
-        standing.refused(problems, time.time())
+        status = self._status
+        status.note_refused(problems, time.time())
         for problem in problems:
             _log.error("%s", problem)
         _log.error("configuration refused for the reasons above (%d); configuration %d stays",
-                   len(problems), standing.generation)  # fmt: skip
+                   len(problems), status.generation)  # fmt: skip
 
 
 @contextmanager

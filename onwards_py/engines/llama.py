@@ -21,7 +21,7 @@ from onwards_py.engines.base import Body, Handler, Job, LoadError, Reply, Sink
 from onwards_py.engines.contract import DEFAULT_CONTEXT, Order
 from onwards_py.engines.gguf_header import context_length
 from onwards_py.engines.llama_binding import Callback, Server
-from onwards_py.engines.llama_chunks import Retelling
+from onwards_py.engines.llama_chunks import ChunkRewriter
 from onwards_py.engines.llama_request import Plan, chat_plan, completion_plan
 from onwards_py.engines.packages import NotFound, find
 
@@ -86,13 +86,13 @@ class LlamaEngine:
     def chat(self, body: Body, sink: Sink, job: Job) -> Reply:
         """``POST /chat/completions``."""
         plan = chat_plan(body, has_tools=self._has_tools)
-        run = _Run(plan, Retelling(str(body["model"]), plan.top, legacy=False), sink, job, body)
+        run = _Run(plan, ChunkRewriter(str(body["model"]), plan.top, legacy=False), sink, job, body)
         return run.all(self.server.handle_chat_completions)
 
     def complete(self, body: Body, sink: Sink, job: Job) -> Reply:
         """``POST /completions``."""
         plan = completion_plan(body)
-        run = _Run(plan, Retelling(str(body["model"]), plan.top, legacy=True), sink, job, body)
+        run = _Run(plan, ChunkRewriter(str(body["model"]), plan.top, legacy=True), sink, job, body)
         return run.all(self.server.handle_completions)
 
     @property
@@ -106,9 +106,9 @@ class LlamaEngine:
 class _Run:
     """One request's way through llama.cpp: one call per prompt and choice, one answer."""
 
-    def __init__(self, plan: Plan, retelling: Retelling, sink: Sink, job: Job, body: Body) -> None:
+    def __init__(self, plan: Plan, rewriter: ChunkRewriter, sink: Sink, job: Job, body: Body) -> None:
         self._plan = plan
-        self._retelling = retelling
+        self._retelling = rewriter
         self._sink = sink
         self._job = job
         self._params = body.keys()

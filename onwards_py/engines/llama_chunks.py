@@ -27,7 +27,7 @@ class _Cost:
     made_ms: float = 0.0
 
 
-class Retelling:
+class ChunkRewriter:
     """Tells the chunks of all runs as one stream under one id and under the name that the client used.
 
     ``top``: how many alternatives each token's logprobs may show; None: they are not asked for. ``legacy``: logprobs in

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import msgspec
 
-from onwards_py.engines import confine
+from onwards_py.engines import resource_limits
 from onwards_py.engines.base import Engine, LoadError
 from onwards_py.engines.channel import Orders, Reports
 from onwards_py.engines.contract import Failed, Order, Ping, Ready
@@ -20,19 +20,19 @@ from onwards_py.engines.service import Service
 
 def run() -> NoReturn:
     """Load what is ordered, serve it, and never return: the process ends with its standard input or by a signal."""
-    confine.heed_signals()
-    confine.die_with_parent()
-    to_proxy, log = confine.take_channels()
+    resource_limits.heed_signals()
+    resource_limits.die_with_parent()
+    to_proxy, log = resource_limits.take_channels()
     reports = Reports(to_proxy)
     loop = asyncio.new_event_loop()
     answering = _Answering(loop, reports)
     try:
         order = Orders(0, answering.ping).order()
-        confine.apply(order)
+        resource_limits.apply(order)
         began = time.monotonic()
         engine = _loaded(order)
-        confine.heed_signals()
-        confine.hush()
+        resource_limits.heed_signals()
+        resource_limits.hush()
         answering.service = service = Service(engine, order.slots, reports, log)
         _runner = loop.run_until_complete(service.listen(order.socket))
     except LoadError as error:

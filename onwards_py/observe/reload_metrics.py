@@ -7,34 +7,34 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from onwards_py.config.reload import Standing
+from onwards_py.config.reload import ReloadStatus
 
 _DIGITS = 16  # enough to tell files apart at a glance
 
 
 class ReloadMetrics(Collector):
-    """Collects from ``standing``, as it is when scraped."""
+    """Collects from ``status``, as it is when scraped."""
 
-    def __init__(self, standing: Standing) -> None:
-        self._standing = standing
+    def __init__(self, status: ReloadStatus) -> None:
+        self._status = status
 
     def collect(self) -> Iterator[Metric]:
         """The families. The info has one series at a time: that of the file in force."""
-        standing = self._standing
+        status = self._status
         reloads = CounterMetricFamily(
             "onwards_config_reloads", "Times the configuration was read again.", labels=["result"]
         )
-        for result, count in standing.results.items():
+        for result, count in status.results.items():
             reloads.add_metric([result], count)
         yield reloads
         yield GaugeMetricFamily(
             "onwards_config_last_reload_successful",
             "0 while the files hold a configuration that was refused.",
-            value=standing.refusal is None,
+            value=status.last_error is None,
         )
         yield GaugeMetricFamily(
             "onwards_config_applied_timestamp_seconds",
             "When the configuration in force was applied.",
-            value=standing.applied_at,
+            value=status.applied_at,
         )
-        yield InfoMetricFamily("onwards_config", "The file in force.", value={"sha256": standing.sha256[:_DIGITS]})
+        yield InfoMetricFamily("onwards_config", "The file in force.", value={"sha256": status.sha256[:_DIGITS]})

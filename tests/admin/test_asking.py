@@ -11,15 +11,15 @@ from support.gateway import running
 from support.origin import Peer, Script, answer, origin, serve, silent
 from support.targets import snapshot
 
-from onwards_py.admin.asking import Engine, engines_of
+from onwards_py.admin.client import ReportedEngine, running_engines
 from onwards_py.cli import main
 
 READY = {"status": "ready", "engines": [{"name": "x", "engine": "llama_cpp", "model": "package:x", "state": "ready"}]}
 ECHO = {"m": {"local": {"engine": "echo"}}}
 
 
-async def asked(config: Path, port: int) -> list[Engine] | None:
-    return await asyncio.to_thread(engines_of, config, "127.0.0.1", port)
+async def asked(config: Path, port: int) -> list[ReportedEngine] | None:
+    return await asyncio.to_thread(running_engines, config, "127.0.0.1", port)
 
 
 def proxy(config: Path) -> Script:
@@ -58,7 +58,7 @@ async def test_the_proxy_that_serves_the_file_is_believed(tmp_path: Path, monkey
 async def test_engines_are_told_with_their_states(tmp_path: Path) -> None:
     """Also by a proxy that is not ready, whose answer is a 503."""
     async with origin(proxy(tmp_path / "t.yaml")) as port:
-        assert await asked(tmp_path / "t.yaml", port.port) == [Engine("llama_cpp", "package:x", "ready")]
+        assert await asked(tmp_path / "t.yaml", port.port) == [ReportedEngine("llama_cpp", "package:x", "ready")]
         assert await asked(tmp_path / "u.yaml", port.port) is None
 
 

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry, Counter
 from support.gateway import free_socket, running
 from support.raw import End, ask, connect, get
 
-from onwards_py.admin.hosts import is_allowed
+from onwards_py.admin.host_check import is_allowed
+from onwards_py.admin.pages import LISTENER_BOUNDS, AdminPages, EngineStatus, Readiness
 from onwards_py.admin.port import AdminPort
-from onwards_py.admin.site import BOUNDS, EngineStatus, Readiness, Site
 from onwards_py.admin.status import ConfigStatus, Status
 from onwards_py.config.parse import parse
 from onwards_py.config.snapshot import ServerSettings
@@ -32,10 +32,10 @@ PATHS = (b"/metrics", b"/healthz", b"/readyz", b"/status")
 async def listening(
     registry: CollectorRegistry | None = None,
     readiness: Callable[[], Readiness] = lambda: READY,
-    bounds: ServerSettings = BOUNDS,
+    bounds: ServerSettings = LISTENER_BOUNDS,
 ) -> AsyncIterator[int]:
     """An admin port that knows itself as ``gw``; gives its number."""
-    site = Site(registry or CollectorRegistry(), readiness, lambda: STATUS, lambda host: host == "gw")
+    site = AdminPages(registry or CollectorRegistry(), readiness, lambda: STATUS, lambda host: host == "gw")
     port = AdminPort(site, WriteBatch(asyncio.get_running_loop()), bounds)
     listener = free_socket()
     await port.listen(listener)
@@ -166,7 +166,7 @@ async def test_names_are_taken_over_without_a_restart() -> None:
 
 async def test_a_head_that_does_not_end_is_given_up() -> None:
     """And so is a connection on which nothing comes at all."""
-    bounds = replace(BOUNDS, header_timeout=0.2, keepalive_timeout=0.2)
+    bounds = replace(LISTENER_BOUNDS, header_timeout=0.2, keepalive_timeout=0.2)
     async with listening(bounds=bounds) as port, connect(port) as slow, connect(port) as mute:
         await slow.send(b"GET /metrics HTTP/1.1\r\nHost: gw\r\n")
         assert (await slow.response()).status == 408
@@ -177,7 +177,7 @@ async def test_a_head_that_does_not_end_is_given_up() -> None:
 async def test_many_connections_to_the_admin_port_leave_clients_alone(lane: bool) -> None:
     """The excess is refused; clients are served, since their descriptors are not those of the admin port."""
     async with running(SNAPSHOT, lane=lane) as gateway, AsyncExitStack() as stack:
-        for _ in range(BOUNDS.max_connections):
+        for _ in range(LISTENER_BOUNDS.max_connections):
             client = await stack.enter_async_context(connect(gateway.admin_port))
             await client.send(get(b"/healthz"))
             assert (await client.response()).status == 200

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from onwards_py.config.diagnostics import ConfigError
 from onwards_py.config.parse import Loaded, parse
-from onwards_py.config.problems import ConfigError
 from onwards_py.config.provider_schema import Shape
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider

@@ -10,8 +10,8 @@ from config_helpers import ALL_SHAPES, AnyVariable, error, errors, loaded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from onwards_py.config.diagnostics import ConfigError, Problem
 from onwards_py.config.parse import Loaded, parse
-from onwards_py.config.problems import ConfigError, Problem
 
 MANY = """\
 target: {}

@@ -8,7 +8,7 @@ import pytest
 from config_helpers import errors, loaded
 
 from onwards_py.cli import main
-from onwards_py.config.listening import EVERYWHERE, LOOPBACK, admin_host, exposures, proxy_host
+from onwards_py.config.listen_address import EVERYWHERE, LOOPBACK, admin_host, client_host, exposure_warnings
 from onwards_py.config.scalars import HostPattern, ListenHost
 
 OPEN = "targets: {m: {local: {engine: echo}}}"
@@ -32,13 +32,13 @@ KEYED = "targets: {m: {local: {engine: echo}, keys: [sk-1]}, n: {local: {engine:
 )
 def test_without_keys_only_this_machine_is_served(text: str, host: str) -> None:
     """One target that asks for a key shows that somebody thought of keys; the file may say otherwise."""
-    assert proxy_host(None, loaded(text).snapshot) == host
+    assert client_host(None, loaded(text).snapshot) == host
 
 
 def test_the_command_line_goes_before_the_file() -> None:
     """And the admin port stays at home, keys or not."""
     snapshot = loaded("server: {host: 10.0.0.5}\nadmin: {host: 10.0.0.6}\n" + OPEN).snapshot
-    assert proxy_host("::", snapshot) == "::"
+    assert client_host("::", snapshot) == "::"
     assert (admin_host("::", snapshot), admin_host(None, snapshot)) == ("::", "10.0.0.6")
     assert admin_host(None, loaded(KEYED).snapshot) == LOOPBACK
 
@@ -56,7 +56,7 @@ def test_the_command_line_goes_before_the_file() -> None:
 )
 def test_what_others_can_reach_unasked_is_warned_of(host: str, admin: str, text: str, count: int) -> None:
     """A client port without keys, and an admin port in any case."""
-    assert len(exposures(host, admin, loaded(text).snapshot)) == count
+    assert len(exposure_warnings(host, admin, loaded(text).snapshot)) == count
 
 
 def test_check_says_where_serve_would_listen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from support.program import serving, until
 from support.raw import ask, get
 
 from onwards_py.cli import main
-from onwards_py.config.secrecy import has_shape, looks_secret
+from onwards_py.config.secret_shapes import has_secret_shape, looks_secret
 
 SECRETS = [
     "sk-proj-Tq3" + "x9" * 20,
@@ -83,7 +83,7 @@ FREE_PLACES = {
 
 
 @pytest.mark.parametrize("place", FREE_PLACES)
-@pytest.mark.parametrize("secret", [secret for secret in SECRETS if has_shape(secret)])
+@pytest.mark.parametrize("secret", [secret for secret in SECRETS if has_secret_shape(secret)])
 def test_names_that_an_operator_may_choose_are_hidden_by_their_looks(place: str, secret: str) -> None:
     """They may be long, and are told where they look like names; a secret does not."""
     written = "${file:/run/" + secret + "}" if place == "file" else secret

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from config_helpers import error, errors, loaded, pool, provider
 
+from onwards_py.config.diagnostics import ConfigError
 from onwards_py.config.parse import load, parse
-from onwards_py.config.problems import ConfigError
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.model.policies import FallbackPolicy
 from onwards_py.model.pool import Pool

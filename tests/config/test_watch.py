@@ -1,4 +1,4 @@
-"""What a change on disk amounts to: looked at without reading, read when it has settled, judged as a whole."""
+"""What a change on disk amounts to: looked at without reloader, read when it has settled, judged as a whole."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from config_helpers import NOTHING
 
 from onwards_py.config.parse import Loaded, load
-from onwards_py.config.reload import Reading, Refused, Same, Standing, Verdict
-from onwards_py.config.watch import Reloader
+from onwards_py.config.reload import InvalidConfig, Reloader, ReloadResult, ReloadStatus, Unchanged
+from onwards_py.config.watch import ConfigWatcher
 
 SECOND = "targets: {second: {local: {engine: echo}}}\n"
 INVALID = "targets:\n  m: {url: ftp://x}\n  n: {ulr: http://x}\n"
@@ -31,25 +31,25 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def begun(path: Path, env: Mapping[str, str] = NOTHING) -> Reading:
+def begun(path: Path, env: Mapping[str, str] = NOTHING) -> Reloader:
     """A reading of the file as it is, for which nothing is new."""
-    reading = Reading(path, env, load(path, env))
-    assert settled(reading) is Same.IN_FORCE
-    assert settled(reading) is None
-    return reading
+    reloader = Reloader(path, env, load(path, env))
+    assert settled(reloader) is Unchanged.IN_FORCE
+    assert settled(reloader) is None
+    return reloader
 
 
-def settled(reading: Reading) -> Verdict | None:
-    """The verdict after two looks; None if there was nothing to read. A Loaded is put into force."""
-    reading.look()
-    if not reading.look():
+def settled(reloader: Reloader) -> ReloadResult | None:
+    """The result after two looks; None if there was nothing to read. A Loaded is put into force."""
+    reloader.has_changed()
+    if not reloader.has_changed():
         return None
-    verdict = reading.read()
-    if isinstance(verdict, Loaded):
-        reading.applied(verdict)
-        assert settled(reading) is Same.IN_FORCE
+    result = reloader.reload()
+    if isinstance(result, Loaded):
+        reloader.note_applied(result)
+        assert settled(reloader) is Unchanged.IN_FORCE
     tick()
-    return verdict
+    return result
 
 
 def tick() -> None:
@@ -62,15 +62,15 @@ def tick() -> None:
             file.touch()
 
 
-def names(verdict: Verdict | None) -> list[str]:
+def names(result: ReloadResult | None) -> list[str]:
     """The targets of what was put into force."""
-    assert isinstance(verdict, Loaded), verdict
-    return list(verdict.snapshot.pools)
+    assert isinstance(result, Loaded), result
+    return list(result.snapshot.pools)
 
 
-def problems(verdict: Verdict | None) -> list[str]:
-    assert isinstance(verdict, Refused), verdict
-    return [str(problem) for problem in verdict.problems]
+def problems(result: ReloadResult | None) -> list[str]:
+    assert isinstance(result, InvalidConfig), result
+    return [str(problem) for problem in result.problems]
 
 
 def rename_over(path: Path, text: str) -> None:
@@ -82,24 +82,24 @@ def rename_over(path: Path, text: str) -> None:
 
 def test_files_that_nobody_changed_are_not_read_again(path: Path) -> None:
     """But for the once after the start: they were read before they were looked at."""
-    reading = begun(path)
-    assert [reading.look() for _ in range(5)] == [False] * 5
+    reloader = begun(path)
+    assert [reloader.has_changed() for _ in range(5)] == [False] * 5
 
 
 def test_a_file_that_is_written_in_place_is_read(path: Path) -> None:
     """Same inode, other content."""
-    reading = begun(path)
+    reloader = begun(path)
     path.write_text(SECOND)
-    assert names(settled(reading)) == ["second"]
-    assert settled(reading) is None
+    assert names(settled(reloader)) == ["second"]
+    assert settled(reloader) is None
 
 
 def test_one_atomic_rename_after_the_other_is_noticed(path: Path) -> None:
     """Not only the first."""
-    reading = begun(path)
+    reloader = begun(path)
     for number in range(5):
         rename_over(path, target(f"m{number}"))
-        assert names(settled(reading)) == [f"m{number}"]
+        assert names(settled(reloader)) == [f"m{number}"]
 
 
 def test_a_swapped_symbolic_link_on_the_way_is_noticed(tmp_path: Path) -> None:
@@ -111,23 +111,23 @@ def test_a_swapped_symbolic_link_on_the_way_is_noticed(tmp_path: Path) -> None:
         (folder / "targets.yaml").write_text(target(f"m{number}"))
     (tmp_path / "..data").symlink_to("..2026_0")
     path.symlink_to("..data/targets.yaml")
-    reading = begun(path)
+    reloader = begun(path)
     for number in (1, 2, 3):
         (tmp_path / "..data_tmp").symlink_to(f"..2026_{number}")
         (tmp_path / "..data_tmp").replace(tmp_path / "..data")
-        assert names(settled(reading)) == [f"m{number}"]
+        assert names(settled(reloader)) == [f"m{number}"]
 
 
 def test_a_file_with_the_same_size_and_time_as_before_is_noticed(path: Path) -> None:
     """Copies may keep the modification time, and inodes are used again; the change time tells."""
     before = path.stat()
-    reading = begun(path)
+    reloader = begun(path)
     text = path.read_text().replace("first", "third")
     path.unlink()
     path.write_text(text)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-    assert names(settled(reading)) == ["third"]
+    assert names(settled(reloader)) == ["third"]
 
 
 @pytest.mark.parametrize(
@@ -142,24 +142,24 @@ def test_a_file_with_the_same_size_and_time_as_before_is_noticed(path: Path) -> 
 )
 def test_what_leaves_the_content_as_it_is_changes_nothing(path: Path, change: Callable[[Path], object]) -> None:
     """It is read, found to be the same, and not read a second time."""
-    reading = begun(path)
+    reloader = begun(path)
     change(path)
-    assert settled(reading) is Same.IN_FORCE
-    assert settled(reading) is None
+    assert settled(reloader) is Unchanged.IN_FORCE
+    assert settled(reloader) is None
 
 
 def test_a_file_that_is_still_being_written_is_left_alone(path: Path) -> None:
     """As long as each look sees something else."""
-    reading = begun(path)
+    reloader = begun(path)
     with path.open("w") as file:
         for number, line in enumerate(
             ["targets:\n", "  a: {local: {engine: echo}}\n", "  b: {local: {engine: echo}}\n"]
         ):
             file.write(line)
             file.flush()
-            assert not reading.look(), number
-    assert reading.look()
-    assert names(settled(reading)) == ["a", "b"]
+            assert not reloader.has_changed(), number
+    assert reloader.has_changed()
+    assert names(settled(reloader)) == ["a", "b"]
 
 
 def test_a_file_that_changes_while_it_is_read_is_read_again(path: Path) -> None:
@@ -183,11 +183,11 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(path: Path) -> None:
             return 0
 
     env = Meddling()
-    reading = begun(path, env)
+    reloader = begun(path, env)
     path.write_text("targets: {a: {local: {engine: '${E}'}}}")
     env.texts.append("targets: {a: {local: {engine: '${E}'}}, b: {local: {engine: echo}}}")
-    assert settled(reading) is Same.MOVING
-    assert names(settled(reading)) == ["a", "b"]
+    assert settled(reloader) is Unchanged.MOVING
+    assert names(settled(reloader)) == ["a", "b"]
 
 
 def test_a_changed_secret_is_a_changed_configuration(path: Path) -> None:
@@ -195,12 +195,12 @@ def test_a_changed_secret_is_a_changed_configuration(path: Path) -> None:
     secret = path.with_name("secret")
     secret.write_text("sk-1\n")
     path.write_text("targets: {m: {url: 'http://a', onwards_key: '${file:secret}'}}")
-    reading = begun(path)
+    reloader = begun(path)
     for token in ("sk-2", "sk-3"):
         rename_over(secret, token)
-        verdict = settled(reading)
-        assert isinstance(verdict, Loaded)
-        credential = verdict.snapshot.pools["m"].providers[0].credential
+        result = settled(reloader)
+        assert isinstance(result, Loaded)
+        credential = result.snapshot.pools["m"].providers[0].credential
         assert credential == (b"Authorization", f"Bearer {token}".encode())
 
 
@@ -210,71 +210,71 @@ def test_a_changed_trust_store_is_another_origin(path: Path) -> None:
     store.write_text("-----BEGIN CERTIFICATE-----\none")
     path.write_text("targets: {m: {url: 'https://a', tls: {ca_file: ca.pem}}}")
     before = load(path, {}).snapshot.pools["m"].providers[0]
-    reading = begun(path)
+    reloader = begun(path)
     store.write_text("-----BEGIN CERTIFICATE-----\ntwo")
-    verdict = settled(reading)
-    assert isinstance(verdict, Loaded)
-    after = verdict.snapshot.pools["m"].providers[0]
+    result = settled(reloader)
+    assert isinstance(result, Loaded)
+    after = result.snapshot.pools["m"].providers[0]
     assert after.identity == before.identity
     assert after.origin != before.origin
 
 
 def test_what_is_invalid_is_refused_with_all_its_problems_once(path: Path) -> None:
     """With line and column, and not again before it changes."""
-    reading = begun(path)
+    reloader = begun(path)
     path.write_text(INVALID)
-    told = problems(settled(reading))
+    told = problems(settled(reloader))
     assert [line.removeprefix(str(path)).split(" ")[0] for line in told] == [":2:12:", ":3:3:", ":3:7:"]
-    assert settled(reading) is None
+    assert settled(reloader) is None
     os.utime(path)
-    assert settled(reading) is Same.STILL_REFUSED
+    assert settled(reloader) is Unchanged.STILL_REFUSED
     path.write_text(SECOND)
-    assert names(settled(reading)) == ["second"]
+    assert names(settled(reloader)) == ["second"]
 
 
 def test_going_back_to_what_is_in_force_ends_the_refusal(path: Path) -> None:
     """Nothing is compiled again for that."""
-    reading = begun(path)
+    reloader = begun(path)
     text = path.read_text()
     path.write_text(INVALID)
-    assert problems(settled(reading))
+    assert problems(settled(reloader))
     path.write_text(text)
-    assert settled(reading) is Same.RESTORED
-    assert settled(reading) is None
+    assert settled(reloader) is Unchanged.RESTORED
+    assert settled(reloader) is None
 
 
 def test_a_missing_file_is_told_once_and_found_when_it_is_back(path: Path) -> None:
     """Some editors move a file away before they write the new one."""
-    reading = begun(path)
+    reloader = begun(path)
     text = path.read_text()
     path.unlink()
-    assert problems(settled(reading)) == [f"{path}: is no file any more"]
-    assert settled(reading) is None
+    assert problems(settled(reloader)) == [f"{path}: is no file any more"]
+    assert settled(reloader) is None
     path.write_text(text)
-    assert settled(reading) is Same.RESTORED
+    assert settled(reloader) is Unchanged.RESTORED
     path.unlink()
-    assert problems(settled(reading))
+    assert problems(settled(reloader))
     path.write_text(SECOND)
-    assert names(settled(reading)) == ["second"]
+    assert names(settled(reloader)) == ["second"]
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
 def test_what_is_no_file_any_more_is_not_opened(path: Path, make: Callable[[Path], None]) -> None:
     """Opening a pipe would wait for somebody who writes to it."""
-    reading = begun(path)
+    reloader = begun(path)
     path.unlink()
     make(path)
-    assert problems(settled(reading)) == [f"{path}: is no file any more"]
-    assert settled(reading) is None
+    assert problems(settled(reloader)) == [f"{path}: is no file any more"]
+    assert settled(reloader) is None
 
 
 def test_a_secret_that_was_missing_is_looked_for(path: Path) -> None:
     """A configuration refused for it is accepted when the secret comes, without being touched itself."""
-    reading = begun(path)
+    reloader = begun(path)
     path.write_text("targets: {m: {url: 'http://a', onwards_key: '${file:late}'}}")
-    assert "there is no file" in problems(settled(reading))[0]
+    assert "there is no file" in problems(settled(reloader))[0]
     path.with_name("late").write_text("sk")
-    assert names(settled(reading)) == ["m"]
+    assert names(settled(reloader)) == ["m"]
 
 
 def test_files_that_are_not_named_any_more_are_not_looked_at(path: Path) -> None:
@@ -282,27 +282,27 @@ def test_files_that_are_not_named_any_more_are_not_looked_at(path: Path) -> None
     secret = path.with_name("secret")
     secret.write_text("sk")
     path.write_text("targets: {m: {url: 'http://a', onwards_key: '${file:secret}'}}")
-    reading = begun(path)
+    reloader = begun(path)
     path.write_text(SECOND)
-    assert names(settled(reading)) == ["second"]
+    assert names(settled(reloader)) == ["second"]
     secret.unlink()
-    assert settled(reading) is None
+    assert settled(reloader) is None
 
 
 def test_what_could_not_be_put_into_force_is_not_tried_again(path: Path) -> None:
     """Until it changes; what is in force is known to be still there."""
-    reading = begun(path)
+    reloader = begun(path)
     text = path.read_text()
     path.write_text(SECOND)
-    reading.look()
-    assert reading.look()
-    verdict = reading.read()
-    assert isinstance(verdict, Loaded)
-    reading.failed(verdict)
-    assert settled(reading) is Same.STILL_REFUSED
-    assert settled(reading) is None
+    reloader.has_changed()
+    assert reloader.has_changed()
+    result = reloader.reload()
+    assert isinstance(result, Loaded)
+    reloader.note_apply_failed(result)
+    assert settled(reloader) is Unchanged.STILL_REFUSED
+    assert settled(reloader) is None
     path.write_text(text)
-    assert settled(reading) is Same.RESTORED
+    assert settled(reloader) is Unchanged.RESTORED
 
 
 # When it is read, and what is told. Writing a small file does not stall the loop of a test.
@@ -314,11 +314,11 @@ class Bench:
 
     def __init__(self, path: Path) -> None:
         loaded = load(path, {})
-        self.standing = Standing(path, 0.0)
-        self.standing.describe(loaded)
+        self.status = ReloadStatus(path, 0.0)
+        self.status.describe(loaded)
         self.applied: list[list[str]] = []
         self.fail = False
-        self.reloader = Reloader(Reading(path, {}, loaded), self.standing, self._apply, None)
+        self.watcher = ConfigWatcher(Reloader(path, {}, loaded), self.status, self._apply, None)
 
     def _apply(self, loaded: Loaded) -> None:
         if self.fail:
@@ -327,9 +327,9 @@ class Bench:
 
     async def ask(self) -> None:
         """Ask, and wait until that was answered."""
-        before = sum(self.standing.results.values())
-        self.reloader.ask()
-        while sum(self.standing.results.values()) == before:  # noqa: ASYNC110
+        before = sum(self.status.results.values())
+        self.watcher.request_reload()
+        while sum(self.status.results.values()) == before:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
@@ -344,17 +344,17 @@ async def test_asking_applies_refuses_or_finds_nothing(path: Path, caplog: pytes
     path.write_text(INVALID)
     await bench.ask()
     await bench.ask()
-    assert bench.standing.refusal is not None
-    assert len(bench.standing.refusal.problems) == 3
-    assert bench.standing.generation == 2
+    assert bench.status.last_error is not None
+    assert len(bench.status.last_error.problems) == 3
+    assert bench.status.generation == 2
     path.write_text(SECOND)
     await bench.ask()
-    assert bench.standing.refusal is None
+    assert bench.status.last_error is None
     path.write_text(text)
     await bench.ask()
-    await bench.reloader.close()
+    await bench.watcher.close()
     assert bench.applied == [["second"], ["first"]]
-    assert bench.standing.results == {"applied": 2, "unchanged": 3, "refused": 1}
+    assert bench.status.results == {"applied": 2, "unchanged": 3, "refused": 1}
     assert [record.message.partition(str(path))[0] for record in caplog.records if record.levelno == logging.INFO] == [
         "configuration unchanged: what is in ",
         "configuration 2 applied: ",
@@ -373,25 +373,25 @@ async def test_a_failure_inside_leaves_the_old_one_and_the_watch_alive(
     bench.fail = True
     path.write_text(SECOND)
     await bench.ask()
-    assert bench.standing.refusal is not None
-    assert bench.standing.refusal.problems == ("internal error: RuntimeError",)
+    assert bench.status.last_error is not None
+    assert bench.status.last_error.problems == ("internal error: RuntimeError",)
     assert "planted" in caplog.text
     bench.fail = False
     path.write_text(target("third"))
     await bench.ask()
-    await bench.reloader.close()
+    await bench.watcher.close()
     assert bench.applied == [["third"]]
-    assert bench.standing.refusal is None
+    assert bench.status.last_error is None
 
 
 async def test_a_file_that_moves_while_asked_for_is_asked_for_again(path: Path) -> None:
     """Who sends one signal need not send another."""
     bench = Bench(path)
     for _ in range(20):
-        bench.reloader.ask()
+        bench.watcher.request_reload()
         path.write_text(target("a"))
         await asyncio.sleep(0)
         path.write_text(SECOND)
     while bench.applied[-1:] != [["second"]]:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    await bench.reloader.close()
+    await bench.watcher.close()

@@ -13,8 +13,8 @@ import pytest
 from support.program import until
 
 from onwards_py.config.parse import Loaded, load
-from onwards_py.config.reload import Reading, Refused, Same, Standing, Verdict
-from onwards_py.config.watch import Reloader
+from onwards_py.config.reload import InvalidConfig, Reloader, ReloadResult, ReloadStatus, Unchanged
+from onwards_py.config.watch import ConfigWatcher
 
 FIRST = "targets: {first: {local: {engine: echo}}}\n"
 SECOND = "targets: {second: {local: {engine: echo}}}\n"
@@ -38,26 +38,26 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def looked(reading: Reading) -> Verdict | None:
-    """The verdict after two looks; None if there was nothing to read."""
-    reading.look()
-    return reading.read() if reading.look() else None
+def looked(reloader: Reloader) -> ReloadResult | None:
+    """The result after two looks; None if there was nothing to read."""
+    reloader.has_changed()
+    return reloader.reload() if reloader.has_changed() else None
 
 
 def test_a_file_that_could_not_be_opened_is_opened_again(path: Path) -> None:
     """As long as it takes, without being told as a new error each time."""
-    reading = Reading(path, {}, load(path, {}))
-    assert looked(reading) is Same.IN_FORCE
+    reloader = Reloader(path, {}, load(path, {}))
+    assert looked(reloader) is Unchanged.IN_FORCE
     path.write_text(SECOND)
     with no_descriptors():
-        verdict = looked(reading)
-        assert isinstance(verdict, Refused)
-        assert "Too many open files" in str(verdict.problems[0])
-        assert looked(reading) is Same.STILL_REFUSED
-        assert looked(reading) is Same.STILL_REFUSED
-    verdict = looked(reading)
-    assert isinstance(verdict, Loaded)
-    assert list(verdict.snapshot.pools) == ["second"]
+        result = looked(reloader)
+        assert isinstance(result, InvalidConfig)
+        assert "Too many open files" in str(result.problems[0])
+        assert looked(reloader) is Unchanged.STILL_REFUSED
+        assert looked(reloader) is Unchanged.STILL_REFUSED
+    result = looked(reloader)
+    assert isinstance(result, Loaded)
+    assert list(result.snapshot.pools) == ["second"]
 
 
 def test_so_is_a_secret_that_could_not_be_opened(path: Path) -> None:
@@ -66,22 +66,22 @@ def test_so_is_a_secret_that_could_not_be_opened(path: Path) -> None:
     secret.write_text("k")
     text = "targets: {m: {url: 'http://h', onwards_key: '${file:secret}'}}"
     path.write_text(text)
-    reading = Reading(path, {}, load(path, {}))
-    assert looked(reading) is Same.IN_FORCE
+    reloader = Reloader(path, {}, load(path, {}))
+    assert looked(reloader) is Unchanged.IN_FORCE
     with no_descriptors():
-        assert isinstance(reading.read(), Refused)
-    assert looked(reading) is Same.RESTORED
-    assert looked(reading) is None
+        assert isinstance(reloader.reload(), InvalidConfig)
+    assert looked(reloader) is Unchanged.RESTORED
+    assert looked(reloader) is None
 
 
 def test_what_is_wrong_in_itself_is_not_read_again_and_again(path: Path) -> None:
     """Only a change of the file can put it right."""
-    reading = Reading(path, {}, load(path, {}))
+    reloader = Reloader(path, {}, load(path, {}))
     path.write_text("targets: {m: {ulr: x}}")
-    assert isinstance(looked(reading), Refused)
-    assert looked(reading) in (Same.STILL_REFUSED, None)
-    assert looked(reading) is None
-    assert not reading.unfinished
+    assert isinstance(looked(reloader), InvalidConfig)
+    assert looked(reloader) in (Unchanged.STILL_REFUSED, None)
+    assert looked(reloader) is None
+    assert not reloader.must_retry
 
 
 class Bench:
@@ -89,10 +89,10 @@ class Bench:
 
     def __init__(self, path: Path) -> None:
         loaded = load(path, {})
-        self.standing = Standing(path, 0.0)
+        self.status = ReloadStatus(path, 0.0)
         self.applied: list[list[str]] = []
-        self.reading = Reading(path, {}, loaded)
-        self.reloader = Reloader(self.reading, self.standing, self._apply, None)
+        self.reloader = Reloader(path, {}, loaded)
+        self.watcher = ConfigWatcher(self.reloader, self.status, self._apply, None)
 
     def _apply(self, loaded: Loaded) -> None:
         self.applied.append(list(loaded.snapshot.pools))
@@ -102,12 +102,12 @@ async def test_one_signal_is_enough_for_a_file_that_is_missing_at_that_moment(pa
     """Without --watch, SIGHUP in the middle of a replacement: what comes into its place is taken without another."""
     bench = Bench(path)
     path.unlink()
-    bench.reloader.ask()
-    await until(lambda: bench.standing.refusal is not None)
+    bench.watcher.request_reload()
+    await until(lambda: bench.status.last_error is not None)
     path.write_text(SECOND)
     await until(lambda: bench.applied == [["second"]])
-    assert bench.standing.refusal is None
-    await bench.reloader.close()
+    assert bench.status.last_error is None
+    await bench.watcher.close()
 
 
 async def test_one_signal_is_enough_while_descriptors_are_short(path: Path) -> None:
@@ -115,9 +115,9 @@ async def test_one_signal_is_enough_while_descriptors_are_short(path: Path) -> N
     bench = Bench(path)
     path.write_text(SECOND)
     with no_descriptors():
-        bench.reloader.ask()
-        await until(lambda: bench.standing.refusal is not None)
+        bench.watcher.request_reload()
+        await until(lambda: bench.status.last_error is not None)
     await until(lambda: bench.applied == [["second"]])
-    assert not bench.reading.unfinished
-    await bench.reloader.close()
-    assert bench.standing.results == {"applied": 1, "unchanged": 0, "refused": 1}
+    assert not bench.reloader.must_retry
+    await bench.watcher.close()
+    assert bench.status.results == {"applied": 1, "unchanged": 0, "refused": 1}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onwards_py.engines.assemble import Assembly, Json
 from onwards_py.engines.base import EngineError
 from onwards_py.engines.contract import Done
-from onwards_py.engines.llama_chunks import Retelling
+from onwards_py.engines.llama_chunks import ChunkRewriter
 from onwards_py.engines.llama_errors import of_object, of_text
 from onwards_py.engines.llama_request import chat_plan, completion_plan
 
@@ -123,7 +123,7 @@ LLAMA_USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_detail
 
 def test_what_only_llama_says_is_not_retold() -> None:
     """Timings, progress, usage and a lone null are kept back; the name is the client's; later runs share the id."""
-    told = Retelling("mine", 0, legacy=False)
+    told = ChunkRewriter("mine", 0, legacy=False)
     told.run(0, same_prompt=False)
     assert told.chunk(None) is None
     assert told.chunk({**chunk({"content": None}), "prompt_progress": {"total": 5}, "timings": TIMINGS}) is None
@@ -143,7 +143,7 @@ def test_what_only_llama_says_is_not_retold() -> None:
 
 def test_usage_counts_all_choices_and_a_shared_prompt_once() -> None:
     """Done counts what was computed, without what the cache held."""
-    told = Retelling("mine", 0, legacy=False)
+    told = ChunkRewriter("mine", 0, legacy=False)
     for number in range(2):
         told.run(number, same_prompt=number > 0)
         told.chunk({**HEAD, "choices": [], "usage": dict(LLAMA_USAGE), "timings": TIMINGS})
@@ -158,7 +158,7 @@ def test_usage_counts_all_choices_and_a_shared_prompt_once() -> None:
 
 def test_nothing_computed_is_nothing_done() -> None:
     """A request that was refused costs nothing."""
-    told = Retelling("mine", 0, legacy=False)
+    told = ChunkRewriter("mine", 0, legacy=False)
     told.run(0, same_prompt=False)
     assert told.done() is None
 
@@ -167,7 +167,7 @@ def test_legacy_logprobs_have_the_older_form() -> None:
     """Tokens, their logprobs, as many alternatives as were asked for, and offsets that go on from chunk to chunk."""
     token = {"token": " ab", "logprob": -1.0, "top_logprobs": [{"token": "x", "logprob": -2.0}, {"token": "y"}]}
     raw: Json = {"choices": [{"index": 0, "text": " ab", "logprobs": {"content": [token]}, "finish_reason": None}]}
-    told = Retelling("mine", 1, legacy=True)
+    told = ChunkRewriter("mine", 1, legacy=True)
     told.run(0, same_prompt=False)
     told.chunk(copy.deepcopy(raw))
     second = told.chunk(raw)

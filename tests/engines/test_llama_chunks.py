@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from onwards_py.engines.assemble import Assembly
-from onwards_py.engines.llama_chunks import Retelling
+from onwards_py.engines.llama_chunks import ChunkRewriter
 
 UNTOLD = {"token": "", "bytes": [], "logprob": -9999.0, "top_logprobs": []}
 
@@ -37,7 +37,7 @@ def end(reason: str, made: int) -> list[dict[str, object]]:
 
 def retold(*chunks: dict[str, object], top: int | None = 0, legacy: bool = False) -> list[Any]:
     """What the client gets of a run."""
-    telling = Retelling("mine", top, legacy)
+    telling = ChunkRewriter("mine", top, legacy)
     telling.run(0, same_prompt=False)
     told = [telling.chunk(chunk) for chunk in chunks]
     return [chunk["choices"][0] for chunk in [*told, telling.rest()] if chunk is not None]
@@ -65,7 +65,7 @@ def test_an_answer_that_ends_within_its_first_character_has_a_role() -> None:
 
 def test_every_run_of_a_request_has_a_role_of_its_own() -> None:
     """Each choice is a message."""
-    telling = Retelling("mine", None, legacy=False)
+    telling = ChunkRewriter("mine", None, legacy=False)
     roles = []
     for index in range(2):
         telling.run(index, same_prompt=index > 0)
@@ -126,7 +126,7 @@ def test_completions_tell_the_same_in_their_own_form() -> None:
 def test_a_whole_answer_has_them_too() -> None:
     """It is put together from the same chunks."""
     assembly = Assembly()
-    telling = Retelling("mine", 0, legacy=False)
+    telling = ChunkRewriter("mine", 0, legacy=False)
     telling.run(0, same_prompt=False)
     for chunk in (progress(ROLE), said("😀", 3, token("😀")), *end("length", 4)):
         told = telling.chunk(chunk)

@@ -120,7 +120,7 @@ def test_nothing_of_a_request_is_printed(own: EngineProcess) -> None:
 def test_what_libraries_print_is_no_report() -> None:
     """Descriptor 1 is not the report channel any more, for nobody who writes to it."""
     script = (
-        "import os; from onwards_py.engines.confine import take_channels;"
+        "import os; from onwards_py.engines.resource_limits import take_channels;"
         "reports, log = take_channels(); os.write(1, b'noise'); os.write(reports, b'report'); os.write(log, b'.')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=PATIENCE, check=True)

@@ -14,7 +14,7 @@ from support.origin import LAST_CHUNK, STREAM_HEAD, Peer, chunk, serve, silent, 
 from support.raw import Client, End, Response, ask, connect, get, post
 from support.scene import until
 
-from onwards_py.config.problems import ConfigError
+from onwards_py.config.diagnostics import ConfigError
 from onwards_py.observe.access_log import LineWriter
 
 CUT = Told(200, "upstream_cut")

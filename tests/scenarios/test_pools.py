@@ -12,7 +12,7 @@ from support.raw import Client, Response, ask, connect, post
 from support.scene import proxied
 from support.targets import snapshot
 
-from onwards_py.config.problems import ConfigError
+from onwards_py.config.diagnostics import ConfigError
 
 ONE_PLACE = {"concurrency_limit": {"max_concurrent_requests": 1}}
 ONE_TOKEN = {"rate_limit": {"requests_per_second": 0.01, "burst_size": 1}}

@@ -15,14 +15,14 @@ LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"
 
 
-def asks_for_keys(snapshot: Snapshot) -> bool:
+def requires_key(snapshot: Snapshot) -> bool:
     """False if every target is open to everybody."""
     return any(pool.keys is not None for pool in snapshot.pools.values())
 
 
-def proxy_host(chosen: str | None, snapshot: Snapshot) -> str:
+def client_host(chosen: str | None, snapshot: Snapshot) -> str:
     """The address that clients are listened for on; ``chosen`` is what the command line or the environment says."""
-    return chosen or snapshot.server.host or (EVERYWHERE if asks_for_keys(snapshot) else LOOPBACK)
+    return chosen or snapshot.server.host or (EVERYWHERE if requires_key(snapshot) else LOOPBACK)
 
 
 def admin_host(chosen: str | None, snapshot: Snapshot) -> str:
@@ -30,15 +30,15 @@ def admin_host(chosen: str | None, snapshot: Snapshot) -> str:
     return chosen or snapshot.admin.host or LOOPBACK
 
 
-def places(options: ServeOptions, snapshot: Snapshot) -> dict[str, str]:
+def addresses(options: ServeOptions, snapshot: Snapshot) -> dict[str, str]:
     """The addresses of ``client port`` and ``admin port``."""
     return {
-        "client port": proxy_host(options.host, snapshot),
+        "client port": client_host(options.host, snapshot),
         "admin port": admin_host(options.admin_host, snapshot),
     }
 
 
-def bracketed(host: str) -> str:
+def bracket_ipv6(host: str) -> str:
     """``host`` as it stands before a port (RFC 3986 section 3.2.2)."""
     return f"[{host}]" if ":" in host else host
 
@@ -56,10 +56,10 @@ def is_loopback(host: str) -> bool:
         return host.lower().rstrip(".") == "localhost"
 
 
-def exposures(host: str, admin: str, snapshot: Snapshot) -> list[str]:
+def exposure_warnings(host: str, admin: str, snapshot: Snapshot) -> list[str]:
     """Warnings about what others can reach."""
     warnings = []
-    if not is_loopback(host) and not asks_for_keys(snapshot):
+    if not is_loopback(host) and not requires_key(snapshot):
         warnings.append(
             f"no target asks for a key, and the client port listens on {host}: everybody who reaches it uses the "
             "providers at your expense; set keys (auth.global_keys), or listen on 127.0.0.1"
@@ -72,8 +72,8 @@ def exposures(host: str, admin: str, snapshot: Snapshot) -> list[str]:
     return warnings
 
 
-def moves(now: dict[str, str], wanted: dict[str, str]) -> list[str]:
-    """Warnings about addresses (see `places`) that would be others after a restart."""
+def restart_warnings(now: dict[str, str], wanted: dict[str, str]) -> list[str]:
+    """Warnings about addresses (see `addresses`) that would be others after a restart."""
     return [
         f"the {port} listens on {now[port]} until a restart, and then on {host}"
         for port, host in wanted.items()
@@ -83,7 +83,7 @@ def moves(now: dict[str, str], wanted: dict[str, str]) -> list[str]:
 
 def summary(host: str, admin: str, snapshot: Snapshot) -> str:
     """One sentence for `check`."""
-    why = "" if asks_for_keys(snapshot) else ", as no target asks for a key" if is_loopback(host) else ""
+    why = "" if requires_key(snapshot) else ", as no target asks for a key" if is_loopback(host) else ""
     return (
         f"serve listens on {host} for clients{why} (--host, server.host), and on {admin} for metrics and health "
         "(--admin-host, admin.host)"

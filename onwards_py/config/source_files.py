@@ -16,15 +16,15 @@ Digests = Mapping[Path, str]
 """SHA-256 (hex) of each file by its path as it was named."""
 
 
-class Sources:
+class SourceFiles:
     """Reads the files of one load, each of them once, so that one load never sees two states of a file. Afterwards
-    ``digests`` says what was read, or tried to be; it holds no contents. ``absent``: some file was not there.
-    ``stumbled``: some could not be read for another reason (EMFILE, EIO, ESTALE, EACCES), which may pass without any
+    ``digests`` says what was read, or tried to be; it holds no contents. ``file_missing``: some file was not there.
+    ``read_failed``: some could not be read for another reason (EMFILE, EIO, ESTALE, EACCES), which may pass without any
     file looking otherwise afterwards."""
 
     def __init__(self) -> None:
         self.digests: dict[Path, str] = {}
-        self.absent = self.stumbled = False
+        self.file_missing = self.read_failed = False
         self._contents: dict[Path, bytes] = {}
 
     def read(self, path: Path) -> bytes:
@@ -35,23 +35,23 @@ class Sources:
             try:
                 content = self._contents[path] = _content(path)
             except OSError:
-                self.stumbled = True
+                self.read_failed = True
                 raise
             self.digests[path] = sha256(content).hexdigest()
         return content
 
-    def missing(self, path: Path) -> None:
+    def note_missing(self, path: Path) -> None:
         """Note that a file was asked for that is none; it may become one."""
         self.digests[path] = UNREADABLE
-        self.absent = True
+        self.file_missing = True
 
 
-def same_as_on_disk(digests: Digests) -> bool:
+def is_unchanged_on_disk(digests: Digests) -> bool:
     """Whether reading the same files again would give the same. Reads them."""
     return all(_digest(path) == digest for path, digest in digests.items())
 
 
-def signature(paths: Iterable[Path]) -> tuple[object, ...]:
+def stat_signature(paths: Iterable[Path]) -> tuple[object, ...]:
     """What stat(2) says of the files behind the paths, symbolic links being followed: it differs once a file was
     written, replaced, removed, or a link on the way to it leads elsewhere. Reads nothing."""
     return tuple(map(_looks, paths))

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import yaml
 from msgspec import Struct
 
-from onwards_py.config.problems import HIDDEN, NOWHERE, Notes, Path, Position, below
-from onwards_py.config.secrecy import LONGEST_WORD
+from onwards_py.config.diagnostics import HIDDEN, NOWHERE, Diagnostics, Path, Position, child_path
+from onwards_py.config.secret_shapes import LONGEST_WORD
 
 MAX_NODES = 5_000_000
 MAX_ALIASED = 200_000
@@ -74,21 +74,21 @@ class _Unreadable(Exception):
         self.message = message
 
 
-def read(text: str, notes: Notes) -> Node | None:
+def read(text: str, diagnostics: Diagnostics) -> Node | None:
     """The tree of a YAML or JSON text, or None after noting why there is none."""
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
         text = _JSON_TAB.sub(lambda match: " " if match[0] == "\t" else match[0], text)
     try:
-        return _Builder(text, notes).document()
+        return _Builder(text, diagnostics).document()
     except _Unreadable as error:
-        notes.error(error.position, (), error.message)
+        diagnostics.error(error.position, (), error.message)
     return None
 
 
 class _Builder:
-    def __init__(self, text: str, notes: Notes) -> None:
+    def __init__(self, text: str, diagnostics: Diagnostics) -> None:
         self._events = _events(text)
-        self._notes = notes
+        self._diagnostics = diagnostics
         self._anchors: dict[str, Node] = {}
         self._left = MAX_NODES
         self._left_aliased = MAX_ALIASED
@@ -101,7 +101,7 @@ class _Builder:
                     raise _Unreadable(_at(event), "a second document begins; one file holds one configuration")
                 root = self._node(next(self._events), (), 0)
         if root is None:
-            self._notes.error(NOWHERE, (), "the file is empty")
+            self._diagnostics.error(NOWHERE, (), "the file is empty")
         return root
 
     def _node(self, event: yaml.Event, path: Path, depth: int) -> Node:
@@ -114,7 +114,9 @@ class _Builder:
         if self._left < 0:
             raise _Unreadable(position, f"more than {MAX_NODES} values")
         if getattr(event, "tag", None) is not None:
-            self._notes.error(position, path, "tags (words beginning with '!') are not understood; quote the text")
+            self._diagnostics.error(
+                position, path, "tags (words beginning with '!') are not understood; quote the text"
+            )
         node = self._content(event, position, path, depth)
         anchor = getattr(event, "anchor", None)
         if anchor is not None:
@@ -138,7 +140,7 @@ class _Builder:
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._node(event, path, depth + 1)
             if not isinstance(key, Scalar):
-                self._notes.error(key.position, path, "a key must be a word")
+                self._diagnostics.error(key.position, path, "a key must be a word")
                 self._node(next(self._events), path, depth + 1)
                 continue
             value = self._node(next(self._events), _inside(path, key.text), depth + 1)
@@ -147,7 +149,9 @@ class _Builder:
                 merged.append(value)
             elif first is not None:
                 where = f"line {first.position.line}, column {first.position.column}"
-                self._notes.error(key.position, below(path, key.text), f"this key was already given at {where}")
+                self._diagnostics.error(
+                    key.position, child_path(path, key.text), f"this key was already given at {where}"
+                )
             else:
                 entries[key.text] = Entry(key.position, key.text, value)
         for node in merged:
@@ -158,7 +162,7 @@ class _Builder:
         """Take over what is not given yet: own keys win over merged ones, earlier merges over later."""
         for source in node.items if isinstance(node, Sequence) else (node,):
             if not isinstance(source, Mapping):
-                self._notes.error(source.position, (*path, "<<"), "only mappings can be merged")
+                self._diagnostics.error(source.position, (*path, "<<"), "only mappings can be merged")
                 continue
             self._spend_aliased(len(source.entries), source.position)
             for entry in source.entries:
@@ -187,7 +191,7 @@ class _Builder:
             # JSON writes characters beyond the BMP as two escapes (RFC 8259 section 7).
             return str(event.value).encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
-            self._notes.error(position, path, "half of a surrogate pair is not a character")
+            self._diagnostics.error(position, path, "half of a surrogate pair is not a character")
             return ""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_address
 
-from onwards_py.config.listening import is_loopback
+from onwards_py.config.listen_address import is_loopback
 
 
 def is_allowed(host: str, names: Sequence[str], listening_on: str) -> bool:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from msgspec import Struct
 
-from onwards_py.config.secrecy import LONGEST_WORD, looks_secret
+from onwards_py.config.secret_shapes import LONGEST_WORD, looks_secret
 
 Path = tuple[str | int, ...]
 """Where in the file's structure: keys and list indexes from the root."""
@@ -52,7 +52,7 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-class Notes:
+class Diagnostics:
     """Errors and warnings on their way, so that all of a file are found in one go."""
 
     def __init__(self, file: str) -> None:
@@ -71,17 +71,17 @@ def dotted(path: Path) -> str:
     """``("targets", "gpt-4", "providers", 0)`` as ``targets.gpt-4.providers[0]``."""
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{shown(step)}"
+        text += f"[{step}]" if isinstance(step, int) else f".{printable(step)}"
     return text.removeprefix(".")
 
 
-def below(path: Path, word: str) -> Path:
+def child_path(path: Path, word: str) -> Path:
     """The path of a key that may be anything: of one that is too long for a name, where it stands is told by its
     position alone."""
     return (*path, word) if len(word) <= LONGEST_WORD else path
 
 
-def shown(key: str) -> str:
+def printable(key: str) -> str:
     """A name as it may be printed: without control characters, and not if it looks like a secret."""
     if looks_secret(key):
         return HIDDEN
@@ -92,7 +92,7 @@ def quoted(word: str) -> str:
     """A word that nobody knows, in quotes; it may be anything, so that a long one is hidden whatever it looks like."""
     if len(word) > LONGEST_WORD or looks_secret(word):
         return "(hidden, as it is long or looks like a secret)"
-    return f"'{shown(word)}'"
+    return f"'{printable(word)}'"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

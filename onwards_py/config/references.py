@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onwards_py.config.problems import HIDDEN, shown
-from onwards_py.config.secrecy import has_shape
-from onwards_py.config.sources import Sources, is_regular
+from onwards_py.config.diagnostics import HIDDEN, printable
+from onwards_py.config.secret_shapes import has_secret_shape
+from onwards_py.config.source_files import SourceFiles, is_regular
 
 MAX_FILE = 1024 * 1024
 
@@ -22,24 +22,24 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Env:
     """What references may refer to: environment variables, and the folder that relative paths start from.
 
     ``sources`` reads files and remembers which.
     """
 
-    env: Mapping[str, str]
+    variables: Mapping[str, str]
     folder: Path
-    sources: Sources = field(default_factory=Sources)
+    sources: SourceFiles = field(default_factory=SourceFiles)
 
     def read_file(self, name: str) -> str:
         """The text of a small regular file. Raises ValueError saying why not."""
         path = self.folder / name
-        named = HIDDEN if has_shape(name) else repr(str(path))
+        named = HIDDEN if has_secret_shape(name) else repr(str(path))
         try:
             # Nothing else is opened: a pipe could block, and a device never ends.
             if not is_regular(path):
-                self.sources.missing(path)
+                self.sources.note_missing(path)
                 raise ValueError(f"there is no file {named}")
             content = self.sources.read(path)
             if len(content) > MAX_FILE:
@@ -54,12 +54,12 @@ class Surroundings:
             raise ValueError(f"the file {named} is not UTF-8 text") from None
 
 
-def refers(text: str) -> bool:
+def has_reference(text: str) -> bool:
     """True if there is anything to substitute."""
     return "${" in text
 
 
-def substitute(text: str, around: Surroundings) -> str:
+def substitute(text: str, env: Env) -> str:
     """``text`` with every reference replaced. Raises ValueError naming the variable or file that is missing."""
 
     def replace(match: re.Match[str]) -> str:
@@ -67,7 +67,7 @@ def substitute(text: str, around: Surroundings) -> str:
             return "${"
         if not match[2]:
             raise ValueError("'${' without its '}'; write '$${' for a literal '${'")
-        return _resolve(match[1], around)
+        return _resolve(match[1], env)
 
     result = _REFERENCE.sub(replace, text)
     if any("\ud800" <= character <= "\udfff" for character in result):
@@ -75,16 +75,16 @@ def substitute(text: str, around: Surroundings) -> str:
     return result
 
 
-def _resolve(reference: str, around: Surroundings) -> str:
+def _resolve(reference: str, env: Env) -> str:
     if reference.startswith("file:"):
         # Editors end files with a line end, and secrets do not have one.
-        return around.read_file(reference.removeprefix("file:")).removesuffix("\n").removesuffix("\r")
+        return env.read_file(reference.removeprefix("file:")).removesuffix("\n").removesuffix("\r")
     name, separator, default = reference.partition(":-")
     if not _NAME.fullmatch(name):
         raise ValueError("what stands in '${…}' is no variable name; write '$${' for a literal '${'")
-    value = around.env.get(name)
+    value = env.variables.get(name)
     if separator:
         return value or default  # as in a shell, an empty variable counts as unset here
     if value is None:
-        raise ValueError(f"the environment variable {shown(name)} is not set")
+        raise ValueError(f"the environment variable {printable(name)} is not set")
     return value

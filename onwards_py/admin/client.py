@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import aiohttp
 import msgspec
 
-from onwards_py.config.listening import bracketed
+from onwards_py.config.listen_address import bracket_ipv6
 
 _SECONDS: Final = 2.0  # for everything together: a stranger may answer a byte a second
 _LONGEST: Final = 1024 * 1024
@@ -27,7 +27,7 @@ class _Status(msgspec.Struct):
     config: _Config
 
 
-class Engine(msgspec.Struct):
+class ReportedEngine(msgspec.Struct):
     """A local model and how it is there."""
 
     engine: str
@@ -36,13 +36,13 @@ class Engine(msgspec.Struct):
 
 
 class _Readiness(msgspec.Struct):
-    engines: list[Engine]
+    engines: list[ReportedEngine]
 
 
 _Answer = TypeVar("_Answer", _Status, _Readiness)
 
 
-def engines_of(config: Path, host: str, port: int) -> list[Engine] | None:
+def running_engines(config: Path, host: str, port: int) -> list[ReportedEngine] | None:
     """The engines of the proxy that serves ``config`` and whose admin port is this one; None if nobody answers, or
     another program, or a proxy that serves another file."""
     try:
@@ -51,9 +51,9 @@ def engines_of(config: Path, host: str, port: int) -> list[Engine] | None:
         return None
 
 
-async def _engines_of(config: Path, host: str, port: int) -> list[Engine] | None:
+async def _engines_of(config: Path, host: str, port: int) -> list[ReportedEngine] | None:
     host = _EVERYWHERE.get(host, host)
-    base = f"http://{bracketed(host)}:{port}"
+    base = f"http://{bracket_ipv6(host)}:{port}"
     timeout = aiohttp.ClientTimeout(total=None)
     async with asyncio.timeout(_SECONDS), aiohttp.ClientSession(base, timeout=timeout, trust_env=False) as session:
         status = await _ask(session, "/status", _Status)

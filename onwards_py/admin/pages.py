@@ -20,7 +20,7 @@ from onwards_py.wire.error_body import send_error
 from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.target_url import authority, origin_form
 
-BOUNDS: Final = replace(
+LISTENER_BOUNDS: Final = replace(
     ServerSettings(),
     # At most (descriptors.Share): scrapers and probes are few, and what they hold is not there for clients.
     max_connections=32,
@@ -62,7 +62,7 @@ class _Page(msgspec.Struct, frozen=True):
     status: int = 200
 
 
-class Site:
+class AdminPages:
     """The Handler of the admin port. ``readiness`` and ``status`` are asked each time; ``readiness`` is ``draining``
     from the first signal to stop on. ``is_allowed`` judges the value of Host."""
 

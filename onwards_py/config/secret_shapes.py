@@ -35,10 +35,10 @@ _RUN = re.compile(rf"[A-Za-z0-9+=]{{{_SHORTEST_RUN},}}")
 
 def looks_secret(text: str) -> bool:
     """True for what has the shape of a secret, or is too long for a name."""
-    return len(text) > _LONGEST_NAME or has_shape(text)
+    return len(text) > _LONGEST_NAME or has_secret_shape(text)
 
 
-def has_shape(text: str) -> bool:
+def has_secret_shape(text: str) -> bool:
     """True for tokens with a known beginning, digests, UUIDs, URLs with a password, and runs of characters that are
     too irregular for a word."""
     if _TOKEN.search(text) or _USERINFO.search(text):
