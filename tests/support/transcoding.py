@@ -14,7 +14,6 @@ from onwards_py.transcode.neutral.pipeline import Answer, AnswerCollector, Event
 from onwards_py.transcode.neutral.policy import Policy
 from onwards_py.transcode.neutral.quirks import PRESETS
 from onwards_py.transcode.responses.read_request import to_chat
-from onwards_py.transcode.responses.whole_response import to_resource
 from support.responses_oracle import Allowance
 from support.responses_promises import Json
 
@@ -76,6 +75,8 @@ def collect_pieces(pieces: Iterable[bytes], context: Context, ending: Ending) ->
     return collector.finish(ending)
 
 
-def whole(answer: Json, context: Context) -> Json:
-    """What a client is answered for a provider's whole answer."""
-    return to_resource(answer, context, CountingIds(), CREATED, ENDED)
+def whole(answer: Json, context: Context, *, trusted: bool = False) -> Json:
+    """The response for a provider's whole answer, failed or not."""
+    machine = ChatToEvents(context, CountingIds(), CREATED, trusted=trusted)
+    machine.whole(answer, ENDED)
+    return machine.answer()

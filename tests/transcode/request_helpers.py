@@ -21,11 +21,10 @@ def translate(
     *,
     quirks: Quirks = GENERIC,
     policy: Policy | None = None,
-    history: Any = None,
     **fields: object,
 ) -> Translated:
     """Translate a request with this ``input`` and these further fields."""
-    return to_chat({"model": "m", "input": given, **fields}, quirks, policy or Policy(), history)
+    return to_chat({"model": "m", "input": given, **fields}, quirks, policy or Policy())
 
 
 def messages(given: object, *, quirks: Quirks = GENERIC, policy: Policy | None = None, **fields: object) -> Any:

@@ -54,6 +54,13 @@ def machine(context: Context = PLAIN, **more: Any) -> EventsToChunks:
     return EventsToChunks(context, CountingIds(), CREATED, **more)
 
 
+def completion(response: Json) -> Json:
+    """The chat completion for a provider's whole response, or the error envelope."""
+    core = machine()
+    core.whole(response, CREATED)
+    return core.answer() if core.failure is None else core.failure.envelope()
+
+
 def chunks(
     events: Iterable[Any], *, context: Context = PLAIN, ending: Ending = Ending.DONE, done: bool = False, **more: Any
 ) -> list[Json]:

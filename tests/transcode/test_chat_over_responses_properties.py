@@ -13,14 +13,13 @@ import orjson
 from chat_streams import JSON, PLACES, Stream, cut, streams, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reverse_helpers import DONE, PLAIN, Json, check_chunks, collected, filtered, heard, machine, read, sse, told
+from reverse_helpers import DONE, Json, check_chunks, collected, completion, filtered, heard, machine, read, sse, told
 from support.responses_oracle import events_of
-from support.transcoding import CREATED, CountingIds, answer_context, translate, whole
+from support.transcoding import answer_context, translate, whole
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.chat.context import Context
 from onwards_py.transcode.chat.read_request import Translated, to_responses
-from onwards_py.transcode.chat.whole_completion import to_completion
 from onwards_py.transcode.neutral.policy import OnUnsupported, Orphans, Policy, Refused
 from onwards_py.transcode.neutral.quirks import PRESETS
 
@@ -86,7 +85,7 @@ def test_a_stream_adds_up_to_the_whole_answer(stream: Stream) -> None:
     assert told(core.answer()) == streamed
     resource = events(stream)[-1]["response"]
     assert isinstance(resource, dict)
-    assert told(to_completion(resource, PLAIN, CountingIds(), CREATED)) == streamed
+    assert told(completion(resource)) == streamed
 
 
 @PATIENT

@@ -84,7 +84,7 @@ def test_roles() -> None:
 
 
 def test_D7_system_messages_become_instructions() -> None:
-    """Those at the beginning; a later one stays in its place as a developer item, and a role that changed is noted."""
+    """Those at the beginning; a later one stays in its place as a developer item."""
     said: list[Json] = [
         {"role": "system", "content": "a"},
         {"role": "developer", "content": [{"type": "text", "text": "b"}]},
@@ -95,8 +95,6 @@ def test_D7_system_messages_become_instructions() -> None:
         leading = translate(*said, quirks=replace(PRESETS["generic"], system=system))
         assert leading.responses["instructions"] == "a\n\nb"
         assert as_list(leading.responses["input"])[1] == {"type": "message", "role": "developer", "content": "c"}
-        assert leading.repaired == ("messages[].role",)
-    assert translate(HI, {"role": "developer", "content": "c"}).repaired == ()
 
 
 @pytest.mark.parametrize("dialect", sorted(PRESETS))
@@ -247,7 +245,6 @@ def test_D4_a_call_without_an_output_gets_one() -> None:
         "function_call_output",
         "message",
     ]
-    assert kept.repaired == ("messages[].tool_calls",)
     dropped = items(*said, policy=Policy(unanswered=Unanswered.DROP))
     assert [item.get("call_id") for item in dropped] == [None, "d", "d", None]
     assert refused(*said, policy=Policy(unanswered=Unanswered.REJECT)).param == "messages"

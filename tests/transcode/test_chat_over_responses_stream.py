@@ -5,12 +5,12 @@ from typing import Any
 import orjson
 import pytest
 from reverse_helpers import (
-    PLAIN,
     USAGE,
     Json,
     check_chunks,
     chunks,
     collected,
+    completion,
     ended,
     event,
     function_call,
@@ -19,11 +19,10 @@ from reverse_helpers import (
     message,
     told,
 )
-from support.transcoding import CREATED, ENDED, CountingIds
+from support.transcoding import CREATED, ENDED
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.chat.context import Context
-from onwards_py.transcode.chat.whole_completion import to_completion
 from onwards_py.transcode.neutral.quirks import Quirks
 
 CREATED_EVENT = event("created", response={"model": "m-1", "service_tier": "flex", "status": "in_progress"})
@@ -354,7 +353,7 @@ def test_custom_tool_calls_are_told_as_chat_tells_them() -> None:
 
 
 def test_a_request_with_functions_is_answered_with_a_function_call() -> None:
-    """The API from before tools: one call, without an id; a second one is not told, but is known."""
+    """The API from before tools: one call, without an id; a second one is not told."""
     core = machine(Context("m", legacy_functions=True))
     out = core.feed(item_done(function_call("c", "f", '{"a":1}')))
     out += core.feed(item_done(function_call("d", "g", "{}", "fc_2"), 1)) + core.feed(ended())
@@ -363,7 +362,6 @@ def test_a_request_with_functions_is_answered_with_a_function_call() -> None:
     assert {"function_call": {"arguments": '{"a":1}'}} in deltas
     assert plain(out[-1])["choices"][0]["finish_reason"] == "function_call"
     assert "tool_calls" not in str(out)
-    assert core.suppressed == ("g",)
     assert plain(core.answer())["choices"][0]["message"]["function_call"] == {
         "name": "f",
         "arguments": '{"a":1}',
@@ -432,7 +430,7 @@ def test_annotations_count_from_the_beginning_of_all_content() -> None:
     assert heard(chunks(streamed))["annotations"] == expected
     late = [text("abc"), text("de", item_id="msg_2", output_index=1), ended(output=[message("abc"), second])]
     assert heard(chunks(late))["annotations"] == expected
-    whole = to_completion({"output": [message("abc"), second]}, PLAIN, CountingIds(), CREATED)
+    whole = completion({"output": [message("abc"), second]})
     assert told(whole)["annotations"] == expected
 
 
@@ -455,7 +453,7 @@ def test_usage_is_told_if_it_was_asked_for_and_is_known() -> None:
     assert not any("usage" in chunk for chunk in unasked)
     core = machine()
     assert all(chunk["choices"] for chunk in core.feed(text("hi")) + core.feed(ended(usage=None)))
-    assert not core.usage_known
+    assert "usage" not in core.answer()
 
 
 def test_B6_details_of_usage_are_kept() -> None:
@@ -513,7 +511,7 @@ def test_an_answer_passes_a_limit() -> None:
 
 def test_a_message_that_only_refuses_has_no_content() -> None:
     refusal = {"type": "message", "id": "msg_1", "content": [{"type": "refusal", "refusal": "no"}]}
-    whole = to_completion({"output": [refusal], "status": "completed"}, PLAIN, CountingIds(), CREATED)
+    whole = completion({"output": [refusal], "status": "completed"})
     said = plain(whole)["choices"][0]["message"]
     assert (said["content"], said["refusal"]) == (None, "no")
 
@@ -530,6 +528,6 @@ def test_a_message_that_only_refuses_has_no_content() -> None:
     ],
 )
 def test_a_whole_answer_that_is_none_is_a_failure(body: Json) -> None:
-    envelope = to_completion(body, PLAIN, CountingIds(), CREATED)
+    envelope = completion(body)
     assert set(envelope) == {"error"}
     assert orjson.dumps(envelope)

@@ -27,7 +27,6 @@ def test_D25_additional_tools_are_offered_beside_those_of_the_request() -> None:
     """The item itself says nothing to the model."""
     assert list(offered(more(function("g")), tools=[function("f")])) == ["f", "g"]
     assert list(offered(more(function("g")), more(function("h")))) == ["g", "h"]
-    assert list(offered(more(function("g")), history=[more(function("h"))])) == ["h", "g"]
 
 
 def test_E2_the_way_back_from_a_namespace_of_them_is_known() -> None:

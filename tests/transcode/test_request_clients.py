@@ -99,6 +99,6 @@ def test_llama_index_sends_a_string_and_every_field() -> None:
 
 
 def test_the_number_of_items_is_bounded() -> None:
-    """By policy, history included."""
-    assert translate([user("a")], policy=Policy(max_items=2), history=[user("b")]).chat
-    assert refusal([user("a")], policy=Policy(max_items=1), history=[user("b")]).param == "input"
+    """By policy."""
+    assert translate([user("b"), user("a")], policy=Policy(max_items=2)).chat
+    assert refusal([user("b"), user("a")], policy=Policy(max_items=1)).param == "input"

@@ -85,10 +85,9 @@ def test_D3_other_messages_between_call_and_output_move_behind_the_output(role: 
 
 
 def test_D4_a_call_without_output_gets_one_that_says_so() -> None:
-    """An interrupted turn must not brick the conversation; the repair is visible."""
+    """An interrupted turn must not brick the conversation."""
     made = translate([user("hi"), call("a"), user("go on")])
     assert made.chat["messages"][2] == {"role": "tool", "tool_call_id": "a", "content": NO_OUTPUT}
-    assert made.repaired == ("input[]",)
 
 
 def test_D4_a_call_without_output_can_be_dropped_or_refused() -> None:
@@ -105,13 +104,6 @@ def test_D5_an_output_without_call_is_refused_or_repaired() -> None:
     assert refusal([user("hi"), output("nope")]).param == "input[1].call_id"
     made = translate([user("hi"), output("nope", "42")], policy=Policy(orphans=Orphans.REPAIR))
     assert made.chat["messages"] == [{"role": "user", "content": "hi\n\nOutput of a tool call (nope):\n42"}]
-    assert made.repaired == ("input[]",)
-
-
-def test_D5_an_output_whose_call_is_in_the_previous_response_is_no_orphan() -> None:
-    """The history that previous_response_id stands for counts."""
-    made = translate([output("a", "42")], previous_response_id="resp_1", history=[user("hi"), call("a")])
-    assert roles(made.chat["messages"]) == ["user", "assistant", "tool"]
 
 
 def test_D6_adjacent_assistant_and_user_messages_are_merged() -> None:
@@ -130,7 +122,6 @@ def test_D7_instructions_and_developer_messages_are_one_system_message_at_the_be
         {"role": "system", "content": "A\n\nB\n\nC"},
         {"role": "user", "content": "hi\n\nho"},
     ]
-    assert made.repaired == ("input[].role",)
 
 
 def test_D7_merge_leading_and_keep_leave_later_system_messages_where_they_are() -> None:
@@ -321,7 +312,7 @@ def test_D23_our_own_output_is_understood_as_the_next_input() -> None:
     assert found[1]["content"] == "hello"
     assert found[1]["reasoning_content"] == "why"
     assert found[1]["tool_calls"][0]["id"] == "c"
-    assert (made.dropped, made.repaired) == ((), ())
+    assert made.dropped == ()
 
 
 def test_D24_text_parts_are_joined_without_a_space_or_kept() -> None:
@@ -368,14 +359,6 @@ def test_D27_broken_arguments_in_the_history_are_wrapped(arguments: object, expe
     if isinstance(arguments, str) and arguments:
         kept = messages([call("a", arguments=arguments), output("a")], quirks=OPENAI)
         assert kept[0]["tool_calls"][0]["function"]["arguments"] == arguments
-
-
-def test_F3_F11_history_stands_before_the_new_input_and_brings_no_instructions() -> None:
-    """Prior input, prior output, new input; instructions are this request's alone."""
-    history = [user("1"), {"role": "assistant", "content": "2"}]
-    made = translate("3", previous_response_id="resp_1", history=history, instructions="new")
-    assert [one["content"] for one in made.chat["messages"]] == ["new", "1", "2", "3"]  # type: ignore[index,attr-defined]
-    assert made.context.echo["previous_response_id"] == "resp_1"
 
 
 def test_F9_an_unknown_previous_response_is_refused() -> None:
@@ -434,7 +417,6 @@ def test_an_output_that_lists_parts_in_a_string_is_that_list() -> None:
         kind = f"{item['type']}_output"
         listed, said = ({"type": kind, "call_id": "c", "output": form} for form in (parts, f" {json.dumps(parts)}\n"))
         assert messages([item, said]) == messages([item, listed])
-    assert translate([call("c"), output("c", json.dumps([text("a"), text("b")]))]).repaired == ("input[].output",)
 
 
 @pytest.mark.parametrize(

@@ -209,13 +209,13 @@ def test_the_short_way_of_plain_messages_is_the_long_one(
         reader = ItemReader(scope, ToolNames(), CallIds(quirks.short_call_ids))
         try:
             if together:
-                reader.read_all(given_items, "input")
+                reader.read_all(given_items)
             else:
                 for index, item in enumerate(given_items):
                     reader.read(item, f"input[{index}]")
         except Refused as refused:
             return refused.param, refused.message
-        return reader.conversation.turns, scope.dropped, scope.repaired
+        return reader.conversation.turns, scope.dropped
 
     assert read(together=True) == read(together=False)
 

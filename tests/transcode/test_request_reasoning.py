@@ -14,7 +14,7 @@ from onwards_py.sealing import Keyring
 from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import ForeignReasoning, Policy
 from onwards_py.transcode.neutral.quirks import PRESETS
-from onwards_py.transcode.neutral.sealed import open_reasoning, seal_compaction, seal_reasoning
+from onwards_py.transcode.neutral.sealed import open_reasoning, seal_reasoning
 from onwards_py.transcode.responses.profile import profile_of_client
 
 SEALER = Keyring(["a secret of some length"]).sealer("key-1")
@@ -151,20 +151,15 @@ def test_G25_a_foreign_blob_can_be_refused() -> None:
     assert (refused.param, refused.code) == ("input[1].encrypted_content", "invalid_encrypted_content")
 
 
-def test_a_sealed_compaction_stands_for_the_turns_before_it() -> None:
-    """A foreign one cannot be read, and without it the conversation would be another."""
-    item = {"type": "compaction", "encrypted_content": seal_compaction("we met", SEALER)}
-    assert messages([item, user("and now?")], policy=SEALING) == [
-        user("Summary of the conversation so far:\nwe met\n\nand now?")
-    ]
-    assert refusal([item]).param == "input[0].encrypted_content"
+def test_a_compaction_is_refused() -> None:
+    """None is made here, so none can be read; without it the conversation would be another."""
+    for blob in ("gAAAAAB", seal_reasoning({"reasoning": "x"}, SEALER)):
+        item = {"type": "compaction", "encrypted_content": blob}
+        assert refusal([item], policy=SEALING).param == "input[0].encrypted_content"
 
 
-def test_a_blob_of_one_kind_is_nothing_as_the_other() -> None:
-    """A reasoning blob is no compaction, and the reverse."""
-    wrong = {"type": "compaction", "encrypted_content": seal_reasoning({"reasoning": "x"}, SEALER)}
-    assert refusal([wrong], policy=SEALING).param == "input[0].encrypted_content"
-    made = translate(carried(seal_compaction("x", SEALER)), policy=SEALING)
+def test_a_sealed_blob_of_another_kind_is_no_reasoning() -> None:
+    made = translate(carried(SEALER.seal(b"\x02x")), policy=SEALING)
     assert made.dropped == ("input[].encrypted_content",)
 
 

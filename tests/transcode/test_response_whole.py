@@ -6,11 +6,11 @@ import pytest
 from stream_helpers import PLAIN, with_quirks
 from support.responses_oracle import check_resource
 from support.responses_promises import Json, as_dict, as_list
-from support.transcoding import CREATED, ENDED, CountingIds, answer_context
+from support.transcoding import CREATED, ENDED, answer_context
+from support.transcoding import whole as whole_answer
 
 from onwards_py.transcode.neutral.context import Context
 from onwards_py.transcode.neutral.quirks import Think
-from onwards_py.transcode.responses.whole_response import to_resource
 
 
 def answer(finish: str | None = "stop", **message: object) -> Json:
@@ -20,7 +20,7 @@ def answer(finish: str | None = "stop", **message: object) -> Json:
 
 
 def whole(chat: Json, context: Context = PLAIN, trusted: bool = False) -> dict[str, Any]:
-    resource = to_resource(chat, context, CountingIds(), CREATED, ENDED, trusted=trusted)
+    resource = whole_answer(chat, context, trusted=trusted)
     assert check_resource(resource) == []
     return resource
 
@@ -111,7 +111,7 @@ def test_H1_tags_are_split_in_whole_answers_too() -> None:
 def test_E4_the_call_of_a_custom_tool_is_one_again() -> None:
     context = answer_context(tools=[{"type": "custom", "name": "apply_patch"}])
     patch = {"id": "c", "function": {"name": "apply_patch", "arguments": '{"input":"x"}'}}
-    resource = to_resource(answer(tool_calls=[patch]), context, CountingIds(), CREATED, ENDED)
+    resource = whole_answer(answer(tool_calls=[patch]), context)
     item = as_dict(as_list(resource["output"])[0])
     assert (item["type"], item["name"], item["input"]) == ("custom_tool_call", "apply_patch", "x")
     assert "arguments" not in item

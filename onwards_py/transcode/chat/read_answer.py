@@ -89,16 +89,6 @@ class ChatToEvents(AnswerState):
         """Whether ``[DONE]`` stands behind the end: always in this API."""
         return True
 
-    @property
-    def usage_known(self) -> bool:
-        """Whether the provider said anything about usage; if not, the answer says zeros."""
-        return self._usage is not None
-
-    @property
-    def suppressed(self) -> tuple[str, ...]:
-        """Chat names of calls that the client had ruled out and was not shown."""
-        return tuple(self._segments.suppressed)
-
     def begin(self) -> list[Event]:
         """created and in_progress, unless they were returned already."""
         if self._begun:

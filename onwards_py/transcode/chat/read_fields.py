@@ -105,8 +105,6 @@ def plain_fields(request: Request, scope: Scope) -> dict[str, object]:
         # By identity, since an operator may name the same ones.
         efforts = () if scope.quirks.efforts is COMMON_EFFORTS else scope.quirks.efforts
         made["reasoning"] = {"effort": nearest_effort(effort, efforts)}
-        if made["reasoning"] != {"effort": effort}:
-            scope.repair("reasoning_effort")
     text = _text(request, scope)
     if text:
         made["text"] = text

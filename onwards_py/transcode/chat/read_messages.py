@@ -82,7 +82,6 @@ class ItemMaker:
         policy = self._scope.policy.unanswered
         if policy is Unanswered.REJECT:
             raise Refused("messages", f"The tool call {unanswered[0]['call_id']!r} has no output.")
-        self._scope.repair("messages[].tool_calls")
         missing = set(map(id, unanswered))
         kept: list[Item] = []
         for item in self.items:
@@ -112,8 +111,6 @@ class ItemMaker:
         if text is not None:
             self._said.append(text)
             return
-        if message["role"] != "developer":
-            self._scope.repair("messages[].role")
         self._say("developer", content)
 
     def answer(self, message: Message, where: str) -> None:
@@ -142,7 +139,6 @@ class ItemMaker:
             return
         for part in parts:
             check_size(str(part["image_url"]), f"{where}.images", self._scope)
-        self._scope.repair(f"{where}.images")
         self._say("user", [{"type": "input_text", "text": "The image that you made:"}, *parts])
 
     def _call_all(self, calls: list[Item], where: str) -> None:
@@ -196,7 +192,6 @@ class ItemMaker:
         listed = listed_parts(given) if isinstance(given, str) else None
         if listed is not None:
             message = {**message, "content": listed}
-            self._scope.repair(f"{where}.content")
         content = read_content(message, "content", where, self._scope)
         text = plain(content)
         output = content if text is None else text
@@ -208,7 +203,6 @@ class ItemMaker:
         if self._scope.policy.orphans is Orphans.REJECT:
             what = "already has its output" if call_id in self._answered else "is in no message before"
             raise Refused(where, f"The tool call that '{where}' answers {what}.")
-        self._scope.repair(where)
         note: Part = {"type": "input_text", "text": "Output of a tool call:\n"}
         self.items.append({"type": "message", "role": "user", "content": [note, *as_parts(output, "input_text")]})
 

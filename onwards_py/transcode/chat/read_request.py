@@ -19,14 +19,12 @@ Request = Mapping[str, object]
 class Translated:
     """``responses``: the provider's request. ``context``: what the answer needs.
 
-    ``dropped``: paths that do not reach the provider; ``repaired``: paths that reach it in another form. Both without
-    indexes, each once.
+    ``dropped``: paths that do not reach the provider, without indexes, each once.
     """
 
     responses: dict[str, object]
     context: Context
     dropped: tuple[str, ...] = ()
-    repaired: tuple[str, ...] = ()
 
 
 def to_responses(request: Request, quirks: Quirks, policy: Policy) -> Translated:
@@ -57,7 +55,7 @@ def to_responses(request: Request, quirks: Quirks, policy: Policy) -> Translated
         wants_logprobs=request.get("logprobs") is True,
         legacy_functions=bool(request.get("functions")) and not request.get("tools"),
     )
-    return Translated(made, context, tuple(scope.dropped), tuple(scope.repaired))
+    return Translated(made, context, tuple(scope.dropped))
 
 
 def _messages(request: Request, scope: Scope) -> list[object]:

@@ -80,7 +80,6 @@ def _place_system(turns: list[Turn], scope: Scope) -> list[Turn]:
     start = next((index for index, turn in enumerate(turns) if turn.role not in _SYSTEM), len(turns))
     leading, rest = turns[:start], turns[start:]
     if quirks.system is System.HOIST and (later := [turn for turn in rest if turn.role in _SYSTEM]):
-        scope.repair("input[].role")
         leading = leading + later
         rest = [turn for turn in rest if turn.role not in _SYSTEM]
         if quirks.merge_roles:
@@ -144,7 +143,6 @@ def _stays(call: Call, scope: Scope) -> bool:
     if policy is Unanswered.DROP:
         scope.drop(call.where)
         return False
-    scope.repair(call.where)
     call.output = NO_OUTPUT
     return True
 
@@ -190,7 +188,6 @@ def _add_outputs(messages: _Messages, calls: list[Call], scope: Scope) -> None:
             scope.drop(f"{call.where}.output")
             content = join(text, f"[{len(media)} attachment(s) that cannot be shown]", "\n")
         elif media:
-            scope.repair(f"{call.where}.output")
             content = text or _ELSEWHERE
             behind += [{"type": "text", "text": f"Output of tool call {call.chat_id} ({call.name}):"}, *media]
         messages.append({"role": "tool", "tool_call_id": call.chat_id, "content": squeeze(content, scope)})

@@ -1,4 +1,4 @@
-"""What an answer must know of its request: everything that `to_chat` leaves for `to_resource` and `ChatToEvents`."""
+"""What an answer must know of its request: everything that `to_chat` leaves for `ChatToEvents`."""
 
 from __future__ import annotations
 

@@ -110,23 +110,18 @@ class Refused(Exception):
 class Scope:
     """One translation under way: what holds for it, and the notes that it makes.
 
-    ``dropped`` and ``repaired`` are ordered sets of paths without indexes (``input[].phase``), so their size depends on
-    the kinds of loss, not on the length of the conversation.
+    ``dropped`` is an ordered set of paths without indexes (``input[].phase``): its size depends on the kinds of loss,
+    not on the length of the conversation.
     """
 
     quirks: Quirks
     policy: Policy
     dropped: dict[str, None] = field(default_factory=dict)
-    repaired: dict[str, None] = field(default_factory=dict)
 
     def drop(self, param: str) -> None:
         """Note that ``param`` does not reach the provider."""
         if param not in self.dropped:
             self.dropped[_INDEX.sub("[]", param)] = None
-
-    def repair(self, param: str) -> None:
-        """Note that ``param`` reaches the provider in another form than it was sent in."""
-        self.repaired[_INDEX.sub("[]", param)] = None
 
     def unsupported(self, param: str, message: str) -> None:
         """Refuse, or note the loss and go on, as the policy says of this member, of what holds it, or of all."""

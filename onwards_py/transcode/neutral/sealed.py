@@ -2,7 +2,7 @@
 
 The framing only; closing and opening the box is the injected `Sealer`'s. Inside: one byte for the kind, then
 the JSON of the assistant message's own fields (``reasoning_content``, ``reasoning_details``, ...), to be put back as
-they were, or a compaction's text.
+they were.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from onwards_py.transcode.neutral import lenient_json
 from onwards_py.transcode.neutral.context import Sealer
 
 _REASONING = b"\x01"
-_COMPACTION = b"\x02"
 
 
 def seal_reasoning(fields: Mapping[str, object], sealer: Sealer) -> str:
@@ -25,26 +24,8 @@ def seal_reasoning(fields: Mapping[str, object], sealer: Sealer) -> str:
 
 def open_reasoning(blob: str, sealer: Sealer | None) -> dict[str, object] | None:
     """The fields that were sealed; None for a blob that is not ours."""
-    plain = _open(blob, sealer, _REASONING)
-    if plain is None:
-        return None
-    fields = orjson.loads(plain)
-    return fields if isinstance(fields, dict) else None
-
-
-def seal_compaction(text: str, sealer: Sealer) -> str:
-    """The blob for a compaction item: the summary that stands for the turns before it."""
-    return sealer.seal(_COMPACTION + text.encode("utf-8", "replace"))
-
-
-def open_compaction(blob: str, sealer: Sealer | None) -> str | None:
-    """The summary that was sealed; None for a blob that is not ours."""
-    plain = _open(blob, sealer, _COMPACTION)
-    return None if plain is None else plain.decode()
-
-
-def _open(blob: str, sealer: Sealer | None, kind: bytes) -> bytes | None:
     plain = sealer.open(blob) if sealer else None
-    if plain is None or plain[:1] != kind:
+    if plain is None or plain[:1] != _REASONING:
         return None
-    return plain[1:]
+    fields = orjson.loads(plain[1:])
+    return fields if isinstance(fields, dict) else None

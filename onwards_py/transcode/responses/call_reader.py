@@ -14,16 +14,12 @@ Event = Mapping[str, object]
 
 
 class CallTeller:
-    """What one answer's calls say goes to ``answer``. ``size``: characters of arguments.
+    """Writes one answer's calls to ``answer``; ignores other items. ``size``: characters of arguments."""
 
-    ``hidden``: names of calls that could not be told. Items that are no calls are ignored.
-    """
-
-    __slots__ = ("_answer", "_call_ids", "_ids", "_items", "hidden", "size")
+    __slots__ = ("_answer", "_call_ids", "_ids", "_items", "size")
 
     def __init__(self, answer: Answer, ids: Ids, items: Items) -> None:
         self.size = 0
-        self.hidden: list[str] = []
         self._answer = answer
         self._ids = ids
         self._items = items
@@ -131,7 +127,6 @@ class CallTeller:
             call.call_id = self._call_id(call.given_id)
             self._answer.announce(call)
             if call.hidden:
-                self.hidden.append(call.name)
                 return
         self._answer.arguments(call)
 

@@ -54,16 +54,6 @@ class EventsToChunks(AnswerState):
         """Whether ``[DONE]`` stands behind the end: not behind an error."""
         return self._failure is None
 
-    @property
-    def usage_known(self) -> bool:
-        """Whether the provider said anything about usage; if not, the answer says nothing either."""
-        return self._answer.usage is not None
-
-    @property
-    def suppressed(self) -> tuple[str, ...]:
-        """Names of calls that the client has no words for and was not shown."""
-        return tuple(self._teller.calls.hidden)
-
     def begin(self) -> list[Out]:
         """The first chunk, unless it was returned already."""
         self._answer.begin()

@@ -162,7 +162,6 @@ def _image(part: dict[str, object], where: str, scope: Scope) -> Part | None:
     check_size(url, f"{where}.image_url", scope)
     image: dict[str, object] = {"url": url}
     if detail == "original":  # Responses has it (Codex sends it); chat knows auto, low and high
-        scope.repair(f"{where}.detail")
         detail = "high"
     if isinstance(detail, str):
         image["detail"] = detail
@@ -193,7 +192,6 @@ def _file_of(file: dict[str, object], where: str, scope: Scope) -> Part | None:
     if text is None:
         scope.unsupported(where, "This model takes no files other than text.")
         return None
-    scope.repair(where)
     name = file.get("filename")
     return {"type": "text", "text": f"{name}:\n{text}" if name else text}
 

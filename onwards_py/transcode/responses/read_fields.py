@@ -151,9 +151,7 @@ def _reasoning(request: Request, chat: dict[str, object], scope: Scope) -> None:
         raise Refused(
             "reasoning.effort", f"'reasoning.effort' must be a string, not {name_of(effort)}.", "invalid_type"
         )
-    wanted, effort = effort, nearest_effort(effort, scope.quirks.efforts)
-    if effort != wanted and scope.quirks.effort is not Effort.DROP:
-        scope.repair("reasoning.effort")
+    effort = nearest_effort(effort, scope.quirks.efforts)
     match scope.quirks.effort:
         case Effort.THINKING_OBJECT if effort == "none":
             chat["thinking"] = {"type": "disabled"}

@@ -81,11 +81,9 @@ def _json_schema(form: dict[str, object], where: str, scope: Scope) -> Format:
     if scope.quirks.structured is Structured.JSON_SCHEMA:
         return Format({"type": "json_schema", "json_schema": chat}, "", echo)
     in_prompt = scope.quirks.structured is Structured.JSON_OBJECT and scope.quirks.schema_in_prompt
-    if in_prompt:
-        scope.repair(where)
-        if strict:
-            scope.drop(f"{where}.strict")
-    else:
+    if in_prompt and strict:
+        scope.drop(f"{where}.strict")
+    if not in_prompt:
         scope.unsupported(where, "Output by a JSON schema is not available for this model.")
     prompt = f"Answer with a single JSON object that matches this JSON schema:\n{orjson.dumps(schema).decode()}"
     weaker: dict[str, object] | None = None

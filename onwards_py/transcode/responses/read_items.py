@@ -20,7 +20,7 @@ from onwards_py.transcode.neutral.policy import (
     name_of,
 )
 from onwards_py.transcode.neutral.request_checks import check_size, plain_text, refuse_empty
-from onwards_py.transcode.neutral.sealed import open_compaction, open_reasoning
+from onwards_py.transcode.neutral.sealed import open_reasoning
 from onwards_py.transcode.neutral.tool_names import ToolNames
 from onwards_py.transcode.neutral.turns import Call, Conversation
 from onwards_py.transcode.responses.read_content import TEXTS, join, read_content, read_parts
@@ -43,8 +43,8 @@ class ItemReader:
         self._names = names
         self._call_ids = call_ids
 
-    def read_all(self, items: Sequence[object], name: str) -> None:
-        """Items in their order; ``name`` is the path of their array.
+    def read_all(self, items: Sequence[object]) -> None:
+        """The items of ``input`` in their order.
 
         Most of a long session is messages of plain text: those take a short way, for which no path is made.
         """
@@ -55,9 +55,9 @@ class ItemReader:
                     continue
                 reader = _READERS.get(kind) if type(kind) is str else None
                 if reader is not None:
-                    reader(self, item, f"{name}[{index}]")
+                    reader(self, item, f"input[{index}]")
                     continue
-            self.read(item, f"{name}[{index}]")
+            self.read(item, f"input[{index}]")
 
     def read(self, item: object, where: str) -> None:
         """One item; ``where`` is its path in the request."""
@@ -114,13 +114,11 @@ class ItemReader:
         listed = listed_parts(output) if type(output) is str else None
         if listed is not None:
             item = {**item, "output": listed}
-            self._scope.repair(f"{where}.output")
         content = output if type(output) is str and listed is None else self._output(item, where)
         if self.conversation.output(call_id, content):
             return
         if self._scope.policy.orphans is Orphans.REJECT:
             raise Refused(f"{where}.call_id", f"No tool call found for the output with call_id {call_id!r}.")
-        self._scope.repair(where)
         self.conversation.say("user", join(f"Output of a tool call ({call_id}):", content, "\n"))
 
     def search_call(self, item: Item, where: str) -> None:
@@ -186,17 +184,13 @@ class ItemReader:
             self.conversation.answer("[An image that cannot be shown]", "")
             return
         check_size(image.result, f"{where}.result", self._scope)
-        self._scope.repair(where)
         part: Part = {"type": "image_url", "image_url": {"url": image.data_url}}
         self.conversation.say("user", [{"type": "text", "text": "The image that you made:"}, part])
 
     def compaction(self, item: Item, where: str) -> None:
-        """What stands for turns that are no longer there; only what was sealed here can be opened."""
-        blob = member(item, "encrypted_content", where)
-        text = open_compaction(blob, self._scope.policy.sealer)
-        if text is None:
-            raise Refused(f"{where}.encrypted_content", "This compaction item was not made here and cannot be read.")
-        self.conversation.say("user", f"Summary of the conversation so far:\n{text}")
+        """A summary in place of earlier turns: only the server that encrypted it can read it, and we make none."""
+        member(item, "encrypted_content", where)
+        raise Refused(f"{where}.encrypted_content", "This compaction item was not made here and cannot be read.")
 
     def additional_tools(self, item: Item, where: str) -> None:
         """Tools that were offered at this point of the conversation: read with all others, before any item."""
@@ -255,7 +249,6 @@ class ItemReader:
         if not isinstance(arguments, str):
             param = f"{where}.arguments"
             raise Refused(param, f"'{param}' must be a string, not {name_of(arguments)}.", "invalid_type")
-        self._scope.repair(f"{where}.arguments")
         return orjson.dumps({"arguments": arguments}).decode()
 
     def _answer(self, item: Item, where: str, phase: str) -> None:

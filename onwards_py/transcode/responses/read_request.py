@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from onwards_py.transcode.chat.shapes import Message
 from onwards_py.transcode.chat.write_messages import to_messages
@@ -30,37 +31,26 @@ from onwards_py.transcode.responses.tool_search import OUTPUT
 class Translated:
     """``chat``: the provider's request. ``context``: what the answer needs.
 
-    ``dropped``: paths that do not reach the provider; ``repaired``: paths that reach it in another form. Both without
-    indexes, each once.
+    ``dropped``: paths that do not reach the provider, without indexes, each once.
     """
 
     chat: dict[str, object]
     context: Context
     dropped: tuple[str, ...] = ()
-    repaired: tuple[str, ...] = ()
 
 
-def to_chat(
-    request: Mapping[str, object], quirks: Quirks, policy: Policy, history: Sequence[object] | None = None
-) -> Translated:
-    """Translate a request (parsed JSON).
-
-    ``history``: the items that ``previous_response_id`` stands for, input before output; None: they are not known.
-    Raises Refused with the path of what cannot be translated.
-    """
+def to_chat(request: Mapping[str, object], quirks: Quirks, policy: Policy) -> Translated:
+    """Translate a request (parsed JSON). Raises Refused with the path of what cannot be translated."""
     scope = Scope(quirks, policy)
     must_be_string(request.get("model"), "model")
     check_types(request)
     check_server_side(request, scope)
-    offer = read_tools(
-        _tool_lists(request, history or (), "additional_tools"),
-        scope,
-        _tool_lists({"input": request.get("input")}, history or (), OUTPUT),
-    )
+    offered = chain([(request.get("tools"), "tools")], _tool_lists(request, "additional_tools"))
+    offer = read_tools(offered, scope, _tool_lists(request, OUTPUT))
     choice = read_choice(request.get("tool_choice"), offer, scope)
     work = _Translation(request, scope, offer, choice, read_format(request, scope))
-    chat = work.chat(history)
-    return Translated(chat, work.context(), tuple(scope.dropped), tuple(scope.repaired))
+    chat = work.chat()
+    return Translated(chat, work.context(), tuple(scope.dropped))
 
 
 class _Translation:
@@ -75,10 +65,10 @@ class _Translation:
         self._include = include_of(request)
         self._call_ids = CallIds(scope.quirks.short_call_ids)
 
-    def chat(self, history: Sequence[object] | None) -> dict[str, object]:
+    def chat(self) -> dict[str, object]:
         """The provider's request. Raises Refused."""
         scope = self._scope
-        chat: dict[str, object] = {"model": self._request["model"], "messages": self._messages(history)}
+        chat: dict[str, object] = {"model": self._request["model"], "messages": self._messages()}
         chat.update(plain_fields(self._request, self._include, scope))
         self._add_tools(chat)
         if self._form.response_format is not None:
@@ -117,18 +107,17 @@ class _Translation:
         items = given if isinstance(given, list) else ()
         return "client_metadata" in self._request or any(isinstance(one, dict) and one.get("phase") for one in items)
 
-    def _messages(self, history: Sequence[object] | None) -> list[Message]:
+    def _messages(self) -> list[Message]:
         request, scope = self._request, self._scope
         previous = request.get("previous_response_id")
-        if previous and history is None:
+        if previous:
             message = f"Previous response with id {previous!r} not found."
             raise Refused("previous_response_id", message, "previous_response_not_found")
         items = _items(request.get("input"))
-        if len(items) + len(history or ()) > scope.policy.max_items:
+        if len(items) > scope.policy.max_items:
             raise Refused("input", f"More than {scope.policy.max_items} items.", "array_above_max_length")
         reader = ItemReader(scope, self._offer.names, self._call_ids)
-        reader.read_all(history or (), "history")
-        reader.read_all(items, "input")
+        reader.read_all(items)
         reader.conversation.end()
         form = "" if self._choice.forced else self._form.prompt
         instructions = "\n\n".join(filter(None, (str(request.get("instructions") or ""), form)))
@@ -149,15 +138,12 @@ class _Translation:
             chat["parallel_tool_calls"] = parallel
 
 
-def _tool_lists(request: Mapping[str, object], history: Sequence[object], kind: str) -> Iterator[tuple[object, str]]:
-    """All lists of tools with their paths: a chat request has no place for tools that are offered on the way, by items
-    of this ``kind``."""
-    yield request.get("tools"), "tools"
+def _tool_lists(request: Mapping[str, object], kind: str) -> Iterator[tuple[object, str]]:
+    """The lists of tools, with their paths, that items of this ``kind`` offer in the middle of the conversation."""
     given = request.get("input")
-    for name, items in (("history", history), ("input", given if isinstance(given, list) else (given,))):
-        for index, item in enumerate(items):
-            if isinstance(item, dict) and "tools" in item and item.get("type") == kind:
-                yield item["tools"], f"{name}[{index}].tools"
+    for index, item in enumerate(given if isinstance(given, list) else (given,)):
+        if isinstance(item, dict) and "tools" in item and item.get("type") == kind:
+            yield item["tools"], f"input[{index}].tools"
 
 
 def _items(given: object) -> list[object]:

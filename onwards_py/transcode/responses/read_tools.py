@@ -131,7 +131,7 @@ def _function(one: _Declared, name: str, scope: Scope) -> dict[str, object]:
         raise Refused(f"{one.where}.description", "A tool's description must be a string.", "invalid_type")
     description = "\n\n".join(filter(None, (one.intro, own)))
     if one.name.kind is ToolKind.CUSTOM:
-        return _custom(one, name, description, scope)
+        return _custom(one, name, description)
     function: dict[str, object] = {"name": name}
     if description or own is not None:
         function["description"] = description
@@ -155,11 +155,9 @@ def _parameters(parameters: object, where: str) -> dict[str, object]:
     return object_schema(parameters)
 
 
-def _custom(one: _Declared, name: str, description: str, scope: Scope) -> dict[str, object]:
+def _custom(one: _Declared, name: str, description: str) -> dict[str, object]:
     """A tool that takes free text is a function with one string; its grammar can only be described."""
     grammar = _grammar(one.tool.get("format"))
-    if grammar:
-        scope.repair(f"{one.where}.format")
     about = "The tool's whole input as raw text, not wrapped in JSON or a code fence."
     schema: dict[str, object] = {
         "type": "object",
