@@ -11,9 +11,9 @@ import msgspec
 
 from onwards_py.admin.client import running_engines
 from onwards_py.config.snapshot import Snapshot
-from onwards_py.engines.contract import EngineName
-from onwards_py.engines.installing import installing
-from onwards_py.engines.packages import Model, NotFound, find, installed, missing
+from onwards_py.engines.install_command import install_command
+from onwards_py.engines.model_finder import ModelFile, ModelNotFound, find_model, installed_models, missing_requirements
+from onwards_py.engines.protocol import EngineName
 from onwards_py.model.provider import EngineSettings
 
 _NOT_RUNNING: Final = "not running"
@@ -25,7 +25,7 @@ class Row(msgspec.Struct, frozen=True):
     """One line. ``target`` None: no target names it; ``engine`` then lists those that could run it.
 
     ``bytes`` and ``path`` are None for what is not found, and ``advice`` says what to do about it. ``state`` is
-    ``missing``, what the proxy that serves this file said, or ``not running``; None if no target names it.
+    ``missing_requirements``, what the proxy that serves this file said, or ``not running``; None if no target names it.
     """
 
     target: str | None
@@ -61,7 +61,7 @@ def list_models(snapshot: Snapshot | None, loaded: Mapping[str, str]) -> list[Ro
     """First what targets name, in the order of the configuration, then what is only installed."""
     named = list(_named(snapshot, loaded)) if snapshot is not None else []
     known = {row.path for row in named}
-    return [*named, *(_unnamed(model) for model in installed() if str(model.path) not in known)]
+    return [*named, *(_unnamed(model) for model in installed_models() if str(model.path) not in known)]
 
 
 def _named(snapshot: Snapshot, loaded: Mapping[str, str]) -> Iterator[Row]:
@@ -73,18 +73,18 @@ def _named(snapshot: Snapshot, loaded: Mapping[str, str]) -> Iterator[Row]:
 
 def _row(target: str, settings: EngineSettings, loaded: Mapping[str, str]) -> Row:
     engine = cast("EngineName", settings.engine)
-    advice = missing(settings.model, engine, installing())
+    advice = missing_requirements(settings.model, engine, install_command())
     # A proxy may still run what was removed since; what is not here is not ready.
     running = loaded.get(loaded_key(engine, settings.model), _NOT_RUNNING)
     state = "missing" if advice is not None else running
     try:
-        model = find(settings.model, engine)
-    except NotFound:
+        model = find_model(settings.model, engine)
+    except ModelNotFound:
         return Row(target, [engine], settings.model, None, None, state, advice)
     return Row(target, [engine], settings.model, model.bytes, str(model.path), state, advice)
 
 
-def _unnamed(model: Model) -> Row:
+def _unnamed(model: ModelFile) -> Row:
     return Row(None, list(model.engines()), model.source, model.bytes, str(model.path), None, None)
 
 

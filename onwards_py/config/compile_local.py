@@ -9,8 +9,8 @@ from onwards_py.config.diagnostics import Path as Place
 from onwards_py.config.inherit import Reporter
 from onwards_py.config.local_schema import LocalShape
 from onwards_py.config.references import Env
-from onwards_py.engines.installing import installing
-from onwards_py.engines.packages import missing
+from onwards_py.engines.install_command import install_command
+from onwards_py.engines.model_finder import missing_requirements
 from onwards_py.model.provider import EchoSettings, EngineSettings
 
 _ECHO: Final = ("first_token_delay", "token_delay", "error_status", "error_rate", "cut_after", "text")
@@ -40,7 +40,7 @@ def compile_local(shape: LocalShape, path: Place, reporter: Reporter, env: Env) 
         return None
     if not model.startswith(_PACKAGE):
         model = str((env.folder / Path(model).expanduser()).absolute())
-    if (reason := missing(model, shape.engine, installing())) is not None:
+    if (reason := missing_requirements(model, shape.engine, install_command())) is not None:
         reporter.warn((*path, "model") if shape.model else path, reason)
     return _engine(shape, model)
 

@@ -1,6 +1,6 @@
 """What every engine is, as the runtime sees it.
 
-An engine is made from its order, loads once in the main thread before anything listens, and then answers requests by
+An engine is made from its spec, loads once in the main thread before anything listens, and then answers requests by
 functions that block and compute in threads of the runtime's. It knows nothing of HTTP: it is given the decoded body and
 gives back bytes, or raises.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from onwards_py.engines.contract import Done
+from onwards_py.engines.protocol import ComputeCost
 
 Body = dict[str, object]
 """A request's body: a JSON object, decoded. Its ``model`` is a string that is not empty; the runtime saw to that."""
@@ -54,20 +54,20 @@ def bad_request(message: str, param: str | None = None, code: str | None = None)
 class Job:
     """One request's computation. ``stop`` is set when nobody waits for the answer any more: look at it often.
 
-    ``told_at`` is when that was (monotonic seconds), None before.
+    ``stop_requested_at`` is when that was (monotonic seconds), None before.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
-    told_at: float | None = None
+    stop_requested_at: float | None = None
 
-    def tell_to_stop(self, now: float) -> None:
+    def request_stop(self, now: float) -> None:
         """From the event loop; the second call changes nothing."""
-        if self.told_at is None:
-            self.told_at = now
+        if self.stop_requested_at is None:
+            self.stop_requested_at = now
             self.stop.set()
 
 
-class Sink(Protocol):
+class EventSink(Protocol):
     """Where a computing thread puts a streamed answer."""
 
     def begin(self) -> None:
@@ -81,26 +81,26 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class EngineResult:
     """How a computation ended well. ``body`` is the whole JSON answer; None: all of it went through the sink.
 
-    ``done`` is what it cost; None if nothing was computed.
+    ``cost`` is what it cost; None if nothing was computed.
     """
 
     body: bytes | None
-    done: Done | None = None
+    cost: ComputeCost | None = None
 
 
-Handler = Callable[[Body, Sink, Job], Reply]
-"""Answers one request; blocks; runs in one of ``order.slots`` threads, so engines must bear as many at one time.
+RouteHandler = Callable[[Body, EventSink, Job], EngineResult]
+"""Answers one request; blocks; runs in one of ``spec.slots`` threads, so engines must bear as many at one time.
 
 Raises `EngineError`. Anything else that it raises is logged by type and answered with 500. When ``job.stop`` is set it
-returns soon, and what it returns then goes nowhere but for ``done``.
+returns soon, and what it returns then goes nowhere but for ``cost``.
 """
 
 
 class Engine(Protocol):
-    """Made by ``factory(order)``, which must be cheap; see `onwards_py.engines.registry`."""
+    """Made by ``factory(spec)``, which must be cheap; see `onwards_py.engines.registry`."""
 
     @property
     def file(self) -> str:
@@ -111,7 +111,7 @@ class Engine(Protocol):
         """How large that file is. After `load`."""
 
     @property
-    def routes(self) -> Mapping[str, Handler]:
+    def routes(self) -> Mapping[str, RouteHandler]:
         """Path without ``/v1`` (``/embeddings``) to what answers POST requests for it. After `load`."""
 
     def load(self) -> None:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from onwards_py.engines.base import Body, Handler, Job, LoadError, Reply, Sink
-from onwards_py.engines.classifier_answers import Answer, Dialect, listed
+from onwards_py.engines.base import Body, EngineResult, EventSink, Job, LoadError, RouteHandler
+from onwards_py.engines.classification import Classification, Classify
 from onwards_py.engines.classifier_onnx import load_onnx
 from onwards_py.engines.classifier_requests import (
     text_of_chat,
@@ -16,25 +16,25 @@ from onwards_py.engines.classifier_requests import (
     wants_stream,
     wants_usage,
 )
+from onwards_py.engines.classifier_responses import Api, ClassifierResponse, classify_response
 from onwards_py.engines.classifier_sklearn import load_skops
-from onwards_py.engines.classifier_verdict import Classify, Verdict
-from onwards_py.engines.contract import Done, Order
-from onwards_py.engines.packages import NotFound, find
+from onwards_py.engines.model_finder import ModelNotFound, find_model
+from onwards_py.engines.protocol import ComputeCost, LaunchSpec
 
 _PICKLES = frozenset({".pkl", ".pickle", ".joblib"})
-_AT_ONCE = 64
+_BATCH_SIZE = 64
 """So many texts are computed before the next look at whether anybody still waits."""
 
 
 class ClassifierEngine:
     """Serves ``/chat/completions``, ``/completions`` and ``/classify`` from a ``.skops`` or ``.onnx`` file."""
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    def __init__(self, spec: LaunchSpec) -> None:
+        self._spec = spec
         self._classify: Classify | None = None
         self.file = ""
         self.bytes = 0
-        self.routes: Mapping[str, Handler] = {
+        self.routes: Mapping[str, RouteHandler] = {
             "/chat/completions": self._chat,
             "/completions": self._completion,
             "/classify": self._list,
@@ -46,57 +46,59 @@ class ClassifierEngine:
         Raises:
             LoadError: there is no such file, it is of a kind that is not taken, or it does not classify texts.
         """
-        name = Path(self._order.model).name
+        name = Path(self._spec.model).name
         if Path(name).suffix.lower() in _PICKLES:
             raise LoadError(
                 f"{name} is a pickle, which may run any code when it is loaded: save the model by skops.io.dump."
             )
         try:
-            model = find(self._order.model, "classifier")
-            classify = load_skops(model.path) if model.kind == "skops" else load_onnx(model.path, self._order.threads)
-        except NotFound as error:
+            model = find_model(self._spec.model, "classifier")
+            classify = load_skops(model.path) if model.format == "skops" else load_onnx(model.path, self._spec.threads)
+        except ModelNotFound as error:
             raise LoadError(str(error)) from error
         except OSError as error:
             raise LoadError(f"{name} cannot be read: {error.strerror}.") from error
         _try_out(model.path.name, classify)
         self.file, self.bytes, self._classify = model.path.name, model.bytes, classify
 
-    def _chat(self, body: Body, sink: Sink, job: Job) -> Reply:
+    def _chat(self, body: Body, sink: EventSink, job: Job) -> EngineResult:
         return self._answer("chat", text_of_chat(body), body, sink, job)
 
-    def _completion(self, body: Body, sink: Sink, job: Job) -> Reply:
+    def _completion(self, body: Body, sink: EventSink, job: Job) -> EngineResult:
         return self._answer("completion", text_of_prompt(body), body, sink, job)
 
-    def _answer(self, dialect: Dialect, text: str, body: Body, sink: Sink, job: Job) -> Reply:
+    def _answer(self, dialect: Api, text: str, body: Body, sink: EventSink, job: Job) -> EngineResult:
         stream, with_usage = wants_stream(body), wants_usage(body)
-        verdicts, done = self._compute([text], 1, job)
+        results, cost = self._compute([text], 1, job)
         if job.stop.is_set():
-            return Reply(None, done)
-        answer = Answer(dialect, str(body["model"]), verdicts[0], done.prompt_tokens)
+            return EngineResult(None, cost)
+        answer = ClassifierResponse(dialect, str(body["model"]), results[0], cost.prompt_tokens)
         if not stream:
-            return Reply(answer.whole(), done)
+            return EngineResult(answer.body(), cost)
         sink.begin()
         for data in answer.events(with_usage):
             if not sink.event(data):
                 break
-        return Reply(None, done)
+        return EngineResult(None, cost)
 
-    def _list(self, body: Body, _sink: Sink, job: Job) -> Reply:
-        verdicts, done = self._compute(texts_of_input(body), 0, job)
-        return Reply(None if job.stop.is_set() else listed(str(body["model"]), verdicts, done.prompt_tokens), done)
+    def _list(self, body: Body, _sink: EventSink, job: Job) -> EngineResult:
+        results, cost = self._compute(texts_of_input(body), 0, job)
+        return EngineResult(
+            None if job.stop.is_set() else classify_response(str(body["model"]), results, cost.prompt_tokens), cost
+        )
 
-    def _compute(self, texts: Sequence[str], made: int, job: Job) -> tuple[list[Verdict], Done]:
+    def _compute(self, texts: Sequence[str], made: int, job: Job) -> tuple[list[Classification], ComputeCost]:
         """Verdicts on all texts, or on fewer when the job is stopped; ``made``: how many tokens to report as made."""
         if self._classify is None:
             raise RuntimeError("asked before load()")
-        verdicts: list[Verdict] = []
+        results: list[Classification] = []
         words = 0
         start = time.perf_counter()
-        while len(verdicts) < len(texts) and not job.stop.is_set():
-            batch = texts[len(verdicts) : len(verdicts) + _AT_ONCE]
-            verdicts += self._classify(batch)
+        while len(results) < len(texts) and not job.stop.is_set():
+            batch = texts[len(results) : len(results) + _BATCH_SIZE]
+            results += self._classify(batch)
             words += sum(len(text.split()) for text in batch)
-        return verdicts, Done(words, made, time.perf_counter() - start, 0.0)
+        return results, ComputeCost(words, made, time.perf_counter() - start, 0.0)
 
 
 def _try_out(name: str, classify: Classify) -> None:

@@ -9,8 +9,8 @@ from typing import Protocol, cast
 import msgspec
 
 from onwards_py.engines.base import LoadError
-from onwards_py.engines.classifier_verdict import Classify, Verdict, verdict
-from onwards_py.engines.packages import advice
+from onwards_py.engines.classification import Classification, Classify, checked_classification
+from onwards_py.engines.model_finder import install_hint
 
 
 class _Port(Protocol):
@@ -58,7 +58,7 @@ def load_onnx(path: Path, threads: int) -> Classify:
         import numpy as np
         import onnxruntime
     except ImportError:
-        raise LoadError(f"An .onnx model needs onnxruntime: {advice('classifier')}.") from None
+        raise LoadError(f"An .onnx model needs onnxruntime: {install_hint('classifier')}.") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -74,13 +74,13 @@ def load_onnx(path: Path, threads: int) -> Classify:
     run_options = onnxruntime.RunOptions()
     run_options.log_severity_level = _QUIET  # its messages may quote the text
 
-    def classify(texts: Sequence[str]) -> list[Verdict]:
+    def classify(texts: Sequence[str]) -> list[Classification]:
         batch = np.array(texts, dtype=object).reshape(shape)
         given = session.run(names, {source: batch}, run_options)
         labels = [str(label) for label in cast("np.ndarray[tuple[int], np.dtype[np.object_]]", given[0]).tolist()]
         if rows is None:
-            return [verdict(label, {label: 1.0}, "none") for label in labels]
-        return [verdict(*pair, "probability") for pair in zip(labels, rows(given[1]), strict=True)]
+            return [checked_classification(label, {label: 1.0}, "none") for label in labels]
+        return [checked_classification(*pair, "probability") for pair in zip(labels, rows(given[1]), strict=True)]
 
     return classify
 

@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from onwards_py.engines.base import LoadError
-from onwards_py.engines.classifier_verdict import Classify, Scores, Verdict, sigmoid, softmax, verdict
-from onwards_py.engines.packages import advice
+from onwards_py.engines.classification import (
+    Classification,
+    Classify,
+    ScoreSource,
+    checked_classification,
+    sigmoid,
+    softmax,
+)
+from onwards_py.engines.model_finder import install_hint
 
 
 class _Array(Protocol):
@@ -30,13 +37,13 @@ def load_skops(path: Path) -> Classify:
     try:
         import sklearn
     except ImportError:
-        raise LoadError(f"A .skops model needs scikit-learn and skops: {advice('classifier')}.") from None
+        raise LoadError(f"A .skops model needs scikit-learn and skops: {install_hint('classifier')}.") from None
     model = _read(path)
     _refuse_regressors(path, model)
     compute_in_one_thread(model)
     classify = _ways_to_classify(path, model)
 
-    def configured(texts: Sequence[str]) -> list[Verdict]:
+    def configured(texts: Sequence[str]) -> list[Classification]:
         # Per thread, so it cannot be set once at loading. Parameters and features were checked when the model was
         # made; checking them again is a fifth of the time that one text takes.
         with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
@@ -50,7 +57,7 @@ def _read(path: Path) -> object:
         import skops.io
         from skops.io.exceptions import UntrustedTypesFoundException
     except ImportError:
-        raise LoadError(f"A .skops model needs scikit-learn and skops: {advice('classifier')}.") from None
+        raise LoadError(f"A .skops model needs scikit-learn and skops: {install_hint('classifier')}.") from None
     data = path.read_bytes()
     try:
         model: object = skops.io.loads(data)
@@ -96,22 +103,22 @@ def _ways_to_classify(path: Path, model: object) -> Classify:
 
 
 def _by_label(predict: _Method) -> Classify:
-    def classify(texts: Sequence[str]) -> list[Verdict]:
+    def classify(texts: Sequence[str]) -> list[Classification]:
         labels = [str(label) for label in predict(texts).tolist()]
-        return [verdict(label, {label: 1.0}, "none") for label in labels]
+        return [checked_classification(label, {label: 1.0}, "none") for label in labels]
 
     return classify
 
 
 def _by_scores(method: _Method, labels: list[str], are_probabilities: bool) -> Classify:
-    def classify(texts: Sequence[str]) -> list[Verdict]:
+    def classify(texts: Sequence[str]) -> list[Classification]:
         return [_judge(labels, row, are_probabilities) for row in method(texts).tolist()]
 
     return classify
 
 
-def _judge(labels: list[str], row: object, are_probabilities: bool) -> Verdict:
-    scores: Scores
+def _judge(labels: list[str], row: object, are_probabilities: bool) -> Classification:
+    scores: ScoreSource
     if isinstance(row, float):  # a decision between two classes is one number
         values, scores = sigmoid(row), "sigmoid"
     else:
@@ -119,4 +126,4 @@ def _judge(labels: list[str], row: object, are_probabilities: bool) -> Verdict:
         scores = "probability" if are_probabilities else "softmax"
         values = values if are_probabilities else softmax(values)
     probabilities = dict(zip(labels, values, strict=True))
-    return verdict(max(labels, key=probabilities.__getitem__), probabilities, scores)
+    return checked_classification(max(labels, key=probabilities.__getitem__), probabilities, scores)

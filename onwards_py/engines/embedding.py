@@ -16,12 +16,21 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import orjson
 
-from onwards_py.engines import bert_gguf, llama_binding
-from onwards_py.engines.base import Body, EngineError, Handler, Job, LoadError, Reply, Sink, bad_request
-from onwards_py.engines.contract import DEFAULT_CONTEXT, Done, Order
-from onwards_py.engines.embedding_request import EmbeddingRequest, Input, read
+from onwards_py.engines import bert_to_gguf, llama_binding
+from onwards_py.engines.base import (
+    Body,
+    EngineError,
+    EngineResult,
+    EventSink,
+    Job,
+    LoadError,
+    RouteHandler,
+    bad_request,
+)
+from onwards_py.engines.embedding_request import EmbeddingRequest, Input, parse_request
 from onwards_py.engines.gguf_header import context_length
-from onwards_py.engines.packages import NotFound, find
+from onwards_py.engines.model_finder import ModelNotFound, find_model
+from onwards_py.engines.protocol import DEFAULT_CONTEXT, ComputeCost, LaunchSpec
 from onwards_py.engines.wordpiece import WordPiece
 
 if TYPE_CHECKING:
@@ -61,8 +70,8 @@ class _Answer(msgspec.Struct):
 class EmbeddingEngine:
     """One model. ``window`` is the most tokens that one input may have, ``dimension`` the length of a vector."""
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    def __init__(self, spec: LaunchSpec) -> None:
+        self._spec = spec
         self._server: llama_binding.Server | None = None
         self._tokenizer: WordPiece | None = None
         self.window = 0
@@ -71,32 +80,32 @@ class EmbeddingEngine:
         self.bytes = 0
 
     @property
-    def routes(self) -> Mapping[str, Handler]:
+    def routes(self) -> Mapping[str, RouteHandler]:
         return {"/embeddings": self.embed}
 
     def load(self) -> None:
         """See `onwards_py.engines.base.Engine.load`."""
         try:
-            model = find(self._order.model, "embedding")
-        except NotFound as error:
+            model = find_model(self._spec.model, "embedding")
+        except ModelNotFound as error:
             raise LoadError(str(error)) from None
-        if model.kind == "gguf":
+        if model.format == "gguf":
             self._start(model.path)
         else:
             self._start_converted(model.path)
             self._tokenizer = WordPiece.read((model.path / "tokenizer.json").read_bytes())
         self._try_out(model.path.name)
-        self.file = model.path.name if model.kind == "gguf" else bert_gguf.title(model.path)
+        self.file = model.path.name if model.format == "gguf" else bert_to_gguf.title(model.path)
         self.bytes = model.bytes
 
     def _start_converted(self, folder: Path) -> None:
-        cache = Path(self._order.cache)
-        file = bert_gguf.converted(folder, cache)
+        cache = Path(self._spec.cache)
+        file = bert_to_gguf.converted(folder, cache)
         try:
             self._start(file)
         except LoadError:  # damaged after it was made, perhaps
-            bert_gguf.discard(file)
-            self._start(bert_gguf.converted(folder, cache))
+            bert_to_gguf.discard(file)
+            self._start(bert_to_gguf.converted(folder, cache))
 
     def _start(self, file: Path) -> None:
         binding = llama_binding.binding()
@@ -105,8 +114,8 @@ class EmbeddingEngine:
         except (ValueError, OSError) as error:
             raise LoadError(f"{file.name} cannot be read: {error}.") from None
         # Other than chat models, these have no positions beyond their window.
-        self.window = min(self._order.context or DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
-        back_door = Path(f"{self._order.socket}.sock")  # the ending tells llama.cpp what it is
+        self.window = min(self._spec.context or DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
+        back_door = Path(f"{self._spec.socket}.sock")  # the ending tells llama.cpp what it is
         back_door.unlink(missing_ok=True)
         params = binding.CommonParams()
         llama_binding.assign(params, self._settings(file, back_door))
@@ -121,12 +130,12 @@ class EmbeddingEngine:
             back_door.unlink(missing_ok=True)  # its listener cannot be turned off, but nobody can connect to it
 
     def _settings(self, file: Path, back_door: Path) -> Mapping[str, object]:
-        order = self._order
+        spec = self._spec
         return {
-            **llama_binding.settings_for(order, file, back_door),
+            **llama_binding.settings_for(spec, file, back_door),
             "embedding": True,
             "embd_normalize": _EUCLIDEAN,
-            "n_ctx": self.window * order.slots,
+            "n_ctx": self.window * spec.slots,
             # Every token looks at every other, so an input has to be read at once.
             "n_batch": self.window,
             "n_ubatch": self.window,
@@ -139,23 +148,24 @@ class EmbeddingEngine:
             raise LoadError(f"{name} does not make one vector of a text: it is no embedding model")
         self.dimension = len(_decoded(answer.data[0].embedding))
 
-    def embed(self, body: Body, _sink: Sink, job: Job) -> Reply:
+    def embed(self, body: Body, _sink: EventSink, job: Job) -> EngineResult:
         """``POST /embeddings``."""
-        request = read(body, self.dimension)
+        request = parse_request(body, self.dimension)
         began = time.monotonic()
         inputs = self._prepared(request.inputs, job)
         tokens = 0
         vectors: list[NDArray[np.float32]] = []
         for portion in _portions(inputs, self.window):
             if job.stop.is_set():
-                return Reply(None, Done(tokens, 0, time.monotonic() - began, 0.0))
+                return EngineResult(None, ComputeCost(tokens, 0, time.monotonic() - began, 0.0))
             answer = self._ask(portion)
             if answer.error is not None:
                 raise self._blamed(answer.error, portion, len(vectors))
             tokens += answer.usage.prompt_tokens
             vectors += [_decoded(one.embedding) for one in sorted(answer.data, key=lambda one: one.index)]
-        return Reply(
-            _written(request, str(body["model"]), vectors, tokens), Done(tokens, 0, time.monotonic() - began, 0.0)
+        return EngineResult(
+            _written(request, str(body["model"]), vectors, tokens),
+            ComputeCost(tokens, 0, time.monotonic() - began, 0.0),
         )
 
     def _prepared(self, inputs: list[Input], job: Job) -> list[Input]:
@@ -200,7 +210,7 @@ class EmbeddingEngine:
 
 
 def _portions(inputs: list[Input], tokens: int) -> Iterator[list[Input]]:
-    """The inputs in order, in groups of at least one that have about so many tokens."""
+    """The inputs in spec, in groups of at least one that have about so many tokens."""
     portion: list[Input] = []
     weight = 0
     for given in inputs:

@@ -23,7 +23,7 @@ class EmbeddingRequest:
     dimensions: int | None
 
 
-def read(body: Body, dimension: int) -> EmbeddingRequest:
+def parse_request(body: Body, dimension: int) -> EmbeddingRequest:
     """The request of a body, for a model of ``dimension``. Raises `EngineError`."""
     form = body.get("encoding_format")
     if form not in (None, "float", "base64"):

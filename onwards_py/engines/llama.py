@@ -16,14 +16,14 @@ from pathlib import Path
 import orjson
 
 from onwards_py.engines import llama_binding, llama_errors
-from onwards_py.engines.assemble import Assembly, Json
-from onwards_py.engines.base import Body, Handler, Job, LoadError, Reply, Sink
-from onwards_py.engines.contract import DEFAULT_CONTEXT, Order
+from onwards_py.engines.base import Body, EngineResult, EventSink, Job, LoadError, RouteHandler
+from onwards_py.engines.chunk_assembler import ChunkAssembler, Json
 from onwards_py.engines.gguf_header import context_length
 from onwards_py.engines.llama_binding import Callback, Server
 from onwards_py.engines.llama_chunks import ChunkRewriter
-from onwards_py.engines.llama_request import Plan, chat_plan, completion_plan
-from onwards_py.engines.packages import NotFound, find
+from onwards_py.engines.llama_request import CompletionPlan, chat_plan, completion_plan
+from onwards_py.engines.model_finder import ModelNotFound, find_model
+from onwards_py.engines.protocol import DEFAULT_CONTEXT, LaunchSpec
 
 # So many tokens of a prompt are read between two looks at whether anyone still waits. Measured: 256 cost nothing
 # against 2048, 128 cost 13 % of the speed.
@@ -33,25 +33,25 @@ _BATCH = 256
 class LlamaEngine:
     """One GGUF model."""
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    def __init__(self, spec: LaunchSpec) -> None:
+        self._spec = spec
         self._has_tools = False
         self._server: Server | None = None
         self.file = ""
         self.bytes = 0
 
     @property
-    def routes(self) -> Mapping[str, Handler]:
+    def routes(self) -> Mapping[str, RouteHandler]:
         return {"/chat/completions": self.chat, "/completions": self.complete}
 
     def load(self) -> None:
         """See `onwards_py.engines.base.Engine.load`."""
         binding = llama_binding.binding()
         try:
-            model = find(self._order.model, "llama_cpp")
-        except NotFound as error:
+            model = find_model(self._spec.model, "llama_cpp")
+        except ModelNotFound as error:
             raise LoadError(str(error)) from None
-        back_door = Path(f"{self._order.socket}.sock")  # the ending tells llama.cpp what it is
+        back_door = Path(f"{self._spec.socket}.sock")  # the ending tells llama.cpp what it is
         params = binding.CommonParams()
         llama_binding.assign(params, self.settings(model.path, back_door))
         try:
@@ -68,28 +68,28 @@ class LlamaEngine:
 
     def settings(self, model: Path, back_door: Path) -> Mapping[str, object]:
         """llama.cpp's parameters by their names in the binding, dots for those of parts. Raises `LoadError`."""
-        order = self._order
+        spec = self._spec
         try:
             trained = context_length(model)
         except (ValueError, OSError) as error:
             raise LoadError(f"{model.name} cannot be read: {error}.") from None
-        context = min(order.context or DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
+        context = min(spec.context or DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
         return {
-            **llama_binding.settings_for(order, model, back_door),
-            "n_ctx": context * order.slots,
+            **llama_binding.settings_for(spec, model, back_door),
+            "n_ctx": context * spec.slots,
             "n_batch": _BATCH,
             "n_ubatch": _BATCH,
             "use_jinja": True,
             "sse_ping_interval": -1,
         }
 
-    def chat(self, body: Body, sink: Sink, job: Job) -> Reply:
+    def chat(self, body: Body, sink: EventSink, job: Job) -> EngineResult:
         """``POST /chat/completions``."""
         plan = chat_plan(body, has_tools=self._has_tools)
         run = _Run(plan, ChunkRewriter(str(body["model"]), plan.top, legacy=False), sink, job, body)
         return run.all(self.server.handle_chat_completions)
 
-    def complete(self, body: Body, sink: Sink, job: Job) -> Reply:
+    def complete(self, body: Body, sink: EventSink, job: Job) -> EngineResult:
         """``POST /completions``."""
         plan = completion_plan(body)
         run = _Run(plan, ChunkRewriter(str(body["model"]), plan.top, legacy=True), sink, job, body)
@@ -106,42 +106,42 @@ class LlamaEngine:
 class _Run:
     """One request's way through llama.cpp: one call per prompt and choice, one answer."""
 
-    def __init__(self, plan: Plan, rewriter: ChunkRewriter, sink: Sink, job: Job, body: Body) -> None:
+    def __init__(self, plan: CompletionPlan, rewriter: ChunkRewriter, sink: EventSink, job: Job, body: Body) -> None:
         self._plan = plan
-        self._retelling = rewriter
+        self._rewriter = rewriter
         self._sink = sink
         self._job = job
         self._params = body.keys()
-        self._assembly = Assembly()
+        self._assembly = ChunkAssembler()
         self._begun = False
         self._last: Json = {}
         self._error: Exception | None = None
 
-    def all(self, call: Callable[[str, Callback], object]) -> Reply:
+    def all(self, call: Callable[[str, Callback], object]) -> EngineResult:
         """Work through the plan. Raises `EngineError`, and whatever the sink raises."""
         for number, ask in enumerate(self._plan.asks()):
-            self._retelling.run(number, same_prompt=number % self._plan.choices > 0)
+            self._rewriter.run(number, same_prompt=number % self._plan.choices > 0)
             self._one(call, ask)
             if self._job.stop.is_set():
-                return Reply(None, self._retelling.done())
+                return EngineResult(None, self._rewriter.cost())
         if not self._plan.stream:
-            return Reply(orjson.dumps(self._assembly.answer(self._retelling.usage())), self._retelling.done())
+            return EngineResult(orjson.dumps(self._assembly.response(self._rewriter.usage())), self._rewriter.cost())
         if self._plan.include_usage:
-            self._sink.event(orjson.dumps(self._retelling.usage_chunk(self._last)))
+            self._sink.event(orjson.dumps(self._rewriter.usage_chunk(self._last)))
         self._sink.event(b"[DONE]")
-        return Reply(None, self._retelling.done())
+        return EngineResult(None, self._rewriter.cost())
 
     def _one(self, call: Callable[[str, Callback], object], ask: str) -> None:
         try:
             call(ask, self._callback)
         except (RuntimeError, ValueError) as error:
-            if self._retelling.started:
+            if self._rewriter.started:
                 raise
-            raise llama_errors.of_text(str(error), self._params) from None
+            raise llama_errors.from_message(str(error), self._params) from None
         if self._error is not None:
             raise self._error
-        self._tell(self._retelling.rest())
-        if not self._retelling.finished and not self._job.stop.is_set():
+        self._emit(self._rewriter.rest())
+        if not self._rewriter.finished and not self._job.stop.is_set():
             raise llama_errors.failure()
 
     def _callback(self, raw: str) -> bool:
@@ -155,20 +155,20 @@ class _Run:
     def _take(self, raw: str) -> None:
         chunk = orjson.loads(raw)
         if isinstance(chunk, dict) and "error" in chunk:
-            raise llama_errors.of_object(chunk["error"], self._params)
-        self._tell(self._retelling.chunk(chunk))
+            raise llama_errors.from_error_object(chunk["error"], self._params)
+        self._emit(self._rewriter.chunk(chunk))
 
-    def _tell(self, told: Json | None) -> None:
-        if told is None:
+    def _emit(self, chunk: Json | None) -> None:
+        if chunk is None:
             return
         if not self._plan.stream:
-            self._assembly.feed(told)
+            self._assembly.feed(chunk)
             return
         if not self._begun:
             self._begun = True
             self._sink.begin()
-        self._last = told
-        self._sink.event(orjson.dumps(told))
+        self._last = chunk
+        self._sink.event(orjson.dumps(chunk))
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from onwards_py.engines.base import LoadError
-from onwards_py.engines.contract import Order
-from onwards_py.engines.packages import advice
+from onwards_py.engines.model_finder import install_hint
+from onwards_py.engines.protocol import LaunchSpec
 
 Callback = Callable[[str], bool]
 
@@ -41,10 +41,10 @@ def binding() -> Binding:
     try:
         return cast("Binding", importlib.import_module("xllamacpp"))
     except ImportError:
-        raise LoadError(f"llama.cpp's binding is not installed: {advice('llama_cpp')}.") from None
+        raise LoadError(f"llama.cpp's binding is not installed: {install_hint('llama_cpp')}.") from None
 
 
-def settings_for(order: Order, file: Path, back_door: Path) -> dict[str, object]:
+def settings_for(spec: LaunchSpec, file: Path, back_door: Path) -> dict[str, object]:
     """The parameters that every engine on llama.cpp has, by their names in the binding, dots for those of parts.
 
     ``back_door``: where llama.cpp's own listener goes, which cannot be turned off.
@@ -52,10 +52,10 @@ def settings_for(order: Order, file: Path, back_door: Path) -> dict[str, object]
     return {
         "model.path": str(file),
         "hostnames": [str(back_door)],
-        "n_parallel": order.slots,
-        "n_gpu_layers": order.gpu_layers,
-        "cpuparams.n_threads": order.threads,
-        "cpuparams_batch.n_threads": order.threads,
+        "n_parallel": spec.slots,
+        "n_gpu_layers": spec.gpu_layers,
+        "cpuparams.n_threads": spec.threads,
+        "cpuparams_batch.n_threads": spec.threads,
         # Threads that wait sleep: what they would gain by spinning, the proxy would lose.
         "cpuparams.poll": 0,
         "cpuparams_batch.poll": 0,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, cast
 
-from onwards_py.engines.assemble import Json
-from onwards_py.engines.contract import Done
+from onwards_py.engines.chunk_assembler import Json
+from onwards_py.engines.protocol import ComputeCost
 
 _UNKNOWN: Final = -9999.0  # what OpenAI's API says where it has no log probability
 
@@ -79,23 +79,23 @@ class ChunkRewriter:
             return self.rest()
         if not self._head:
             self._head = {name: raw[name] for name in ("id", "created") if name in raw}
-        told: Json = {**raw, **self._head, "model": self._model}
+        rewritten: Json = {**raw, **self._head, "model": self._model}
         for choice in choices:
             choice["index"] = self._index
             self._give_role(choice)
             self.finished = self.finished or choice.get("finish_reason") is not None
             if self._top is not None and choice.get("finish_reason") == "length" and not self._legacy:
-                self._held = told
+                self._held = rewritten
         if self._held is not None:
             return None
-        self._retell_logprobs(choices)
-        return told
+        self._rewrite_logprobs(choices)
+        return rewritten
 
     def rest(self) -> Json | None:
         """The last chunk of the run, if it was held back until all tokens were counted."""
         held, self._held = self._held, None
         if held is not None:
-            self._retell_logprobs(cast("list[Json]", held["choices"]))
+            self._rewrite_logprobs(cast("list[Json]", held["choices"]))
         return held
 
     def _give_role(self, choice: Json) -> None:
@@ -113,7 +113,7 @@ class ChunkRewriter:
             cost.prompt, cost.completion = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
             cost.cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
 
-    def _retell_logprobs(self, choices: list[Json]) -> None:
+    def _rewrite_logprobs(self, choices: list[Json]) -> None:
         if self._top is None:
             return
         for choice in choices:
@@ -123,12 +123,12 @@ class ChunkRewriter:
                 token["top_logprobs"] = cast("list[Json]", token.get("top_logprobs") or [])[: self._top]
             # At a stop the last token is one that ends the answer; no API tells about that.
             if tokens or choice.get("finish_reason") == "length":
-                tokens = [*self._untold(len(tokens)), *tokens]
+                tokens = [*self._uncounted_tokens(len(tokens)), *tokens]
             self._tokens += len(tokens)
             if tokens:
                 choice["logprobs"] = self._legacy_logprobs(tokens) if self._legacy else {"content": tokens}
 
-    def _untold(self, told: int) -> list[Json]:
+    def _uncounted_tokens(self, told: int) -> list[Json]:
         """The tokens that were made since the last chunk, but for those that this one tells."""
         count = max(self._cost.made, self._cost.completion) - self._tokens - told
         return [{"token": "", "bytes": [], "logprob": _UNKNOWN, "top_logprobs": []} for _ in range(count)]
@@ -161,10 +161,12 @@ class ChunkRewriter:
         """The chunk without choices that ends a stream whose client asked for ``include_usage``, after ``last``."""
         return {**last, "choices": [], "usage": self.usage()}
 
-    def done(self) -> Done | None:
+    def cost(self) -> ComputeCost | None:
         """What was computed: tokens out of llama.cpp's cache were not. None: nothing."""
         costs = [cost for cost, _ in self._costs]
         read, made = sum(cost.read for cost in costs), sum(cost.made for cost in costs)
         if not read and not made:
             return None
-        return Done(read, made, sum(cost.read_ms for cost in costs) / 1000, sum(cost.made_ms for cost in costs) / 1000)
+        return ComputeCost(
+            read, made, sum(cost.read_ms for cost in costs) / 1000, sum(cost.made_ms for cost in costs) / 1000
+        )

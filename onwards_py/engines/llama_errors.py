@@ -28,23 +28,23 @@ _WORDS = (
 )
 
 
-def of_object(error: object, params: Collection[str]) -> EngineError:
+def from_error_object(error: object, params: Collection[str]) -> EngineError:
     """Of ``{"code", "message", "type"}``; ``params`` are the names of what the request has."""
     if not isinstance(error, dict):
         return failure()
     if error.get("type") == "exceed_context_size_error":
-        return too_long(
+        return context_exceeded(
             error.get("n_prompt_tokens"), error.get("n_ctx"), "messages" if "messages" in params else "prompt"
         )
     code = error.get("code")
     if isinstance(code, int) and 400 <= code < 500:
-        return of_text(str(error.get("message", "")), params)
+        return from_message(str(error.get("message", "")), params)
     if code == 503:
         return EngineError(503, "The local model is not ready.", type="server_error", code="engine_unavailable")
     return failure()
 
 
-def of_text(message: str, params: Collection[str]) -> EngineError:
+def from_message(message: str, params: Collection[str]) -> EngineError:
     """A 400 with llama.cpp's words, and the parameter that they seem to be about."""
     match = _FIELD.search(message)
     candidates = ((match[1],) if match else (), *(names for words, names in _WORDS if words in message))
@@ -52,7 +52,7 @@ def of_text(message: str, params: Collection[str]) -> EngineError:
     return bad_request(_NOISE.sub("", message) or "The request is not valid.", param)
 
 
-def too_long(tokens: object, context: object, param: str) -> EngineError:
+def context_exceeded(tokens: object, context: object, param: str) -> EngineError:
     """The prompt leaves no room in the window."""
     return bad_request(
         f"This model's context is of {context} tokens, and the request is of {tokens} tokens. Please shorten it.",

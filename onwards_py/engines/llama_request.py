@@ -100,7 +100,7 @@ _ALWAYS: Body = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CompletionPlan:
     """What to do for a request. ``top``: how many alternatives a token's logprobs may show; None: they are not asked
     for.
 
@@ -127,7 +127,7 @@ class Plan:
                 yield orjson.dumps(ask).decode()
 
 
-def chat_plan(body: Body, *, has_tools: bool) -> Plan:
+def chat_plan(body: Body, *, has_tools: bool) -> CompletionPlan:
     """Of a Chat Completions request. ``has_tools``: whether the model's template knows tools. Raises `EngineError`."""
     asked = _checked(body, _Chat)
     _check_messages(asked.messages)
@@ -144,7 +144,7 @@ def chat_plan(body: Body, *, has_tools: bool) -> Plan:
     return _plan(body, asked, own, (asked.top_logprobs or 0) if asked.logprobs else None, [None])
 
 
-def completion_plan(body: Body) -> Plan:
+def completion_plan(body: Body) -> CompletionPlan:
     """Of a Completions request. Raises `EngineError`."""
     asked = _checked(body, _Completion)
     for name, value in (("echo", asked.echo), ("suffix", asked.suffix)):
@@ -156,10 +156,10 @@ def completion_plan(body: Body) -> Plan:
     return _plan(body, asked, own, asked.logprobs, _prompts(asked.prompt))
 
 
-def _plan(body: Body, asked: _Common, own: Body, top: int | None, prompts: list[object]) -> Plan:
+def _plan(body: Body, asked: _Common, own: Body, top: int | None, prompts: list[object]) -> CompletionPlan:
     handed_on = {name: value for name, value in body.items() if value is not None and name not in _NOT_HANDED_ON}
     options = asked.stream_options
-    plan = Plan(
+    plan = CompletionPlan(
         stream=bool(asked.stream),
         include_usage=bool(options and options.include_usage),
         choices=asked.n or 1,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import cast
 
 from onwards_py.engines.base import Engine
-from onwards_py.engines.contract import EngineName, Order
+from onwards_py.engines.protocol import EngineName, LaunchSpec
 
 _CLASSES: dict[EngineName, tuple[str, str]] = {
     "llama_cpp": ("onwards_py.engines.llama", "LlamaEngine"),
@@ -16,8 +16,8 @@ _CLASSES: dict[EngineName, tuple[str, str]] = {
 }
 
 
-def make(order: Order) -> Engine:
-    """The engine that an order names, not loaded yet."""
-    module, name = _CLASSES[order.engine]
-    factory = cast("Callable[[Order], Engine]", getattr(importlib.import_module(module), name))
-    return factory(order)
+def make_engine(spec: LaunchSpec) -> Engine:
+    """The engine that the specification names, not loaded yet."""
+    module, name = _CLASSES[spec.engine]
+    factory = cast("Callable[[LaunchSpec], Engine]", getattr(importlib.import_module(module), name))
+    return factory(spec)

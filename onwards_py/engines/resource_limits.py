@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from onwards_py.engines.contract import Order
+from onwards_py.engines.protocol import LaunchSpec
 
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -23,7 +23,7 @@ _KILL_FIRST = b"500"  # of -1000 to 1000: when memory runs out, an engine goes b
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def take_channels() -> tuple[int, int]:
+def take_output_descriptors() -> tuple[int, int]:
     """Descriptors for reports and for log lines, that nothing else knows.
 
     Descriptor 1 leads to where 2 does afterwards: what a library prints must not come among the reports.
@@ -33,7 +33,7 @@ def take_channels() -> tuple[int, int]:
     return reports, log
 
 
-def hush() -> None:
+def silence_output() -> None:
     """Send what libraries print nowhere: llama.cpp, for one, prints grammars that it cannot read, and those are
     parts of requests."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -42,7 +42,7 @@ def hush() -> None:
     os.close(nowhere)
 
 
-def heed_signals() -> None:
+def set_signal_handlers() -> None:
     """SIGTERM ends the process at once. SIGINT is not for it: a terminal sends ^C to the whole group, and the proxy
     decides. Called again after loading, because libraries set handlers of their own."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -59,17 +59,17 @@ def die_with_parent() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
-def apply(order: Order) -> None:
+def apply(spec: LaunchSpec) -> None:
     """Niceness, memory, threads: before any library that computes is imported."""
     for name in _THREADS:
-        os.environ[name] = str(order.threads)
+        os.environ[name] = str(spec.threads)
     # When ggml aborts, it would run a debugger on this process, and print what its functions were working on.
     os.environ["GGML_NO_BACKTRACE"] = "1"
     with suppress(OSError):
-        os.nice(order.nice)
-    if order.memory is not None:
+        os.nice(spec.nice)
+    if spec.memory is not None:
         # Not the address space: the model's file is mapped, and costs nothing that could run out.
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_DATA, (order.memory, order.memory))
+            resource.setrlimit(resource.RLIMIT_DATA, (spec.memory, spec.memory))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_bytes(_KILL_FIRST)

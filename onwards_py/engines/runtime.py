@@ -1,4 +1,4 @@
-"""An engine's process from its first line of input to its end; see `onwards_py.engines.contract`."""
+"""An engine's process from its first line of input to its end; see `onwards_py.engines.protocol`."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import msgspec
 
 from onwards_py.engines import resource_limits
 from onwards_py.engines.base import Engine, LoadError
-from onwards_py.engines.channel import Orders, Reports
-from onwards_py.engines.contract import Failed, Order, Ping, Ready
-from onwards_py.engines.packages import advice, missing
-from onwards_py.engines.registry import make
+from onwards_py.engines.model_finder import install_hint, missing_requirements
+from onwards_py.engines.pipes import LaunchReader, ReportWriter
+from onwards_py.engines.protocol import LaunchSpec, LoadFailed, Ping, Ready
+from onwards_py.engines.registry import make_engine
 from onwards_py.engines.service import Service
 
 
 def run() -> NoReturn:
     """Load what is ordered, serve it, and never return: the process ends with its standard input or by a signal."""
-    resource_limits.heed_signals()
+    resource_limits.set_signal_handlers()
     resource_limits.die_with_parent()
-    to_proxy, log = resource_limits.take_channels()
-    reports = Reports(to_proxy)
+    to_proxy, log = resource_limits.take_output_descriptors()
+    reports = ReportWriter(to_proxy)
     loop = asyncio.new_event_loop()
     answering = _Answering(loop, reports)
     try:
-        order = Orders(0, answering.ping).order()
-        resource_limits.apply(order)
+        spec = LaunchReader(0, answering.ping).launch_spec()
+        resource_limits.apply(spec)
         began = time.monotonic()
-        engine = _loaded(order)
-        resource_limits.heed_signals()
-        resource_limits.hush()
-        answering.service = service = Service(engine, order.slots, reports, log)
-        _runner = loop.run_until_complete(service.listen(order.socket))
+        engine = _loaded(spec)
+        resource_limits.set_signal_handlers()
+        resource_limits.silence_output()
+        answering.service = service = Service(engine, spec.slots, reports, log)
+        _runner = loop.run_until_complete(service.listen(spec.socket))
     except LoadError as error:
         if error.__cause__ is not None:
             os.write(log, f"{type(error.__cause__).__name__}: {error.__cause__}\n".encode())
@@ -48,15 +48,15 @@ def run() -> NoReturn:
     os._exit(0)
 
 
-def _loaded(order: Order) -> Engine:
-    if (everything := missing(order.model, order.engine)) is not None:
+def _loaded(spec: LaunchSpec) -> Engine:
+    if (everything := missing_requirements(spec.model, spec.engine)) is not None:
         raise LoadError(everything)  # all that is to be installed, not the first thing that an engine stumbles over
     try:
-        engine = make(order)
+        engine = make_engine(spec)
         engine.load()
     except ImportError as error:
         name = (error.name or "a library").partition(".")[0]
-        raise LoadError(f"{name} is not installed: {advice(order.engine)}.") from None
+        raise LoadError(f"{name} is not installed: {install_hint(spec.engine)}.") from None
     except MemoryError:
         raise LoadError("The model does not fit into the memory that it may use: raise its bound.") from None
     except LoadError:
@@ -66,8 +66,8 @@ def _loaded(order: Order) -> Engine:
     return engine
 
 
-def _fail(reports: Reports, message: str) -> NoReturn:
-    reports.send(Failed(message))
+def _fail(reports: ReportWriter, message: str) -> NoReturn:
+    reports.send(LoadFailed(message))
     # Not through the interpreter's end: libraries that failed to load may hang in theirs.
     os._exit(1)
 
@@ -75,7 +75,7 @@ def _fail(reports: Reports, message: str) -> NoReturn:
 class _Answering:
     """Answers pings from the event loop, so that a loop that does not turn is noticed; while loading, they wait."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, reports: Reports) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, reports: ReportWriter) -> None:
         self._loop = loop
         self._reports = reports
         self.service: Service | None = None

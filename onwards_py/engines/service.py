@@ -14,10 +14,10 @@ import orjson
 from aiohttp import web
 
 from onwards_py import memory
-from onwards_py.engines.base import Body, Engine, EngineError, Handler, Job, LoadError, Reply, bad_request
-from onwards_py.engines.channel import Reports
-from onwards_py.engines.contract import Pong
-from onwards_py.engines.sink import StreamSink
+from onwards_py.engines.base import Body, Engine, EngineError, EngineResult, Job, LoadError, RouteHandler, bad_request
+from onwards_py.engines.event_sink import StreamSink
+from onwards_py.engines.pipes import ReportWriter
+from onwards_py.engines.protocol import Pong
 
 _LARGEST_BODY = 64 * 1024 * 1024
 _EXHAUSTED = "engine_out_of_memory"
@@ -27,7 +27,7 @@ _BACKLOG = 4096  # as many as may queue: a Unix socket whose backlog is full ref
 class Service:
     """Answers requests with an engine that has loaded. ``slots`` are computed at one time, the others wait."""
 
-    def __init__(self, engine: Engine, slots: int, reports: Reports, log: int) -> None:
+    def __init__(self, engine: Engine, slots: int, reports: ReportWriter, log: int) -> None:
         self._routes = engine.routes
         self._pool = _started(slots)
         self._reports = reports
@@ -53,8 +53,8 @@ class Service:
         """``stuck`` is that of the job that has not reacted for longest."""
         now = time.monotonic()
         with self._jobs_lock:
-            told = [job.told_at for job in self._jobs if job.told_at is not None]
-        return Pong(number, now - min(told) if told else 0.0)
+            requested = [job.stop_requested_at for job in self._jobs if job.stop_requested_at is not None]
+        return Pong(number, now - min(requested) if requested else 0.0)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Any request."""
@@ -73,7 +73,7 @@ class Service:
             response.headers["Allow"] = "POST"  # RFC 9110 section 15.5.6
         return response
 
-    def _handler(self, request: web.Request) -> Handler:
+    def _handler(self, request: web.Request) -> RouteHandler:
         path = request.path.removeprefix("/v1")
         handler = self._routes.get(path)
         if handler is None:
@@ -83,7 +83,7 @@ class Service:
             raise EngineError(405, "Only POST is served here.", code="method_not_allowed")
         return handler
 
-    async def _compute(self, request: web.Request, handler: Handler, body: Body) -> web.StreamResponse:
+    async def _compute(self, request: web.Request, handler: RouteHandler, body: Body) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
         job = Job()
         sink = StreamSink(job, loop)
@@ -101,12 +101,12 @@ class Service:
                 sink.stop(time.monotonic())
                 work.cancel()  # what it may still raise is for nobody
 
-    def _work(self, handler: Handler, body: Body, sink: StreamSink, job: Job) -> Reply:
+    def _work(self, handler: RouteHandler, body: Body, sink: StreamSink, job: Job) -> EngineResult:
         """In a computing thread."""
         with self._jobs_lock:
             self._jobs.add(job)
         try:
-            reply = Reply(None) if job.stop.is_set() else handler(body, sink, job)
+            reply = EngineResult(None) if job.stop.is_set() else handler(body, sink, job)
         except EngineError:
             raise
         except Exception as error:
@@ -115,8 +115,8 @@ class Service:
         finally:
             with self._jobs_lock:
                 self._jobs.discard(job)
-        if reply.done is not None:
-            self._reports.send(reply.done)
+        if reply.cost is not None:
+            self._reports.send(reply.cost)
         return reply
 
     def _tell(self, line: str) -> None:
@@ -172,7 +172,7 @@ async def _stream(request: web.Request, sink: StreamSink) -> web.StreamResponse 
     return response
 
 
-async def _end(request: web.Request, response: web.StreamResponse, work: asyncio.Future[Reply]) -> None:
+async def _end(request: web.Request, response: web.StreamResponse, work: asyncio.Future[EngineResult]) -> None:
     """End a stream properly, or by telling of the error and cutting it off short of its last chunk."""
     try:
         work.result()

@@ -25,7 +25,7 @@ _CONTROLS: Final = frozenset({"Cc", "Cf", "Co", "Cs"})
 _UNKNOWN, _BEGIN, _END, _PADDING, _MASK = "[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"
 
 
-class Unsupported(Exception):
+class UnsupportedTokenizer(Exception):
     """Another kind of tokenizer. The text says what it has that is not known here."""
 
 
@@ -97,20 +97,20 @@ class WordPiece:
 
     @classmethod
     def read(cls, raw: bytes) -> WordPiece:
-        """From the bytes of a ``tokenizer.json``. Raises `Unsupported`."""
+        """From the bytes of a ``tokenizer.json``. Raises `UnsupportedTokenizer`."""
         try:
             kind = msgspec.json.decode(raw, type=_Outline).model.type
             if kind != "WordPiece":
-                raise Unsupported(f"a tokenizer of the kind {kind}")
+                raise UnsupportedTokenizer(f"a tokenizer of the kind {kind}")
             file = msgspec.json.decode(raw, type=_File)
         except msgspec.MsgspecError:
-            raise Unsupported("a tokenizer.json that cannot be understood") from None
+            raise UnsupportedTokenizer("a tokenizer.json that cannot be understood") from None
         if file.normalizer is not None and file.normalizer.type != "BertNormalizer":
-            raise Unsupported(f"the normalizer {file.normalizer.type}")
+            raise UnsupportedTokenizer(f"the normalizer {file.normalizer.type}")
         if file.pre_tokenizer is not None and file.pre_tokenizer.type != "BertPreTokenizer":
-            raise Unsupported(f"the pre-tokenizer {file.pre_tokenizer.type}")
+            raise UnsupportedTokenizer(f"the pre-tokenizer {file.pre_tokenizer.type}")
         if absent := {_BEGIN, _END, _UNKNOWN, _PADDING, _MASK} - file.model.vocab.keys():
-            raise Unsupported(f"a vocabulary without {min(absent)}")
+            raise UnsupportedTokenizer(f"a vocabulary without {min(absent)}")
         return cls(file)
 
     def encode(self, text: str) -> list[int]:
@@ -172,7 +172,7 @@ class WordPiece:
 
 def _in_order(ids: Mapping[str, int]) -> list[str]:
     if sorted(ids.values()) != list(range(len(ids))):
-        raise Unsupported("a vocabulary with gaps")
+        raise UnsupportedTokenizer("a vocabulary with gaps")
     return sorted(ids, key=ids.__getitem__)
 
 

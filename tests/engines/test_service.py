@@ -14,20 +14,20 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from onwards_py.engines.base import Body, EngineError, Handler, Job, Reply, Sink, bad_request
-from onwards_py.engines.channel import Reports
-from onwards_py.engines.contract import Done
+from onwards_py.engines.base import Body, EngineError, EngineResult, EventSink, Job, RouteHandler, bad_request
+from onwards_py.engines.pipes import ReportWriter
+from onwards_py.engines.protocol import ComputeCost
 from onwards_py.engines.service import Service
 
 PATIENCE = 20.0
-DONE = Done(1, 2, 0.5, 0.25)
+DONE = ComputeCost(1, 2, 0.5, 0.25)
 
 
 @dataclass
 class FakeEngine:
     """Answers at ``/x`` with a function of the test's."""
 
-    handler: Handler
+    handler: RouteHandler
     file: str = "fake"
     bytes: int = 0
     jobs: list[Job] = field(default_factory=list)
@@ -36,10 +36,10 @@ class FakeEngine:
         """Nothing to load."""
 
     @property
-    def routes(self) -> dict[str, Handler]:
+    def routes(self) -> dict[str, RouteHandler]:
         return {"/x": self._answer}
 
-    def _answer(self, body: Body, sink: Sink, job: Job) -> Reply:
+    def _answer(self, body: Body, sink: EventSink, job: Job) -> EngineResult:
         self.jobs.append(job)
         return self.handler(body, sink, job)
 
@@ -64,11 +64,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def running(folder: Path, handler: Handler, slots: int = 1) -> AsyncIterator[Running]:
+async def running(folder: Path, handler: RouteHandler, slots: int = 1) -> AsyncIterator[Running]:
     reports, reports_in = os.pipe()
     log, log_in = os.pipe()
     engine = FakeEngine(handler)
-    service = Service(engine, slots, Reports(reports_in), log_in)
+    service = Service(engine, slots, ReportWriter(reports_in), log_in)
     runner = await service.listen(str(folder / "s"))
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(folder / "s"))) as session:
         yield Running(service, session, engine, reports, log)
@@ -97,22 +97,22 @@ async def turns(it: Running) -> None:
             assert response.status == 404
 
 
-def whole(body: Body, sink: Sink, job: Job) -> Reply:
-    return Reply(json.dumps({"model": body["model"]}).encode(), DONE)
+def whole(body: Body, sink: EventSink, job: Job) -> EngineResult:
+    return EngineResult(json.dumps({"model": body["model"]}).encode(), DONE)
 
 
-def endless(body: Body, sink: Sink, job: Job) -> Reply:
+def endless(body: Body, sink: EventSink, job: Job) -> EngineResult:
     """Streams until it is told to stop."""
     sink.begin()
     while sink.event(b"x" * 1000):
         pass
-    return Reply(None, DONE)
+    return EngineResult(None, DONE)
 
 
-def waiting(body: Body, sink: Sink, job: Job) -> Reply:
+def waiting(body: Body, sink: EventSink, job: Job) -> EngineResult:
     """Computes a whole answer, until it is told to stop."""
     job.stop.wait(PATIENCE)
-    return Reply(None, DONE)
+    return EngineResult(None, DONE)
 
 
 @pytest.mark.parametrize("path", ["/x", "/v1/x"])
@@ -163,7 +163,7 @@ async def test_a_body_over_64_mib_is_refused(folder: Path) -> None:
 async def test_an_engines_refusal_keeps_its_status_and_fields(folder: Path) -> None:
     """Also of a request for a stream: nothing was sent before."""
 
-    def refusing(body: Body, sink: Sink, job: Job) -> Reply:
+    def refusing(body: Body, sink: EventSink, job: Job) -> EngineResult:
         raise bad_request("No.", "messages", "context_length_exceeded")
 
     async with running(folder, refusing) as it, it.post({"model": "m", "stream": True}) as response:
@@ -181,7 +181,7 @@ async def test_an_engines_refusal_keeps_its_status_and_fields(folder: Path) -> N
 async def test_an_unforeseen_failure_tells_nothing(folder: Path) -> None:
     """500 without the exception's text, which may hold parts of the request; the log has its type only."""
 
-    def failing(body: Body, sink: Sink, job: Job) -> Reply:
+    def failing(body: Body, sink: EventSink, job: Job) -> EngineResult:
         raise KeyError("secret")
 
     async with running(folder, failing) as it:
@@ -194,9 +194,9 @@ async def test_an_unforeseen_failure_tells_nothing(folder: Path) -> None:
 async def test_a_stream_is_one_chunk_per_event(folder: Path) -> None:
     """Whoever reads it gets each event by itself, and then a proper end."""
 
-    def streaming(body: Body, sink: Sink, job: Job) -> Reply:
+    def streaming(body: Body, sink: EventSink, job: Job) -> EngineResult:
         sink.begin()
-        return Reply(None, DONE if sink.event(b"{}") and sink.event(b"[DONE]") else None)
+        return EngineResult(None, DONE if sink.event(b"{}") and sink.event(b"[DONE]") else None)
 
     async with running(folder, streaming) as it, it.post({"model": "m"}) as response:
         assert response.status == 200
@@ -209,7 +209,7 @@ async def test_a_stream_is_one_chunk_per_event(folder: Path) -> None:
 async def test_a_stream_that_fails_is_not_ended_properly(folder: Path) -> None:
     """One event tells of the error, and the body breaks off."""
 
-    def failing(body: Body, sink: Sink, job: Job) -> Reply:
+    def failing(body: Body, sink: EventSink, job: Job) -> EngineResult:
         sink.begin()
         sink.event(b"{}")
         raise EngineError(500, "Broken.", type="server_error", code="engine_error")
@@ -224,7 +224,7 @@ async def test_a_stream_that_fails_is_not_ended_properly(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("handler", [endless, waiting], ids=["streamed", "whole"])
-async def test_a_client_that_leaves_stops_its_job(folder: Path, handler: Handler) -> None:
+async def test_a_client_that_leaves_stops_its_job(folder: Path, handler: RouteHandler) -> None:
     """However its answer was to come; the job is gone from the books when it has returned, and its cost is told."""
     async with running(folder, handler) as it:
         _, writer = await asked(folder)
@@ -239,12 +239,12 @@ async def test_a_client_that_does_not_read_holds_the_computation(folder: Path) -
     """The thread waits when too much is unread, and goes on when the client does."""
     sent = 0
 
-    def counting(body: Body, sink: Sink, job: Job) -> Reply:
+    def counting(body: Body, sink: EventSink, job: Job) -> EngineResult:
         nonlocal sent
         sink.begin()
         while sent < 4000 and sink.event(b"x" * 1000):
             sent += 1
-        return Reply(None)
+        return EngineResult(None)
 
     async with running(folder, counting):
         reader, writer = await asked(folder)
@@ -263,9 +263,9 @@ async def test_a_job_that_waits_for_a_slot_is_not_computed_for_nobody(folder: Pa
     """Its client left while another request was computed."""
     go = threading.Event()
 
-    def gated(body: Body, sink: Sink, job: Job) -> Reply:
+    def gated(body: Body, sink: EventSink, job: Job) -> EngineResult:
         go.wait(PATIENCE)
-        return Reply(b"{}")
+        return EngineResult(b"{}")
 
     async with running(folder, gated) as it:
         first = asyncio.create_task(it.session.post("http://engine/x", data=b'{"model":"m"}'))
@@ -285,9 +285,9 @@ async def test_a_job_that_does_not_stop_is_told_of(folder: Path) -> None:
     """Pong says for how long; a job that nobody told to stop is not stuck."""
     go = threading.Event()
 
-    def deaf(body: Body, sink: Sink, job: Job) -> Reply:
+    def deaf(body: Body, sink: EventSink, job: Job) -> EngineResult:
         go.wait(PATIENCE)
-        return Reply(None)
+        return EngineResult(None)
 
     async with running(folder, deaf) as it:
         _, writer = await asked(folder)

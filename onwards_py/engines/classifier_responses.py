@@ -10,9 +10,9 @@ from typing import Literal
 
 import orjson
 
-from onwards_py.engines.classifier_verdict import Verdict
+from onwards_py.engines.classification import Classification
 
-Dialect = Literal["chat", "completion"]
+Api = Literal["chat", "completion"]
 _PREFIX = {"chat": "chatcmpl", "completion": "cmpl"}
 
 
@@ -20,20 +20,20 @@ def _identity(prefix: str, kind: str, model: str) -> dict[str, object]:
     return {"id": f"{prefix}-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": model}
 
 
-def _member(verdict: Verdict) -> dict[str, object]:
+def _member(verdict: Classification) -> dict[str, object]:
     return {"label": verdict.label, "probabilities": verdict.probabilities, "scores": verdict.scores}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ClassifierResponse:
     """One verdict as what a language model would have said: the label. ``words`` stands for tokens in the usage."""
 
-    dialect: Dialect
+    dialect: Api
     model: str
-    verdict: Verdict
+    verdict: Classification
     words: int
 
-    def whole(self) -> bytes:
+    def body(self) -> bytes:
         """The body of an answer that is not streamed. ``classification`` is a member that only classifiers have."""
         label = self.verdict.label
         said: dict[str, object] = (
@@ -70,7 +70,7 @@ class Answer:
         return {"prompt_tokens": self.words, "completion_tokens": 1, "total_tokens": self.words + 1}
 
 
-def listed(model: str, verdicts: Sequence[Verdict], words: int) -> bytes:
+def classify_response(model: str, verdicts: Sequence[Classification], words: int) -> bytes:
     """The body of ``/classify``: vLLM's members, and the probabilities by label."""
     data = [
         {

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from onwards_py.engines.base import LoadError
-from onwards_py.engines.wordpiece import Unsupported, WordPiece
+from onwards_py.engines.wordpiece import UnsupportedTokenizer, WordPiece
 
 if TYPE_CHECKING:
     import gguf
@@ -132,9 +132,9 @@ def _plan(folder: Path) -> _Plan:
         tokenizer = WordPiece.read((folder / "tokenizer.json").read_bytes())
         tensors, data_at = _tensors(folder / _WEIGHTS)
         if reason := _objection(config, modules, tokenizer):
-            raise Unsupported(reason)
+            raise UnsupportedTokenizer(reason)
         first_token = _pools_first_token(folder, modules)
-    except (Unsupported, msgspec.MsgspecError) as error:
+    except (UnsupportedTokenizer, msgspec.MsgspecError) as error:
         raise LoadError(f"the model cannot be converted for llama.cpp: {error}; use a GGUF file of it") from None
     except OSError as error:
         raise LoadError(f"a file of the model cannot be read: {error.strerror}") from None
@@ -158,11 +158,11 @@ def _pools_first_token(folder: Path, modules: list[_Module]) -> bool:
     """True: the first token's vector is the text's; False: the mean of all is."""
     path = next((module.path for module in modules if module.type.endswith(".Pooling")), None)
     if path is None:
-        raise Unsupported("it has no Pooling module")
+        raise UnsupportedTokenizer("it has no Pooling module")
     pooling = msgspec.json.decode((folder / path / "config.json").read_bytes(), type=_Pooling)
     modes = [name for name in pooling.__struct_fields__ if getattr(pooling, name)]
     if modes not in (["pooling_mode_cls_token"], ["pooling_mode_mean_tokens"]):
-        raise Unsupported(f"it pools by {' and '.join(modes) or 'nothing'}")
+        raise UnsupportedTokenizer(f"it pools by {' and '.join(modes) or 'nothing'}")
     return pooling.pooling_mode_cls_token
 
 
@@ -175,13 +175,13 @@ def _tensors(file: Path) -> tuple[dict[str, _Tensor], int]:
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > min(size, _LONGEST_HEADER):
-            raise Unsupported("its weights are damaged")
+            raise UnsupportedTokenizer("its weights are damaged")
         table = msgspec.json.decode(stream.read(length), type=dict[str, msgspec.Raw])
     table.pop("__metadata__", None)
     tensors = {name: msgspec.json.decode(raw, type=_Tensor) for name, raw in table.items()}
     for tensor in tensors.values():
         if tensor.dtype in _WIDTHS and not _is_whole(tensor, size - length - 8):
-            raise Unsupported("its weights are incomplete")
+            raise UnsupportedTokenizer("its weights are incomplete")
     return tensors, length + 8
 
 

@@ -1,8 +1,9 @@
 """What the proxy and an engine's process say to each other.
 
-The proxy starts ``python -m onwards_py.engines``, writes an `Order` as one line of JSON to its standard input, and
+The proxy starts ``python -m onwards_py.engines``, writes a `LaunchSpec` as one line of JSON to its standard input, and
 keeps that pipe open: when it closes, however the proxy ended, the engine ends at once. Every further line is a `Ping`.
-The engine writes one `Report` a line. Requests and answers are HTTP/1.1 over the order's Unix socket.
+The engine writes one `Report` a line. Requests and responses are HTTP/1.1 over the Unix socket
+that the specification names.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 EngineName = Literal["llama_cpp", "embedding", "classifier"]
 
 
-class Order(msgspec.Struct, frozen=True, omit_defaults=True):
+class LaunchSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """What to run. ``model`` is a path, or ``package:NAME``; ``socket`` is where to listen.
 
     ``context`` is the window in tokens of each slot (None: the model's own, at most `DEFAULT_CONTEXT`), ``slots`` how
@@ -52,7 +53,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     bytes: int
 
 
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
+class LoadFailed(msgspec.Struct, frozen=True, tag="failed"):
     """It cannot work; the process ends. ``message`` says what to do, and may be shown to clients: no paths."""
 
     message: str
@@ -65,7 +66,7 @@ class Pong(msgspec.Struct, frozen=True, tag="pong"):
     stuck: float
 
 
-class Done(msgspec.Struct, frozen=True, tag="done"):
+class ComputeCost(msgspec.Struct, frozen=True, tag="done"):
     """A request was worked on. Tokens read and made, and the seconds of computing that each took."""
 
     prompt_tokens: int
@@ -74,4 +75,4 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     completion_seconds: float
 
 
-Report = Ready | Failed | Pong | Done
+Report = Ready | LoadFailed | Pong | ComputeCost

@@ -1,4 +1,4 @@
-"""The pipe to and from the proxy: lines of JSON, see `onwards_py.engines.contract`."""
+"""The pipe to and from the proxy: lines of JSON, see `onwards_py.engines.protocol`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import suppress
 
 import msgspec
 
-from onwards_py.engines.contract import Order, Ping, Report
+from onwards_py.engines.protocol import LaunchSpec, Ping, Report
 
 _READ = 65536
 
 
-class Reports:
-    """Writes reports, from any thread. That nobody reads them any more is not noticed here: `Orders` does."""
+class ReportWriter:
+    """Writes reports, from any thread. That nobody reads them any more is not noticed here: `LaunchReader` does."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -30,9 +30,11 @@ class Reports:
                 line = line[os.write(self._descriptor, line) :]
 
 
-class Orders:
-    """Reads the order and the pings that follow, in a thread of its own: the end of its input ends the process at once,
-    whatever is going on."""
+class LaunchReader:
+    """Reads the launch specification and the pings that follow, in a thread of its own.
+
+    The end of the input ends the process at once, whatever it is computing.
+    """
 
     def __init__(self, descriptor: int, on_ping: Callable[[Ping], None]) -> None:
         self._descriptor = descriptor
@@ -40,9 +42,9 @@ class Orders:
         self._first: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._read, name="orders", daemon=True).start()
 
-    def order(self) -> Order:
-        """The order; waits for it. Raises `msgspec.DecodeError` for what is none."""
-        return msgspec.json.decode(self._first.get(), type=Order)
+    def launch_spec(self) -> LaunchSpec:
+        """The launch specification; blocks until it arrives. Raises `msgspec.DecodeError` if it cannot be decoded."""
+        return msgspec.json.decode(self._first.get(), type=LaunchSpec)
 
     def _read(self) -> None:
         rest = b""

@@ -14,8 +14,8 @@ _CHAT: Final = "chat.completion.chunk"
 _WHOLE_CHAT: Final = "chat.completion"
 
 
-class Assembly:
-    """Feed it every chunk in order, then ask for the `answer`."""
+class ChunkAssembler:
+    """Feed it every chunk in spec, then ask for the `response`."""
 
     def __init__(self) -> None:
         self._head: Json = {}
@@ -47,8 +47,8 @@ class Assembly:
         """Whether there is a choice, and every one has said why it ended."""
         return bool(self._choices) and all(choice.get("finish_reason") for choice in self._choices.values())
 
-    def answer(self, usage: Json) -> Json:
-        """The whole answer, with the choices in order. Content is null only where there are calls instead."""
+    def response(self, usage: Json) -> Json:
+        """The whole answer, with the choices in spec. Content is null only where there are calls instead."""
         head = dict(self._head)
         for choice in self._choices.values():
             message = choice.get("message")

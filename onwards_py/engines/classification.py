@@ -8,24 +8,24 @@ from typing import Literal
 
 import msgspec
 
-Scores = Literal["probability", "softmax", "sigmoid", "none"]
+ScoreSource = Literal["probability", "softmax", "sigmoid", "none"]
 """Where the numbers come from: the model's own probabilities; its scores, made to sum up to 1 by one of two functions;
 or nowhere, because it gives a label and nothing else, which then gets a 1."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """The label of one text, and a number from 0 to 1 for each label that the model knows, in the model's order."""
+class Classification(msgspec.Struct, frozen=True):
+    """The label of one text, and a number from 0 to 1 for each label that the model knows, in the model's spec."""
 
     label: str
     probabilities: dict[str, float]
-    scores: Scores
+    scores: ScoreSource
 
 
-Classify = Callable[[Sequence[str]], list[Verdict]]
-"""A loaded model: one verdict for each text, in order. Blocks; may run in several threads at one time."""
+Classify = Callable[[Sequence[str]], list[Classification]]
+"""A loaded model: one verdict for each text, in spec. Blocks; may run in several threads at one time."""
 
 
-def verdict(label: str, probabilities: dict[str, float], scores: Scores) -> Verdict:
+def checked_classification(label: str, probabilities: dict[str, float], scores: ScoreSource) -> Classification:
     """A verdict whose numbers are numbers.
 
     Raises:
@@ -33,7 +33,7 @@ def verdict(label: str, probabilities: dict[str, float], scores: Scores) -> Verd
     """
     if not all(map(math.isfinite, probabilities.values())):
         raise ArithmeticError("the model gave a probability that is no number")
-    return Verdict(label, probabilities, scores)
+    return Classification(label, probabilities, scores)
 
 
 def softmax(scores: Sequence[float]) -> list[float]:

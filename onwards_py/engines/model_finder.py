@@ -15,31 +15,31 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
-from onwards_py.engines.contract import EngineName
-from onwards_py.engines.installing import Installing
+from onwards_py.engines.install_command import InstallCommand
+from onwards_py.engines.protocol import EngineName
 
-Kind = Literal["gguf", "sentence_transformers", "skops", "onnx"]
+ModelFormat = Literal["gguf", "sentence_transformers", "skops", "onnx"]
 
 PACKAGE: Final = "package:"
-_TAKES: Final[dict[EngineName, tuple[Kind, ...]]] = {
+_FORMATS_OF: Final[dict[EngineName, tuple[ModelFormat, ...]]] = {
     "llama_cpp": ("gguf",),
     "embedding": ("gguf", "sentence_transformers"),
     "classifier": ("skops", "onnx"),
 }
-_CALLED: Final[dict[Kind, str]] = {
+_DESCRIPTIONS: Final[dict[ModelFormat, str]] = {
     "gguf": "a GGUF file",
     "sentence_transformers": "a sentence-transformers folder",
     "skops": "a .skops file",
     "onnx": "an .onnx file",
 }
-_NEEDS: Final[dict[tuple[EngineName, Kind], tuple[str, ...]]] = {
+_MODULES_OF: Final[dict[tuple[EngineName, ModelFormat], tuple[str, ...]]] = {
     ("llama_cpp", "gguf"): ("xllamacpp",),
     ("embedding", "gguf"): ("xllamacpp", "numpy"),
     ("embedding", "sentence_transformers"): ("xllamacpp", "numpy", "gguf"),
     ("classifier", "skops"): ("skops", "sklearn"),
     ("classifier", "onnx"): ("onnxruntime",),
 }
-_SUFFIXES: Final[dict[str, Kind]] = {".gguf": "gguf", ".skops": "skops", ".onnx": "onnx"}
+_SUFFIXES: Final[dict[str, ModelFormat]] = {".gguf": "gguf", ".skops": "skops", ".onnx": "onnx"}
 _WEIGHTS: Final = "model.safetensors"
 _FOLDER: Final = ("modules.json", "config.json", "tokenizer.json", _WEIGHTS)
 _EXTRAS: Final[dict[EngineName, str]] = {"llama_cpp": "local", "embedding": "local", "classifier": "classifier"}
@@ -54,25 +54,25 @@ _TEST_FOLDERS: Final = frozenset({"test", "tests", "testing", "testdata", "datas
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelFile:
     """A model that is there. ``path`` is its file or folder, ``bytes`` the size of its weights; ``source`` is how a
     configuration names it."""
 
     path: Path
-    kind: Kind
+    format: ModelFormat
     bytes: int
     source: str
 
     def engines(self) -> list[EngineName]:
         """The engines that it is meant for. Reads the head of a GGUF file; raises OSError."""
-        if self.kind == "gguf":
+        if self.format == "gguf":
             with self.path.open("rb") as file:
                 # Only models that make one vector of a text say how; the settings stand before the vocabulary.
                 return ["embedding" if b".pooling_type" in file.read(_HEAD_BYTES) else "llama_cpp"]
-        return [engine for engine, kinds in _TAKES.items() if self.kind in kinds]
+        return [engine for engine, formats in _FORMATS_OF.items() if self.format in formats]
 
 
-class NotFound(Exception):
+class ModelNotFound(Exception):
     """There is no such model, or this engine cannot load it. The text says what to do; clients may see it.
 
     ``package``: the one that would have to be installed.
@@ -83,53 +83,53 @@ class NotFound(Exception):
         self.package = package
 
 
-def find(model: str, engine: EngineName) -> Model:
+def find_model(model: str, engine: EngineName) -> ModelFile:
     """The model that a configuration names: a path (``~`` is the home folder), ``package:NAME`` or
-    ``package:NAME/file`` for one of several that a package ships. Raises `NotFound`."""
+    ``package:NAME/file`` for one of several that a package ships. Raises `ModelNotFound`."""
     if model.startswith(PACKAGE):
         return _shipped_by(model, engine)
     path = Path(model)
     try:
         path = path.expanduser()
-        found = _at(path, model)
+        found = _model_at(path, model)
     except OSError as error:
-        raise NotFound(f"{path.name}: {error.strerror or 'cannot be read'}") from None
+        raise ModelNotFound(f"{path.name}: {error.strerror or 'cannot be read'}") from None
     except RuntimeError:
-        raise NotFound(f"{path.name}: no such home folder") from None
-    if found.kind not in _TAKES[engine]:
-        raise NotFound(f"{path.name} is {_CALLED[found.kind]}; {_taken_by(engine)}")
+        raise ModelNotFound(f"{path.name}: no such home folder") from None
+    if found.format not in _FORMATS_OF[engine]:
+        raise ModelNotFound(f"{path.name} is {_DESCRIPTIONS[found.format]}; {_loadable_by(engine)}")
     return found
 
 
-def advice(engine: EngineName) -> str:
+def install_hint(engine: EngineName) -> str:
     """How to get the libraries of ``engine``, for clients to see: without paths of this machine."""
     return f"install the extra '{_EXTRAS[engine]}' of onwards-py ('onwards-py models' says by which command)"
 
 
-def missing(model: str, engine: EngineName, how: Installing | None = None) -> str | None:
+def missing_requirements(model: str, engine: EngineName, how: InstallCommand | None = None) -> str | None:
     """What has to be installed or changed before ``engine`` can load ``model``; None if nothing. Imports nothing.
 
     ``how``: for the operator, the commands are told, which have paths in them.
     """
     try:
-        kinds: tuple[Kind, ...] = (find(model, engine).kind,)
+        formats: tuple[ModelFormat, ...] = (find_model(model, engine).format,)
         reason = None
-    except NotFound as error:
-        kinds, reason = _TAKES[engine], str(error)
+    except ModelNotFound as error:
+        formats, reason = _FORMATS_OF[engine], str(error)
         if how is not None and error.package is not None:
             reason = _not_installed(error.package, how.package(error.package))
-    # A model that is not there yet may be of any kind: one whose libraries are there will do.
-    unmet = [_unmet(engine, kind) for kind in kinds]
+    # A model that is not there yet may be of any format: one whose libraries are there will do.
+    unmet = [_missing_modules(engine, format_) for format_ in formats]
     if not all(unmet):
         return reason
-    remedy = advice(engine) if how is None else how.extra(_EXTRAS[engine])
+    remedy = install_hint(engine) if how is None else how.extra(_EXTRAS[engine])
     need = f"the engine {engine} needs {', '.join(unmet[0])}: {remedy}"
     return need if reason is None else f"{reason}; {need}"
 
 
-def installed() -> list[Model]:
+def installed_models() -> list[ModelFile]:
     """All models that installed packages ship, by name."""
-    found: dict[str, Model] = {}
+    found: dict[str, ModelFile] = {}
     for package in distributions():
         name = package.name
         if isinstance(name, str) and name not in found:  # the first on the path is the one that counts
@@ -138,44 +138,44 @@ def installed() -> list[Model]:
     return sorted(found.values(), key=lambda model: model.source)
 
 
-def _shipped_by(model: str, engine: EngineName) -> Model:
+def _shipped_by(model: str, engine: EngineName) -> ModelFile:
     name, _, wanted = model.removeprefix(PACKAGE).partition("/")
     if _NAME.fullmatch(name) is None:
-        raise NotFound(f"{model!r} names no package: write package:NAME, or package:NAME/file")
+        raise ModelNotFound(f"{model!r} names no package: write package:NAME, or package:NAME/file")
     try:
         package = distribution(name)
     except PackageNotFoundError:
-        raise NotFound(_not_installed(name, Installing("pip install").package(name)), name) from None
+        raise ModelNotFound(_not_installed(name, InstallCommand("pip install").package(name)), name) from None
     all_models = list(_shipped(package, PACKAGE + _normalised(name)))
-    models = [one for one in all_models if one.kind in _TAKES[engine] and _is_called(one.path, wanted)]
+    models = [one for one in all_models if one.format in _FORMATS_OF[engine] and _path_ends_with(one.path, wanted)]
     if len(models) == 1:
         return models[0]
     if models:
-        raise NotFound(f"the package {name} ships several models: choose {_any_of(models)}")
+        raise ModelNotFound(f"the package {name} ships several models: choose {_any_of(models)}")
     if not all_models:
-        raise NotFound(f"the package {name} ships no model")
-    raise NotFound(f"the package {name} ships no such model for {engine}, only {_any_of(all_models)}")
+        raise ModelNotFound(f"the package {name} ships no model")
+    raise ModelNotFound(f"the package {name} ships no such model for {engine}, only {_any_of(all_models)}")
 
 
 def _not_installed(name: str, command: str) -> str:
     return f"the package {name} is not installed: {command}"
 
 
-def _is_called(path: Path, wanted: str) -> bool:
+def _path_ends_with(path: Path, wanted: str) -> bool:
     steps = tuple(step for step in wanted.split("/") if step)
     return path.parts[len(path.parts) - len(steps) :] == steps
 
 
-def _any_of(models: list[Model]) -> str:
+def _any_of(models: list[ModelFile]) -> str:
     return " or ".join(sorted(model.source for model in models))
 
 
-def _shipped(package: Distribution, source: str) -> Iterator[Model]:
+def _shipped(package: Distribution, source: str) -> Iterator[ModelFile]:
     """The models among the files of a package, each with a source of its own if there are several."""
     models = []
     for name in _candidates(package):
-        with suppress(OSError, NotFound):  # recorded, but gone or something else
-            models.append(_at(Path(str(package.locate_file(name))), source))
+        with suppress(OSError, ModelNotFound):  # recorded, but gone or something else
+            models.append(_model_at(Path(str(package.locate_file(name))), source))
     models = [model for model in models if model.bytes >= _LEAST_BYTES]
     if len(models) == 1:
         yield models[0]
@@ -212,42 +212,42 @@ def _short_names(paths: list[Path]) -> dict[Path, str]:
     return names
 
 
-def _at(path: Path, written: str) -> Model:
+def _model_at(path: Path, written: str) -> ModelFile:
     if not path.exists():
-        raise NotFound(f"{path.name}: no such file")
-    kind = _kind(path)
-    if kind is None:
+        raise ModelNotFound(f"{path.name}: no such file")
+    format_ = _format_of(path)
+    if format_ is None:
         if path.is_dir():
-            raise NotFound(f"{path.name} is a folder without {_absent(path)}, so not a model that can be loaded")
-        raise NotFound(f"{path.name} is not a model: neither GGUF, nor .skops or .onnx")
-    return Model(path, kind, _size(path, kind), written)
+            raise ModelNotFound(f"{path.name} is a folder without {_absent(path)}, so not a model that can be loaded")
+        raise ModelNotFound(f"{path.name} is not a model: neither GGUF, nor .skops or .onnx")
+    return ModelFile(path, format_, _size(path, format_), written)
 
 
 def _absent(folder: Path) -> str:
     return next(name for name in _FOLDER if not (folder / name).is_file())
 
 
-def _kind(path: Path) -> Kind | None:
+def _format_of(path: Path) -> ModelFormat | None:
     """What a file or folder is; None if it is no model. Raises OSError."""
     if path.is_dir():
         return "sentence_transformers" if all((path / name).is_file() for name in _FOLDER) else None
-    kind = _SUFFIXES.get(path.suffix)
-    if kind in ("skops", "onnx"):
-        return kind
+    format_ = _SUFFIXES.get(path.suffix)
+    if format_ in ("skops", "onnx"):
+        return format_
     with path.open("rb") as file:  # model stores keep GGUF files under digests, without a suffix
         return "gguf" if file.read(4) == b"GGUF" else None
 
 
-def _size(path: Path, kind: Kind) -> int:
-    return (path / _WEIGHTS if kind == "sentence_transformers" else path).stat().st_size
+def _size(path: Path, format_: ModelFormat) -> int:
+    return (path / _WEIGHTS if format_ == "sentence_transformers" else path).stat().st_size
 
 
-def _taken_by(engine: EngineName) -> str:
-    return f"the engine {engine} loads {' or '.join(_CALLED[kind] for kind in _TAKES[engine])}"
+def _loadable_by(engine: EngineName) -> str:
+    return f"the engine {engine} loads {' or '.join(_DESCRIPTIONS[format_] for format_ in _FORMATS_OF[engine])}"
 
 
-def _unmet(engine: EngineName, kind: Kind) -> list[str]:
-    return [module for module in _NEEDS[engine, kind] if find_spec(module) is None]
+def _missing_modules(engine: EngineName, format_: ModelFormat) -> list[str]:
+    return [module for module in _MODULES_OF[engine, format_] if find_spec(module) is None]
 
 
 def _normalised(name: str) -> str:

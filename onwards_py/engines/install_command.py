@@ -41,7 +41,7 @@ class _DirectUrl(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Installing:
+class InstallCommand:
     """``pip`` is a command that ends in ``install``. ``own`` is onwards-py as it was installed, an extra's name being
     put in the place of ``{}``; None: what it was installed from is gone, but the ``requirements`` of each extra are
     known."""
@@ -64,14 +64,14 @@ class Installing:
 
 
 @cache
-def installing() -> Installing:
+def install_command() -> InstallCommand:
     """How things are installed for the interpreter that runs. The commands hold paths: they are for its operator."""
     try:
         package = distribution(_NAME)
     except PackageNotFoundError:
         pip = pip_install()  # it runs from a folder of its sources, not installed
-        return Installing(pip, f"{_escaped(str(_ROOT))}[{{}}]") if _is_source(_ROOT) else Installing(pip)
-    return of_distribution(package, pip_install())
+        return InstallCommand(pip, f"{_escaped(str(_ROOT))}[{{}}]") if _is_source(_ROOT) else InstallCommand(pip)
+    return command_of_distribution(package, pip_install())
 
 
 def pip_install() -> str:
@@ -82,7 +82,7 @@ def pip_install() -> str:
     return f"{interpreter} -m pip install"
 
 
-def of_distribution(package: Distribution, pip: str) -> Installing:
+def command_of_distribution(package: Distribution, pip: str) -> InstallCommand:
     """By what the installer noted about ``package`` (PEP 610)."""
     requirements: dict[str, list[str]] = {}
     for requirement in package.requires or ():
@@ -93,8 +93,8 @@ def of_distribution(package: Distribution, pip: str) -> Installing:
     except msgspec.MsgspecError:
         origin = None
     if origin is None:
-        return Installing(pip, requirements=requirements)
-    return Installing(pip, _source(origin), bool(origin.dir_info and origin.dir_info.editable), requirements)
+        return InstallCommand(pip, requirements=requirements)
+    return InstallCommand(pip, _source(origin), bool(origin.dir_info and origin.dir_info.editable), requirements)
 
 
 def _source(origin: _DirectUrl) -> str | None:

@@ -72,6 +72,6 @@ class StreamSink:
 
     def stop(self, now: float) -> None:
         """Nobody reads any more: tell the job, and wake its thread if it waits for room."""
-        self._job.tell_to_stop(now)
+        self._job.request_stop(now)
         with self._space:
             self._space.notify()
