@@ -84,21 +84,21 @@ def test_every_field_that_is_dealt_with_is_listed() -> None:
 
 @pytest.mark.parametrize("row", FIELDS, ids=[row[0] for row in FIELDS])
 def test_a_field_becomes_what_the_table_says(row: list[str]) -> None:
-    """Sent through the code: under a chat name, kept, left out (and named), or refused."""
+    """Sent through the code: under a chat name, kept, dropped (and listed), or rejected."""
     name, becomes = row[0], row[1]
     sample = SAMPLES.get(name, {name: "default" if name == "truncation" else "x"})
     request = {"model": "m", "input": "Hello.", **sample}
     quirks = PRESETS["openai"]
-    if becomes == "refused":
+    if becomes == "rejected":
         with pytest.raises(Refused) as refused:
             to_chat(request, quirks, Policy())
         assert refused.value.param == name
         return
     translated = to_chat(request, quirks, Policy())
     without = to_chat({"model": "m", "input": "Hello."}, quirks, Policy()).chat
-    if becomes in ("kept", "left out"):
+    if becomes in ("kept", "dropped"):
         assert translated.chat == without
-        assert translated.dropped == ((name,) if becomes == "left out" else ())
+        assert translated.dropped == ((name,) if becomes == "dropped" else ())
         return
     (own,) = sample if name == OTHERS else (name,)
     chat_names = {own} if becomes == "the same" else set(becomes.split(" / "))
@@ -131,7 +131,7 @@ def test_every_event_that_is_sent_is_listed() -> None:
 
 def test_the_other_way_every_field_that_is_dealt_with_is_listed() -> None:
     """Of a chat request to a provider that only has Responses."""
-    assert names("The other way: fields of a chat request", "chat field") == reverse.OURS
+    assert names("Fields of a chat request", "chat field") == reverse.OURS
 
 
 def word(value: object) -> str:
@@ -178,6 +178,6 @@ def test_dropping_takes_the_place_of_refusing() -> None:
     """``on_unsupported: drop``, for what the table calls refused and nothing else."""
     drop = replace(Policy(), on_unsupported=policies.OnUnsupported.DROP)
     for row in FIELDS:
-        if row[1] == "refused" and "in any case" not in row[2]:
+        if row[1] == "rejected" and "in any case" not in row[2]:
             request = {"model": "m", "input": "Hello.", **SAMPLES.get(row[0], {row[0]: "x"})}
             assert to_chat(request, PRESETS["openai"], drop).dropped == (row[0],)
