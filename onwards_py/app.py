@@ -35,7 +35,7 @@ from onwards_py.doors.aiohttp_door import AiohttpDoor
 from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
 from onwards_py.live_state import Holder, LiveState
-from onwards_py.memory import FreedMemory
+from onwards_py.memory import MemoryTrimmer
 from onwards_py.observe import logs
 from onwards_py.observe.access_log import LineWriter
 from onwards_py.observe.engine_metrics import EngineMetrics
@@ -46,10 +46,10 @@ from onwards_py.proxy.handler import Proxy
 from onwards_py.proxy.health_checks import HealthChecks
 from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.proxy.upstream_request import Transports
-from onwards_py.transports.engine.transport import Engines, EngineTransport
+from onwards_py.transports.echo.transport import EchoTransport
+from onwards_py.transports.engine.transport import EngineRegistry, EngineTransport
 from onwards_py.transports.http import HttpTransport
-from onwards_py.transports.local import LocalTransport
-from onwards_py.transports.loops import Loops
+from onwards_py.transports.loop_detector import LoopDetector
 from onwards_py.write_batch import WriteBatch
 
 _log = logging.getLogger("onwards")
@@ -78,13 +78,13 @@ class Application:
         self._gauges = Gauges(share.ceiling, share.brim)
         self._lines = LineWriter(access_log)
         batch = WriteBatch(self._loop)
-        self.engines = engines = Engines()
+        self.engines = engines = EngineRegistry()
         self.reload_status = ReloadStatus(options.config, time.time())
         self._started = self._loop.time()
-        self._loops = loops = Loops()
+        self._loop_detector = loops = LoopDetector()
         self._http = http = HttpTransport(snapshot.http_pool, batch, loops, share.providers)
         self._local = EngineTransport(engines, http)
-        self._transports = Transports(http, LocalTransport(), self._local)
+        self._transports = Transports(http, EchoTransport(), self._local)
         self._not_found = not_found = NotFoundLog()
         self.health_checks = HealthChecks(http, clock, random.random, not_found)
         self.metrics = Metrics(
@@ -103,10 +103,10 @@ class Application:
             clock=clock,
             random=random.random,
             started=int(time.time()),
-            is_ours=loops.has,
+            is_own_connection=loops.is_own_connection,
             not_found=not_found,
         )
-        self._memory = FreedMemory(lambda: self._gauges.buffered)
+        self._memory = MemoryTrimmer(lambda: self._gauges.buffered)
         self._door = AiohttpDoor(proxy, settings, self._gauges)
         self._lane = (
             Lane(proxy, settings, self._gauges, hand_over=self._door.take_over, batch=batch) if options.lane else None
@@ -128,7 +128,7 @@ class Application:
         await self._admin.listen(admin_listener)
         factory: Callable[[], asyncio.BaseProtocol] = self._lane or self._door
         tls = _tls(self._options)
-        self._loops.port = self._listener.getsockname()[1]
+        self._loop_detector.port = self._listener.getsockname()[1]
         self._server = await self._loop.create_server(
             factory, sock=self._listener, ssl=tls, backlog=_BACKLOG,
             # A client that does not finish the handshake holds a descriptor, and is not counted yet.
@@ -162,7 +162,7 @@ class Application:
         if not self._ready:
             return Readiness("draining", engines)
         # A model that a reload adds is no reason to turn away requests for all the others.
-        self._was_ready = self._was_ready or not any(engine.undecided for engine in self.engines.all())
+        self._was_ready = self._was_ready or not any(engine.starting for engine in self.engines.all())
         return Readiness("ready" if self._was_ready else "loading", engines)
 
     def _status(self) -> Status:

@@ -18,7 +18,7 @@ _inherited: list[int] = []
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class DescriptorBudget:
     """``limit`` descriptors in all: so many connections of ``clients``, and so many to ``providers``. Descriptors from
     ``ceiling`` on are for neither: the kernel gives the lowest number that is free, so a connection with a number
     from there says that the rest is needed for other things. Below ``brim``, refused clients may take their time.
@@ -69,7 +69,7 @@ def in_use() -> int:
         return 16
 
 
-def share(limit: int, in_use: int, max_connections: int) -> Share:
+def share(limit: int, in_use: int, max_connections: int) -> DescriptorBudget:
     """Divide ``limit`` descriptors, of which ``in_use`` are taken already: every client can have a provider."""
     if limit == resource.RLIM_INFINITY:
         limit = 2**31
@@ -77,4 +77,4 @@ def share(limit: int, in_use: int, max_connections: int) -> Share:
     reserve = min(_RESERVE, spare // 2)
     half = max((spare - reserve) // 2, _LEAST)
     admin = max(reserve // 3, _LEAST)
-    return Share(limit, min(max_connections, half), half, limit - reserve, limit - reserve * 2 // 3, admin)
+    return DescriptorBudget(limit, min(max_connections, half), half, limit - reserve, limit - reserve * 2 // 3, admin)

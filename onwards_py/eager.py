@@ -1,10 +1,10 @@
 """Coroutines that run in the callback that wakes them, instead of one loop turn later.
 
 An exchange is straight-line coroutine code, but a task per request would cost more than the exchange's own
-work: a Task object, a Future per wait, and a trip through the loop's ready queue per wake-up. `Drive` steps a
-coroutine by hand; a `Signal` resumes it synchronously. Futures can be awaited too, at their usual price.
+work: a Task object, a Future per wait, and a trip through the loop's ready queue per wake-up. `StepTask` steps a
+coroutine by hand; a `OneShot` resumes it synchronously. Futures can be awaited too, at their usual price.
 
-What does not work under `Drive` is what asks for the current task: ``asyncio.timeout``, ``wait_for``.
+What does not work under `StepTask` is what asks for the current task: ``asyncio.timeout``, ``wait_for``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ T = TypeVar("T")
 _UNSET: Any = object()
 
 
-class Signal(Generic[T]):
-    """One value, set once, awaited by at most one `Drive`. Setting it resumes the waiter before ``set`` returns.
+class OneShot(Generic[T]):
+    """One value, set once, awaited by at most one `StepTask`. Setting it resumes the waiter before ``set`` returns.
 
     So ``set`` and ``fail`` belong at the end of a callback: whatever stands behind them runs after the waiter's work.
-    ``waiter`` is the `Drive` to resume.
+    ``waiter`` is the `StepTask` to resume.
     """
 
     __slots__ = ("_error", "_value", "waiter")
@@ -29,7 +29,7 @@ class Signal(Generic[T]):
     def __init__(self) -> None:
         self._value: T = _UNSET
         self._error: BaseException | None = None
-        self.waiter: Drive | None = None
+        self.waiter: StepTask | None = None
 
     @property
     def done(self) -> bool:
@@ -49,7 +49,7 @@ class Signal(Generic[T]):
             if self.waiter is not None:
                 self.waiter.resume()
 
-    def __await__(self) -> Generator[Signal[T], None, T]:
+    def __await__(self) -> Generator[OneShot[T], None, T]:
         if self._value is _UNSET and self._error is None:
             yield self
         if self._error is not None:
@@ -57,7 +57,7 @@ class Signal(Generic[T]):
         return self._value
 
 
-class Drive:
+class StepTask:
     """Runs one coroutine, starting now, until it ends or is cancelled.
 
     ``on_done`` is called at the end, perhaps before the constructor returns: with the exception that the coroutine
@@ -69,7 +69,7 @@ class Drive:
     def __init__(self, coroutine: Coroutine[Any, Any, None], on_done: Callable[[BaseException | None], None]) -> None:
         self._coroutine: Coroutine[Any, Any, None] | None = coroutine
         self._on_done = on_done
-        self._signal: Signal[Any] | None = None
+        self._signal: OneShot[Any] | None = None
         self._future: asyncio.Future[Any] | None = None
         self._running = False
         self._cancelled = False
@@ -117,7 +117,7 @@ class Drive:
             return
         finally:
             self._running = False
-        if type(awaited) is Signal and not awaited.done and not self._cancelled:
+        if type(awaited) is OneShot and not awaited.done and not self._cancelled:
             self._signal = awaited
             awaited.waiter = self
         else:
@@ -125,7 +125,7 @@ class Drive:
 
     def _wait_for(self, awaited: object) -> None:
         """The rarer kinds of waiting."""
-        if isinstance(awaited, Signal):
+        if isinstance(awaited, OneShot):
             if awaited.done and not self._cancelled:  # set from inside the coroutine's own call
                 self.resume()
                 return

@@ -38,7 +38,7 @@ def trim() -> None:
         malloc_trim(0)
 
 
-class FreedMemory:
+class MemoryTrimmer:
     """Looks now and then how large the process is, and gives back what it can when that is worth it.
 
     ``held`` are bytes that are known to be in use. ``give_back`` runs in a thread: meanwhile the event loop goes on,

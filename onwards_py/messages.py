@@ -116,7 +116,7 @@ class BodySink(Protocol):
         """The next body byte may be long in coming: send the head now."""
         ...
 
-    def feed_from(self, source: Source) -> None:
+    def set_source(self, source: Source) -> None:
         """Say whom to pause while the client reads slower than the source sends."""
         ...
 
@@ -158,7 +158,7 @@ class Downstream(BodySink, Protocol):
         """``begin``, ``write`` and ``end`` in one, for a body that is there as a whole."""
         ...
 
-    def leave_http(self, reply: bytes, side: TunnelSide) -> None:
+    def upgrade(self, reply: bytes, side: TunnelSide) -> None:
         """Send ``reply`` as it is and give the connection away."""
         ...
 

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "onwards_py"
 
 # From the bottom up; the rooms of one rank may import each other.
 RANKS: tuple[frozenset[str], ...] = (
-    frozenset({"messages", "errors", "eager", "write_batch", "alarm", "descriptors", "memory", "__init__"}),
+    frozenset({"messages", "errors", "eager", "write_batch", "deadline_timer", "descriptors", "memory", "__init__"}),
     frozenset({"wire", "model", "routing", "limits", "auth", "transcode"}),
     frozenset({"engines"}),
     frozenset({"conversation"}),

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from onwards_py.eager import Drive
+from onwards_py.eager import StepTask
 from onwards_py.proxy.body_reading import MOST_READERS, BodyReading
 
 
@@ -36,7 +36,7 @@ class Reader:
     def __init__(self, reading: BodyReading, generator: Generator[None, None, str]) -> None:
         self.result: str | None = None
         self.error: BaseException | None = None
-        self.drive = Drive(self._run(reading, generator), self._done)
+        self.drive = StepTask(self._run(reading, generator), self._done)
 
     async def _run(self, reading: BodyReading, generator: Generator[None, None, str]) -> None:
         self.result = await reading.run(generator)

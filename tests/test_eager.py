@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from onwards_py.eager import Drive, Signal
+from onwards_py.eager import OneShot, StepTask
 
 
 class Run:
-    """A driven coroutine and how it ended: ``ends`` holds what `Drive` reported."""
+    """A driven coroutine and how it ended: ``ends`` holds what `StepTask` reported."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self.ends: list[BaseException | None] = []
-        self.drive = Drive(coroutine, self.ends.append)
+        self.drive = StepTask(coroutine, self.ends.append)
 
 
 async def test_it_runs_to_its_first_wait_before_the_constructor_returns() -> None:
     """Eager start: no trip through the loop."""
     log: list[str] = []
-    signal: Signal[int] = Signal()
+    signal: OneShot[int] = OneShot()
 
     async def work() -> None:
         log.append("begun")
@@ -40,8 +40,8 @@ async def test_it_runs_to_its_first_wait_before_the_constructor_returns() -> Non
 async def test_setting_a_signal_runs_the_waiter_before_set_returns() -> None:
     """The order of effects is that of plain calls."""
     log: list[str] = []
-    first: Signal[None] = Signal()
-    second: Signal[None] = Signal()
+    first: OneShot[None] = OneShot()
+    second: OneShot[None] = OneShot()
 
     async def work() -> None:
         await first
@@ -59,7 +59,7 @@ async def test_setting_a_signal_runs_the_waiter_before_set_returns() -> None:
 
 async def test_a_signal_that_was_set_before_is_not_waited_for() -> None:
     """The value is kept for who comes later."""
-    signal: Signal[str] = Signal()
+    signal: OneShot[str] = OneShot()
     signal.set("early")
     got: list[str] = []
 
@@ -74,9 +74,9 @@ async def test_the_first_cause_counts() -> None:
     """A later value or failure changes nothing, set or failed first."""
     ends: list[object] = []
     for first, second in (("set", "fail"), ("fail", "set"), ("set", "set"), ("fail", "fail")):
-        signal: Signal[int] = Signal()
+        signal: OneShot[int] = OneShot()
 
-        async def work(signal: Signal[int] = signal) -> None:
+        async def work(signal: OneShot[int] = signal) -> None:
             try:
                 ends.append(await signal)
             except KeyError as error:
@@ -95,14 +95,14 @@ async def test_the_first_cause_counts() -> None:
 
 async def test_none_is_a_value() -> None:
     """``set(None)`` is not "not set"."""
-    signal: Signal[None] = Signal()
+    signal: OneShot[None] = OneShot()
     signal.set(None)
     assert signal.done
 
 
 async def test_what_the_coroutine_lets_out_is_reported() -> None:
     """At once, or after a wait; the setter of the signal does not get it."""
-    signal: Signal[None] = Signal()
+    signal: OneShot[None] = OneShot()
 
     async def at_once() -> None:
         raise ValueError("at once")
@@ -130,7 +130,7 @@ async def test_what_ends_the_program_is_not_swallowed(fatal: type[BaseException]
 
 async def test_cancelling_while_it_waits_for_a_signal() -> None:
     """Raised at once; the signal, set later, resumes nobody."""
-    signal: Signal[None] = Signal()
+    signal: OneShot[None] = OneShot()
     log: list[str] = []
 
     async def work() -> None:
@@ -162,9 +162,9 @@ async def test_cancelling_while_it_waits_for_a_future_cancels_the_future() -> No
 
 async def test_cancelling_itself_takes_effect_at_its_next_wait() -> None:
     """A client's departure may be noticed inside the exchange's own write."""
-    signal: Signal[None] = Signal()
+    signal: OneShot[None] = OneShot()
     log: list[str] = []
-    drives: list[Drive] = []
+    drives: list[StepTask] = []
     ends: list[BaseException | None] = []
 
     async def work() -> None:
@@ -174,7 +174,7 @@ async def test_cancelling_itself_takes_effect_at_its_next_wait() -> None:
         await asyncio.sleep(0)
         log.append("never")
 
-    drives.append(Drive(work(), ends.append))
+    drives.append(StepTask(work(), ends.append))
     signal.set(None)
     assert log == ["goes on"]
     assert isinstance(ends[0], asyncio.CancelledError)
@@ -183,9 +183,9 @@ async def test_cancelling_itself_takes_effect_at_its_next_wait() -> None:
 @pytest.mark.parametrize("already", [False, True])
 async def test_cancelling_itself_takes_effect_at_a_signal_too(already: bool) -> None:
     """Also at one that is not set yet; one that is set already is no wait."""
-    start: Signal[None] = Signal()
-    next_: Signal[str] = Signal()
-    drives: list[Drive] = []
+    start: OneShot[None] = OneShot()
+    next_: OneShot[str] = OneShot()
+    drives: list[StepTask] = []
     ends: list[BaseException | None] = []
     got: list[str] = []
 
@@ -196,7 +196,7 @@ async def test_cancelling_itself_takes_effect_at_a_signal_too(already: bool) -> 
             next_.set("set")
         got.append(await next_)
 
-    drives.append(Drive(work(), ends.append))
+    drives.append(StepTask(work(), ends.append))
     start.set(None)
     assert got == (["set"] if already else [])
     assert isinstance(ends[0], type(None) if already else asyncio.CancelledError)
@@ -204,8 +204,8 @@ async def test_cancelling_itself_takes_effect_at_a_signal_too(already: bool) -> 
 
 async def test_a_cancellation_may_be_outlived() -> None:
     """Cleaning up may wait; the coroutine then ends by itself."""
-    first: Signal[None] = Signal()
-    second: Signal[None] = Signal()
+    first: OneShot[None] = OneShot()
+    second: OneShot[None] = OneShot()
     log: list[str] = []
 
     async def work() -> None:
@@ -274,7 +274,7 @@ async def test_futures_and_tasks_can_be_awaited() -> None:
 
 async def test_a_thousand_signals_in_a_row_are_no_thousand_stack_frames() -> None:
     """Waits that are over before they begin do not recurse."""
-    signals: list[Signal[int]] = [Signal() for _ in range(5000)]
+    signals: list[OneShot[int]] = [OneShot() for _ in range(5000)]
     total: list[int] = []
 
     async def work() -> None:

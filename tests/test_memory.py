@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from onwards_py.memory import WORTH, FreedMemory, resident, trim
+from onwards_py.memory import WORTH, MemoryTrimmer, resident, trim
 
 
 class Process:
@@ -26,7 +26,7 @@ class Process:
 async def test_what_was_freed_is_given_back_once() -> None:
     """When the process has grown by enough, and most of that is not in use; and then not again."""
     process = Process()
-    freed = FreedMemory(lambda: process.held, lambda: process.size, process.give_back)
+    freed = MemoryTrimmer(lambda: process.held, lambda: process.size, process.give_back)
     process.size += WORTH - 1
     assert freed.look() is None
     process.size += WORTH
@@ -57,7 +57,7 @@ async def test_what_was_freed_is_given_back_once() -> None:
 async def test_a_process_that_is_large_for_good_is_left_alone() -> None:
     """What could not be given back is what it is from then on."""
     process = Process()
-    freed = FreedMemory(lambda: 0, lambda: process.size, lambda: None)
+    freed = MemoryTrimmer(lambda: 0, lambda: process.size, lambda: None)
     process.size += 2 * WORTH
     work = freed.look()
     assert work is not None

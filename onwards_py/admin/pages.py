@@ -98,8 +98,8 @@ class AdminPages:
     def refused(self, request: InboundRequest, error: ProxyError) -> None:
         """See Handler.refused: the admin port keeps no log."""
 
-    def is_ours(self, peer: str, port: int) -> bool:
-        """See Handler.is_ours: no provider leads here that would matter."""
+    def is_own_connection(self, peer: str, port: int) -> bool:
+        """See Handler.is_own_connection: no provider leads here that would matter."""
         del peer, port
         return False
 

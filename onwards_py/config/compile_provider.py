@@ -33,7 +33,7 @@ from onwards_py.model.provider import (
     Timeouts,
 )
 from onwards_py.wire.query import Query
-from onwards_py.wire.redaction import Redaction, redaction_of
+from onwards_py.wire.redaction import Redaction, compile_redaction
 
 _CREDENTIAL_IN_QUERY = re.compile(r"(?:key|token|secret|password|auth|sig|signature|code)$", re.IGNORECASE)
 
@@ -190,7 +190,7 @@ def _redaction(shape: ProviderShape) -> Redaction | None:
     """What the provider is sent that its errors must not tell. A version in the query, say, they may."""
     key = "" if shape.onwards_key is None else shape.onwards_key.value
     query = [value.value for name, value in (shape.query or {}).items() if _CREDENTIAL_IN_QUERY.search(name)]
-    return redaction_of(_prefix(shape), key, query)
+    return compile_redaction(_prefix(shape), key, query)
 
 
 def _query(shape: ProviderShape, path: Path, reporter: Reporter) -> Query | None:

@@ -13,11 +13,11 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.streams import StreamReader
 
-from onwards_py.alarm import LATEST
+from onwards_py.deadline_timer import LATENESS
 from onwards_py.doors.base import LINGER_SECONDS, WRITE_BUFFER, refuse_connection
 from onwards_py.doors.response_writer import Progress, ResponseWriter
-from onwards_py.doors.second_reading import SecondReading
-from onwards_py.doors.sending import Sending
+from onwards_py.doors.send_timeout import SendTimeout
+from onwards_py.doors.shadow_parser import ShadowParser
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import InboundRequest
 from onwards_py.wire.error_body import send_error
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("onwards.door")
 
 
-class Written(web.StreamResponse):
+class SentResponse(web.StreamResponse):
     """Tells aiohttp that a response was written without it. ``before_close`` is awaited before it closes."""
 
     def __init__(self, keep_alive: bool, before_close: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -64,8 +64,8 @@ class DoorConnection(web.RequestHandler):
         "_sending",
         "_wire",
         "door",
-        "reading",
         "serving",
+        "shadow",
         "writer",
     )
 
@@ -80,7 +80,7 @@ class DoorConnection(web.RequestHandler):
         self._left = False
         self._lingering = False
         self._body: StreamReader | None = None  # of the last request
-        self._sending = Sending()
+        self._sending = SendTimeout()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         gauges = self.door.gauges
@@ -92,9 +92,9 @@ class DoorConnection(web.RequestHandler):
         self.door.connections.add(self)
         self._wire = cast(asyncio.Transport, transport)
         self._wire.set_write_buffer_limits(high=WRITE_BUFFER)
-        self.door.alarm.by(self._loop.time() + self.door.shortest)
+        self.door.timer.schedule(self._loop.time() + self.door.shortest)
         peer = transport.get_extra_info("peername")
-        self.reading = SecondReading(self.door.handler, self.door.settings, *(peer[:2] if peer else ("", 0)))
+        self.shadow = ShadowParser(self.door.handler, self.door.settings, *(peer[:2] if peer else ("", 0)))
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -105,48 +105,48 @@ class DoorConnection(web.RequestHandler):
             super().connection_lost(exc)
             # It refers to this connection: apart, both go without the collector.
             self._body = None
-            self.reading.close()
+            self.shadow.close()
 
     def data_received(self, data: bytes) -> None:
         if not self._counted or self._lingering:
             return
-        reading = self.reading
+        shadow = self.shadow
         if data:
-            reading.add(data)
-        elif reading.refusal is None or not reading.in_chunks:  # enough requests were taken for aiohttp to go on
+            shadow.add(data)
+        elif shadow.refusal is None or not shadow.in_chunks:  # enough requests were taken for aiohttp to go on
             super().data_received(data)
             self._note()
         # As many as it takes before it pauses; each piece would make it take one more.
-        while len(self._messages) < self._max_msg_queue_size and (piece := reading.next_piece()):
+        while len(self._messages) < self._max_msg_queue_size and (piece := shadow.next_piece()):
             super().data_received(piece)
             self._note()
-        if reading.refusal is not None and reading.in_head:
+        if shadow.refusal is not None and shadow.in_head:
             super().data_received(b"\0")  # an error to its parser too: answered when its turn comes
         # aiohttp has no patience of its own to lose with a head that does not end.
         if self.serving or self.has_requests:
             self._head_since = 0.0
         elif self._head_since == 0.0:
             self._head_since = now = self._loop.time()
-            self.door.alarm.by(now + self.door.settings.header_timeout)
+            self.door.timer.schedule(now + self.door.settings.header_timeout)
 
     def _note(self) -> None:
         """See what became of the last piece: a request, or an error of aiohttp's, or one that it has not noticed."""
-        reading = self.reading
+        shadow = self.shadow
         if self._messages:
             message, body = self._messages[-1]
             if isinstance(message, RawRequestMessage):
                 self._body = body
             else:
-                reading.refuse(_parser_error(message.exc))
-        body_of_last = self._body if reading.in_chunks else None
-        if reading.refusal is not None and body_of_last is not None and not body_of_last.is_eof():
-            body_of_last.set_exception(reading.refusal)
+                shadow.refuse(_parser_error(message.exc))
+        body_of_last = self._body if shadow.in_chunks else None
+        if shadow.refusal is not None and body_of_last is not None and not body_of_last.is_eof():
+            body_of_last.set_exception(shadow.refusal)
             body_of_last.feed_eof()
 
     @property
     def refusal(self) -> ProxyError | None:
         """Why the request that is being served must be refused, if it is the last one and there is a reason."""
-        return None if self.has_requests else self.reading.refusal
+        return None if self.has_requests else self.shadow.refusal
 
     async def writable(self) -> None:
         """A request was made out: wait until the client has taken most of the answers to those before it."""
@@ -156,11 +156,11 @@ class DoorConnection(web.RequestHandler):
 
     def check(self, now: float) -> float:
         """Give up a head that has taken too long, and a client that takes nothing; returns when to look again (inf:
-        not at all), see `Alarm`."""
+        not at all), see `DeadlineTimer`."""
         wire = self._wire
         if wire is None:
             return inf
-        again = self._sending.look(wire, now, self.door.settings.send_timeout)
+        again = self._sending.check(wire, now, self.door.settings.send_timeout)
         if again <= now:
             wire.abort()
             if self.writer is not None and self.writer.progress is Progress.LEFT:
@@ -172,7 +172,7 @@ class DoorConnection(web.RequestHandler):
             return again
         patience = self.door.settings.header_timeout
         if now < self._head_since + patience:
-            return min(again, self._head_since + patience * LATEST)
+            return min(again, self._head_since + patience * LATENESS)
         self._head_since = 0.0
         self._refuse(ProxyError(ErrorKind.REQUEST_TIMEOUT))
         return again
@@ -220,7 +220,7 @@ class DoorConnection(web.RequestHandler):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._wire is not None:
-            self._sending.look(self._wire, self._loop.time(), self.door.settings.send_timeout)
+            self._sending.check(self._wire, self._loop.time(), self.door.settings.send_timeout)
         if self.writer is not None:
             self.writer.pause_writing()
 
@@ -238,7 +238,7 @@ class DoorConnection(web.RequestHandler):
     ) -> web.StreamResponse:
         """aiohttp found the request malformed, or our handler failed: answer in our own words."""
         if status == 400:
-            error = self.reading.refuse(_parser_error(exc))
+            error = self.shadow.refuse(_parser_error(exc))
             note = InboundRequest(b"", b"", 1, [], b"", request.remote or "")
             self.door.handler.refused(note, error)
         else:
@@ -250,7 +250,7 @@ class DoorConnection(web.RequestHandler):
         elif transport is not None:
             transport.abort()
         self.close()
-        return Written(False, self.linger)
+        return SentResponse(False, self.linger)
 
 
 def _parser_error(exc: BaseException | None) -> ProxyError:

@@ -13,19 +13,19 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from onwards_py.alarm import Alarm
 from onwards_py.config.snapshot import ServerSettings
-from onwards_py.doors.aiohttp_connection import DoorConnection, Written
+from onwards_py.deadline_timer import DeadlineTimer
+from onwards_py.doors.aiohttp_connection import DoorConnection, SentResponse
 from onwards_py.doors.base import (
     DRAIN_GRACE,
-    LEAST_UPLOAD_RATE,
+    MIN_UPLOAD_RATE,
     Gauges,
     Handler,
     check_head,
 )
-from onwards_py.doors.held_body import HeldBody
+from onwards_py.doors.body_buffer import BodyBuffer
 from onwards_py.doors.response_writer import Progress, ResponseWriter
-from onwards_py.eager import Drive
+from onwards_py.eager import StepTask
 from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.messages import InboundRequest
 from onwards_py.wire.error_body import send_error
@@ -48,7 +48,7 @@ class AiohttpDoor:
         self.server = web.Server(self._serve, handler_cancellation=True)
         self._loop = asyncio.get_running_loop()
         self.shortest = min(settings.header_timeout, settings.send_timeout, _LOOK_EVERY)
-        self.alarm = Alarm(self._look)
+        self.timer = DeadlineTimer(self._look)
         self._options: dict[str, Any] = {
             "keepalive_timeout": settings.keepalive_timeout,
             "access_log": None,
@@ -88,7 +88,7 @@ class AiohttpDoor:
 
     async def close(self) -> None:
         """Cut everything."""
-        self.alarm.cancel()
+        self.timer.cancel()
         await self.server.shutdown(0.1)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -113,7 +113,7 @@ class AiohttpDoor:
                 raise connection.refusal
             head = await self._take_in(request, inbound, transport)
             size = len(inbound.body)
-            await _drive(self.handler, inbound, head, writer)
+            await _run_handler(self.handler, inbound, head, writer)
         except ProxyError as error:
             writer.keep_alive = False
             self.handler.refused(inbound, error)
@@ -128,7 +128,7 @@ class AiohttpDoor:
             connection.leave(transport)
         elif writer.progress is not Progress.ENDED and writer.progress is not Progress.ABORTED:
             transport.abort()
-        return Written(writer.keep_alive and writer.progress is Progress.ENDED, before_close)
+        return SentResponse(writer.keep_alive and writer.progress is Progress.ENDED, before_close)
 
     async def _take_in(
         self, request: web.BaseRequest, inbound: InboundRequest, transport: asyncio.Transport
@@ -150,13 +150,13 @@ class AiohttpDoor:
         return head
 
     async def _read_body(self, request: web.BaseRequest, inbound: InboundRequest, deadline: asyncio.Timeout) -> None:
-        body, limit, gauges = HeldBody(), self.handler.max_body, self.gauges
+        body, limit, gauges = BodyBuffer(), self.handler.max_body, self.gauges
         soonest = deadline.when() or inf
         try:
             async for piece in request.content.iter_any():
                 body.add(piece)
                 gauges.buffered += len(piece)
-                deadline.reschedule(soonest + body.size / LEAST_UPLOAD_RATE)
+                deadline.reschedule(soonest + body.size / MIN_UPLOAD_RATE)
                 if body.size > limit:
                     raise body_too_large(limit)
                 if gauges.buffered > self.settings.max_buffered:
@@ -179,7 +179,7 @@ def _inbound(request: web.BaseRequest) -> InboundRequest:
     )
 
 
-async def _drive(handler: Handler, inbound: InboundRequest, head: RequestHead, writer: ResponseWriter) -> None:
+async def _run_handler(handler: Handler, inbound: InboundRequest, head: RequestHead, writer: ResponseWriter) -> None:
     """Run the handler as the lane does; when aiohttp cancels us, because the client left, so is the handler."""
     over: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
 
@@ -187,11 +187,11 @@ async def _drive(handler: Handler, inbound: InboundRequest, head: RequestHead, w
         if not over.done():
             over.set_result(error)
 
-    drive = Drive(handler.handle(inbound, head, writer), on_done)
+    task = StepTask(handler.handle(inbound, head, writer), on_done)
     try:
         error = over.result() if over.done() else await over
     except asyncio.CancelledError:
-        drive.cancel()
+        task.cancel()
         raise
     if error is not None:
         raise error

@@ -21,7 +21,7 @@ DRAIN_GRACE = 0.5
 LINGER_SECONDS = 2.0
 """Seconds that a client has to take a refusal, while the rest of what it sends is read and dropped."""
 
-LEAST_UPLOAD_RATE = 16 * 1024
+MIN_UPLOAD_RATE = 16 * 1024
 """Bytes per second. For each so many bytes that have arrived a body is given a second beyond ``body_timeout``."""
 
 WRITE_BUFFER = 16 * 1024
@@ -45,7 +45,7 @@ class Handler(Protocol):
         """Take note of a request that a door refused by itself."""
         ...
 
-    def is_ours(self, peer: str, port: int) -> bool:
+    def is_own_connection(self, peer: str, port: int) -> bool:
         """Whether a connection from there is one of our own, to a provider that is ourselves."""
         ...
 
@@ -126,7 +126,7 @@ def check_head(
     What the head alone decides is decided before a large body is taken in; behind a small one, which costs less than
     the connection does.
     """
-    if handler.is_ours(request.peer, request.peer_port):
+    if handler.is_own_connection(request.peer, request.peer_port):
         raise ProxyError(ErrorKind.LOOP)
     if version not in ("1.1", "1.0"):
         raise ProxyError(ErrorKind.VERSION)

@@ -12,21 +12,21 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, cast
 
-from onwards_py.alarm import LATEST, Alarm
 from onwards_py.config.snapshot import ServerSettings
+from onwards_py.deadline_timer import LATENESS, DeadlineTimer
 from onwards_py.doors.base import (
     DRAIN_GRACE,
-    LEAST_UPLOAD_RATE,
     LINGER_SECONDS,
+    MIN_UPLOAD_RATE,
     WRITE_BUFFER,
     Gauges,
     Handler,
     refuse_connection,
 )
-from onwards_py.doors.intake import Intake, Pending, Phase, serialise_head
+from onwards_py.doors.request_parser import Phase, QueuedRequest, RequestParser, serialise_head
 from onwards_py.doors.response_writer import Progress, ResponseWriter
-from onwards_py.doors.sending import Sending
-from onwards_py.eager import Drive
+from onwards_py.doors.send_timeout import SendTimeout
+from onwards_py.eager import StepTask
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import InboundRequest
 from onwards_py.wire.error_body import send_error
@@ -72,7 +72,7 @@ class Lane:
         shortest = min(
             settings.header_timeout, settings.body_timeout, settings.send_timeout, settings.keepalive_timeout
         )
-        self.alarm = Alarm(self._look)
+        self.timer = DeadlineTimer(self._look)
         self.shortest = min(shortest, LINGER_SECONDS)
 
     def __call__(self) -> LaneConnection:
@@ -94,7 +94,7 @@ class Lane:
 
     def close(self) -> None:
         """Cut everything."""
-        self.alarm.cancel()
+        self.timer.cancel()
         self.batch.flush()
         for connection in list(self.connections):
             connection.cut()
@@ -115,17 +115,17 @@ class LaneConnection(asyncio.Protocol):
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._transport: asyncio.Transport | None = None
-        self._intake: Intake | None = None
+        self._parser: RequestParser | None = None
         self._since = 0.0
         self._phase = _IDLE
         self._lingering = False
-        self._active: Drive | None = None
+        self._active: StepTask | None = None
         self._active_size = 0
         self._writer: ResponseWriter | None = None
         self._serving = False
         self._reading_paused = False
         self._writing_paused = False
-        self._sending = Sending()
+        self._sending = SendTimeout()
 
     # The event loop's side.
 
@@ -138,31 +138,31 @@ class LaneConnection(asyncio.Protocol):
             return
         peer = transport.get_extra_info("peername")
         address, port = peer[:2] if peer else ("", 0)
-        self._intake = Intake(lane.handler, lane.settings, lane.gauges, address, port)
+        self._parser = RequestParser(lane.handler, lane.settings, lane.gauges, address, port)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
         lane.gauges.connections += 1
         lane.connections.add(self)
-        lane.alarm.by(self._since + lane.shortest)
+        lane.timer.schedule(self._since + lane.shortest)
 
     def data_received(self, data: bytes) -> None:
-        intake = self._intake
-        if intake is None or self._lingering:
+        parser = self._parser
+        if parser is None or self._lingering:
             return
-        if self._active is None and not intake.ready and not self._writing_paused:
-            request = intake.recognise(data)
-            if request is not None and intake.known_head is not None:
-                self._start(request, intake.known_head, not self._lane.draining)
+        if self._active is None and not parser.ready and not self._writing_paused:
+            request = parser.match_cached(data)
+            if request is not None and parser.known_head is not None:
+                self._start(request, parser.known_head, not self._lane.draining)
                 return
-        intake.feed(data)
+        parser.feed(data)
         if len(data) >= _LARGE_READ:
             self._leave_the_rest()
-        if intake.ready:
+        if parser.ready:
             self._serve()
-        if intake.phase is not self._phase:
-            self._phase = intake.phase
+        if parser.phase is not self._phase:
+            self._phase = parser.phase
             self._since = self._lane.loop.time()
-        if intake.continue_due and self._active is None and not intake.ready:
-            self._ask_for_body(intake)
+        if parser.continue_due and self._active is None and not parser.ready:
+            self._ask_for_body(parser)
 
     def _leave_the_rest(self) -> None:
         """Read on in the next turn. The loop itself goes on for as long as its buffer is filled, 32 times at most; with
@@ -193,7 +193,7 @@ class LaneConnection(asyncio.Protocol):
         """What is written is more than the client takes. Nothing else begins until it has taken most of it."""
         self._writing_paused = True
         if self._transport is not None:
-            self._sending.look(self._transport, self._lane.loop.time(), self._lane.settings.send_timeout)
+            self._sending.check(self._transport, self._lane.loop.time(), self._lane.settings.send_timeout)
         if self._writer is not None:
             self._writer.pause_writing()
 
@@ -208,32 +208,32 @@ class LaneConnection(asyncio.Protocol):
 
     def check(self, now: float) -> float:
         """Lose patience with a client that keeps us waiting; returns when to look again (inf: not at all), see
-        `Alarm`."""
-        intake, transport, settings = self._intake, self._transport, self._lane.settings
-        if intake is None or transport is None:
+        `DeadlineTimer`."""
+        parser, transport, settings = self._parser, self._transport, self._lane.settings
+        if parser is None or transport is None:
             return inf
-        again = self._sending.look(transport, now, settings.send_timeout)
+        again = self._sending.check(transport, now, settings.send_timeout)
         if again <= now:
             self.cut()
             return inf
-        if self._active is not None or intake.ready or (self._lingering and again < inf):
+        if self._active is not None or parser.ready or (self._lingering and again < inf):
             return again
         if self._lingering:
             patience = LINGER_SECONDS
-        elif intake.phase is _IDLE:
+        elif parser.phase is _IDLE:
             patience = settings.keepalive_timeout
-        elif intake.phase is _BODY:
-            patience = settings.body_timeout + intake.held / LEAST_UPLOAD_RATE
+        elif parser.phase is _BODY:
+            patience = settings.body_timeout + parser.body_size / MIN_UPLOAD_RATE
         else:
             patience = settings.header_timeout
         if now < self._since + patience:
-            return min(again, self._since + patience * LATEST)
+            return min(again, self._since + patience * LATENESS)
         if self._lingering:
             transport.abort()
-        elif intake.phase is _IDLE:
+        elif parser.phase is _IDLE:
             transport.close()
         else:
-            intake.refuse(ProxyError(ErrorKind.REQUEST_TIMEOUT))
+            parser.refuse(ProxyError(ErrorKind.REQUEST_TIMEOUT))
             self._serve()
         return again
 
@@ -244,8 +244,8 @@ class LaneConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close, unless a request is going on or coming in."""
-        intake = self._intake
-        waits = self._active is None and intake is not None and not intake.ready and intake.phase is _IDLE
+        parser = self._parser
+        waits = self._active is None and parser is not None and not parser.ready and parser.phase is _IDLE
         if waits and not self._lingering and self._transport is not None:
             self._transport.close()
 
@@ -260,38 +260,38 @@ class LaneConnection(asyncio.Protocol):
     def _serve(self) -> None:
         """Answer what is ready, in order, until an answer has to wait, or the client to take those before it. A loop,
         so that a thousand pipelined requests are not a thousand stack frames."""
-        intake = self._intake
-        if self._serving or intake is None:
+        parser = self._parser
+        if self._serving or parser is None:
             return
         self._serving = True
         try:
-            while self._active is None and intake.ready and not self._writing_paused and not self._lingering:
-                self._begin(intake.ready.popleft())
-                if self._intake is not intake:
+            while self._active is None and parser.ready and not self._writing_paused and not self._lingering:
+                self._begin(parser.ready.popleft())
+                if self._parser is not parser:
                     break
-                if intake.unparsed:
-                    intake.go_on()
+                if parser.unparsed:
+                    parser.resume()
         finally:
             self._serving = False
-        if self._intake is intake:
-            self._throttle(len(intake.ready))
+        if self._parser is parser:
+            self._throttle(len(parser.ready))
 
-    def _begin(self, pending: Pending) -> None:
-        lane, transport, request = self._lane, self._transport, pending.request
+    def _begin(self, queued: QueuedRequest) -> None:
+        lane, transport, request = self._lane, self._transport, queued.request
         assert transport is not None
-        if pending.upgrade_tail is not None:
+        if queued.upgrade_tail is not None:
             lane.batch.flush()
             if self._writing_paused:  # the other door would not be told, so this has to wait
-                assert self._intake is not None
-                self._intake.ready.appendleft(pending)
+                assert self._parser is not None
+                self._parser.ready.appendleft(queued)
                 return
-            self._hand_over(transport, serialise_head(request, request.fields) + pending.upgrade_tail)
+            self._hand_over(transport, serialise_head(request, request.fields) + queued.upgrade_tail)
             return
-        keep_alive = pending.keep_alive and not lane.draining
-        if pending.refusal is None and pending.head is not None:
-            self._start(request, pending.head, keep_alive)
+        keep_alive = queued.keep_alive and not lane.draining
+        if queued.refusal is None and queued.head is not None:
+            self._start(request, queued.head, keep_alive)
             return
-        error = pending.refusal or ProxyError(ErrorKind.BAD_REQUEST)
+        error = queued.refusal or ProxyError(ErrorKind.BAD_REQUEST)
         lane.handler.refused(request, error)
         lane.batch.flush()  # answers to what came before
         send_error(ResponseWriter(transport, request.http_minor, False, request.method == b"HEAD"), error)
@@ -308,17 +308,17 @@ class LaneConnection(asyncio.Protocol):
             request.method == b"HEAD",
             batch=self._lane.batch,
         )
-        drive = Drive(self._lane.handler.handle(request, head, writer), self._answered)
-        if not drive.done:
-            self._active = drive
+        task = StepTask(self._lane.handler.handle(request, head, writer), self._on_handler_done)
+        if not task.done:
+            self._active = task
 
-    def _answered(self, error: BaseException | None) -> None:
+    def _on_handler_done(self, error: BaseException | None) -> None:
         """The handler is through, one way or another."""
         writer, self._writer, self._active = self._writer, None, None
         self._lane.gauges.buffered -= self._active_size
         self._active_size = 0
-        transport, intake = self._transport, self._intake
-        if transport is None or intake is None or writer is None:
+        transport, parser = self._transport, self._parser
+        if transport is None or parser is None or writer is None:
             return
         if error is not None and not isinstance(error, asyncio.CancelledError):
             _log.error("an exchange failed inside the proxy", exc_info=error)
@@ -328,17 +328,17 @@ class LaneConnection(asyncio.Protocol):
                 transport.abort()
         elif writer.keep_alive and not self._lane.draining:
             self._since = self._lane.loop.time()
-            if intake.ready:
+            if parser.ready:
                 self._serve()
-            elif intake.continue_due:
-                self._ask_for_body(intake)
+            elif parser.continue_due:
+                self._ask_for_body(parser)
         else:
             self._lane.batch.flush()
             transport.close()
 
-    def _ask_for_body(self, intake: Intake) -> None:
+    def _ask_for_body(self, parser: RequestParser) -> None:
         """100 Continue: the head was accepted, and nothing stands before this request any more."""
-        intake.continue_due = False
+        parser.continue_due = False
         if self._transport is not None and not self._lingering:
             self._lane.batch.flush()
             self._transport.write(_CONTINUE)
@@ -381,10 +381,10 @@ class LaneConnection(asyncio.Protocol):
             active.cancel()
 
     def _forget(self) -> None:
-        intake, self._intake = self._intake, None
+        parser, self._parser = self._parser, None
         self._transport = None
-        if intake is not None:
-            intake.leave()
-            self._lane.gauges.buffered -= sum(len(pending.request.body) for pending in intake.ready)
+        if parser is not None:
+            parser.close()
+            self._lane.gauges.buffered -= sum(len(queued.request.body) for queued in parser.ready)
             self._lane.gauges.connections -= 1
             self._lane.connections.discard(self)

@@ -121,8 +121,8 @@ class ResponseWriter(msgspec.Struct):
         self.write(body)
         self.end()
 
-    def leave_http(self, reply: bytes, side: TunnelSide) -> None:
-        """See Downstream.leave_http."""
+    def upgrade(self, reply: bytes, side: TunnelSide) -> None:
+        """See Downstream.upgrade."""
         self.progress = _LEFT
         self.keep_alive = False
         self._send(reply)
@@ -164,7 +164,7 @@ class ResponseWriter(msgspec.Struct):
             # What is already on its way should arrive, but nobody waits for a client that takes nothing.
             asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.abort)
 
-    def feed_from(self, source: Source) -> None:
+    def set_source(self, source: Source) -> None:
         self.source = source
         if self.paused:
             source.pause_reading()

@@ -12,7 +12,7 @@ from onwards_py.model.limits import NO_LIMITS, Limits
 from onwards_py.transcode.neutral.settings import TranslateSettings
 from onwards_py.wire.query import Query
 from onwards_py.wire.redaction import Redaction
-from onwards_py.wire.target_url import join, join_as_sdks_do
+from onwards_py.wire.target_url import join, join_sdk_base_url
 
 
 class Mode(Enum):
@@ -189,6 +189,6 @@ class Provider:
 
 
 def _joining(provider: Provider) -> Callable[[bytes], bytes]:
-    path = partial(join_as_sdks_do if provider.replaces_version else join, provider.base_path)
+    path = partial(join_sdk_base_url if provider.replaces_version else join, provider.base_path)
     query = provider.query
-    return path if query is None else lambda target: query.on(path(target))
+    return path if query is None else lambda target: query.apply_to(path(target))

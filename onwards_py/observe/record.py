@@ -10,7 +10,7 @@ from onwards_py.auth import ANONYMOUS, Principal
 from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, InboundRequest
 from onwards_py.transcode.responses.repair.filter import Repair
-from onwards_py.wire.usage import UsageTail
+from onwards_py.wire.usage import UsageScanner
 
 # Who ended the exchange, and in which phase: a label of logs and metrics, so a closed set.
 DONE: Final = "done"  # answered whole, whatever the status
@@ -78,7 +78,7 @@ class Record(msgspec.Struct):
     dropped: tuple[str, ...] = ()
     held: list[Limiter] = []
     metered: bool = False
-    tail: UsageTail | None = None
+    tail: UsageScanner | None = None
     estimate: int = 0
     counted: int = 0
     bytes_per_token: int = 1

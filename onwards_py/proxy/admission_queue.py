@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from onwards_py.eager import Signal
+from onwards_py.eager import OneShot
 from onwards_py.limits.admission import Blocked
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.line import Line, Waiter
@@ -34,7 +34,7 @@ class QueueTicket:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._waiter = Waiter(self._wake)
-        self._signal: Signal[None] = Signal()
+        self._signal: OneShot[None] = OneShot()
         self._until: float | None = None
 
     def __enter__(self) -> QueueTicket:
@@ -66,7 +66,7 @@ class QueueTicket:
         return bool(self._waiter.lines)
 
     async def _sleep(self, blocks: Sequence[Blocked], now: float, until: float) -> None:
-        self._signal = Signal()
+        self._signal = OneShot()
         loop = asyncio.get_running_loop()
         timers = [loop.call_later(max(0.0, until - now), self._wake)] + [
             loop.call_later(blocked.seconds, blocked.limiter.line.wake)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Final, TypeVar
 
-from onwards_py.eager import Signal
+from onwards_py.eager import OneShot
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class BodyReading:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._line: deque[Signal[None]] = deque()
+        self._line: deque[OneShot[None]] = deque()
         self.active = 0
 
     @property
@@ -58,7 +58,7 @@ class BodyReading:
 
     async def _stand_in_line(self) -> None:
         """A place that becomes free is handed to the first in line, so that no later body overtakes it."""
-        turn: Signal[None] = Signal()
+        turn: OneShot[None] = OneShot()
         self._line.append(turn)
         try:
             await turn

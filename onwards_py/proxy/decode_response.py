@@ -10,13 +10,13 @@ from onwards_py.messages import BodySink, Ending, Filter
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.upstream_request import Answer
 from onwards_py.transports.base import UpstreamResponse
-from onwards_py.wire.decoding import DECODABLE, OF_AN_ANSWER, Bounds, Decoding, Undecodable
+from onwards_py.wire.decoding import DECODABLE, RESPONSE_LIMITS, ContentDecoder, DecodeLimits, Undecodable
 from onwards_py.wire.redaction import Redactor
 
 LONGEST_ERROR: Final = 1024 * 1024
 """Bytes of an error that are read at most, as they come and decoded."""
 
-OF_AN_ERROR: Final = Bounds(LONGEST_ERROR, 0, LONGEST_ERROR, OF_AN_ANSWER.members)
+OF_AN_ERROR: Final = DecodeLimits(LONGEST_ERROR, 0, LONGEST_ERROR, RESPONSE_LIMITS.members)
 """How much may come out of a coded one."""
 
 
@@ -47,7 +47,7 @@ def decoded_error(coding: bytes, body: bytes) -> bytes:
     """The body of an error without its coding; as it is if that cannot be undone."""
     if coding not in DECODABLE:
         return body
-    decoding = Decoding(coding, OF_AN_ERROR)
+    decoding = ContentDecoder(coding, OF_AN_ERROR)
     try:
         return decoding.feed(body) + decoding.finish(Ending.DONE)
     except Undecodable:
@@ -60,7 +60,7 @@ class DecodeFilter:
     __slots__ = ("_decoding", "_discard")
 
     def __init__(self, coding: bytes, discard: Callable[[], None]) -> None:
-        self._decoding: Decoding | None = Decoding(coding)
+        self._decoding: ContentDecoder | None = ContentDecoder(coding)
         self._discard = discard
 
     def feed(self, piece: bytes) -> bytes:

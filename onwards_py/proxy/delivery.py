@@ -32,9 +32,9 @@ from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.transcode.cut_notice import CutNotice
 from onwards_py.transcode.neutral.failure import Failure, codes_told
 from onwards_py.transcode.responses.repair.filter import Repair
-from onwards_py.wire.coded_copy import opening_of, tells_events
 from onwards_py.wire.decoding import DECODABLE
-from onwards_py.wire.opening import CUT, Verdict, VerdictKind
+from onwards_py.wire.decoding_tap import first_content_detector_for, is_readable_sse
+from onwards_py.wire.first_content import CUT, Verdict, VerdictKind
 from onwards_py.wire.rechunk import Rechunker
 
 Clock = Callable[[], float]
@@ -67,7 +67,7 @@ async def deliver(prepared: Attempt, answer: Answer, plan: FallbackPlan, clock: 
 
 def pass_on_whole(exchange: Exchange, answer: Answer, now: float) -> bool:
     """Commit and conclude in one, if all of the body is there and nothing is to be done to it."""
-    if answer.facts.event_stream or (body := answer.response.whole()) is None:
+    if answer.facts.event_stream or (body := answer.response.complete_body()) is None:
         return False
     exchange.pass_on(answer.response.head, answer.facts, body, now)
     return True
@@ -122,11 +122,11 @@ def _is_held(routed: RoutedRequest, answer: Answer, plan: FallbackPlan) -> bool:
         return False
     if answer.response.head.status != 200 or routed.request.method != b"POST":
         return False
-    if not tells_events(answer.facts) and not _may_tell(answer.response.head.lines, routed):
+    if not is_readable_sse(answer.facts) and not _may_tell(answer.response.head.lines, routed):
         return False
     if answer.facts.coding and answer.facts.coding not in DECODABLE:
         return False
-    if tells_events(answer.facts) and first_token is not None:
+    if is_readable_sse(answer.facts) and first_token is not None:
         return True
     return hold is not None and (plan.may_continue or plan.may_stay)
 
@@ -177,7 +177,7 @@ async def _deliver_held(prepared: Attempt, answer: Answer, plan: FallbackPlan, c
 def _hold(prepared: Attempt, answer: Answer, plan: FallbackPlan, clock: Clock) -> Hold:
     exchange = prepared.exchange
     policy = plan.policy.hold or _DEFAULT_HOLD
-    first_token = answer.provider.timeouts.first_token if tells_events(answer.facts) else None
+    first_token = answer.provider.timeouts.first_token if is_readable_sse(answer.facts) else None
 
     def begin() -> None:
         note_success(prepared.member)
@@ -190,7 +190,7 @@ def _hold(prepared: Attempt, answer: Answer, plan: FallbackPlan, clock: Clock) -
 
     return Hold(
         exchange.downstream,
-        opening_of(answer.facts, policy.max_bytes),
+        first_content_detector_for(answer.facts, policy.max_bytes),
         begin,
         gives_up,
         answer.response.discard,

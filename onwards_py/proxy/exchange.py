@@ -12,10 +12,10 @@ from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, Ending, ResponseHead
 from onwards_py.observe import record as outcomes
 from onwards_py.observe.record import Outcome, Record
-from onwards_py.wire.coded_copy import tells_events, usage_tail_of
+from onwards_py.wire.decoding_tap import is_readable_sse, usage_scanner_for
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.response_head import ResponseFacts
-from onwards_py.wire.usage import UsageTail, tokens_in
+from onwards_py.wire.usage import UsageScanner, total_tokens_in
 
 _CLIENT_GONE: Final = Ending.CLIENT_GONE
 _DONE: Final = Ending.DONE
@@ -126,13 +126,13 @@ class Exchange(Record):
         if counted is not None and self.outcome is outcomes.DONE:
             return counted
         # What a stream says at its beginning is not all, if it was cut.
-        per_token = _OF_TEXT if self.tail.blind else self.bytes_per_token
+        per_token = _OF_TEXT if self.tail.undecodable else self.bytes_per_token
         return max(counted or 0, self.estimate + self.tail.seen // per_token)
 
-    def meter(self, facts: ResponseFacts, *, decoded: bool = False) -> UsageTail:
+    def meter(self, facts: ResponseFacts, *, decoded: bool = False) -> UsageScanner:
         """What is to see the answer's bytes pass by, as they came; ``decoded``: without their content coding."""
-        self.tail = tail = UsageTail(_TAIL) if decoded else usage_tail_of(facts, _TAIL)
-        self.bytes_per_token = _OF_AN_EVENT if tells_events(facts) else _OF_TEXT
+        self.tail = tail = UsageScanner(_TAIL) if decoded else usage_scanner_for(facts, _TAIL)
+        self.bytes_per_token = _OF_AN_EVENT if is_readable_sse(facts) else _OF_TEXT
         return tail
 
     def _count(self, facts: ResponseFacts, body: bytes) -> None:
@@ -147,7 +147,7 @@ class Exchange(Record):
     def pass_on(self, head: ResponseHead, facts: ResponseFacts, body: bytes, now: float) -> None:
         """Commit to a response that is there as a whole, and conclude."""
         if self.metered and head.status < 400:
-            counted = None if facts.coding else tokens_in(body)
+            counted = None if facts.coding else total_tokens_in(body)
             if counted is None:
                 self._count(facts, body)
             else:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from onwards_py.messages import Downstream, Ending, Source
-from onwards_py.wire.opening import Opening, Verdict, VerdictKind
+from onwards_py.wire.first_content import FirstContentDetector, Verdict, VerdictKind
 
 _CONTENT: Final = VerdictKind.CONTENT
 _GRACE: Final = 0.5  # seconds for the rest of an answer that is given up
@@ -29,7 +29,7 @@ class Hold:
     def __init__(
         self,
         downstream: Downstream,
-        opening: Opening,
+        opening: FirstContentDetector,
         begin: Callable[[], None],
         gives_up: Callable[[Verdict], bool],
         discard: Callable[[], None],
@@ -80,9 +80,9 @@ class Hold:
         if self.open:
             self._downstream.flush()
 
-    def feed_from(self, source: Source) -> None:
-        """See BodySink.feed_from."""
-        self._downstream.feed_from(source)
+    def set_source(self, source: Source) -> None:
+        """See BodySink.set_source."""
+        self._downstream.set_source(source)
 
     # The end
 

@@ -40,7 +40,7 @@ from onwards_py.proxy.tunnel import wants_tunnel
 from onwards_py.proxy.upstream_request import RoutedRequest, Transports, stores
 from onwards_py.routing.table import Leads, LivePool, Route, refusal
 from onwards_py.routing.table import enter as check_access
-from onwards_py.wire.model_scan import AT_ONCE, Notes, scan
+from onwards_py.wire.model_scan import AT_ONCE, BodyFlags, scan
 from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.target_url import origin_form
 
@@ -58,7 +58,8 @@ class Proxy:
     """The one handler behind both doors.
 
     ``clock`` gives monotonic seconds, ``random`` numbers in [0, 1), ``started`` is the process's start in Unix
-    seconds. ``in_flight`` counts the exchanges that are going on. ``is_ours`` recognises connections from this process.
+    seconds. ``in_flight`` counts the exchanges that are going on.
+    ``is_own_connection`` recognises connections from this process.
     """
 
     def __init__(
@@ -70,10 +71,10 @@ class Proxy:
         clock: Callable[[], float],
         random: Callable[[], float],
         started: int,
-        is_ours: Callable[[str, int], bool],
+        is_own_connection: Callable[[str, int], bool],
         not_found: NotFoundLog,
     ) -> None:
-        self.is_ours = is_ours
+        self.is_own_connection = is_own_connection
         self._holder = holder
         self._attempts = RetryLoop(transports, clock, random, not_found)
         self._recorder = recorder
@@ -174,7 +175,7 @@ class Proxy:
         assert routed is not None
         if routed.address.decoded and not routed.rewritten and not needs_text(routed.target):
             # A small body may have unfolded to a hundred times its size, for as long as the provider takes.
-            notes = routed.address.notes or Notes(stores=stores(routed))
+            notes = routed.address.notes or BodyFlags(stores=stores(routed))
             address = Address(routed.address.model, exchange.request.body, notes=notes)
             return msgspec.structs.replace(routed, address=address)
         provider = to_be_renamed(routed.address, routed.target.pool)
@@ -265,9 +266,9 @@ class Proxy:
 
 def _principal(head: RequestHead, current: Current) -> Principal:
     """Who calls. Found once for a head that a connection repeats; a reload makes it be found again."""
-    if head.known_to is not current.generation:
+    if head.resolved_by is not current.generation:
         head.principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
-        head.known_to = current.generation
+        head.resolved_by = current.generation
         head.route = None
     principal = head.principal
     assert isinstance(principal, Principal)
@@ -276,7 +277,7 @@ def _principal(head: RequestHead, current: Current) -> Principal:
 
 def _route(head: RequestHead, current: Current, model: str, principal: Principal) -> Route:
     """Where to. Found once for a head that a connection repeats, as long as it asks for the same. Raises ProxyError."""
-    if head.known_to is not current.generation:
+    if head.resolved_by is not current.generation:
         return current.table.resolve(model, principal)
     if head.route is None or head.model != model:
         head.route = current.table.resolve(model, principal)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from onwards_py.eager import Drive
+from onwards_py.eager import StepTask
 from onwards_py.messages import OWN_FAULTS
 from onwards_py.model.provider import HealthCheck, Provider, Timeouts
 from onwards_py.proxy.not_found_log import NotFoundLog
@@ -85,7 +85,7 @@ class _Checker:
         self._check = check
         self._clock = clock
         self._random = random
-        self._drive = Drive(self._run(), _on_done)
+        self._drive = StepTask(self._run(), _on_done)
 
     def stop(self) -> None:
         self._drive.cancel()

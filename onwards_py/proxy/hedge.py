@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from onwards_py.eager import Drive, Signal
+from onwards_py.eager import OneShot, StepTask
 from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.model_lookup import is_responses
 from onwards_py.proxy.upstream_request import Answer, RoutedRequest, safe_to_duplicate, stores
@@ -77,15 +77,15 @@ class _Runner:
         self.prepared = prepared
         self.answer: Answer | None = None
         self.error: BaseException | None = None
-        self.drive: Drive | None = None
+        self.task: StepTask | None = None
 
     async def run(self, sending: Coroutine[Any, Any, Answer]) -> None:
         self.answer = await sending
 
     def drop(self) -> None:
         """Let go of it, whatever has become of it."""
-        if self.drive is not None:
-            self.drive.cancel()
+        if self.task is not None:
+            self.task.cancel()
         if self.answer is not None:
             self.answer.response.discard()
             self.answer = None
@@ -97,7 +97,7 @@ class _Race:
     def __init__(self) -> None:
         self.running: list[_Runner] = []
         self._over: deque[_Runner] = deque()
-        self._signal: Signal[None] = Signal()
+        self._signal: OneShot[None] = OneShot()
 
     def start(self, prepared: Attempt, sending: Coroutine[Any, Any, Answer]) -> None:
         runner = _Runner(prepared)
@@ -110,12 +110,12 @@ class _Race:
                 self._over.append(runner)
                 self._signal.set(None)
 
-        runner.drive = Drive(runner.run(sending), on_done)
+        runner.task = StepTask(runner.run(sending), on_done)
 
     async def next(self, seconds: float | None) -> _Runner | None:
         """The next that is over; None if none is within ``seconds``."""
         if not self._over:
-            self._signal = Signal()
+            self._signal = OneShot()
             timer = None
             if seconds is not None:
                 timer = asyncio.get_running_loop().call_later(seconds, self._signal.set, None)

@@ -15,10 +15,10 @@ from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider
 from onwards_py.proxy.translated_paths import RESPONSES, below
 from onwards_py.routing.table import LivePool, Route
-from onwards_py.wire import content_coding, model_scan, multipart
+from onwards_py.wire import model_scan, multipart, request_decoding
 from onwards_py.wire.decoding import coding_of
 from onwards_py.wire.media_type import Media, may_be_json, media_of
-from onwards_py.wire.model_scan import AT_ONCE, ModelSpan, Notes, Scanned
+from onwards_py.wire.model_scan import AT_ONCE, BodyFlags, ModelSpan, ScanResult
 from onwards_py.wire.request_head import RequestHead
 
 _WINDOW: Final = 64 * 1024
@@ -40,7 +40,7 @@ class Address(msgspec.Struct, frozen=True, gc=False):
     decoded: bool = False
     multipart: bool = False
     renamed: tuple[str, bytes] | None = None
-    notes: Notes | None = None
+    notes: BodyFlags | None = None
 
     def body_for(self, model_name: str, model_json: bytes) -> bytes:
         """The body with the name, and nothing else, replaced."""
@@ -89,13 +89,13 @@ class Readable(msgspec.Struct, frozen=True, gc=False):
     """A body that was read: without its content coding (``decoded``: it had one), and what it says of its model."""
 
     body: bytes
-    scanned: Scanned
+    scanned: ScanResult
     decoded: bool = False
     multipart: bool = False
 
     def address(self) -> Address:
         """Where the body alone says where to. Raises ProxyError MODEL_REQUIRED."""
-        span = self.scanned.required()
+        span = self.scanned.require_span()
         return Address(span.name, self.body, span, self.decoded, self.multipart, notes=self.scanned.notes)
 
 
@@ -106,7 +106,7 @@ def read(head: RequestHead, body: bytes, limit: int) -> Generator[None, None, Re
     """
     decoded = bool(coding_of(head.content_encoding))
     if decoded:
-        body = yield from content_coding.decode_in_steps(head.content_encoding, body, limit)
+        body = yield from request_decoding.decode_in_steps(head.content_encoding, body, limit)
     media = media_of(head.content_type)
     if media is Media.FORM_DATA:
         scanned = yield from multipart.scan_form(head.content_type, body)
@@ -117,10 +117,10 @@ def read(head: RequestHead, body: bytes, limit: int) -> Generator[None, None, Re
     like_json = may_be_json(body)
     if media is Media.URLENCODED and not (like_json or alone):
         raise ProxyError(ErrorKind.UNSUPPORTED_MEDIA_TYPE, param="model")
-    if media is Media.URLENCODED or (media is Media.UNSAID and not alone):
+    if media is Media.URLENCODED or (media is Media.ABSENT and not alone):
         yield from _check_form(body)
-    if media in (Media.OPAQUE, Media.UNSAID) and not (like_json or alone):
-        return Readable(body, Scanned(), decoded)
+    if media in (Media.OPAQUE, Media.ABSENT) and not (like_json or alone):
+        return Readable(body, ScanResult(), decoded)
     if len(body) <= AT_ONCE:
         return Readable(body, model_scan.scan_any(body, objects_only=alone), decoded)
     return Readable(body, (yield from model_scan.scan_in_steps(body, objects_only=alone)), decoded)

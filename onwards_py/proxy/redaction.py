@@ -12,10 +12,10 @@ from onwards_py.messages import BodySink, Ending, Filter, ResponseHead
 from onwards_py.proxy.decode_response import OF_AN_ERROR, read_within
 from onwards_py.proxy.upstream_request import Answer
 from onwards_py.transports.base import UpstreamResponse
-from onwards_py.wire.decoding import DECODABLE, Decoding, Reason, Undecodable
+from onwards_py.wire.decoding import DECODABLE, ContentDecoder, Reason, Undecodable
 from onwards_py.wire.error_body import error_response
 from onwards_py.wire.redaction import Redaction, Redactor
-from onwards_py.wire.response_head import ResponseFacts, foreign_lines, without_coding
+from onwards_py.wire.response_head import ResponseFacts, provider_lines, without_coding
 
 _SECONDS: Final = 5.0
 _UNREADABLE: Final = ProxyError(ErrorKind.UPSTREAM_INVALID, "The upstream service answered with an error.")
@@ -31,7 +31,7 @@ async def redacted(answer: Answer) -> Answer:
     if redaction is None:
         return answer
     head = redacted_head(answer.response.head, redaction)
-    facts = msgspec.structs.replace(answer.facts, block=redaction.blank(answer.facts.block))
+    facts = msgspec.structs.replace(answer.facts, block=redaction.redact(answer.facts.block))
     if not _is_decodable(facts.coding):
         return Answer(answer.provider, _Redacted(answer.response, head, redaction), facts)
     body = await read_within(answer.response, _SECONDS)
@@ -41,7 +41,7 @@ async def redacted(answer: Answer) -> Answer:
 
 def redacted_head(head: ResponseHead, redaction: Redaction) -> ResponseHead:
     """``head`` without credentials."""
-    return ResponseHead(head.status, redaction.blank(head.reason), redaction.blank(head.lines))
+    return ResponseHead(head.status, redaction.redact(head.reason), redaction.redact(head.lines))
 
 
 class Cleaned(NamedTuple):
@@ -57,11 +57,11 @@ def redacted_body(facts: ResponseFacts, body: bytes, redaction: Redaction) -> Cl
         decoded = _decoded(facts.coding, body)
         if decoded is None:
             return replaced(facts)
-        blanked = redaction.blank(decoded)
+        blanked = redaction.redact(decoded)
         if blanked != decoded:
             return Cleaned(without_coding(facts, len(blanked)), blanked)
     # Also of a coded one: behind what is coded, in a file name of gzip, or if it is not coded at all, it can be read.
-    return Cleaned(facts, redaction.blank(body))
+    return Cleaned(facts, redaction.redact(body))
 
 
 def _is_decodable(codings: bytes) -> bool:
@@ -72,7 +72,7 @@ def _decoded(codings: bytes, body: bytes) -> bytes | None:
     """All that can be decoded of it, whole or not; None if that is too much."""
     for coding in reversed(codings.split(b",")):
         try:
-            body = Decoding(coding, OF_AN_ERROR).feed(body)
+            body = ContentDecoder(coding, OF_AN_ERROR).feed(body)
         except Undecodable as error:
             if error.reason is Reason.TOO_LARGE:
                 return None
@@ -84,7 +84,7 @@ def replaced(facts: ResponseFacts) -> Cleaned:
     """A body of ours for an error whose own cannot be told, and what is to be said of it."""
     body = error_response(_UNREADABLE).body
     own = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
-    return Cleaned(ResponseFacts(foreign_lines(facts.block) + own, len(body), event_stream=False), body)
+    return Cleaned(ResponseFacts(provider_lines(facts.block) + own, len(body), event_stream=False), body)
 
 
 class _Redacted(msgspec.Struct, frozen=True):
@@ -95,16 +95,16 @@ class _Redacted(msgspec.Struct, frozen=True):
     redaction: Redaction
     repeated: bool = False
 
-    def whole(self) -> bytes | None:
-        body = self.response.whole()
-        return None if body is None else self.redaction.blank(body)
+    def complete_body(self) -> bytes | None:
+        body = self.response.complete_body()
+        return None if body is None else self.redaction.redact(body)
 
     async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
         return await self.response.pump((Redactor(self.redaction), *pipeline), downstream)
 
     async def read(self, limit: int) -> bytes | None:
         body = await self.response.read(limit)
-        return None if body is None else self.redaction.blank(body)
+        return None if body is None else self.redaction.redact(body)
 
     def discard(self) -> None:
         self.response.discard()
@@ -117,7 +117,7 @@ class _Whole(msgspec.Struct, frozen=True):
     body: bytes
     repeated: bool = False
 
-    def whole(self) -> bytes | None:
+    def complete_body(self) -> bytes | None:
         return self.body
 
     async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:

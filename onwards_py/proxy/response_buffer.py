@@ -22,5 +22,5 @@ class CollectedAnswer:
     def flush(self) -> None:
         """Nothing can be sent yet."""
 
-    def feed_from(self, source: Source) -> None:
+    def set_source(self, source: Source) -> None:
         """Nobody slows the provider down: what is kept is bounded by the collector."""

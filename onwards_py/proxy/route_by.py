@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 import orjson
 
-from onwards_py.eager import Drive, Signal
+from onwards_py.eager import OneShot, StepTask
 from onwards_py.errors import body_too_large
 from onwards_py.limits.admission import Gates
 from onwards_py.messages import InboundRequest, Source, TunnelSide
@@ -53,14 +53,14 @@ async def choose(routed: RoutedRequest, leads: Leads, subrequest: Subrequest) ->
     if text is None:
         return Choice(leads.default, "no_text")
     buffer = ResponseBuffer()
-    finished: Signal[None] = Signal()
+    finished: OneShot[None] = OneShot()
 
     def on_done(error: BaseException | None) -> None:
         if error is not None and not isinstance(error, asyncio.CancelledError):
             _log.error("a question to %s failed", leads.classifier.pool.name, exc_info=error)
         finished.set(None)
 
-    running = Drive(subrequest(question(leads.classifier.pool.name, text), buffer, leads.classifier), on_done)
+    running = StepTask(subrequest(question(leads.classifier.pool.name, text), buffer, leads.classifier), on_done)
     timer = asyncio.get_running_loop().call_later(leads.timeout, finished.set, None)
     try:
         await finished
@@ -175,9 +175,9 @@ class ResponseBuffer(msgspec.Struct):
     def flush(self) -> None:
         """Nothing is held back."""
 
-    def feed_from(self, source: Source) -> None:
+    def set_source(self, source: Source) -> None:
         """Never slow."""
 
-    def leave_http(self, reply: bytes, side: TunnelSide) -> None:  # noqa: ARG002  (Downstream)
+    def upgrade(self, reply: bytes, side: TunnelSide) -> None:  # noqa: ARG002  (Downstream)
         """A question is no tunnel."""
         raise AssertionError("a question never becomes a tunnel")

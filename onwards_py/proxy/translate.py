@@ -44,9 +44,9 @@ from onwards_py.transcode.responses.profile import is_codex, profile_of_client
 from onwards_py.transcode.responses.read_answer import EventsToChunks
 from onwards_py.transcode.responses.read_request import to_chat
 from onwards_py.transports.base import OutboundRequest
-from onwards_py.wire import content_coding
+from onwards_py.wire import request_decoding
 from onwards_py.wire.outbound import outbound_head
-from onwards_py.wire.response_head import foreign_lines, retry_after
+from onwards_py.wire.response_head import provider_lines, retry_after
 
 _TRANSLATE: Final = Mode.TRANSLATE
 _LONGEST_BODY = 64 * 1024 * 1024  # of a whole answer, which is held to be translated
@@ -213,7 +213,7 @@ async def pass_on_translated(
     """
     head = answer.response.head
     if not 200 <= head.status < 300:
-        body = answer.response.whole()
+        body = answer.response.complete_body()
         if body is None:
             body = await answer.response.read(LONGEST_ERROR)
         if early is None or not early.give_up(_error_of(answer, body or b"")):
@@ -324,7 +324,7 @@ def _without(translation: Translation, dropped: tuple[str, ...]) -> Translation:
 
 def _block(answer: Answer, translation: Translation, content_type: bytes, length: int | None) -> bytes:
     """The provider's fields but for those that speak of its body, and ours."""
-    return foreign_lines(answer.facts.block) + _own_block(translation, content_type, length)
+    return provider_lines(answer.facts.block) + _own_block(translation, content_type, length)
 
 
 def _own_block(translation: Translation, content_type: bytes, length: int | None = None) -> bytes:
@@ -376,7 +376,7 @@ def _profile(value: bytes) -> Profile | None:
 def _decoded(routed: RoutedRequest) -> dict[str, object]:
     body, coding = routed.address.body, routed.head.content_encoding
     if coding and not routed.address.decoded:  # nobody had to look for the model in it: a header named it
-        body = content_coding.decode(coding, body, routed.target.pool.max_body)
+        body = request_decoding.decode(coding, body, routed.target.pool.max_body)
     try:
         value = lenient_json.loads_request(body)
     except orjson.JSONDecodeError as error:

@@ -16,7 +16,7 @@ from onwards_py.proxy.exchange import Exchange
 from onwards_py.transcode.neutral.failure import Failure
 from onwards_py.transcode.neutral.pipeline import EventFilter, KeepAlive
 from onwards_py.transcode.neutral.settings import TranslateSettings
-from onwards_py.wire.opening import Opening, VerdictKind
+from onwards_py.wire.first_content import FirstContentDetector, VerdictKind
 
 _EVENT_END: Final = b"\n\n"
 
@@ -44,11 +44,11 @@ class CommitGate(msgspec.Struct):
     first_token: float | None = None
 
     @property
-    def opening(self) -> Opening | None:
+    def opening(self) -> FirstContentDetector | None:
         """What judges; None: anything passes."""
         if self.hold is None and self.first_token is None:
             return None
-        return Opening(event_stream=True, limit=(self.hold or HoldPolicy()).max_bytes)
+        return FirstContentDetector(event_stream=True, limit=(self.hold or HoldPolicy()).max_bytes)
 
 
 class TranslatedStream:
@@ -101,9 +101,9 @@ class TranslatedStream:
     def flush(self) -> None:
         """Nothing waits: a head is only made together with events."""
 
-    def feed_from(self, source: Source) -> None:
-        """See BodySink.feed_from."""
-        self._exchange.downstream.feed_from(source)
+    def set_source(self, source: Source) -> None:
+        """See BodySink.set_source."""
+        self._exchange.downstream.set_source(source)
 
     def finish(self, ending: Ending) -> None:
         """The provider's body ended: send what that means."""

@@ -15,7 +15,7 @@ from onwards_py.proxy.model_lookup import MODEL_IN_QUERY, is_responses
 from onwards_py.proxy.redaction import redacted_body, redacted_head
 from onwards_py.proxy.upstream_request import RoutedRequest
 from onwards_py.transports.base import OutboundRequest
-from onwards_py.transports.tunnel import Handshake, TunnelEnd, shake_hands
+from onwards_py.transports.tunnel import Handshake, TunnelEnd, handshake
 from onwards_py.wire.outbound import upgrade_head
 from onwards_py.wire.response_head import examine_response, replace_fields
 
@@ -39,7 +39,7 @@ async def open_tunnel(provider: Provider, routed: RoutedRequest) -> Handshake:
     if provider.model_name is not None:
         path = MODEL_IN_QUERY.sub(b"model=" + quote(provider.model_name, safe="").encode(), path)
     head = upgrade_head(routed.head, provider.join(path), provider)
-    return await shake_hands(provider, OutboundRequest(b"GET", routed.path, head, b"", routed.address.model))
+    return await handshake(provider, OutboundRequest(b"GET", routed.path, head, b"", routed.address.model))
 
 
 async def run_tunnel(exchange: Exchange, provider: Provider, handshake: Handshake, now: float) -> None:
@@ -58,7 +58,7 @@ async def run_tunnel(exchange: Exchange, provider: Provider, handshake: Handshak
     client.other, upstream.other = upstream, client
     upstream.attach(handshake.transport)
     reply = b"HTTP/1.1 101 %b%b\r\n\r\n%b" % (head.reason, lines, handshake.rest)
-    exchange.downstream.leave_http(reply, client)
+    exchange.downstream.upgrade(reply, client)
     try:
         await over
     finally:

@@ -143,7 +143,7 @@ def outbound_request(provider: Provider, routed: RoutedRequest) -> OutboundReque
         decoded = address.decoded
     elif address.decoded and (provider.local is not None or routed.rewritten):
         body, decoded = address.body, True  # a local engine reads the body itself
-    memo = routed.head.memos.get(id(provider))
+    memo = routed.head.outbound_heads.get(id(provider))
     if memo is not None and memo.provider is provider and not decoded:
         head = memo.before + b"%d" % len(body) + memo.behind
     else:

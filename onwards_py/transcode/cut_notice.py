@@ -53,7 +53,7 @@ class CutNotice:
     def text(self, ending: Ending) -> bytes:
         """The event for a stream that ended so; none if it ended well, is whole in spite of how it ended, or stopped
         inside an event that was too large to be held: half of that may not be taken for all of it."""
-        if ending is Ending.DONE or ending is Ending.CLIENT_GONE or self._rechunker.within:
+        if ending is Ending.DONE or ending is Ending.CLIENT_GONE or self._rechunker.mid_event:
             return b""
         return b"" if _ENDED.search(self._last) else self._event(cut_off(ending))
 

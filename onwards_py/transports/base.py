@@ -17,7 +17,7 @@ class OutboundRequest(msgspec.Struct, frozen=True, gc=False):
     ``method`` and ``target`` (raw, as it came from the client) repeat what ``head`` says, for transports that
     send no bytes. ``model`` is the name that the provider is asked for. ``repeatable``: the
     operation may be sent twice without harm (RFC 9110 section 9.2.2 idempotent methods). ``deadline`` is when
-    the whole exchange must be over, in the event loop's time (None: never). ``head_within``: seconds that the head may
+    the whole exchange must be over, in the event loop's time (None: never). ``head_timeout``: seconds that the head may
     take, if those are fewer than the provider's ``timeouts.first_byte``.
     """
 
@@ -28,12 +28,14 @@ class OutboundRequest(msgspec.Struct, frozen=True, gc=False):
     model: str
     repeatable: bool = False
     deadline: float | None = None
-    head_within: float | None = None
+    head_timeout: float | None = None
 
 
 class UpstreamResponse(Protocol):
-    """A response whose head has arrived. Its body is asked for once: by ``whole`` (if that has a result), ``pump``,
-    ``read`` or ``discard``."""
+    """A response whose head has arrived.
+
+    The body is consumed once: by ``complete_body`` (if that returns it), ``pump``, ``read`` or ``discard``.
+    """
 
     @property
     def head(self) -> ResponseHead: ...
@@ -43,7 +45,7 @@ class UpstreamResponse(Protocol):
         """True if the request had gone out before, on a kept connection that died."""
         ...
 
-    def whole(self) -> bytes | None:
+    def complete_body(self) -> bytes | None:
         """The body, if all of it has arrived already; then nothing else need be called. None: use ``pump``."""
         ...
 

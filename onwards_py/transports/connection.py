@@ -14,14 +14,14 @@ from typing import Final, cast
 
 import httptools
 
-from onwards_py.alarm import LATEST, Alarm
+from onwards_py.deadline_timer import LATENESS, DeadlineTimer
 from onwards_py.errors import ProxyError
 from onwards_py.messages import Ending, Fault
 from onwards_py.model.provider import Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
-from onwards_py.transports.loops import Address, Loops
+from onwards_py.transports.loop_detector import Address, LoopDetector
 from onwards_py.transports.round_trip import RoundTrip
-from onwards_py.wire.response_head import begins_endless_chunk, cut_out_head
+from onwards_py.wire.response_head import extract_head, has_oversized_first_chunk
 from onwards_py.write_batch import WriteBatch
 
 MAX_OVERHEAD = 256 * 1024  # bytes in a row that are not body: heads, trailers, chunk extensions
@@ -56,7 +56,7 @@ _END_RESET: Final = Ending.RESET
 _NO_TIMEOUTS: Final = Timeouts()  # of a connection that has had no request yet
 
 
-class Died(Exception):
+class ClosedBeforeResponse(Exception):
     """The connection ended before one byte of response. ``sent_at`` is when the request was sent, ``due`` until when
     the head was waited for, in the event loop's time."""
 
@@ -68,18 +68,18 @@ class Died(Exception):
 
 class UpstreamConnection(asyncio.BufferedProtocol):
     """Serves one request at a time. ``released`` is called when it may serve the next, ``lost`` when it is gone.
-    ``alarm`` calls `check` when the first deadline has come."""
+    ``timer`` calls `check` when the first deadline has come."""
 
     def __init__(
         self,
         released: Callable[[UpstreamConnection], None],
         lost: Callable[[UpstreamConnection], None],
         batch: WriteBatch,
-        loops: Loops,
-        alarm: Alarm,
+        loop_detector: LoopDetector,
+        timer: DeadlineTimer,
     ) -> None:
-        self._loops = loops
-        self._alarm = alarm
+        self._loop_detector = loop_detector
+        self._timer = timer
         self._address: Address | None = None
         self._batch = batch
         self._released = released
@@ -100,8 +100,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._to_head = False
         self._answered = False
         self._complete = False
-        self._spoiled = False
-        self._lasting = True
+        self._must_close = False
+        self._reusable = True
         self._paused = False
         self._due = 0.0
         self._timeouts = _NO_TIMEOUTS
@@ -113,15 +113,16 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     # The exchange's side.
 
     def start(self, request: OutboundRequest, timeouts: Timeouts, due: float | None = None) -> RoundTrip:
-        """Send a request. The round trip's ``head_signal`` fires with the head, a TransportError or Died.
+        """Send a request.
 
-        ``due``: until when the head is waited for, if the timeouts do not run from now on.
+        The round trip's ``head_signal`` is set with the head, or fails with a TransportError or ClosedBeforeResponse.
+        ``due``: the deadline of the head, if the timeouts do not run from now on.
 
-        Raises Died if the connection went away since it was chosen.
+        Raises ClosedBeforeResponse if the connection went away since it was chosen.
         """
         transport = self._transport
         if transport is None or self._state is not _IDLE:
-            raise Died(0.0, 0.0)
+            raise ClosedBeforeResponse(0.0, 0.0)
         self._state = _WAITING
         self._trip = trip = RoundTrip(self)
         self._raw = b""
@@ -130,15 +131,15 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._answered = self._complete = False
         self._last_read = now = self._loop.time()
         if due is None:
-            within, sooner = timeouts.first_byte, request.head_within
+            within, sooner = timeouts.first_byte, request.head_timeout
             due = now + (within if sooner is None or sooner > within else sooner)
         self._due = due
         self._timeouts = timeouts
         self._deadline = deadline = request.deadline
         if deadline is not None and deadline < due:
             due = deadline
-        if due < self._alarm.at:
-            self._alarm.by(due)
+        if due < self._timer.at:
+            self._timer.schedule(due)
         batch, body = self._batch, request.body
         self._batched_at = batch.flushes
         if len(body) < READ_SIZE:
@@ -153,11 +154,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._batch.add(transport, body)
 
     def check(self, now: float, idle_timeout: float) -> float:
-        """Lose patience where it is time to; returns when to look again (inf: not at all), see `Alarm`."""
+        """Lose patience where it is time to; returns when to look again (inf: not at all), see `DeadlineTimer`."""
         state = self._state
         if state is _IDLE:
             if now < self.idle_since + idle_timeout:
-                return self.idle_since + idle_timeout * LATEST
+                return self.idle_since + idle_timeout * LATENESS
             self._end(_END_RESET, None)
             return inf
         if state is _CLOSED:
@@ -168,9 +169,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         else:
             # Either the upstream has been silent, or the client has taken nothing, for the idle time.
             due, ending = since + self._timeouts.idle, _END_CLIENT_GONE if self._paused else _END_IDLE
-        again = since + (due - since) * LATEST
+        again = since + (due - since) * LATENESS
         if deadline is not None and deadline < due:
-            due, again = deadline, deadline + (self._timeouts.total or 0.0) * (LATEST - 1.0)
+            due, again = deadline, deadline + (self._timeouts.total or 0.0) * (LATENESS - 1.0)
             ending = _END_IDLE if state is _WAITING else _END_LIMIT
         if now < due:
             return again
@@ -181,7 +182,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """End what is going on now, for ``ending``'s reason, and the connection with it."""
         self._end(ending, None)
 
-    def cut_idle(self) -> None:
+    def close_idle(self) -> None:
         """Close a connection that nobody needs."""
         self._end(_END_RESET, None)
 
@@ -200,7 +201,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._address = self._loops.note(self._transport)
+        self._address = self._loop_detector.add(self._transport)
         self._parser = httptools.HttpResponseParser(self)
         if self._state is _CLOSED:  # not wanted any more before it was there
             self._transport.abort()
@@ -225,34 +226,34 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             # Behind a whole message it only means that the connection cannot be used again.
-            self._spoiled = True
+            self._must_close = True
         except httptools.HttpParserUpgrade:
-            self._spoiled = True
+            self._must_close = True
             self._complete = False
         trip = self._trip
         if trip is None:
             return
         if state is _BODY:
             pieces = self._pieces
-            if len(pieces) == 1 and not self._complete and not self._spoiled:  # most reads of a stream
+            if len(pieces) == 1 and not self._complete and not self._must_close:  # most reads of a stream
                 self._overhead = 0
                 self._last_read = self._loop.time()
                 trip.take(pieces.pop())
             else:
                 self._deliver(trip, count)
-        elif self._interim < 0 and (self._complete or not self._spoiled):
+        elif self._interim < 0 and (self._complete or not self._must_close):
             try:
-                cut = cut_out_head(self._raw, self._status, self._heads)
+                cut = extract_head(self._raw, self._status, self._heads)
             except ProxyError:
                 self._end(_END_RESET, None)
                 return
-            if not self._complete and begins_endless_chunk(self._raw, cut):
+            if not self._complete and has_oversized_first_chunk(self._raw, cut):
                 self._end(_END_RESET, None)
                 return
             self._state = _BODY
             trip.head = cut.head
             # HTTP/1.0 with a transfer coding is faulty framing (RFC 9112 section 6.1); without one it is rare.
-            self._lasting = cut.http_minor > 0
+            self._reusable = cut.http_minor > 0
             self._raw = b""
             if self._complete:
                 body = self._take_body()
@@ -262,10 +263,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             else:
                 self._deliver(trip, count)
                 if self._trip is trip:
-                    self._alarm.by(self._last_read + self._timeouts.idle)
+                    self._timer.schedule(self._last_read + self._timeouts.idle)
             # Last: this resumes the exchange, which finds the whole of what was read.
             trip.head_signal.set(None)
-        elif self._spoiled or self._is_excessive(count):
+        elif self._must_close or self._is_excessive(count):
             self._end(_END_RESET, None)
 
     def eof_received(self) -> bool:
@@ -274,7 +275,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._address is not None:
-            self._loops.forget(self._address)
+            self._loop_detector.discard(self._address)
         self._end(_END_EOF if exc is None else _END_RESET, exc)
         if self._transport is not None:
             del self._parser  # it refers to us: apart, both go without the collector
@@ -284,7 +285,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if self._complete or self._trip is None:
-            self._spoiled = True
+            self._must_close = True
             return
         if 100 <= status < 200:
             self._interim += 1
@@ -295,14 +296,14 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._to_head:
             self._complete = True
             self._own_pieces = 0
-            self._spoiled = True  # the parser waits for a body that HEAD never has
+            self._must_close = True  # the parser waits for a body that HEAD never has
 
     def on_message_complete(self) -> None:
         if self._interim < 0 and not self._complete:  # not 1xx: then the final response is still to come
             self._complete = True
             self._own_pieces = len(self._pieces)
             if not self._parser.should_keep_alive():
-                self._spoiled = True
+                self._must_close = True
 
     # What a read amounts to.
 
@@ -318,7 +319,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             return
         if self._complete:
             self._finish(trip)
-        elif self._spoiled:
+        elif self._must_close:
             self._end(_END_RESET, None)
         else:
             self._last_read = self._loop.time()
@@ -343,7 +344,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """The response is whole."""
         assert self._transport is not None
         self._trip = None
-        if self._spoiled or not self._lasting or self._transport.get_write_buffer_size():
+        if self._must_close or not self._reusable or self._transport.get_write_buffer_size():
             self._state = _CLOSED
             # Closing would wait until the rest of a request is taken that has its answer already: perhaps for ever.
             self._transport.abort()
@@ -382,4 +383,4 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             return TransportError(Fault.CLOSED, "the connection was closed within the response head")
         if self._answered:
             return TransportError(Fault.INVALID, "not a whole HTTP/1.x response head")
-        return Died(self._last_read, self._due)
+        return ClosedBeforeResponse(self._last_read, self._due)

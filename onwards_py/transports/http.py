@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import Iterable
 from math import inf
 
-from onwards_py.alarm import Alarm
 from onwards_py.config.snapshot import HttpPoolSettings
+from onwards_py.deadline_timer import DeadlineTimer
 from onwards_py.messages import Fault
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Origin, Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
-from onwards_py.transports.connection import Died, UpstreamConnection
+from onwards_py.transports.connection import ClosedBeforeResponse, UpstreamConnection
 from onwards_py.transports.dial import dial
-from onwards_py.transports.loops import Loops
+from onwards_py.transports.loop_detector import LoopDetector
 from onwards_py.transports.round_trip import RoundTrip
-from onwards_py.transports.secured import SecuredConnection
+from onwards_py.transports.tls_connection import TlsConnection
 from onwards_py.write_batch import WriteBatch
 
 REPEAT_WITHIN = 1.0
@@ -30,14 +30,19 @@ _RETIRED = HttpPoolSettings(max_idle_per_host=0)
 class OriginPool:
     """Connections to one origin. The idle ones are a stack: the warmest serves next, the coldest times out."""
 
-    __slots__ = ("_alarm", "_batch", "_loop", "_loops", "connections", "idle", "opening", "origin", "settings")
+    __slots__ = ("_batch", "_loop", "_loop_detector", "_timer", "connections", "idle", "opening", "origin", "settings")
 
     def __init__(
-        self, origin: Origin, settings: HttpPoolSettings, batch: WriteBatch, loops: Loops, alarm: Alarm
+        self,
+        origin: Origin,
+        settings: HttpPoolSettings,
+        batch: WriteBatch,
+        loop_detector: LoopDetector,
+        timer: DeadlineTimer,
     ) -> None:
-        self._alarm = alarm
+        self._timer = timer
         self._batch = batch
-        self._loops = loops
+        self._loop_detector = loop_detector
         self.origin = origin
         self.settings = settings
         self.idle: list[UpstreamConnection] = []
@@ -50,17 +55,17 @@ class OriginPool:
         self.origin = origin
         self.settings = settings
         for connection in self.idle[: max(0, len(self.idle) - settings.max_idle_per_host)]:
-            connection.cut_idle()
+            connection.close_idle()
 
     async def open(self, seconds: float) -> UpstreamConnection:
         """A new connection, within ``seconds``. Raises TransportError."""
-        kind = SecuredConnection if self.origin.tls else UpstreamConnection
-        connection = kind(self.released, self.lost, self._batch, self._loops, self._alarm)
+        kind = TlsConnection if self.origin.tls else UpstreamConnection
+        connection = kind(self.released, self.lost, self._batch, self._loop_detector, self._timer)
         self.opening += 1
         try:
             await self._loop.create_task(dial(self.origin, connection, seconds))
         except asyncio.CancelledError:
-            connection.cut_idle()  # it may have been made in the very turn of the cancellation
+            connection.close_idle()  # it may have been made in the very turn of the cancellation
             raise
         finally:
             self.opening -= 1
@@ -69,12 +74,12 @@ class OriginPool:
 
     def released(self, connection: UpstreamConnection) -> None:
         if len(self.idle) >= self.settings.max_idle_per_host:
-            connection.cut_idle()
+            connection.close_idle()
             return
         connection.idle_since = now = self._loop.time()
         self.idle.append(connection)
-        if now + self.settings.idle_timeout < self._alarm.at:
-            self._alarm.by(now + self.settings.idle_timeout)
+        if now + self.settings.idle_timeout < self._timer.at:
+            self._timer.schedule(now + self.settings.idle_timeout)
 
     def lost(self, connection: UpstreamConnection) -> None:
         self.connections.discard(connection)
@@ -82,7 +87,7 @@ class OriginPool:
             self.idle.remove(connection)
 
     def sweep(self, now: float) -> float:
-        """Look after every connection's timeouts; returns when to look again (inf: not at all), see `Alarm`."""
+        """Look after every connection's timeouts; returns when to look again (inf: not at all), see `DeadlineTimer`."""
         first, idle_timeout = inf, self.settings.idle_timeout
         for connection in list(self.connections):
             again = connection.check(now, idle_timeout)
@@ -91,27 +96,31 @@ class OriginPool:
 
     def close(self) -> None:
         for connection in list(self.connections):
-            connection.cut_idle()
+            connection.close_idle()
 
 
 class HttpTransport:
     """Transport over HTTP/1.1. One per process; must be made inside the running loop.
 
-    ``most``: from so many connections on, each new one takes the place of an idle one, if there is any.
+    ``max_connections``: from so many connections on, each new one takes the place of an idle one, if there is any.
     """
 
     def __init__(
-        self, settings: HttpPoolSettings, batch: WriteBatch, loops: Loops | None = None, most: int | None = None
+        self,
+        settings: HttpPoolSettings,
+        batch: WriteBatch,
+        loop_detector: LoopDetector | None = None,
+        max_connections: int | None = None,
     ) -> None:
         self._settings = settings
-        self._most = most
+        self._max_connections = max_connections
         self._batch = batch
-        self._loops = loops or Loops()
+        self._loop_detector = loop_detector or LoopDetector()
         self._pools: dict[Origin, OriginPool] = {}
         self._by_provider: dict[str, OriginPool] = {}
         self._named: frozenset[Origin] | None = None
         self._loop = asyncio.get_running_loop()
-        self._alarm = Alarm(self._sweep)
+        self._timer = DeadlineTimer(self._sweep)
 
     async def send(self, provider: Provider, request: OutboundRequest) -> RoundTrip:
         """See Transport.send.
@@ -129,9 +138,9 @@ class HttpTransport:
                 trip = pool.idle.pop().start(request, provider.timeouts)
                 await trip.head_signal
                 return trip
-            except Died as died:
+            except ClosedBeforeResponse as closed:
                 if trip is not None:
-                    return await self._send_again(provider, request, died)
+                    return await self._resend(provider, request, closed)
             except asyncio.CancelledError:
                 if trip is not None:
                     trip.discard()
@@ -149,14 +158,14 @@ class HttpTransport:
         }
         for origin, pool in self._pools.items():
             pool.adopt(named.get(origin, origin), self._settings_of(origin))
-        self._alarm.by(self._loop.time())  # idle connections may have less time from now on
+        self._timer.schedule(self._loop.time())  # idle connections may have less time from now on
 
-    async def _send_again(self, provider: Provider, request: OutboundRequest, died: Died) -> RoundTrip:
+    async def _resend(self, provider: Provider, request: OutboundRequest, closed: ClosedBeforeResponse) -> RoundTrip:
         """The one repetition, if the connection died early enough for it."""
-        if self._loop.time() - died.sent_at > REPEAT_WITHIN:
-            raise TransportError(Fault.CLOSED, "a kept connection was closed before any response") from died
+        if self._loop.time() - closed.sent_at > REPEAT_WITHIN:
+            raise TransportError(Fault.CLOSED, "a kept connection was closed before any response") from closed
         try:
-            trip = await self._send_fresh(provider, request, died.due)
+            trip = await self._send_fresh(provider, request, closed.due)
         except TransportError as error:
             error.repeated = True
             raise
@@ -167,8 +176,8 @@ class HttpTransport:
         """``due``: until when the head is waited for, if that is not ``first_byte`` from now on."""
         timeouts = provider.timeouts
         seconds = timeouts.connect if due is None else min(timeouts.connect, max(0.0, due - self._loop.time()))
-        if self._most is not None:
-            self._make_room(self._most)
+        if self._max_connections is not None:
+            self._evict_idle(self._max_connections)
         connection = await self._pool_for(provider).open(seconds)
         try:
             trip = connection.start(request, timeouts, due)
@@ -178,16 +187,16 @@ class HttpTransport:
                 trip.discard()
                 raise
             return trip
-        except Died as died:
-            raise TransportError(Fault.CLOSED, "the connection was closed before any response") from died
+        except ClosedBeforeResponse as closed:
+            raise TransportError(Fault.CLOSED, "the connection was closed before any response") from closed
 
-    def _make_room(self, most: int) -> None:
-        """Close the idle connection that has been so for longest, if there are ``most`` connections in all pools."""
+    def _evict_idle(self, max_connections: int) -> None:
+        """Close the idle connection that has been so for longest, if there are ``max_connections`` in all pools."""
         pools = self._pools.values()
-        if sum(len(pool.connections) + pool.opening for pool in pools) >= most:
+        if sum(len(pool.connections) + pool.opening for pool in pools) >= max_connections:
             idle = [pool.idle[0] for pool in pools if pool.idle]
             if idle:
-                min(idle, key=lambda connection: connection.idle_since).cut_idle()
+                min(idle, key=lambda connection: connection.idle_since).close_idle()
 
     def _pool_for(self, provider: Provider) -> OriginPool:
         pool = self._by_provider.get(provider.identity)
@@ -208,7 +217,7 @@ class HttpTransport:
         pool = self._pools.get(origin)
         if pool is None:
             settings = self._settings_of(origin)
-            pool = self._pools[origin] = OriginPool(origin, settings, self._batch, self._loops, self._alarm)
+            pool = self._pools[origin] = OriginPool(origin, settings, self._batch, self._loop_detector, self._timer)
         self._by_provider[provider.identity] = pool
         return pool
 
@@ -220,4 +229,4 @@ class HttpTransport:
         """Close every connection; exchanges that still run see a reset."""
         for pool in self._pools.values():
             pool.close()
-        self._alarm.cancel()
+        self._timer.cancel()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from onwards_py.eager import Signal
+from onwards_py.eager import OneShot
 from onwards_py.messages import BodySink, Ending, Filter, ResponseHead
 from onwards_py.wire.rechunk import EventTooLarge
 
@@ -32,14 +32,14 @@ class RoundTrip(msgspec.Struct):
     """
 
     connection: UpstreamConnection | None
-    head_signal: Signal[None] = msgspec.field(default_factory=Signal)  # not of the trip itself: that would be a cycle
+    head_signal: OneShot[None] = msgspec.field(default_factory=OneShot)  # not of the trip itself: that would be a cycle
     head: ResponseHead = _NO_HEAD
     pieces: list[bytes] = []
     kept: int = 0
     pipeline: Sequence[Filter] = ()
     write: Callable[[bytes], None] | None = None
     ending: Ending | None = None
-    ended: Signal[Ending] | None = None
+    ended: OneShot[Ending] | None = None
     repeated: bool = False
 
     # From the connection.
@@ -72,8 +72,8 @@ class RoundTrip(msgspec.Struct):
 
     # From the exchange.
 
-    def whole(self) -> bytes | None:
-        """See UpstreamResponse.whole."""
+    def complete_body(self) -> bytes | None:
+        """See UpstreamResponse.complete_body."""
         if self.ending is not _DONE:
             return None
         pieces = self.pieces
@@ -84,7 +84,7 @@ class RoundTrip(msgspec.Struct):
         self.pipeline = pipeline
         self.write = downstream.write
         if self.connection is not None:
-            downstream.feed_from(self.connection)
+            downstream.set_source(self.connection)
         if self.pieces:
             held = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
             self.pieces = []
@@ -128,7 +128,7 @@ class RoundTrip(msgspec.Struct):
             self.connection.cut(_LIMIT)
 
     async def _wait(self) -> None:
-        self.ended = Signal()
+        self.ended = OneShot()
         try:
             await self.ended
         except asyncio.CancelledError:

@@ -11,8 +11,8 @@ from onwards_py.messages import Fault, ResponseHead
 from onwards_py.model.provider import Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.dial import dial
-from onwards_py.transports.secured import limit_reading
-from onwards_py.wire.response_head import cut_out_head
+from onwards_py.transports.tls_connection import limit_tls_reading
+from onwards_py.wire.response_head import extract_head
 
 _MAX_HEAD = 64 * 1024
 
@@ -69,7 +69,7 @@ class TunnelEnd(asyncio.Protocol):
         self._is_held = True
         if self.transport is not None:
             self.transport.pause_reading()
-            limit_reading(self.transport, 0)
+            limit_tls_reading(self.transport, 0)
 
     def go_on(self) -> None:
         """Read again: first what is there already, then from the socket."""
@@ -80,7 +80,7 @@ class TunnelEnd(asyncio.Protocol):
 
     def _unlimit(self) -> None:
         if self.transport is not None and not self._is_held:
-            limit_reading(self.transport, None)
+            limit_tls_reading(self.transport, None)
 
 
 class Handshake(asyncio.Protocol):
@@ -133,7 +133,7 @@ class Handshake(asyncio.Protocol):
         if 100 <= status < 200 and status != 101:
             self._interim += 1
             return
-        cut = cut_out_head(self._raw, status, self._interim)
+        cut = extract_head(self._raw, status, self._interim)
         self.rest = self._raw[cut.behind :]
         self._head = cut.head
 
@@ -165,7 +165,7 @@ class Handshake(asyncio.Protocol):
         self.body.set_result(b"".join(self._pieces))
 
 
-async def shake_hands(provider: Provider, request: OutboundRequest) -> Handshake:
+async def handshake(provider: Provider, request: OutboundRequest) -> Handshake:
     """Send an upgrade request on a connection of its own and wait for the answer. Raises TransportError.
 
     On return the connection still belongs to the `Handshake`; on failure and cancellation it is closed.

@@ -77,14 +77,14 @@ _PARAMETER: Final = re.compile(
 )
 
 
-def tells_context_overflow(names: Iterable[object], messages: Iterable[object]) -> bool:
+def is_context_overflow(names: Iterable[object], messages: Iterable[object]) -> bool:
     """``names``: codes and types of the error, of which one that is no string says nothing; ``messages`` likewise."""
     if any(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
         return True
     return any(isinstance(text, str) and _overflows(text[:_LONGEST]) for text in messages)
 
 
-def tells_throttling(messages: Iterable[object]) -> bool:
+def is_throttling(messages: Iterable[object]) -> bool:
     """Whether one of ``messages`` tells of a limit of a time, as of the tokens of a minute."""
     return any(isinstance(text, str) and _THROTTLED.search(text[:_LONGEST]) for text in messages)
 

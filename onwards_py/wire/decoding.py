@@ -46,7 +46,7 @@ class Undecodable(Exception):
         self.ready = ready
 
 
-class Bounds(NamedTuple):
+class DecodeLimits(NamedTuple):
     """How much may come out: ``free`` bytes, and ``ratio`` more for each byte that went in, but ``total`` at most.
 
     ``members``: most gzip members (RFC 1952 section 2.2) or zstd frames (RFC 8878 section 3) in a row.
@@ -58,11 +58,11 @@ class Bounds(NamedTuple):
     members: int
 
 
-OF_AN_ANSWER: Final = Bounds(free=16 << 20, ratio=128, total=1 << 30, members=100_000)
+RESPONSE_LIMITS: Final = DecodeLimits(free=16 << 20, ratio=128, total=1 << 30, members=100_000)
 """A model that repeats itself packs well, but not without end. There are servers that make a member of every flush."""
 
 
-class Decoding:
+class ContentDecoder:
     """Stream core: coded bytes in, decoded bytes out, nothing that could be decoded is held back.
 
     ``coding`` is a member of `DECODABLE`. Raises Undecodable; afterwards it is spent. What comes out of a whole body,
@@ -71,7 +71,7 @@ class Decoding:
 
     __slots__ = ("_bounds", "_fed", "_made", "_make", "_members", "_most_members", "_unit")
 
-    def __init__(self, coding: bytes, bounds: Bounds = OF_AN_ANSWER) -> None:
+    def __init__(self, coding: bytes, bounds: DecodeLimits = RESPONSE_LIMITS) -> None:
         known = _CODINGS.get(coding)
         if known is None:
             raise Undecodable(Reason.UNKNOWN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from onwards_py.wire.context_overflow import tells_context_overflow, tells_throttling
+from onwards_py.wire.context_overflow import is_context_overflow, is_throttling
 from onwards_py.wire.error_codes import NAMES
 
 _NUMBERS: Final = ("code", "status", "status_code", "http_code")
@@ -44,7 +44,7 @@ def error_status(error: object, around: dict[str, object] | None = None) -> int:
             if status is not None:
                 return status
     names = [told.get(member) for told in objects for member in NAMES]
-    if tells_context_overflow(names, (error,)):
+    if is_context_overflow(names, (error,)):
         return _TOO_LONG
     if isinstance(error, str):
         names.append(error)
@@ -53,9 +53,9 @@ def error_status(error: object, around: dict[str, object] | None = None) -> int:
         return named
     messages = [told.get(member) for told in objects for member in _MESSAGES]
     messages.append(error)
-    if tells_context_overflow((), messages):
+    if is_context_overflow((), messages):
         return _TOO_LONG
-    return _THROTTLED if tells_throttling(messages) else _UNKNOWN
+    return _THROTTLED if is_throttling(messages) else _UNKNOWN
 
 
 def _as_status(value: object) -> int | None:

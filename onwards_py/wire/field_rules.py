@@ -92,7 +92,7 @@ def folded(name: bytes) -> bytes:
     return name.lower().translate(_AS_VARIABLE)
 
 
-class RuleBook:
+class FieldRules:
     """Spelling -> rule. A new spelling is folded once, and remembered while there is room."""
 
     __slots__ = ("_rules", "known")
@@ -101,7 +101,7 @@ class RuleBook:
         self._rules = rules
         self.known = dict(rules)
 
-    def learn(self, name: bytes) -> int:
+    def classify(self, name: bytes) -> int:
         """The rule of a spelling that is not in ``known``."""
         rule = self._rules.get(name.lower())
         if rule is None:
@@ -111,4 +111,4 @@ class RuleBook:
         return rule
 
 
-REQUEST_BOOK = RuleBook(REQUEST_RULES)
+REQUEST_FIELD_RULES = FieldRules(REQUEST_RULES)

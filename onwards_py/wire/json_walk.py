@@ -27,7 +27,7 @@ LONGEST_KEY: Final = 64
 Steps = Generator[None, None, int]
 """Yields between steps; returns an offset."""
 
-SURPLUS: Final = re.compile(r"trailing characters \(byte (\d+)\)")
+TRAILING_DATA: Final = re.compile(r"trailing characters \(byte (\d+)\)")
 """What msgspec says of input behind a value: at which byte it begins, counted from 1."""
 
 _SPACES: Final = b" \t\n\r"
@@ -183,7 +183,7 @@ class Walk:
             except RecursionError:
                 raise Malformed("is nested too deeply") from None
             except msgspec.DecodeError as error:
-                surplus = SURPLUS.search(str(error))
+                surplus = TRAILING_DATA.search(str(error))
                 if surplus is None:
                     raise Malformed(f"is not valid JSON: it is malformed behind byte {at}") from None
                 return at + _offset(window, pieces, int(surplus.group(1)) - 1 - len(before))
@@ -199,7 +199,7 @@ class Walk:
         except RecursionError:
             raise Malformed("is nested too deeply") from None
         except msgspec.DecodeError as error:
-            surplus = SURPLUS.search(str(error))
+            surplus = TRAILING_DATA.search(str(error))
             return 0 if surplus is None else at + int(surplus.group(1)) - 1
         return min(at + self._window, len(self._body))
 

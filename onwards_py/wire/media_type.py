@@ -37,7 +37,7 @@ class Media(Enum):
     URLENCODED = "urlencoded"
     OPAQUE = "opaque"
     """Sound, pictures and other data that is not text."""
-    UNSAID = "unsaid"
+    ABSENT = "unsaid"
     UNREADABLE = "unreadable"
     """Text in a charset in which ASCII means something else, or of two types at once."""
 
@@ -45,7 +45,7 @@ class Media(Enum):
 def media_of(content_type: bytes) -> Media:
     """By the value of Content-Type, empty if there is none."""
     if not content_type:
-        return Media.UNSAID
+        return Media.ABSENT
     kind = content_type.partition(b";")[0].strip(b" \t").lower()
     if b"," in kind:  # two header lines that were joined
         kinds = {one.strip(b" \t") for one in kind.split(b",")}

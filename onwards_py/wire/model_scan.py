@@ -18,7 +18,7 @@ from typing import NoReturn
 import msgspec
 
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.wire.json_walk import SURPLUS, Malformed, Walk
+from onwards_py.wire.json_walk import TRAILING_DATA, Malformed, Walk
 
 MAX_NAME = 1024
 """Longest model name, in characters."""
@@ -77,7 +77,7 @@ _decode_string = msgspec.json.Decoder(str).decode
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-class Notes(msgspec.Struct, frozen=True, gc=False):
+class BodyFlags(msgspec.Struct, frozen=True, gc=False):
     """What else was seen on the way, so that a large body need not be looked through again: the top-level members
     ``stream`` (true) and ``store`` (None: neither true nor false)."""
 
@@ -85,15 +85,15 @@ class Notes(msgspec.Struct, frozen=True, gc=False):
     stores: bool | None = None
 
 
-class Scanned(msgspec.Struct, frozen=True, gc=False):
+class ScanResult(msgspec.Struct, frozen=True, gc=False):
     """What a JSON object says of its model. ``span`` None: nothing. ``exact``: its key is ``model``; if not, it is that
     in another case, which only some parsers take for the same. ``notes``: see there; of large bodies only."""
 
     span: ModelSpan | None = None
     exact: bool = True
-    notes: Notes | None = None
+    notes: BodyFlags | None = None
 
-    def required(self) -> ModelSpan:
+    def require_span(self) -> ModelSpan:
         """The span. Raises ProxyError MODEL_REQUIRED."""
         if self.span is None:
             raise ProxyError(ErrorKind.MODEL_REQUIRED, param="model")
@@ -113,19 +113,19 @@ def scan(body: bytes) -> ModelSpan:
             else; always with ``param="model"``. Nothing else is raised, whatever the bytes.
     """
     span = _scan_small(body) if len(body) <= _SMALL else None
-    return _scan_members(body).required() if span is None else span
+    return _scan_members(body).require_span() if span is None else span
 
 
-def scan_any(body: bytes, *, objects_only: bool = True) -> Scanned:
+def scan_any(body: bytes, *, objects_only: bool = True) -> ScanResult:
     """The same for a body that need not name a model. Raises ProxyError like `scan`, but for no model.
 
     Unless ``objects_only``, a body may be any JSON value; one that is no object names no model.
     """
     span = _scan_small(body) if len(body) <= _SMALL else None
-    return _scan_members(body, objects_only=objects_only) if span is None else Scanned(span)
+    return _scan_members(body, objects_only=objects_only) if span is None else ScanResult(span)
 
 
-def _scan_members(body: bytes, *, objects_only: bool = True) -> Scanned:
+def _scan_members(body: bytes, *, objects_only: bool = True) -> ScanResult:
     _check_utf8(body)
     search = _Search(body)
     try:
@@ -140,7 +140,7 @@ def _scan_members(body: bytes, *, objects_only: bool = True) -> Scanned:
     return search.scanned
 
 
-def scan_in_steps(body: bytes, *, objects_only: bool = True) -> Generator[None, None, Scanned]:
+def scan_in_steps(body: bytes, *, objects_only: bool = True) -> Generator[None, None, ScanResult]:
     """`scan_any` that yields after every millisecond or so; numbers of more than 32 KiB are refused."""
     at = 0
     while at < len(body):
@@ -148,7 +148,7 @@ def scan_in_steps(body: bytes, *, objects_only: bool = True) -> Generator[None, 
         yield
     search = _Search(body)
     yield from _walk(search, objects_only=objects_only)
-    return Scanned(search.scanned.span, search.scanned.exact, Notes(search.streams, search.stores))
+    return ScanResult(search.scanned.span, search.scanned.exact, BodyFlags(search.streams, search.stores))
 
 
 def splice(body: bytes, span: ModelSpan, model_json: bytes) -> bytes:
@@ -219,7 +219,7 @@ class _Search:
 
     def __init__(self, body: bytes) -> None:
         self.body = body
-        self.scanned = Scanned()
+        self.scanned = ScanResult()
         self.streams = False
         self.stores: bool | None = None
         self._count = 0
@@ -242,7 +242,7 @@ class _Search:
         value = _STRING.match(self.body, start)
         if value is None:
             _refuse("'model' must be a string.")
-        self.scanned = Scanned(ModelSpan(_name(value.group()), start, value.end()), key == _KEY)
+        self.scanned = ScanResult(ModelSpan(_name(value.group()), start, value.end()), key == _KEY)
 
 
 def _walk(search: _Search, *, objects_only: bool) -> Iterator[None]:
@@ -299,7 +299,7 @@ def _behind_value(view: memoryview, start: int) -> int:
     except RecursionError:
         _refuse("The request body is nested too deeply.")
     except msgspec.DecodeError as error:
-        surplus = SURPLUS.search(str(error))
+        surplus = TRAILING_DATA.search(str(error))
         if surplus is None:
             _refuse(f"The request body is not valid JSON: the value at byte {start} is malformed.")
         return start + int(surplus.group(1)) - 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.wire.model_scan import ModelSpan, Scanned, check_name
+from onwards_py.wire.model_scan import ModelSpan, ScanResult, check_name
 
 MAX_PARTS = 1000
 """Most parts of a form; near misses of the delimiter inside of data count too."""
@@ -45,7 +45,7 @@ class _Part:
     end: int
 
 
-def scan_form(content_type: bytes, body: bytes) -> Generator[None, None, Scanned]:
+def scan_form(content_type: bytes, body: bytes) -> Generator[None, None, ScanResult]:
     """Find the value of the form's one ``model`` field, if it has one: bare bytes, without quotes.
 
     A generator of steps of a millisecond or so. ``content_type`` is the value of the request's Content-Type. The field
@@ -57,7 +57,7 @@ def scan_form(content_type: bytes, body: bytes) -> Generator[None, None, Scanned
         ProxyError: MODEL_REQUIRED if the field is empty, BAD_REQUEST for everything else; always with
             ``param="model"``. Nothing else is raised, whatever the bytes.
     """
-    found = Scanned()
+    found = ScanResult()
     for part in _parts(body, b"--" + _boundary(content_type)):
         yield
         if part is None:
@@ -77,7 +77,7 @@ def scan_form(content_type: bytes, body: bytes) -> Generator[None, None, Scanned
             span = ModelSpan(check_name(body[data : part.end].decode()), data, part.end)
         except UnicodeDecodeError:
             _refuse("'model' is not valid UTF-8")
-        found = Scanned(span, name == b"model")
+        found = ScanResult(span, name == b"model")
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onwards_py.model.provider import Provider
 from onwards_py.wire.field_rules import folded
-from onwards_py.wire.request_head import OutboundMemo, RequestHead
+from onwards_py.wire.request_head import CachedOutboundHead, RequestHead
 
 _MEMOS = 16  # providers whose heads are remembered at one time
 _NEVER_FORWARDED = frozenset({b"authorization", b"x-api-key", b"api-key"})
@@ -29,9 +29,9 @@ def outbound_head(
     before = b"%b %b HTTP/1.1\r\n%b" % (method, path, b"".join(parts[: head.length_at]))
     behind = b"".join(parts[head.length_at + 1 :]) + b"\r\n"
     if not decoded:
-        if len(head.memos) >= _MEMOS:
-            head.memos.clear()
-        head.memos[id(provider)] = OutboundMemo(provider, before, behind)
+        if len(head.outbound_heads) >= _MEMOS:
+            head.outbound_heads.clear()
+        head.outbound_heads[id(provider)] = CachedOutboundHead(provider, before, behind)
     return before + length + behind
 
 

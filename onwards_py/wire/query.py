@@ -27,7 +27,7 @@ class Query:
         parts = [f"{quote(name, _UNRESERVED)}={quote(value, _UNRESERVED)}" for name, value in parameters.items()]
         return cls("&".join(parts).encode("ascii"), frozenset(name.encode().lower() for name in parameters))
 
-    def on(self, target: bytes) -> bytes:
+    def apply_to(self, target: bytes) -> bytes:
         """``target`` with these parameters behind its own, of which those with the same names are left out. No other
         byte changes.
 

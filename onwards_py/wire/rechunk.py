@@ -31,16 +31,17 @@ class EventTooLarge(Exception):
 class Rechunker:
     """Filter: any cutting of an event stream in, cuts only between events out.
 
-    ``limit`` bounds one event in bytes (line ends in front of it do not count), however it arrives. A larger one is an
-    error, or, if ``passes``, leaves in pieces from the limit on; ``within`` says that the last byte out was inside it.
+    ``limit`` bounds one event in bytes (line ends in front of it do not count), however it arrives.
+    A larger event is an error, or, if ``passes``, leaves in pieces from the limit on.
+    ``mid_event``: the last byte out lies inside such an event.
     """
 
-    __slots__ = ("_limit", "_passes", "_pending", "_size", "_tail", "within")
+    __slots__ = ("_limit", "_passes", "_pending", "_size", "_tail", "mid_event")
 
     def __init__(self, limit: int, *, passes: bool = False) -> None:
         self._limit = limit
         self._passes = passes
-        self.within = False
+        self.mid_event = False
         self._pending: list[bytes] = []
         self._size = 0
         self._tail = b""
@@ -55,7 +56,7 @@ class Rechunker:
         end = _last_boundary(probe) - len(self._tail)
         if end < 0 or (end == 0 and not self._pending):
             self._hold(piece)
-            return self._excess() if self._size > self._limit or self.within else b""
+            return self._excess() if self._size > self._limit or self.mid_event else b""
         self._pending.append(piece[:end])
         ready = b"".join(self._pending)
         self._clear()
@@ -74,7 +75,7 @@ class Rechunker:
         """What is held of an event that is too large to be held."""
         ready = b"".join(self._pending)
         self._pending = [b""]  # an event goes on, if not with these bytes
-        self.within = True
+        self.mid_event = True
         return ready
 
     def _hold(self, piece: bytes) -> None:
@@ -89,7 +90,7 @@ class Rechunker:
         self._pending.clear()
         self._size = 0
         self._tail = b""
-        self.within = False
+        self.mid_event = False
 
     def _check_sizes(self, piece: bytes) -> None:
         """Measure each event that ``piece`` ends or begins; only called when one of them could be too large."""

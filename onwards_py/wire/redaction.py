@@ -36,11 +36,11 @@ class Redaction:
         self._pattern = re.compile(b"|".join(map(re.escape, self._spellings)))
         self._firsts = re.compile(b"|".join({re.escape(spelling[:1]) for spelling in found}))
 
-    def blank(self, data: bytes) -> bytes:
+    def redact(self, data: bytes) -> bytes:
         """``data`` with every secret blanked."""
         return self._pattern.sub(_asterisks, data)
 
-    def blank_begun(self, data: bytes) -> tuple[bytes, bytes]:
+    def redact_partial(self, data: bytes) -> tuple[bytes, bytes]:
         """The same for a beginning of the data: what is final of it, and the rest, which may begin a secret."""
         final: list[bytes] = []
         start, keep = 0, self._may_begin(data, 0)
@@ -75,16 +75,16 @@ class Redactor:
 
     def feed(self, piece: bytes) -> bytes:
         """Take the next bytes."""
-        ready, self._held = self._redaction.blank_begun(self._held + piece)
+        ready, self._held = self._redaction.redact_partial(self._held + piece)
         return ready
 
     def finish(self, ending: Ending) -> bytes:
         """What remains. Of a body that was cut nothing: its last bytes may be most of a secret."""
         held, self._held = self._held, b""
-        return self._redaction.blank(held) if ending is Ending.DONE else b""
+        return self._redaction.redact(held) if ending is Ending.DONE else b""
 
 
-def redaction_of(prefix: str, key: str, others: Iterable[str] = ()) -> Redaction | None:
+def compile_redaction(prefix: str, key: str, others: Iterable[str] = ()) -> Redaction | None:
     """What blanks the credential ``prefix + key``, and ``others``; None if there is nothing to blank."""
     secrets = frozenset(secret for secret in (*_secrets_of(prefix, key), *others) if len(secret) >= SHORTEST)
     return Redaction(secrets) if secrets else None

@@ -23,7 +23,7 @@ from onwards_py.wire.field_rules import (
     EXPECT,
     HOST,
     MODEL_OVERRIDE,
-    REQUEST_BOOK,
+    REQUEST_FIELD_RULES,
     SUBPROTOCOL,
     TRACE,
     TRANSFER_ENCODING,
@@ -37,7 +37,7 @@ from onwards_py.wire.target_url import authority
 # RFC 3986 section 3.2.2: a reg-name or an IP literal, and a port; never userinfo, a path or a list.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
 # A body that is called something else is JSON all the same, where a model is looked for in it.
-_READ_AS_JSON = frozenset({Media.JSON, Media.OPAQUE, Media.UNSAID})
+_READ_AS_JSON = frozenset({Media.JSON, Media.OPAQUE, Media.ABSENT})
 _CREDENTIALS = frozenset({AUTHORIZATION, X_API_KEY, API_KEY})
 # Browsers can set no header of a WebSocket handshake but this one, so there OpenAI takes the key as a subprotocol.
 _KEY_SUBPROTOCOL = b"openai-insecure-api-key."
@@ -48,22 +48,23 @@ _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"}
 class RequestHead(msgspec.Struct):
     """Facts of one request head.
 
-    ``parts`` holds, flattened, ``name, b": ", value, CRLF`` of every field that may travel on. The
-    ``*_at`` fields are indices into it of what an attempt fills in or takes out (-1: not there): the
-    values of Host and Content-Length, the (still empty) place of the client's credential, the
-    names of Content-Encoding and of trace fields. A head that a connection repeats is read once and shared by all
-    its requests, so nothing here is changed after `examine`, but for ``path`` (the
-    target in origin form), ``memos`` (by the ``id`` of their provider), and ``principal`` (who calls) and the ``route``
-    to ``model``, by the configuration ``known_to``, which are found once and then kept. ``plain``: the body can only
-    be JSON as it stands.
+    A head that a connection repeats is read once and shared by all its requests.
+    So nothing here changes after `examine`, except ``path`` and the caches at the end.
+    The ``*_at`` fields are indices into ``parts`` (-1: there is no such field).
     """
 
     parts: list[bytes]
+    """``name, b": ", value, CRLF`` of every end-to-end field, flattened."""
     host_at: int = -1
+    """Index of the value of Host."""
     length_at: int = -1
+    """Index of the value of Content-Length."""
     encoding_at: int = -1
+    """Index of the name of Content-Encoding."""
     credential_at: int = -1
+    """Index of an empty part, where the client's credential stood and the provider's goes."""
     trace_at: tuple[int, ...] = ()
+    """Indices of the names of trace context fields."""
     content_length: int | None = None
     chunked: bool = False
     expects_continue: bool = False
@@ -74,15 +75,20 @@ class RequestHead(msgspec.Struct):
     authorization: bytes | None = None
     api_key: bytes | None = None
     plain: bool = True
+    """The body can only be JSON without a content coding."""
     path: bytes = b""
-    memos: dict[int, OutboundMemo] = {}
-    known_to: object = None
+    """The request target in origin form."""
+    outbound_heads: dict[int, CachedOutboundHead] = {}
+    """By the ``id`` of their provider."""
+    resolved_by: object = None
+    """The configuration by which ``principal``, ``model`` and ``route`` were found."""
     principal: object = None
     model: str = ""
     route: object = None
+    """The route to ``model``."""
 
 
-class OutboundMemo(msgspec.Struct, frozen=True):
+class CachedOutboundHead(msgspec.Struct, frozen=True):
     """The outbound head of an attempt with this head, around its Content-Length value.
 
     Valid for the very ``provider`` object (whatever it is; compared by identity) it was made for.
@@ -97,13 +103,13 @@ def examine(fields: Fields, target: bytes, http_minor: int) -> RequestHead:
     """Read ``fields`` once. Raises ProxyError for a head that a proxy must not pass on."""
     parts: list[bytes] = []
     head = RequestHead(parts)
-    known = REQUEST_BOOK.known
+    known = REQUEST_FIELD_RULES.known
     seen = 0
     nominated = b""
     for name, value in fields:
         kind = known.get(name)
         if kind is None:
-            kind = REQUEST_BOOK.learn(name)
+            kind = REQUEST_FIELD_RULES.classify(name)
         if not kind or kind >= USER_AGENT:
             parts += (name, b": ", value, b"\r\n")
         elif kind > CONNECTION:
@@ -261,7 +267,7 @@ def size_of(fields: Fields, target: bytes) -> int:
     return len(target) + sum(len(name) + len(value) + 4 for name, value in fields)
 
 
-def speaks_other_protocol(read: bytes, method: bytes, target: bytes) -> bool:
+def is_other_protocol(read: bytes, method: bytes, target: bytes) -> bool:
     """Whether the request that llhttp made out in ``read`` is one of RTSP or ICE: it takes those for HTTP, and does not
     say which it took. Bodies and values in ``read`` may have lines that look like it, but no request line of HTTP."""
     line = rb"%b +%b +(HTTP|RTSP|ICE)/[0-9]\.[0-9](?=\r?\n)" % (re.escape(method), re.escape(target))
@@ -270,7 +276,7 @@ def speaks_other_protocol(read: bytes, method: bytes, target: bytes) -> bool:
     return bool(protocols) and b"HTTP" not in protocols
 
 
-def without_upgrade(fields: Fields) -> list[Field]:
+def strip_upgrade(fields: Fields) -> list[Field]:
     """The same head with its wish to change protocols taken out (RFC 9110 section 7.8: it may be ignored). Connection
     keeps its other options: ``close``, and names of fields that are not for the provider."""
     kept = []

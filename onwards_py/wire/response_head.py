@@ -79,7 +79,7 @@ class StatusLine(NamedTuple):
     http_minor: int
 
 
-class CutHead(msgspec.Struct, frozen=True, gc=False):
+class ExtractedHead(msgspec.Struct, frozen=True, gc=False):
     """A head cut out of raw bytes, the index just behind it, and its HTTP/1 version."""
 
     head: ResponseHead
@@ -90,7 +90,7 @@ class CutHead(msgspec.Struct, frozen=True, gc=False):
 _status_lines: dict[bytes, StatusLine] = {}
 
 
-def cut_out_head(raw: bytes, status: int, interim: int) -> CutHead:
+def extract_head(raw: bytes, status: int, interim: int) -> ExtractedHead:
     """The head that llhttp found in ``raw`` behind ``interim`` interim ones (1xx), as it came.
 
     llhttp has found the fields of every one valid and accepts nothing but CRLF CRLF as the end of a head; so that is
@@ -102,7 +102,7 @@ def cut_out_head(raw: bytes, status: int, interim: int) -> CutHead:
         known = _status_lines.get(raw[:line_end])
         if known is not None:
             end = raw.find(b"\r\n\r\n", line_end)
-            return CutHead(ResponseHead(status, known.reason, raw[line_end:end]), end + 4, known.http_minor)
+            return ExtractedHead(ResponseHead(status, known.reason, raw[line_end:end]), end + 4, known.http_minor)
     start = 0
     while raw.startswith(b"\r\n", start):  # RFC 9112 section 2.2 lets a parser skip these
         start += 2
@@ -113,10 +113,10 @@ def cut_out_head(raw: bytes, status: int, interim: int) -> CutHead:
     line = raw[start:line_end]
     said = _status_lines.get(line) or _read_status_line(line)
     end = raw.index(b"\r\n\r\n", line_end)
-    return CutHead(ResponseHead(status, said.reason, raw[line_end:end]), end + 4, said.http_minor)
+    return ExtractedHead(ResponseHead(status, said.reason, raw[line_end:end]), end + 4, said.http_minor)
 
 
-def begins_endless_chunk(raw: bytes, cut: CutHead) -> bool:
+def has_oversized_first_chunk(raw: bytes, cut: ExtractedHead) -> bool:
     """Whether the body behind a head begins with a chunk of 2**60 bytes or more: llhttp takes sizes of 64 bits, nginx
     and this proxy take it for a fault (RFC 9112 section 7.1 asks recipients to expect such)."""
     return _ENDLESS_CHUNK.match(raw, cut.behind) is not None and _CHUNKED.search(cut.head.lines) is not None
@@ -201,7 +201,7 @@ def _keep_lines(lines: bytes, wanted: Callable[[bytes], bool]) -> bytes:
     return b"".join(b"\r\n" + line for line in kept)
 
 
-def foreign_lines(block: bytes) -> bytes:
+def provider_lines(block: bytes) -> bytes:
     """Of the field lines that travel on (`ResponseFacts.block`) those that do not speak of the body, which is replaced.
 
     Each has its CRLF behind it.

@@ -14,7 +14,7 @@ from onwards_py.errors import ErrorKind, ProxyError
 _VERSION = b"/v1"
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
 # A dot segment in any spelling that a server may decode: ".", "..", "%2e", and behind "/", "\" or their codes.
-_CLIMBS = re.compile(rb"(?i)(?:^|/|\\|%2f|%5c)(?:\.|%2e)(?:\.|%2e)(?:/|\\|%2f|%5c|;|$)")
+_DOT_DOT_SEGMENT = re.compile(rb"(?i)(?:^|/|\\|%2f|%5c)(?:\.|%2e)(?:\.|%2e)(?:/|\\|%2f|%5c|;|$)")
 
 
 def origin_form(target: bytes) -> bytes:
@@ -52,7 +52,7 @@ def join(base_path: bytes, target: bytes) -> bytes:
     """
     path = target.partition(b"?")[0]
     if b".." in path or b"%2" in path or b"\\" in path:
-        _refuse_climbing(path)
+        _reject_dot_dot(path)
     if not base_path:
         return target
     if target.startswith(base_path) and target[len(base_path) : len(base_path) + 1] in (b"/", b"?", b""):
@@ -66,14 +66,14 @@ def join(base_path: bytes, target: bytes) -> bytes:
     return base_path + target
 
 
-def join_as_sdks_do(base_path: bytes, target: bytes) -> bytes:
+def join_sdk_base_url(base_path: bytes, target: bytes) -> bytes:
     """Path and query for a provider whose URL is the base URL that SDKs are given.
 
     To them it is what stands in front of ``/chat/completions``, so it takes the place of the target's ``/v1``:
     ``/api/paas/v4`` and ``/v1/models`` give ``/api/paas/v4/models``. A target without ``/v1`` is appended. For the rest
     as `join`.
     """
-    _refuse_climbing(target.partition(b"?")[0])
+    _reject_dot_dot(target.partition(b"?")[0])
     if target.startswith(_VERSION) and target[len(_VERSION) : len(_VERSION) + 1] in (b"/", b"?", b""):
         target = target[len(_VERSION) :]
         if not base_path and target[:1] != b"/":
@@ -81,6 +81,6 @@ def join_as_sdks_do(base_path: bytes, target: bytes) -> bytes:
     return base_path + target
 
 
-def _refuse_climbing(path: bytes) -> None:
-    if _CLIMBS.search(path):
+def _reject_dot_dot(path: bytes) -> None:
+    if _DOT_DOT_SEGMENT.search(path):
         raise ProxyError(ErrorKind.BAD_REQUEST, "The request target must not contain '..' segments.")

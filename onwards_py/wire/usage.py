@@ -33,7 +33,7 @@ _decode: Final = JSONDecoder().raw_decode
 _Usage = dict[str, object]
 
 
-class UsageTail:
+class UsageScanner:
     """Filter: passes bytes on unchanged and remembers the first few and the last ``limit`` of them, so that the usage
     can be looked for at the end. ``limit`` is at least 1. ``seen``: bytes that passed.
 
@@ -52,7 +52,7 @@ class UsageTail:
         self._due = 2 * limit
 
     @property
-    def blind(self) -> bool:
+    def undecodable(self) -> bool:
         """True if the bytes turned out to be nothing that can be read."""
         return False
 
@@ -82,7 +82,7 @@ class UsageTail:
         return _count(passed[-self._limit :], head, cut=self.seen > self._limit)
 
 
-def tokens_in(body: bytes) -> int | None:
+def total_tokens_in(body: bytes) -> int | None:
     """Tokens used, by the last usage in a whole body; None if there is none."""
     at = body.rfind(_KEY)
     if at < 0:

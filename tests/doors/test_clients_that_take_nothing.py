@@ -18,7 +18,7 @@ from support.raw import Client, connect, get, post
 
 from onwards_py.config.parse import parse
 from onwards_py.doors.base import WRITE_BUFFER
-from onwards_py.doors.sending import Sending
+from onwards_py.doors.send_timeout import SendTimeout
 
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 SMALL = 16 * 1024  # of what the kernels on both sides keep, so that little has to be sent
@@ -213,7 +213,7 @@ class Waiting(asyncio.Transport):
 
 def test_time_runs_only_while_nothing_goes() -> None:
     """As nginx's send_timeout: it is that between two steps of progress, not that of the answer."""
-    transport, sending = Waiting(), Sending()
+    transport, sending = Waiting(), SendTimeout()
     for now, size, again in [
         (0, 0, inf),
         (100, 5000, 100.6),
@@ -226,12 +226,12 @@ def test_time_runs_only_while_nothing_goes() -> None:
         (400, 4999, 400.6),
     ]:
         transport.size = size
-        assert sending.look(transport, now, 60) == pytest.approx(again), now
+        assert sending.check(transport, now, 60) == pytest.approx(again), now
 
 
 async def test_a_slow_reader_is_no_stalled_one() -> None:
     """What its kernel acknowledges is progress, although ours has no room yet for anything that waits here."""
-    sending = Sending()
+    sending = SendTimeout()
     accepted: asyncio.Queue[asyncio.Transport] = asyncio.Queue()
 
     class Server(asyncio.Protocol):
@@ -250,9 +250,9 @@ async def test_a_slow_reader_is_no_stalled_one() -> None:
     waiting, now = transport.get_write_buffer_size(), 0.0
 
     def goes_on(now: float) -> bool:
-        return sending.look(transport, now, 60) > now
+        return sending.check(transport, now, 60) > now
 
-    assert sending.look(transport, now, 60) > now
+    assert sending.check(transport, now, 60) > now
     for _ in range(5):  # takes some bytes, and is then as slow as may be
         taken = 0
         while taken < PIECE:

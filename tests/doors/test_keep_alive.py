@@ -122,8 +122,8 @@ async def test_of_many_requests_in_one_read_only_a_few_are_made_out(lane: bool) 
         application = gateway.application
         if application._lane is not None:
             (on_lane,) = application._lane.connections
-            assert on_lane._intake is not None
-            assert len(on_lane._intake.ready) <= 16
+            assert on_lane._parser is not None
+            assert len(on_lane._parser.ready) <= 16
         else:
             (connection,) = application._door.connections
             assert len(connection._messages) <= 32

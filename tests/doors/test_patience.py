@@ -42,7 +42,7 @@ class Nobody:
     def refused(self, request: InboundRequest, error: ProxyError) -> None:
         """Nobody keeps it."""
 
-    def is_ours(self, peer: str, port: int) -> bool:
+    def is_own_connection(self, peer: str, port: int) -> bool:
         return False
 
 

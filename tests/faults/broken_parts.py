@@ -11,7 +11,7 @@ import msgspec
 from fault_stage import limiters_of
 
 from onwards_py.app import Application
-from onwards_py.eager import Drive, Signal
+from onwards_py.eager import OneShot, StepTask
 from onwards_py.messages import BodySink, Ending, Fault, Filter, ResponseHead, Source
 from onwards_py.model.provider import Provider, Timeouts
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
@@ -49,8 +49,8 @@ class Answer:
     def repeated(self) -> bool:
         return self.inner.repeated
 
-    def whole(self) -> bytes | None:
-        return self.inner.whole()
+    def complete_body(self) -> bytes | None:
+        return self.inner.complete_body()
 
     async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
         return await self.inner.pump(pipeline, downstream)
@@ -67,7 +67,7 @@ class Told:
 
     head = ResponseHead(200, b"OK", b"\r\nContent-Length: 0")
 
-    def whole(self) -> bytes | None:
+    def complete_body(self) -> bytes | None:
         return b""
 
     async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
@@ -82,12 +82,12 @@ class Told:
 
 async def without_end(coroutine: Coroutine[object, object, T]) -> T:
     """What ``coroutine`` gives; it goes on when whoever asked is cancelled."""
-    result: Signal[T] = Signal()
+    result: OneShot[T] = OneShot()
 
     async def run() -> None:
         result.set(await coroutine)
 
-    Drive(run(), lambda error: None if error is None else result.fail(error))
+    StepTask(run(), lambda error: None if error is None else result.fail(error))
     return await result
 
 
@@ -121,7 +121,7 @@ class Unfed:
         self.write = inner.write
         self.flush = inner.flush
 
-    def feed_from(self, source: Source) -> None:
+    def set_source(self, source: Source) -> None:
         """And forgets it."""
 
 
@@ -317,5 +317,5 @@ class Read(Told):
         self.head = ResponseHead(int(status[:3]), status[4:], b"\r\n" + lines)
         self._body = body
 
-    def whole(self) -> bytes | None:
+    def complete_body(self) -> bytes | None:
         return self._body

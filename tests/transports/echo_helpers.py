@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
 
-from onwards_py.eager import Drive
+from onwards_py.eager import StepTask
 from onwards_py.messages import Source
 from onwards_py.model.provider import EchoSettings, Provider, Timeouts
 from onwards_py.transports.base import OutboundRequest
-from onwards_py.transports.local import LocalTransport
+from onwards_py.transports.echo.transport import EchoTransport
 
 T = TypeVar("T")
 NOW = 1_700_000_000.75
@@ -95,7 +95,7 @@ class Recorder:
     def abort(self) -> None:
         raise AssertionError("a transport never aborts")
 
-    def feed_from(self, source: Source) -> None:
+    def set_source(self, source: Source) -> None:
         self.source = source
 
     @property
@@ -127,7 +127,7 @@ class Driven:
     def __init__(self, awaitable: Awaitable[Any]) -> None:
         self.result: Any = None
         self.error: BaseException | None = None
-        self.drive = Drive(self._keep(awaitable), self._fail)
+        self.drive = StepTask(self._keep(awaitable), self._fail)
 
     async def _keep(self, awaitable: Awaitable[Any]) -> None:
         self.result = await awaitable
@@ -170,7 +170,7 @@ def ask(outbound: OutboundRequest, settings: EchoSettings | None = None) -> tupl
     """Status and body pieces of one request to a fresh transport."""
 
     async def scenario(loop: VirtualLoop) -> tuple[int, list[bytes]]:
-        transport = LocalTransport(clock=lambda: NOW)
+        transport = EchoTransport(clock=lambda: NOW)
         response = await transport.send(provider(settings), outbound)
         recorder = Recorder()
         await response.pump([], recorder)

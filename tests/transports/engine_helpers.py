@@ -15,12 +15,12 @@ from support.processes import runs
 from support.program import PATIENCE, until
 
 from onwards_py.config.snapshot import HttpPoolSettings
-from onwards_py.eager import Drive
+from onwards_py.eager import StepTask
 from onwards_py.messages import Ending
 from onwards_py.model.provider import EngineSettings, Provider, Timeouts
 from onwards_py.transports.base import OutboundRequest, UpstreamResponse
 from onwards_py.transports.engine.engine import Engine
-from onwards_py.transports.engine.transport import Engines, EngineTransport
+from onwards_py.transports.engine.transport import EngineRegistry, EngineTransport
 from onwards_py.transports.http import HttpTransport
 from onwards_py.write_batch import WriteBatch
 
@@ -34,7 +34,7 @@ class Call(Generic[T]):
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.drive = Drive(self._keep(coroutine), self._ended)
+        self.drive = StepTask(self._keep(coroutine), self._ended)
 
     async def _keep(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._outcome.set_result(await coroutine)
@@ -65,7 +65,7 @@ class Bench:
 
     def __init__(self, folder: Path, first_wait: float) -> None:
         self.folder = folder
-        self.engines = Engines(FAKE, first_wait)
+        self.engines = EngineRegistry(FAKE, first_wait)
         self.http = HttpTransport(HttpPoolSettings(), WriteBatch(asyncio.get_running_loop()))
         self.transport = EngineTransport(self.engines, self.http)
 

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 import pytest
 from support.origin import answer
 
-from onwards_py.alarm import Alarm
+from onwards_py.deadline_timer import DeadlineTimer
 from onwards_py.model.provider import Timeouts
 from onwards_py.transports.base import OutboundRequest
-from onwards_py.transports.connection import Died, UpstreamConnection
-from onwards_py.transports.loops import Loops
+from onwards_py.transports.connection import ClosedBeforeResponse, UpstreamConnection
+from onwards_py.transports.loop_detector import LoopDetector
 from onwards_py.transports.round_trip import RoundTrip
-from onwards_py.transports.secured import SecuredConnection
+from onwards_py.transports.tls_connection import TlsConnection
 from onwards_py.transports.tunnel import TunnelEnd
 from onwards_py.write_batch import WriteBatch
 
@@ -71,7 +71,7 @@ class Wire:
         self.transport = FakeTransport()
         self.batch = WriteBatch(asyncio.get_running_loop())
         self.released = self.lost = 0
-        self.connection = kind(self._release, self._lose, self.batch, Loops(), Alarm(self._look))
+        self.connection = kind(self._release, self._lose, self.batch, LoopDetector(), DeadlineTimer(self._look))
         self.connection.connection_made(self.transport)
 
     def ask(self, body: bytes = b"") -> RoundTrip:
@@ -86,7 +86,7 @@ class Wire:
         trip = self.ask()
         self.batch.flush()
         self.arrives(answer(b"first"))
-        assert trip.whole() == b"first"
+        assert trip.complete_body() == b"first"
 
     def _look(self, now: float) -> float:
         return self.connection.check(now, 60.0)
@@ -107,7 +107,7 @@ async def test_what_arrives_before_the_request_has_left_is_not_its_answer(size: 
     sent = wire.transport.written
     trip = wire.ask(b"x" * size)
     wire.arrives(answer(b"somebody else's"))
-    with pytest.raises(Died):
+    with pytest.raises(ClosedBeforeResponse):
         await trip.head_signal
     wire.batch.flush()
     assert wire.transport.written == sent
@@ -121,7 +121,7 @@ async def test_what_arrives_after_it_has_left_is() -> None:
     wire.batch.flush()
     wire.arrives(answer(b"second"))
     await trip.head_signal
-    assert trip.whole() == b"second"
+    assert trip.complete_body() == b"second"
     assert wire.released == 2
 
 
@@ -131,7 +131,7 @@ async def test_a_server_that_speaks_first_on_a_fresh_connection_is_heard() -> No
     trip = wire.ask()
     wire.arrives(answer(b"full", b"503 Busy"))
     await trip.head_signal
-    assert (trip.head.status, trip.whole()) == (503, b"full")
+    assert (trip.head.status, trip.complete_body()) == (503, b"full")
 
 
 async def turn() -> None:
@@ -142,7 +142,7 @@ async def turn() -> None:
 
 async def test_tls_is_given_a_large_request_bit_by_bit() -> None:
     """What it is given it encrypts at once, into memory that it keeps; and nothing holds on to a body that has left."""
-    wire = Wire(SecuredConnection)
+    wire = Wire(TlsConnection)
     body = b"x" * 1_000_000
     held = sys.getrefcount(body)
     wire.transport.full = wire.connection
@@ -158,18 +158,18 @@ async def test_tls_is_given_a_large_request_bit_by_bit() -> None:
     assert sys.getrefcount(body) == held
     wire.arrives(answer(b"ok"))
     await trip.head_signal
-    assert (trip.whole(), wire.released) == (b"ok", 1)
+    assert (trip.complete_body(), wire.released) == (b"ok", 1)
 
 
 async def test_an_answer_to_half_a_request_ends_the_connection_in_tls() -> None:
-    wire = Wire(SecuredConnection)
+    wire = Wire(TlsConnection)
     wire.transport.full = wire.connection
     trip = wire.ask(b"x" * 1_000_000)
     await turn()
     wire.arrives(answer(b"too large", b"413 No"))
     await trip.head_signal
     wire.connection.resume_writing()
-    assert (trip.head.status, trip.whole()) == (413, b"too large")
+    assert (trip.head.status, trip.complete_body()) == (413, b"too large")
     assert (wire.transport.closing, wire.released, wire.lost) == (True, 0, 1)
     assert len(wire.transport.written) < 1_000_000
 
@@ -177,7 +177,7 @@ async def test_an_answer_to_half_a_request_ends_the_connection_in_tls() -> None:
 async def test_what_tls_holds_is_read_before_the_socket_is() -> None:
     """SSLProtocol drops what it holds when the socket ends: so nothing comes out of the socket while nobody reads, and
     nothing before what is held is handed over, in connections and in tunnels alike."""
-    wire = Wire(SecuredConnection)
+    wire = Wire(TlsConnection)
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     client, upstream = TunnelEnd(over), TunnelEnd(over)
     client.other, upstream.other = upstream, client

@@ -29,7 +29,7 @@ async def test_beyond_slots_and_queue_it_is_503_at_once(bench: Bench) -> None:
     response = await bench.send(engine).outcome()
     assert response.head.status == 503
     assert (b"retry-after", b"1") in response.head.fields
-    body = response.whole()
+    body = response.complete_body()
     assert body is not None
     error = json.loads(body)["error"]
     assert error.pop("message")
@@ -72,7 +72,7 @@ async def test_metrics_tell_those_at_work_from_those_who_wait(bench: Bench) -> N
 
 
 async def by_whole(response: UpstreamResponse) -> None:
-    await until(lambda: response.whole() is not None)
+    await until(lambda: response.complete_body() is not None)
 
 
 async def by_pump(response: UpstreamResponse) -> None:
@@ -123,7 +123,7 @@ async def test_half_of_a_whole_answer_gives_nothing_back(bench: Bench) -> None:
     """`whole` without a result: the body is still to be pumped."""
     engine = bench.engine()
     response = await bench.send(engine, do="halves", gate="rest").outcome()
-    assert response.whole() is None
+    assert response.complete_body() is None
     assert engine.in_flight == 1
     bench.open("rest")
     assert await pumped(response) == (Ending.DONE, b'{"":')

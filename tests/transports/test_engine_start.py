@@ -59,19 +59,19 @@ async def test_a_lazy_one_starts_with_the_first_request(bench: Bench) -> None:
     """Knowing of it starts nothing; the request is answered by the process that it started."""
     engine = bench.engine()
     bench.engines.adopt([pool(engine)])
-    assert (engine.state, engine.undecided) == (State.COLD, False)
+    assert (engine.state, engine.starting) == (State.COLD, False)
     answer = await bench.ask(engine)
     assert bench.pids() == [answer["pid"]]
     assert (engine.state, engine.tally.loads) == (State.READY, 1)
 
 
 async def test_an_eager_one_starts_by_itself(bench: Bench) -> None:
-    """Without any request; it is undecided until it has loaded."""
+    """Without any request; it is starting until it has loaded."""
     engine = bench.engine(eager=True)
     bench.engines.adopt([pool(engine)])
-    assert (engine.state, engine.undecided) == (State.LOADING, True)
+    assert (engine.state, engine.starting) == (State.LOADING, True)
     await until(lambda: engine.state is State.READY)
-    assert not engine.undecided
+    assert not engine.starting
 
 
 async def test_equal_settings_share_a_process_and_others_do_not(bench: Bench) -> None:
@@ -223,7 +223,7 @@ async def test_an_eager_one_tries_again_by_itself(bench: Bench) -> None:
     engine = bench.engine({**BROKEN, "good_from": 3}, eager=True)
     engine.start()
     await until(lambda: engine.state is State.DOWN)
-    assert not engine.undecided
+    assert not engine.starting
     await until(lambda: engine.state is State.READY)
     assert (len(bench.pids()), engine.tally.restarts, engine.tally.loads) == (3, 2, 1)
 

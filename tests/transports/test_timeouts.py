@@ -9,14 +9,14 @@ import pytest
 from support import virtual_time
 from support.virtual_time import FakeTransport
 
-from onwards_py.alarm import Alarm
 from onwards_py.config.snapshot import HttpPoolSettings
+from onwards_py.deadline_timer import DeadlineTimer
 from onwards_py.messages import Ending, Fault
 from onwards_py.model.provider import Origin, Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.connection import UpstreamConnection
 from onwards_py.transports.http import OriginPool
-from onwards_py.transports.loops import Loops
+from onwards_py.transports.loop_detector import LoopDetector
 from onwards_py.transports.round_trip import RoundTrip
 from onwards_py.write_batch import WriteBatch
 
@@ -30,17 +30,17 @@ class World:
     def __init__(self, idle_timeout: float = 500.0) -> None:
         self.loop = asyncio.get_running_loop()
         self.batch = WriteBatch(self.loop)
-        self.alarm = Alarm(self._look)
+        self.alarm = DeadlineTimer(self._look)
         self.looks = 0
         settings = HttpPoolSettings(idle_timeout=idle_timeout)
-        self.pool = OriginPool(Origin(False, "h", 80), settings, self.batch, Loops(), self.alarm)
+        self.pool = OriginPool(Origin(False, "h", 80), settings, self.batch, LoopDetector(), self.alarm)
 
     def _look(self, now: float) -> float:
         self.looks += 1
         return self.pool.sweep(now)
 
     def connection(self) -> UpstreamConnection:
-        connection = UpstreamConnection(self.pool.released, self.pool.lost, self.batch, Loops(), self.alarm)
+        connection = UpstreamConnection(self.pool.released, self.pool.lost, self.batch, LoopDetector(), self.alarm)
         connection.connection_made(FakeTransport())
         self.pool.connections.add(connection)
         return connection
@@ -68,7 +68,7 @@ async def lateness(began: float, seconds: float, over: Callable[[], bool]) -> fl
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 7.0, 60.0, 600.0])
-@pytest.mark.parametrize("what", ["first_byte", "head_within", "deadline"])
+@pytest.mark.parametrize("what", ["first_byte", "head_timeout", "deadline"])
 def test_a_head_is_waited_for_as_long_as_is_said(what: str, seconds: float) -> None:
     """Whatever else is waited for, longer or shorter."""
 
@@ -79,7 +79,7 @@ def test_a_head_is_waited_for_as_long_as_is_said(what: str, seconds: float) -> N
         world.ask(Timeouts(first_byte=seconds * 0.61))
         timeouts = Timeouts(first_byte=seconds) if what == "first_byte" else LONG
         deadline = began + seconds if what == "deadline" else None
-        _, trip = world.ask(timeouts, deadline=deadline, within=seconds if what == "head_within" else None)
+        _, trip = world.ask(timeouts, deadline=deadline, within=seconds if what == "head_timeout" else None)
         assert 0 <= await lateness(began, seconds, lambda: trip.head_signal.done) <= 0.01
         with pytest.raises(TransportError) as raised:
             trip.head_signal.__await__().send(None)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.transcode.neutral.failure import from_body, from_value
-from onwards_py.wire.context_overflow import tells_context_overflow
+from onwards_py.wire.context_overflow import is_context_overflow
 from onwards_py.wire.error_status import error_status
 
 
@@ -344,7 +344,7 @@ def test_an_overflow_within_an_answer_is_the_requests_fault(said: Said) -> None:
 def test_what_only_sounds_like_an_overflow_is_none(said: Said) -> None:
     assert from_value({"error": said.error}, True, status=400).code != "context_length_exceeded"
     assert from_value({"error": said.error}, False).code != "context_length_exceeded"
-    assert not tells_context_overflow((), [said.error["message"]])  # type: ignore[index]
+    assert not is_context_overflow((), [said.error["message"]])  # type: ignore[index]
 
 
 def test_a_name_of_throttling_counts_more_than_words() -> None:
@@ -398,10 +398,10 @@ def test_an_overflow_is_found_in_any_envelope(envelope: str, status: int) -> Non
 
 def test_names_count_as_a_whole() -> None:
     """A code that holds another one says something else."""
-    assert tells_context_overflow(["ContextWindowExceededError", None, 5], ())
-    assert not tells_context_overflow(["invalid_context_length", "context_length", "context_length_exceeded_by_x"], ())
+    assert is_context_overflow(["ContextWindowExceededError", None, 5], ())
+    assert not is_context_overflow(["invalid_context_length", "context_length", "context_length_exceeded_by_x"], ())
 
 
 @given(st.text(max_size=300), st.text(max_size=30))
 def test_any_words_have_a_verdict(text: str, name: str) -> None:
-    assert tells_context_overflow([name], [text]) in (True, False)
+    assert is_context_overflow([name], [text]) in (True, False)

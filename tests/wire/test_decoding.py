@@ -15,20 +15,20 @@ from hypothesis import strategies as st
 from support.coders import FORMS, coded, flushed, name_of
 
 from onwards_py.messages import Ending
-from onwards_py.wire.decoding import OF_AN_ANSWER, Bounds, Decoding, Reason, Undecodable, coding_of
+from onwards_py.wire.decoding import RESPONSE_LIMITS, ContentDecoder, DecodeLimits, Reason, Undecodable, coding_of
 
 MIB = 1024 * 1024
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"%d"}}]}\n\n'
 SKIPPABLE = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
-SMALL = Bounds(free=1000, ratio=2, total=100_000, members=3)
+SMALL = DecodeLimits(free=1000, ratio=2, total=100_000, members=3)
 every_form = pytest.mark.parametrize("form", FORMS)
 
 
 class Result:
     """What came of a body: ``out`` before the end or the error, and the ``reason`` of the latter."""
 
-    def __init__(self, coding: bytes, pieces: Iterable[bytes], bounds: Bounds = OF_AN_ANSWER) -> None:
-        decoding = Decoding(coding, bounds)
+    def __init__(self, coding: bytes, pieces: Iterable[bytes], bounds: DecodeLimits = RESPONSE_LIMITS) -> None:
+        decoding = ContentDecoder(coding, bounds)
         self.out = b""
         self.reason: Reason | None = None
         try:
@@ -78,7 +78,7 @@ def test_an_event_that_was_flushed_comes_out_at_once(form: str) -> None:
     """With the bytes that it came in, not with the next ones."""
     events = [EVENT % number for number in range(50)]
     *pieces, end = flushed(form, *events)
-    decoding = Decoding(name_of(form))
+    decoding = ContentDecoder(name_of(form))
     assert [decoding.feed(piece) for piece in pieces] == events
     assert decoding.feed(end) + decoding.finish(Ending.DONE) == b""
 
@@ -87,10 +87,10 @@ def test_an_event_that_was_flushed_comes_out_at_once(form: str) -> None:
 def test_nothing_that_can_be_decoded_is_held_back(form: str) -> None:
     """A beginning says as much in one piece as byte by byte, wherever the decoder's own buffers end."""
     body = coded(form, bytes(MIB))[:600]
-    gradual, came = Decoding(name_of(form)), 0
+    gradual, came = ContentDecoder(name_of(form)), 0
     for size in range(1, len(body) + 1):
         came += len(gradual.feed(body[size - 1 : size]))
-        assert len(Decoding(name_of(form)).feed(body[:size])) == came
+        assert len(ContentDecoder(name_of(form)).feed(body[:size])) == came
 
 
 @every_form
@@ -104,7 +104,7 @@ def test_a_large_body_comes_back_from_one_piece(form: str) -> None:
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "zstd"])
 def test_parts_are_small(form: str) -> None:
     """Whoever does not keep what comes out needs no room for it. The library for zstd cannot be told to stop."""
-    sizes = [len(part) for part in Decoding(name_of(form)).parts(coded(form, bytes(8 * MIB)))]
+    sizes = [len(part) for part in ContentDecoder(name_of(form)).parts(coded(form, bytes(8 * MIB)))]
     assert sum(sizes) == 8 * MIB
     assert max(sizes) <= 128 * 1024
 
@@ -116,7 +116,7 @@ def test_parts_are_small(form: str) -> None:
 def test_a_bomb_ends_at_its_bound(form: str) -> None:
     """200 MiB of zeros: exactly what is allowed comes out, with little more memory than that."""
     body = coded(form, bytes(200 * MIB))
-    bounds = Bounds(free=4 * MIB, ratio=8, total=64 * MIB, members=16)
+    bounds = DecodeLimits(free=4 * MIB, ratio=8, total=64 * MIB, members=16)
     tracemalloc.start()
     try:
         result = Result(name_of(form), [body], bounds)
@@ -148,8 +148,8 @@ def test_a_bound_is_met_at_the_same_byte_however_the_body_is_cut(
 def test_what_is_free_is_free_to_the_byte(form: str) -> None:
     """No ratio counts below it."""
     exactly = coded(form, bytes(1000))
-    assert Result(name_of(form), [exactly], Bounds(1000, 0, 1000, 1)).reason is None
-    assert Result(name_of(form), [exactly], Bounds(999, 0, 999, 1)).reason is Reason.TOO_LARGE
+    assert Result(name_of(form), [exactly], DecodeLimits(1000, 0, 1000, 1)).reason is None
+    assert Result(name_of(form), [exactly], DecodeLimits(999, 0, 999, 1)).reason is Reason.TOO_LARGE
 
 
 @every_form
@@ -157,9 +157,9 @@ def test_more_may_come_out_the_more_goes_in(form: str) -> None:
     """A long answer is no bomb, if it is not packed beyond all measure; the total bounds it all the same."""
     plain = random.Random(2).randbytes(100_000).hex().encode()
     body = coded(form, plain)
-    assert Result(name_of(form), [body], Bounds(64 * 1024, 3, MIB, 1)).out == plain
-    assert Result(name_of(form), [body], Bounds(64 * 1024, 3, 100_000, 1)).out == plain[:100_000]
-    assert Result(name_of(form), [body], Bounds(64 * 1024, 0, MIB, 1)).reason is Reason.TOO_LARGE
+    assert Result(name_of(form), [body], DecodeLimits(64 * 1024, 3, MIB, 1)).out == plain
+    assert Result(name_of(form), [body], DecodeLimits(64 * 1024, 3, 100_000, 1)).out == plain[:100_000]
+    assert Result(name_of(form), [body], DecodeLimits(64 * 1024, 0, MIB, 1)).reason is Reason.TOO_LARGE
 
 
 @pytest.mark.parametrize("form", ["gzip", "zstd"])
@@ -203,7 +203,7 @@ def test_skippable_zstd_frames_are_skipped() -> None:
 @pytest.mark.parametrize("ending", Ending)
 def test_no_bytes_at_all_are_nothing(form: str, ending: Ending) -> None:
     """Servers label bodies that they do not send."""
-    decoding = Decoding(name_of(form))
+    decoding = ContentDecoder(name_of(form))
     assert decoding.feed(b"") + decoding.finish(ending) == b""
 
 
@@ -213,7 +213,7 @@ def test_a_body_that_ends_too_early_is_told(form: str) -> None:
     body = coded(form, EVENT % 1)
     for size in range(1, len(body)):
         assert Result(name_of(form), [body[:size]]).reason is Reason.CUT
-        decoding = Decoding(name_of(form))
+        decoding = ContentDecoder(name_of(form))
         decoding.feed(body[:size])
         assert [decoding.finish(ending) for ending in Ending if ending is not Ending.DONE] == [b""] * 5
 
@@ -257,13 +257,13 @@ def test_what_came_before_an_error_is_ready(form: str) -> None:
     """In pieces of their own, whole events are not lost to what follows them."""
     events = EVENT % 1 * 3
     first, *_ = flushed(form, events)
-    decoding = Decoding(name_of(form), SMALL)
+    decoding = ContentDecoder(name_of(form), SMALL)
     assert decoding.feed(first) == events
     with pytest.raises(Undecodable) as caught:
         decoding.feed(b"\xff" * 40)
     assert caught.value.ready == b""
     with pytest.raises(Undecodable) as caught:
-        Decoding(name_of(form), Bounds(1000, 0, 1000, 1)).feed(coded(form, b"x" * 1500))
+        ContentDecoder(name_of(form), DecodeLimits(1000, 0, 1000, 1)).feed(coded(form, b"x" * 1500))
     assert caught.value.ready == b"x" * 1000
 
 
@@ -280,7 +280,7 @@ def test_a_dictionary_that_nobody_has_is_an_error() -> None:
 def test_other_codings_are_unknown(coding: bytes) -> None:
     """Also several at once: layers multiply what a few bytes unfold to."""
     with pytest.raises(Undecodable) as caught:
-        Decoding(coding)
+        ContentDecoder(coding)
     assert caught.value.reason is Reason.UNKNOWN
 
 

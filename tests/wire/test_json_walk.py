@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.json_walk import WINDOW, Malformed, Walk
-from onwards_py.wire.model_scan import Notes, Scanned, scan_any, scan_in_steps
+from onwards_py.wire.model_scan import BodyFlags, ScanResult, scan_any, scan_in_steps
 
 SIZES = st.sampled_from([24, 25, 31, 64, 100, WINDOW])
 
@@ -150,20 +150,20 @@ def test_memory_does_not_grow_with_the_body() -> None:
         tracemalloc.stop()
 
 
-def in_steps(body: bytes) -> Scanned | ErrorKind:
+def in_steps(body: bytes) -> ScanResult | ErrorKind:
     steps = scan_in_steps(body)
     try:
         while True:
             next(steps)
     except StopIteration as stop:
         scanned = stop.value
-        assert isinstance(scanned, Scanned)
+        assert isinstance(scanned, ScanResult)
         return scanned
     except ProxyError as error:
         return error.kind
 
 
-def at_once(body: bytes) -> Scanned | ErrorKind:
+def at_once(body: bytes) -> ScanResult | ErrorKind:
     try:
         return scan_any(body)
     except ProxyError as error:
@@ -185,20 +185,20 @@ def at_once(body: bytes) -> Scanned | ErrorKind:
 def test_in_steps_and_at_once_agree(body: bytes) -> None:
     """Large bodies have no rules of their own."""
     read = in_steps(body)
-    assert (Scanned(read.span, read.exact) if isinstance(read, Scanned) else read) == at_once(body)
+    assert (ScanResult(read.span, read.exact) if isinstance(read, ScanResult) else read) == at_once(body)
 
 
 @pytest.mark.parametrize(
     ("body", "notes"),
     [
-        (b'{"model":"m"}', Notes(False, None)),
-        (b'{"stream": true,"store" :false,"model":"m"}', Notes(True, False)),
-        (b'{"stream":false,"store":true,"x":{"stream":true}}', Notes(False, True)),
-        (b'{"store":null,"stream":"true"}', Notes(False, None)),
+        (b'{"model":"m"}', BodyFlags(False, None)),
+        (b'{"stream": true,"store" :false,"model":"m"}', BodyFlags(True, False)),
+        (b'{"stream":false,"store":true,"x":{"stream":true}}', BodyFlags(False, True)),
+        (b'{"store":null,"stream":"true"}', BodyFlags(False, None)),
     ],
 )
-def test_what_else_matters_is_noted_on_the_way(body: bytes, notes: Notes) -> None:
+def test_what_else_matters_is_noted_on_the_way(body: bytes, notes: BodyFlags) -> None:
     """Whether the request streams, and is to be stored, is not looked for in a large body again."""
     read = in_steps(body)
-    assert isinstance(read, Scanned)
+    assert isinstance(read, ScanResult)
     assert read.notes == notes

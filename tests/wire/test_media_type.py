@@ -10,7 +10,7 @@ from onwards_py.wire.media_type import Media, may_be_json, media_of
 @pytest.mark.parametrize(
     ("content_type", "media"),
     [
-        (b"", Media.UNSAID),
+        (b"", Media.ABSENT),
         (b"application/json", Media.JSON),
         (b"Application/JSON ; charset=UTF-8", Media.JSON),
         (b"text/plain", Media.JSON),

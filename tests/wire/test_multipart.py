@@ -35,7 +35,7 @@ def model_of(content_type: bytes, body: bytes) -> ModelSpan:
         try:
             next(steps)
         except StopIteration as stop:
-            return stop.value.required()
+            return stop.value.require_span()
 
 
 def refusal(body: bytes, content_type: bytes = TYPE) -> ProxyError:

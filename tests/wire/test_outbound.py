@@ -114,11 +114,11 @@ def test_the_memo_gives_the_same_head_around_another_length() -> None:
     head = read(HOST, (b"Content-Length", b"5"), (b"Authorization", b"mine"), (b"A", b"1"))
     for size in (5, 123):
         raw = outbound_head(head, b"POST", b"/v1/x", KEYED, size)
-        memo = head.memos[id(KEYED)]
+        memo = head.outbound_heads[id(KEYED)]
         assert memo.provider is KEYED
         assert memo.before + b"%d" % size + memo.behind == raw
     outbound_head(head, b"POST", b"/v1/x", PLAIN, 5)
-    assert (head.memos[id(PLAIN)].provider, head.memos[id(KEYED)]) == (PLAIN, memo)
+    assert (head.outbound_heads[id(PLAIN)].provider, head.outbound_heads[id(KEYED)]) == (PLAIN, memo)
 
 
 def test_few_heads_are_remembered() -> None:
@@ -127,15 +127,15 @@ def test_few_heads_are_remembered() -> None:
     providers = [replace(PLAIN, name=str(number)) for number in range(100)]
     for provider in providers:
         outbound_head(head, b"POST", b"/v1/x", provider, 5)
-    assert len(head.memos) <= 16
-    assert id(providers[-1]) in head.memos
+    assert len(head.outbound_heads) <= 16
+    assert id(providers[-1]) in head.outbound_heads
 
 
 def test_a_decoded_head_is_not_remembered() -> None:
     """The next request of this head may be one that is not decoded."""
     head = read(HOST, (b"Content-Encoding", b"gzip"), (b"Content-Length", b"5"))
     outbound_head(head, b"POST", b"/v1/x", PLAIN, 5, decoded=True)
-    assert not head.memos
+    assert not head.outbound_heads
 
 
 def test_providers_do_not_see_each_others_changes() -> None:

@@ -102,7 +102,7 @@ def test_a_large_event_may_pass_in_pieces(stream: bytes, places: list[int], limi
         came += len(piece)
         assert len(stream[len(out) : came].lstrip(b"\r\n")) <= limit
         blank = re.search(rb"(\n\n|\n\r\n|\r\r|\n\r|\A)\Z", out)
-        assert rechunker.within or blank
+        assert rechunker.mid_event or blank
     assert out + rechunker.finish(Ending.DONE) == stream
 
 
@@ -116,7 +116,7 @@ def test_behind_a_large_event_events_are_whole_again() -> None:
         b"\n",
         b"data: 2\n\ndata: 3\n\n",
     ]
-    assert not rechunker.within
+    assert not rechunker.mid_event
 
 
 @pytest.mark.parametrize("ending", [ending for ending in Ending if ending is not Ending.DONE])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.messages import Ending
-from onwards_py.wire.redaction import Redaction, Redactor, redaction_of
+from onwards_py.wire.redaction import Redaction, Redactor, compile_redaction
 
 KEY = 'sk-a/b+c="<1>'
 PAIR = base64.b64encode(b"user:pass/word").decode()
@@ -33,7 +33,7 @@ SPELLINGS = {
 
 
 def redactor(prefix: str, key: str) -> Redaction:
-    redaction = redaction_of(prefix, key)
+    redaction = compile_redaction(prefix, key)
     assert redaction is not None
     return redaction
 
@@ -41,7 +41,7 @@ def redactor(prefix: str, key: str) -> Redaction:
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_spelling_is_blanked_and_lengths_stay(spelling: str) -> None:
     said = f"before {SPELLINGS[spelling]} behind".encode()
-    blanked = redactor("Bearer ", KEY).blank(said)
+    blanked = redactor("Bearer ", KEY).redact(said)
     assert len(blanked) == len(said)
     assert blanked.startswith(b"before ")
     assert blanked.endswith(b" behind")
@@ -53,7 +53,7 @@ def test_a_spelling_is_blanked_and_lengths_stay(spelling: str) -> None:
 @pytest.mark.parametrize("said", [PAIR, "user:pass/word", "pass/word", "pass\\/word"])
 def test_the_pair_and_the_password_of_basic_are_blanked(prefix: str, key: str, said: str) -> None:
     """RFC 7617: what is sent is base64, what is told is what was in it."""
-    assert redactor(prefix, key).blank(said.encode()).strip(b"*") == b""
+    assert redactor(prefix, key).redact(said.encode()).strip(b"*") == b""
 
 
 @pytest.mark.parametrize("prefix", ["", "Bearer "])
@@ -61,8 +61,8 @@ def test_the_pair_and_the_password_of_basic_are_blanked(prefix: str, key: str, s
 def test_a_placeholder_is_no_secret(prefix: str, key: str) -> None:
     """It stands in ordinary words, as does what stands before it."""
     said = b'none EMPTY x Bearer realm="x"'
-    redaction = redaction_of(prefix, key)
-    assert redaction is None or redaction.blank(said) == said
+    redaction = compile_redaction(prefix, key)
+    assert redaction is None or redaction.redact(said) == said
 
 
 PARTS = st.sampled_from(
@@ -77,7 +77,7 @@ def test_the_cut_makes_no_difference(body: bytes, places: list[int], credential:
     bounds = sorted({0, len(body), *(place % (len(body) + 1) for place in places)})
     filter_ = Redactor(redaction)
     out = b"".join(filter_.feed(body[a:b]) for a, b in itertools.pairwise(bounds)) + filter_.finish(Ending.DONE)
-    assert out == redaction.blank(body)
+    assert out == redaction.redact(body)
 
 
 def test_a_body_that_was_cut_tells_no_beginning_of_a_secret() -> None:

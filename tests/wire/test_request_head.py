@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Field, Fields
-from onwards_py.wire.request_head import RequestHead, examine, size_of, without_upgrade
+from onwards_py.wire.request_head import RequestHead, examine, size_of, strip_upgrade
 
 HOST = (b"Host", b"h")
 
@@ -259,10 +259,10 @@ def test_size_counts_what_stood_on_the_wire() -> None:
 def test_without_upgrade() -> None:
     """The wish to change protocols, and nothing else, is taken out."""
     fields = [HOST, (b"UPGRADE", b"h2c"), (b"A", b"1"), (b"HTTP2-Settings", b"y"), (b"A", b"2")]
-    assert without_upgrade(fields) == [HOST, (b"A", b"1"), (b"A", b"2")]
+    assert strip_upgrade(fields) == [HOST, (b"A", b"1"), (b"A", b"2")]
     options = [(b"Connection", b"Upgrade, close ,HTTP2-Settings, x-a"), (b"connection", b" upgrade")]
-    assert without_upgrade(options) == [(b"Connection", b"close , x-a")]
-    assert without_upgrade([]) == []
+    assert strip_upgrade(options) == [(b"Connection", b"close , x-a")]
+    assert strip_upgrade([]) == []
 
 
 NAMES = [b"Host", b"X-A", b"Connection", b"Content-Length", b"Transfer-Encoding", b"Authorization", b"traceparent"]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.wire.target_url import join, join_as_sdks_do, origin_form
+from onwards_py.wire.target_url import join, join_sdk_base_url, origin_form
 
 BASES = [b"", b"/v1", b"/api/v2", b"/a%2Fb", b"/v1/x~y"]
 PIECES = [
@@ -98,7 +98,7 @@ def test_join(base: bytes, target: bytes, joined: bytes) -> None:
 )
 def test_a_base_url_takes_the_place_of_the_version(base: bytes, target: bytes, joined: bytes) -> None:
     """As SDKs mean it: nothing but a whole first segment ``/v1`` is replaced."""
-    assert join_as_sdks_do(base, target) == joined
+    assert join_sdk_base_url(base, target) == joined
 
 
 @pytest.mark.parametrize("base", [b"", b"/v1"])
@@ -112,7 +112,7 @@ def test_a_base_url_takes_the_place_of_the_version(base: bytes, target: bytes, j
 )
 def test_a_climbing_path_is_refused(base: bytes, target: bytes) -> None:
     """Dot segments in any spelling that a server behind may decode."""
-    for way in (join, join_as_sdks_do):
+    for way in (join, join_sdk_base_url):
         with pytest.raises(ProxyError) as caught:
             way(base, target)
         assert caught.value.kind is ErrorKind.BAD_REQUEST
@@ -148,7 +148,7 @@ def test_other_forms_and_fragments_are_refused(target: bytes) -> None:
 
 
 @settings(max_examples=1000, deadline=None)
-@given(st.sampled_from(BASES), targets, st.sampled_from([join, join_as_sdks_do]))
+@given(st.sampled_from(BASES), targets, st.sampled_from([join, join_sdk_base_url]))
 def test_whatever_is_asked_for_the_result_lies_under_the_base(
     base: bytes, target: bytes, way: Callable[[bytes, bytes], bytes]
 ) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onwards_py.messages import Ending
-from onwards_py.wire.usage import UsageTail, tokens_in
+from onwards_py.wire.usage import UsageScanner, total_tokens_in
 
 LIMIT = 64 * 1024
 
@@ -65,8 +65,8 @@ ANSWERS = [
 ]
 
 
-def passed(pieces: list[bytes], limit: int = LIMIT) -> UsageTail:
-    tail = UsageTail(limit)
+def passed(pieces: list[bytes], limit: int = LIMIT) -> UsageScanner:
+    tail = UsageScanner(limit)
     assert [tail.feed(piece) for piece in pieces] == pieces
     assert tail.finish(Ending.DONE) == b""
     assert tail.seen == sum(map(len, pieces))
@@ -81,7 +81,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 @pytest.mark.parametrize(("answer", "tokens"), ANSWERS)
 def test_what_an_answer_says_is_found(answer: bytes, tokens: int | None) -> None:
     """In a whole body and in a stream, at once and byte by byte."""
-    assert tokens_in(answer) == tokens
+    assert total_tokens_in(answer) == tokens
     assert passed([answer]).tokens() == tokens
     assert passed([answer[at : at + 1] for at in range(len(answer))]).tokens() == tokens
 
@@ -91,7 +91,7 @@ def test_it_may_stand_behind_a_long_answer_but_not_far_before_its_end() -> None:
     long = b'{"content":"' + b"x" * LIMIT + b'",'
     assert passed([long, CHAT[1:]]).tokens() == 12
     assert passed([CHAT, long]).tokens() is None
-    assert tokens_in(long + CHAT[1:] + long) == 12
+    assert total_tokens_in(long + CHAT[1:] + long) == 12
 
 
 def test_the_input_of_a_long_stream_is_still_known() -> None:
@@ -131,7 +131,7 @@ PARTS = st.sampled_from([*b'"usage" : { } "total_tokens" "output_tokens" 1 - .5 
 @given(st.lists(PARTS, max_size=60).map(b"".join) | st.binary(max_size=300), st.integers(1, 100))
 def test_anything_gives_a_count_or_none(data: bytes, limit: int) -> None:
     """Never an exception, never less than nothing."""
-    for tokens in (passed([data], limit).tokens(), tokens_in(data)):
+    for tokens in (passed([data], limit).tokens(), total_tokens_in(data)):
         assert tokens is None or (type(tokens) is int and tokens >= 0)
 
 
@@ -141,14 +141,14 @@ def test_a_total_that_is_told_is_what_counts(usage: dict[str, int]) -> None:
     """Else the sum of what is."""
     told = {name: count for name, count in usage.items() if name != "x"}
     expected = usage.get("total_tokens", sum(told.values())) if told else None
-    assert tokens_in(json.dumps({"choices": [{}], "usage": usage}).encode()) == expected
+    assert total_tokens_in(json.dumps({"choices": [{}], "usage": usage}).encode()) == expected
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=100), st.integers(1, 200))
 def test_the_tail_is_bounded(sizes: list[int], limit: int) -> None:
     """Never more than twice the limit is kept, and never less than the limit or all."""
-    tail = UsageTail(limit)
+    tail = UsageScanner(limit)
     for size in sizes:
         tail.feed(bytes(size))
         held = sum(map(len, tail._pieces))
@@ -173,5 +173,5 @@ def test_a_huge_piece_is_not_held_on_to() -> None:
 
 def test_an_answer_made_to_be_slow_is_given_up() -> None:
     """So many candidates are looked at and no more: the last 16 of thousands that each look whole for long."""
-    assert tokens_in(b'{"usage":{"total_tokens":1},' + b'"usage":null,' * 15 + b'"x":0}') == 1
-    assert tokens_in(b'{"usage":{"total_tokens":1},' + b'"usage":null,' * 16 + b'"x":0}') is None
+    assert total_tokens_in(b'{"usage":{"total_tokens":1},' + b'"usage":null,' * 15 + b'"x":0}') == 1
+    assert total_tokens_in(b'{"usage":{"total_tokens":1},' + b'"usage":null,' * 16 + b'"x":0}') is None

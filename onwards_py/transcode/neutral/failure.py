@@ -15,7 +15,7 @@ from typing import assert_never
 from onwards_py.messages import Ending
 from onwards_py.transcode.neutral import lenient_json
 from onwards_py.transcode.neutral.surrogates import well_formed
-from onwards_py.wire.context_overflow import THROTTLED, tells_context_overflow
+from onwards_py.wire.context_overflow import THROTTLED, is_context_overflow
 from onwards_py.wire.error_codes import codes_in, is_bare_error
 from onwards_py.wire.error_status import error_status
 
@@ -171,7 +171,7 @@ def _special_code(told: _Told, status: int | None) -> str | None:
     """Names go before words: who throttles speaks of "too many tokens", too (Bedrock), and means those of a minute."""
     names, messages = (told.code, told.type), (told.message, told.raw)
     for text, words in ((" ".join(names), (names, ())), ("\n".join(messages), ((), messages))):
-        if status != 429 and tells_context_overflow(*words):
+        if status != 429 and is_context_overflow(*words):
             return "context_length_exceeded"
         for code, pattern in _CODES:
             if pattern.search(text) and not (status == 429 and _STATUS_OF_CODE[code] != 429):

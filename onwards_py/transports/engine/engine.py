@@ -39,7 +39,7 @@ class State(Enum):
 
 
 @dataclass(slots=True)
-class Tally:
+class EngineCounters:
     """What was counted over all runs. Seconds of loading are those of the last time."""
 
     loads: int = 0
@@ -74,7 +74,7 @@ class Engine:
         self.socket = socket
         self.state = State.COLD
         self.in_flight = 0
-        self.tally = Tally()
+        self.tally = EngineCounters()
         self.advice: str | None = None
         self._cache = cache
         self._program = program
@@ -100,15 +100,15 @@ class Engine:
         return max(0, self.in_flight - self.settings.slots)
 
     @property
-    def undecided(self) -> bool:
+    def starting(self) -> bool:
         """True for an engine that is to load at the start and has neither loaded nor failed yet."""
         return self.settings.eager and self.tally.loads == 0 and self._falls == 0
 
     @property
-    def dying(self) -> bool:
+    def exiting(self) -> bool:
         """True while its process is ending, and that is not known here as its end yet."""
         process = self._process
-        return self.state is State.READY and process is not None and (process.doomed or process.exiting)
+        return self.state is State.READY and process is not None and (process.terminating or process.exiting)
 
     async def ready(self, seconds: float) -> None:
         """Return when it can be asked; starts it if need be. Needs a task. Raises TransportError.
@@ -147,7 +147,7 @@ class Engine:
             )
             self._life = self._loop.create_task(self._live(self._process))
 
-    async def fallen(self, seconds: float) -> None:
+    async def exited(self, seconds: float) -> None:
         """Wait until a process that does not answer any more is known to have ended, at most ``seconds``."""
         if self._life is not None and self.state is State.READY:
             await asyncio.wait([self._life], timeout=seconds)
@@ -159,7 +159,7 @@ class Engine:
             if timer is not None:
                 timer.cancel()
         if self._process is not None:
-            await self._process.leave(_LEAVE_SECONDS)
+            await self._process.shutdown(_LEAVE_SECONDS)
         if self._life is not None:
             await asyncio.wait([self._life])
 
@@ -246,7 +246,7 @@ class Engine:
 
     @property
     def _died_by_itself(self) -> bool:
-        return self._process is not None and not self._process.doomed
+        return self._process is not None and not self._process.terminating
 
     @property
     def _shown_model(self) -> str:

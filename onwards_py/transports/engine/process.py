@@ -114,7 +114,7 @@ class EngineProcess:
         return self._reason(code)
 
     @property
-    def doomed(self) -> bool:
+    def terminating(self) -> bool:
         """True once it has been told to end."""
         return self._verdict is not None
 
@@ -132,7 +132,7 @@ class EngineProcess:
             self._verdict = self._verdict or why
             self._process.kill()
 
-    async def leave(self, seconds: float) -> None:
+    async def shutdown(self, seconds: float) -> None:
         """Let the process end in peace: its lifeline is closed; after ``seconds`` it is killed.
 
         One that is not there yet will not be, or not for long.

@@ -26,7 +26,7 @@ _RETRY_AFTER = b"1"
 _NOTICE_SECONDS = 2.0
 
 
-class Engines:
+class EngineRegistry:
     """All local models of the process, by their settings; equal settings share one.
 
     ``program`` and ``first_wait``: see `Engine`.
@@ -53,9 +53,9 @@ class Engines:
             if settings.eager and engine.state is State.COLD:  # one that fell has its own time to start again
                 engine.start()
         for engine in self.all():
-            self.left(engine)
+            self.close_if_unused(engine)
 
-    def left(self, engine: Engine) -> None:
+    def close_if_unused(self, engine: Engine) -> None:
         """A request has left ``engine``. If that was the last, and no configuration names the engine, it ends."""
         if engine.in_flight or self._named is None or engine.settings in self._named:
             return
@@ -111,9 +111,9 @@ def _cache_folder() -> Path:
 
 
 class EngineTransport:
-    """Transport to `Engines`, by way of ``http``."""
+    """Transport to `EngineRegistry`, by way of ``http``."""
 
-    def __init__(self, engines: Engines, http: Transport) -> None:
+    def __init__(self, engines: EngineRegistry, http: Transport) -> None:
         self._engines = engines
         self._http = http
         self._providers: dict[str, Provider] = {}
@@ -133,12 +133,12 @@ class EngineTransport:
             response = await self._ask(engine, provider, request)
         except BaseException:
             engine.in_flight -= 1
-            self._engines.left(engine)
+            self._engines.close_if_unused(engine)
             raise
         return EngineResponse(response, engine, self._engines)
 
     def adopt(self, pools: Iterable[Pool]) -> None:
-        """Take over another configuration; see Engines.adopt."""
+        """Take over another configuration; see EngineRegistry.adopt."""
         self._providers.clear()
         self._engines.adopt(pools)
 
@@ -154,8 +154,8 @@ class EngineTransport:
             due = min(due, request.deadline)
         last = False
         while True:
-            if engine.dying:
-                await self._loop.create_task(engine.fallen(_NOTICE_SECONDS))
+            if engine.exiting:
+                await self._loop.create_task(engine.exited(_NOTICE_SECONDS))
             if engine.state is not State.READY:
                 engine.wake()  # here, not in the task: who asks may be gone before that begins
                 await self._loop.create_task(engine.ready(due - self._loop.time()))
@@ -171,7 +171,7 @@ class EngineTransport:
                     raise engine.unavailable(error.detail) from error
             # Nobody listens: the process has ended, which is about to be noticed.
             last = True
-            await self._loop.create_task(engine.fallen(_NOTICE_SECONDS))
+            await self._loop.create_task(engine.exited(_NOTICE_SECONDS))
 
     def _over_socket(self, engine: Engine, provider: Provider) -> Provider:
         known = self._providers.get(provider.identity)
@@ -191,7 +191,7 @@ class EngineResponse:
 
     __slots__ = ("_engine", "_engines", "_response")
 
-    def __init__(self, response: UpstreamResponse, engine: Engine, engines: Engines) -> None:
+    def __init__(self, response: UpstreamResponse, engine: Engine, engines: EngineRegistry) -> None:
         self._response = response
         self._engine: Engine | None = engine
         self._engines = engines
@@ -204,9 +204,9 @@ class EngineResponse:
     def repeated(self) -> bool:
         return self._response.repeated
 
-    def whole(self) -> bytes | None:
-        """See UpstreamResponse.whole."""
-        body = self._response.whole()
+    def complete_body(self) -> bytes | None:
+        """See UpstreamResponse.complete_body."""
+        body = self._response.complete_body()
         if body is not None:
             self._release()
         return body
@@ -234,7 +234,7 @@ class EngineResponse:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.in_flight -= 1
-            self._engines.left(engine)
+            self._engines.close_if_unused(engine)
 
 
 class ReadyResponse:
@@ -247,12 +247,12 @@ class ReadyResponse:
         self.repeated = False
         self._body = body
 
-    def whole(self) -> bytes:
-        """See UpstreamResponse.whole."""
+    def complete_body(self) -> bytes:
+        """See UpstreamResponse.complete_body."""
         return self._body
 
     async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
-        """Never called, since `whole` has a result; but right. See UpstreamResponse.pump."""
+        """Never called, since `complete_body` has a result; but right. See UpstreamResponse.pump."""
         del pipeline  # for event streams
         downstream.write(self._body)
         return Ending.DONE

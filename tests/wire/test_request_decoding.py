@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.wire.content_coding import FREE, MAX_MEMBERS, decode, decode_in_steps
+from onwards_py.wire.request_decoding import FREE, MAX_MEMBERS, decode, decode_in_steps
 
 MIB = 1024 * 1024
 SKIPPABLE = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"

@@ -8,17 +8,17 @@ from onwards_py.messages import Ending
 from onwards_py.model.provider import Timeouts
 
 
-class Pace:
+class Pacer:
     """Waits for one answer, one waiter at a time.
 
-    It is the downstream's ``Source``: while paused, ``rest`` does not return. ``ending`` is None until
-    something broke the answer off; ``rest`` then returns at once. The total time counts from now.
+    It is the downstream's ``Source``: while paused, ``wait`` does not return. ``ending`` is None until
+    something broke the answer off; ``wait`` then returns at once. The total time counts from now.
     ``live`` holds every pace from its making to its ``close``.
     """
 
     __slots__ = ("_due", "_live", "_loop", "_total", "_waiter", "ending", "paused", "timeouts")
 
-    def __init__(self, timeouts: Timeouts, live: set[Pace]) -> None:
+    def __init__(self, timeouts: Timeouts, live: set[Pacer]) -> None:
         self._loop = asyncio.get_running_loop()
         self.timeouts = timeouts
         self._due = True
@@ -43,7 +43,7 @@ class Pace:
             self.ending = ending
             self._wake()
 
-    async def rest(self, seconds: float = 0.0) -> None:
+    async def wait(self, seconds: float = 0.0) -> None:
         """Return when the time is over and the client reads again, or when the answer was cut."""
         self._due = seconds <= 0
         timer = None if self._due else self._loop.call_later(seconds, self._on_due)

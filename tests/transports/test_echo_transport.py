@@ -21,21 +21,21 @@ from echo_helpers import (
 from onwards_py.messages import Ending, Fault
 from onwards_py.model.provider import EchoSettings, Timeouts
 from onwards_py.transports.base import TransportError
-from onwards_py.transports.local import LocalResponse, LocalTransport
+from onwards_py.transports.echo.transport import EchoResponse, EchoTransport
 from onwards_py.wire.rechunk import Rechunker
 
 SLOW = EchoSettings(first_token_delay=2.0, token_delay=0.5)
 
 
-def transport() -> LocalTransport:
-    return LocalTransport(clock=lambda: NOW)
+def transport() -> EchoTransport:
+    return EchoTransport(clock=lambda: NOW)
 
 
-async def opened(settings: EchoSettings, text: str, *, timeouts: Timeouts | None = None, stream: bool) -> LocalResponse:
+async def opened(settings: EchoSettings, text: str, *, timeouts: Timeouts | None = None, stream: bool) -> EchoResponse:
     return await transport().send(provider(settings, timeouts), chat_request(text, stream=stream))
 
 
-def fields(response: LocalResponse) -> dict[bytes, bytes]:
+def fields(response: EchoResponse) -> dict[bytes, bytes]:
     return dict(response.head.fields)
 
 

@@ -10,10 +10,16 @@ from hypothesis import strategies as st
 from support.coders import FORMS, coded, flushed, name_of
 
 from onwards_py.messages import Ending, ResponseHead
-from onwards_py.wire.coded_copy import CodedOpening, CodedUsageTail, opening_of, tells_events, usage_tail_of
-from onwards_py.wire.opening import CONTENT, EMPTY, Opening, Verdict, VerdictKind
+from onwards_py.wire.decoding_tap import (
+    DecodingFirstContentDetector,
+    DecodingUsageScanner,
+    first_content_detector_for,
+    is_readable_sse,
+    usage_scanner_for,
+)
+from onwards_py.wire.first_content import CONTENT, EMPTY, FirstContentDetector, Verdict, VerdictKind
 from onwards_py.wire.response_head import ResponseFacts, examine_response
-from onwards_py.wire.usage import UsageTail
+from onwards_py.wire.usage import UsageScanner
 
 ANSWER = json.dumps({"choices": [{"text": "word " * 500}], "usage": {"total_tokens": 77}}).encode()
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
@@ -53,19 +59,19 @@ def test_the_head_tells_the_coding(lines: list[bytes], coding: bytes) -> None:
 def test_events_that_can_be_read_are_told() -> None:
     """Those that are not coded, and those in a known coding."""
     events = b"Content-Type: text/event-stream"
-    assert tells_events(facts(events))
-    assert tells_events(facts(events, b"Content-Encoding: br"))
-    assert not tells_events(facts(events, b"Content-Encoding: x-own"))
-    assert not tells_events(facts(b"Content-Type: application/json", b"Content-Encoding: br"))
+    assert is_readable_sse(facts(events))
+    assert is_readable_sse(facts(events, b"Content-Encoding: br"))
+    assert not is_readable_sse(facts(events, b"Content-Encoding: x-own"))
+    assert not is_readable_sse(facts(b"Content-Type: application/json", b"Content-Encoding: br"))
 
 
 def test_what_is_not_coded_is_read_as_it_is() -> None:
     """Nor is anything in an unknown coding."""
     for read in (facts(), facts(b"Content-Encoding: x-own"), facts(b"Content-Encoding: gzip, br")):
-        assert type(usage_tail_of(read, LIMIT)) is UsageTail
-        assert type(opening_of(read, LIMIT)) is Opening
-    assert type(usage_tail_of(facts(b"Content-Encoding: br"), LIMIT)) is CodedUsageTail
-    assert type(opening_of(facts(b"Content-Encoding: br"), LIMIT)) is CodedOpening
+        assert type(usage_scanner_for(read, LIMIT)) is UsageScanner
+        assert type(first_content_detector_for(read, LIMIT)) is FirstContentDetector
+    assert type(usage_scanner_for(facts(b"Content-Encoding: br"), LIMIT)) is DecodingUsageScanner
+    assert type(first_content_detector_for(facts(b"Content-Encoding: br"), LIMIT)) is DecodingFirstContentDetector
 
 
 # Usage
@@ -77,16 +83,16 @@ def test_usage_is_seen_in_a_coded_answer(form: str, size: int) -> None:
     """The bytes that pass are the same objects; what was decoded is counted."""
     body = coded(form, ANSWER)
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
-    tail = CodedUsageTail(LIMIT, name_of(form))
+    tail = DecodingUsageScanner(LIMIT, name_of(form))
     assert all(tail.feed(piece) is piece for piece in pieces)
     assert tail.finish(Ending.DONE) == b""
-    assert (tail.tokens(), tail.seen, tail.blind) == (77, len(ANSWER), False)
+    assert (tail.tokens(), tail.seen, tail.undecodable) == (77, len(ANSWER), False)
 
 
 @every_form
 def test_usage_behind_a_long_answer_is_seen(form: str) -> None:
     """Only the last of it is kept."""
-    tail = CodedUsageTail(LIMIT, name_of(form))
+    tail = DecodingUsageScanner(LIMIT, name_of(form))
     tail.feed(coded(form, b" " * 2_000_000 + ANSWER[-200:]))
     assert (tail.tokens(), tail.seen) == (77, 2_000_200)
 
@@ -94,16 +100,16 @@ def test_usage_behind_a_long_answer_is_seen(form: str) -> None:
 @every_form
 def test_usage_of_what_is_no_coded_answer_is_not_known(form: str) -> None:
     """A wrong label, or damage: then its size counts as it came, whatever was read before."""
-    tail = CodedUsageTail(LIMIT, name_of(form))
+    tail = DecodingUsageScanner(LIMIT, name_of(form))
     assert tail.feed(ANSWER) is ANSWER
     assert tail.feed(ANSWER) is ANSWER
-    assert (tail.tokens(), tail.seen, tail.blind) == (None, 2 * len(ANSWER), True)
+    assert (tail.tokens(), tail.seen, tail.undecodable) == (None, 2 * len(ANSWER), True)
     first, _ = flushed(form, b'{"usage":{"total_tokens":5}}')
-    tail = CodedUsageTail(LIMIT, name_of(form))
+    tail = DecodingUsageScanner(LIMIT, name_of(form))
     tail.feed(first)
     assert tail.tokens() == 5
     tail.feed(b"\xff" * 50)
-    assert (tail.tokens(), tail.seen, tail.blind) == (None, max(28, len(first) + 50), True)
+    assert (tail.tokens(), tail.seen, tail.undecodable) == (None, max(28, len(first) + 50), True)
 
 
 # The opening
@@ -121,7 +127,7 @@ OPENINGS = {
 def test_a_coded_opening_is_judged_like_any_other(form: str, case: str) -> None:
     """As soon as the piece came that tells."""
     events, expected = OPENINGS[case]
-    plain, opening = Opening(True, LIMIT), CodedOpening(True, LIMIT, name_of(form))
+    plain, opening = FirstContentDetector(True, LIMIT), DecodingFirstContentDetector(True, LIMIT, name_of(form))
     *pieces, end = flushed(form, *events)
     assert [opening.feed(piece) for piece in pieces] == [plain.feed(event) for event in events]
     opening.feed(end)
@@ -131,18 +137,18 @@ def test_a_coded_opening_is_judged_like_any_other(form: str, case: str) -> None:
 @every_form
 def test_a_coded_document_is_judged_as_a_whole(form: str) -> None:
     """JSON, and nothing at all."""
-    opening = CodedOpening(False, LIMIT, name_of(form))
+    opening = DecodingFirstContentDetector(False, LIMIT, name_of(form))
     assert opening.feed(coded(form, b'{"error":{"code":429}}')) is None
     assert opening.finish(Ending.DONE) == Verdict(VerdictKind.ERROR, 429)
-    assert CodedOpening(False, LIMIT, name_of(form)).finish(Ending.DONE) == EMPTY
-    assert CodedOpening(False, LIMIT, name_of(form)).finish(Ending.RESET).kind is VerdictKind.CUT
+    assert DecodingFirstContentDetector(False, LIMIT, name_of(form)).finish(Ending.DONE) == EMPTY
+    assert DecodingFirstContentDetector(False, LIMIT, name_of(form)).finish(Ending.RESET).kind is VerdictKind.CUT
 
 
 @every_form
 def test_what_cannot_be_decoded_is_content(form: str) -> None:
     """Junk at once, and what is not whole by its coding at its end."""
-    assert CodedOpening(True, LIMIT, name_of(form)).feed(ERROR) == CONTENT
-    opening = CodedOpening(False, LIMIT, name_of(form))
+    assert DecodingFirstContentDetector(True, LIMIT, name_of(form)).feed(ERROR) == CONTENT
+    opening = DecodingFirstContentDetector(False, LIMIT, name_of(form))
     assert opening.feed(coded(form, b'{"error":{"code":429}}')[:-1]) is None
     assert opening.finish(Ending.DONE) == CONTENT
 
@@ -155,7 +161,7 @@ def test_the_verdict_does_not_depend_on_the_cut(form: str, silence: int, at: int
     body = coded(form, b":" * silence + b"\n\n" + ERROR)
     verdicts = []
     for cut in (0, at % len(body)):
-        opening = CodedOpening(True, LIMIT, name_of(form))
+        opening = DecodingFirstContentDetector(True, LIMIT, name_of(form))
         for piece in (body[:cut], body[cut:]):
             opening.feed(piece)
         verdicts.append(opening.finish(Ending.DONE))
@@ -167,6 +173,6 @@ def test_the_verdict_does_not_depend_on_the_cut(form: str, silence: int, at: int
 def test_bytes_that_say_nothing_are_content_beyond_the_limit(form: str) -> None:
     """What a coding may carry beside data is not held for ever."""
     nothing = {"gzip": b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * LIMIT, "zstd": b"\x50\x2a\x4d\x18\xff\xff\xff\x0f"}[form]
-    opening = CodedOpening(True, LIMIT, name_of(form))
+    opening = DecodingFirstContentDetector(True, LIMIT, name_of(form))
     assert opening.feed(nothing[:LIMIT]) is None
     assert opening.feed(b"n" * LIMIT) == CONTENT

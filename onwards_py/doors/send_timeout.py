@@ -8,7 +8,7 @@ import struct
 import sys
 from math import inf
 
-from onwards_py.alarm import LATEST
+from onwards_py.deadline_timer import LATENESS
 
 # struct tcp_info of linux/tcp.h: eight bytes, 24 words of 32 bits, two rates, then what the peer has acknowledged.
 _ACKED_AT = 120
@@ -16,7 +16,7 @@ _BYTES = struct.Struct("=Q")
 _TCP_INFO = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
 
 
-class Sending:
+class SendTimeout:
     """The progress of one connection's writes, looked at now and then by its door's timer, and when they pause.
 
     As nginx's ``send_timeout``, the time is that between two steps of progress, not that of the whole answer. But nginx
@@ -31,7 +31,7 @@ class Sending:
         self._mark = -1
         self._since = 0.0
 
-    def look(self, transport: asyncio.Transport, now: float, timeout: float) -> float:
+    def check(self, transport: asyncio.Transport, now: float, timeout: float) -> float:
         """When to look again: inf if nothing waits to be written; ``now``, if for ``timeout`` seconds something has,
         and nothing of it has gone; else soon enough to notice both within a hundredth of the timeout."""
         waiting = transport.get_write_buffer_size()
@@ -46,7 +46,7 @@ class Sending:
             self._since = now
         if now >= self._since + timeout:
             return now
-        return min(self._since + timeout * LATEST, now + timeout / 100)
+        return min(self._since + timeout * LATENESS, now + timeout / 100)
 
 
 def _acknowledged(transport: asyncio.Transport) -> int | None:

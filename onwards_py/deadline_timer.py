@@ -7,16 +7,16 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-LATEST: Final = 1.005
+LATENESS: Final = 1.005
 """So many times a timeout may pass before it is acted on. Deadlines of connections lie anywhere; those that lie within
 0.5 % of the timeout share one look, so a timeout costs 200 looks at most, however many connections wait for it."""
 
 _LEAST: Final = 0.0005  # seconds from look to look; event loops wait in whole milliseconds
 
 
-class Alarm:
+class DeadlineTimer:
     """Calls ``look(now)`` when the nearest deadline has come, in the event loop's time. ``look`` acts on what is due
-    and returns when to look again: when the first of the timeouts that are left has passed `LATEST` times (inf: none
+    and returns when to look again: when the first of the timeouts that are left has passed `LATENESS` times (inf: none
     is).
 
     ``at``: when it goes off (inf: it is not set). A deadline that becomes later, or is no more, need not be told: the
@@ -31,7 +31,7 @@ class Alarm:
         self._timer: asyncio.TimerHandle | None = None
         self.at = inf
 
-    def by(self, when: float) -> None:
+    def schedule(self, when: float) -> None:
         """Look at ``when``, or before."""
         if when < self.at:
             if self._timer is not None:
@@ -40,7 +40,7 @@ class Alarm:
             self._timer = self._loop.call_at(when, self._go_off)
 
     def cancel(self) -> None:
-        """Never go off again, unless `by` is called."""
+        """Never go off again, unless `schedule` is called."""
         if self._timer is not None:
             self._timer.cancel()
         self.at = inf
@@ -51,4 +51,4 @@ class Alarm:
         now = self._loop.time()
         again = self._look(now)
         if again < inf:
-            self.by(max(again, now + _LEAST))
+            self.schedule(max(again, now + _LEAST))

@@ -2,7 +2,7 @@
 
 aiohttp's parser forgets the requests in front of a malformed one, does not say what it disliked, and leaves the reader
 of a body waiting when chunks are malformed. So it is given no more than one head, or one body, at a time; and heads
-that it refuses, and bodies in chunks, are read by an `Intake` too.
+that it refuses, and bodies in chunks, are read by an `RequestParser` too.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges, Handler
-from onwards_py.doors.held_body import HeldBody
-from onwards_py.doors.intake import Intake
+from onwards_py.doors.body_buffer import BodyBuffer
+from onwards_py.doors.request_parser import RequestParser
 from onwards_py.errors import ErrorKind, ProxyError
 
 _LENGTH = re.compile(rb"(?i)\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r")
@@ -23,7 +23,7 @@ _OTHER_PROTOCOL = re.compile(rb"\A(?:\r\n)*[A-Z_-]+ +[^ \r\n]+ +(?:RTSP|ICE)/[0-
 _SLACK = 1024
 
 
-class _Passed(HeldBody):
+class _Passed(BodyBuffer):
     """A body that somebody else keeps."""
 
     __slots__ = ()
@@ -36,7 +36,7 @@ class _Passed(HeldBody):
         return b""
 
 
-class SecondReading:
+class ShadowParser:
     """One connection's. ``refusal`` is what must be answered in place of the last request that came."""
 
     def __init__(self, handler: Handler, settings: ServerSettings, peer: str, port: int) -> None:
@@ -48,7 +48,7 @@ class SecondReading:
         self._at = 0  # in these bytes
         self._head = self._whole = b""
         self._lacks = 0  # bytes of an announced body
-        self._last: Intake | None = None  # reads the body of the last request, which is in chunks
+        self._last: RequestParser | None = None  # reads the body of the last request, which is in chunks
         self._open = False  # nothing more is served behind what comes now
         self.refusal: ProxyError | None = None
 
@@ -65,7 +65,7 @@ class SecondReading:
     def close(self) -> None:
         """The connection is over."""
         if self._last is not None:
-            self._last.leave()
+            self._last.close()
             self._last = None
         self._unread, self._at = b"", 0
 
@@ -120,19 +120,19 @@ class SecondReading:
         elif (length := _LENGTH.search(head)) is not None:
             self._lacks = int(length[1])
 
-    def _new(self) -> Intake:
-        return Intake(self._handler, self._settings, Gauges(), *self._peer, body=_Passed())
+    def _new(self) -> RequestParser:
+        return RequestParser(self._handler, self._settings, Gauges(), *self._peer, body=_Passed())
 
-    def _judge(self, intake: Intake) -> None:
-        if intake.ready and intake.ready[-1].refusal is not None:
-            self.refusal = intake.ready[-1].refusal
+    def _judge(self, parser: RequestParser) -> None:
+        if parser.ready and parser.ready[-1].refusal is not None:
+            self.refusal = parser.ready[-1].refusal
 
     def refuse(self, otherwise: ProxyError) -> ProxyError:
         """aiohttp has refused the piece that it was given last; ``otherwise``: if nothing is found here."""
         if self.refusal is None:
-            intake = self._new()
-            intake.feed(self._head or self._whole)
-            self._judge(intake)
-            intake.leave()
+            parser = self._new()
+            parser.feed(self._head or self._whole)
+            self._judge(parser)
+            parser.close()
         self.refusal = self.refusal or otherwise
         return self.refusal

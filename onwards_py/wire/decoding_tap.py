@@ -3,46 +3,46 @@
 from __future__ import annotations
 
 from onwards_py.messages import Ending
-from onwards_py.wire.decoding import DECODABLE, Decoding, Undecodable
-from onwards_py.wire.opening import CONTENT, Opening, Verdict
+from onwards_py.wire.decoding import DECODABLE, ContentDecoder, Undecodable
+from onwards_py.wire.first_content import CONTENT, FirstContentDetector, Verdict
 from onwards_py.wire.response_head import ResponseFacts
-from onwards_py.wire.usage import UsageTail
+from onwards_py.wire.usage import UsageScanner
 
 
-def tells_events(facts: ResponseFacts) -> bool:
+def is_readable_sse(facts: ResponseFacts) -> bool:
     """True of Server-Sent Events that can be read, if need be by undoing their coding."""
     return facts.event_stream or (facts.coded_events and facts.coding in DECODABLE)
 
 
-def usage_tail_of(facts: ResponseFacts, limit: int) -> UsageTail:
-    """What sees an answer pass by; ``limit`` as in `UsageTail`."""
-    return CodedUsageTail(limit, facts.coding) if facts.coding in DECODABLE else UsageTail(limit)
+def usage_scanner_for(facts: ResponseFacts, limit: int) -> UsageScanner:
+    """What sees an answer pass by; ``limit`` as in `UsageScanner`."""
+    return DecodingUsageScanner(limit, facts.coding) if facts.coding in DECODABLE else UsageScanner(limit)
 
 
-def opening_of(facts: ResponseFacts, limit: int) -> Opening:
-    """What judges an answer's opening; ``limit`` as in `Opening`."""
+def first_content_detector_for(facts: ResponseFacts, limit: int) -> FirstContentDetector:
+    """What judges an answer's opening; ``limit`` as in `FirstContentDetector`."""
     if facts.coding in DECODABLE:
-        return CodedOpening(facts.coded_events, limit, facts.coding)
-    return Opening(facts.event_stream, limit)
+        return DecodingFirstContentDetector(facts.coded_events, limit, facts.coding)
+    return FirstContentDetector(facts.event_stream, limit)
 
 
-class CodedUsageTail(UsageTail):
+class DecodingUsageScanner(UsageScanner):
     """The same of what is coded: passes the bytes on as they are, and remembers what they say.
 
     ``seen`` counts decoded bytes. Once it shows that nothing can be decoded any more the answer counts as one that
-    cannot be read (``blind``), and the bytes as they came count.
+    cannot be read (``undecodable``), and the bytes as they came count.
     """
 
     __slots__ = ("_decoding", "_passed")
 
     def __init__(self, limit: int, coding: bytes) -> None:
         super().__init__(limit)
-        self._decoding: Decoding | None = Decoding(coding)
+        self._decoding: ContentDecoder | None = ContentDecoder(coding)
         self._passed = 0
 
     @property
-    def blind(self) -> bool:
-        """See UsageTail."""
+    def undecodable(self) -> bool:
+        """See UsageScanner."""
         return self._decoding is None
 
     def feed(self, piece: bytes) -> bytes:
@@ -60,11 +60,11 @@ class CodedUsageTail(UsageTail):
         return piece
 
     def tokens(self) -> int | None:
-        """See UsageTail. What was decoded before it broke off is not relied on."""
-        return None if self.blind else super().tokens()
+        """See UsageScanner. What was decoded before it broke off is not relied on."""
+        return None if self.undecodable else super().tokens()
 
 
-class CodedOpening(Opening):
+class DecodingFirstContentDetector(FirstContentDetector):
     """The same of what is coded. What cannot be decoded counts as content, as does an opening of which more than
     ``limit`` bytes came, or came to light, without a verdict."""
 
@@ -72,11 +72,11 @@ class CodedOpening(Opening):
 
     def __init__(self, event_stream: bool, limit: int, coding: bytes) -> None:
         super().__init__(event_stream, limit)
-        self._decoding = Decoding(coding)
+        self._decoding = ContentDecoder(coding)
         self._coded_left = limit
 
     def feed(self, piece: bytes) -> Verdict | None:
-        """See Opening."""
+        """See FirstContentDetector."""
         if self._verdict is not None:
             return self._verdict
         within = piece if len(piece) <= self._coded_left else piece[: self._coded_left]
@@ -92,7 +92,7 @@ class CodedOpening(Opening):
         return self._verdict
 
     def finish(self, ending: Ending) -> Verdict:
-        """See Opening."""
+        """See FirstContentDetector."""
         try:
             self._decoding.finish(ending)
         except Undecodable:

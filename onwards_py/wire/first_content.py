@@ -46,7 +46,7 @@ CUT: Final = Verdict(VerdictKind.CUT, 502)
 _CUT_BY_TIME: Final = Verdict(VerdictKind.CUT, 504)
 
 
-class Opening:
+class FirstContentDetector:
     """Judges the opening of one answer: ``feed`` until there is a verdict, or ``finish`` when the body is over.
 
     ``event_stream``: the content type is ``text/event-stream``; else the body is taken for one JSON document, which can
@@ -133,7 +133,7 @@ def _judge_event(event: ServerSentEvent) -> Verdict | None:
         return error
     if bare:
         return _error(value)
-    return CONTENT if _says_something(value) else None
+    return CONTENT if _has_content(value) else None
 
 
 # Errors
@@ -207,12 +207,12 @@ _SILENT: Final = (
 """Types of events that announce something, or keep a connection alive."""
 
 
-def _says_something(event: dict[str, object]) -> bool:
+def _has_content(event: dict[str, object]) -> bool:
     kind = event.get("type", "")
     if kind in _SILENT or not event:
         return False
     if "choices" in event:
-        return _chunk_says_something(event["choices"])
+        return _chunk_has_content(event["choices"])
     if kind == "content_block_start":
         return _has_more_than(event.get("content_block"), "type", "id", "name")
     if kind in ("content_block_delta", "message_delta"):
@@ -221,11 +221,11 @@ def _says_something(event: dict[str, object]) -> bool:
         if kind.endswith(".delta"):
             return bool(event.get("delta"))
         if kind.endswith(".done"):
-            return _closes_something(event)
+            return _done_event_has_content(event)
     return True
 
 
-def _closes_something(event: dict[str, object]) -> bool:
+def _done_event_has_content(event: dict[str, object]) -> bool:
     """Of an event that ends a part of a response: was there anything in it? What fails is closed empty before."""
     for name in ("item", "part"):
         if event.get(name):
@@ -234,7 +234,7 @@ def _closes_something(event: dict[str, object]) -> bool:
     return any(said) or not said
 
 
-def _chunk_says_something(choices: object) -> bool:
+def _chunk_has_content(choices: object) -> bool:
     """Of a chunk: text, reasoning, a tool call, or a reason to end. A role says nothing, nor does usage."""
     if not isinstance(choices, list):
         return choices is not None

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending
-from onwards_py.wire.decoding import Bounds, Decoding, Reason, Undecodable, coding_of
+from onwards_py.wire.decoding import ContentDecoder, DecodeLimits, Reason, Undecodable, coding_of
 
 MAX_MEMBERS = 16
 """Most gzip members (RFC 1952 §2.2) or zstd frames (RFC 8878 §3) in one body."""
@@ -58,7 +58,7 @@ def decode_in_steps(codings: bytes, body: bytes, limit: int) -> Generator[None, 
         return body
     buffer = io.BytesIO()
     try:
-        decoding = Decoding(coding, Bounds(min(FREE, limit), RATIO, limit, MAX_MEMBERS))
+        decoding = ContentDecoder(coding, DecodeLimits(min(FREE, limit), RATIO, limit, MAX_MEMBERS))
         view = memoryview(body)
         for at in range(0, len(body), _STEP):  # there are bytes that nothing comes out of
             for part in decoding.parts(view[at : at + _STEP]):

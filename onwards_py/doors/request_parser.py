@@ -11,11 +11,11 @@ import httptools
 
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges, Handler, check_head
-from onwards_py.doors.head_memory import HeadMemory, remember
-from onwards_py.doors.held_body import HeldBody
+from onwards_py.doors.body_buffer import BodyBuffer
+from onwards_py.doors.head_cache import HeadCache, cache_head
 from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.messages import Fields, InboundRequest
-from onwards_py.wire.request_head import RequestHead, speaks_other_protocol, without_upgrade
+from onwards_py.wire.request_head import RequestHead, is_other_protocol, strip_upgrade
 
 
 class Phase(Enum):
@@ -36,7 +36,7 @@ _SIZE_LINE: Final = 256  # bytes of it that are kept: the size comes first
 _STEP: Final = 8 * 1024  # a read that is no larger is parsed at once
 
 
-class Pending:
+class QueuedRequest:
     """A request that waits for its turn; or, with ``refusal``, what must be answered in its place.
 
     ``upgrade_tail`` is set for a WebSocket request: the bytes that followed its head.
@@ -52,7 +52,7 @@ class Pending:
         self.upgrade_tail: bytes | None = None
 
 
-class Intake:
+class RequestParser:
     """The parser of one connection. `feed` fills ``ready``; once ``closed``, nothing more is taken."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Intake:
         peer: str,
         peer_port: int = 0,
         *,
-        body: HeldBody | None = None,
+        body: BodyBuffer | None = None,
     ) -> None:
         self._handler = handler
         self._settings = settings
@@ -76,13 +76,13 @@ class Intake:
         self._earlier = b""  # what came in earlier reads of the head that is coming in
         self._began = False  # in the present read
         self._fields: Fields = []
-        self._body = body or HeldBody()
-        self._incoming: Pending | None = None
+        self._body = body or BodyBuffer()
+        self._incoming: QueuedRequest | None = None
         self._refusal: ProxyError | None = None
         self._upgrading = False
         self._overhead = 0
         self._whole = 0
-        self._memory: HeadMemory | None = None
+        self._head_cache: HeadCache | None = None
         self.known_head: RequestHead | None = None
         self._unparsed = b""
         self._parsed = 0  # of these bytes
@@ -90,12 +90,12 @@ class Intake:
         self._chunk_at = -1  # how much of the body came before the chunk that is coming in; -1: none is
         self._chunk_began = False  # in the present read
         self._line = b""  # of what may be the line of a chunk's size, from earlier reads
-        self.ready: deque[Pending] = deque()
+        self.ready: deque[QueuedRequest] = deque()
         self.closed = False
         self.continue_due = False
 
     @property
-    def held(self) -> int:
+    def body_size(self) -> int:
         """Bytes of the body that is coming in."""
         return self._body.size
 
@@ -112,17 +112,17 @@ class Intake:
         if self._unparsed:  # a read that was made before reading paused
             self._unparsed = self._unparsed[self._parsed :] + data
             self._parsed = 0
-            self.go_on()
+            self.resume()
             return
         if self._body_lacks() >= len(data) or (len(data) <= _STEP and not _may_be_foreign(data)):
             self._parse(data)
         else:
             self._unparsed, self._parsed = data, 0
-            self.go_on()
+            self.resume()
         if before is _IDLE and self.phase is _IDLE and self._whole == 1 and not self.closed and not self._unparsed:
             self._remember(data)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Parse what was read, in steps, until enough requests wait: a read may hold thousands of small ones."""
         data, enough = self._unparsed, self._settings.max_pipelined
         view = memoryview(data)
@@ -169,12 +169,12 @@ class Intake:
             self._bound(data, moved=before is not self.phase or self._body.size != held or len(self.ready) != ready)
         self._data = b""
 
-    def recognise(self, data: bytes) -> InboundRequest | None:
+    def match_cached(self, data: bytes) -> InboundRequest | None:
         """One whole request whose head is that of the one before (``known_head``); None: `feed` must look at it."""
-        memory = self._memory
-        if memory is None or self.phase is not _IDLE or self.closed:
+        cache = self._head_cache
+        if cache is None or self.phase is not _IDLE or self.closed:
             return None
-        request = memory.recognise(data)
+        request = cache.match(data)
         if request is not None:
             size = len(request.body)
             if size > self._handler.max_body or self._gauges.buffered + size > self._settings.max_buffered:
@@ -185,7 +185,7 @@ class Intake:
     def _remember(self, data: bytes) -> None:
         last = self.ready[-1]
         if last.head is not None and last.refusal is None:
-            self._memory = remember(data, last.request, last.head)
+            self._head_cache = cache_head(data, last.request, last.head)
             self.known_head = last.head
 
     def refuse(self, error: ProxyError) -> None:
@@ -195,7 +195,7 @@ class Intake:
         self.closed = True
         incoming = self._incoming
         if incoming is None:
-            incoming = Pending(InboundRequest(b"", self._target, 1, [], b"", self._peer), None, False)
+            incoming = QueuedRequest(InboundRequest(b"", self._target, 1, [], b"", self._peer), None, False)
         incoming.refusal = error
         incoming.keep_alive = False
         incoming.request.body = b""
@@ -207,7 +207,7 @@ class Intake:
         self._gauges.buffered -= self._body.size
         self._body.clear()
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """The connection is over. Parser and intake refer to each other; apart, they go without the collector, which
         comes rarely, and so does the configuration that the last head was read by."""
         self.release_body()
@@ -278,7 +278,7 @@ class Intake:
         read = self._earlier + self._data
         method = parser.get_method()
         looked_at = not self._earlier and not self._unparsed  # by `feed`
-        if not looked_at and _may_be_foreign(read) and speaks_other_protocol(read, method, self._target):
+        if not looked_at and _may_be_foreign(read) and is_other_protocol(read, method, self._target):
             raise ProxyError(ErrorKind.VERSION)
         request = InboundRequest(
             method,
@@ -289,7 +289,7 @@ class Intake:
             self._peer,
             self._peer_port,
         )
-        self._incoming = incoming = Pending(request, None, parser.should_keep_alive())
+        self._incoming = incoming = QueuedRequest(request, None, parser.should_keep_alive())
         incoming.head = head = check_head(self._handler, self._settings, request, version, len(read))
         self._upgrading = parser.should_upgrade()
         if head.expects_continue and request.http_minor and (head.chunked or head.content_length):
@@ -345,7 +345,7 @@ class Intake:
             self.ready.append(incoming)
             return
         self._parser = httptools.HttpRequestParser(self)
-        self._parse(serialise_head(request, without_upgrade(request.fields)) + tail)
+        self._parse(serialise_head(request, strip_upgrade(request.fields)) + tail)
 
 
 def _may_be_foreign(read: bytes) -> bool:

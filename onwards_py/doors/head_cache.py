@@ -18,7 +18,7 @@ _MAX_REMEMBERED = 8 * 1024
 _MAX_DIGITS = 9
 
 
-class HeadMemory:
+class HeadCache:
     """One head, cut around its Content-Length value, and the request that it began (without its body)."""
 
     __slots__ = ("_before", "_behind", "_request")
@@ -28,7 +28,7 @@ class HeadMemory:
         self._behind = behind
         self._request = request
 
-    def recognise(self, data: bytes) -> InboundRequest | None:
+    def match(self, data: bytes) -> InboundRequest | None:
         """The request that ``data`` is, whole and alone, if its head is the remembered one."""
         before, behind = self._before, self._behind
         if not data.startswith(before):
@@ -47,7 +47,7 @@ class HeadMemory:
         return InboundRequest(known.method, known.target, known.http_minor, known.fields, data[start:], known.peer)
 
 
-def remember(data: bytes, request: InboundRequest, head: RequestHead) -> HeadMemory | None:
+def cache_head(data: bytes, request: InboundRequest, head: RequestHead) -> HeadCache | None:
     """The memory of the head of ``data``, which was one whole request and nothing else; None if it is not worth one."""
     if head.content_length is None or not request.body or head.expects_continue:
         return None
@@ -60,4 +60,4 @@ def remember(data: bytes, request: InboundRequest, head: RequestHead) -> HeadMem
         return None
     # The memory must not keep the first body alive.
     bare = InboundRequest(request.method, request.target, request.http_minor, request.fields, b"", request.peer)
-    return HeadMemory(raw[: found.start(1)], raw[found.end(1) :], bare)
+    return HeadCache(raw[: found.start(1)], raw[found.end(1) :], bare)

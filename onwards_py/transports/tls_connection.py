@@ -13,14 +13,14 @@ _UNENCRYPTED: Final = 128 * 1024  # bytes of a request that are handed over befo
 _NOTHING: Final = memoryview(b"")
 
 
-def limit_reading(transport: asyncio.Transport, high: int | None) -> None:
+def limit_tls_reading(transport: asyncio.Transport, high: int | None) -> None:
     """Read no more from the socket above so many bytes that are still encrypted (None: as usual), if this is TLS."""
     set_limits = getattr(transport, "set_read_buffer_limits", None)
     if set_limits is not None and not transport.is_closing():
         set_limits(high)
 
 
-class SecuredConnection(UpstreamConnection):
+class TlsConnection(UpstreamConnection):
     """What `SSLProtocol` needs from us beside what the bytes mean.
 
     Reading: when the socket ends it drops what it has decrypted, or could decrypt, and has not handed over. So nothing
@@ -57,7 +57,7 @@ class SecuredConnection(UpstreamConnection):
 
     def _limit(self, high: int | None) -> None:
         if self._transport is not None and self._paused is (high == 0):
-            limit_reading(self._transport, high)
+            limit_tls_reading(self._transport, high)
 
     # Writing
 
@@ -91,5 +91,5 @@ class SecuredConnection(UpstreamConnection):
     def _finish(self, trip: RoundTrip) -> None:
         if self._unsent:  # answered before all was asked: nobody takes the rest
             self._unsent = _NOTHING
-            self._lasting = False
+            self._reusable = False
         super()._finish(trip)

@@ -16,8 +16,8 @@ from onwards_py.messages import BodySink, Ending, Fault, Fields, Filter, Respons
 from onwards_py.model.provider import EchoSettings, Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.echo.answers import Ask, Streamed, Whole, injected
+from onwards_py.transports.echo.pacer import Pacer
 from onwards_py.transports.echo.routes import answer
-from onwards_py.transports.local_pace import Pace
 from onwards_py.wire.rechunk import EventTooLarge
 
 Step = tuple[float, bytes]
@@ -28,7 +28,7 @@ _STEPS_PER_TURN = 32
 """So many pieces are sent in one turn of the event loop before others get theirs."""
 
 
-class LocalTransport:
+class EchoTransport:
     """Answers from inside the process. ``clock`` gives seconds since the epoch.
 
     Errors are spread evenly, not drawn: of the first n requests to one provider (by its identity),
@@ -39,9 +39,9 @@ class LocalTransport:
         self._clock = clock
         self._numbers = count(1)
         self._asked: dict[str, int] = {}
-        self._live: set[Pace] = set()
+        self._live: set[Pacer] = set()
 
-    async def send(self, provider: Provider, request: OutboundRequest) -> LocalResponse:
+    async def send(self, provider: Provider, request: OutboundRequest) -> EchoResponse:
         """Answer as soon as a real provider's head would come: whole answers after all their words, streams
         at once. Raises TransportError: first-byte timeout, or closed meanwhile."""
         settings = provider.local
@@ -51,16 +51,16 @@ class LocalTransport:
         else:
             ask = Ask(request.model, request.body, settings.text, self._clock, self._new_id)
             made = answer(request.method, request.target, ask)
-        pace = Pace(provider.timeouts, self._live)
+        pacer = Pacer(provider.timeouts, self._live)
         if isinstance(made, Streamed):
-            return _streamed(made, settings, pace)
-        await _work(pace, _duration(made, settings))
-        return _whole(made, settings, pace)
+            return _streamed(made, settings, pacer)
+        await _work(pacer, _duration(made, settings))
+        return _whole(made, settings, pacer)
 
     async def close(self) -> None:
         """Cut the answers that still run: their bodies end in RESET."""
-        for pace in list(self._live):
-            pace.cut(Ending.RESET)
+        for pacer in list(self._live):
+            pacer.cut(Ending.RESET)
 
     def _is_error_due(self, identity: str, rate: float) -> bool:
         if rate <= 0:
@@ -74,28 +74,28 @@ class LocalTransport:
         return f"{prefix}{next(self._numbers)}"
 
 
-class LocalResponse:
+class EchoResponse:
     """A response of the local transport. ``steps`` make the body, which then ends with ``ending``."""
 
-    __slots__ = ("_ending", "_pace", "_steps", "head", "length", "repeated")
+    __slots__ = ("_ending", "_pacer", "_steps", "head", "length", "repeated")
 
     def __init__(
-        self, head: ResponseHead, length: int | None, steps: Iterator[Step], ending: Ending, pace: Pace
+        self, head: ResponseHead, length: int | None, steps: Iterator[Step], ending: Ending, pacer: Pacer
     ) -> None:
         self.head = head
         self.repeated = False
         self.length = length
         self._steps = steps
         self._ending = ending
-        self._pace = pace
+        self._pacer = pacer
 
-    def whole(self) -> bytes | None:
+    def complete_body(self) -> bytes | None:
         """Never: the body is made while it is sent."""
         return None
 
     async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
         """Send the body through the filters; produce nothing while the client does not read."""
-        downstream.feed_from(self._pace)
+        downstream.set_source(self._pacer)
         ending = await self._run(lambda piece: _deliver(pipeline, piece, downstream), downstream.flush)
         rest = b""
         for each in pipeline:
@@ -120,21 +120,21 @@ class LocalResponse:
 
     def discard(self) -> None:
         """Forget the body; nothing of it was made yet."""
-        self._pace.close()
+        self._pacer.close()
 
     async def _run(self, take: Callable[[bytes], bool], flush: Callable[[], None]) -> Ending:
         """Go through the steps until they end, something cuts them, or ``take`` says that it is enough.
 
         ``flush`` is called in front of every wait: the head must not wait with us.
         """
-        pace, idle = self._pace, self._pace.timeouts.idle
+        pacer, idle = self._pacer, self._pacer.timeouts.idle
         try:
             for number, (delay, piece) in enumerate(self._steps, 1):
-                if delay > 0 or pace.paused:
+                if delay > 0 or pacer.paused:
                     flush()
-                    await pace.rest(min(delay, idle))
-                if pace.ending is not None:
-                    return pace.ending
+                    await pacer.wait(min(delay, idle))
+                if pacer.ending is not None:
+                    return pacer.ending
                 if delay > idle:
                     return Ending.IDLE
                 if not take(piece):
@@ -143,7 +143,7 @@ class LocalResponse:
                     await asyncio.sleep(0)
             return self._ending
         finally:
-            pace.close()
+            pacer.close()
 
 
 def _nothing_to_flush() -> None:
@@ -164,20 +164,20 @@ def _deliver(pipeline: Sequence[Filter], piece: bytes, downstream: BodySink) -> 
     return fits
 
 
-async def _work(pace: Pace, seconds: float) -> None:
+async def _work(pacer: Pacer, seconds: float) -> None:
     """Wait for a whole answer; the pace is closed if it does not come."""
     if seconds <= 0:
         return
-    first_byte = pace.timeouts.first_byte
+    first_byte = pacer.timeouts.first_byte
     try:
-        await pace.rest(min(seconds, first_byte))
+        await pacer.wait(min(seconds, first_byte))
     except BaseException:
-        pace.close()
+        pacer.close()
         raise
-    if pace.ending is None and seconds <= first_byte:
+    if pacer.ending is None and seconds <= first_byte:
         return
-    pace.close()
-    if pace.ending is Ending.RESET:
+    pacer.close()
+    if pacer.ending is Ending.RESET:
         raise TransportError(Fault.CLOSED, "the local engine was stopped")
     raise TransportError(Fault.FIRST_BYTE_TIMEOUT, f"the local engine takes {seconds:g} s")
 
@@ -189,21 +189,21 @@ def _duration(made: Whole, settings: EchoSettings) -> float:
     return settings.first_token_delay + settings.token_delay * max(0, made.tokens - 1)
 
 
-def _whole(made: Whole, settings: EchoSettings, pace: Pace) -> LocalResponse:
+def _whole(made: Whole, settings: EchoSettings, pacer: Pacer) -> EchoResponse:
     body = made.body
     fields: Fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     head = ResponseHead.of(made.status, _reason(made.status), fields)
     ending = Ending.DONE
     if made.status == HTTPStatus.OK and _is_cut(settings, made.tokens):
         body, ending = body[: len(body) // 2], Ending.RESET
-    return LocalResponse(head, len(made.body), _slices(body), ending, pace)
+    return EchoResponse(head, len(made.body), _slices(body), ending, pacer)
 
 
-def _streamed(made: Streamed, settings: EchoSettings, pace: Pace) -> LocalResponse:
+def _streamed(made: Streamed, settings: EchoSettings, pacer: Pacer) -> EchoResponse:
     fields: Fields = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
     cut = _is_cut(settings, made.tokens)
     ending = Ending.RESET if cut else Ending.DONE
-    return LocalResponse(ResponseHead.of(200, b"OK", fields), None, _events(made, settings, cut), ending, pace)
+    return EchoResponse(ResponseHead.of(200, b"OK", fields), None, _events(made, settings, cut), ending, pacer)
 
 
 def _slices(body: bytes) -> Iterator[Step]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 
 
-class HeldBody:
+class BodyBuffer:
     """Pieces of a body, joined as they come: a list would cost 40 bytes and more for a piece of two.
 
     One piece alone stays what it is, without a copy. For more there is a BytesIO: it grows in place, by an eighth at a

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges
-from onwards_py.doors.intake import Intake, Pending, Phase
+from onwards_py.doors.request_parser import Phase, QueuedRequest, RequestParser
 from onwards_py.doors.response_writer import ResponseWriter
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Fields, InboundRequest
@@ -35,7 +35,7 @@ class Precheck:
     async def handle(self, request: InboundRequest, head: RequestHead, downstream: ResponseWriter) -> None:
         raise AssertionError("an intake does not handle")
 
-    def is_ours(self, peer: str, port: int) -> bool:
+    def is_own_connection(self, peer: str, port: int) -> bool:
         return (peer, port) == ("ourselves", 1)
 
     def precheck(self, target: bytes, head: RequestHead) -> None:
@@ -64,19 +64,19 @@ class Seen(NamedTuple):
     upgrade_tail: bytes | None
 
 
-def taken(pieces: Iterable[bytes], settings: ServerSettings = SMALL) -> tuple[list[Seen], Intake]:
+def taken(pieces: Iterable[bytes], settings: ServerSettings = SMALL) -> tuple[list[Seen], RequestParser]:
     """What an intake makes of these reads. What it holds in the end is what the gauge says."""
     gauges = Gauges()
-    intake = Intake(Precheck(), settings, gauges, "peer")
-    pending: list[Pending] = []
+    parser = RequestParser(Precheck(), settings, gauges, "peer")
+    pending: list[QueuedRequest] = []
     for piece in pieces:
-        intake.feed(piece)
-        while intake.unparsed:
-            assert len(intake.ready) == settings.max_pipelined
-            pending += intake.ready
-            intake.ready.clear()
-            intake.go_on()
-    intake.ready.extendleft(reversed(pending))
+        parser.feed(piece)
+        while parser.unparsed:
+            assert len(parser.ready) == settings.max_pipelined
+            pending += parser.ready
+            parser.ready.clear()
+            parser.resume()
+    parser.ready.extendleft(reversed(pending))
     seen = [
         Seen(
             waiting.request.method,
@@ -88,10 +88,10 @@ def taken(pieces: Iterable[bytes], settings: ServerSettings = SMALL) -> tuple[li
             waiting.refusal and waiting.refusal.kind,
             waiting.upgrade_tail,
         )
-        for waiting in intake.ready
+        for waiting in parser.ready
     ]
-    assert gauges.buffered == intake.held + sum(len(one.body) for one in seen)
-    return seen, intake
+    assert gauges.buffered == parser.body_size + sum(len(one.body) for one in seen)
+    return seen, parser
 
 
 def refusals(pieces: Iterable[bytes]) -> list[ErrorKind | None]:
@@ -165,13 +165,13 @@ def test_single_bytes_give_the_same_requests(requests: list[bytes]) -> None:
 )
 def test_any_bytes_give_requests_or_one_refusal(pieces: list[bytes], places: list[int]) -> None:
     """Total: nothing is raised; a refusal is the last thing, and after it nothing is taken."""
-    seen, intake = taken(cut(b"".join(pieces), places) if places else pieces)
+    seen, parser = taken(cut(b"".join(pieces), places) if places else pieces)
     refused = [at for at, one in enumerate(seen) if one.refusal is not None]
     assert refused in ([], [len(seen) - 1])
     if refused:
-        assert intake.closed
-        intake.feed(length_request(b"x", b"/late", b""))
-        assert len(intake.ready) == len(seen)
+        assert parser.closed
+        parser.feed(length_request(b"x", b"/late", b""))
+        assert len(parser.ready) == len(seen)
 
 
 def test_a_refusal_does_not_depend_on_the_cut() -> None:
@@ -193,28 +193,28 @@ def test_a_read_over_many_heads_is_no_large_head() -> None:
 
 def test_the_phase_tells_what_is_awaited() -> None:
     """IDLE between requests, HEAD from the first byte, BODY behind the blank line: each has its own deadline."""
-    _, intake = taken([])
+    _, parser = taken([])
     phases = []
     for piece in (b"", b"P", b"OST / HTTP/1.1\r\nHost: h\r\n", b"Content-Length: 2\r\n\r\n", b"a", b"b"):
-        intake.feed(piece)
-        phases.append(intake.phase)
+        parser.feed(piece)
+        phases.append(parser.phase)
     assert phases == [Phase.IDLE, Phase.HEAD, Phase.HEAD, Phase.BODY, Phase.BODY, Phase.IDLE]
 
 
 def test_a_request_that_says_close_is_the_last_one() -> None:
     """RFC 9112 section 9.6: what follows it is not looked at."""
     first = length_request(b"a", b"/1", b"Connection: close\r\n")
-    seen, intake = taken([first + length_request(b"b", b"/2", b"")])
+    seen, parser = taken([first + length_request(b"b", b"/2", b"")])
     assert [(one.target, one.keep_alive) for one in seen] == [(b"/1", False)]
-    assert intake.closed
+    assert parser.closed
 
 
 def test_a_websocket_request_keeps_what_followed_it() -> None:
     """The other door reads on from there; nothing behind it is taken for HTTP here."""
     raw = b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
-    seen, intake = taken([raw + b"\x81\x00tail"])
+    seen, parser = taken([raw + b"\x81\x00tail"])
     assert [(one.target, one.upgrade_tail) for one in seen] == [(b"/ws", b"\x81\x00tail")]
-    assert intake.closed
+    assert parser.closed
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_all_buffered_bodies_together_are_bounded() -> None:
     """max_buffered is a bound on all connections; what is refused gives its bytes back."""
     gauges = Gauges()
     settings = ServerSettings(max_buffered=100)
-    first, second = (Intake(Precheck(), settings, gauges, "") for _ in range(2))
+    first, second = (RequestParser(Precheck(), settings, gauges, "") for _ in range(2))
     first.feed(length_request(b"x" * 90, b"/", b"")[:-10])
     second.feed(length_request(b"y" * 90, b"/", b"")[:-10])
     assert [pending.refusal and pending.refusal.kind for pending in second.ready] == [ErrorKind.OVERLOADED]
@@ -365,16 +365,16 @@ def test_a_request_line_of_another_protocol_is_seen_wherever_it_is_cut() -> None
         assert refusals(cut(raw, [at])) == [None, ErrorKind.VERSION]
 
 
-def memory_of(pieces: Iterable[bytes]) -> tuple[int, Intake]:
+def memory_of(pieces: Iterable[bytes]) -> tuple[int, RequestParser]:
     """The bytes that an intake comes to hold with these reads, and the intake."""
-    intake = Intake(Roomy(), ServerSettings(), Gauges(), "peer")
+    parser = RequestParser(Roomy(), ServerSettings(), Gauges(), "peer")
     gc.collect()
     tracemalloc.start()
     try:
         began = tracemalloc.get_traced_memory()[0]
         for piece in pieces:
-            intake.feed(piece)
-        return tracemalloc.get_traced_memory()[0] - began, intake
+            parser.feed(piece)
+        return tracemalloc.get_traced_memory()[0] - began, parser
     finally:
         tracemalloc.stop()
 
@@ -385,25 +385,25 @@ def test_what_small_chunks_take_is_what_they_bring(size: int) -> None:
     count = 400_000 // size
     chunks = (b"%x\r\n%b\r\n" % (size, b"x" * size)) * count
     head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-    held, intake = memory_of([head, *(chunks[n : n + 65536] for n in range(0, len(chunks), 65536))])
-    assert intake.held == count * size
-    assert held < 1.5 * intake.held + 10_000
-    intake.feed(b"0\r\n\r\n")
-    assert intake.ready[0].request.body == b"x" * (count * size)
+    held, parser = memory_of([head, *(chunks[n : n + 65536] for n in range(0, len(chunks), 65536))])
+    assert parser.body_size == count * size
+    assert held < 1.5 * parser.body_size + 10_000
+    parser.feed(b"0\r\n\r\n")
+    assert parser.ready[0].request.body == b"x" * (count * size)
 
 
 def test_a_body_in_one_piece_is_not_copied() -> None:
     """It is what the parser handed over, however large the read."""
     body = b"x" * 200_000
-    held, intake = memory_of([length_request(body, b"/", b"")])
+    held, parser = memory_of([length_request(body, b"/", b"")])
     assert held < len(body) + 10_000
-    assert intake.ready[0].request.body == body
-    assert intake.known_head is not None, "the next one is recognised"
+    assert parser.ready[0].request.body == body
+    assert parser.known_head is not None, "the next one is recognised"
 
 
 def test_a_read_full_of_small_requests_is_no_load() -> None:
     """Parsed, each takes fifty times its size: so no more of them are than may wait."""
     read = b"GET / HTTP/1.1\r\nHost:h\r\n\r\n" * 10_000
-    held, intake = memory_of([read[:256_000], read[256_000:]])
-    assert len(intake.ready) == ServerSettings().max_pipelined
+    held, parser = memory_of([read[:256_000], read[256_000:]])
+    assert len(parser.ready) == ServerSettings().max_pipelined
     assert held < 2 * len(read)

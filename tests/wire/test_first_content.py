@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.messages import Ending
-from onwards_py.wire.opening import Opening, Verdict, VerdictKind
+from onwards_py.wire.first_content import FirstContentDetector, Verdict, VerdictKind
 
 CONTENT = Verdict(VerdictKind.CONTENT, 200)
 EMPTY = Verdict(VerdictKind.EMPTY, 502)
@@ -32,7 +32,7 @@ def delta(**delta: object) -> dict[str, object]:
 
 def fed(*pieces: bytes, stream: bool = True, limit: int = LIMIT) -> Verdict | None:
     """The verdict before the end of the body."""
-    opening = Opening(stream, limit)
+    opening = FirstContentDetector(stream, limit)
     verdict = None
     for piece in pieces:
         verdict = opening.feed(piece)
@@ -41,7 +41,7 @@ def fed(*pieces: bytes, stream: bool = True, limit: int = LIMIT) -> Verdict | No
 
 def judged(body: bytes, ending: Ending = Ending.DONE, stream: bool = False) -> Verdict:
     """The verdict about a body that is over."""
-    opening = Opening(stream, LIMIT)
+    opening = FirstContentDetector(stream, LIMIT)
     opening.feed(body)
     return opening.finish(ending)
 
@@ -217,7 +217,7 @@ def test_a_last_event_without_its_blank_line_counts() -> None:
 
 def test_the_verdict_stays() -> None:
     """Whatever comes later."""
-    opening = Opening(True, LIMIT)
+    opening = FirstContentDetector(True, LIMIT)
     assert opening.feed(event({"error": {"code": 429}})) == error(429)
     assert opening.feed(event(delta(content="x"))) == error(429)
     assert opening.finish(Ending.RESET) == error(429)
@@ -274,7 +274,7 @@ ENDINGS = st.sampled_from(Ending)
 
 
 def verdict_of(pieces: list[bytes], stream: bool, limit: int, ending: Ending) -> Verdict:
-    opening = Opening(stream, limit)
+    opening = FirstContentDetector(stream, limit)
     for piece in pieces:
         opening.feed(piece)
     return opening.finish(ending)

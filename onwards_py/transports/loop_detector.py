@@ -11,7 +11,7 @@ import asyncio
 Address = tuple[str, int]
 
 
-class Loops:
+class LoopDetector:
     """``port`` is what this process listens on (0: nothing). Addresses are those of our ends of connections to it."""
 
     __slots__ = ("_ours", "port")
@@ -20,7 +20,7 @@ class Loops:
         self.port = 0
         self._ours: set[Address] = set()
 
-    def note(self, transport: asyncio.Transport) -> Address | None:
+    def add(self, transport: asyncio.Transport) -> Address | None:
         """A connection to a provider was made: our end of it, if it may lead back to us."""
         peer = transport.get_extra_info("peername")
         if not isinstance(peer, tuple) or peer[1] != self.port:
@@ -30,10 +30,10 @@ class Loops:
         self._ours.add(address)
         return address
 
-    def forget(self, address: Address) -> None:
+    def discard(self, address: Address) -> None:
         """That connection is gone."""
         self._ours.discard(address)
 
-    def has(self, address: str, port: int) -> bool:
+    def is_own_connection(self, address: str, port: int) -> bool:
         """Whether a connection that came from there is one of ours."""
         return bool(self._ours) and (address, port) in self._ours
