@@ -36,7 +36,7 @@ from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.failure import Failure, from_body
 from onwards_py.transcode.neutral.pipeline import Answer as Made
 from onwards_py.transcode.neutral.pipeline import AnswerCollector, EventFilter
-from onwards_py.transcode.neutral.policy import Policy, Refused
+from onwards_py.transcode.neutral.policy import InvalidRequest, Policy
 from onwards_py.transcode.neutral.settings import DEFAULTS, TranslateSettings
 from onwards_py.transcode.responses import input_tokens
 from onwards_py.transcode.responses.profile import HEADER as PROFILE_FIELD
@@ -117,7 +117,7 @@ def translate(provider: Provider, routed: RoutedRequest, principal: Principal) -
             return _to_chat(provider, routed, principal, path, rest) if provider.mode is _TRANSLATE else None
         if provider.chat_over_responses and path.endswith(CHAT):
             return _to_responses(provider, routed, path, rest)
-    except Refused as refused:
+    except InvalidRequest as refused:
         raise ProxyError(ErrorKind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
     return None
 

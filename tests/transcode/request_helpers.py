@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from onwards_py.transcode.neutral.policy import OnUnsupported, Policy, Refused
+from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Policy
 from onwards_py.transcode.neutral.quirks import PRESETS, Quirks
 from onwards_py.transcode.responses.read_request import Translated, to_chat
 
@@ -37,9 +37,9 @@ def generic(**changes: Any) -> Quirks:
     return replace(GENERIC, **changes)
 
 
-def refusal(given: object = "hi", *, policy: Policy | None = None, **fields: Any) -> Refused:
+def refusal(given: object = "hi", *, policy: Policy | None = None, **fields: Any) -> InvalidRequest:
     """The refusal that this request meets; the test fails if there is none."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         translate(given, policy=policy, **fields)
     return caught.value
 

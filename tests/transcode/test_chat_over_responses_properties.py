@@ -20,7 +20,7 @@ from support.transcoding import answer_context, translate, whole
 from onwards_py.messages import Ending
 from onwards_py.transcode.chat.context import Context
 from onwards_py.transcode.chat.read_request import Translated, to_responses
-from onwards_py.transcode.neutral.policy import OnUnsupported, Orphans, Policy, Refused
+from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Orphans, Policy
 from onwards_py.transcode.neutral.quirks import PRESETS
 
 CONTEXT = answer_context()
@@ -299,7 +299,7 @@ def test_any_request_is_translated_or_refused(
 ) -> None:
     """Any JSON value in any place of a request: what comes out can be written, or the field at fault is named."""
     made = _made(request, dialect, Policy(on_unsupported=on_unsupported, orphans=orphans))
-    if isinstance(made, Refused):
+    if isinstance(made, InvalidRequest):
         assert made.param
         assert made.message
     else:
@@ -307,10 +307,10 @@ def test_any_request_is_translated_or_refused(
         json.dumps(made.responses)
 
 
-def _made(request: Json, dialect: str, policy: Policy) -> Translated | Refused:
+def _made(request: Json, dialect: str, policy: Policy) -> Translated | InvalidRequest:
     try:
         return to_responses(request, PRESETS[dialect], policy)
-    except Refused as refused:
+    except InvalidRequest as refused:
         return refused
 
 
@@ -330,7 +330,7 @@ def test_the_short_way_of_plain_messages_is_the_long_one(messages: list[Json], d
     """A member that says nothing changes nothing."""
     made = _made({"model": "m", "messages": messages}, dialect, Policy())
     longer = _made({"model": "m", "messages": [{**one, "name": None} for one in messages]}, dialect, Policy())
-    if isinstance(made, Refused) or isinstance(longer, Refused):
+    if isinstance(made, InvalidRequest) or isinstance(longer, InvalidRequest):
         assert str(made) == str(longer)
     else:
         assert made == longer

@@ -10,7 +10,7 @@ from support.responses_schema import schema_breaches
 
 from onwards_py.transcode.chat.read_request import Translated, to_responses
 from onwards_py.transcode.chat.write_messages import NO_OUTPUT
-from onwards_py.transcode.neutral.policy import OnUnsupported, Orphans, Policy, Refused, Unanswered
+from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Orphans, Policy, Unanswered
 from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, PRESETS, Quirks, Replay, System
 
 DROP = Policy(on_unsupported=OnUnsupported.DROP)
@@ -43,8 +43,8 @@ def made(**fields: Any) -> Any:
     return translate(**fields).responses
 
 
-def refused(*messages: Json, policy: Policy | None = None, **fields: Any) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refused(*messages: Json, policy: Policy | None = None, **fields: Any) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as caught:
         translate(*messages, policy=policy, fits=False, **fields)
     return caught.value
 
@@ -507,7 +507,7 @@ def test_log_probabilities() -> None:
     ],
 )
 def test_what_responses_have_no_words_for(name: str, value: object, neutral: object) -> None:
-    """Refused by name, or left out and noted; where it says nothing it is nothing."""
+    """InvalidRequest by name, or left out and noted; where it says nothing it is nothing."""
     said: Json = {name: value}
     assert refused(**said).param == name
     left = translate(policy=DROP, **said)

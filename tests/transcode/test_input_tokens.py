@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.responses_promises import Json
 
-from onwards_py.transcode.neutral.policy import Refused
+from onwards_py.transcode.neutral.policy import InvalidRequest
 from onwards_py.transcode.responses.input_tokens import answer, count_text, estimate
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def test_the_answer_has_the_form_that_clients_know() -> None:
 )
 def test_what_cannot_be_a_request_is_refused(request_: Json, param: str) -> None:
     """With the member at fault."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         answer(request_)
     assert refused.value.param == param
 

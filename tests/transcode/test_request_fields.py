@@ -10,7 +10,7 @@ from request_helpers import DROP, GENERIC, OPENAI, function, generic, refusal, t
 from support.responses_schema import schema_breaches
 
 from onwards_py.transcode.neutral.context import ENCRYPTED_REASONING, Profile
-from onwards_py.transcode.neutral.policy import HostedTools, OnUnsupported, Policy, Refused
+from onwards_py.transcode.neutral.policy import HostedTools, InvalidRequest, OnUnsupported, Policy
 from onwards_py.transcode.neutral.quirks import HINTS, PRESETS, Effort, Quirks, Structured
 from onwards_py.transcode.responses.read_request import to_chat
 
@@ -379,7 +379,7 @@ def test_F10_a_proxy_that_stores_says_so() -> None:
 def test_a_field_of_another_type_is_refused_by_name(field: str, value: object) -> None:
     """What is echoed has to be valid, so what is taken has to be."""
     request: dict[str, object] = {"model": "m", "input": "hi", field: value}
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         to_chat(request, GENERIC, DROP)
     assert caught.value.param in (field, f"{field}.effort")
 

@@ -100,7 +100,7 @@ def test_D4_a_call_without_output_can_be_dropped_or_refused() -> None:
 
 
 def test_D5_an_output_without_call_is_refused_or_repaired() -> None:
-    """Refused with its path; as repair, its text stays in the conversation."""
+    """InvalidRequest with its path; as repair, its text stays in the conversation."""
     assert refusal([user("hi"), output("nope")]).param == "input[1].call_id"
     made = translate([user("hi"), output("nope", "42")], policy=Policy(orphans=Orphans.REPAIR))
     assert made.chat["messages"] == [{"role": "user", "content": "hi\n\nOutput of a tool call (nope):\n42"}]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from request_helpers import DROP, call, image, messages, output, reasoning, text, user
 
 from onwards_py.transcode.neutral.call_ids import CallIds
-from onwards_py.transcode.neutral.policy import HostedTools, Orphans, Policy, Refused, Scope
+from onwards_py.transcode.neutral.policy import HostedTools, InvalidRequest, Orphans, Policy, TranslationContext
 from onwards_py.transcode.neutral.quirks import PRESETS
 from onwards_py.transcode.neutral.tool_names import ToolNames
 from onwards_py.transcode.responses.read_content import Joined, join
@@ -84,17 +84,17 @@ def legal(items: list[dict[str, object]]) -> list[dict[str, object]]:
     return kept
 
 
-def translated(request: dict[str, object], quirks: Any, policy: Policy) -> Translated | Refused:
+def translated(request: dict[str, object], quirks: Any, policy: Policy) -> Translated | InvalidRequest:
     """Nothing but a refusal may be raised."""
     try:
         return to_chat({"model": "m", "input": "hi", **request}, quirks, policy)
-    except Refused as refused:
+    except InvalidRequest as refused:
         return refused
 
 
-def check(made: Translated | Refused) -> None:
+def check(made: Translated | InvalidRequest) -> None:
     """A refusal names a member and says why; what is made can be sent."""
-    if isinstance(made, Refused):
+    if isinstance(made, InvalidRequest):
         assert made.param
         assert made.message
         return
@@ -205,7 +205,7 @@ def test_the_short_way_of_plain_messages_is_the_long_one(
     given_items = [*items, *odd, *plain]
 
     def read(*, together: bool) -> object:
-        scope = Scope(quirks, LENIENT)
+        scope = TranslationContext(quirks, LENIENT)
         reader = ItemReader(scope, ToolNames(), CallIds(quirks.short_call_ids))
         try:
             if together:
@@ -213,7 +213,7 @@ def test_the_short_way_of_plain_messages_is_the_long_one(
             else:
                 for index, item in enumerate(given_items):
                     reader.read(item, f"input[{index}]")
-        except Refused as refused:
+        except InvalidRequest as refused:
             return refused.param, refused.message
         return reader.conversation.turns, scope.dropped
 

@@ -15,7 +15,7 @@ from support.tables import table
 from onwards_py.transcode.chat import read_fields as reverse
 from onwards_py.transcode.neutral import policy as policies
 from onwards_py.transcode.neutral.context import Profile
-from onwards_py.transcode.neutral.policy import Policy, Refused
+from onwards_py.transcode.neutral.policy import InvalidRequest, Policy
 from onwards_py.transcode.neutral.quirks import PRESETS, Quirks
 from onwards_py.transcode.responses import read_content as content
 from onwards_py.transcode.responses import read_fields as fields
@@ -90,7 +90,7 @@ def test_a_field_becomes_what_the_table_says(row: list[str]) -> None:
     request = {"model": "m", "input": "Hello.", **sample}
     quirks = PRESETS["openai"]
     if becomes == "rejected":
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(InvalidRequest) as refused:
             to_chat(request, quirks, Policy())
         assert refused.value.param == name
         return

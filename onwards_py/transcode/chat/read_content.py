@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from onwards_py.transcode.neutral.policy import Refused, Scope, member, name_of
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, member, name_of
 from onwards_py.transcode.neutral.request_checks import check_size
 
 Part = dict[str, object]
@@ -13,8 +13,10 @@ Content = str | list[Part]
 TEXTS = ("text", "input_text", "output_text")
 
 
-def read_content(owner: Mapping[str, object], name: str, where: str, scope: Scope, *, said: bool = False) -> Content:
-    """The content that ``owner``, whose path is ``where``, holds under ``name``. Raises Refused.
+def read_content(
+    owner: Mapping[str, object], name: str, where: str, scope: TranslationContext, *, said: bool = False
+) -> Content:
+    """The content that ``owner``, whose path is ``where``, holds under ``name``. Raises InvalidRequest.
 
     A string stays one, null is empty; an array becomes parts: those of an answer if ``said``, else those of an input.
     """
@@ -26,7 +28,7 @@ def read_content(owner: Mapping[str, object], name: str, where: str, scope: Scop
     if isinstance(content, dict):  # one part without its array
         content = [content]
     if not isinstance(content, list):
-        raise Refused(
+        raise InvalidRequest(
             f"{where}.{name}",
             f"'{where}.{name}' must be a string or an array, not {name_of(content)}.",
             "invalid_type",
@@ -55,11 +57,11 @@ def as_parts(content: Content, kind: str) -> list[Part]:
     return content
 
 
-def _read(part: object, where: str, scope: Scope, text_kind: str) -> Part | None:
+def _read(part: object, where: str, scope: TranslationContext, text_kind: str) -> Part | None:
     if isinstance(part, str):
         return {"type": text_kind, "text": part}
     if not isinstance(part, dict):
-        raise Refused(where, f"A content part must be an object, not {name_of(part)}.", "invalid_type")
+        raise InvalidRequest(where, f"A content part must be an object, not {name_of(part)}.", "invalid_type")
     kind = part.get("type")
     if "cache_control" in part:
         scope.drop(f"{where}.cache_control")
@@ -77,11 +79,13 @@ def _read(part: object, where: str, scope: Scope, text_kind: str) -> Part | None
 def _string(part: Part, name: str, where: str) -> str:
     text = part.get(name)
     if not isinstance(text, str):
-        raise Refused(f"{where}.{name}", f"'{where}.{name}' must be a string, not {name_of(text)}.", "invalid_type")
+        raise InvalidRequest(
+            f"{where}.{name}", f"'{where}.{name}' must be a string, not {name_of(text)}.", "invalid_type"
+        )
     return text
 
 
-def _image(part: Part, where: str, scope: Scope) -> Part | None:
+def _image(part: Part, where: str, scope: TranslationContext) -> Part | None:
     image, detail = part.get("image_url"), part.get("detail")
     if isinstance(image, dict):
         detail = image.get("detail", detail)
@@ -96,29 +100,29 @@ def _image(part: Part, where: str, scope: Scope) -> Part | None:
     elif isinstance(part.get("file_id"), str):
         made["file_id"] = part["file_id"]
     else:
-        raise Refused(f"{where}.image_url", f"'{where}.image_url' must be an object with a URL or a data URL.")
+        raise InvalidRequest(f"{where}.image_url", f"'{where}.image_url' must be an object with a URL or a data URL.")
     if detail is not None:
         made["detail"] = detail
     return made
 
 
-def _file(part: Part, where: str, scope: Scope) -> Part | None:
+def _file(part: Part, where: str, scope: TranslationContext) -> Part | None:
     inner = part.get("file")
     source = inner if isinstance(inner, dict) else part
     named = {name: source[name] for name in ("filename", "file_data", "file_id", "file_url") if source.get(name)}
     if not named.keys() & {"file_data", "file_id", "file_url"}:
-        raise Refused(f"{where}.file", f"'{where}.file' must have 'file_data' or 'file_id'.")
+        raise InvalidRequest(f"{where}.file", f"'{where}.file' must have 'file_data' or 'file_id'.")
     for name, value in named.items():
         if not isinstance(value, str):
-            raise Refused(f"{where}.file.{name}", f"'{name}' of a file must be a string.", "invalid_type")
+            raise InvalidRequest(f"{where}.file.{name}", f"'{name}' of a file must be a string.", "invalid_type")
         check_size(value, f"{where}.file.{name}", scope)
     return {"type": "input_file", **named}
 
 
-def _audio(part: Part, where: str, scope: Scope) -> Part | None:
+def _audio(part: Part, where: str, scope: TranslationContext) -> Part | None:
     audio = part.get("input_audio")
     if not isinstance(audio, dict) or not isinstance(audio.get("data"), str):
-        raise Refused(f"{where}.input_audio", f"'{where}.input_audio' must be an object with data and format.")
+        raise InvalidRequest(f"{where}.input_audio", f"'{where}.input_audio' must be an object with data and format.")
     if not scope.quirks.audio:
         scope.unsupported(where, "This model takes no audio.")
         return None
@@ -126,7 +130,7 @@ def _audio(part: Part, where: str, scope: Scope) -> Part | None:
     return {"type": "input_audio", "input_audio": audio}
 
 
-def _video(part: Part, where: str, scope: Scope) -> Part | None:
+def _video(part: Part, where: str, scope: TranslationContext) -> Part | None:
     video = part.get("video_url")
     source = video if isinstance(video, dict) else {"url": video}
     url = member(source, "url", f"{where}.video_url")
@@ -134,7 +138,7 @@ def _video(part: Part, where: str, scope: Scope) -> Part | None:
     return {"type": "input_video", "video_url": url}
 
 
-_READERS: Mapping[str, Callable[[Part, str, Scope], Part | None]] = {
+_READERS: Mapping[str, Callable[[Part, str, TranslationContext], Part | None]] = {
     "image_url": _image,
     "input_image": _image,
     "file": _file,

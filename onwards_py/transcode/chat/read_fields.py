@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onwards_py.transcode.neutral.context import LOGPROBS
-from onwards_py.transcode.neutral.policy import Refused, Scope, name_of
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, name_of
 from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, nearest_effort
 from onwards_py.transcode.neutral.request_checks import apply_quirks
 
@@ -68,15 +68,15 @@ OURS = frozenset({*_TYPES, *_SAME, *_PENALTIES, *_UNSUPPORTED, *_HINTS, *_OTHERS
 
 
 def check_types(request: Request) -> None:
-    """Everything below may rely on it: a field is of its type, or null, or missing. Raises Refused."""
+    """Everything below may rely on it: a field is of its type, or null, or missing. Raises InvalidRequest."""
     for name, (type_, words) in _TYPES.items():
         value = request.get(name)
         if value is not None and type(value) is not type_:
-            raise Refused(name, f"'{name}' must be {words}, not {name_of(value)}.", "invalid_type")
+            raise InvalidRequest(name, f"'{name}' must be {words}, not {name_of(value)}.", "invalid_type")
 
 
-def check_supported(request: Request, scope: Scope) -> None:
-    """What cannot be said. Raises Refused, or notes the loss, as the policy has it."""
+def check_supported(request: Request, scope: TranslationContext) -> None:
+    """What cannot be said. Raises InvalidRequest, or notes the loss, as the policy has it."""
     for name, neutral in _UNSUPPORTED.items():
         value = request.get(name)
         if value is not None and value not in neutral:
@@ -88,7 +88,7 @@ def check_supported(request: Request, scope: Scope) -> None:
         scope.unsupported("background", "A chat completion cannot be made in the background.")
 
 
-def plain_fields(request: Request, scope: Scope) -> dict[str, object]:
+def plain_fields(request: Request, scope: TranslationContext) -> dict[str, object]:
     """Sampling, limits, formats, reasoning, streaming and hints in the words of Responses.
 
     ``store`` is always said: left out it means false to chat, and true to Responses.
@@ -116,7 +116,7 @@ def plain_fields(request: Request, scope: Scope) -> dict[str, object]:
     return made
 
 
-def _limit(request: Request, scope: Scope) -> object:
+def _limit(request: Request, scope: TranslationContext) -> object:
     """The limit of tokens, at least the schema's: of a smaller one only that there is a limit reaches the provider."""
     for name in ("max_completion_tokens", "max_tokens"):
         limit = request.get(name)
@@ -129,7 +129,7 @@ def _limit(request: Request, scope: Scope) -> object:
     return None
 
 
-def add_extras(request: Request, made: dict[str, object], scope: Scope) -> None:
+def add_extras(request: Request, made: dict[str, object], scope: TranslationContext) -> None:
     """Fields that chat does not know reach the provider as they are; ``input`` is what the messages became."""
     for name, value in request.items():
         if name in OURS or value is None or name == "background":
@@ -147,7 +147,7 @@ def add_extras(request: Request, made: dict[str, object], scope: Scope) -> None:
     apply_quirks(made, scope)
 
 
-def _text(request: Request, scope: Scope) -> dict[str, object]:
+def _text(request: Request, scope: TranslationContext) -> dict[str, object]:
     text: dict[str, object] = {}
     form = request.get("response_format")
     if isinstance(form, dict):
@@ -159,7 +159,7 @@ def _text(request: Request, scope: Scope) -> dict[str, object]:
     return text
 
 
-def _format(form: dict[str, object], scope: Scope) -> dict[str, object] | None:
+def _format(form: dict[str, object], scope: TranslationContext) -> dict[str, object] | None:
     kind = form.get("type")
     if kind == "text":
         return None
@@ -172,12 +172,14 @@ def _format(form: dict[str, object], scope: Scope) -> dict[str, object] | None:
     source = inner if isinstance(inner, dict) else form
     if not isinstance(source.get("schema"), dict):
         where = "response_format.json_schema.schema"
-        raise Refused(where, f"'{where}' must be a JSON schema, not {name_of(source.get('schema'))}.", "invalid_type")
+        raise InvalidRequest(
+            where, f"'{where}' must be a JSON schema, not {name_of(source.get('schema'))}.", "invalid_type"
+        )
     said = {name: value for name, value in source.items() if value is not None}
     return {"name": "response", **said, "type": "json_schema"}
 
 
-def _logprobs(request: Request, made: dict[str, object], scope: Scope) -> None:
+def _logprobs(request: Request, made: dict[str, object], scope: TranslationContext) -> None:
     if not scope.quirks.logprobs:
         scope.unsupported("logprobs", "Log probabilities are not available for this model.")
         return
@@ -186,7 +188,7 @@ def _logprobs(request: Request, made: dict[str, object], scope: Scope) -> None:
         made["top_logprobs"] = request["top_logprobs"]
 
 
-def _stream_options(request: Request, made: dict[str, object], scope: Scope) -> None:
+def _stream_options(request: Request, made: dict[str, object], scope: TranslationContext) -> None:
     options = request.get("stream_options")
     for name, value in options.items() if isinstance(options, dict) else ():
         if name == "include_obfuscation":

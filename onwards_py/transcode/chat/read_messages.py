@@ -11,7 +11,7 @@ from onwards_py.transcode.chat.write_messages import NO_OUTPUT
 from onwards_py.transcode.neutral.call_ids import CallIds
 from onwards_py.transcode.neutral.images import read_images
 from onwards_py.transcode.neutral.listed_parts import listed_parts
-from onwards_py.transcode.neutral.policy import Orphans, Refused, Scope, Unanswered, member, name_of
+from onwards_py.transcode.neutral.policy import InvalidRequest, Orphans, TranslationContext, Unanswered, member, name_of
 from onwards_py.transcode.neutral.quirks import System
 from onwards_py.transcode.neutral.request_checks import check_size, plain_text, refuse_empty
 
@@ -26,7 +26,7 @@ _REASONING = frozenset({*REASONING_FIELDS, "reasoning_details"})
 class ItemMaker:
     """Makes ``items`` of messages. ``replays`` tells whether a message's reasoning goes back to the provider."""
 
-    def __init__(self, scope: Scope, replays: Callable[[int], bool]) -> None:
+    def __init__(self, scope: TranslationContext, replays: Callable[[int], bool]) -> None:
         self.items: list[Item] = []
         self._scope = scope
         self._replays = replays
@@ -44,7 +44,7 @@ class ItemMaker:
         return "\n\n".join(filter(None, self._said))
 
     def read_all(self, messages: list[object]) -> None:
-        """Messages in their order. Raises Refused.
+        """Messages in their order. Raises InvalidRequest.
 
         Most of a long session is plain text: it takes a short way, for which no path is made.
         """
@@ -53,14 +53,14 @@ class ItemMaker:
                 self.read(message, index)
 
     def read(self, message: object, index: int) -> None:
-        """One message. Raises Refused."""
+        """One message. Raises InvalidRequest."""
         where = f"messages[{index}]"
         if not isinstance(message, dict):
-            raise Refused(where, f"A message must be an object, not {name_of(message)}.", "invalid_type")
+            raise InvalidRequest(where, f"A message must be an object, not {name_of(message)}.", "invalid_type")
         role = member(message, "role", where)
         reader = _READERS.get(role)
         if reader is None:
-            raise Refused(f"{where}.role", f"'{where}.role' must be one of {', '.join(_READERS)}, not {role!r}.")
+            raise InvalidRequest(f"{where}.role", f"'{where}.role' must be one of {', '.join(_READERS)}, not {role!r}.")
         if "name" in message and message["name"] is not None and role != "function":
             self._scope.drop(f"{where}.name")
         if role == "assistant" and not _REASONING.isdisjoint(message):
@@ -68,7 +68,7 @@ class ItemMaker:
         reader(self, message, where)
 
     def end(self) -> None:
-        """No more messages: look after calls without an output, which providers refuse. Raises Refused.
+        """No more messages: look after calls without an output, which providers refuse. Raises InvalidRequest.
 
         Providers refuse an empty input as well: system messages that stand alone are the input.
         """
@@ -81,7 +81,7 @@ class ItemMaker:
             return
         policy = self._scope.policy.unanswered
         if policy is Unanswered.REJECT:
-            raise Refused("messages", f"The tool call {unanswered[0]['call_id']!r} has no output.")
+            raise InvalidRequest("messages", f"The tool call {unanswered[0]['call_id']!r} has no output.")
         missing = set(map(id, unanswered))
         kept: list[Item] = []
         for item in self.items:
@@ -146,7 +146,9 @@ class ItemMaker:
         for number, call in enumerate(calls):
             call_id = str(call["call_id"])
             if call_id in told:
-                raise Refused(f"{where}.tool_calls[{number}].id", f"Two calls of one message have the id {call_id!r}.")
+                raise InvalidRequest(
+                    f"{where}.tool_calls[{number}].id", f"Two calls of one message have the id {call_id!r}."
+                )
             told.add(call_id)
             self.items.append(call)
             if call_id in self._waiting:
@@ -180,7 +182,7 @@ class ItemMaker:
 
     def _content(self, message: Message, where: str) -> Content:
         if "content" not in message:
-            raise Refused(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
+            raise InvalidRequest(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
         refuse_empty(message["content"], f"{where}.content")
         return read_content(message, "content", where, self._scope) or ""  # all its parts may have been dropped
 
@@ -202,7 +204,7 @@ class ItemMaker:
             return
         if self._scope.policy.orphans is Orphans.REJECT:
             what = "already has its output" if call_id in self._answered else "is in no message before"
-            raise Refused(where, f"The tool call that '{where}' answers {what}.")
+            raise InvalidRequest(where, f"The tool call that '{where}' answers {what}.")
         note: Part = {"type": "input_text", "text": "Output of a tool call:\n"}
         self.items.append({"type": "message", "role": "user", "content": [note, *as_parts(output, "input_text")]})
 
@@ -211,11 +213,11 @@ class ItemMaker:
         if calls is None and legacy is None:
             return []
         if calls is not None and not isinstance(calls, list):
-            raise Refused(f"{where}.tool_calls", f"'{where}.tool_calls' must be an array.", "invalid_type")
+            raise InvalidRequest(f"{where}.tool_calls", f"'{where}.tool_calls' must be an array.", "invalid_type")
         items = [self._call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(calls or [])]
         if legacy is not None and not items:
             if not isinstance(legacy, dict):
-                raise Refused(f"{where}.function_call", "A function call must be an object.", "invalid_type")
+                raise InvalidRequest(f"{where}.function_call", "A function call must be an object.", "invalid_type")
             call_id = f"call_function_{len(self._legacy)}"
             items.append(_function_call(call_id, legacy, f"{where}.function_call"))
             self._legacy.append((str(items[0]["name"]), call_id))
@@ -223,17 +225,17 @@ class ItemMaker:
 
     def _call(self, call: object, where: str) -> Item:
         if not isinstance(call, dict):
-            raise Refused(where, f"A tool call must be an object, not {name_of(call)}.", "invalid_type")
+            raise InvalidRequest(where, f"A tool call must be an object, not {name_of(call)}.", "invalid_type")
         call_id = self._ids.chat_id(member(call, "id", where))
         custom = call.get("custom")
         if isinstance(custom, dict):
             name, text = member(custom, "name", f"{where}.custom"), custom.get("input")
             if not isinstance(text, str):
-                raise Refused(f"{where}.custom.input", "A custom tool's input must be a string.", "invalid_type")
+                raise InvalidRequest(f"{where}.custom.input", "A custom tool's input must be a string.", "invalid_type")
             return {"type": "custom_tool_call", "call_id": call_id, "name": name, "input": text}
         function = call.get("function")
         if not isinstance(function, dict):
-            raise Refused(f"{where}.function", f"'{where}.function' must be an object.", "invalid_type")
+            raise InvalidRequest(f"{where}.function", f"'{where}.function' must be an object.", "invalid_type")
         return _function_call(call_id, function, f"{where}.function")
 
     def _reason(self, message: Message, index: int, where: str) -> None:
@@ -258,7 +260,7 @@ class ItemMaker:
 
 def _refusal(refusal: object, where: str) -> Part:
     if not isinstance(refusal, str):
-        raise Refused(f"{where}.refusal", f"'{where}.refusal' must be a string.", "invalid_type")
+        raise InvalidRequest(f"{where}.refusal", f"'{where}.refusal' must be a string.", "invalid_type")
     return {"type": "refusal", "refusal": refusal}
 
 
@@ -277,7 +279,7 @@ def _function_call(call_id: str, function: Message, where: str) -> Item:
     if isinstance(arguments, dict):
         arguments = orjson.dumps(arguments).decode()
     if arguments is not None and not isinstance(arguments, str):
-        raise Refused(f"{where}.arguments", f"'{where}.arguments' must be a string.", "invalid_type")
+        raise InvalidRequest(f"{where}.arguments", f"'{where}.arguments' must be a string.", "invalid_type")
     name = member(function, "name", where)
     return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments or "{}"}
 

@@ -9,7 +9,7 @@ from onwards_py.transcode.chat.context import Context
 from onwards_py.transcode.chat.read_fields import add_extras, check_supported, check_types, plain_fields
 from onwards_py.transcode.chat.read_messages import ItemMaker
 from onwards_py.transcode.chat.read_tools import read_choice, read_tools
-from onwards_py.transcode.neutral.policy import Policy, Refused, Scope, must_be_string, name_of
+from onwards_py.transcode.neutral.policy import InvalidRequest, Policy, TranslationContext, must_be_string, name_of
 from onwards_py.transcode.neutral.quirks import Quirks, Replay
 
 Request = Mapping[str, object]
@@ -28,13 +28,13 @@ class Translated:
 
 
 def to_responses(request: Request, quirks: Quirks, policy: Policy) -> Translated:
-    """Translate a request (parsed JSON). Raises Refused with the path of what cannot be translated.
+    """Translate a request (parsed JSON). Raises InvalidRequest with the path of what cannot be translated.
 
     Of ``quirks`` those count that are not about the form of chat: ``system``, ``developer_role``, ``images``,
     ``audio``, ``logprobs``, ``replay``, ``efforts``, ``parallel_tool_calls``, ``drop``, ``extra``,
     ``empty_answer_failed``.
     """
-    scope = Scope(quirks, policy)
+    scope = TranslationContext(quirks, policy)
     model = must_be_string(request.get("model"), "model")
     check_types(request)
     check_supported(request, scope)
@@ -58,19 +58,19 @@ def to_responses(request: Request, quirks: Quirks, policy: Policy) -> Translated
     return Translated(made, context, tuple(scope.dropped))
 
 
-def _messages(request: Request, scope: Scope) -> list[object]:
+def _messages(request: Request, scope: TranslationContext) -> list[object]:
     messages = request.get("messages")
     if not isinstance(messages, list):
         code = "missing_required_parameter" if messages is None else "invalid_type"
-        raise Refused("messages", f"'messages' must be an array, not {name_of(messages)}.", code)
+        raise InvalidRequest("messages", f"'messages' must be an array, not {name_of(messages)}.", code)
     if not messages:
-        raise Refused("messages", "There is nothing to answer: give 'messages'.", "missing_required_parameter")
+        raise InvalidRequest("messages", "There is nothing to answer: give 'messages'.", "missing_required_parameter")
     if len(messages) > scope.policy.max_items:
-        raise Refused("messages", f"More than {scope.policy.max_items} messages.", "array_above_max_length")
+        raise InvalidRequest("messages", f"More than {scope.policy.max_items} messages.", "array_above_max_length")
     return messages
 
 
-def _read(messages: list[object], scope: Scope) -> ItemMaker:
+def _read(messages: list[object], scope: TranslationContext) -> ItemMaker:
     replayed: frozenset[int] | None = None
 
     def replays(index: int) -> bool:
@@ -106,7 +106,7 @@ def _has_calls(message: object) -> bool:
     return isinstance(message, dict) and bool(message.get("tool_calls") or message.get("function_call"))
 
 
-def _add_tools(request: Request, made: dict[str, object], scope: Scope) -> None:
+def _add_tools(request: Request, made: dict[str, object], scope: TranslationContext) -> None:
     """Tools and what goes only with them: providers refuse a choice, or a word on parallel calls, without tools."""
     tools = read_tools(request, scope)
     choice = read_choice(request, tools)

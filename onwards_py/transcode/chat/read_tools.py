@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onwards_py.transcode.neutral.policy import Refused, Scope, must_be_string, name_of
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, must_be_string, name_of
 from onwards_py.transcode.neutral.request_checks import object_schema
 
 Tool = dict[str, object]
@@ -13,20 +13,20 @@ _NESTED = ("function", "custom")
 _MODES = ("none", "auto", "required")
 
 
-def read_tools(request: Mapping[str, object], scope: Scope) -> list[Tool]:
-    """The tools, the old ``functions`` among them; types that chat does not know go on as they are. Raises Refused."""
+def read_tools(request: Mapping[str, object], scope: TranslationContext) -> list[Tool]:
+    """The tools, the old ``functions`` among them; types that chat lacks stay as they are. Raises InvalidRequest."""
     tools = [_tool(tool, f"tools[{i}]") for i, tool in enumerate(_array(request, "tools"))]
     tools += [_function(one, f"functions[{i}]") for i, one in enumerate(_array(request, "functions"))]
     search = request.get("web_search_options")
     if isinstance(search, dict):
         tools.append(_web_search(search))
     if len(tools) > scope.policy.max_tools:
-        raise Refused("tools", f"More than {scope.policy.max_tools} tools.", "array_above_max_length")
+        raise InvalidRequest("tools", f"More than {scope.policy.max_tools} tools.", "array_above_max_length")
     return tools
 
 
 def read_choice(request: Mapping[str, object], tools: list[Tool]) -> object:
-    """The ``tool_choice``, or what the old ``function_call`` means; None: none is said. Raises Refused."""
+    """The ``tool_choice``, or what the old ``function_call`` means; None: none is said. Raises InvalidRequest."""
     where = "tool_choice" if request.get("tool_choice") is not None else "function_call"
     choice = request.get(where)
     if choice is None:
@@ -34,7 +34,7 @@ def read_choice(request: Mapping[str, object], tools: list[Tool]) -> object:
     if isinstance(choice, str):
         return _mode(choice, where, tools)
     if not isinstance(choice, dict):
-        raise Refused(where, f"'{where}' must be a string or an object, not {name_of(choice)}.", "invalid_type")
+        raise InvalidRequest(where, f"'{where}' must be a string or an object, not {name_of(choice)}.", "invalid_type")
     if where == "function_call":
         return _named({"type": "function", "function": choice}, where, tools)
     kind = must_be_string(choice.get("type"), "tool_choice.type")
@@ -47,10 +47,10 @@ def read_choice(request: Mapping[str, object], tools: list[Tool]) -> object:
 
 def _mode(mode: str, where: str, tools: list[Tool]) -> str | None:
     if mode not in _MODES:
-        raise Refused(where, f"'{where}' must be one of {', '.join(_MODES)} or an object.")
+        raise InvalidRequest(where, f"'{where}' must be one of {', '.join(_MODES)} or an object.")
     if not tools:  # providers refuse a choice among nothing
         if mode == "required":
-            raise Refused(where, f"'{where}' is 'required', but there are no tools.")
+            raise InvalidRequest(where, f"'{where}' is 'required', but there are no tools.")
         return None
     return mode
 
@@ -63,7 +63,7 @@ def _named(choice: Tool, where: str, tools: list[Tool]) -> Tool:
     source = inner if isinstance(inner, dict) else choice
     name = must_be_string(source.get("name"), f"{where}.name")
     if not any(tool.get("type") == kind and tool.get("name") == name for tool in tools):
-        raise Refused(where, f"'{where}' names a tool that is not offered: {name!r}.")
+        raise InvalidRequest(where, f"'{where}' names a tool that is not offered: {name!r}.")
     return {"type": kind, "name": name}
 
 
@@ -72,14 +72,14 @@ def _allowed(choice: Tool, tools: list[Tool]) -> Tool:
     source = inner if isinstance(inner, dict) else choice
     entries, mode = source.get("tools"), source.get("mode")
     if not isinstance(entries, list) or not entries:
-        raise Refused("tool_choice.tools", "'tool_choice.tools' must be an array with at least one tool.")
+        raise InvalidRequest("tool_choice.tools", "'tool_choice.tools' must be an array with at least one tool.")
     if mode is not None and mode not in _MODES:
-        raise Refused("tool_choice.mode", f"'tool_choice.mode' must be one of {', '.join(_MODES)}.")
+        raise InvalidRequest("tool_choice.mode", f"'tool_choice.mode' must be one of {', '.join(_MODES)}.")
     allowed: list[object] = []
     for index, entry in enumerate(entries):
         where = f"tool_choice.tools[{index}]"
         if not isinstance(entry, dict):
-            raise Refused(where, f"An allowed tool must be an object, not {name_of(entry)}.", "invalid_type")
+            raise InvalidRequest(where, f"An allowed tool must be an object, not {name_of(entry)}.", "invalid_type")
         allowed.append(_named(entry, where, tools))
     return {"type": "allowed_tools", "mode": mode or "auto", "tools": allowed}
 
@@ -89,13 +89,13 @@ def _array(request: Mapping[str, object], name: str) -> list[object]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise Refused(name, f"'{name}' must be an array, not {name_of(value)}.", "invalid_type")
+        raise InvalidRequest(name, f"'{name}' must be an array, not {name_of(value)}.", "invalid_type")
     return value
 
 
 def _tool(tool: object, where: str) -> Tool:
     if not isinstance(tool, dict):
-        raise Refused(where, f"A tool must be an object, not {name_of(tool)}.", "invalid_type")
+        raise InvalidRequest(where, f"A tool must be an object, not {name_of(tool)}.", "invalid_type")
     kind = must_be_string(tool.get("type"), f"{where}.type")
     inner = tool.get(kind) if kind in _NESTED else None
     if kind == "function":
@@ -108,14 +108,14 @@ def _tool(tool: object, where: str) -> Tool:
 def _function(function: object, where: str) -> Tool:
     """``strict`` is always said: left out it means false to chat, and true to Responses."""
     if not isinstance(function, dict):
-        raise Refused(where, f"A function must be an object, not {name_of(function)}.", "invalid_type")
+        raise InvalidRequest(where, f"A function must be an object, not {name_of(function)}.", "invalid_type")
     name = must_be_string(function.get("name"), f"{where}.name")
     parameters = function.get("parameters")
     if parameters is not None and not isinstance(parameters, dict):
-        raise Refused(f"{where}.parameters", "A function's parameters must be a JSON schema.", "invalid_type")
+        raise InvalidRequest(f"{where}.parameters", "A function's parameters must be a JSON schema.", "invalid_type")
     strict = function.get("strict")
     if strict is not None and not isinstance(strict, bool):
-        raise Refused(f"{where}.strict", "A function's 'strict' must be a boolean.", "invalid_type")
+        raise InvalidRequest(f"{where}.strict", "A function's 'strict' must be a boolean.", "invalid_type")
     flat: Tool = {**function, "type": "function", "name": name}
     flat["parameters"] = object_schema(parameters or {})
     flat["strict"] = bool(strict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onwards_py.transcode.chat.reasoning_details import joined
-from onwards_py.transcode.neutral.policy import Scope
+from onwards_py.transcode.neutral.policy import TranslationContext
 from onwards_py.transcode.neutral.quirks import Quirks, Replay
 from onwards_py.transcode.neutral.turns import Turn
 
@@ -11,7 +11,7 @@ TEXT_FIELDS = ("reasoning_content", "reasoning", "thinking")
 DETAILS = "reasoning_details"
 
 
-def replayed(turns: list[Turn], scope: Scope) -> dict[int, dict[str, object]]:
+def replayed(turns: list[Turn], scope: TranslationContext) -> dict[int, dict[str, object]]:
     """Message fields with earlier reasoning, by the index of the assistant turn that carries it.
 
     Clients that keep one reasoning item for several rounds of calls (Codex) leave the later rounds without: those

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from onwards_py.transcode.chat.replay_reasoning import replayed
 from onwards_py.transcode.chat.shapes import Message, ToolCall
 from onwards_py.transcode.neutral.content import Content, Part
-from onwards_py.transcode.neutral.policy import Refused, Scope, Unanswered
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, Unanswered
 from onwards_py.transcode.neutral.quirks import EmptyContent, System, ToolImages
 from onwards_py.transcode.neutral.turns import Call, Conversation, Turn
 from onwards_py.transcode.responses.read_content import Joined, join, split_media, squeeze
@@ -17,8 +17,8 @@ _ELSEWHERE = "The output is in the next message."
 _SYSTEM = ("system", "developer")
 
 
-def to_messages(instructions: str, conversation: Conversation, scope: Scope) -> list[Message]:
-    """The chat request's ``messages``. Raises Refused."""
+def to_messages(instructions: str, conversation: Conversation, scope: TranslationContext) -> list[Message]:
+    """The chat request's ``messages``. Raises InvalidRequest."""
     turns = conversation.turns
     if instructions:
         turns = [Turn("system", instructions), *turns]
@@ -46,7 +46,7 @@ def to_messages(instructions: str, conversation: Conversation, scope: Scope) -> 
 class _Messages(list[Message]):
     """The messages so far. What joins a message of the user is kept beside it until all are there."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: TranslationContext) -> None:
         super().__init__()
         self._scope = scope
         self._joined: dict[int, Joined] = {}
@@ -69,7 +69,7 @@ class _Messages(list[Message]):
         return [*self]
 
 
-def _place_system(turns: list[Turn], scope: Scope) -> list[Turn]:
+def _place_system(turns: list[Turn], scope: TranslationContext) -> list[Turn]:
     """Roles and places of system messages as the provider wants them."""
     quirks = scope.quirks
     if not quirks.developer_role:
@@ -106,7 +106,9 @@ def _join_assistants(turns: list[Turn]) -> list[Turn]:
     return joined
 
 
-def _add_assistant(messages: _Messages, turn: Turn, reasoning: dict[str, object] | None, scope: Scope) -> None:
+def _add_assistant(
+    messages: _Messages, turn: Turn, reasoning: dict[str, object] | None, scope: TranslationContext
+) -> None:
     content = turn.said
     if type(content) is not str:
         content = squeeze(content, scope)
@@ -135,11 +137,11 @@ def _add_assistant(messages: _Messages, turn: Turn, reasoning: dict[str, object]
         _add_outputs(messages, calls, scope)
 
 
-def _stays(call: Call, scope: Scope) -> bool:
+def _stays(call: Call, scope: TranslationContext) -> bool:
     """Whether a call without an output stays; providers refuse those, so an interrupted one gets an output."""
     policy = scope.policy.unanswered
     if policy is Unanswered.REJECT:
-        raise Refused(f"{call.where}.call_id", "No output found for this tool call.")
+        raise InvalidRequest(f"{call.where}.call_id", "No output found for this tool call.")
     if policy is Unanswered.DROP:
         scope.drop(call.where)
         return False
@@ -147,7 +149,7 @@ def _stays(call: Call, scope: Scope) -> bool:
     return True
 
 
-def _set_empty_content(message: Message, scope: Scope) -> None:
+def _set_empty_content(message: Message, scope: TranslationContext) -> None:
     quirk = scope.quirks.empty_content
     if quirk is EmptyContent.OMIT:
         del message["content"]
@@ -172,7 +174,7 @@ def _tool_call(call: Call, extras: bool) -> ToolCall:
     return made
 
 
-def _add_outputs(messages: _Messages, calls: list[Call], scope: Scope) -> None:
+def _add_outputs(messages: _Messages, calls: list[Call], scope: TranslationContext) -> None:
     """Tool messages in the order of the calls, then what they could not hold."""
     behind: list[Part] = []
     for call in calls:

@@ -93,7 +93,7 @@ class Policy:
     max_part: int = 64 * 1024 * 1024
 
 
-class Refused(Exception):
+class InvalidRequest(Exception):
     """The request cannot be translated: a 400 in the client's dialect.
 
     ``param`` is the path of the member at fault, as in ``input[3].content[0].file_id``; ``code`` is for programs.
@@ -107,7 +107,7 @@ class Refused(Exception):
 
 
 @dataclass(slots=True)
-class Scope:
+class TranslationContext:
     """One translation under way: what holds for it, and the notes that it makes.
 
     ``dropped`` is an ordered set of paths without indexes (``input[].phase``): its size depends on the kinds of loss,
@@ -126,7 +126,7 @@ class Scope:
     def unsupported(self, param: str, message: str) -> None:
         """Refuse, or note the loss and go on, as the policy says of this member, of what holds it, or of all."""
         if self._decision(param) is OnUnsupported.REJECT:
-            raise Refused(param, message, "unsupported_value")
+            raise InvalidRequest(param, message, "unsupported_value")
         self.drop(param)
 
     def _decision(self, param: str) -> OnUnsupported:
@@ -156,15 +156,15 @@ def name_of(value: object) -> str:
 
 
 def member(owner: Mapping[str, object], name: str, where: str) -> str:
-    """The non-empty string that ``owner``, whose path is ``where``, holds under ``name``. Raises Refused."""
+    """The non-empty string that ``owner``, whose path is ``where``, holds under ``name``. Raises InvalidRequest."""
     value = owner.get(name)
     return value if type(value) is str and value else must_be_string(value, f"{where}.{name}")
 
 
 def must_be_string(value: object, param: str) -> str:
-    """``value`` if it is a non-empty string. Raises Refused."""
+    """``value`` if it is a non-empty string. Raises InvalidRequest."""
     if not isinstance(value, str):
-        raise Refused(param, f"'{param}' must be a string, not {name_of(value)}.", "invalid_type")
+        raise InvalidRequest(param, f"'{param}' must be a string, not {name_of(value)}.", "invalid_type")
     if not value:
-        raise Refused(param, f"'{param}' must not be empty.")
+        raise InvalidRequest(param, f"'{param}' must not be empty.")
     return value

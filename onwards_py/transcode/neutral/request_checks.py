@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from onwards_py.transcode.neutral.policy import Refused, Scope
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext
 
 
-def apply_quirks(made: dict[str, object], scope: Scope) -> None:
+def apply_quirks(made: dict[str, object], scope: TranslationContext) -> None:
     """Add to a provider's request what it wants besides, and take out what it does not take."""
     for name, value in scope.quirks.extra.items():
         made.setdefault(name, value)
@@ -16,10 +16,12 @@ def apply_quirks(made: dict[str, object], scope: Scope) -> None:
         scope.drop(name)
 
 
-def check_size(data: str, where: str, scope: Scope) -> None:
-    """One inline image, file or sound is not longer than the operator allows. Raises Refused."""
+def check_size(data: str, where: str, scope: TranslationContext) -> None:
+    """One inline image, file or sound is not longer than the operator allows. Raises InvalidRequest."""
     if len(data) > scope.policy.max_part:
-        raise Refused(where, f"'{where}' is longer than {scope.policy.max_part} characters.", "string_above_max_length")
+        raise InvalidRequest(
+            where, f"'{where}' is longer than {scope.policy.max_part} characters.", "string_above_max_length"
+        )
 
 
 def object_schema(parameters: Mapping[str, object]) -> dict[str, object]:
@@ -39,7 +41,7 @@ def object_schema(parameters: Mapping[str, object]) -> dict[str, object]:
 def refuse_empty(content: object, where: str) -> None:
     """Refuse an array of content parts that has none: providers do, and an empty message says nothing."""
     if content == []:
-        raise Refused(where, f"'{where}' must have at least one part.", "empty_array")
+        raise InvalidRequest(where, f"'{where}' must have at least one part.", "empty_array")
 
 
 def plain_text(part: object, kinds: Collection[str]) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onwards_py.transcode.neutral.content import Content
-from onwards_py.transcode.neutral.policy import Refused, Scope
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext
 from onwards_py.transcode.responses.read_content import Joined
 
 
@@ -82,7 +82,7 @@ class Conversation:
 
     __slots__ = ("_answered", "_extras", "_reasoning", "_scope", "_waiting", "directed", "reasoned", "turns")
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: TranslationContext) -> None:
         self._scope = scope
         self._waiting: dict[str, list[tuple[Turn, Call]]] = {}
         self._answered: dict[str, Turn] = {}  # by call id: the turn of the last call that got its output
@@ -126,7 +126,7 @@ class Conversation:
         self._extras[call_id] = extra
 
     def call(self, call: Call) -> None:
-        """A call; calls that were not yet all answered share one assistant message. Raises Refused.
+        """A call; calls that were not yet all answered share one assistant message. Raises InvalidRequest.
 
         Ids may come again in another round: there are providers that count their calls anew in each. In one round
         they must differ, or no output could be given to the right call.
@@ -134,7 +134,7 @@ class Conversation:
         last = self._last_answer()
         known = last is not None and self._has(last, call.call_id)
         if known and last is not None and last.waiting:
-            raise Refused(f"{call.where}.call_id", f"Two calls of one round have the id {call.call_id!r}.")
+            raise InvalidRequest(f"{call.where}.call_id", f"Two calls of one round have the id {call.call_id!r}.")
         if last is None or (last.calls and not last.waiting and (known or not self._scope.quirks.merge_rounds)):
             last = Turn("assistant")
             self.turns.append(last)

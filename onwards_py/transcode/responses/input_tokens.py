@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import orjson
 
-from onwards_py.transcode.neutral.policy import Refused, must_be_string, name_of
+from onwards_py.transcode.neutral.policy import InvalidRequest, must_be_string, name_of
 
 _ANSWER = 3  # what opens the answer
 _MESSAGE = 4  # role and borders
@@ -53,11 +53,11 @@ _WIDE: tuple[tuple[bytes, float], ...] = (
 
 
 def answer(request: Mapping[str, object]) -> dict[str, object]:
-    """The body of an answer of ``/v1/responses/input_tokens``. Raises Refused."""
+    """The body of an answer of ``/v1/responses/input_tokens``. Raises InvalidRequest."""
     must_be_string(request.get("model"), "model")
     given = request.get("input")
     if given is not None and not isinstance(given, str | list | dict):
-        raise Refused("input", f"'input' must be a string or an array, not {name_of(given)}.", "invalid_type")
+        raise InvalidRequest("input", f"'input' must be a string or an array, not {name_of(given)}.", "invalid_type")
     return {"object": "response.input_tokens", "input_tokens": estimate(request)}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from onwards_py.transcode.neutral.content import Content, Part
-from onwards_py.transcode.neutral.policy import Refused, Scope, name_of
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, name_of
 from onwards_py.transcode.neutral.request_checks import check_size, plain_text
 
 TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
@@ -22,8 +22,8 @@ _TEXTUAL = (
 )
 
 
-def read_content(owner: Mapping[str, object], name: str, where: str, scope: Scope) -> Content:
-    """The content that ``owner``, whose path is ``where``, holds under ``name``. Raises Refused.
+def read_content(owner: Mapping[str, object], name: str, where: str, scope: TranslationContext) -> Content:
+    """The content that ``owner``, whose path is ``where``, holds under ``name``. Raises InvalidRequest.
 
     A string stays as it is, as does the text of a lone part; an array becomes chat parts, null is empty.
     """
@@ -35,10 +35,10 @@ def read_content(owner: Mapping[str, object], name: str, where: str, scope: Scop
     return "" if content is None else read_parts(content, f"{where}.{name}", scope)
 
 
-def read_parts(content: object, where: str, scope: Scope) -> list[Part]:
-    """An array of content parts as chat parts. Raises Refused."""
+def read_parts(content: object, where: str, scope: TranslationContext) -> list[Part]:
+    """An array of content parts as chat parts. Raises InvalidRequest."""
     if not isinstance(content, list):
-        raise Refused(where, f"'{where}' must be a string or an array, not {name_of(content)}.", "invalid_type")
+        raise InvalidRequest(where, f"'{where}' must be a string or an array, not {name_of(content)}.", "invalid_type")
     parts: list[Part] = []
     for index, part in enumerate(content):
         text = part if isinstance(part, str) else plain_text(part, TEXTS)
@@ -46,7 +46,7 @@ def read_parts(content: object, where: str, scope: Scope) -> list[Part]:
             parts.append({"type": "text", "text": text})
             continue
         if not isinstance(part, dict):
-            raise Refused(
+            raise InvalidRequest(
                 f"{where}[{index}]", f"A content part must be an object, not {name_of(part)}.", "invalid_type"
             )
         made = _read_part(part, f"{where}[{index}]", scope)
@@ -55,7 +55,7 @@ def read_parts(content: object, where: str, scope: Scope) -> list[Part]:
     return parts
 
 
-def squeeze(content: Content, scope: Scope) -> Content:
+def squeeze(content: Content, scope: TranslationContext) -> Content:
     """Text alone becomes one string, since many servers refuse arrays; what else there is keeps the array."""
     if isinstance(content, str):
         return content
@@ -122,7 +122,7 @@ def split_media(content: Content) -> tuple[str, list[Part]]:
     return "".join(map(text_of, content)), [part for part in content if part["type"] != "text"]
 
 
-def _read_part(part: dict[str, object], where: str, scope: Scope) -> Part | None:
+def _read_part(part: dict[str, object], where: str, scope: TranslationContext) -> Part | None:
     kind = part.get("type")
     if kind in TEXTS:
         return _text(part, where)
@@ -136,17 +136,17 @@ def _read_part(part: dict[str, object], where: str, scope: Scope) -> Part | None
 def _text(part: dict[str, object], where: str) -> Part:
     text = part.get("text")
     if not isinstance(text, str):
-        raise Refused(f"{where}.text", f"'{where}.text' must be a string, not {name_of(text)}.", "invalid_type")
+        raise InvalidRequest(f"{where}.text", f"'{where}.text' must be a string, not {name_of(text)}.", "invalid_type")
     if "cache_control" in part:
         return {"type": "text", "text": text, "cache_control": part["cache_control"]}
     return {"type": "text", "text": text}
 
 
-def _refusal(part: dict[str, object], where: str, _scope: Scope) -> Part:
+def _refusal(part: dict[str, object], where: str, _scope: TranslationContext) -> Part:
     return _text({"text": part.get("refusal")}, where)
 
 
-def _image(part: dict[str, object], where: str, scope: Scope) -> Part | None:
+def _image(part: dict[str, object], where: str, scope: TranslationContext) -> Part | None:
     url, detail = part.get("image_url"), part.get("detail")
     if isinstance(url, dict):  # as chat completions has it
         detail = url.get("detail", detail)
@@ -155,7 +155,7 @@ def _image(part: dict[str, object], where: str, scope: Scope) -> Part | None:
         if part.get("file_id"):
             scope.unsupported(f"{where}.file_id", "Images by file id cannot be sent to this model; send a data URL.")
             return None
-        raise Refused(f"{where}.image_url", f"'{where}.image_url' must be a URL or a data URL.")
+        raise InvalidRequest(f"{where}.image_url", f"'{where}.image_url' must be a URL or a data URL.")
     if not scope.quirks.images:
         scope.unsupported(where, "This model takes no images.")
         return None
@@ -168,7 +168,7 @@ def _image(part: dict[str, object], where: str, scope: Scope) -> Part | None:
     return {"type": "image_url", "image_url": image}
 
 
-def _file(part: dict[str, object], where: str, scope: Scope) -> Part | None:
+def _file(part: dict[str, object], where: str, scope: TranslationContext) -> Part | None:
     inner = part.get("file")
     source = inner if isinstance(inner, dict) else part
     data, name, file_id = source.get("file_data"), source.get("filename"), source.get("file_id")
@@ -182,10 +182,10 @@ def _file(part: dict[str, object], where: str, scope: Scope) -> Part | None:
         if source.get(key):
             scope.unsupported(f"{where}.{key}", f"Files by {key} cannot be sent to this model; send file_data.")
             return None
-    raise Refused(where, f"'{where}' must hold file_data, file_id or file_url.")
+    raise InvalidRequest(where, f"'{where}' must hold file_data, file_id or file_url.")
 
 
-def _file_of(file: dict[str, object], where: str, scope: Scope) -> Part | None:
+def _file_of(file: dict[str, object], where: str, scope: TranslationContext) -> Part | None:
     if scope.quirks.files:
         return {"type": "file", "file": file}
     text = _text_of_file(str(file["file_data"]))
@@ -207,10 +207,10 @@ def _text_of_file(data: str) -> str | None:
         return None
 
 
-def _audio(part: dict[str, object], where: str, scope: Scope) -> Part | None:
+def _audio(part: dict[str, object], where: str, scope: TranslationContext) -> Part | None:
     audio = part.get("input_audio")
     if not isinstance(audio, dict) or not isinstance(audio.get("data"), str):
-        raise Refused(f"{where}.input_audio", f"'{where}.input_audio' must be an object with data and format.")
+        raise InvalidRequest(f"{where}.input_audio", f"'{where}.input_audio' must be an object with data and format.")
     if not scope.quirks.audio:
         scope.unsupported(where, "This model takes no audio.")
         return None
@@ -218,12 +218,12 @@ def _audio(part: dict[str, object], where: str, scope: Scope) -> Part | None:
     return {"type": "input_audio", "input_audio": audio}
 
 
-def _video(part: dict[str, object], where: str, scope: Scope) -> Part | None:
+def _video(part: dict[str, object], where: str, scope: TranslationContext) -> Part | None:
     url = part.get("video_url")
     if isinstance(url, dict):
         url = url.get("url")
     if not isinstance(url, str) or not url:
-        raise Refused(f"{where}.video_url", f"'{where}.video_url' must be a URL or a data URL.")
+        raise InvalidRequest(f"{where}.video_url", f"'{where}.video_url' must be a URL or a data URL.")
     if not scope.quirks.video:
         scope.unsupported(where, "This model takes no video.")
         return None
@@ -231,7 +231,7 @@ def _video(part: dict[str, object], where: str, scope: Scope) -> Part | None:
     return {"type": "video_url", "video_url": {"url": url}}
 
 
-_READERS: Mapping[str, Callable[[dict[str, object], str, Scope], Part | None]] = {
+_READERS: Mapping[str, Callable[[dict[str, object], str, TranslationContext], Part | None]] = {
     "refusal": _refusal,
     "input_image": _image,
     "image_url": _image,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onwards_py.transcode.neutral.context import LOGPROBS
-from onwards_py.transcode.neutral.policy import Refused, Scope, name_of
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, name_of
 from onwards_py.transcode.neutral.quirks import HINTS, Effort, nearest_effort
 from onwards_py.transcode.neutral.request_checks import apply_quirks
 
@@ -58,23 +58,23 @@ _MEANINGFUL = ("context_management", "conversation", "prompt")
 
 
 def check_types(request: Request) -> None:
-    """Everything below may rely on it: a field is of its type, or null, or missing. Raises Refused."""
+    """Everything below may rely on it: a field is of its type, or null, or missing. Raises InvalidRequest."""
     for name, value in request.items():
         if name not in _TYPES or value is None:
             continue
         types, words = _TYPES[name]
         if type(value) not in types:
-            raise Refused(name, f"'{name}' must be {words}, not {name_of(value)}.", "invalid_type")
+            raise InvalidRequest(name, f"'{name}' must be {words}, not {name_of(value)}.", "invalid_type")
     for name, least in _AT_LEAST.items():
         number = request.get(name)
         if isinstance(number, int) and number < least:
-            raise Refused(name, f"'{name}' must be at least {least}.", "integer_below_min_value")
+            raise InvalidRequest(name, f"'{name}' must be at least {least}.", "integer_below_min_value")
     if request.get("truncation") not in (None, "auto", "disabled"):
-        raise Refused("truncation", "'truncation' must be 'auto' or 'disabled'.")
+        raise InvalidRequest("truncation", "'truncation' must be 'auto' or 'disabled'.")
 
 
-def check_server_side(request: Request, scope: Scope) -> None:
-    """What only a server with state can do. Raises Refused."""
+def check_server_side(request: Request, scope: TranslationContext) -> None:
+    """What only a server with state can do. Raises InvalidRequest."""
     if request.get("background"):
         scope.unsupported("background", "Background responses are not available for this model.")
     if request.get("store") and not scope.policy.stores:
@@ -83,7 +83,7 @@ def check_server_side(request: Request, scope: Scope) -> None:
         if request.get(name):
             scope.unsupported(name, f"'{name}' is not available for this model.")
     if request.get("n") not in (None, 1):
-        raise Refused("n", "A response holds one answer; 'n' must be 1.")
+        raise InvalidRequest("n", "A response holds one answer; 'n' must be 1.")
 
 
 def include_of(request: Request) -> frozenset[str]:
@@ -95,7 +95,7 @@ def include_of(request: Request) -> frozenset[str]:
     return frozenset(names)
 
 
-def plain_fields(request: Request, include: frozenset[str], scope: Scope) -> dict[str, object]:
+def plain_fields(request: Request, include: frozenset[str], scope: TranslationContext) -> dict[str, object]:
     """Sampling, limits, log probabilities, reasoning effort, streaming and hints in the provider's words."""
     chat: dict[str, object] = {name: request[name] for name in _SAMPLING if request.get(name) is not None}
     limit = request.get("max_output_tokens")
@@ -114,7 +114,7 @@ def plain_fields(request: Request, include: frozenset[str], scope: Scope) -> dic
     return chat
 
 
-def add_extras(request: Request, chat: dict[str, object], scope: Scope) -> None:
+def add_extras(request: Request, chat: dict[str, object], scope: TranslationContext) -> None:
     """Fields that neither API of ours knows reach the provider as they are; what this translation says goes before."""
     for name, value in request.items():
         if name in _OURS or value is None or name in ("max_tokens", "max_completion_tokens"):
@@ -129,7 +129,7 @@ def add_extras(request: Request, chat: dict[str, object], scope: Scope) -> None:
     apply_quirks(chat, scope)
 
 
-def _logprobs(request: Request, chat: dict[str, object], scope: Scope) -> None:
+def _logprobs(request: Request, chat: dict[str, object], scope: TranslationContext) -> None:
     top = request.get("top_logprobs")
     if not scope.quirks.logprobs:
         param = "top_logprobs" if top else "include"
@@ -140,7 +140,7 @@ def _logprobs(request: Request, chat: dict[str, object], scope: Scope) -> None:
         chat["top_logprobs"] = top
 
 
-def _reasoning(request: Request, chat: dict[str, object], scope: Scope) -> None:
+def _reasoning(request: Request, chat: dict[str, object], scope: TranslationContext) -> None:
     reasoning = request.get("reasoning")
     if not isinstance(reasoning, dict):
         return
@@ -148,7 +148,7 @@ def _reasoning(request: Request, chat: dict[str, object], scope: Scope) -> None:
     if effort is None:
         return
     if not isinstance(effort, str):
-        raise Refused(
+        raise InvalidRequest(
             "reasoning.effort", f"'reasoning.effort' must be a string, not {name_of(effort)}.", "invalid_type"
         )
     effort = nearest_effort(effort, scope.quirks.efforts)
@@ -165,7 +165,7 @@ def _reasoning(request: Request, chat: dict[str, object], scope: Scope) -> None:
             scope.drop("reasoning.effort")
 
 
-def _hints(request: Request, chat: dict[str, object], scope: Scope) -> None:
+def _hints(request: Request, chat: dict[str, object], scope: TranslationContext) -> None:
     text = request.get("text")
     for name in _HINTS:
         source = request if name != "verbosity" else text if isinstance(text, dict) else {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from onwards_py.transcode.neutral.policy import Refused, Scope, name_of
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, name_of
 from onwards_py.transcode.neutral.quirks import Structured
 
 _DEFAULT_NAME = "response"
@@ -28,8 +28,8 @@ class Format:
 _TEXT = Format(None, "", {"type": "text"})
 
 
-def read_format(request: Mapping[str, object], scope: Scope) -> Format:
-    """The format that is asked for; ``response_format`` of chat completions is understood too. Raises Refused."""
+def read_format(request: Mapping[str, object], scope: TranslationContext) -> Format:
+    """The format that is asked for; ``response_format`` is understood, too. Raises InvalidRequest."""
     text = request.get("text")
     form, where = (text.get("format"), "text.format") if isinstance(text, dict) else (None, "text.format")
     if form is None:
@@ -37,7 +37,7 @@ def read_format(request: Mapping[str, object], scope: Scope) -> Format:
     if form is None:
         return _TEXT
     if not isinstance(form, dict):
-        raise Refused(where, f"'{where}' must be an object, not {name_of(form)}.", "invalid_type")
+        raise InvalidRequest(where, f"'{where}' must be an object, not {name_of(form)}.", "invalid_type")
     kind = form.get("type")
     if kind == "text":
         return _TEXT
@@ -47,12 +47,12 @@ def read_format(request: Mapping[str, object], scope: Scope) -> Format:
         inner = form.get("json_schema")
         return _json_schema(inner if isinstance(inner, dict) else form, where, scope)
     if not isinstance(kind, str):
-        raise Refused(f"{where}.type", f"'{where}.type' must be a string, not {name_of(kind)}.", "invalid_type")
+        raise InvalidRequest(f"{where}.type", f"'{where}.type' must be a string, not {name_of(kind)}.", "invalid_type")
     scope.unsupported(f"{where}.type", f"The format {kind!r} is not available for this model.")
     return _TEXT
 
 
-def _json_object(where: str, scope: Scope) -> Format:
+def _json_object(where: str, scope: TranslationContext) -> Format:
     echo: dict[str, object] = {"type": "json_object"}
     if scope.quirks.structured is not Structured.NONE:
         return Format({"type": "json_object"}, "", echo)
@@ -60,18 +60,18 @@ def _json_object(where: str, scope: Scope) -> Format:
     return Format(None, "Answer with a single JSON object and nothing else.", echo)
 
 
-def _json_schema(form: dict[str, object], where: str, scope: Scope) -> Format:
+def _json_schema(form: dict[str, object], where: str, scope: TranslationContext) -> Format:
     schema = form.get("schema")
     name, description, strict = form.get("name"), form.get("description"), form.get("strict")
     if not isinstance(schema, dict):
-        raise Refused(
+        raise InvalidRequest(
             f"{where}.schema", f"'{where}.schema' must be a JSON schema, not {name_of(schema)}.", "invalid_type"
         )
     if strict is not None and not isinstance(strict, bool):
-        raise Refused(f"{where}.strict", f"'{where}.strict' must be a boolean.", "invalid_type")
+        raise InvalidRequest(f"{where}.strict", f"'{where}.strict' must be a boolean.", "invalid_type")
     for member, value in (("name", name), ("description", description)):
         if value is not None and not isinstance(value, str):
-            raise Refused(f"{where}.{member}", f"'{where}.{member}' must be a string.", "invalid_type")
+            raise InvalidRequest(f"{where}.{member}", f"'{where}.{member}' must be a string.", "invalid_type")
     chat: dict[str, object] = {"name": name or _DEFAULT_NAME, "schema": schema}
     echo = {"type": "json_schema", **chat, "description": description, "strict": bool(strict)}
     if description is not None:

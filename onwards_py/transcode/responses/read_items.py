@@ -13,9 +13,9 @@ from onwards_py.transcode.neutral.images import from_item
 from onwards_py.transcode.neutral.listed_parts import listed_parts
 from onwards_py.transcode.neutral.policy import (
     ForeignReasoning,
+    InvalidRequest,
     Orphans,
-    Refused,
-    Scope,
+    TranslationContext,
     member,
     name_of,
 )
@@ -35,9 +35,9 @@ _ROLES = ("user", "assistant", "system", "developer")
 
 
 class ItemReader:
-    """Reads items into ``conversation``. Raises Refused."""
+    """Reads items into ``conversation``. Raises InvalidRequest."""
 
-    def __init__(self, scope: Scope, names: ToolNames, call_ids: CallIds) -> None:
+    def __init__(self, scope: TranslationContext, names: ToolNames, call_ids: CallIds) -> None:
         self.conversation = Conversation(scope)
         self._scope = scope
         self._names = names
@@ -65,7 +65,7 @@ class ItemReader:
             self.conversation.say("user", item)
             return
         if not isinstance(item, dict):
-            raise Refused(where, f"An input item must be an object, not {name_of(item)}.", "invalid_type")
+            raise InvalidRequest(where, f"An input item must be an object, not {name_of(item)}.", "invalid_type")
         kind = item.get("type")
         if kind is None:
             kind = "message" if "role" in item else "item_reference" if "id" in item else None
@@ -80,7 +80,7 @@ class ItemReader:
         """A message of any role."""
         role = member(item, "role", where)
         if role not in _ROLES:
-            raise Refused(f"{where}.role", f"'{where}.role' must be one of {', '.join(_ROLES)}, not {role!r}.")
+            raise InvalidRequest(f"{where}.role", f"'{where}.role' must be one of {', '.join(_ROLES)}, not {role!r}.")
         phase = item.get("phase")
         kept = role == "assistant" and isinstance(phase, str) and self._scope.quirks.phase
         if phase is not None and not kept:
@@ -89,7 +89,7 @@ class ItemReader:
             self._answer(item, where, str(phase) if kept else "")
             return
         if "content" not in item:
-            raise Refused(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
+            raise InvalidRequest(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
         refuse_empty(item["content"], f"{where}.content")
         self.conversation.say(role, read_content(item, "content", where, self._scope))
 
@@ -104,7 +104,9 @@ class ItemReader:
         """A call of a custom tool: its free text is the one argument of the function that stands for it."""
         text = item.get("input")
         if not isinstance(text, str):
-            raise Refused(f"{where}.input", f"'{where}.input' must be a string, not {name_of(text)}.", "invalid_type")
+            raise InvalidRequest(
+                f"{where}.input", f"'{where}.input' must be a string, not {name_of(text)}.", "invalid_type"
+            )
         self._call(item, orjson.dumps({CUSTOM_INPUT: text}).decode(), where)
 
     def call_output(self, item: Item, where: str) -> None:
@@ -118,7 +120,7 @@ class ItemReader:
         if self.conversation.output(call_id, content):
             return
         if self._scope.policy.orphans is Orphans.REJECT:
-            raise Refused(f"{where}.call_id", f"No tool call found for the output with call_id {call_id!r}.")
+            raise InvalidRequest(f"{where}.call_id", f"No tool call found for the output with call_id {call_id!r}.")
         self.conversation.say("user", join(f"Output of a tool call ({call_id}):", content, "\n"))
 
     def search_call(self, item: Item, where: str) -> None:
@@ -190,7 +192,7 @@ class ItemReader:
     def compaction(self, item: Item, where: str) -> None:
         """A summary in place of earlier turns: only the server that encrypted it can read it, and we make none."""
         member(item, "encrypted_content", where)
-        raise Refused(f"{where}.encrypted_content", "This compaction item was not made here and cannot be read.")
+        raise InvalidRequest(f"{where}.encrypted_content", "This compaction item was not made here and cannot be read.")
 
     def additional_tools(self, item: Item, where: str) -> None:
         """Tools that were offered at this point of the conversation: read with all others, before any item."""
@@ -199,7 +201,7 @@ class ItemReader:
         """A reference is to be resolved before; what is left points to nothing that is known."""
         ident = member(item, "id", where)
         message = f"Item with id {ident!r} not found: items are not stored. Send it whole, as by 'store: false'."
-        raise Refused(f"{where}.id", message, "item_not_found")
+        raise InvalidRequest(f"{where}.id", message, "item_not_found")
 
     def _said_plainly(self, item: Item) -> bool:
         """Take a message that is plain text; False if it is not one."""
@@ -218,7 +220,7 @@ class ItemReader:
 
     def _output(self, item: Item, where: str) -> Content:
         if "output" not in item:
-            raise Refused(f"{where}.output", f"'{where}.output' is missing.", "missing_required_parameter")
+            raise InvalidRequest(f"{where}.output", f"'{where}.output' is missing.", "missing_required_parameter")
         output = item["output"]
         if isinstance(output, str | list) or output is None:
             return read_content(item, "output", where, self._scope)
@@ -248,7 +250,7 @@ class ItemReader:
             return "{}"
         if not isinstance(arguments, str):
             param = f"{where}.arguments"
-            raise Refused(param, f"'{param}' must be a string, not {name_of(arguments)}.", "invalid_type")
+            raise InvalidRequest(param, f"'{param}' must be a string, not {name_of(arguments)}.", "invalid_type")
         return orjson.dumps({"arguments": arguments}).decode()
 
     def _answer(self, item: Item, where: str, phase: str) -> None:
@@ -281,7 +283,7 @@ class ItemReader:
     def _foreign(self, where: str) -> None:
         if self._scope.policy.foreign_reasoning is ForeignReasoning.REJECT:
             message = "This reasoning was not encrypted here and cannot be read."
-            raise Refused(f"{where}.encrypted_content", message, "invalid_encrypted_content")
+            raise InvalidRequest(f"{where}.encrypted_content", message, "invalid_encrypted_content")
         self._scope.drop(_FOREIGN)
 
 

@@ -10,7 +10,7 @@ from onwards_py.transcode.chat.shapes import Message
 from onwards_py.transcode.chat.write_messages import to_messages
 from onwards_py.transcode.neutral.call_ids import CallIds
 from onwards_py.transcode.neutral.context import Context
-from onwards_py.transcode.neutral.policy import Policy, Refused, Scope, must_be_string, name_of
+from onwards_py.transcode.neutral.policy import InvalidRequest, Policy, TranslationContext, must_be_string, name_of
 from onwards_py.transcode.neutral.quirks import Quirks
 from onwards_py.transcode.responses.read_fields import (
     add_extras,
@@ -22,7 +22,7 @@ from onwards_py.transcode.responses.read_fields import (
 from onwards_py.transcode.responses.read_format import Format, read_format
 from onwards_py.transcode.responses.read_items import ItemReader
 from onwards_py.transcode.responses.read_tool_choice import Choice, read_choice
-from onwards_py.transcode.responses.read_tools import Offer, read_tools
+from onwards_py.transcode.responses.read_tools import ToolSet, read_tools
 from onwards_py.transcode.responses.request_echo import choose_profile, make_echo
 from onwards_py.transcode.responses.tool_search import OUTPUT
 
@@ -40,8 +40,8 @@ class Translated:
 
 
 def to_chat(request: Mapping[str, object], quirks: Quirks, policy: Policy) -> Translated:
-    """Translate a request (parsed JSON). Raises Refused with the path of what cannot be translated."""
-    scope = Scope(quirks, policy)
+    """Translate a request (parsed JSON). Raises InvalidRequest with the path of what cannot be translated."""
+    scope = TranslationContext(quirks, policy)
     must_be_string(request.get("model"), "model")
     check_types(request)
     check_server_side(request, scope)
@@ -56,7 +56,9 @@ def to_chat(request: Mapping[str, object], quirks: Quirks, policy: Policy) -> Tr
 class _Translation:
     """One request with its tools, choice and format read; what remains is to put the two results together."""
 
-    def __init__(self, request: Mapping[str, object], scope: Scope, offer: Offer, choice: Choice, form: Format) -> None:
+    def __init__(
+        self, request: Mapping[str, object], scope: TranslationContext, offer: ToolSet, choice: Choice, form: Format
+    ) -> None:
         self._request = request
         self._scope = scope
         self._offer = offer
@@ -66,7 +68,7 @@ class _Translation:
         self._call_ids = CallIds(scope.quirks.short_call_ids)
 
     def chat(self) -> dict[str, object]:
-        """The provider's request. Raises Refused."""
+        """The provider's request. Raises InvalidRequest."""
         scope = self._scope
         chat: dict[str, object] = {"model": self._request["model"], "messages": self._messages()}
         chat.update(plain_fields(self._request, self._include, scope))
@@ -112,10 +114,10 @@ class _Translation:
         previous = request.get("previous_response_id")
         if previous:
             message = f"Previous response with id {previous!r} not found."
-            raise Refused("previous_response_id", message, "previous_response_not_found")
+            raise InvalidRequest("previous_response_id", message, "previous_response_not_found")
         items = _items(request.get("input"))
         if len(items) > scope.policy.max_items:
-            raise Refused("input", f"More than {scope.policy.max_items} items.", "array_above_max_length")
+            raise InvalidRequest("input", f"More than {scope.policy.max_items} items.", "array_above_max_length")
         reader = ItemReader(scope, self._offer.names, self._call_ids)
         reader.read_all(items)
         reader.conversation.end()
@@ -123,7 +125,7 @@ class _Translation:
         instructions = "\n\n".join(filter(None, (str(request.get("instructions") or ""), form)))
         messages = to_messages(instructions, reader.conversation, scope)
         if not messages:
-            raise Refused("input", "There is nothing to answer: give 'input'.", "missing_required_parameter")
+            raise InvalidRequest("input", "There is nothing to answer: give 'input'.", "missing_required_parameter")
         return messages
 
     def _add_tools(self, chat: dict[str, object]) -> None:
@@ -154,7 +156,7 @@ def _items(given: object) -> list[object]:
     if isinstance(given, dict):  # one item without its array
         return [given]
     if not isinstance(given, list):
-        raise Refused("input", f"'input' must be a string or an array, not {name_of(given)}.", "invalid_type")
+        raise InvalidRequest("input", f"'input' must be a string or an array, not {name_of(given)}.", "invalid_type")
     return given
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from onwards_py.transcode.neutral.context import ToolKind, ToolName
-from onwards_py.transcode.neutral.policy import HostedTools, Refused, Scope, must_be_string, name_of
+from onwards_py.transcode.neutral.policy import HostedTools, InvalidRequest, TranslationContext, must_be_string, name_of
 from onwards_py.transcode.neutral.request_checks import object_schema
 from onwards_py.transcode.neutral.tool_names import ToolNames
 from onwards_py.transcode.responses.tool_search import NAME, as_function, is_clients
@@ -28,7 +28,7 @@ class _Declared:
 
 
 @dataclass(slots=True)
-class Offer:
+class ToolSet:
     """What the model is offered: chat tools by chat name in their order, tools sent as they are, types left out."""
 
     names: ToolNames = field(default_factory=ToolNames)
@@ -42,23 +42,25 @@ class Offer:
         return [*self.functions.values(), *self.passed]
 
 
-def read_tools(lists: Iterable[tuple[object, str]], scope: Scope, found: Iterable[tuple[object, str]] = ()) -> Offer:
-    """What of all ``lists`` the model is offered; each comes with its path in the request. Raises Refused.
+def read_tools(
+    lists: Iterable[tuple[object, str]], scope: TranslationContext, found: Iterable[tuple[object, str]] = ()
+) -> ToolSet:
+    """What of all ``lists`` the model is offered; each comes with its path in the request. Raises InvalidRequest.
 
     ``found``: lists of what searches found, which may name a tool more than once, or one that is offered anyway.
     """
-    offer = Offer()
+    offer = ToolSet()
     hosted: list[tuple[dict[str, object], str]] = []
     declared: dict[tuple[str | None, str], _Declared] = {}
     for tools, where in lists:
         declared.update(_read_list(tools, where, hosted))  # a later list replaces what has the same name
         if len(declared) + len(hosted) > scope.policy.max_tools:
-            raise Refused(where, f"More than {scope.policy.max_tools} tools.", "array_above_max_length")
+            raise InvalidRequest(where, f"More than {scope.policy.max_tools} tools.", "array_above_max_length")
     for tools, where in found:
         for one in _walk(tools if isinstance(tools, list) else [], where, None, 0, []):
             declared.setdefault((one.name.namespace, one.name.name), one)
         if len(declared) > scope.policy.max_tools:
-            raise Refused(where, f"More than {scope.policy.max_tools} tools.", "array_above_max_length")
+            raise InvalidRequest(where, f"More than {scope.policy.max_tools} tools.", "array_above_max_length")
     for one in sorted(declared.values(), key=lambda one: one.name.namespace is not None):  # plain names keep theirs
         offer.names.add(one.name)
     for one in declared.values():
@@ -76,11 +78,11 @@ def _read_list(
     if tools is None:
         return {}
     if not isinstance(tools, list):
-        raise Refused(where, f"'{where}' must be an array, not {name_of(tools)}.", "invalid_type")
+        raise InvalidRequest(where, f"'{where}' must be an array, not {name_of(tools)}.", "invalid_type")
     found: dict[tuple[str | None, str], _Declared] = {}
     for one in _walk(tools, where, None, 0, hosted):
         if found.setdefault((one.name.namespace, one.name.name), one) is not one:
-            raise Refused(f"{one.where}.name", f"Two tools have the name {one.name.name!r}.")
+            raise InvalidRequest(f"{one.where}.name", f"Two tools have the name {one.name.name!r}.")
     return found
 
 
@@ -91,7 +93,7 @@ def _walk(
     for index, tool in enumerate(tools):
         here = f"{where}[{index}]"
         if not isinstance(tool, dict):
-            raise Refused(here, f"A tool must be an object, not {name_of(tool)}.", "invalid_type")
+            raise InvalidRequest(here, f"A tool must be an object, not {name_of(tool)}.", "invalid_type")
         kind = must_be_string(tool.get("type"), f"{here}.type")
         if kind == "namespace":
             yield from _members(tool, here, namespace, depth, hosted)
@@ -114,9 +116,11 @@ def _members(
     if members is None:
         members = []
     if not isinstance(members, list):
-        raise Refused(f"{where}.tools", f"'{where}.tools' must be an array, not {name_of(members)}.", "invalid_type")
+        raise InvalidRequest(
+            f"{where}.tools", f"'{where}.tools' must be an array, not {name_of(members)}.", "invalid_type"
+        )
     if depth == _DEEPEST:
-        raise Refused(where, f"Namespaces are nested deeper than {_DEEPEST}.")
+        raise InvalidRequest(where, f"Namespaces are nested deeper than {_DEEPEST}.")
     description = tool.get("description")
     intro = description if isinstance(description, str) else ""
     inside = name if outer is None else f"{outer}__{name}"
@@ -125,10 +129,10 @@ def _members(
         intro = ""
 
 
-def _function(one: _Declared, name: str, scope: Scope) -> dict[str, object]:
+def _function(one: _Declared, name: str, scope: TranslationContext) -> dict[str, object]:
     own = one.tool.get("description")
     if own is not None and not isinstance(own, str):
-        raise Refused(f"{one.where}.description", "A tool's description must be a string.", "invalid_type")
+        raise InvalidRequest(f"{one.where}.description", "A tool's description must be a string.", "invalid_type")
     description = "\n\n".join(filter(None, (one.intro, own)))
     if one.name.kind is ToolKind.CUSTOM:
         return _custom(one, name, description)
@@ -140,7 +144,7 @@ def _function(one: _Declared, name: str, scope: Scope) -> dict[str, object]:
     if isinstance(strict, bool):
         function["strict"] = strict
     elif strict is not None:
-        raise Refused(f"{one.where}.strict", "A tool's 'strict' must be a boolean.", "invalid_type")
+        raise InvalidRequest(f"{one.where}.strict", "A tool's 'strict' must be a boolean.", "invalid_type")
     for member in one.tool.keys() - _FUNCTION_MEMBERS:
         scope.drop(f"{one.where}.{member}")
     return function
@@ -151,7 +155,9 @@ def _parameters(parameters: object, where: str) -> dict[str, object]:
     if parameters is None:
         parameters = {}
     if not isinstance(parameters, dict):
-        raise Refused(where, f"A tool's parameters must be a JSON schema, not {name_of(parameters)}.", "invalid_type")
+        raise InvalidRequest(
+            where, f"A tool's parameters must be a JSON schema, not {name_of(parameters)}.", "invalid_type"
+        )
     return object_schema(parameters)
 
 
@@ -176,7 +182,7 @@ def _grammar(form: object) -> str:
     return f"The input must match this {source.get('syntax')} grammar:\n{source.get('definition')}"
 
 
-def _place_hosted(tool: dict[str, object], where: str, offer: Offer, scope: Scope) -> None:
+def _place_hosted(tool: dict[str, object], where: str, offer: ToolSet, scope: TranslationContext) -> None:
     policy = scope.policy.hosted_tools
     kind = str(tool["type"])
     if policy is HostedTools.PASS:
@@ -185,4 +191,6 @@ def _place_hosted(tool: dict[str, object], where: str, offer: Offer, scope: Scop
         offer.left_out.add(kind)
         scope.drop(f"tools[].{kind}")
     else:
-        raise Refused(f"{where}.type", f"Tools of type {kind!r} are not available for this model.", "unsupported_tool")
+        raise InvalidRequest(
+            f"{where}.type", f"Tools of type {kind!r} are not available for this model.", "unsupported_tool"
+        )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.responses.read_format import Format
-from onwards_py.transcode.responses.read_tools import Offer
+from onwards_py.transcode.responses.read_tools import ToolSet
 
 _EFFORTS = ("none", "low", "medium", "high", "xhigh")
 _NEAREST_EFFORT = {"minimal": "low", "max": "xhigh"}
@@ -39,7 +39,7 @@ def choose_profile(request: Mapping[str, object]) -> Profile:
 
 
 def make_echo(
-    request: Mapping[str, object], offer: Offer, choice: object, form: Format, *, profile: Profile, stores: bool
+    request: Mapping[str, object], offer: ToolSet, choice: object, form: Format, *, profile: Profile, stores: bool
 ) -> dict[str, object]:
     """The 22 members. ``request`` has passed `check_types`; ``choice`` is a `Choice`'s echo."""
     echo: dict[str, object] = {"model": request.get("model")}
@@ -58,7 +58,7 @@ def make_echo(
     return echo
 
 
-def _tools(tools: object, offer: Offer, profile: Profile) -> list[object]:
+def _tools(tools: object, offer: ToolSet, profile: Profile) -> list[object]:
     """The tools that the model was offered: functions in full; other kinds have no place in the specification's schema.
 
     Secrets of tools that a server runs are not repeated.
