@@ -27,7 +27,7 @@ from benchmarks import (
 )
 from benchmarks.peers import Peer
 from benchmarks.peers.aiohttp_proxy import aiohttp_proxy
-from benchmarks.peers.commit import commit
+from benchmarks.peers.commit import AGAINST, commit, program_of
 from benchmarks.peers.envoy import envoy
 from benchmarks.peers.named import named
 from benchmarks.peers.nginx import nginx
@@ -48,7 +48,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", help="comma-separated names of peers")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help="a further proxy")
     parser.add_argument(
-        "--against", metavar="REV", help="another commit of onwards_py in the same run, as the peer 'against'"
+        "--against",
+        metavar="REV",
+        help="another commit of onwards_py in the same run of unary, sse, guarded and translate, as the peer 'against'",
     )
     parser.add_argument("--rounds", type=int, help="rounds of unary, sse and guarded")
     parser.add_argument("--requests", type=int, default=20_000, help="requests of one unary round")
@@ -62,7 +64,7 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _peers(arguments: argparse.Namespace, directory: Path) -> list[Peer]:
+def _peers(arguments: argparse.Namespace, against: list[str] | None) -> list[Peer]:
     peers = [
         onwards("onwards", "on"),
         nginx(arguments.nginx),
@@ -71,11 +73,11 @@ def _peers(arguments: argparse.Namespace, directory: Path) -> list[Peer]:
         aiohttp_proxy(),
         *map(named, arguments.peer),
     ]
-    if arguments.against is not None:
-        peers.insert(1, commit(arguments.against, directory))
+    if against is not None:
+        peers.insert(1, commit(arguments.against, against))
     if arguments.only is None:
         return peers
-    wanted = arguments.only.split(",") + (["against"] if arguments.against is not None else [])
+    wanted = arguments.only.split(",") + ([AGAINST] if against is not None else [])
     if wrong := set(wanted) - {peer.name for peer in peers}:
         raise SystemExit(f"no such peer: {', '.join(sorted(wrong))} (there are {', '.join(p.name for p in peers)})")
     return [peer for peer in peers if peer.name in wanted]
@@ -111,7 +113,7 @@ def _broken(results: dict[str, object]) -> bool:
     return any(isinstance(section, dict) and section.get("broken") for section in results.values())
 
 
-def _others(sections: list[str], peers: list[Peer], directory: Path) -> dict[str, object]:
+def _others(sections: list[str], peers: list[Peer], directory: Path, against: list[str] | None) -> dict[str, object]:
     """Run the sections that start each peer afresh, or none at all."""
     results: dict[str, object] = {}
     if "memory" in sections:
@@ -129,7 +131,7 @@ def _others(sections: list[str], peers: list[Peer], directory: Path) -> dict[str
     if "route" in sections:
         results["route"] = route.measure(directory)
     if "translate" in sections:
-        results["translate"] = translate.measure(directory)
+        results["translate"] = translate.measure(directory, against)
     if "local" in sections:
         results["local"] = local.measure(directory)
     return results
@@ -148,14 +150,15 @@ def main() -> None:
     print(report.machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="onwards-bench-") as name:
         directory = Path(name)
-        peers = _peers(arguments, directory)
+        against = program_of(arguments.against, directory) if arguments.against is not None else None
+        peers = _peers(arguments, against)
         peers = fleet.usable(peers, directory) if set(sections) - _ALONE else []
         results["peers"] = {peer.name: peer.version() for peer in peers}
         if {"unary", "sse"} & set(sections):
             results |= _costs(arguments, sections, peers, directory)
         if "guarded" in sections:
-            results["guarded"] = guarded.measure(peers, directory, _rounds(arguments), arguments.requests)
-        results |= _others(sections, peers, directory)
+            results["guarded"] = guarded.measure(peers, directory, _rounds(arguments), arguments.requests, against)
+        results |= _others(sections, peers, directory, against)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     if _broken(results):

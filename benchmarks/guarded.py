@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import fleet, report, rounds, traffic
@@ -14,7 +14,9 @@ KEYS = 100_000
 ASKED = range(0, KEYS, LIMITED_EACH)
 """Users that come in turn: from all over the file, each with every limit."""
 RATES = "guarded, rate and concurrency"
+RATES_AGAINST = f"{RATES}, against"
 ONE, MANY = "guarded, 1 key", f"guarded, {KEYS:,} keys"
+ONE_AGAINST = f"{ONE}, against"
 FEW_IN_TURN, MANY_IN_TURN = (f"{count:,} keys, {len(ASKED):,} in turn" for count in (len(ASKED), KEYS))
 _BESIDE = {"nginx", "envoy", "onwards"}
 _SAME = 1.1
@@ -22,10 +24,15 @@ _SAME = 1.1
 _LINES = {"unary": {"nginx": 2.1, "envoy": 0.8}, "sse": {"nginx": 1.5}}
 
 
-def measure(peers: list[Peer], directory: Path, count: int, requests: int) -> dict[str, object]:
-    """Run ``count`` rounds of both with ``requests`` each, print tables and verdicts, return the figures."""
+def measure(
+    peers: list[Peer], directory: Path, count: int, requests: int, against: Sequence[str] | None = None
+) -> dict[str, object]:
+    """Run ``count`` rounds of both with ``requests`` each, print tables and verdicts, return the figures. ``against``
+    is the program of another commit."""
     taken = [peer for peer in peers if peer.name in _BESIDE]
     taken += [guarded(RATES, tokens=False), guarded(ONE), guarded(MANY, range(KEYS)), guarded(FEW_IN_TURN, ASKED)]
+    if against is not None:
+        taken += [guarded(RATES_AGAINST, tokens=False, program=against), guarded(ONE_AGAINST, program=against)]
     results: dict[str, object] = {}
     with fleet.fleet(taken, directory) as running:
         lines = {"unary": _unary(running, rounds.UnaryPlan(count, requests))}
@@ -63,6 +70,9 @@ def _verdicts(section: str, rows: Mapping[str, rounds.Row]) -> list[str]:
                 found.append(report.verdict(f"{name} × {base}", rows[name].ratio_to(rows[base]), most))
     if ONE in rows and "onwards" in rows:
         found.append(f"guarded × onwards: {rows[ONE].ratio_to(rows['onwards']):.2f}")
+    for now, before in ((RATES, RATES_AGAINST), (ONE, ONE_AGAINST)):
+        if now in rows and before in rows:
+            found.append(f"{now} × {before}: {rows[now].ratio_to(rows[before]):.2f}")
     for many, few in ((MANY, ONE), (MANY_IN_TURN, FEW_IN_TURN)):
         if many in rows and few in rows:
             found += [report.verdict(f"{many} × {few}", rows[many].ratio_to(rows[few]), _SAME)]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import statistics
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import fleet, processes, traffic, translate_requests
 from benchmarks.load import LoadError, StreamLoad
 from benchmarks.peers import Peer, PeerMissing, Place
+from benchmarks.peers.commit import AGAINST
 from benchmarks.peers.onwards import serve
 from benchmarks.processes import Running
 from benchmarks.report import table
@@ -19,50 +22,59 @@ from benchmarks.translate_requests import verdict
 ROUNDS = 7
 ALLOWED_STREAM = 2.5
 """So many times the CPU of a native event may a translated one take."""
+_NATIVE = "native"
 _TRANSLATED = "translated"
 
 
-def measure(directory: Path, rounds: int = ROUNDS) -> dict[str, object]:
-    """Print both tables and whether the lines hold, return the figures."""
+def measure(directory: Path, against: Sequence[str] | None = None, rounds: int = ROUNDS) -> dict[str, object]:
+    """Print both tables and whether the lines hold, return the figures. ``against`` is the program of another commit;
+    requests are measured inside this process and are not compared with it."""
     load = os.getloadavg()
     print(f"\n## Translation between Responses and chat (load average before: {load[0]:.2f}, {load[1]:.2f})\n")
     results: dict[str, object] = {"load": load, "requests": translate_requests.measure()}
     try:
-        results["streams"] = _streams(directory, StreamPlan(rounds))
+        results["streams"] = _streams(directory, StreamPlan(rounds), against)
     except (PeerMissing, processes.StartError, LoadError) as error:
         fleet.say(f"-- streams are left out: {error}")
     return results
 
 
-def _peer() -> Peer:
+def _peer(name: str, program: Sequence[str] | None = None) -> Peer:
     """One proxy with the same upstream twice: as it is, and translated."""
 
     def command(place: Place) -> list[str]:
         native = {"url": f"http://127.0.0.1:{place.upstream_port}/", "onwards_key": traffic.UPSTREAM_KEY}
         translated = {**native, "open_responses_mode": "translate"}
-        return serve(place, {"targets": {traffic.MODEL: native, _TRANSLATED: translated}})
+        return serve(place, {"targets": {traffic.MODEL: native, _TRANSLATED: translated}}, program=program)
 
-    return Peer("onwards", command, lambda: "")
+    return Peer(name, command, lambda: "")
 
 
-def _streams(directory: Path, plan: StreamPlan) -> dict[str, object]:
+def _streams(directory: Path, plan: StreamPlan, against: Sequence[str] | None) -> dict[str, object]:
     """Run both ways in turns. Raises PeerMissing, StartError, LoadError."""
-    rows = {name: Row(name) for name in ("native", _TRANSLATED)}
-    with fleet.upstream(directory) as provider:
-        running = fleet.start_peer(_peer(), directory, provider.port)
-        try:
-            for number in range(plan.rounds + 1):
-                for name, row in rows.items():
-                    gc.collect()
-                    load = _load(running, name, plan, plan.events if number else plan.events // 4)
-                    tally = fleet.run(load.run(running.cpu_ns))
-                    if load.whole != plan.streams:
-                        raise LoadError(f"{load.whole} of {plan.streams} {name} streams came whole")
-                    if number:  # the first, shorter round warms up
-                        row.add(tally)
-        finally:
-            running.stop()
-    return _report_streams(rows["native"], rows[_TRANSLATED], plan)
+    peers = [_peer("onwards")] + ([_peer(AGAINST, against)] if against is not None else [])
+    rows = {(peer.name, kind): Row(kind) for peer in peers for kind in (_NATIVE, _TRANSLATED)}
+    with fleet.upstream(directory) as provider, ExitStack() as stack:
+        running = {}
+        for peer in peers:
+            running[peer.name] = fleet.start_peer(peer, directory, provider.port)
+            stack.callback(running[peer.name].stop)
+        for number in range(plan.rounds + 1):
+            for (name, kind), row in rows.items():
+                gc.collect()
+                load = _load(running[name], kind, plan, plan.events if number else plan.events // 4)
+                tally = fleet.run(load.run(running[name].cpu_ns))
+                if load.whole != plan.streams:
+                    raise LoadError(f"{load.whole} of {plan.streams} {kind} streams of {name} came whole")
+                if number:  # the first, shorter round warms up
+                    row.add(tally)
+    results = _report_streams(rows["onwards", _NATIVE], rows["onwards", _TRANSLATED], plan)
+    if against is not None:
+        for kind in (_NATIVE, _TRANSLATED):
+            ratio = rows["onwards", kind].ratio_to(rows[AGAINST, kind])
+            results[f"{kind} x against"] = ratio
+            print(f"a {kind} event × against: {ratio:.2f}", flush=True)
+    return results
 
 
 def _load(running: Running, name: str, plan: StreamPlan, events: int) -> StreamLoad:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.peers import Peer, Place
-from benchmarks.peers.onwards import plain_config, write_config
+from benchmarks.peers.onwards import plain_config, serve
 from benchmarks.processes import ROOT
 
+AGAINST = "against"
 
-def commit(revision: str, directory: Path) -> Peer:
-    """Return the peer "against": the package of ``revision``, unpacked below ``directory``, in this environment.
+
+def program_of(revision: str, directory: Path) -> list[str]:
+    """Unpack the package of ``revision`` below ``directory``; return the command that runs it in this environment.
 
     Raises SystemExit if there is no such revision.
     """
-    home = directory / "against"
+    home = directory / AGAINST
     home.mkdir()
     try:
         archive = subprocess.run(
@@ -25,12 +28,14 @@ def commit(revision: str, directory: Path) -> Peer:
         subprocess.run(["tar", "-x", "-C", str(home)], input=archive.stdout, check=True)
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"--against {revision}: {error.stderr.decode(errors='replace').strip()}") from None
+    # -P: without it, Python would find the package of the working directory first.
+    return ["env", f"PYTHONPATH={home}", sys.executable, "-P", "-m", "onwards_py"]
+
+
+def commit(revision: str, program: Sequence[str]) -> Peer:
+    """Return the peer "against", run by ``program``."""
 
     def command(place: Place) -> list[str]:
-        path = write_config(place, plain_config(place))
-        ports = ["--port", str(place.port), "--admin-port", str(place.admin_port)]
-        # -P: without it, Python would find the package of the working directory first.
-        program = ["env", f"PYTHONPATH={home}", sys.executable, "-P", "-m", "onwards_py"]
-        return [*program, "serve", "--config", str(path), *ports]
+        return serve(place, plain_config(place), program=program)
 
-    return Peer("against", command, lambda: f"onwards_py of {revision}")
+    return Peer(AGAINST, command, lambda: f"onwards_py of {revision}")

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from signal import Signals
 
@@ -61,15 +61,23 @@ def write_config(place: Place, config: Mapping[str, object]) -> Path:
     return path
 
 
-def serve(place: Place, config: Mapping[str, object], lane: str = "on") -> list[str]:
-    """Write the configuration; return the command that serves it. Raises PeerMissing."""
+def serve(
+    place: Place, config: Mapping[str, object], lane: str = "on", *, program: Sequence[str] | None = None
+) -> list[str]:
+    """Write the configuration; return the command that serves it. ``program`` runs another onwards_py than the
+    installed one. Raises PeerMissing."""
+    path = write_config(place, config)
+    ports = ["--port", str(place.port), "--admin-port", str(place.admin_port)]
+    return [*(program or installed()), "serve", "--config", str(path), *ports, "--lane", lane]
+
+
+def installed() -> list[str]:
+    """Return the installed program. Raises PeerMissing."""
     beside = str(Path(sys.executable).parent)
     binary = shutil.which("onwards-py", path=beside) or shutil.which("onwards-py")
     if binary is None:
         raise PeerMissing("onwards-py is neither beside this Python nor in PATH (pip install -e .)")
-    path = write_config(place, config)
-    ports = ["--port", str(place.port), "--admin-port", str(place.admin_port)]
-    return [binary, "serve", "--config", str(path), *ports, "--lane", lane]
+    return [binary]
 
 
 def onwards(name: str, lane: str) -> Peer:
@@ -81,12 +89,12 @@ def onwards(name: str, lane: str) -> Peer:
     return Peer(name, command, lambda: _version(lane), drain_signal=Signals.SIGTERM, falls_back=True)
 
 
-def guarded(name: str, users: Iterable[int] = (), *, tokens: bool = True) -> Peer:
+def guarded(name: str, users: Iterable[int] = (), *, tokens: bool = True, program: Sequence[str] | None = None) -> Peer:
     """Return the peer with authentication and every kind of limit on (but for that of ``tokens``), and the keys of so
-    many ``users`` in its file."""
+    many ``users`` in its file. ``program`` runs another onwards_py than the installed one."""
 
     def command(place: Place) -> list[str]:
-        return serve(place, _guarded_config(place, users, tokens))
+        return serve(place, _guarded_config(place, users, tokens), program=program)
 
     return Peer(name, command, lambda: _version("on"), drain_signal=Signals.SIGTERM, start_seconds=300.0)
 
