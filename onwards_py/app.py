@@ -34,7 +34,7 @@ from onwards_py.config.watch import POLL_INTERVAL, ConfigWatcher
 from onwards_py.doors.aiohttp_door import AiohttpDoor
 from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
-from onwards_py.live_state import Holder, LiveState
+from onwards_py.live_state import ConfigHolder, LiveState
 from onwards_py.memory import MemoryTrimmer
 from onwards_py.observe import logs
 from onwards_py.observe.access_log import LineWriter
@@ -71,7 +71,7 @@ class Application:
         self._listener = listener
         self._server_settings = snapshot.server
         clock = time.monotonic  # the same clock as uvloop's, but finer than its milliseconds
-        self.holder = holder = Holder(snapshot, LiveState(clock, self._loop.call_soon))
+        self.holder = holder = ConfigHolder(snapshot, LiveState(clock, self._loop.call_soon))
         share = descriptors.share(descriptors.limit(), descriptors.in_use(), snapshot.server.max_connections)
         self.share = share
         settings = replace(snapshot.server, max_connections=share.clients)
@@ -230,7 +230,7 @@ class Application:
                 pass
 
     async def _close(self) -> None:
-        self.holder.close_lines()
+        self.holder.close_queues()
         if self._lane is not None:
             self._lane.close()
         await self._door.close()

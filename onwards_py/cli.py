@@ -22,7 +22,14 @@ from onwards_py.config.scalars import HostPattern, ListenHost
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.interpreter import objection
 from onwards_py.model.pool import Pool
-from onwards_py.routing.explain import attempts, conduct, effective_url, effective_urls, explain, leads_to
+from onwards_py.routing.explain import (
+    describe_attempts,
+    describe_resilience,
+    describe_route_by,
+    effective_url,
+    effective_urls,
+    expected_order,
+)
 from onwards_py.standard_streams import complain
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -272,7 +279,7 @@ def _print_listening(snapshot: Snapshot, given: argparse.Namespace, env: Mapping
 def _rows(pool: Pool) -> list[tuple[str, ...]]:
     keys = "open" if pool.keys is None else str(len(pool.keys))
     if pool.route_by is not None:
-        return [(pool.name, "route_by", "-", "-", "-", "-", keys, leads_to(pool.route_by))]
+        return [(pool.name, "route_by", "-", "-", "-", "-", keys, describe_route_by(pool.route_by))]
     head = (pool.name, pool.strategy.value)
     if not pool.providers:
         return [(*head, "-", "-", "-", "-", keys, "nowhere: there are no providers")]
@@ -292,7 +299,7 @@ def _rows(pool: Pool) -> list[tuple[str, ...]]:
 
 def _url_rows(pool: Pool) -> list[tuple[str, ...]]:
     if pool.route_by is not None:
-        return [(pool.name, "-", "all", leads_to(pool.route_by))]
+        return [(pool.name, "-", "all", describe_route_by(pool.route_by))]
     return [(pool.name, provider.name, *line) for provider in pool.providers for line in effective_urls(provider)]
 
 
@@ -303,15 +310,15 @@ def _route(given: argparse.Namespace, env: Mapping[str, str]) -> int:
         complain(f"no target has this name; there are: {', '.join(pools) or 'none'}")
         return FAILED
     if pool.route_by is not None:
-        print(f"target {pool.name}: {leads_to(pool.route_by)}")
+        print(f"target {pool.name}: {describe_route_by(pool.route_by)}")
         return OK
-    print(f"target {pool.name}: {pool.strategy.value}, {attempts(pool)}")
+    print(f"target {pool.name}: {pool.strategy.value}, {describe_attempts(pool)}")
     rows = [("ORDER", "PROVIDER", "MODEL", "CHAT COMPLETIONS GO TO", "WHY")]
-    for place, choice in enumerate(explain(pool), start=1):
+    for place, choice in enumerate(expected_order(pool), start=1):
         model = choice.provider.model_name if choice.provider.model_name is not None else pool.name
         rows.append((str(place), choice.provider.name, model, effective_url(choice.provider), choice.reason))
     _print_table(rows)
-    for sentence in conduct(pool):
+    for sentence in describe_resilience(pool):
         print(sentence)
     return OK
 

@@ -10,20 +10,20 @@ from dataclasses import dataclass, field, replace
 
 from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import Schedule, at_once
+from onwards_py.limits.wait_queue import Schedule, run_now
 from onwards_py.model.limits import NO_LIMITS, Limits
 from onwards_py.model.policies import RetryBudgetPolicy, Strategy
 from onwards_py.model.pool import KeyDefinition, Pool
 from onwards_py.model.provider import Provider
-from onwards_py.routing.balancer import Member
+from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.health import Health
 from onwards_py.routing.latency import PeakEwma
-from onwards_py.routing.table import Leads, LivePool, RouteTable
+from onwards_py.routing.table import ClassifierRoute, LivePool, RouteTable
 
 
 @dataclass(slots=True)
-class _Learnt:
+class _Observed:
     """What was learnt by asking, by identity. What a reload has no use for is forgotten."""
 
     healths: dict[tuple[str, ...], Health] = field(default_factory=dict)
@@ -35,80 +35,84 @@ class LiveState:
     """Limiters of pools, providers and keys. ``clock`` gives monotonic seconds; ``schedule`` calls back soon, and
     serves those who wait for a limit."""
 
-    def __init__(self, clock: Callable[[], float], schedule: Schedule = at_once) -> None:
+    def __init__(self, clock: Callable[[], float], schedule: Schedule = run_now) -> None:
         self._clock = clock
         self._schedule = schedule
         self._limiters: dict[tuple[str, ...], Limiter] = {}
-        self._learnt = _Learnt()
+        self._observed = _Observed()
         self._keys = KeyLimiters({}, {}, self._new_limiter)
 
     def compile(self, snapshot: Snapshot) -> RouteTable:
         """The route table of ``snapshot``, its counters those of equal identity so far."""
         used: dict[tuple[str, ...], Limiter] = {}
-        learnt = _Learnt()
-        targets = {name: self._live_pool(pool, used, learnt) for name, pool in snapshot.pools.items()}
-        targets |= {name: _leading(target, targets) for name, target in targets.items() if target.pool.route_by}
+        observed = _Observed()
+        targets = {name: self._live_pool(pool, used, observed) for name, pool in snapshot.pools.items()}
+        targets |= {
+            name: _with_classifier_route(target, targets) for name, target in targets.items() if target.pool.route_by
+        }
         self._keys = self._keys.succeeded_by(snapshot.key_definitions, self._clock())
         # Who is no longer configured is forgotten, but not while somebody holds a permit of it, or waits for one.
-        busy = {identity: limiter for identity, limiter in self._limiters.items() if limiter.busy}
+        busy = {identity: limiter for identity, limiter in self._limiters.items() if limiter.in_use}
         self._limiters = busy | used
-        self._learnt = learnt
+        self._observed = observed
         return RouteTable(targets, self._keys)
 
-    def _live_pool(self, pool: Pool, used: dict[tuple[str, ...], Limiter], learnt: _Learnt) -> LivePool:
-        members = tuple(
-            Member(
+    def _live_pool(self, pool: Pool, used: dict[tuple[str, ...], Limiter], observed: _Observed) -> LivePool:
+        endpoints = tuple(
+            Endpoint(
                 provider,
                 self._limiter(used, provider.limits, "provider", pool.name, provider.identity),
-                self._health(learnt, pool, provider),
-                self._latency(learnt, pool, provider),
+                self._health(observed, pool, provider),
+                self._latency(observed, pool, provider),
             )
             for provider in pool.providers
         )
-        for member in members:
-            place = member.provider.place
-            member.twins = tuple(other for other in members if other.provider.place == place and other is not member)
+        for endpoint in endpoints:
+            place = endpoint.provider.shared_identity
+            endpoint.duplicates = tuple(
+                other for other in endpoints if other.provider.shared_identity == place and other is not endpoint
+            )
         limiter = self._limiter(used, pool.limits, "pool", pool.name)
-        alone = len(members) == 1 and members[0].provider.weight > 0 and not pool.fallback.enabled
-        alone = alone and members[0].provider.timeouts.first_token is None
-        several = (pool.fallback.max_attempts or len(members)) > 1 or pool.fallback.same is not None
+        alone = len(endpoints) == 1 and endpoints[0].provider.weight > 0 and not pool.fallback.enabled
+        alone = alone and endpoints[0].provider.timeouts.first_token is None
+        several = (pool.fallback.max_attempts or len(endpoints)) > 1 or pool.fallback.same is not None
         again = pool.fallback.enabled and several
-        budget = self._budget(learnt, pool.fallback.budget if again else None, "retry", pool.name)
-        hedging = RetryBudgetPolicy(pool.hedge.ratio, 0.0) if pool.hedge is not None and len(members) > 1 else None
-        hedges = self._budget(learnt, hedging, "hedge", pool.name)
-        return LivePool(pool, limiter, members, members[0] if alone else None, None, budget, hedges)
+        budget = self._budget(observed, pool.fallback.budget if again else None, "retry", pool.name)
+        hedging = RetryBudgetPolicy(pool.hedge.ratio, 0.0) if pool.hedge is not None and len(endpoints) > 1 else None
+        hedges = self._budget(observed, hedging, "hedge", pool.name)
+        return LivePool(pool, limiter, endpoints, endpoints[0] if alone else None, None, budget, hedges)
 
-    def _health(self, learnt: _Learnt, pool: Pool, provider: Provider) -> Health | None:
+    def _health(self, observed: _Observed, pool: Pool, provider: Provider) -> Health | None:
         """None where nobody could be asked instead, or nothing is to take it out."""
-        others = len({other.place for other in pool.providers if other.weight}) > 1
+        others = len({other.shared_identity for other in pool.providers if other.weight}) > 1
         if not provider.weight or not others or (pool.ejection is None and provider.health_check is None):
             return None
-        identity = (pool.name, provider.place)
-        if identity in learnt.healths:
-            return learnt.healths[identity]  # the same provider, listed again
-        health = self._learnt.healths.get(identity)
+        identity = (pool.name, provider.shared_identity)
+        if identity in observed.healths:
+            return observed.healths[identity]  # the same provider, listed again
+        health = self._observed.healths.get(identity)
         if health is None:
             health = Health(pool.ejection, provider.health_check)
         else:
-            health.adopt(pool.ejection, provider.health_check, self._clock())
-        learnt.healths[identity] = health
+            health.reconfigure(pool.ejection, provider.health_check, self._clock())
+        observed.healths[identity] = health
         return health
 
-    def _latency(self, learnt: _Learnt, pool: Pool, provider: Provider) -> PeakEwma | None:
+    def _latency(self, observed: _Observed, pool: Pool, provider: Provider) -> PeakEwma | None:
         if pool.strategy is not Strategy.P2C:
             return None
-        identity = (pool.name, provider.place)
-        return learnt.latencies.setdefault(identity, self._learnt.latencies.get(identity) or PeakEwma())
+        identity = (pool.name, provider.shared_identity)
+        return observed.latencies.setdefault(identity, self._observed.latencies.get(identity) or PeakEwma())
 
-    def _budget(self, learnt: _Learnt, policy: RetryBudgetPolicy | None, *identity: str) -> RetryBudget | None:
+    def _budget(self, observed: _Observed, policy: RetryBudgetPolicy | None, *identity: str) -> RetryBudget | None:
         if policy is None:
             return None
-        budget = self._learnt.budgets.get(identity)
+        budget = self._observed.budgets.get(identity)
         if budget is None:
             budget = RetryBudget(policy, self._clock())
         else:
-            budget.adopt(policy)
-        learnt.budgets[identity] = budget
+            budget.reconfigure(policy)
+        observed.budgets[identity] = budget
         return budget
 
     def _limiter(self, used: dict[tuple[str, ...], Limiter], limits: Limits, *identity: str) -> Limiter:
@@ -116,14 +120,14 @@ class LiveState:
         if limiter is None:
             limiter = self._new_limiter(limits)
         else:
-            limiter.adopt(limits, self._clock())
+            limiter.reconfigure(limits, self._clock())
         used[identity] = limiter
         return limiter
 
-    def close_lines(self) -> None:
+    def close_queues(self) -> None:
         """Let nobody in any more who waits for a limit."""
         for limiter in (*self._limiters.values(), *self._keys.made()):
-            limiter.close_line()
+            limiter.close_queue()
 
     def _new_limiter(self, limits: Limits) -> Limiter:
         return Limiter(limits, self._clock(), self._schedule)
@@ -172,45 +176,47 @@ class KeyLimiters:
         """The limiters of another configuration: what is known by the same id stays, under its new limits. Who is no
         longer configured, or has no limits any more, is forgotten, but not while somebody holds a permit of it, or
         waits for one."""
-        kept = {id_: limiter for id_, limiter in self._by_id.items() if limiter.busy}
+        kept = {id_: limiter for id_, limiter in self._by_id.items() if limiter.in_use}
         if self._by_id:
             for definition in definitions.values():
                 limiter = self._by_id.get(definition.id)
                 if limiter is None:
                     continue
-                limiter.adopt(definition.limits, now)  # no limits too: whoever waits for them may go in
+                limiter.reconfigure(definition.limits, now)  # no limits too: whoever waits for them may go in
                 if definition.limits != NO_LIMITS:
                     kept[definition.id] = limiter
         return KeyLimiters(definitions, kept, self._make)
 
 
-def _leading(target: LivePool, targets: Mapping[str, LivePool]) -> LivePool:
+def _with_classifier_route(target: LivePool, targets: Mapping[str, LivePool]) -> LivePool:
     rule = target.pool.route_by
     assert rule is not None
     labels = {label: targets[name] for label, name in rule.labels.items()}
-    return replace(target, leads=Leads(targets[rule.classifier], labels, targets[rule.default], rule.timeout))
+    return replace(
+        target, classifier_route=ClassifierRoute(targets[rule.classifier], labels, targets[rule.default], rule.timeout)
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Current:
-    """One generation of configuration, ready for requests. ``identifies``: it matters who calls. ``accepted``: digests
-    of the only tokens that anything is open to; None: something is open to all. ``generation`` is this one's and no
-    other's, and keeps nothing alive."""
+class ActiveConfig:
+    """One generation of configuration, ready for requests. ``needs_principal``: it matters who calls.
+    ``accepted_digests``: digests of the only tokens that anything is open to; None: something is open to all.
+    ``generation`` is this one's and no other's, and keeps nothing alive."""
 
     snapshot: Snapshot
     table: RouteTable
-    identifies: bool
-    accepted: frozenset[bytes | None] | None = None
+    needs_principal: bool
+    accepted_digests: frozenset[bytes | None] | None = None
     generation: object = field(default_factory=object)
 
 
-def _current(snapshot: Snapshot, live: LiveState) -> Current:
+def _current(snapshot: Snapshot, live: LiveState) -> ActiveConfig:
     told_apart = any(pool.keys is not None or pool.rules for pool in snapshot.pools.values())
     table = live.compile(snapshot)
-    return Current(snapshot, table, told_apart or bool(snapshot.key_definitions), table.accepted_only)
+    return ActiveConfig(snapshot, table, told_apart or bool(snapshot.key_definitions), table.accepted_digests)
 
 
-class Holder:
+class ConfigHolder:
     """Where the present configuration is found. An exchange takes ``current`` once and keeps it."""
 
     __slots__ = ("_live", "current")
@@ -219,9 +225,9 @@ class Holder:
         self._live = live
         self.current = _current(snapshot, live)
 
-    def close_lines(self) -> None:
+    def close_queues(self) -> None:
         """The end: whoever still waits for a limit is not let in by others being cut."""
-        self._live.close_lines()
+        self._live.close_queues()
 
     def replace(self, snapshot: Snapshot) -> None:
         """Swap the whole configuration; exchanges in flight keep theirs."""

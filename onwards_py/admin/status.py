@@ -9,7 +9,7 @@ import msgspec
 
 from onwards_py import __version__
 from onwards_py.config.reload import ReloadError, ReloadStatus
-from onwards_py.routing.balancer import Member
+from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.table import LivePool
 
 
@@ -77,13 +77,15 @@ def _error(error: ReloadError | None) -> ReloadErrorStatus | None:
 def _target(target: LivePool) -> TargetStatus:
     pool = target.pool
     strategy = "route_by" if pool.route_by is not None else pool.strategy.value
-    return TargetStatus(pool.name, strategy, target.limiter.in_flight, [_provider(member) for member in target.members])
+    return TargetStatus(
+        pool.name, strategy, target.limiter.in_flight, [_provider(endpoint) for endpoint in target.endpoints]
+    )
 
 
-def _provider(member: Member) -> ProviderStatus:
-    provider, health = member.provider, member.health
+def _provider(endpoint: Endpoint) -> ProviderStatus:
+    provider, health = endpoint.provider, endpoint.health
     state = None if health is None else health.state.value
-    return ProviderStatus(provider.name, provider.host.decode(), provider.weight, member.limiter.in_flight, state)
+    return ProviderStatus(provider.name, provider.host.decode(), provider.weight, endpoint.limiter.in_flight, state)
 
 
 def _time(seconds: float) -> str:

@@ -188,7 +188,7 @@ def _distinct(providers: Sequence[Provider]) -> tuple[Provider, ...]:
             provider = replace(provider, name=numbered)  # noqa: PLW2901
         if identities[identity] > 1:
             provider = replace(  # noqa: PLW2901
-                provider, identity=f"{identity}-{identities[identity]}", twin_of=identity
+                provider, identity=f"{identity}-{identities[identity]}", duplicate_of=identity
             )
         distinct.append(provider)
     return tuple(distinct)

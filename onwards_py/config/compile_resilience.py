@@ -50,7 +50,7 @@ def with_resilience(pool: Pool, target: DefaultsShape, path: Path, reporter: Rep
 def _with_patience(provider: Provider, pool: Pool, fallback: FallbackPolicy) -> Provider:
     """``provider``, with as much time for the head of a stream as for any other where nobody else can be asked."""
     streamed, within = provider.timeouts.first_byte_streamed, fallback.only_if_failed_within
-    others = any(other.weight and other.place != provider.place for other in pool.providers)
+    others = any(other.weight and other.shared_identity != provider.shared_identity for other in pool.providers)
     moves_on = fallback.enabled and others and (fallback.max_attempts or len(pool.providers)) > 1
     if streamed is None or (moves_on and (within is None or within > streamed)):
         return provider

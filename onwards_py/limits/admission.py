@@ -15,65 +15,65 @@ _A_MOMENT: Final = 1.0  # seconds; when a permit comes back nobody knows
 _TOKENS_MESSAGE: Final = "You are using tokens too quickly. Please slow down."
 
 # The order in which limits are looked at.
-_PLACES: Final = 0
+_CONCURRENCY: Final = 0
 _REQUESTS: Final = 1
 _TOKENS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Blocked:
-    """Why an exchange may not go in. ``limiter`` is the one to wait for, if it has a line. ``seconds``: when to wake
-    that line; None: no clock says, the line is woken when a permit comes back. ``error``: the refusal."""
+class Rejection:
+    """Why an exchange may not go in. ``limiter`` is the one to wait for, if it has a queue. ``retry_in``: when to wake
+    that queue; None: no clock says, the queue is woken when a permit comes back. ``error``: the refusal."""
 
     limiter: Limiter
-    seconds: float | None
+    retry_in: float | None
     error: ProxyError
 
 
-class Gates(msgspec.Struct, frozen=True):
-    """Limiters that let an exchange in together, sorted out beforehand: ``guards`` are those that have a limit, and
+class LimiterSet(msgspec.Struct, frozen=True):
+    """Limiters that let an exchange in together, sorted out beforehand: ``bounded`` are those that have a limit, and
     ``metered`` says whether one of them is in tokens."""
 
     limiters: tuple[Limiter, ...]
-    guards: tuple[Limiter, ...]
+    bounded: tuple[Limiter, ...]
     metered: bool
 
     @classmethod
-    def of(cls, limiters: tuple[Limiter, ...]) -> Gates:
+    def of(cls, limiters: tuple[Limiter, ...]) -> LimiterSet:
         """Sort them out. To be done again after `Limiter.adopt`."""
-        guards = tuple(limiter for limiter in limiters if limiter.bounded)
-        return cls(limiters, guards, any(limiter.tokens is not None for limiter in guards))
+        bounded = tuple(limiter for limiter in limiters if limiter.bounded)
+        return cls(limiters, bounded, any(limiter.tokens is not None for limiter in bounded))
 
 
-def attempt(limiters: Sequence[Limiter], now: float, estimate: float = 0.0) -> Blocked | None:
+def try_acquire(limiters: Sequence[Limiter], now: float, estimate: float = 0.0) -> Rejection | None:
     """Take a place, a request and ``estimate`` tokens of every limiter that counts them; or nothing, and say why.
 
     Places are looked at first, since they cost nothing to look at. `release` gives the places back; requests are
     spent, and `Limiter.settle` corrects the tokens. No limiter may be named twice.
     """
     for limiter in limiters:
-        if limiter.in_flight >= limiter.places or (limiter.line is not None and limiter.full):
-            return _blocked(limiters, now, estimate)
+        if limiter.in_flight >= limiter.max_in_flight or (limiter.queue is not None and limiter.full):
+            return _rejection(limiters, now, estimate)
         bucket, tokens = limiter.bucket, limiter.tokens
         if bucket is not None and bucket.wait_for(1.0, now) > 0.0:
-            return _blocked(limiters, now, estimate)
+            return _rejection(limiters, now, estimate)
         if tokens is not None and tokens.wait_for(estimate, now) > 0.0:
-            return _blocked(limiters, now, estimate)
+            return _rejection(limiters, now, estimate)
     for limiter in limiters:
         limiter.in_flight += 1
         bucket, tokens = limiter.bucket, limiter.tokens
         if bucket is not None:
-            bucket.held -= 1.0
+            bucket.available -= 1.0
         if tokens is not None:
-            tokens.held -= estimate
+            tokens.available -= estimate
     return None
 
 
 def admit(limiters: Sequence[Limiter], now: float, estimate: float = 0.0) -> None:
-    """`attempt`, or raise ProxyError with all of them untouched."""
-    blocked = attempt(limiters, now, estimate)
-    if blocked is not None:
-        raise blocked.error
+    """`try_acquire`, or raise ProxyError with all of them untouched."""
+    rejection = try_acquire(limiters, now, estimate)
+    if rejection is not None:
+        raise rejection.error
 
 
 def release(limiters: Sequence[Limiter]) -> None:
@@ -82,7 +82,7 @@ def release(limiters: Sequence[Limiter]) -> None:
         limiter.in_flight -= 1
     for limiter in limiters:
         if limiter.watched:
-            limiter.given_back()
+            limiter.on_release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,25 +95,25 @@ class _Reason:
     state: LimitState
 
 
-def _blocked(limiters: Sequence[Limiter], now: float, estimate: float) -> Blocked:
-    """The limit that refuses. One without a line comes before those that let wait, since waiting for them would be in
+def _rejection(limiters: Sequence[Limiter], now: float, estimate: float) -> Rejection:
+    """The limit that refuses. One without a queue comes before those that let wait, since waiting for them would be in
     vain; then places, requests, tokens; then the one that takes longest. Retry-After is the longest wait of all:
     coming back earlier would only be refused by the slower bucket."""
     reasons = [reason for limiter in limiters for reason in _reasons(limiter, now, estimate)]
-    first = min(reasons, key=lambda reason: (reason.limiter.line is not None, reason.what, -(reason.wait or 0.0)))
+    first = min(reasons, key=lambda reason: (reason.limiter.queue is not None, reason.what, -(reason.wait or 0.0)))
     error = ProxyError(
-        ErrorKind.CONCURRENCY_LIMIT if first.what == _PLACES else ErrorKind.RATE_LIMIT,
+        ErrorKind.CONCURRENCY_LIMIT if first.what == _CONCURRENCY else ErrorKind.RATE_LIMIT,
         _TOKENS_MESSAGE if first.what == _TOKENS else None,
         retry_after=max(_A_MOMENT if reason.wait is None else reason.wait for reason in reasons),
         limit=first.state,
     )
     # Behind others the clock does not matter: they are asked first, and wake this one when they have gone in.
-    return Blocked(first.limiter, None if _behind_others(first.limiter) else first.wait, error)
+    return Rejection(first.limiter, None if _behind_others(first.limiter) else first.wait, error)
 
 
 def _behind_others(limiter: Limiter) -> bool:
-    line = limiter.line
-    return line is not None and line.waiting > 0 and not line.turn
+    queue = limiter.queue
+    return queue is not None and queue.waiting > 0 and not queue.serving_head
 
 
 def _reasons(limiter: Limiter, now: float, estimate: float) -> Iterator[_Reason]:
@@ -122,7 +122,7 @@ def _reasons(limiter: Limiter, now: float, estimate: float) -> Iterator[_Reason]
     behind = _behind_others(limiter)
     if places is not None and (behind or limiter.in_flight >= places):
         state = LimitState("concurrent-requests", places, max(0, places - limiter.in_flight))
-        yield _Reason(limiter, _PLACES, None, state)
+        yield _Reason(limiter, _CONCURRENCY, None, state)
     if bucket is not None:
         wait = bucket.wait_for(1.0, now)
         if wait > 0.0 or (behind and places is None):
@@ -134,5 +134,5 @@ def _reasons(limiter: Limiter, now: float, estimate: float) -> Iterator[_Reason]
 
 
 def _state_of(bucket: TokenBucket, name: str, now: float) -> LimitState:
-    held, limit = bucket.remaining(now), bucket.limit
-    return LimitState(name, int(limit.burst), max(0, int(held)), (limit.burst - held) / limit.per_second)
+    available, limit = bucket.remaining(now), bucket.limit
+    return LimitState(name, int(limit.burst), max(0, int(available)), (limit.burst - available) / limit.per_second)

@@ -173,9 +173,9 @@ class Provider:
     translate: TranslateSettings | None = None
     """How requests are translated, where they are; None: by the defaults."""
     health_check: HealthCheck | None = None
-    twin_of: str = ""
+    duplicate_of: str = ""
     """Identity of the first in the pool that is the same provider (URL, credential and model); empty: this is it."""
-    place: str = field(init=False)
+    shared_identity: str = field(init=False)
     """The identity that health and rests belong to; limits belong to each one that is listed."""
     translates: bool = field(init=False)
     """Whether any request is, so that nothing else need be asked about most of them."""
@@ -183,7 +183,7 @@ class Provider:
     """Path and query to ask this provider for, of a request target in origin form. Raises ProxyError(BAD_REQUEST)."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "place", self.twin_of or self.identity)
+        object.__setattr__(self, "shared_identity", self.duplicate_of or self.identity)
         object.__setattr__(self, "translates", self.mode is Mode.TRANSLATE or self.chat_over_responses)
         object.__setattr__(self, "join", _joining(self))
 

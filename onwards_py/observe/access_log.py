@@ -119,7 +119,7 @@ def access_line(record: Record, to_wall: float) -> bytes:
             names[1],
             names[2],
             record.target or None,
-            record.via or None,
+            record.routed_from or None,
             record.provider or None,
             record.status,
             record.outcome,

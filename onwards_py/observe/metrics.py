@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from onwards_py.live_state import Holder
+from onwards_py.live_state import ConfigHolder
 from onwards_py.observe.pool_metrics import PoolMetrics
 from onwards_py.observe.record import RULE, Outcome, Record
 
@@ -43,7 +43,7 @@ class Histogram:
         return rows
 
 
-class Row:
+class Series:
     """What is counted for one target and provider."""
 
     __slots__ = ("duration", "first_byte", "requests")
@@ -59,7 +59,7 @@ class Metrics(Collector):
 
     def __init__(
         self,
-        holder: Holder,
+        holder: ConfigHolder,
         *,
         in_flight: Callable[[], int],
         dropped_lines: Callable[[], int],
@@ -71,18 +71,18 @@ class Metrics(Collector):
         self._dropped_lines = dropped_lines
         self._open_connections = open_connections
         self._refused_connections = refused_connections
-        self._rows: dict[tuple[str, str], Row] = {}
+        self._rows: dict[tuple[str, str], Series] = {}
         self._dropped: dict[tuple[str, str], int] = {}
         self._led: dict[tuple[str, str, str], int] = {}
         self._choosing: dict[str, Histogram] = {}
         self.pools = PoolMetrics(holder)
         self.before_collect: Callable[[], None] = _nothing
 
-    def ended(self, exchange: Record, now: float) -> None:
+    def record(self, exchange: Record, now: float) -> None:
         """Count one exchange. ``target`` is empty unless a configured target was resolved, so names stay bounded."""
         row = self._rows.get((exchange.target, exchange.provider))
         if row is None:
-            row = self._rows[exchange.target, exchange.provider] = Row()
+            row = self._rows[exchange.target, exchange.provider] = Series()
         verdict = (exchange.status // 100, exchange.outcome)
         row.requests[verdict] = row.requests.get(verdict, 0) + 1
         # Histogram.observe by hand: this runs for every request.
@@ -96,8 +96,8 @@ class Metrics(Collector):
         if exchange.metered:
             self.pools.tokens[exchange.target] += exchange.counted
         if exchange.attempts > 1 or exchange.over_budget or exchange.repair is not None:
-            self.pools.ended(exchange)
-        if exchange.via:
+            self.pools.record(exchange)
+        if exchange.routed_from:
             self._count_led(exchange)
         for part in exchange.dropped:
             self._count_dropped(exchange.target, part)
@@ -110,15 +110,15 @@ class Metrics(Collector):
         self._dropped[key] = self._dropped.get(key, 0) + 1
 
     def _count_led(self, exchange: Record) -> None:
-        key = (exchange.via, exchange.target, exchange.reason)
+        key = (exchange.routed_from, exchange.target, exchange.reason)
         self._led[key] = self._led.get(key, 0) + 1
         if exchange.reason == RULE:
             return
-        choosing = self._choosing.get(exchange.via)
+        choosing = self._choosing.get(exchange.routed_from)
         if choosing is None:
-            choosing = self._choosing[exchange.via] = Histogram(CHOOSING_BUCKETS)
-        choosing.counts[bisect_left(CHOOSING_BUCKETS, exchange.choosing)] += 1
-        choosing.total += exchange.choosing
+            choosing = self._choosing[exchange.routed_from] = Histogram(CHOOSING_BUCKETS)
+        choosing.counts[bisect_left(CHOOSING_BUCKETS, exchange.route_by_seconds)] += 1
+        choosing.total += exchange.route_by_seconds
 
     def collect(self) -> Iterator[Metric]:
         """The metric families, as Prometheus wants them; ``before_collect`` is called first."""
@@ -172,8 +172,8 @@ class Metrics(Collector):
         )
         for target in self._holder.current.table.targets:
             targets.add_metric([target.pool.name], target.limiter.in_flight)
-            for member in target.members:
-                providers.add_metric([target.pool.name, member.provider.name], member.limiter.in_flight)
+            for endpoint in target.endpoints:
+                providers.add_metric([target.pool.name, endpoint.provider.name], endpoint.limiter.in_flight)
         yield from (targets, providers)
         yield GaugeMetricFamily("onwards_connections", "Client connections open.", value=self._open_connections())
         yield CounterMetricFamily(

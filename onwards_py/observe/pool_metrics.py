@@ -10,11 +10,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from onwards_py.limits.counters import Limiter
-from onwards_py.live_state import Holder
+from onwards_py.live_state import ConfigHolder
 from onwards_py.observe.record import Record
-from onwards_py.routing.health import State
+from onwards_py.routing.health import HealthState
 
-_STATES = [state.value for state in State]
+_STATES = [state.value for state in HealthState]
 
 
 class PoolMetrics(Collector):
@@ -23,7 +23,7 @@ class PoolMetrics(Collector):
     ``tokens`` by target are counted by whoever counts exchanges: that concerns all of those that are metered.
     """
 
-    def __init__(self, holder: Holder) -> None:
+    def __init__(self, holder: ConfigHolder) -> None:
         self._holder = holder
         self._retries: Counter[str] = Counter()
         self._hedges: Counter[str] = Counter()
@@ -32,7 +32,7 @@ class PoolMetrics(Collector):
         self.tokens: Counter[str] = Counter()
         self._repaired: Counter[tuple[str, str]] = Counter()
 
-    def ended(self, exchange: Record) -> None:
+    def record(self, exchange: Record) -> None:
         """Count an exchange of which more is to be said than how it ended."""
         target = exchange.target
         retries = exchange.attempts - 1 - exchange.hedged - len(exchange.repeats)
@@ -79,13 +79,13 @@ class PoolMetrics(Collector):
             "onwards_provider_ejections", "Times the provider was left out after failures.", labels=labels
         )
         for target in self._holder.current.table.targets:
-            for member in target.members:
-                if member.health is None:
+            for endpoint in target.endpoints:
+                if endpoint.health is None:
                     continue
-                names = [target.pool.name, member.provider.name]
+                names = [target.pool.name, endpoint.provider.name]
                 for state in _STATES:
-                    states.add_metric([*names, state], float(member.health.state.value == state))
-                ejections.add_metric(names, member.health.ejections)
+                    states.add_metric([*names, state], float(endpoint.health.state.value == state))
+                ejections.add_metric(names, endpoint.health.ejections)
         yield from (states, ejections)
 
     def _waiting(self) -> Metric:
@@ -94,10 +94,10 @@ class PoolMetrics(Collector):
         )
         for target in self._holder.current.table.targets:
             own: tuple[tuple[str, Limiter], ...] = (("", target.limiter),)
-            members = ((member.provider.name, member.limiter) for member in target.members)
-            for name, limiter in chain(own, members):
-                if limiter.line is not None:
-                    waiting.add_metric([target.pool.name, name], limiter.line.waiting)
+            endpoints = ((endpoint.provider.name, endpoint.limiter) for endpoint in target.endpoints)
+            for name, limiter in chain(own, endpoints):
+                if limiter.queue is not None:
+                    waiting.add_metric([target.pool.name, name], limiter.queue.waiting)
         return waiting
 
 

@@ -31,9 +31,9 @@ class Recorder:
         self._pending: list[Record] = []
         self._scheduled = False
 
-    def ended(self, record: Record, now: float) -> None:
+    def record(self, record: Record, now: float) -> None:
         """The exchange is over; ``now`` is in monotonic seconds."""
-        record.seal(now)
+        record.finalize(now)
         pending = self._pending
         pending.append(record)
         if len(pending) >= _MOST:
@@ -48,7 +48,7 @@ class Recorder:
         to_wall = time.time() - time.monotonic()
         lines = []
         for record in records:
-            self._metrics.ended(record, record.ended)
+            self._metrics.record(record, record.ended)
             lines.append(access_line(record, to_wall))
         self._lines.write(lines)
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from onwards_py.eager import OneShot
-from onwards_py.limits.admission import Blocked
+from onwards_py.limits.admission import Rejection
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import Line, Waiter
+from onwards_py.limits.wait_queue import Waiter, WaitQueue
 from onwards_py.proxy.exchange import Exchange
 
 
@@ -20,7 +20,7 @@ async def acquire_or_wait(exchange: Exchange, limiters: Sequence[Limiter], clock
     blocked = exchange.acquire(limiters, clock())
     if blocked is None:
         return
-    if blocked.limiter.line is None:
+    if blocked.limiter.queue is None:
         raise blocked.error
     with QueueTicket(clock) as place:
         while blocked is not None:
@@ -43,11 +43,11 @@ class QueueTicket:
     def __exit__(self, *_: object) -> None:
         self._waiter.leave()
 
-    async def wait(self, blocks: Sequence[Blocked]) -> None:
+    async def wait(self, blocks: Sequence[Rejection]) -> None:
         """Until it is worth another try at what ``blocks`` tell. Raises the first block's ProxyError if nobody is let
         wait, all lines are full, or the time is over."""
         error, now = blocks[0].error, self._clock()
-        lines = [blocked.limiter.line for blocked in blocks if blocked.limiter.line is not None]
+        lines = [blocked.limiter.queue for blocked in blocks if blocked.limiter.queue is not None]
         policies = [blocked.limiter.limits.queue for blocked in blocks if blocked.limiter.limits.queue is not None]
         if not policies or not self._stand_in(lines):
             raise error
@@ -57,21 +57,21 @@ class QueueTicket:
         if self._clock() >= self._until:
             raise error
 
-    def _stand_in(self, lines: Sequence[Line]) -> bool:
+    def _stand_in(self, lines: Sequence[WaitQueue]) -> bool:
         """Stand in these lines and in no others; False if all of them are full."""
-        for line in [line for line in self._waiter.lines if line not in lines]:
+        for line in [line for line in self._waiter.queues if line not in lines]:
             line.leave(self._waiter)
         for line in lines:
-            line.join(self._waiter)
-        return bool(self._waiter.lines)
+            line.enqueue(self._waiter)
+        return bool(self._waiter.queues)
 
-    async def _sleep(self, blocks: Sequence[Blocked], now: float, until: float) -> None:
+    async def _sleep(self, blocks: Sequence[Rejection], now: float, until: float) -> None:
         self._signal = OneShot()
         loop = asyncio.get_running_loop()
         timers = [loop.call_later(max(0.0, until - now), self._wake)] + [
-            loop.call_later(blocked.seconds, blocked.limiter.line.wake)
+            loop.call_later(blocked.retry_in, blocked.limiter.queue.wake)
             for blocked in blocks
-            if blocked.seconds is not None and blocked.limiter.line is not None
+            if blocked.retry_in is not None and blocked.limiter.queue is not None
         ]
         try:
             await self._signal

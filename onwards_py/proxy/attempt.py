@@ -8,7 +8,7 @@ from onwards_py.proxy.early_commit import EarlyStream
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.translate import Translation, begin_early, translate
 from onwards_py.proxy.upstream_request import RoutedRequest, outbound_request
-from onwards_py.routing.balancer import Member
+from onwards_py.routing.balancer import Endpoint
 from onwards_py.transports.base import OutboundRequest
 
 
@@ -20,14 +20,14 @@ class Attempt(msgspec.Struct):
 
     exchange: Exchange
     routed: RoutedRequest
-    member: Member
+    member: Endpoint
     outbound: OutboundRequest
     translation: Translation | None = None
     early: EarlyStream | None = None
     sent_at: float = 0.0
 
 
-def prepare(exchange: Exchange, routed: RoutedRequest, member: Member) -> Attempt:
+def prepare(exchange: Exchange, routed: RoutedRequest, member: Endpoint) -> Attempt:
     """Make an attempt ready. Raises ProxyError for what this provider cannot be asked."""
     provider = member.provider
     translation = translate(provider, routed, exchange.principal) if provider.translates else None

@@ -55,4 +55,4 @@ class Release:
         failure = self._machine.failure
         if failure is None:
             return outcomes.DONE
-        return outcomes.LIMIT if failure == _TOO_MUCH else _OUTCOMES[ending]
+        return outcomes.SIZE_OR_TIME_LIMIT if failure == _TOO_MUCH else _OUTCOMES[ending]

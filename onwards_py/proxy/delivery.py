@@ -27,7 +27,7 @@ from onwards_py.proxy.upstream_request import (
     may_follow,
     safe_to_duplicate,
 )
-from onwards_py.routing.balancer import Member
+from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.transcode.cut_notice import CutNotice
 from onwards_py.transcode.neutral.failure import Failure, codes_told
@@ -73,7 +73,7 @@ def pass_on_whole(exchange: Exchange, answer: Answer, now: float) -> bool:
     return True
 
 
-async def stream(exchange: Exchange, routed: RoutedRequest, member: Member, answer: Answer, clock: Clock) -> None:
+async def stream(exchange: Exchange, routed: RoutedRequest, member: Endpoint, answer: Answer, clock: Clock) -> None:
     """Commit: the head goes downstream, then the body until its end."""
     _commit(exchange, answer, clock())
     pipeline = _pipeline(exchange, routed, answer)
@@ -128,7 +128,7 @@ def _is_held(routed: RoutedRequest, answer: Answer, plan: FallbackPlan) -> bool:
         return False
     if is_readable_sse(answer.facts) and first_token is not None:
         return True
-    return hold is not None and (plan.may_continue or plan.may_stay)
+    return hold is not None and (plan.may_continue or plan.may_retry_same)
 
 
 def _may_tell(lines: bytes, routed: RoutedRequest) -> bool:
@@ -203,7 +203,7 @@ def _may_go_on(verdict: Verdict, prepared: Attempt, plan: FallbackPlan, now: flo
     if verdict.kind is VerdictKind.ERROR:
         return plan.retries_error(verdict.status, codes_told(verdict.error, verdict.status), prepared.member, now)
     resendable = safe_to_duplicate(prepared.routed)
-    again = verdict == CUT and resendable and plan.resets(prepared.member, now)
+    again = verdict == CUT and resendable and plan.retries_reset(prepared.member, now)
     return again or plan.retries_fault(Fault.CLOSED, repeatable=resendable)
 
 
@@ -247,7 +247,7 @@ def _gate(prepared: Attempt, answer: Answer, plan: FallbackPlan | None, clock: C
     return CommitGate(
         on_open,
         gives_up,
-        plan.policy.hold if plan is not None and (plan.may_continue or plan.may_stay) else None,
+        plan.policy.hold if plan is not None and (plan.may_continue or plan.may_retry_same) else None,
         None if first_token is None else prepared.sent_at + first_token - clock(),
     )
 

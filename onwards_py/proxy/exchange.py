@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, assert_never
 
 from onwards_py.errors import ErrorKind, ErrorOrigin, ProxyError
-from onwards_py.limits.admission import Blocked, Gates, attempt
+from onwards_py.limits.admission import LimiterSet, Rejection, try_acquire
 from onwards_py.limits.counters import Limiter
 from onwards_py.messages import Downstream, Ending, ResponseHead
 from onwards_py.observe import record as outcomes
@@ -35,17 +35,17 @@ class Exchange(Record):
 
     @property
     def downstream(self) -> Downstream:
-        assert self.sink is not None, "a request refused at the door has no downstream here"
-        return self.sink
+        assert self._downstream is not None, "a request refused at the door has no downstream here"
+        return self._downstream
 
     # Permits
 
-    def try_acquire(self, gates: Gates, now: float) -> bool:
+    def try_acquire(self, gates: LimiterSet, now: float) -> bool:
         """Take all permits; or none, and return False."""
-        if gates.guards:
+        if gates.bounded:
             if gates.metered:
                 self.estimate = (len(self.request.body) >> 2) + 1
-            if attempt(gates.guards, now, self.estimate) is not None:
+            if try_acquire(gates.bounded, now, self.estimate) is not None:
                 return False
             self.metered = gates.metered
             for limiter in gates.limiters:
@@ -54,20 +54,20 @@ class Exchange(Record):
         else:
             for limiter in gates.limiters:
                 limiter.in_flight += 1
-        self.held += gates.limiters
+        self.permits += gates.limiters
         return True
 
-    def acquire(self, limiters: Sequence[Limiter], now: float) -> Blocked | None:
+    def acquire(self, limiters: Sequence[Limiter], now: float) -> Rejection | None:
         """Take all permits, or none: then what stands in the way."""
         if len(limiters) == 1 and not limiters[0].bounded:
             limiters[0].in_flight += 1
-            self.held.append(limiters[0])
+            self.permits.append(limiters[0])
             return None
         self.estimate = self.estimate or (len(self.request.body) >> 2) + 1
-        blocked = attempt(limiters, now, self.estimate)
+        blocked = try_acquire(limiters, now, self.estimate)
         if blocked is None:
             self.metered = self.metered or any(limiter.tokens is not None for limiter in limiters)
-            self.held += limiters
+            self.permits += limiters
         return blocked
 
     def admit(self, limiters: Sequence[Limiter], now: float) -> None:
@@ -78,38 +78,38 @@ class Exchange(Record):
 
     def release(self, limiter: Limiter) -> None:
         """One permit back before the end, untouched by any answer."""
-        self.held.remove(limiter)
+        self.permits.remove(limiter)
         limiter.in_flight -= 1
         if limiter.watched:
-            limiter.settle(-self.estimate)
-            limiter.given_back()
+            limiter.charge(-self.estimate)
+            limiter.on_release()
 
     def refund(self) -> None:
         """Nobody was asked: what was admitted shall not count as a request."""
-        for limiter in self.held:
-            limiter.unspend()
+        for limiter in self.permits:
+            limiter.refund()
 
     def release_beyond(self, count: int) -> None:
         """All permits but the first ``count`` back: the provider they are of has failed, whatever it had said."""
-        self.tail = None
-        while len(self.held) > count:
-            self.release(self.held[-1])
+        self.usage_scanner = None
+        while len(self.permits) > count:
+            self.release(self.permits[-1])
 
     def close(self) -> None:
         """All permits back. The last byte is through, or never will be."""
         difference = 0
         if self.metered:
-            if self.tail is not None or self.outcome is not outcomes.DONE or self.status >= 400:
+            if self.usage_scanner is not None or self.outcome is not outcomes.DONE or self.status >= 400:
                 self.counted = self.used
             difference = self.counted - self.estimate
-        for limiter in self.held:
+        for limiter in self.permits:
             limiter.in_flight -= 1
             if limiter.watched:
                 if limiter.tokens is not None and difference:
-                    limiter.tokens.settle(difference)
-                if limiter.line is not None:
-                    limiter.line.wake()
-        self.held.clear()
+                    limiter.tokens.charge(difference)
+                if limiter.queue is not None:
+                    limiter.queue.wake()
+        self.permits.clear()
 
     # Tokens
 
@@ -118,20 +118,20 @@ class Exchange(Record):
         """Tokens that the provider said it used; what can be guessed from sizes if it did not say. Errors are free."""
         if self.status >= 400:
             return 0
-        if self.tail is None:
+        if self.usage_scanner is None:
             # Whoever leaves as the answer comes has had the prompt read: hanging up is no way around the limit.
             left = self.outcome is outcomes.CLIENT_GONE_WAITING and self.attempts
             return self.estimate if left else self.counted
-        counted = self.tail.tokens()
+        counted = self.usage_scanner.tokens()
         if counted is not None and self.outcome is outcomes.DONE:
             return counted
         # What a stream says at its beginning is not all, if it was cut.
-        per_token = _OF_TEXT if self.tail.undecodable else self.bytes_per_token
-        return max(counted or 0, self.estimate + self.tail.seen // per_token)
+        per_token = _OF_TEXT if self.usage_scanner.undecodable else self.bytes_per_token
+        return max(counted or 0, self.estimate + self.usage_scanner.seen // per_token)
 
     def meter(self, facts: ResponseFacts, *, decoded: bool = False) -> UsageScanner:
         """What is to see the answer's bytes pass by, as they came; ``decoded``: without their content coding."""
-        self.tail = tail = UsageScanner(_TAIL) if decoded else usage_scanner_for(facts, _TAIL)
+        self.usage_scanner = tail = UsageScanner(_TAIL) if decoded else usage_scanner_for(facts, _TAIL)
         self.bytes_per_token = _OF_AN_EVENT if is_readable_sse(facts) else _OF_TEXT
         return tail
 
@@ -155,9 +155,8 @@ class Exchange(Record):
         self.status = head.status
         self.committed = now
         self.outcome = outcomes.DONE
-        assert self.sink is not None
-        block = self._block(facts.block) if self.extra else facts.block
-        self.sink.answer(head.status, head.reason, block, facts.length, body)
+        block = self._block(facts.block) if self.extra_headers else facts.block
+        self.downstream.answer(head.status, head.reason, block, facts.length, body)
 
     def commit(self, status: int, reason: bytes, block: bytes, length: int | None, now: float) -> None:
         """The response head goes downstream: no fallback any more."""
@@ -177,7 +176,7 @@ class Exchange(Record):
         elif ending is _IDLE:
             self.outcome = outcomes.UPSTREAM_IDLE
         elif ending is _LIMIT:
-            self.outcome = outcomes.LIMIT
+            self.outcome = outcomes.SIZE_OR_TIME_LIMIT
         elif ending is _CLIENT_GONE:
             self.outcome = outcomes.CLIENT_GONE_STREAMING
         else:
@@ -200,15 +199,15 @@ class Exchange(Record):
 
     def _block(self, block: bytes) -> bytes:
         """The fields with the extra ones, which replace others of their name: clients read two values as none."""
-        if not self.extra:
+        if not self.extra_headers:
             return block
-        name = re.escape(self.extra[: self.extra.index(b":")])
-        return re.sub(rb"(?im)^%b:[^\n]*\n" % name, b"", block) + self.extra
+        name = re.escape(self.extra_headers[: self.extra_headers.index(b":")])
+        return re.sub(rb"(?im)^%b:[^\n]*\n" % name, b"", block) + self.extra_headers
 
     def refuse(self, error: ProxyError) -> None:
         """Answer with an error of ours."""
         self.note_refusal(error)
-        send_error(self.downstream, error, self.extra)
+        send_error(self.downstream, error, self.extra_headers)
 
     def note_refusal(self, error: ProxyError) -> None:
         """Remember an error of ours that is, or was, answered."""

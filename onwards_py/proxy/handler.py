@@ -10,8 +10,8 @@ import msgspec
 
 from onwards_py.auth import ANONYMOUS, Principal, identify
 from onwards_py.errors import ErrorKind, ProxyError, body_too_large
-from onwards_py.limits.admission import Gates
-from onwards_py.live_state import Current, Holder
+from onwards_py.limits.admission import LimiterSet
+from onwards_py.live_state import ActiveConfig, ConfigHolder
 from onwards_py.messages import Downstream, InboundRequest
 from onwards_py.observe.record import RULE, Record
 from onwards_py.proxy.admission_queue import acquire_or_wait
@@ -38,8 +38,7 @@ from onwards_py.proxy.translate import LocalReply
 from onwards_py.proxy.translated_paths import refusal_without_model
 from onwards_py.proxy.tunnel import wants_tunnel
 from onwards_py.proxy.upstream_request import RoutedRequest, Transports, stores
-from onwards_py.routing.table import Leads, LivePool, Route, refusal
-from onwards_py.routing.table import enter as check_access
+from onwards_py.routing.table import ClassifierRoute, LivePool, Route, access_error, check_access
 from onwards_py.wire.model_scan import AT_ONCE, BodyFlags, scan
 from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.target_url import origin_form
@@ -51,7 +50,7 @@ _MODEL_REQUIRED: Final = ErrorKind.MODEL_REQUIRED
 class Recorder(Protocol):
     """Takes note of exchanges that have ended."""
 
-    def ended(self, record: Record, now: float) -> None: ...
+    def record(self, record: Record, now: float) -> None: ...
 
 
 class Proxy:
@@ -64,7 +63,7 @@ class Proxy:
 
     def __init__(
         self,
-        holder: Holder,
+        holder: ConfigHolder,
         transports: Transports,
         recorder: Recorder,
         *,
@@ -102,9 +101,9 @@ class Proxy:
                 routed = await self._admit_slowly(exchange, head, current)
             if not exchange.try_acquire(routed.gates, exchange.began):
                 await acquire_or_wait(exchange, routed.gates.limiters, self._clock)
-            if routed.target.leads is not None:
-                routed = await self._route_by_classifier(exchange, routed, routed.target.leads)
-            sole = routed.target.sole
+            if routed.target.classifier_route is not None:
+                routed = await self._route_by_classifier(exchange, routed, routed.target.classifier_route)
+            sole = routed.target.single
             if routed.head.upgrade is not None and wants_tunnel(routed):
                 await self._attempts.tunnel(exchange, routed)
             elif sole is None or routed.head.upgrade is not None:
@@ -125,10 +124,10 @@ class Proxy:
         finally:
             self.in_flight -= 1
             exchange.close()
-            self._recorder.ended(exchange, self._clock())
+            self._recorder.record(exchange, self._clock())
 
     def _admit(
-        self, exchange: Exchange, head: RequestHead, current: Current, address: Address | None = None
+        self, exchange: Exchange, head: RequestHead, current: ActiveConfig, address: Address | None = None
     ) -> RoutedRequest | None:
         """Who calls, for which model, and may they: the routed request. None if it was answered here (it has a
         status), or must be read first, which gives ``address``. Raises ProxyError."""
@@ -137,15 +136,15 @@ class Proxy:
         if not path:
             path = head.path = origin_form(request.target)
         principal = ANONYMOUS
-        if current.identifies:
+        if current.needs_principal:
             exchange.principal = principal = _principal(head, current)
         if request.method in _READS and head.model_override is None and address is None:
             listing = answer_models(path, current.table, principal, self._started)
             if listing is not None:
                 exchange.answer(listing, self._clock())
                 return None
-        if current.accepted is not None and principal.digest not in current.accepted:
-            raise refusal(principal)  # before anything is read for somebody who has no access to anything
+        if current.accepted_digests is not None and principal.digest not in current.accepted_digests:
+            raise access_error(principal)  # before anything is read for somebody who has no access to anything
         if address is None:
             body = request.body
             if not head.plain or len(body) > AT_ONCE:
@@ -159,17 +158,17 @@ class Proxy:
         exchange.target = pool.name
         if len(request.body) > pool.max_body or len(address.body) > pool.max_body:
             raise body_too_large(pool.max_body)
-        gates = route.gates
-        if head.upgrade is not None and route.target.sole is not None:  # whoever is asked lets in a tunnel by itself
-            sole = route.target.sole.limiter
-            gates = Gates.of(tuple(limiter for limiter in gates.limiters if limiter is not sole))
+        gates = route.limiter_set
+        if head.upgrade is not None and route.target.single is not None:  # whoever is asked lets in a tunnel by itself
+            sole = route.target.single.limiter
+            gates = LimiterSet.of(tuple(limiter for limiter in gates.limiters if limiter is not sole))
         routed = RoutedRequest(request, head, address, path, route.target, gates, exchange.began)
         if not route.redirected:
             return routed
-        exchange.via, exchange.reason = address.model, RULE
+        exchange.routed_from, exchange.reason = address.model, RULE
         return retarget(routed, route.target)
 
-    async def _admit_slowly(self, exchange: Exchange, head: RequestHead, current: Current) -> RoutedRequest:
+    async def _admit_slowly(self, exchange: Exchange, head: RequestHead, current: ActiveConfig) -> RoutedRequest:
         """The same for what must be read first. Raises ProxyError."""
         routed = self._admit(exchange, head, current, await self._read(exchange.request, head, current))
         assert routed is not None
@@ -184,7 +183,7 @@ class Proxy:
         address = await self._large.run(rename(routed.address, provider))
         return msgspec.structs.replace(routed, address=address)
 
-    async def _read(self, request: InboundRequest, head: RequestHead, current: Current) -> Address:
+    async def _read(self, request: InboundRequest, head: RequestHead, current: ActiveConfig) -> Address:
         """The address of a request that takes longer to read: a header names its model, or its body is large, coded or
         a form. Raises ProxyError."""
         body = request.body
@@ -195,7 +194,7 @@ class Proxy:
                 raise ProxyError(ErrorKind.MODEL_REQUIRED, param="model")
             return (await self._read_body(head, body, current.snapshot.max_body)).address()
         name = header_model(head.model_override)
-        principal = _principal(head, current) if current.identifies else ANONYMOUS
+        principal = _principal(head, current) if current.needs_principal else ANONYMOUS
         route = _route(head, current, name, principal)
         if not is_guarded(route):
             return Address(name, body)
@@ -212,16 +211,19 @@ class Proxy:
     def _path_error(self, exchange: Exchange, head: RequestHead) -> ProxyError | None:
         """Why a request that names no model would be refused whichever it named; None: it has to name one."""
         table = self._holder.current.table
-        names = table.visible(exchange.principal)
+        names = table.list_models(exchange.principal)
         targets = filter(None, map(table.find, names))
         return refusal_without_model(targets, head.path or exchange.request.target, exchange.request.method)
 
-    async def _route_by_classifier(self, exchange: Exchange, routed: RoutedRequest, leads: Leads) -> RoutedRequest:
+    async def _route_by_classifier(
+        self, exchange: Exchange, routed: RoutedRequest, leads: ClassifierRoute
+    ) -> RoutedRequest:
         """The routed request as the target that the classifier chooses is to have it. Raises ProxyError."""
         began = self._clock()
         choice = await choose(routed, leads, self._subrequest)
         target = choice.target
-        exchange.via, exchange.reason, exchange.choosing = exchange.target, choice.reason, self._clock() - began
+        exchange.routed_from, exchange.reason = exchange.target, choice.reason
+        exchange.route_by_seconds = self._clock() - began
         check_access(target, exchange.principal)
         exchange.target = target.pool.name
         await acquire_or_wait(
@@ -243,7 +245,7 @@ class Proxy:
             raise
         finally:
             exchange.close()
-            self._recorder.ended(exchange, self._clock())
+            self._recorder.record(exchange, self._clock())
 
     def precheck(self, target: bytes, head: RequestHead) -> None:
         """Refuse what the head alone decides, before a body is asked for (RFC 9110 section 10.1.1)."""
@@ -254,17 +256,17 @@ class Proxy:
             pool = current.table.resolve(header_model(head.model_override), principal).target.pool
             if head.content_length is not None and head.content_length > pool.max_body:
                 raise body_too_large(pool.max_body)
-        elif not current.table.admits(principal):
-            raise refusal(principal)
+        elif not current.table.may_use_any(principal):
+            raise access_error(principal)
 
     def refused(self, request: InboundRequest, error: ProxyError) -> None:
         """Take note of a request that a door refused by itself."""
         exchange = Exchange(request, None, self._clock())
         exchange.note_refusal(error)
-        self._recorder.ended(exchange, self._clock())
+        self._recorder.record(exchange, self._clock())
 
 
-def _principal(head: RequestHead, current: Current) -> Principal:
+def _principal(head: RequestHead, current: ActiveConfig) -> Principal:
     """Who calls. Found once for a head that a connection repeats; a reload makes it be found again."""
     if head.resolved_by is not current.generation:
         head.principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
@@ -275,7 +277,7 @@ def _principal(head: RequestHead, current: Current) -> Principal:
     return principal
 
 
-def _route(head: RequestHead, current: Current, model: str, principal: Principal) -> Route:
+def _route(head: RequestHead, current: ActiveConfig, model: str, principal: Principal) -> Route:
     """Where to. Found once for a head that a connection repeats, as long as it asks for the same. Raises ProxyError."""
     if head.resolved_by is not current.generation:
         return current.table.resolve(model, principal)

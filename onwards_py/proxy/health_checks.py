@@ -12,8 +12,8 @@ from onwards_py.eager import StepTask
 from onwards_py.messages import OWN_FAULTS
 from onwards_py.model.provider import HealthCheck, Provider, Timeouts
 from onwards_py.proxy.not_found_log import NotFoundLog
-from onwards_py.routing.balancer import Member
-from onwards_py.routing.health import State
+from onwards_py.routing.balancer import Endpoint
+from onwards_py.routing.health import HealthState
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError
 from onwards_py.wire.outbound import outbound_head
@@ -42,14 +42,14 @@ class HealthChecks:
 
     def adopt(self, targets: Iterable[LivePool]) -> None:
         """Check the members of these targets, and nobody else any more."""
-        wanted: dict[Key, list[Member]] = {}
+        wanted: dict[Key, list[Endpoint]] = {}
         told: set[int] = set()  # one that is listed twice in a pool has one health
         for target in targets:
-            for member in target.members:
+            for member in target.endpoints:
                 check, health = member.provider.health_check, member.health
                 if check is not None and health is not None and id(health) not in told:
                     told.add(id(health))
-                    wanted.setdefault((member.provider.place, check), []).append(member)
+                    wanted.setdefault((member.provider.shared_identity, check), []).append(member)
         for key in [key for key in self._running if key not in wanted]:
             self._running.pop(key).stop()
         for key, members in wanted.items():
@@ -73,7 +73,7 @@ class _Checker:
         self,
         http: Transport,
         check: HealthCheck,
-        members: list[Member],
+        members: list[Endpoint],
         clock: Callable[[], float],
         random: Callable[[], float],
         *,
@@ -121,10 +121,10 @@ class _Checker:
         return await response.read(_LONGEST_ANSWER) is not None
 
 
-def _tell(member: Member, before: State, after: State) -> None:
-    if before is State.DOWN and after is not State.DOWN:
+def _tell(member: Endpoint, before: HealthState, after: HealthState) -> None:
+    if before is HealthState.UNHEALTHY and after is not HealthState.UNHEALTHY:
         _log.info("provider %s answers its health checks again", member.provider.name)
-    elif after is State.DOWN and before is not State.DOWN:
+    elif after is HealthState.UNHEALTHY and before is not HealthState.UNHEALTHY:
         _log.warning("provider %s fails its health checks: it is left out", member.provider.name)
 
 

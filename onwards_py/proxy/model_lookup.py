@@ -64,7 +64,12 @@ def needs_text(target: LivePool) -> bool:
     """Whether the decoded copy of a coded body may be needed once its model is known: to rename, to translate, to
     answer it here, or to judge by what it says whether and where it may be sent."""
     pool = target.pool
-    if target.leads is not None or pool.fallback.enabled or pool.hedge is not None or pool.affinity is not None:
+    if (
+        target.classifier_route is not None
+        or pool.fallback.enabled
+        or pool.hedge is not None
+        or pool.affinity is not None
+    ):
         return True
     return any(
         provider.model_name is not None
@@ -192,7 +197,7 @@ def by_header(name: str, readable: Readable, route: Route) -> Address:
 
 def _is_led(route: Route) -> bool:
     """Another target answers, by whose name the request then goes."""
-    return route.redirected or route.target.leads is not None
+    return route.redirected or route.target.classifier_route is not None
 
 
 def _keeps_names(pool: Pool) -> bool:

@@ -26,14 +26,14 @@ def answer_models(path: bytes, table: RouteTable, principal: Principal, created:
     """
     path, _, query = path.partition(b"?")
     if path in _LISTS:
-        listing = {"object": "list", "data": [_entry(name, created) for name in table.visible(principal)]}
+        listing = {"object": "list", "data": [_entry(name, created) for name in table.list_models(principal)]}
         if _ASKED_BY_CODEX.search(b"?" + query):
             listing["models"] = []
         return orjson.dumps(listing)
     for prefix in (b"/v1/models/", b"/models/"):
         if path.startswith(prefix):
             name = unquote(path[len(prefix) :].decode("latin-1"), encoding="utf-8")
-            if name in table.visible(principal):
+            if name in table.list_models(principal):
                 return orjson.dumps(_entry(name, created))
             message = f"The model `{name[:200]}` does not exist or you do not have access to it."
             raise ProxyError(ErrorKind.MODEL_NOT_FOUND, message, param="model")

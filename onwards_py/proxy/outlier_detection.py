@@ -7,7 +7,7 @@ from typing import Final
 
 from onwards_py.messages import OWN_FAULTS, Ending, Fault, ResponseHead
 from onwards_py.model.provider import EngineSettings
-from onwards_py.routing.balancer import Member
+from onwards_py.routing.balancer import Endpoint
 from onwards_py.wire.response_head import retry_after
 
 _BROKEN: Final = frozenset({Ending.EOF, Ending.RESET, Ending.IDLE})
@@ -15,7 +15,7 @@ _NOT_OURS: Final = frozenset({401, 402, 403})
 _BUSY: Final = frozenset({503, 529})
 
 
-def note_head(member: Member, head: ResponseHead, seconds: float, now: float) -> None:
+def note_head(member: Endpoint, head: ResponseHead, seconds: float, now: float) -> None:
     """A response head came after ``seconds``.
 
     What the client did wrong (4xx) is no failure of the provider, but shows that it is alive. 429 is a wish to be left
@@ -32,38 +32,38 @@ def note_head(member: Member, head: ResponseHead, seconds: float, now: float) ->
     if status < 400:
         return  # what it is worth is seen when its body begins
     if status == 429:
-        health.rest(now, retry_after(head.lines, time.time()))
+        health.rate_limited(now, retry_after(head.lines, time.time()))
     elif status >= 500:
         wait = retry_after(head.lines, time.time()) if status in _BUSY else None
         if wait is None:
             health.failed(now)
         else:
-            health.rest(now, wait)
+            health.rate_limited(now, wait)
     elif status in _NOT_OURS and member.provider.credential is not None:
         health.unauthorised(now)
     else:
         health.succeeded()
 
 
-def note_success(member: Member) -> None:
+def note_success(member: Endpoint) -> None:
     """An answer is good enough to be given to the client."""
     if member.health is not None:
         member.health.succeeded()
 
 
-def note_failure(member: Member, now: float) -> None:
+def note_failure(member: Endpoint, now: float) -> None:
     """No usable answer came."""
     if member.health is not None:
         member.health.failed(now)
 
 
-def note_fault(member: Member, fault: Fault, now: float) -> None:
+def note_fault(member: Endpoint, fault: Fault, now: float) -> None:
     """No response came, for this reason. What we lack ourselves is no failure of the provider."""
     if fault not in OWN_FAULTS:
         note_failure(member, now)
 
 
-def note_hedge_lost(member: Member, seconds: float, now: float) -> None:
+def note_hedge_lost(member: Endpoint, seconds: float, now: float) -> None:
     """Another provider, asked later, answered first, after ``seconds`` of silence of this one: a failure, or hedging
     would hide for ever that it is dead."""
     if member.latency is not None:
@@ -71,13 +71,13 @@ def note_hedge_lost(member: Member, seconds: float, now: float) -> None:
     note_failure(member, now)
 
 
-def note_stale_connection(member: Member, now: float) -> None:
+def note_stale_connection(member: Endpoint, now: float) -> None:
     """A kept connection died under a request, which was sent again and answered."""
     if member.health is not None:
         member.health.lost_connection(now)
 
 
-def note_ending(member: Member, ending: Ending, now: float) -> None:
+def note_ending(member: Endpoint, ending: Ending, now: float) -> None:
     """A body ended that had begun well; streams that fail late count, clients that leave do not."""
     if member.health is not None and ending in _BROKEN:
         member.health.failed(now, late=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.limits.admission import attempt
+from onwards_py.limits.admission import try_acquire
 from onwards_py.messages import Fault
 from onwards_py.model.policies import HedgePolicy
 from onwards_py.proxy.admission_queue import QueueTicket
@@ -38,7 +38,7 @@ from onwards_py.proxy.upstream_request import (
     validate_response,
 )
 from onwards_py.routing.affinity import key_of
-from onwards_py.routing.balancer import Member
+from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import TransportError, UpstreamResponse
@@ -65,7 +65,7 @@ class RetryLoop:
         self._failures = FailureLog(clock)
         self._not_found = not_found
 
-    async def serve_single(self, exchange: Exchange, routed: RoutedRequest, member: Member) -> None:
+    async def serve_single(self, exchange: Exchange, routed: RoutedRequest, member: Endpoint) -> None:
         """The most frequent plan: one provider, which has let the exchange in already, and one attempt."""
         provider = member.provider
         exchange.provider = provider.name
@@ -87,7 +87,7 @@ class RetryLoop:
         if not pass_on_whole(exchange, answer, self._clock()):
             await stream(exchange, routed, member, answer, self._clock)
 
-    async def _translate_single(self, exchange: Exchange, routed: RoutedRequest, member: Member) -> None:
+    async def _translate_single(self, exchange: Exchange, routed: RoutedRequest, member: Endpoint) -> None:
         """The same where some requests are made in another dialect."""
         prepared = prepare(exchange, routed, member)
         exchange.attempts = 1
@@ -114,7 +114,7 @@ class RetryLoop:
     async def serve(self, exchange: Exchange, routed: RoutedRequest) -> None:
         """Ask until one answers for good. Raises ProxyError if none does."""
         plan = self._plan(routed)
-        others = len(exchange.held)
+        others = len(exchange.permits)
         last: LastResponse | None = None
         failure: ProxyError | None = None
         try:
@@ -139,7 +139,7 @@ class RetryLoop:
                 plan.abandon(self._clock())
         exchange.over_budget = plan.over_budget
         if plan.exhausted or plan.over_budget:
-            exchange.extra = NOT_AGAIN
+            exchange.extra_headers = NOT_AGAIN
         if last is None:
             raise failure or no_provider_error(routed.target)
         last.send(exchange, self._clock())
@@ -154,7 +154,7 @@ class RetryLoop:
                 plan.abandon(self._clock())
 
     async def _tunnel(self, exchange: Exchange, routed: RoutedRequest, plan: FallbackPlan) -> None:
-        others = len(exchange.held)
+        others = len(exchange.permits)
         failure: ProxyError | None = None
         while (member := await self._next_provider(exchange, plan)) is not None:
             try:
@@ -182,7 +182,7 @@ class RetryLoop:
         raise failure or no_provider_error(routed.target)
 
     async def _retry_handshake(
-        self, exchange: Exchange, routed: RoutedRequest, plan: FallbackPlan, member: Member, handshake: Handshake
+        self, exchange: Exchange, routed: RoutedRequest, plan: FallbackPlan, member: Endpoint, handshake: Handshake
     ) -> bool:
         """Take note of how a provider answered a handshake; True if another is to be asked instead, and now."""
         now, head = self._clock(), handshake.answered.result()
@@ -192,7 +192,7 @@ class RetryLoop:
         note_head(member, head, 0.0, now)
         self._not_found.note(member.provider, head.status, routed.path)
         plan.elapsed = now - exchange.began
-        plan.rests(member, retry_after(head.lines, time.time()), now)
+        plan.note_retry_after(member, retry_after(head.lines, time.time()), now)
         try:
             again = plan.retries_status(head.status, member, now) and await self._wait(plan)
         except BaseException:
@@ -202,7 +202,7 @@ class RetryLoop:
             handshake.abort()
         return again
 
-    def _failed(self, exchange: Exchange, member: Member, error: TransportError) -> None:
+    def _failed(self, exchange: Exchange, member: Endpoint, error: TransportError) -> None:
         """An attempt failed: say so in the log."""
         self._failures.record_failure(exchange.target, member.provider.name, error)
         if error.repeated:
@@ -219,11 +219,11 @@ class RetryLoop:
         key = None if affinity is None else key_of(affinity, routed.request.fields, routed.address.body)
         return FallbackPlan(routed.target, self._random, key)
 
-    async def _next_provider(self, exchange: Exchange, plan: FallbackPlan) -> Member | None:
+    async def _next_provider(self, exchange: Exchange, plan: FallbackPlan) -> Endpoint | None:
         """The provider to try next, with a permit of it; None if none is left. Waits in queues of full ones."""
         return self._acquire_provider(exchange, plan) or await self._wait_for_place(exchange, plan)
 
-    def _acquire_provider(self, exchange: Exchange, plan: FallbackPlan) -> Member | None:
+    def _acquire_provider(self, exchange: Exchange, plan: FallbackPlan) -> Endpoint | None:
         """The provider to try next, with a permit of it; None if none is left: ``plan.refusals`` are why."""
         now = self._clock()
         member = plan.next(now)
@@ -233,22 +233,22 @@ class RetryLoop:
                 exchange.attempts = plan.attempts + len(exchange.repeats)
                 exchange.provider = member.provider.name
                 return member
-            plan.refusals.append(blocked)
+            plan.rejections.append(blocked)
             member = plan.next(now) if plan.retries_rate_limit() else None
         return None
 
-    async def _wait_for_place(self, exchange: Exchange, plan: FallbackPlan) -> Member | None:
+    async def _wait_for_place(self, exchange: Exchange, plan: FallbackPlan) -> Endpoint | None:
         """As long as nobody was asked, wait in line for the first provider that has a place again; None if there is
         nobody to wait for. Raises ProxyError."""
         if exchange.attempts:
             return None
-        refusals = plan.refusals
+        refusals = plan.rejections
         with QueueTicket(self._clock) as place:
             while True:
                 blocks = refusals + [
                     blocked
-                    for member in plan.members
-                    if member.limiter.full and (blocked := attempt((member.limiter,), self._clock())) is not None
+                    for member in plan.endpoints
+                    if member.limiter.full and (blocked := try_acquire((member.limiter,), self._clock())) is not None
                 ]
                 if not blocks:
                     return None
@@ -296,7 +296,7 @@ class RetryLoop:
                     gives_up = plan.retries_error(status, kept.codes, prepared.member, now)
                 return AttemptFailed(error_of(Fault.INVALID), proceed=gives_up, last=kept)
             if gives_up and plan.exhausted:
-                exchange.extra = NOT_AGAIN
+                exchange.extra_headers = NOT_AGAIN
         if try_send_now(prepared, answer, plan, now):
             return None
         return await deliver(prepared, answer, plan, self._clock)
@@ -318,7 +318,7 @@ class RetryLoop:
             note_stale_connection(member, now)
         note_head(member, head, now - began, now)
         if head.status >= 400:
-            plan.rests(member, retry_after(head.lines, time.time()), now)
+            plan.note_retry_after(member, retry_after(head.lines, time.time()), now)
             self._not_found.note(member.provider, head.status, prepared.outbound.target)
             answer = await redacted(answer)
         return answer
@@ -362,10 +362,10 @@ class RetryLoop:
         return seconds is not None
 
 
-def _exclude(exchange: Exchange, plan: FallbackPlan, member: Member) -> None:
+def _exclude(exchange: Exchange, plan: FallbackPlan, member: Endpoint) -> None:
     """``member`` cannot take the request, and was not asked."""
-    plan.set_aside(member)
-    member.limiter.unspend()
+    plan.exclude(member)
+    member.limiter.refund()
     exchange.attempts = plan.attempts + len(exchange.repeats)
     if not plan.attempts:
         exchange.provider = ""
@@ -378,6 +378,6 @@ def _hedge_wins(status: int, plan: FallbackPlan) -> bool:
 
 def no_provider_error(target: LivePool) -> ProxyError:
     """No provider could even be tried: all are busy, or all are drained."""
-    if any(member.provider.weight for member in target.members):
+    if any(member.provider.weight for member in target.endpoints):
         return ProxyError(ErrorKind.CONCURRENCY_LIMIT, retry_after=1)
     return ProxyError(ErrorKind.NO_PROVIDER)

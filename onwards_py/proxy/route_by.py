@@ -16,12 +16,12 @@ import orjson
 
 from onwards_py.eager import OneShot, StepTask
 from onwards_py.errors import body_too_large
-from onwards_py.limits.admission import Gates
+from onwards_py.limits.admission import LimiterSet
 from onwards_py.messages import InboundRequest, Source, TunnelSide
 from onwards_py.proxy.model_lookup import MODEL_IN_QUERY, Address
 from onwards_py.proxy.upstream_request import RoutedRequest
 from onwards_py.routing.last_message import last_user_text
-from onwards_py.routing.table import Leads, LivePool
+from onwards_py.routing.table import ClassifierRoute, LivePool
 from onwards_py.wire.model_scan import ModelSpan
 from onwards_py.wire.request_head import examine
 
@@ -32,7 +32,7 @@ Reason = Literal["label", "other_label", "no_text", "timeout", "failed"]
 _PATH: Final = b"/v1/chat/completions"
 _LONGEST_TEXT = 8192  # characters: classifiers judge by the gist
 _LONGEST_ANSWER = 64 * 1024
-_NO_GATES: Final = Gates.of(())
+_NO_GATES: Final = LimiterSet.of(())
 _MOST_TOKENS = 16  # if the classifier is a language model
 
 
@@ -47,7 +47,7 @@ Subrequest = Callable[[InboundRequest, "ResponseBuffer", LivePool], Coroutine[An
 """Serve this request by this target, to the end."""
 
 
-async def choose(routed: RoutedRequest, leads: Leads, subrequest: Subrequest) -> Choice:
+async def choose(routed: RoutedRequest, leads: ClassifierRoute, subrequest: Subrequest) -> Choice:
     """Ask the classifier; the default's turn comes if it says nothing useful in time."""
     text = last_user_text(routed.address.body, _LONGEST_TEXT)
     if text is None:

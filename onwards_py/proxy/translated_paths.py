@@ -61,8 +61,8 @@ def _verdict(served: bool, method: bytes, message: str) -> ProxyError | None:
 
 
 def _providers(target: LivePool) -> Iterator[Provider]:
-    if target.leads is not None:
-        for led in (*target.leads.labels.values(), target.leads.default):
+    if target.classifier_route is not None:
+        for led in (*target.classifier_route.labels.values(), target.classifier_route.default):
             yield from _providers(led)
-    for member in target.members:
+    for member in target.endpoints:
         yield member.provider

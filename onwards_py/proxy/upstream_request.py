@@ -8,12 +8,12 @@ from typing import Final, assert_never
 import msgspec
 
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.limits.admission import Gates
+from onwards_py.limits.admission import LimiterSet
 from onwards_py.messages import Fault, InboundRequest
 from onwards_py.model.policies import FallbackPolicy
 from onwards_py.model.provider import EngineSettings, Mode, Provider
 from onwards_py.proxy.model_lookup import Address, is_responses
-from onwards_py.routing.balancer import Member
+from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
@@ -49,7 +49,7 @@ class RoutedRequest(msgspec.Struct, frozen=True, gc=False):
     address: Address
     path: bytes
     target: LivePool
-    gates: Gates
+    gates: LimiterSet
     began: float
     rewritten: bool = False
 
@@ -89,10 +89,10 @@ def retry_after_send(routed: RoutedRequest, policy: FallbackPolicy) -> bool:
     return routed.repeatable or ((policy.retry_sent or policy.hold is not None) and safe_to_duplicate(routed))
 
 
-def may_follow(plan: FallbackPlan, fault: Fault, member: Member | None, routed: RoutedRequest, now: float) -> bool:
+def may_follow(plan: FallbackPlan, fault: Fault, member: Endpoint | None, routed: RoutedRequest, now: float) -> bool:
     """True if another attempt may follow one at ``member`` that failed by ``fault``: there again, or elsewhere. None:
     one of two."""
-    again = fault is Fault.CLOSED and safe_to_duplicate(routed) and plan.resets(member, now)
+    again = fault is Fault.CLOSED and safe_to_duplicate(routed) and plan.retries_reset(member, now)
     return again or plan.retries_fault(fault, repeatable=retry_after_send(routed, plan.policy))
 
 

@@ -24,7 +24,7 @@ class RetryBudget:
         self._tokens = self._size
         self._at = now
 
-    def adopt(self, policy: RetryBudgetPolicy) -> None:
+    def reconfigure(self, policy: RetryBudgetPolicy) -> None:
         """Take over what a reload says; what was spent stays spent, in proportion to the size."""
         if policy != self._policy:
             left = self._tokens / self._size

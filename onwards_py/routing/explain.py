@@ -58,7 +58,7 @@ def _inside(provider: Provider) -> str:
     return "(embedded) echo"
 
 
-def explain(pool: Pool) -> list[Choice]:
+def expected_order(pool: Pool) -> list[Choice]:
     """The providers in the order in which an idle pool is expected to try them; drained ones come last."""
     active = [provider for provider in pool.providers if provider.weight > 0]
     drained = [
@@ -79,7 +79,7 @@ def explain(pool: Pool) -> list[Choice]:
     return [Choice(member, f"{member.weight / total:.0%} when idle: {load}") for member in by_weight] + drained
 
 
-def leads_to(rule: RouteBy) -> str:
+def describe_route_by(rule: RouteBy) -> str:
     """Which target answers, as a sentence."""
     labels = ", ".join(f"{label} -> {target}" for label, target in rule.labels.items())
     return (
@@ -88,7 +88,7 @@ def leads_to(rule: RouteBy) -> str:
     )
 
 
-def attempts(pool: Pool) -> str:
+def describe_attempts(pool: Pool) -> str:
     """How often and when the pool tries again, as a sentence."""
     policy = pool.fallback
     if not policy.enabled:
@@ -123,7 +123,7 @@ def _head(pool: Pool) -> str:
     return " or ".join(found) or "0 s"
 
 
-def conduct(pool: Pool) -> list[str]:
+def describe_resilience(pool: Pool) -> list[str]:
     """What else decides whom a request reaches, and how often: a sentence each, none for what is off."""
     found = [_rule(rule) for rule in pool.rules]
     found += _limits("target", pool.limits)

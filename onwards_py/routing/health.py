@@ -25,24 +25,24 @@ _LONGEST_GUESS = 10.0
 _NO_CHECK = HealthCheck()
 
 
-class State(Enum):
+class HealthState(Enum):
     """Where a provider stands."""
 
-    IN = "in"
-    RESTING = "resting"  # it asked to be left alone, or answered 429
+    HEALTHY = "healthy"
+    RATE_LIMITED = "rate_limited"  # it asked to be left alone, or answered 429
     EJECTED = "ejected"  # out until its time is over, then due for a probe
     PROBATION = "probation"  # one exchange tries whether it is well again
-    DOWN = "down"  # active checks fail
+    UNHEALTHY = "unhealthy"  # active checks fail
 
 
 class Health:
     """What is known of a provider. Times are seconds of a monotonic clock.
 
     ``policy`` None: nothing that exchanges report takes it out, except that it rests. ``check``: the thresholds of the
-    active checks, if there are any. ``out_until``: 0.0 while it is in; else the time from which it may be chosen again
-    (of a provider in probation: when another probe may go if nothing is heard of the first; inf: down).
-    ``asked_until``: until when the provider itself asked to be left alone (Retry-After). ``successes``: so many so far.
-    ``ejections``: how often it was taken out by failures or by checks.
+    active checks, if there are any. ``excluded_until``: 0.0 while it is in; else the time from which it may be chosen
+    again (of a provider in probation: when another probe may go if nothing is heard of the first; inf: down).
+    ``retry_after_until``: until when the provider itself asked to be left alone (Retry-After). ``successes``: so many
+    so far. ``ejections``: how often it was taken out by failures or by checks.
     """
 
     __slots__ = (
@@ -63,9 +63,9 @@ class Health:
         "_row_at",
         "_window_at",
         "_window_end",
-        "asked_until",
         "ejections",
-        "out_until",
+        "excluded_until",
+        "retry_after_until",
         "state",
         "successes",
     )
@@ -73,9 +73,9 @@ class Health:
     def __init__(self, policy: EjectionPolicy | None, check: HealthCheck | None = None) -> None:
         self._policy = policy
         self._check = check
-        self.state = State.IN
-        self.out_until = 0.0
-        self.asked_until = 0.0
+        self.state = HealthState.HEALTHY
+        self.excluded_until = 0.0
+        self.retry_after_until = 0.0
         self.successes = 0
         self.ejections = 0
         # Successes are counted in one place; "in a row" and "in this window" are differences to what it was then.
@@ -91,43 +91,43 @@ class Health:
         self._rested_at = -1
         self._checks_failed = self._checks_passed = 0
 
-    def adopt(self, policy: EjectionPolicy | None, check: HealthCheck | None, now: float) -> None:
+    def reconfigure(self, policy: EjectionPolicy | None, check: HealthCheck | None, now: float) -> None:
         """Take over what a reload says. Who was down and is checked no longer is due for a probe."""
-        if check is None and self.state is State.DOWN:
+        if check is None and self.state is HealthState.UNHEALTHY:
             self._out(now, 0.0)
         self._policy = policy
         self._check = check
 
     # Being asked
 
-    def chosen(self, now: float) -> bool:
-        """An exchange goes to this provider. True: as its probe, whose verdict is to be told or `abandoned`.
+    def try_probe(self, now: float) -> bool:
+        """An exchange goes to this provider. True: as its probe, whose verdict is to be told or `abandon_probe`.
 
         Also of a provider whose time is not over (because all are out) the first is a probe; if it fails, nothing
         changes.
         """
-        if self.state is State.RESTING and now >= self.out_until:
-            self.state = State.IN
-            self.out_until = 0.0
-        if self.state is State.EJECTED or (self.state is State.PROBATION and now >= self.out_until):
-            self._due = self.out_until
-            self.state = State.PROBATION
+        if self.state is HealthState.RATE_LIMITED and now >= self.excluded_until:
+            self.state = HealthState.HEALTHY
+            self.excluded_until = 0.0
+        if self.state is HealthState.EJECTED or (self.state is HealthState.PROBATION and now >= self.excluded_until):
+            self._due = self.excluded_until
+            self.state = HealthState.PROBATION
             self._back = now
-            self.out_until = now + self._lease()
+            self.excluded_until = now + self._lease()
             return True
         return False
 
-    def abandoned(self, now: float) -> None:
+    def abandon_probe(self, now: float) -> None:
         """The probe ended without a verdict (the client left, a limit of ours refused it): the next one may try."""
-        if self.state is State.PROBATION:
-            self.state = State.EJECTED
-            self.out_until = max(self._due, now)
+        if self.state is HealthState.PROBATION:
+            self.state = HealthState.EJECTED
+            self.excluded_until = max(self._due, now)
 
-    def may_be_well(self, now: float) -> bool:
+    def may_have_recovered(self, now: float) -> bool:
         """True if it is out for failures and may be asked before its time, where nobody else is left to ask. Not if it
         asked to be left alone, or refused our credential: the answer is known."""
-        out = self.state in (State.EJECTED, State.PROBATION, State.DOWN)
-        return out and self.asked_until <= now and not self._auth
+        out = self.state in (HealthState.EJECTED, HealthState.PROBATION, HealthState.UNHEALTHY)
+        return out and self.retry_after_until <= now and not self._auth
 
     # Verdicts
 
@@ -137,7 +137,7 @@ class Health:
         Ends probation. While ejected it changes nothing: such news are from an exchange of before.
         """
         self.successes += 1
-        if self.state is State.PROBATION:
+        if self.state is HealthState.PROBATION:
             self._in()
 
     def failed(self, now: float, *, late: bool = False) -> None:
@@ -145,11 +145,11 @@ class Health:
         since it began well; that is taken back."""
         if late:
             self.successes -= 1
-        if self.state is State.PROBATION:
+        if self.state is HealthState.PROBATION:
             self._failed_probe(now, auth=False)
             return
         policy = self._policy
-        if policy is None or self.state is State.EJECTED or self.state is State.DOWN:
+        if policy is None or self.state is HealthState.EJECTED or self.state is HealthState.UNHEALTHY:
             return
         self._row = self._row + 1 if self._row_at == self.successes else 1
         self._row_at = self.successes
@@ -161,39 +161,45 @@ class Health:
         """A kept connection died under a request, which went out once more: a failure in the window, but no verdict of
         a probe and nothing in a row, since servers close idle connections when they like."""
         policy = self._policy
-        if policy is not None and self.state in (State.IN, State.RESTING) and self._rate_passed(policy, now):
+        if (
+            policy is not None
+            and self.state in (HealthState.HEALTHY, HealthState.RATE_LIMITED)
+            and self._rate_passed(policy, now)
+        ):
             self._eject(policy, now, auth=False)
 
     def unauthorised(self, now: float) -> None:
         """It refused a credential that is ours (401, 402, 403): a rule of its own, and no failure of the provider."""
-        if self.state is State.PROBATION:
+        if self.state is HealthState.PROBATION:
             if self._auth:
                 self._failed_probe(now, auth=True)
                 return
             self._in()
         policy = self._policy
-        if policy is None or policy.auth_failures is None or self.state in (State.EJECTED, State.DOWN):
+        if policy is None or policy.auth_failures is None or self.state in (HealthState.EJECTED, HealthState.UNHEALTHY):
             return
         self._refused = self._refused + 1 if self._refused_at == self.successes else 1
         self._refused_at = self.successes
         if self._refused >= policy.auth_failures:
             self._eject(policy, now, auth=True)
 
-    def rest(self, now: float, seconds: float | None) -> None:
+    def rate_limited(self, now: float, seconds: float | None) -> None:
         """It wants to be left alone for ``seconds`` (429, or 503 with Retry-After), or did not say for how long: then
         for a second, and twice as long each time that no success came between."""
         if seconds is None:
             # Answers of exchanges that were sent together are one wish.
-            seconds = 0.0 if self.out_until > now and self.state is State.RESTING else self._next_guess()
+            seconds = (
+                0.0 if self.excluded_until > now and self.state is HealthState.RATE_LIMITED else self._next_guess()
+            )
         else:
             seconds = min(max(0.0, seconds), LONGEST_REST)
-            self.asked_until = max(self.asked_until, now + seconds)
-        if self.state is State.PROBATION:
+            self.retry_after_until = max(self.retry_after_until, now + seconds)
+        if self.state is HealthState.PROBATION:
             self._in()
         if seconds > 0.0:
-            self.out_until = max(self.out_until, now + seconds)
-            if self.state is State.IN:
-                self.state = State.RESTING
+            self.excluded_until = max(self.excluded_until, now + seconds)
+            if self.state is HealthState.HEALTHY:
+                self.state = HealthState.RATE_LIMITED
 
     def checked(self, ok: bool, now: float) -> None:
         """An active check ended. Enough failures in a row take it out, and enough successes put it back: at once if
@@ -207,10 +213,10 @@ class Health:
             return
         self._checks_passed = 0
         self._checks_failed += 1
-        if self._checks_failed >= check.unhealthy_after and self.state is not State.DOWN:
-            self._due = now if self.state in (State.EJECTED, State.PROBATION) else 0.0
-            self.state = State.DOWN
-            self.out_until = inf
+        if self._checks_failed >= check.unhealthy_after and self.state is not HealthState.UNHEALTHY:
+            self._due = now if self.state in (HealthState.EJECTED, HealthState.PROBATION) else 0.0
+            self.state = HealthState.UNHEALTHY
+            self.excluded_until = inf
             self.ejections += 1
 
     # How it comes about
@@ -239,8 +245,8 @@ class Health:
     def _failed_probe(self, now: float, *, auth: bool) -> None:
         if now < self._due:
             # It was asked before its time, for want of others. That it fails is no news.
-            self.state = State.EJECTED
-            self.out_until = self._due
+            self.state = HealthState.EJECTED
+            self.excluded_until = self._due
         elif self._policy is None:
             self._in()
         else:
@@ -248,25 +254,25 @@ class Health:
             self._eject(self._policy, now, auth=auth)
 
     def _out(self, now: float, seconds: float) -> None:
-        self.state = State.EJECTED
-        self.out_until = max(now + seconds, self.asked_until)
+        self.state = HealthState.EJECTED
+        self.excluded_until = max(now + seconds, self.retry_after_until)
         self._checks_passed = 0
 
     def _in(self) -> None:
-        self.state = State.IN
-        self.out_until = 0.0
+        self.state = HealthState.HEALTHY
+        self.excluded_until = 0.0
         self._row = self._refused = 0
         self._window_end = -inf
 
     def _passed(self, now: float) -> None:
-        if self.state is State.DOWN:
+        if self.state is HealthState.UNHEALTHY:
             if self._due:
                 self._out(now, 0.0)
             else:
                 self._back = now
                 self._in()
-        elif self.state is State.EJECTED:
-            self.out_until = min(self.out_until, max(now, self.asked_until))
+        elif self.state is HealthState.EJECTED:
+            self.excluded_until = min(self.excluded_until, max(now, self.retry_after_until))
 
     def _next_guess(self) -> float:
         again = self._rested_at == self.successes

@@ -13,41 +13,41 @@ import msgspec
 
 from onwards_py.auth import Principal
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.limits.admission import Gates
+from onwards_py.limits.admission import LimiterSet
 from onwards_py.limits.counters import Limiter
 from onwards_py.model.pool import Pool
-from onwards_py.routing.balancer import Member
+from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.rules import first_match, may_use
 
 
 @dataclass(frozen=True, slots=True)
 class LivePool:
-    """A pool with the live state of itself and its members. ``sole``: the only member, where nothing is to be chosen
-    and nothing to fall back to. ``leads``: another target answers. ``budget``: that of further attempts (None: no such
-    bound), ``hedges``: that of hedged ones (None: no hedging)."""
+    """A pool with the live state of itself and its endpoints. ``single``: the only endpoint, where nothing is to be
+    chosen and nothing to fall back to. ``classifier_route``: another target answers. ``retry_budget``: that of further
+    attempts (None: no such bound), ``hedge_budget``: that of hedged ones (None: no hedging)."""
 
     pool: Pool
     limiter: Limiter
-    members: tuple[Member, ...]
-    sole: Member | None = None
-    leads: Leads | None = None
-    budget: RetryBudget | None = None
-    hedges: RetryBudget | None = None
+    endpoints: tuple[Endpoint, ...]
+    single: Endpoint | None = None
+    classifier_route: ClassifierRoute | None = None
+    retry_budget: RetryBudget | None = None
+    hedge_budget: RetryBudget | None = None
 
     @property
     def limiters(self) -> tuple[Limiter, ...]:
         """What must let an exchange in: the target, and its provider if there is nothing to choose."""
-        return (self.limiter,) if self.sole is None else (self.limiter, self.sole.limiter)
+        return (self.limiter,) if self.single is None else (self.limiter, self.single.limiter)
 
     @property
-    def answers(self) -> bool:
+    def is_servable(self) -> bool:
         """False for a target without providers."""
-        return bool(self.members) or self.leads is not None
+        return bool(self.endpoints) or self.classifier_route is not None
 
 
 @dataclass(frozen=True, slots=True)
-class Leads:
+class ClassifierRoute:
     """``RouteBy`` with the targets themselves."""
 
     classifier: LivePool
@@ -61,16 +61,16 @@ class Route(msgspec.Struct, frozen=True):
     target that was asked for, so that the provider must be told another model name."""
 
     target: LivePool
-    gates: Gates
+    limiter_set: LimiterSet
     redirected: bool = False
 
     @property
     def limiters(self) -> tuple[Limiter, ...]:
         """All of them."""
-        return self.gates.limiters
+        return self.limiter_set.limiters
 
 
-class LimitersOfKeys(Protocol):
+class KeyLimiterLookup(Protocol):
     """Finds the limiter of a key."""
 
     def get(self, digest: bytes, /) -> Limiter | None:
@@ -81,17 +81,21 @@ class LimitersOfKeys(Protocol):
 class RouteTable:
     """Targets by name. ``keys`` are the limiters of tokens that have limits, by digest."""
 
-    def __init__(self, targets: Mapping[str, LivePool], keys: LimitersOfKeys) -> None:
+    def __init__(self, targets: Mapping[str, LivePool], keys: KeyLimiterLookup) -> None:
         self._targets = targets
         self._keys = keys
         closed = [target.pool.keys for target in targets.values() if target.pool.keys is not None]
         self._has_closed = bool(closed)
         self._accepted = frozenset[bytes]().union(*closed)
-        self.accepted_only: frozenset[bytes | None] | None = None
+        self.accepted_digests: frozenset[bytes | None] | None = None
         """Digests of the only tokens that any target is open to; None: some target is open to all, or there is none."""
         if closed and len(closed) == len(targets):
-            self.accepted_only = frozenset[bytes | None](self._accepted)
-        plain = {name: Route(target, Gates.of(target.limiters)) for name, target in targets.items() if target.answers}
+            self.accepted_digests = frozenset[bytes | None](self._accepted)
+        plain = {
+            name: Route(target, LimiterSet.of(target.limiters))
+            for name, target in targets.items()
+            if target.is_servable
+        }
         self._without_token = {name: route for name, route in plain.items() if route.target.pool.keys is None}
         self._without_rules = {name: route for name, route in plain.items() if not route.target.pool.rules}
 
@@ -103,42 +107,42 @@ class RouteTable:
         digest = principal.digest
         if digest is None:
             open_route = self._without_token.get(model)
-            return self._judge(model, principal) if open_route is None else open_route
+            return self._resolve_fully(model, principal) if open_route is None else open_route
         route = self._without_rules.get(model)
         if route is None or not may_use(route.target.pool, principal):
-            route = self._judge(model, principal)
+            route = self._resolve_fully(model, principal)
         key = self._keys.get(digest)
-        return route if key is None else Route(route.target, Gates.of((*route.limiters, key)), route.redirected)
+        return route if key is None else Route(route.target, LimiterSet.of((*route.limiters, key)), route.redirected)
 
-    def _judge(self, model: str, principal: Principal) -> Route:
+    def _resolve_fully(self, model: str, principal: Principal) -> Route:
         """What is not told by a look: rules, and why there is no route. The limiter of the key is not in it."""
         asked = self._targets.get(model)
         if asked is None:
             raise self._unknown(model, principal)
-        target = self._led(asked, principal)
+        target = self._apply_rules(asked, principal)
         if target is None:
-            raise refusal(principal)
-        if not target.answers:
+            raise access_error(principal)
+        if not target.is_servable:
             raise ProxyError(ErrorKind.NO_PROVIDER)
-        return Route(target, Gates.of(target.limiters), target is not asked)
+        return Route(target, LimiterSet.of(target.limiters), target is not asked)
 
     def find(self, model: str) -> LivePool | None:
         """The target of this name, whoever asks."""
         return self._targets.get(model)
 
-    def visible(self, principal: Principal) -> list[str]:
+    def list_models(self, principal: Principal) -> list[str]:
         """Names of the targets that this principal may ask for, in the order of the file."""
-        return [name for name, target in self._targets.items() if self._led(target, principal) is not None]
+        return [name for name, target in self._targets.items() if self._apply_rules(target, principal) is not None]
 
-    def admits(self, principal: Principal) -> bool:
+    def may_use_any(self, principal: Principal) -> bool:
         """Whether this principal may ask for any target."""
-        return any(self._led(target, principal) is not None for target in self._targets.values())
+        return any(self._apply_rules(target, principal) is not None for target in self._targets.values())
 
     @property
     def targets(self) -> list[LivePool]:
         return list(self._targets.values())
 
-    def _led(self, asked: LivePool, principal: Principal) -> LivePool | None:
+    def _apply_rules(self, asked: LivePool, principal: Principal) -> LivePool | None:
         """The target that answers who asks for ``asked``: itself, or where one of its rules leads. None: nobody.
 
         Rules are for callers with a token. A redirect leads once: rules of its target do not count, but keys do.
@@ -157,17 +161,17 @@ class RouteTable:
         """As soon as one target is closed, a caller without an accepted key gets the same answer for a
         missing model as for a closed one: names are not to be found out by asking."""
         if self._has_closed and principal.digest not in self._accepted:
-            return refusal(principal)
+            return access_error(principal)
         message = f"The model `{model[:200]}` does not exist or you do not have access to it."
         return ProxyError(ErrorKind.MODEL_NOT_FOUND, message, param="model")
 
 
-def enter(target: LivePool, principal: Principal) -> None:
+def check_access(target: LivePool, principal: Principal) -> None:
     """Check that a caller whom a classifier leads to ``target`` may use it, by its keys and by those of its rules that
     deny. Raises ProxyError."""
     if not may_use(target.pool, principal) or _denied(target.pool, principal):
-        raise refusal(principal)
-    if not target.answers:
+        raise access_error(principal)
+    if not target.is_servable:
         raise ProxyError(ErrorKind.NO_PROVIDER)
 
 
@@ -182,6 +186,6 @@ def _labels(principal: Principal) -> Mapping[str, str]:
     return {} if principal.definition is None else principal.definition.labels
 
 
-def refusal(principal: Principal) -> ProxyError:
+def access_error(principal: Principal) -> ProxyError:
     """401 for who shows no token, 403 for who shows one that is not accepted."""
     return ProxyError(ErrorKind.UNAUTHENTICATED if principal.digest is None else ErrorKind.FORBIDDEN)

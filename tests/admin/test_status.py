@@ -28,7 +28,7 @@ async def test_it_describes_every_target_and_provider() -> None:
         holder = gateway.application.holder
         target = holder.current.table.find("pool")
         assert target is not None
-        first = target.members[0]
+        first = target.endpoints[0]
         assert first.health is not None
         for _ in range(5):
             first.health.failed(0.0)
@@ -45,7 +45,7 @@ async def test_it_describes_every_target_and_provider() -> None:
                 "in_flight": 0,
                 "providers": [
                     {"name": "first", "host": "user.example:8443", "weight": 3, "in_flight": 2, "health": "ejected"},
-                    {"name": "echo", "host": "", "weight": 1, "in_flight": 0, "health": "in"},
+                    {"name": "echo", "host": "", "weight": 1, "in_flight": 0, "health": "healthy"},
                 ],
             },
             {

@@ -36,7 +36,7 @@ from broken_parts import (
 from fault_stage import Defect, limiters_of
 
 from onwards_py.app import Application
-from onwards_py.limits.line import Line
+from onwards_py.limits.wait_queue import WaitQueue
 from onwards_py.observe.record import CLIENT_GONE_WAITING, Record
 from onwards_py.proxy.handler import Recorder
 
@@ -55,7 +55,7 @@ def _no_patience(application: Application) -> None:
     application.holder.replace(replace(snapshot, server=replace(snapshot.server, drain_timeout=0.0)))
 
 
-class Asleep(Line):
+class Asleep(WaitQueue):
     """A line that nobody is called from."""
 
     def wake(self) -> None:
@@ -64,8 +64,8 @@ class Asleep(Line):
 
 def _asleep(application: Application) -> None:
     for limiter in limiters_of(application):
-        if limiter.line is not None:
-            limiter.line = Asleep(limiter.line.policy, application._loop.call_soon)
+        if limiter.queue is not None:
+            limiter.queue = Asleep(limiter.queue.policy, application._loop.call_soon)
 
 
 class Forgetful:
@@ -74,9 +74,9 @@ class Forgetful:
     def __init__(self, inner: Recorder) -> None:
         self.inner = inner
 
-    def ended(self, record: Record, now: float) -> None:
+    def record(self, record: Record, now: float) -> None:
         if record.outcome != CLIENT_GONE_WAITING:
-            self.inner.ended(record, now)
+            self.inner.record(record, now)
 
 
 def _forgetful(application: Application) -> None:

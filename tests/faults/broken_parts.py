@@ -215,7 +215,7 @@ class ForgetsPermit(Around):
             return await self.inner.send(provider, request)
         except TransportError:
             for target in self.application.holder.current.table.targets:
-                for member in target.members:
+                for member in target.endpoints:
                     member.limiter.in_flight += member.provider is provider
             raise
 

@@ -150,7 +150,7 @@ class Stage:
 
     def waiting(self) -> int:
         """Places taken in lines, over all limits."""
-        return sum(limiter.line.waiting for limiter in self._limiters() if limiter.line is not None)
+        return sum(limiter.queue.waiting for limiter in self._limiters() if limiter.queue is not None)
 
     def _limiters(self) -> list[Limiter]:
         return limiters_of(self.gateway.application)

@@ -169,7 +169,7 @@ async def dripping(stage: Stage) -> list[Told]:
     response = await stage.ask()
     assert response.status == 200
     assert not response.whole
-    return [Told(200, "limit")]
+    return [Told(200, "size_or_time_limit")]
 
 
 @CASES.case("C50", "chunks of one byte")

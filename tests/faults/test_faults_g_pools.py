@@ -237,9 +237,9 @@ async def hanging_checks(stage: Stage) -> list[Told]:
     await stage.start({"m": {"strategy": "priority", "providers": providers}})
     await asyncio.wait_for(checked.wait(), 5)
     (target,) = [t for t in stage.gateway.application.holder.current.table.targets if t.pool.name == "m"]
-    health = target.members[0].health
+    health = target.endpoints[0].health
     assert health is not None
-    await until(lambda: health.out_until > 0)
+    await until(lambda: health.excluded_until > 0)
     assert (await stage.ask()).body == b'{"ok":true}'
     assert {request.target for request in first.requests} == {b"/health"}
     await stage.reload({"m": {"url": second.url}})

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
-from onwards_py.limits.admission import Blocked, attempt, release
+from onwards_py.limits.admission import Rejection, release, try_acquire
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import Waiter
+from onwards_py.limits.wait_queue import Waiter
 from onwards_py.model.limits import Limits
 
 State = tuple[int, float | None, float | None]
@@ -83,7 +83,7 @@ class Caller:
         """All or nothing, which is checked here; then in, in line, or refused."""
         now = self._world.now
         before = [state_of(limiter, now) for limiter in self.limiters]
-        blocked = attempt(self.limiters, now, self.estimate)
+        blocked = try_acquire(self.limiters, now, self.estimate)
         after = [state_of(limiter, now) for limiter in self.limiters]
         if blocked is None:
             assert after == [self._charged(state) for state in before]
@@ -102,18 +102,18 @@ class Caller:
             None if tokens is None else tokens - self.estimate,
         )
 
-    def _wait(self, blocked: Blocked) -> None:
-        line = blocked.limiter.line
-        for other in tuple(self.waiter.lines):
+    def _wait(self, blocked: Rejection) -> None:
+        line = blocked.limiter.queue
+        for other in tuple(self.waiter.queues):
             if other is not line:
                 other.leave(self.waiter)
-        if line is None or not line.join(self.waiter):
+        if line is None or not line.enqueue(self.waiter):
             self.waiter.leave()
             self.state = "refused"
             return
         self.state = "waiting"
-        if blocked.seconds is not None:
-            self._world.call_later(blocked.seconds, line.wake)
+        if blocked.retry_in is not None:
+            self._world.call_later(blocked.retry_in, line.wake)
 
     def leave(self) -> None:
         """Done, or tired of waiting."""

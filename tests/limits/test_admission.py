@@ -8,20 +8,20 @@ from hypothesis import strategies as st
 from limits_world import Caller, World, state_of
 
 from onwards_py.errors import ErrorKind, LimitState, ProxyError
-from onwards_py.limits.admission import Blocked, admit, attempt, release
+from onwards_py.limits.admission import Rejection, admit, release, try_acquire
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import at_once
+from onwards_py.limits.wait_queue import run_now
 from onwards_py.model.limits import Limits, QueuePolicy, RateLimit
 
 QUEUE = QueuePolicy()
 
 
 def limiter(limits: Limits) -> Limiter:
-    return Limiter(limits, 0.0, at_once)
+    return Limiter(limits, 0.0, run_now)
 
 
-def blocked(*limiters: Limiter, now: float = 0.0, estimate: float = 0.0) -> Blocked:
-    verdict = attempt(limiters, now, estimate)
+def blocked(*limiters: Limiter, now: float = 0.0, estimate: float = 0.0) -> Rejection:
+    verdict = try_acquire(limiters, now, estimate)
     assert verdict is not None
     return verdict
 
@@ -30,10 +30,10 @@ def test_requests_that_come_too_quickly_are_told_when_to_come_again() -> None:
     """Three at once, one each 10 seconds: the whole bucket is there again after 30."""
     limit = limiter(Limits(RateLimit(0.1, 3.0)))
     for _ in range(3):
-        assert attempt([limit], 0.0) is None
+        assert try_acquire([limit], 0.0) is None
     verdict = blocked(limit, now=4.0)
     assert verdict.limiter is limit
-    assert verdict.seconds == pytest.approx(6.0)
+    assert verdict.retry_in == pytest.approx(6.0)
     assert (verdict.error.kind, verdict.error.code) == (ErrorKind.RATE_LIMIT, "rate_limit")
     assert verdict.error.retry_after == pytest.approx(6.0)
     assert verdict.error.limit == LimitState("requests", 3, 0, pytest.approx(26.0))
@@ -45,7 +45,7 @@ def test_places_that_are_all_taken_are_told_so() -> None:
     admit([limit], 0.0)
     admit([limit], 0.0)
     verdict = blocked(limit)
-    assert verdict.seconds is None
+    assert verdict.retry_in is None
     assert verdict.error.kind is ErrorKind.CONCURRENCY_LIMIT
     assert verdict.error.retry_after == 1.0
     assert verdict.error.limit == LimitState("concurrent-requests", 2, 0, None)
@@ -56,49 +56,49 @@ def test_tokens_that_are_used_up_are_told_so() -> None:
     limit = limiter(Limits(tokens=RateLimit(10.0, 600.0)))
     admit([limit], 0.0, 550.0)
     verdict = blocked(limit, estimate=100.0)
-    assert verdict.seconds == pytest.approx(5.0)
+    assert verdict.retry_in == pytest.approx(5.0)
     assert (verdict.error.kind, verdict.error.code) == (ErrorKind.RATE_LIMIT, "rate_limit")
     assert "tokens" in verdict.error.message
     assert verdict.error.limit == LimitState("tokens", 600, 50, pytest.approx(55.0))
-    assert attempt([limit], 0.0, 50.0) is None
+    assert try_acquire([limit], 0.0, 50.0) is None
 
 
 def test_what_was_used_is_trued_up() -> None:
     """More than estimated is owed, and waited for; less comes back, up to a full bucket."""
     limit = limiter(Limits(tokens=RateLimit(10.0, 600.0)))
     admit([limit], 0.0, 100.0)
-    limit.settle(900.0)
+    limit.charge(900.0)
     assert limit.tokens is not None
     assert limit.tokens.remaining(0.0) == -400.0
     verdict = blocked(limit, estimate=100.0)
-    assert verdict.seconds == pytest.approx(50.0)
+    assert verdict.retry_in == pytest.approx(50.0)
     assert verdict.error.limit == LimitState("tokens", 600, 0, pytest.approx(100.0))
-    assert attempt([limit], 50.0, 100.0) is None
-    limit.settle(-10_000.0)
+    assert try_acquire([limit], 50.0, 100.0) is None
+    limit.charge(-10_000.0)
     assert limit.tokens.remaining(50.0) == 600.0
 
 
 def test_an_estimate_above_the_burst_waits_for_a_full_bucket() -> None:
     """Not for ever; what it took beyond is owed."""
     limit = limiter(Limits(tokens=RateLimit(10.0, 100.0)))
-    assert attempt([limit], 0.0, 500.0) is None
-    assert blocked(limit, estimate=500.0).seconds == pytest.approx(50.0)
-    assert attempt([limit], 50.0, 500.0) is None
+    assert try_acquire([limit], 0.0, 500.0) is None
+    assert blocked(limit, estimate=500.0).retry_in == pytest.approx(50.0)
+    assert try_acquire([limit], 50.0, 500.0) is None
 
 
 def test_who_owes_waits_even_without_an_estimate() -> None:
     """A request without a body is not free while the bucket is below zero."""
     limit = limiter(Limits(tokens=RateLimit(10.0, 100.0)))
     admit([limit], 0.0, 150.0)
-    assert blocked(limit).seconds == pytest.approx(5.0)
-    assert attempt([limit], 5.0) is None
+    assert blocked(limit).retry_in == pytest.approx(5.0)
+    assert try_acquire([limit], 5.0) is None
 
 
 def test_settling_where_no_tokens_are_counted_does_nothing() -> None:
     """Whoever settles need not ask first."""
     limit = limiter(Limits(RateLimit(1.0, 5.0), 3))
-    limit.settle(100.0)
-    assert attempt([limit], 0.0, 100.0) is None
+    limit.charge(100.0)
+    assert try_acquire([limit], 0.0, 100.0) is None
 
 
 def test_the_order_is_places_requests_tokens() -> None:
@@ -155,14 +155,14 @@ def test_who_comes_behind_others_waits_for_them_and_for_no_clock(limits: Limits,
     assert (holder.state, head.state) == ("in", "waiting")
     release([limit])
     verdict = blocked(limit, now=60.0, estimate=1.0)
-    assert verdict.seconds is None
+    assert verdict.retry_in is None
     assert (verdict.error.kind, verdict.error.retry_after) == (kind, 1.0)
     assert verdict.error.limit is not None
     assert verdict.error.limit.name == name
 
 
 def test_a_refusal_is_raised_if_asked_so() -> None:
-    """`admit` is `attempt` for those who do not wait."""
+    """`admit` is `try_acquire` for those who do not wait."""
     full = limiter(Limits(concurrency=0, queue=QUEUE))
     with pytest.raises(ProxyError) as refused:
         admit([full], 0.0)
@@ -183,7 +183,7 @@ def test_a_refusal_is_raised_if_asked_so() -> None:
 def test_who_has_nothing_to_do_is_known_beforehand(limits: Limits, bounded: bool, watched: bool) -> None:
     """``bounded``: ask before; ``watched``: tell after. It follows a reload."""
     made, adopted = limiter(limits), limiter(Limits(concurrency=7, queue=QUEUE))
-    adopted.adopt(limits, 0.0)
+    adopted.reconfigure(limits, 0.0)
     for one in (made, adopted):
         assert (one.bounded, one.watched) == (bounded, watched)
 
@@ -193,10 +193,10 @@ def test_unchanged_token_limits_keep_what_was_used() -> None:
     limits = Limits(tokens=RateLimit(1.0, 100.0))
     limit = limiter(limits)
     admit([limit], 0.0, 400.0)
-    limit.adopt(Limits(RateLimit(1.0, 1.0), 5, RateLimit(1.0, 100.0), QUEUE), 0.0)
+    limit.reconfigure(Limits(RateLimit(1.0, 1.0), 5, RateLimit(1.0, 100.0), QUEUE), 0.0)
     assert limit.tokens is not None
     assert limit.tokens.remaining(0.0) == -300.0
-    limit.adopt(Limits(tokens=RateLimit(2.0, 100.0)), 0.0)
+    limit.reconfigure(Limits(tokens=RateLimit(2.0, 100.0)), 0.0)
     assert limit.tokens is not None
     assert limit.tokens.remaining(0.0) == 100.0
 
@@ -242,7 +242,7 @@ class Mill:
         elif (caller := self.some("waiting" if step == "tired" else "in")) is not None:
             if step == "settle":
                 for limiter in caller.limiters:
-                    limiter.settle(-caller.estimate)
+                    limiter.charge(-caller.estimate)
                 caller.estimate = 0.0
             caller.leave()
 
@@ -250,7 +250,7 @@ class Mill:
         """Places and line change; rates stay, so that what they gave can be reckoned."""
         old = limit.limits
         new = self.data.draw(ANY_LIMITS)
-        limit.adopt(Limits(old.rate, new.concurrency, old.tokens, new.queue), self.world.now)
+        limit.reconfigure(Limits(old.rate, new.concurrency, old.tokens, new.queue), self.world.now)
 
     def check(self) -> None:
         """What always holds."""
@@ -263,7 +263,7 @@ class Mill:
             if limit.limits.tokens is not None:
                 assert sum(caller.estimate for caller in used) <= _most(limit.limits.tokens, self.world.now)
         for caller in self.callers:
-            assert bool(caller.waiter.lines) == (caller.state == "waiting")
+            assert bool(caller.waiter.queues) == (caller.state == "waiting")
 
 
 def _most(rate: RateLimit, now: float) -> float:

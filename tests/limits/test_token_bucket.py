@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.limits.admission import admit, release
 from onwards_py.limits.counters import Limiter, TokenBucket
-from onwards_py.limits.line import at_once
+from onwards_py.limits.wait_queue import run_now
 from onwards_py.model.limits import Limits, RateLimit
 
 RATES = st.builds(RateLimit, st.floats(0.01, 1000), st.integers(1, 50).map(float))
@@ -109,7 +109,7 @@ def test_what_is_owed_comes_first() -> None:
     """A bucket may be below zero; it refills from there."""
     bucket = TokenBucket(RateLimit(10.0, 100.0), 0.0)
     bucket.take(100.0)
-    bucket.settle(50.0)
+    bucket.charge(50.0)
     assert bucket.remaining(0.0) == -50.0
     assert bucket.wait_for(0.0, 0.0) == pytest.approx(5.0)
     assert bucket.wait_for(10.0, 1.0) == pytest.approx(5.0)
@@ -120,7 +120,7 @@ def test_what_comes_back_does_not_overflow() -> None:
     """A refund fills the bucket and no more."""
     bucket = TokenBucket(RateLimit(10.0, 100.0), 0.0)
     bucket.take(30.0)
-    bucket.settle(-50.0)
+    bucket.charge(-50.0)
     assert bucket.remaining(0.0) == 100.0
 
 
@@ -133,15 +133,15 @@ def test_what_is_settled_is_paid_for(rate: RateLimit, uses: list[tuple[float, fl
         if bucket.wait_for(count, now) == 0.0:
             assert used <= rate.burst + rate.per_second * now + 1e-2
             bucket.take(count)
-            bucket.settle(count * error)
+            bucket.charge(count * error)
             used += count * (1.0 + error)
 
 
 def test_a_gate_has_so_many_places() -> None:
     """0 places are no places; None is no limit."""
-    assert Limiter(Limits(concurrency=0), 0.0, at_once).full
-    assert not Limiter(Limits(), 0.0, at_once).full
-    gate = Limiter(Limits(concurrency=1), 0.0, at_once)
+    assert Limiter(Limits(concurrency=0), 0.0, run_now).full
+    assert not Limiter(Limits(), 0.0, run_now).full
+    gate = Limiter(Limits(concurrency=1), 0.0, run_now)
     admit([gate], 0.0)
     with pytest.raises(ProxyError) as refused:
         admit([gate], 0.0)
@@ -152,7 +152,7 @@ def test_a_gate_has_so_many_places() -> None:
 
 def test_the_longest_wait_is_told() -> None:
     """Coming back earlier would only be refused by the slower bucket."""
-    quick, slow = (Limiter(Limits(RateLimit(rate, 1.0)), 0.0, at_once) for rate in (10.0, 0.1))
+    quick, slow = (Limiter(Limits(RateLimit(rate, 1.0)), 0.0, run_now) for rate in (10.0, 0.1))
     admit([quick, slow], 0.0)
     with pytest.raises(ProxyError) as refused:
         admit([quick, slow], 0.0)
@@ -163,7 +163,7 @@ def test_the_longest_wait_is_told() -> None:
 @given(st.lists(LIMITS, min_size=1, max_size=4), st.lists(st.sampled_from(["admit", "release", "wait"]), max_size=40))
 def test_all_or_nothing(limits: list[Limits], steps: list[str]) -> None:
     """A refusal leaves every gate and every bucket as it was: places and tokens alike."""
-    limiters = [Limiter(limit, 0.0, at_once) for limit in limits]
+    limiters = [Limiter(limit, 0.0, run_now) for limit in limits]
     now, held = 0.0, 0
     for step in steps:
         if step == "wait":
@@ -187,15 +187,15 @@ def test_all_or_nothing(limits: list[Limits], steps: list[str]) -> None:
 def test_adopting_the_same_rate_is_no_refill() -> None:
     """A reload that does not change a limit leaves its state; one that does begins anew."""
     rate = RateLimit(0.1, 2.0)
-    limiter = Limiter(Limits(rate, 1), 0.0, at_once)
+    limiter = Limiter(Limits(rate, 1), 0.0, run_now)
     admit([limiter], 0.0)
-    limiter.adopt(Limits(RateLimit(0.1, 2.0), 5), 0.0)
+    limiter.reconfigure(Limits(RateLimit(0.1, 2.0), 5), 0.0)
     assert limiter.in_flight == 1
     assert limiter.bucket is not None
     assert drain(limiter.bucket, 0.0) == 1
-    limiter.adopt(Limits(RateLimit(0.1, 3.0), 5), 0.0)
+    limiter.reconfigure(Limits(RateLimit(0.1, 3.0), 5), 0.0)
     assert limiter.bucket is not None
     assert drain(limiter.bucket, 0.0) == 3
-    limiter.adopt(Limits(), 0.0)
+    limiter.reconfigure(Limits(), 0.0)
     assert limiter.bucket is None
     assert limiter.in_flight == 1

@@ -12,7 +12,7 @@ from support.program import wait_until
 from support.tables import table
 
 from onwards_py.config.parse import parse
-from onwards_py.live_state import Holder, LiveState
+from onwards_py.live_state import ConfigHolder, LiveState
 from onwards_py.messages import InboundRequest
 from onwards_py.observe.access_log import LineWriter, access_line
 from onwards_py.observe.metrics import Metrics
@@ -61,7 +61,7 @@ def test_the_documented_fields_are_those_of_a_line() -> None:
     """docs/reference/access-log.md, in the order of the line."""
     record = Record(InboundRequest(b"POST", b"/v1/x?key=secret", 1, [], b"body", "10.0.0.1"), None, 100.0)
     record.committed = 100.125
-    record.seal(100.25)
+    record.finalize(100.25)
     line = json.loads(access_line(record, -98.75))
     assert list(line) == [row[0] for row in table("reference/access-log.md", "field")]
     assert (line["ts"], line["ms_head"], line["ms"], line["bytes_in"], line["path"]) == (1.5, 125, 250, 4, "/v1/x")
@@ -75,7 +75,7 @@ def test_the_documented_outcomes_are_those_of_the_code() -> None:
 def test_a_path_is_cut_and_stays_json() -> None:
     """200 characters, and whatever bytes a client sends make a valid line."""
     record = Record(InboundRequest(b"GET", b'/\xff\x00"\n' + b"x" * 1000, 1, [], b"", ""), None, 0.0)
-    record.seal(0.0)
+    record.finalize(0.0)
     line = access_line(record, 0.0)
     assert b"\n" not in line
     assert len(json.loads(line)["path"]) == 200
@@ -165,7 +165,7 @@ def test_a_line_that_a_full_disk_cut_stands_alone() -> None:
 def test_records_are_written_by_the_timer_by_number_and_by_a_flush() -> None:
     """A lone record waits a quarter of a second at most; many at once do not wait for it; a scrape sees all."""
     metrics = Metrics(
-        Holder(parse("targets: {}", "targets.yaml", {}).snapshot, LiveState(lambda: 0.0)),
+        ConfigHolder(parse("targets: {}", "targets.yaml", {}).snapshot, LiveState(lambda: 0.0)),
         in_flight=lambda: 0,
         dropped_lines=lambda: 0,
         open_connections=lambda: 0,
@@ -176,7 +176,7 @@ def test_records_are_written_by_the_timer_by_number_and_by_a_flush() -> None:
     recorder = Recorder(metrics, writer, timers.call_later)
 
     def end_one() -> None:
-        recorder.ended(Record(InboundRequest(b"POST", b"/v1/x", 1, [], b"body", ""), None, 1.0), 2.0)
+        recorder.record(Record(InboundRequest(b"POST", b"/v1/x", 1, [], b"body", ""), None, 1.0), 2.0)
 
     end_one()
     assert len(timers.due) == 1
@@ -193,5 +193,5 @@ def test_records_are_written_by_the_timer_by_number_and_by_a_flush() -> None:
 
 def test_a_record_that_waits_to_be_written_keeps_no_body() -> None:
     record = Record(InboundRequest(b"POST", b"/v1/x", 1, [], b"x" * 1000, ""), None, 1.0)
-    record.seal(2.0)
+    record.finalize(2.0)
     assert (record.request.body, record.bytes_in) == (b"", 1000)

@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 from support.tables import table
 
 from onwards_py.config.parse import parse
-from onwards_py.live_state import Holder, LiveState
+from onwards_py.live_state import ConfigHolder, LiveState
 from onwards_py.messages import InboundRequest
 from onwards_py.model.provider import EngineSettings
 from onwards_py.observe.engine_metrics import EngineMetrics
@@ -32,7 +32,7 @@ targets:
 
 
 def make() -> Metrics:
-    holder = Holder(parse(CONFIG, "targets.yaml", {}).snapshot, LiveState(lambda: 0.0))
+    holder = ConfigHolder(parse(CONFIG, "targets.yaml", {}).snapshot, LiveState(lambda: 0.0))
     return Metrics(
         holder, in_flight=lambda: 5, dropped_lines=lambda: 3, open_connections=lambda: 7, refused_connections=lambda: 2
     )
@@ -63,10 +63,10 @@ def count(metrics: Metrics, *exchanges: Ended) -> None:
         record = Record(InboundRequest(b"POST", b"/v1/x", 1, [], b"", ""), None, began)
         record.status, record.outcome = made.status, made.outcome
         record.target, record.provider = made.target, made.provider
-        record.via, record.reason, record.dropped = made.via, "label", made.dropped
+        record.routed_from, record.reason, record.dropped = made.via, "label", made.dropped
         if made.head_after is not None:
             record.committed = began + made.head_after
-        metrics.ended(record, began + made.seconds)
+        metrics.record(record, began + made.seconds)
 
 
 def families(metrics: Metrics) -> dict[str, Metric]:
@@ -109,7 +109,7 @@ def test_the_documented_metrics_of_pools_are_those_that_exist() -> None:
     record.over_budget = record.metered = True
     record.counted, record.provider, record.repair = 17, "second", Repair(0, "m", limit=100)
     record.repair.changes = 3
-    metrics.ended(record, 1001.0)
+    metrics.record(record, 1001.0)
     found = {m.name + ("_total" if m.type == "counter" else ""): m for m in pools.collect()}
     assert documented("## Pools and limits") == existing(found)
     told = {name: [sample.value for sample in found[name].samples] for name in found}

@@ -65,7 +65,7 @@ async def test_a_low_soft_limit_is_raised_and_all_streams_are_answered(tmp_path:
         with serving(pool(one.url, two.url), tmp_path, lane=lane, files=(min(1024, count), hard)) as program:
             heads = await open_streams(stack, program.port, count)
             assert {head.status for head in heads} == {200}
-            assert await health(program.admin_port) == {"in"}
+            assert await health(program.admin_port) == {"healthy"}
             release.set()
 
 
@@ -82,7 +82,7 @@ async def test_the_excess_is_refused_and_harms_nobody(tmp_path: Path, lane: bool
             assert len(served) + len(refused) == 300
             assert len(served) >= least
             assert all(head.value(b"Retry-After") for head in refused)
-            assert await health(program.admin_port) == {"in"}
+            assert await health(program.admin_port) == {"healthy"}
             metrics = (await ask(program.admin_port, get(b"/metrics", host=b"localhost"))).body
             assert b"onwards_connections_refused_total %d.0" % len(refused) in metrics
             assert program.stderr.count("refused with 503") == 1
@@ -106,7 +106,7 @@ async def test_a_descriptor_that_we_lack_is_no_failure_of_a_provider(lane: bool)
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             assert (refused.status, refused.error["code"]) == (503, "overloaded")
             assert refused.value(b"Retry-After") == b"1"
-            assert await health(gateway.admin_port) == {"in"}
+            assert await health(gateway.admin_port) == {"healthy"}
             metrics = (await ask(gateway.admin_port, get(b"/metrics"))).body
             assert b'onwards_requests_total{outcome="overloaded",provider="",' in metrics
             await client.send(CHAT)

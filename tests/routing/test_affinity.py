@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import at_once
+from onwards_py.limits.wait_queue import run_now
 from onwards_py.model.limits import Limits
 from onwards_py.model.policies import Affinity, EjectionPolicy, Strategy
 from onwards_py.model.provider import Provider
 from onwards_py.routing.affinity import key_of, salt_of, score
-from onwards_py.routing.balancer import Member, choose
+from onwards_py.routing.balancer import Endpoint, choose
 from onwards_py.routing.health import Health
 
 BY_SESSION = Affinity(session=(b"x-session-id", b"x-conversation"))
@@ -23,14 +23,14 @@ BY_PROMPT = Affinity(prompt_bytes=16)
 KEYS = [b"key %d" % number for number in range(4000)]
 
 
-def member(name: str, weight: int = 1, in_flight: int = 0, places: int | None = None) -> Member:
+def member(name: str, weight: int = 1, in_flight: int = 0, places: int | None = None) -> Endpoint:
     limits = Limits(concurrency=places)
-    built = Member(Provider(name, name, weight=weight), Limiter(limits, 0.0, at_once))
+    built = Endpoint(Provider(name, name, weight=weight), Limiter(limits, 0.0, run_now))
     built.limiter.in_flight = in_flight
     return built
 
 
-def led(members: list[Member], key: bytes | None, affinity: Affinity = BY_SESSION, now: float = 0.0) -> str:
+def led(members: list[Endpoint], key: bytes | None, affinity: Affinity = BY_SESSION, now: float = 0.0) -> str:
     chosen = choose(Strategy.PRIORITY, members, lambda: 0.0, now, affinity=affinity, key=key)
     assert chosen is not None
     return chosen.provider.name

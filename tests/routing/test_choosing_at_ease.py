@@ -11,18 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import at_once
+from onwards_py.limits.wait_queue import run_now
 from onwards_py.model.limits import Limits
 from onwards_py.model.policies import EjectionPolicy, Strategy
 from onwards_py.model.provider import Provider
-from onwards_py.routing.balancer import Member, choose, choose_at_ease
+from onwards_py.routing.balancer import Endpoint, choose, choose_fast_path
 from onwards_py.routing.health import Health
 
 
-def member(weight: int = 1, in_flight: int = 0, limited: bool = False, ejected: bool | None = None) -> Member:
+def member(weight: int = 1, in_flight: int = 0, limited: bool = False, ejected: bool | None = None) -> Endpoint:
     limits = Limits(concurrency=9) if limited else Limits()
     health = None if ejected is None else Health(EjectionPolicy(consecutive_failures=1))
-    built = Member(Provider("id", "name", weight=weight, limits=limits), Limiter(limits, 0.0, at_once), health)
+    built = Endpoint(Provider("id", "name", weight=weight, limits=limits), Limiter(limits, 0.0, run_now), health)
     built.limiter.in_flight = in_flight
     if health is not None and ejected:
         health.failed(0.0)
@@ -35,21 +35,21 @@ MEMBERS = st.lists(
 
 
 @given(st.sampled_from(Strategy), MEMBERS, st.integers(0, 1000))
-def test_nobody_else_is_chosen_than_by_the_long_way(strategy: Strategy, members: list[Member], seed: int) -> None:
+def test_nobody_else_is_chosen_than_by_the_long_way(strategy: Strategy, members: list[Endpoint], seed: int) -> None:
     """A member is only chosen that some draw of `choose` gives, too."""
-    chosen = choose_at_ease(strategy, members, Random(seed).random, 0.0)
+    chosen = choose_fast_path(strategy, members, Random(seed).random, 0.0)
     if chosen is not None:
         assert chosen in {choose(strategy, members, Random(other).random) for other in range(60)}
 
 
 @given(st.sampled_from(Strategy), MEMBERS)
-def test_whoever_is_out_limited_or_drained_sends_to_the_long_way(strategy: Strategy, members: list[Member]) -> None:
+def test_whoever_is_out_limited_or_drained_sends_to_the_long_way(strategy: Strategy, members: list[Endpoint]) -> None:
     """Which knows what that means; and where there is nothing of the kind, the short way has an answer."""
     plain = all(
-        one.provider.weight and not one.limiter.bounded and (one.health is None or not one.health.out_until)
+        one.provider.weight and not one.limiter.bounded and (one.health is None or not one.health.excluded_until)
         for one in members
     )
-    assert (choose_at_ease(strategy, members, Random(0).random, 0.0) is not None) is (plain and bool(members))
+    assert (choose_fast_path(strategy, members, Random(0).random, 0.0) is not None) is (plain and bool(members))
 
 
 @pytest.mark.parametrize("strategy", [Strategy.WEIGHTED_RANDOM, Strategy.LEAST_INFLIGHT])
@@ -57,7 +57,7 @@ def test_equals_are_drawn_by_weight(strategy: Strategy) -> None:
     """Of 6,000 draws among idle members of weights 1, 2 and 3 each gets its share, within a twentieth."""
     members = [member(1), member(2), member(3)]
     random = Random(7).random
-    counts = Counter(id(choose_at_ease(strategy, members, random, 0.0)) for _ in range(6000))
+    counts = Counter(id(choose_fast_path(strategy, members, random, 0.0)) for _ in range(6000))
     shares = [counts[id(one)] / 1000 for one in members]
     assert shares == [pytest.approx(weight, rel=0.05) for weight in (1, 2, 3)]
     assert all(less < more for less, more in pairwise(shares))

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import at_once
+from onwards_py.limits.wait_queue import run_now
 from onwards_py.model.limits import Limits
 from onwards_py.model.policies import Strategy
 from onwards_py.model.provider import Provider
-from onwards_py.routing.balancer import Member, choose
+from onwards_py.routing.balancer import Endpoint, choose
 
 
-def member(weight: int = 1, in_flight: int = 0, places: int | None = None) -> Member:
+def member(weight: int = 1, in_flight: int = 0, places: int | None = None) -> Endpoint:
     limits = Limits(concurrency=places)
-    built = Member(Provider("id", "name", weight=weight, limits=limits), Limiter(limits, 0.0, at_once))
+    built = Endpoint(Provider("id", "name", weight=weight, limits=limits), Limiter(limits, 0.0, run_now))
     built.limiter.in_flight = in_flight
     return built
 
@@ -28,13 +28,13 @@ STRATEGIES = st.sampled_from(Strategy)
 NUMBERS = st.floats(0.0, 1.0, exclude_max=True)
 
 
-def free(members: list[Member]) -> list[Member]:
+def free(members: list[Endpoint]) -> list[Endpoint]:
     return [one for one in members if one.provider.weight and not one.limiter.full]
 
 
 @given(STRATEGIES, MEMBERS, NUMBERS)
 def test_only_a_free_undrained_provider_is_chosen_and_one_is_if_there_is_any(
-    strategy: Strategy, members: list[Member], number: float
+    strategy: Strategy, members: list[Endpoint], number: float
 ) -> None:
     """Weight 0 drains, a full one is passed over; None only if nobody is left."""
     chosen = choose(strategy, members, lambda: number)
@@ -43,13 +43,13 @@ def test_only_a_free_undrained_provider_is_chosen_and_one_is_if_there_is_any(
 
 
 @given(MEMBERS, NUMBERS)
-def test_priority_takes_the_first(members: list[Member], number: float) -> None:
+def test_priority_takes_the_first(members: list[Endpoint], number: float) -> None:
     """In the order of the file, whatever the load."""
     assert choose(Strategy.PRIORITY, members, lambda: number) == next(iter(free(members)), None)
 
 
 @given(MEMBERS, NUMBERS)
-def test_weighted_random_takes_the_lowest_load_per_weight(members: list[Member], number: float) -> None:
+def test_weighted_random_takes_the_lowest_load_per_weight(members: list[Endpoint], number: float) -> None:
     """Weighted least connections."""
     chosen = choose(Strategy.WEIGHTED_RANDOM, members, lambda: number)
     if chosen is not None:
@@ -58,7 +58,7 @@ def test_weighted_random_takes_the_lowest_load_per_weight(members: list[Member],
 
 
 @given(MEMBERS, NUMBERS)
-def test_least_inflight_takes_the_fewest_in_flight(members: list[Member], number: float) -> None:
+def test_least_inflight_takes_the_fewest_in_flight(members: list[Endpoint], number: float) -> None:
     """Weights do not count in the load."""
     chosen = choose(Strategy.LEAST_INFLIGHT, members, lambda: number)
     if chosen is not None:
@@ -66,7 +66,7 @@ def test_least_inflight_takes_the_fewest_in_flight(members: list[Member], number
 
 
 @given(STRATEGIES, MEMBERS, NUMBERS)
-def test_choosing_changes_nothing(strategy: Strategy, members: list[Member], number: float) -> None:
+def test_choosing_changes_nothing(strategy: Strategy, members: list[Endpoint], number: float) -> None:
     """Places are taken by admission, not here."""
     before = [one.limiter.in_flight for one in members]
     choose(strategy, members, lambda: number)

@@ -16,7 +16,7 @@ from onwards_py.model.policies import (
 )
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import HealthCheck, Origin, Provider, Timeouts
-from onwards_py.routing.explain import attempts, conduct, explain
+from onwards_py.routing.explain import describe_attempts, describe_resilience, expected_order
 
 PAIR = (Provider("a", "a"), Provider("b", "b", weight=3))
 
@@ -32,7 +32,7 @@ def test_everything_that_is_on_is_said() -> None:
         affinity=Affinity((b"x-session-id", b"x-b"), 512),
         hedge=HedgePolicy(2.0),
     )
-    assert conduct(pool) == [
+    assert describe_resilience(pool) == [
         "affinity: requests with the same x-session-id, else x-b, else the first 512 bytes of the prompt "
         "go to one provider, unless it has more than 1.25 times its share",
         "ejection: after 5 failures in a row, failures of 50% of 20 or more in 30 s, "
@@ -58,19 +58,19 @@ def test_everything_that_is_on_is_said() -> None:
 )
 def test_nothing_that_is_off_or_without_effect_is_said(pool: Pool) -> None:
     """Of one provider there is no other to choose; of one attempt no further one."""
-    assert conduct(pool) == []
+    assert describe_resilience(pool) == []
 
 
 def test_ejection_without_a_rule_leaves_the_wishes_of_providers() -> None:
     """They are honoured all the same."""
     nothing = EjectionPolicy(consecutive_failures=None, failure_rate=None, auth_failures=None)
-    (sentence,) = conduct(Pool("m", PAIR, ejection=nothing))
+    (sentence,) = describe_resilience(Pool("m", PAIR, ejection=nothing))
     assert sentence.startswith("ejection: for nothing but a wish of the provider")
 
 
 def test_p2c_says_what_it_compares() -> None:
     """With the weights that the latencies are divided by."""
-    choices = explain(Pool("m", PAIR, Strategy.P2C))
+    choices = expected_order(Pool("m", PAIR, Strategy.P2C))
     assert [choice.provider.name for choice in choices] == ["b", "a"]
     assert all("time to first byte" in choice.reason for choice in choices)
 
@@ -79,7 +79,7 @@ def test_what_is_seen_in_held_answers_is_among_the_causes() -> None:
     """Errors and silence inside a 200, and the time to the first token."""
     policy = FallbackPolicy(enabled=True, statuses=frozenset({503}), hold=HoldPolicy())
     slow = Provider("a", "a", timeouts=Timeouts(first_token=1.0))
-    causes = attempts(Pool("m", (slow, PAIR[1]), fallback=policy))
+    causes = describe_attempts(Pool("m", (slow, PAIR[1]), fallback=policy))
     assert causes == (
         "up to 2 attempts; the next one after: no connection, no response head in time (600 s), no first token in "
         "time, status 503, an answer that begins with such an error, or ends before it says anything"
@@ -91,7 +91,7 @@ def test_rules_and_limits_are_told() -> None:
     limits = Limits(RateLimit(0.5, 2), 4, RateLimit(1000, 60000), QueuePolicy(10, 5.0))
     own = Provider("id", "own", origin=Origin(False, "h", 80), limits=Limits(concurrency=1))
     rules = (RoutingRule({"tier": "free"}, "small"), RoutingRule({}))
-    assert conduct(Pool("m", (own,), limits=limits, rules=rules)) == [
+    assert describe_resilience(Pool("m", (own,), limits=limits, rules=rules)) == [
         "rule: keys with tier=free are led to small",
         "rule: all other keys are refused",
         "limits of target: 30 requests a minute, 2 at once; 1000 tokens a second, 60000 at once; 4 at a time; "

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import at_once
+from onwards_py.limits.wait_queue import run_now
 from onwards_py.model.limits import Limits
 from onwards_py.model.policies import EjectionPolicy, FallbackPolicy, RetryBudgetPolicy, Strategy
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider, Timeouts
-from onwards_py.routing.balancer import Member
+from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.routing.health import Health, State
+from onwards_py.routing.health import Health, HealthState
 from onwards_py.routing.table import LivePool
 
 ON = FallbackPolicy(enabled=True, max_attempts=4)
@@ -26,11 +26,11 @@ OFF = FallbackPolicy()
 EJECTION = EjectionPolicy(consecutive_failures=1, base_time=5.0, max_time=50.0)
 
 
-def members(count: int, healthy: bool = True) -> list[Member]:
+def members(count: int, healthy: bool = True) -> list[Endpoint]:
     return [
-        Member(
+        Endpoint(
             Provider(str(n), str(n)),
-            Limiter(Limits(concurrency=9), 0.0, at_once),
+            Limiter(Limits(concurrency=9), 0.0, run_now),
             Health(EJECTION) if healthy else None,
         )
         for n in range(count)
@@ -38,26 +38,26 @@ def members(count: int, healthy: bool = True) -> list[Member]:
 
 
 def pool(
-    of: list[Member],
+    of: list[Endpoint],
     policy: FallbackPolicy = ON,
     budget: RetryBudget | None = None,
     hedges: RetryBudget | None = None,
     strategy: Strategy = Strategy.PRIORITY,
 ) -> LivePool:
     compiled = Pool("m", tuple(member.provider for member in of), strategy, policy)
-    limiter = Limiter(Limits(), 0.0, at_once)
-    return LivePool(compiled, limiter, tuple(of), budget=budget, hedges=hedges)
+    limiter = Limiter(Limits(), 0.0, run_now)
+    return LivePool(compiled, limiter, tuple(of), retry_budget=budget, hedge_budget=hedges)
 
 
 def plan(of: LivePool, seed: int = 0) -> FallbackPlan:
     return FallbackPlan(of, Random(seed).random)
 
 
-def name(member: Member | None) -> str | None:
+def name(member: Endpoint | None) -> str | None:
     return None if member is None else member.provider.name
 
 
-def health(member: Member) -> Health:
+def health(member: Endpoint) -> Health:
     assert member.health is not None
     return member.health
 
@@ -82,10 +82,10 @@ def test_who_is_known_to_refuse_is_not_the_last_resort() -> None:
     """Because it asked to be left alone, or because our credential is refused: then rather the same one again."""
     three = members(3)
     health(three[1]).failed(0.0)
-    health(three[1]).rest(0.0, 60.0)
+    health(three[1]).rate_limited(0.0, 60.0)
     for _ in range(5):
         health(three[2]).unauthorised(0.0)
-    assert health(three[2]).state is State.EJECTED
+    assert health(three[2]).state is HealthState.EJECTED
     asking = plan(pool(three))
     assert [name(asking.next(0.0)) for _ in range(3)] == ["0", "0", "0"]
 
@@ -141,7 +141,7 @@ def test_who_asked_to_be_left_alone_is_waited_for_before_it_is_asked_again() -> 
     one = members(1)
     asking = plan(pool(one, replace(ON, backoff_initial=0.5, backoff_jitter=False)))
     asking.next(0.0)
-    health(one[0]).rest(0.0, 3.0)
+    health(one[0]).rate_limited(0.0, 3.0)
     assert asking.backoff(1.0) == 2.5
 
 
@@ -150,10 +150,10 @@ def test_others_are_asked_without_waiting() -> None:
     two = members(2)
     asking = plan(pool(two))
     asking.next(0.0)
-    health(two[0]).rest(0.0, 3.0)
+    health(two[0]).rate_limited(0.0, 3.0)
     assert asking.backoff(0.0) == 0.0
     assert name(asking.next(0.0)) == "1"
-    health(two[1]).rest(0.0, 9.0)
+    health(two[1]).rate_limited(0.0, 9.0)
     assert asking.backoff(1.0) == 2.0
     assert name(asking.next(3.0)) == "0"
 
@@ -163,9 +163,9 @@ def test_without_health_the_exchange_itself_remembers() -> None:
     one = members(1, healthy=False)
     asking = plan(pool(one))
     asking.next(0.0)
-    asking.rests(one[0], None, 0.0)
+    asking.note_retry_after(one[0], None, 0.0)
     assert asking.backoff(0.0) == 0.0
-    asking.rests(one[0], 3.0, 0.0)
+    asking.note_retry_after(one[0], 3.0, 0.0)
     assert asking.backoff(0.0) == 3.0
     assert plan(pool(one)).next(0.0) is one[0]
 
@@ -178,7 +178,7 @@ def test_a_retry_after_is_waited_for_up_to_a_bound(longest: float, asked: float,
     one = members(1, healthy=False)
     asking = plan(pool(one, replace(ON, max_retry_after=longest)))
     asking.next(0.0)
-    asking.rests(one[0], asked, 0.0)
+    asking.note_retry_after(one[0], asked, 0.0)
     assert asking.backoff(0.0) == wait
 
 
@@ -189,7 +189,7 @@ def test_rests_count_among_all_waits_together() -> None:
     waits = []
     for _ in range(2):
         asking.next(0.0)
-        asking.rests(one[0], 3.0, 0.0)
+        asking.note_retry_after(one[0], 3.0, 0.0)
         waits.append(asking.backoff(0.0))
     assert waits == [3.0, None]
     assert not asking.over_budget
@@ -205,7 +205,7 @@ def test_no_wait_is_longer_than_what_is_left_of_the_exchange(elapsed: float, wai
     asking = plan(pool(one, waits))
     asking.next(0.0)
     if rests:
-        asking.rests(one[0], 3.0, 0.0)
+        asking.note_retry_after(one[0], 3.0, 0.0)
     asking.elapsed = elapsed
     assert asking.backoff(0.0) == wait
 
@@ -242,7 +242,7 @@ def test_an_exchange_that_stops_for_another_reason_takes_nothing() -> None:
     for _ in range(50):
         asking = plan(pool(one, budget=budget))
         asking.next(0.0)
-        asking.rests(one[0], 99.0, 0.0)
+        asking.note_retry_after(one[0], 99.0, 0.0)
         assert asking.backoff(0.0) is None
     assert sum(budget.take(0.0) for _ in range(50)) == 10
 
@@ -270,13 +270,13 @@ def test_who_cannot_take_the_request_is_no_attempt_and_is_not_asked_again() -> N
     three = members(3)
     asking = plan(pool(three, OFF))
     assert asking.next(0.0) is three[0]
-    asking.set_aside(three[0])
+    asking.exclude(three[0])
     assert asking.attempts == 0
     assert name(asking.next(0.0)) == "1"
     assert asking.next(0.0) is None
     passes = plan(pool(three, ON))
     assert passes.next(0.0) is three[0]
-    passes.set_aside(three[0])
+    passes.exclude(three[0])
     assert [name(passes.next(0.0)) for _ in range(5)] == ["1", "2", "1", "2", None]
 
 
@@ -284,7 +284,7 @@ def test_if_nobody_can_nobody_is_asked() -> None:
     """Not even those that are out."""
     asking = plan(pool(members(2)))
     while (member := asking.next(0.0)) is not None:
-        asking.set_aside(member)
+        asking.exclude(member)
     assert asking.attempts == 0
 
 
@@ -293,7 +293,7 @@ def test_after_a_restart_the_plan_is_new_but_for_those_set_aside() -> None:
     three = members(3)
     asking = plan(pool(three, replace(ON, max_attempts=2)))
     assert asking.next(0.0) is three[0]
-    asking.set_aside(three[0])
+    asking.exclude(three[0])
     assert [name(asking.next(0.0)) for _ in range(3)] == ["1", "2", None]
     asking.restart(0.0)
     assert [name(asking.next(0.0)) for _ in range(3)] == ["1", "2", None]
@@ -385,8 +385,8 @@ def test_no_plan_asks_more_often_than_it_may(
     of = members(count)
     attempts = (policy.max_attempts or 0) if policy.enabled else 1
     asking = plan(pool(of, policy, RetryBudget(RetryBudgetPolicy()), RetryBudget(RetryBudgetPolicy()), strategy), seed)
-    aside: list[Member] = []
-    last: Member | None = None
+    aside: list[Endpoint] = []
+    last: Endpoint | None = None
     now = 1.0
     for act, passed in acts:
         now += passed
@@ -402,7 +402,7 @@ def test_no_plan_asks_more_often_than_it_may(
             asking.abandon(now)
         elif last is not None:
             if act == "aside":
-                asking.set_aside(last)
+                asking.exclude(last)
                 aside.append(last)
                 last = None
             elif act == "fail":
@@ -410,7 +410,7 @@ def test_no_plan_asks_more_often_than_it_may(
             elif act == "succeed":
                 health(last).succeeded()
             else:
-                health(last).rest(now, 4.0)
+                health(last).rate_limited(now, 4.0)
         assert 0 <= asking.attempts <= max(attempts, 2)
     asking.abandon(now)
     assert not asking.probing
@@ -424,5 +424,5 @@ def test_probes_of_plans_that_end_are_never_lost() -> None:
         gone = plan(pool(two))
         gone.next(5.0)
         gone.abandon(5.0)
-    assert health(two[0]).state is State.EJECTED
+    assert health(two[0]).state is HealthState.EJECTED
     assert name(plan(pool(two)).next(5.0)) == "0"

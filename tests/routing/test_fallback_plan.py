@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import at_once
+from onwards_py.limits.wait_queue import run_now
 from onwards_py.messages import Fault
 from onwards_py.model.limits import Limits
 from onwards_py.model.policies import FallbackPolicy, Strategy
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider
-from onwards_py.routing.balancer import Member
+from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.table import LivePool
 
@@ -24,16 +24,16 @@ ON = FallbackPolicy(enabled=True)
 BACKOFF = replace(ON, max_attempts=6, backoff_initial=1.0, backoff_max=5.0, backoff_factor=2.0, backoff_jitter=False)
 
 
-def members(count: int, places: int | None = None) -> list[Member]:
+def members(count: int, places: int | None = None) -> list[Endpoint]:
     limits = Limits(concurrency=places)
-    return [Member(Provider(str(n), str(n), limits=limits), Limiter(limits, 0.0, at_once)) for n in range(count)]
+    return [Endpoint(Provider(str(n), str(n), limits=limits), Limiter(limits, 0.0, run_now)) for n in range(count)]
 
 
 def plan(
-    policy: FallbackPolicy, of: list[Member], strategy: Strategy = Strategy.PRIORITY, seed: int = 0
+    policy: FallbackPolicy, of: list[Endpoint], strategy: Strategy = Strategy.PRIORITY, seed: int = 0
 ) -> FallbackPlan:
     pool = Pool("m", tuple(member.provider for member in of), strategy, policy)
-    return FallbackPlan(LivePool(pool, Limiter(Limits(), 0.0, at_once), tuple(of)), Random(seed).random)
+    return FallbackPlan(LivePool(pool, Limiter(Limits(), 0.0, run_now), tuple(of)), Random(seed).random)
 
 
 def tried(plan_: FallbackPlan) -> str:
@@ -98,7 +98,7 @@ def test_who_is_at_its_cap_is_passed_over_without_an_attempt() -> None:
 
 def test_weight_zero_is_never_tried() -> None:
     """Not even as the last resort."""
-    drained = Member(Provider("x", "x", weight=0), Limiter(Limits(), 0.0, at_once))
+    drained = Endpoint(Provider("x", "x", weight=0), Limiter(Limits(), 0.0, run_now))
     assert tried(plan(replace(ON, max_attempts=3), [drained, *members(1)])) == "000"
 
 
@@ -167,7 +167,7 @@ def test_who_was_waited_for_is_asked(seed: int) -> None:
     """Also where the next one is drawn: a wait comes before the same one, and before no other."""
     drawn = replace(BACKOFF, with_replacement=True, max_attempts=10)
     asked = plan(drawn, members(3), Strategy.WEIGHTED_RANDOM, seed)
-    known: set[Member] = set()
+    known: set[Endpoint] = set()
     wait = 0.0
     while (member := asked.next(0.0)) is not None:
         assert bool(wait) is (member in known)
@@ -178,8 +178,8 @@ def test_who_was_waited_for_is_asked(seed: int) -> None:
 def test_one_that_is_listed_twice_is_asked_before_already() -> None:
     """So another one comes first, and then a wait."""
     three = members(3)
-    three[1].provider = replace(three[1].provider, twin_of=three[0].provider.identity)
-    three[0].twins, three[1].twins = (three[1],), (three[0],)
+    three[1].provider = replace(three[1].provider, duplicate_of=three[0].provider.identity)
+    three[0].duplicates, three[1].duplicates = (three[1],), (three[0],)
     asked = plan(BACKOFF, three)
     assert [asked.next(0.0) is three[0], asked.backoff(0.0)] == [True, 0.0]
     assert [asked.next(0.0) is three[2], asked.backoff(0.0)] == [True, 1.0]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from onwards_py.model.policies import EjectionPolicy
 from onwards_py.model.provider import HealthCheck
-from onwards_py.routing.health import LONGEST_REST, Health, State
+from onwards_py.routing.health import LONGEST_REST, Health, HealthState
 
 POLICY = EjectionPolicy(consecutive_failures=3, failure_rate=None, auth_failures=2, base_time=5.0, max_time=40.0)
 BY_RATE = replace(POLICY, consecutive_failures=None, failure_rate=0.5, min_requests=10, window=30.0)
@@ -30,8 +30,8 @@ def ejected(policy: EjectionPolicy = POLICY, now: float = 0.0) -> Health:
 
 
 def probe(health: Health, now: float) -> Health:
-    assert health.chosen(now)
-    assert health.state is State.PROBATION
+    assert health.try_probe(now)
+    assert health.state is HealthState.PROBATION
     return health
 
 
@@ -43,9 +43,9 @@ def test_failures_in_a_row_take_it_out() -> None:
     health = failed(Health(POLICY), 2)
     health.succeeded()
     failed(health, 2)
-    assert (health.state, health.out_until, health.ejections) == (State.IN, 0.0, 0)
+    assert (health.state, health.excluded_until, health.ejections) == (HealthState.HEALTHY, 0.0, 0)
     health.failed(1.0)
-    assert (health.state, health.out_until, health.ejections) == (State.EJECTED, 6.0, 1)
+    assert (health.state, health.excluded_until, health.ejections) == (HealthState.EJECTED, 6.0, 1)
 
 
 def test_a_connection_that_dies_under_a_repeated_request_counts_in_the_rate_only() -> None:
@@ -53,17 +53,17 @@ def test_a_connection_that_dies_under_a_repeated_request_counts_in_the_rate_only
     health = Health(POLICY)
     for _ in range(20):
         health.lost_connection(0.0)
-    assert health.state is State.IN
+    assert health.state is HealthState.HEALTHY
     rated = Health(BY_RATE)
     for _ in range(5):
         rated.lost_connection(0.0)
         rated.succeeded()
-        assert rated.state is State.IN
+        assert rated.state is HealthState.HEALTHY
     rated.lost_connection(0.0)
-    assert rated.state is State.EJECTED
+    assert rated.state is HealthState.EJECTED
     tried = probe(ejected(), 5.0)
     tried.lost_connection(5.0)
-    assert tried.state is State.PROBATION
+    assert tried.state is HealthState.PROBATION
 
 
 def test_a_stream_that_is_cut_takes_its_success_back() -> None:
@@ -72,12 +72,12 @@ def test_a_stream_that_is_cut_takes_its_success_back() -> None:
     for _ in range(3):
         health.succeeded()
         health.failed(0.0, late=True)
-    assert health.state is State.EJECTED
+    assert health.state is HealthState.EJECTED
     others = Health(POLICY)
     for _ in range(9):
         others.succeeded()
         others.failed(0.0)
-    assert others.state is State.IN
+    assert others.state is HealthState.HEALTHY
 
 
 def test_a_rate_of_failures_takes_it_out() -> None:
@@ -88,9 +88,9 @@ def test_a_rate_of_failures_takes_it_out() -> None:
         health.succeeded()
     health.succeeded()
     health.failed(5.0)  # five of ten, counting this one
-    assert health.state is State.EJECTED
-    assert failed(Health(BY_RATE), 9).state is State.IN
-    assert failed(Health(BY_RATE), 10).state is State.EJECTED
+    assert health.state is HealthState.EJECTED
+    assert failed(Health(BY_RATE), 9).state is HealthState.HEALTHY
+    assert failed(Health(BY_RATE), 10).state is HealthState.EJECTED
 
 
 def test_a_low_rate_of_failures_does_not() -> None:
@@ -102,15 +102,15 @@ def test_a_low_rate_of_failures_does_not() -> None:
         health.failed(0.0)
         for _ in range(2):
             health.succeeded()
-    assert health.state is State.IN
+    assert health.state is HealthState.HEALTHY
 
 
 def test_failures_of_before_the_window_do_not_count() -> None:
     """Nine, and nine once the window is over."""
     health = failed(Health(BY_RATE), 9)
-    assert failed(health, 9, now=30.0).state is State.IN
+    assert failed(health, 9, now=30.0).state is HealthState.HEALTHY
     health.failed(30.0)
-    assert health.state is State.EJECTED
+    assert health.state is HealthState.EJECTED
 
 
 def test_no_rule_no_ejection() -> None:
@@ -120,7 +120,7 @@ def test_no_rule_no_ejection() -> None:
         failed(health, 100)
         for _ in range(100):
             health.unauthorised(0.0)
-        assert health.state is State.IN
+        assert health.state is HealthState.HEALTHY
 
 
 # Growth
@@ -130,8 +130,8 @@ def test_it_stays_out_twice_as_long_each_time_up_to_a_bound() -> None:
     """5, 10, 20, 40, 40 s, as long as each probe fails."""
     health, now, times = ejected(), 0.0, []
     for _ in range(5):
-        times.append(health.out_until - now)
-        now = health.out_until
+        times.append(health.excluded_until - now)
+        now = health.excluded_until
         probe(health, now).failed(now)
     assert times == [5.0, 10.0, 20.0, 40.0, 40.0]
     assert health.ejections == 6
@@ -143,7 +143,7 @@ def test_growth_is_forgotten_after_a_good_while(well_for: float, out_for: float)
     health = ejected()
     probe(health, 5.0).succeeded()
     failed(health, 3, now=5.0 + well_for)
-    assert health.out_until == 5.0 + well_for + out_for
+    assert health.excluded_until == 5.0 + well_for + out_for
 
 
 # Probation
@@ -152,71 +152,71 @@ def test_growth_is_forgotten_after_a_good_while(well_for: float, out_for: float)
 def test_time_over_one_exchange_tries() -> None:
     """Only one; it is the answer that decides."""
     health = probe(ejected(), 5.0)
-    assert not health.chosen(5.0)
-    assert health.out_until > 5.0
+    assert not health.try_probe(5.0)
+    assert health.excluded_until > 5.0
     health.succeeded()
-    assert (health.state, health.out_until) == (State.IN, 0.0)
-    assert not health.chosen(5.0)
+    assert (health.state, health.excluded_until) == (HealthState.HEALTHY, 0.0)
+    assert not health.try_probe(5.0)
 
 
 def test_while_ejected_late_successes_do_not_put_it_back() -> None:
     """They are of exchanges that began before."""
     health = ejected()
     health.succeeded()
-    assert health.state is State.EJECTED
-    assert health.out_until == 5.0
+    assert health.state is HealthState.EJECTED
+    assert health.excluded_until == 5.0
 
 
 def test_while_ejected_late_failures_do_not_keep_it_out_longer() -> None:
     """They say what is known."""
     health = failed(ejected(), 20, now=4.0)
-    assert health.out_until == 5.0
+    assert health.excluded_until == 5.0
     assert health.ejections == 1
 
 
 def test_a_probe_without_a_verdict_gives_its_place_back() -> None:
     """The client left: nothing is known, and the next exchange may try at once."""
     health = probe(ejected(), 5.0)
-    health.abandoned(6.0)
-    assert health.out_until <= 6.0
+    health.abandon_probe(6.0)
+    assert health.excluded_until <= 6.0
     probe(health, 6.0).succeeded()
-    health.abandoned(7.0)  # of one who was not told of the verdict
-    assert health.state is State.IN
+    health.abandon_probe(7.0)  # of one who was not told of the verdict
+    assert health.state is HealthState.HEALTHY
 
 
 def test_a_probe_of_which_nothing_is_ever_heard_does_not_keep_it_out() -> None:
     """After max_time another one may try."""
     health = probe(ejected(), 5.0)
-    assert not health.chosen(44.0)
+    assert not health.try_probe(44.0)
     probe(health, 45.0).succeeded()
-    assert health.state is State.IN
+    assert health.state is HealthState.HEALTHY
 
 
 def test_asked_before_its_time_it_can_come_back_but_not_get_worse() -> None:
     """All are out, so it is asked: a failure then is no news."""
     health = probe(ejected(), 1.0)
     health.failed(2.0)
-    assert (health.state, health.out_until, health.ejections) == (State.EJECTED, 5.0, 1)
-    probe(health, 3.0).abandoned(3.5)
-    assert health.out_until == 5.0
+    assert (health.state, health.excluded_until, health.ejections) == (HealthState.EJECTED, 5.0, 1)
+    probe(health, 3.0).abandon_probe(3.5)
+    assert health.excluded_until == 5.0
     probe(health, 4.0).succeeded()
-    assert health.state is State.IN
+    assert health.state is HealthState.HEALTHY
 
 
 def test_back_from_probation_it_begins_anew() -> None:
     """Whatever put it back: failures of before are not in a row with those that follow."""
     health = probe(ejected(), 5.0)
-    health.rest(5.0, 0.0)
-    assert failed(health, 2, now=6.0).state is State.IN
+    health.rate_limited(5.0, 0.0)
+    assert failed(health, 2, now=6.0).state is HealthState.HEALTHY
     health.failed(6.0)
-    assert health.state is State.EJECTED
+    assert health.state is HealthState.EJECTED
 
 
 def test_a_probe_that_takes_very_long_to_fail_is_no_good_while() -> None:
     """The time of a probe is not time in which it was well."""
     health = probe(ejected(), 5.0)
     health.failed(500.0)
-    assert health.out_until == 510.0
+    assert health.excluded_until == 510.0
 
 
 # Refused credentials
@@ -226,11 +226,11 @@ def test_refusals_of_our_credential_have_a_rule_of_their_own() -> None:
     """Two in a row here; they are no failures, and failures are none of them."""
     health = failed(Health(POLICY), 2)
     health.unauthorised(0.0)
-    assert health.state is State.IN
+    assert health.state is HealthState.HEALTHY
     health.succeeded()
     health.unauthorised(0.0)
     health.unauthorised(1.0)
-    assert (health.state, health.out_until) == (State.EJECTED, 6.0)
+    assert (health.state, health.excluded_until) == (HealthState.EJECTED, 6.0)
 
 
 def test_a_probe_that_is_still_refused_ends_in_another_time_out() -> None:
@@ -239,10 +239,10 @@ def test_a_probe_that_is_still_refused_ends_in_another_time_out() -> None:
     refused.unauthorised(0.0)
     refused.unauthorised(0.0)
     probe(refused, 5.0).unauthorised(5.0)
-    assert (refused.state, refused.out_until) == (State.EJECTED, 15.0)
+    assert (refused.state, refused.excluded_until) == (HealthState.EJECTED, 15.0)
     alive = probe(ejected(), 5.0)
     alive.unauthorised(5.0)
-    assert alive.state is State.IN
+    assert alive.state is HealthState.HEALTHY
 
 
 # Rest
@@ -251,19 +251,24 @@ def test_a_probe_that_is_still_refused_ends_in_another_time_out() -> None:
 def test_it_rests_as_long_as_it_asks() -> None:
     """And is simply in afterwards: that was no failure."""
     health = Health(POLICY)
-    health.rest(1.0, 7.5)
-    assert (health.state, health.out_until, health.asked_until, health.ejections) == (State.RESTING, 8.5, 8.5, 0)
-    assert not health.chosen(8.0)
-    assert health.state is State.RESTING
-    assert not health.chosen(8.5)
-    assert (health.state, health.out_until) == (State.IN, 0.0)
+    health.rate_limited(1.0, 7.5)
+    assert (health.state, health.excluded_until, health.retry_after_until, health.ejections) == (
+        HealthState.RATE_LIMITED,
+        8.5,
+        8.5,
+        0,
+    )
+    assert not health.try_probe(8.0)
+    assert health.state is HealthState.RATE_LIMITED
+    assert not health.try_probe(8.5)
+    assert (health.state, health.excluded_until) == (HealthState.HEALTHY, 0.0)
 
 
 def test_a_very_long_wish_is_believed_to_a_point() -> None:
     """Somebody asks again sooner than in a day."""
     health = Health(POLICY)
-    health.rest(0.0, 86400.0)
-    assert health.out_until == LONGEST_REST
+    health.rate_limited(0.0, 86400.0)
+    assert health.excluded_until == LONGEST_REST
 
 
 def test_without_a_time_the_guess_grows_until_a_success() -> None:
@@ -271,35 +276,35 @@ def test_without_a_time_the_guess_grows_until_a_success() -> None:
     health, now, times = Health(POLICY), 0.0, []
     for _ in range(3):
         for _ in range(5):
-            health.rest(now, None)
-        times.append(health.out_until - now)
-        now = health.out_until
-        health.chosen(now)
+            health.rate_limited(now, None)
+        times.append(health.excluded_until - now)
+        now = health.excluded_until
+        health.try_probe(now)
     health.succeeded()
-    health.rest(now, None)
-    assert [*times, health.out_until - now] == [1.0, 2.0, 4.0, 1.0]
-    assert health.asked_until == 0.0
+    health.rate_limited(now, None)
+    assert [*times, health.excluded_until - now] == [1.0, 2.0, 4.0, 1.0]
+    assert health.retry_after_until == 0.0
 
 
 def test_a_probe_that_is_told_to_wait_has_found_it_alive() -> None:
     """429 ends probation, and it rests."""
     health = probe(ejected(), 5.0)
-    health.rest(6.0, 2.0)
-    assert (health.state, health.out_until) == (State.RESTING, 8.0)
+    health.rate_limited(6.0, 2.0)
+    assert (health.state, health.excluded_until) == (HealthState.RATE_LIMITED, 8.0)
     none = probe(ejected(), 5.0)
-    none.rest(6.0, 0.0)
-    assert none.state is State.IN
+    none.rate_limited(6.0, 0.0)
+    assert none.state is HealthState.HEALTHY
 
 
 def test_one_that_rests_can_be_ejected_and_one_that_is_ejected_can_rest() -> None:
     """Whatever ends later counts."""
     health = Health(POLICY)
-    health.rest(0.0, 20.0)
+    health.rate_limited(0.0, 20.0)
     failed(health, 3)
-    assert (health.state, health.out_until) == (State.EJECTED, 20.0)
+    assert (health.state, health.excluded_until) == (HealthState.EJECTED, 20.0)
     other = ejected()
-    other.rest(0.0, 20.0)
-    assert (other.state, other.out_until) == (State.EJECTED, 20.0)
+    other.rate_limited(0.0, 20.0)
+    assert (other.state, other.excluded_until) == (HealthState.EJECTED, 20.0)
 
 
 # Active checks
@@ -310,19 +315,19 @@ def test_checks_take_it_out_and_put_it_back() -> None:
     health = Health(POLICY, CHECK)
     for ok in (False, False, True, False, False):
         health.checked(ok, 0.0)
-    assert health.state is State.IN
+    assert health.state is HealthState.HEALTHY
     health.checked(False, 0.0)
-    assert (health.state, health.out_until, health.ejections) == (State.DOWN, inf, 1)
-    assert not health.chosen(1e9)
+    assert (health.state, health.excluded_until, health.ejections) == (HealthState.UNHEALTHY, inf, 1)
+    assert not health.try_probe(1e9)
     health.succeeded()
     failed(health, 9)
-    health.rest(0.0, 5.0)
+    health.rate_limited(0.0, 5.0)
     health.checked(True, 1.0)
     health.checked(False, 1.0)
     health.checked(True, 1.0)
-    assert health.state is State.DOWN
+    assert health.state is HealthState.UNHEALTHY
     health.checked(True, 2.0)
-    assert (health.state, health.out_until) == (State.IN, 0.0)
+    assert (health.state, health.excluded_until) == (HealthState.HEALTHY, 0.0)
 
 
 def test_good_checks_end_an_ejection_in_probation_only() -> None:
@@ -331,11 +336,11 @@ def test_good_checks_end_an_ejection_in_probation_only() -> None:
     health.checked(True, 0.0)
     failed(health, 3)
     health.checked(True, 1.0)
-    assert health.out_until == 5.0
+    assert health.excluded_until == 5.0
     health.checked(True, 2.0)
-    assert (health.state, health.out_until) == (State.EJECTED, 2.0)
+    assert (health.state, health.excluded_until) == (HealthState.EJECTED, 2.0)
     probe(health, 2.0).failed(2.0)
-    assert health.out_until == 12.0
+    assert health.excluded_until == 12.0
 
 
 def test_who_was_ejected_before_it_went_down_comes_back_on_probation() -> None:
@@ -343,7 +348,7 @@ def test_who_was_ejected_before_it_went_down_comes_back_on_probation() -> None:
     health = failed(Health(POLICY, CHECK), 3)
     for ok in (False, False, False, True, True):
         health.checked(ok, 1.0)
-    assert health.state is State.EJECTED
+    assert health.state is HealthState.EJECTED
     probe(health, 1.0)
 
 
@@ -352,9 +357,9 @@ def test_who_is_down_and_no_longer_checked_is_tried() -> None:
     health = Health(POLICY, CHECK)
     for _ in range(3):
         health.checked(False, 0.0)
-    health.adopt(POLICY, None, 7.0)
+    health.reconfigure(POLICY, None, 7.0)
     probe(health, 7.0).succeeded()
-    assert health.state is State.IN
+    assert health.state is HealthState.HEALTHY
 
 
 # Whatever happens
@@ -367,7 +372,7 @@ POLICIES = st.sampled_from([POLICY, BY_RATE, replace(BY_RATE, min_requests=2), E
 def happen(health: Health, event: str, now: float) -> bool:
     """True if it was chosen as a probe."""
     if event == "chosen":
-        return health.chosen(now)
+        return health.try_probe(now)
     if event == "succeeded":
         health.succeeded()
     elif event == "failed":
@@ -377,11 +382,11 @@ def happen(health: Health, event: str, now: float) -> bool:
     elif event == "unauthorised":
         health.unauthorised(now)
     elif event == "rest":
-        health.rest(now, 3.0)
+        health.rate_limited(now, 3.0)
     elif event == "guess":
-        health.rest(now, None)
+        health.rate_limited(now, None)
     else:
-        health.abandoned(now)
+        health.abandon_probe(now)
     return False
 
 
@@ -394,12 +399,12 @@ def test_it_is_never_out_for_longer_than_the_longest_time(
     for event, passed in steps:
         now += passed
         happen(health, event, now)
-        assert health.out_until <= now + longest
+        assert health.excluded_until <= now + longest
     later = now + longest
-    assert health.out_until <= later
-    health.chosen(later)
+    assert health.excluded_until <= later
+    health.try_probe(later)
     health.succeeded()
-    assert (health.state, health.out_until) == (State.IN, 0.0)
+    assert (health.state, health.excluded_until) == (HealthState.HEALTHY, 0.0)
 
 
 @given(POLICIES, STEPS)
@@ -422,4 +427,4 @@ def test_in_or_not_is_one_thing(steps: list[tuple[str, float]]) -> None:
     for event, passed in steps:
         now += passed
         happen(health, event, now)
-        assert (health.out_until == 0.0) is (health.state is State.IN)
+        assert (health.excluded_until == 0.0) is (health.state is HealthState.HEALTHY)

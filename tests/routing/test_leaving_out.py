@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import at_once
+from onwards_py.limits.wait_queue import run_now
 from onwards_py.model.limits import Limits
 from onwards_py.model.policies import EjectionPolicy, Strategy
 from onwards_py.model.provider import Provider
-from onwards_py.routing.balancer import Member, candidates, choose
-from onwards_py.routing.health import Health, State
+from onwards_py.routing.balancer import Endpoint, candidates, choose
+from onwards_py.routing.health import Health, HealthState
 from onwards_py.routing.latency import PeakEwma
 
 NOW = 100.0
@@ -29,27 +29,27 @@ def health(state: str) -> Health | None:
     if state in ("due", "ejected", "later", "probation"):
         made.failed({"due": NOW - 5.0, "ejected": NOW - 4.0, "later": NOW - 1.0, "probation": NOW - 6.0}[state])
     if state == "probation":
-        assert made.chosen(NOW - 1.0)
+        assert made.try_probe(NOW - 1.0)
     if state in ("resting", "rested"):
-        made.rest(NOW - 2.0, 4.0 if state == "resting" else 1.0)
+        made.rate_limited(NOW - 2.0, 4.0 if state == "resting" else 1.0)
     if state == "down":
         for _ in range(3):
             made.checked(False, NOW)
     return made
 
 
-def member(state: str = "none", weight: int = 1, full: bool = False) -> Member:
+def member(state: str = "none", weight: int = 1, full: bool = False) -> Endpoint:
     limits = Limits(concurrency=1)
-    made = Member(Provider(state, state, weight=weight, limits=limits), Limiter(limits, 0.0, at_once), health(state))
+    made = Endpoint(Provider(state, state, weight=weight, limits=limits), Limiter(limits, 0.0, run_now), health(state))
     made.limiter.in_flight = int(full)
     return made
 
 
-def names(members: list[Member]) -> list[str]:
+def names(members: list[Endpoint]) -> list[str]:
     return [member.provider.name for member in members]
 
 
-def asked(*members: Member, without: tuple[Member, ...] = ()) -> list[str]:
+def asked(*members: Endpoint, without: tuple[Endpoint, ...] = ()) -> list[str]:
     return names(candidates(members, NOW, without))
 
 
@@ -105,11 +105,13 @@ def test_if_all_are_out_a_full_or_tried_one_is_passed_over() -> None:
     st.sampled_from(Strategy),
     st.floats(0.0, 1.0, exclude_max=True),
 )
-def test_somebody_is_asked_whenever_anybody_could_be(members: list[Member], strategy: Strategy, number: float) -> None:
+def test_somebody_is_asked_whenever_anybody_could_be(
+    members: list[Endpoint], strategy: Strategy, number: float
+) -> None:
     """Who is chosen is undrained, has a place, and is out only if all are."""
     chosen = choose(strategy, members, lambda: number, NOW)
     undrained = [one for one in members if one.provider.weight]
-    inside = [one for one in undrained if one.health is None or one.health.out_until <= NOW]
+    inside = [one for one in undrained if one.health is None or one.health.excluded_until <= NOW]
     able = [one for one in inside or undrained if not one.limiter.full]
     assert (chosen is None) is (not able)
     assert chosen is None or chosen in able
@@ -120,14 +122,14 @@ def test_nobody_is_changed_by_being_looked_at() -> None:
     due = member("due")
     assert choose(Strategy.PRIORITY, (due, member()), lambda: 0.0, NOW) is due
     assert due.health is not None
-    assert due.health.state is State.EJECTED
+    assert due.health.state is HealthState.EJECTED
 
 
 # Peak EWMA of two
 
 
-def fast(seconds: float, in_flight: int = 0) -> Member:
-    made = Member(Provider(str(seconds), str(seconds)), Limiter(Limits(), 0.0, at_once), latency=PeakEwma())
+def fast(seconds: float, in_flight: int = 0) -> Endpoint:
+    made = Endpoint(Provider(str(seconds), str(seconds)), Limiter(Limits(), 0.0, run_now), latency=PeakEwma())
     assert made.latency is not None
     made.latency.observe(seconds, NOW)
     made.limiter.in_flight = in_flight

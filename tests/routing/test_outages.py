@@ -9,15 +9,15 @@ from random import Random
 import pytest
 
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import at_once
+from onwards_py.limits.wait_queue import run_now
 from onwards_py.model.limits import Limits
 from onwards_py.model.policies import EjectionPolicy, FallbackPolicy, RetryBudgetPolicy, Strategy
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider
-from onwards_py.routing.balancer import Member
+from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.routing.health import Health, State
+from onwards_py.routing.health import Health, HealthState
 from onwards_py.routing.latency import PeakEwma
 from onwards_py.routing.table import LivePool
 
@@ -34,11 +34,13 @@ class Outage:
         providers = tuple(Provider(name, name) for name in "abc")
         policy = FallbackPolicy(enabled=True)
         members = tuple(
-            Member(provider, Limiter(Limits(), 0.0, at_once), Health(EjectionPolicy()), PeakEwma())
+            Endpoint(provider, Limiter(Limits(), 0.0, run_now), Health(EjectionPolicy()), PeakEwma())
             for provider in providers
         )
         pool = Pool("m", providers, strategy, policy)
-        self.target = LivePool(pool, Limiter(Limits(), 0.0, at_once), members, budget=RetryBudget(RetryBudgetPolicy()))
+        self.target = LivePool(
+            pool, Limiter(Limits(), 0.0, run_now), members, retry_budget=RetryBudget(RetryBudgetPolicy())
+        )
         self.answers = answers
         self.random = Random(5).random
         self.now = 1.0
@@ -65,14 +67,14 @@ class Outage:
                 member.health.failed(self.now)
             else:
                 wait = float(seconds.removesuffix(" s")) if seconds else None
-                member.health.rest(self.now, wait)
-                plan.rests(member, wait, self.now)
+                member.health.rate_limited(self.now, wait)
+                plan.note_retry_after(member, wait, self.now)
             if not plan.may_continue or plan.backoff(self.now) is None:
                 return False
         return False
 
-    def state(self, name: str) -> State:
-        health = {member.provider.name: member.health for member in self.target.members}[name]
+    def state(self, name: str) -> HealthState:
+        health = {member.provider.name: member.health for member in self.target.endpoints}[name]
         assert health is not None
         return health.state
 
@@ -92,7 +94,7 @@ def test_it_gets_its_share_again_once_it_is_well(strategy: Strategy) -> None:
     """At the latest when the longest time out is over."""
     outage = Outage(strategy, lambda name, now: "fail" if name == "a" and now < 200.0 else "ok")
     outage.run(int(260 * PER_SECOND))
-    assert outage.state("a") is State.IN
+    assert outage.state("a") is HealthState.HEALTHY
     outage.asked.clear()
     outage.run(3000)
     assert outage.asked["a"] >= 800
@@ -125,9 +127,9 @@ def test_all_come_back_after_an_outage_of_all(strategy: Strategy) -> None:
     outage.run(int(170 * PER_SECOND))
     states = [outage.state(name) for name in "abc"]
     if strategy is Strategy.PRIORITY:
-        assert outage.state("a") is State.IN  # the others are not asked
+        assert outage.state("a") is HealthState.HEALTHY  # the others are not asked
     else:
-        assert states == [State.IN] * 3
+        assert states == [HealthState.HEALTHY] * 3
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
@@ -142,11 +144,11 @@ def test_after_an_outage_it_is_back_within_15_seconds(strategy: Strategy, what: 
         outage = Outage(strategy, _one_outage(what, began, well), per_second=4.0)
         outage.run(int(began * 4))
         outage.asked.clear()
-        member = next(one for one in outage.target.members if one.provider.name == "a")
+        member = next(one for one in outage.target.endpoints if one.provider.name == "a")
         assert member.health is not None
-        while outage.now < well or member.health.state is not State.IN:
+        while outage.now < well or member.health.state is not HealthState.HEALTHY:
             requests = outage.served
-            before, due = outage.asked["a"], member.health.out_until <= outage.now + 0.25
+            before, due = outage.asked["a"], member.health.excluded_until <= outage.now + 0.25
             outage.run(1)
             assert outage.served == requests + 1
             if member.health.ejections and outage.now < well:

@@ -66,6 +66,6 @@ def test_a_reload_is_no_refill() -> None:
     policy = RetryBudgetPolicy(0.2, 10.0)
     budget = RetryBudget(policy)
     taken(budget, 50)
-    budget.adopt(policy)
-    budget.adopt(RetryBudgetPolicy(0.2, 2.0))
+    budget.reconfigure(policy)
+    budget.reconfigure(RetryBudgetPolicy(0.2, 2.0))
     assert taken(budget, 1000) == 10

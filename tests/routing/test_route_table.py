@@ -11,14 +11,14 @@ from support.targets import snapshot
 from onwards_py.auth import ANONYMOUS, Principal
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import at_once
-from onwards_py.live_state import Holder, LiveState
+from onwards_py.limits.wait_queue import run_now
+from onwards_py.live_state import ConfigHolder, LiveState
 from onwards_py.model.limits import NO_LIMITS, Limits
 from onwards_py.model.policies import RoutingRule
 from onwards_py.model.pool import KeyDefinition, Pool
 from onwards_py.model.provider import Provider
-from onwards_py.routing.balancer import Member
-from onwards_py.routing.table import LivePool, RouteTable, enter
+from onwards_py.routing.balancer import Endpoint
+from onwards_py.routing.table import LivePool, RouteTable, check_access
 
 A, B = (Principal(sha256(token).digest()) for token in (b"a", b"b"))
 
@@ -26,8 +26,8 @@ A, B = (Principal(sha256(token).digest()) for token in (b"a", b"b"))
 def live(name: str, *keys: Principal, open_: bool = False, empty: bool = False) -> LivePool:
     accepted = None if open_ else frozenset(key.digest for key in keys if key.digest is not None)
     providers = () if empty else (Provider(name, name),)
-    members = tuple(Member(provider, Limiter(NO_LIMITS, 0.0, at_once)) for provider in providers)
-    return LivePool(Pool(name, providers, keys=accepted), Limiter(NO_LIMITS, 0.0, at_once), members)
+    members = tuple(Endpoint(provider, Limiter(NO_LIMITS, 0.0, run_now)) for provider in providers)
+    return LivePool(Pool(name, providers, keys=accepted), Limiter(NO_LIMITS, 0.0, run_now), members)
 
 
 def table(*targets: LivePool, keys: dict[bytes, Limiter] | None = None) -> RouteTable:
@@ -69,7 +69,7 @@ def test_a_pool_without_members_is_unavailable_not_unknown() -> None:
 
 def test_a_key_with_limits_brings_its_limiter() -> None:
     """Beside the pool's, also into open pools; other keys bring none."""
-    limiter = Limiter(Limits(concurrency=1), 0.0, at_once)
+    limiter = Limiter(Limits(concurrency=1), 0.0, run_now)
     assert A.digest is not None
     targets = table(live("open", open_=True), live("a", A, B), keys={A.digest: limiter})
     assert targets.resolve("open", A).limiters[1:] == (limiter,)
@@ -81,9 +81,9 @@ def test_a_key_with_limits_brings_its_limiter() -> None:
 def test_visible_are_the_usable_ones_in_the_order_of_the_file() -> None:
     """What GET /v1/models lists."""
     targets = table(live("z", open_=True), live("b", A), live("a", A, B))
-    assert targets.visible(ANONYMOUS) == ["z"]
-    assert targets.visible(A) == ["z", "b", "a"]
-    assert targets.visible(B) == ["z", "a"]
+    assert targets.list_models(ANONYMOUS) == ["z"]
+    assert targets.list_models(A) == ["z", "b", "a"]
+    assert targets.list_models(B) == ["z", "a"]
 
 
 FREE, PAID = {"tier": "free"}, {"tier": "paid"}
@@ -129,7 +129,7 @@ def test_no_labels_match_everybody_with_a_token() -> None:
     assert refused(targets, "a", caller(b"x", FREE)) is ErrorKind.FORBIDDEN
     assert refused(targets, "a", A) is ErrorKind.FORBIDDEN
     assert led(targets, "a", ANONYMOUS) == ("a", False)
-    assert (targets.visible(ANONYMOUS), targets.visible(A)) == (["a"], [])
+    assert (targets.list_models(ANONYMOUS), targets.list_models(A)) == (["a"], [])
     assert refused(table(ruled("a", RoutingRule({}), empty=True)), "a", ANONYMOUS) is ErrorKind.NO_PROVIDER
 
 
@@ -175,7 +175,7 @@ def test_a_rule_that_leads_to_its_own_target_leads_nowhere() -> None:
 
 def test_a_redirect_is_limited_by_its_target_and_the_key() -> None:
     """Not by the target that does no work."""
-    limiter = Limiter(Limits(concurrency=1), 0.0, at_once)
+    limiter = Limiter(Limits(concurrency=1), 0.0, run_now)
     who = caller(b"x", FREE)
     assert who.digest is not None
     targets = table(ruled("a", RoutingRule(FREE, "b")), live("b", open_=True), keys={who.digest: limiter})
@@ -193,7 +193,7 @@ def test_a_key_may_use_its_allowed_targets_and_no_others() -> None:
     assert led(targets, "a", who) == ("a", False)
     for name in ("b", "open", "c"):
         assert refused(targets, name, who) is ErrorKind.FORBIDDEN
-    assert targets.visible(who) == ["a"]
+    assert targets.list_models(who) == ["a"]
     assert refused(targets, "x", who) is ErrorKind.MODEL_NOT_FOUND
 
 
@@ -207,17 +207,17 @@ def test_visible_is_what_would_not_be_refused() -> None:
         live("open", open_=True),
         live("closed", paid),
     )
-    assert targets.visible(free) == ["redirects", "open"]
-    assert targets.visible(paid) == ["denies", "redirects", "shuts", "open", "closed"]
-    assert targets.visible(ANONYMOUS) == ["denies", "redirects", "shuts", "open"]
+    assert targets.list_models(free) == ["redirects", "open"]
+    assert targets.list_models(paid) == ["denies", "redirects", "shuts", "open", "closed"]
+    assert targets.list_models(ANONYMOUS) == ["denies", "redirects", "shuts", "open"]
 
 
 def test_who_is_led_on_by_a_classifier_is_denied_but_not_redirected() -> None:
     """The choice was made without looking at labels; the target's keys and allowed targets hold too."""
     free, paid = caller(b"f", FREE), caller(b"p", PAID)
-    enter(ruled("a", RoutingRule(FREE, "b"), RoutingRule({})), free)
-    enter(ruled("a", RoutingRule(FREE)), paid)
-    enter(ruled("a", RoutingRule({})), ANONYMOUS)
+    check_access(ruled("a", RoutingRule(FREE, "b"), RoutingRule({})), free)
+    check_access(ruled("a", RoutingRule(FREE)), paid)
+    check_access(ruled("a", RoutingRule({})), ANONYMOUS)
     for target, who, kind in (
         (ruled("a", RoutingRule(FREE)), free, ErrorKind.FORBIDDEN),
         (live("a", paid), free, ErrorKind.FORBIDDEN),
@@ -226,7 +226,7 @@ def test_who_is_led_on_by_a_classifier_is_denied_but_not_redirected() -> None:
         (live("a", open_=True, empty=True), free, ErrorKind.NO_PROVIDER),
     ):
         with pytest.raises(ProxyError) as error:
-            enter(target, who)
+            check_access(target, who)
         assert error.value.kind is kind
 
 
@@ -234,8 +234,8 @@ def test_it_matters_who_calls_as_soon_as_there_is_a_rule() -> None:
     """An open target with a rule for everybody with a token needs to know who has one."""
     rules = [{"match_labels": {}, "action": {"type": "deny"}}]
     ruled_, plain = ({"m": {"url": "http://h", **options}} for options in ({"routing_rules": rules}, {}))
-    assert Holder(snapshot(ruled_), LiveState(lambda: 0.0)).current.identifies
-    assert not Holder(snapshot(plain), LiveState(lambda: 0.0)).current.identifies
+    assert ConfigHolder(snapshot(ruled_), LiveState(lambda: 0.0)).current.needs_principal
+    assert not ConfigHolder(snapshot(plain), LiveState(lambda: 0.0)).current.needs_principal
 
 
 def test_a_hundred_thousand_keys_are_looked_up_and_not_searched() -> None:
@@ -255,5 +255,5 @@ def test_a_hundred_thousand_keys_are_looked_up_and_not_searched() -> None:
     targets = table(replace(target, pool=replace(target.pool, keys=keys)))
     for token in (b"5", b"nobody"):
         who = Principal(Counting(sha256(token).digest()))
-        assert ("a" in targets.visible(who)) is (token == b"5")
+        assert ("a" in targets.list_models(who)) is (token == b"5")
     assert looked <= 2

@@ -16,7 +16,7 @@ from support.responses_promises import Json
 from support.scene import until
 from support.targets import snapshot
 
-from onwards_py.routing.health import State
+from onwards_py.routing.health import HealthState
 
 STRICT: Json = {"consecutive_failures": 3, "auth_failures": 3, "base_time": "60s"}
 ON: Json = {"enabled": True, "on_status": [429, 5], "retry_sent": True}
@@ -61,7 +61,7 @@ async def test_after_failures_in_a_row_it_is_left_out(lane: bool, case: str, fal
         for _ in range(6):
             await ask(gateway.port, post())
         assert (await ask(gateway.port, post())).body == b'{"ok":true}'
-        assert health(gateway).state is State.EJECTED
+        assert health(gateway).state is HealthState.EJECTED
     assert len(origins[0].requests) == 3
 
 
@@ -154,7 +154,7 @@ async def test_clients_that_leave_are_no_failures(lane: bool, streaming: bool) -
                     await client.chunk(await client.head())
                 client.rst()
                 await until(lambda: gateway.application.proxy.in_flight == 0)
-        assert health(gateway).state is State.IN
+        assert health(gateway).state is HealthState.HEALTHY
     assert not origins[1].peers
 
 
@@ -185,10 +185,10 @@ async def test_an_ejected_one_is_asked_before_the_client_is_told_that_none_answe
     strict = {"fallback": ON, "ejection": {"consecutive_failures": 1, "base_time": "60s"}}
     async with pooled(lane, turning(failed, well), turning(well, failed), target=strict) as (_, gateway):
         assert (await ask(gateway.port, post())).status == 200
-        assert health(gateway).state is State.EJECTED
+        assert health(gateway).state is HealthState.EJECTED
         turned.set()
         assert (await ask(gateway.port, post())).body == b"yes"
-        assert health(gateway).state is State.IN
+        assert health(gateway).state is HealthState.HEALTHY
     assert [line["attempts"] for line in gateway.lines()] == [2, 2]
 
 
@@ -219,7 +219,7 @@ async def test_a_provider_that_asks_to_be_left_alone_is(lane: bool, status: byte
     """At the first time, and for as long as it says."""
     async with pooled(lane, serve(answer(b"busy", status, b"Retry-After: 60\r\n"))) as (_, gateway):
         answers = [await ask(gateway.port, post()) for _ in range(3)]
-        assert health(gateway).state is State.RESTING
+        assert health(gateway).state is HealthState.RATE_LIMITED
     assert [response.status for response in answers] == [int(status[:3]), 200, 200]
     assert answers[0].value(b"retry-after") == b"60"
 

@@ -210,7 +210,7 @@ async def test_a_provider_that_is_listed_twice_rests_once(lane: bool) -> None:
             assert [(await ask(gateway.port, post())).status for _ in range(3)] == [200] * 3
             text = (await ask(gateway.admin_port, get(b"/metrics"))).body
     assert (len(first.requests), len(second.requests)) == (1, 3)
-    name = b'onwards_provider_state{provider="127.0.0.1:%d%b",state="resting",target="m"} 1.0'
+    name = b'onwards_provider_state{provider="127.0.0.1:%d%b",state="rate_limited",target="m"} 1.0'
     assert name % (first.port, b"") in text
     assert name % (first.port, b"#2") in text
 
@@ -276,7 +276,7 @@ async def test_repetitions_have_a_metric_and_a_place_in_health(lane: bool) -> No
             states = []
             for _ in range(5):
                 assert (await ask(gateway.port, post())).status == 200
-                health = gateway.application.holder.current.table.targets[0].members[0].health
+                health = gateway.application.holder.current.table.targets[0].endpoints[0].health
                 assert health is not None
                 states.append(health.state.value)
             text = (await ask(gateway.admin_port, get(b"/metrics"))).body

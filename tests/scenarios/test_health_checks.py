@@ -11,7 +11,7 @@ from support.raw import ask, post
 from support.scene import until
 from support.targets import snapshot
 
-from onwards_py.routing.health import State
+from onwards_py.routing.health import HealthState
 
 QUICK = {"interval": "20ms", "timeout": "200ms", "unhealthy_after": 2, "healthy_after": 2}
 WELL = b'{"object":"list","data":[]}'
@@ -36,7 +36,7 @@ def two(first: str, second: str, **check: object) -> dict[str, object]:
     return {"m": {"strategy": "priority", "providers": providers}}
 
 
-def state(gateway: Gateway) -> State:
+def state(gateway: Gateway) -> HealthState:
     return health(gateway).state
 
 
@@ -45,10 +45,10 @@ async def test_who_fails_its_checks_is_left_out_and_comes_back(lane: bool) -> No
     alive = asyncio.Event()
     async with origin(model_server(alive)) as first, origin() as second:
         async with running(snapshot(two(first.url, second.url)), lane=lane) as gateway:
-            await until(lambda: state(gateway) is State.DOWN)
+            await until(lambda: state(gateway) is HealthState.UNHEALTHY)
             assert (await ask(gateway.port, post())).status == 200
             alive.set()
-            await until(lambda: state(gateway) is State.IN)
+            await until(lambda: state(gateway) is HealthState.HEALTHY)
             assert (await ask(gateway.port, post())).status == 200
     assert [line["provider"] for line in gateway.lines()] == ["second", "first"]
 
@@ -59,7 +59,7 @@ async def test_a_provider_that_does_not_answer_checks_is_down(lane: bool) -> Non
         async with origin(silent) as first, origin() as second:
             targets = two(first.url if url == "silent" else url, second.url, timeout="30ms")
             async with running(snapshot(targets), lane=lane) as gateway:
-                await until(lambda: state(gateway) is State.DOWN)
+                await until(lambda: state(gateway) is HealthState.UNHEALTHY)
                 assert (await ask(gateway.port, post())).status == 200
         assert [line["provider"] for line in gateway.lines()] == ["second"]
 
@@ -69,8 +69,8 @@ async def test_the_last_one_is_asked_although_its_checks_fail(lane: bool) -> Non
     async with origin(model_server(asyncio.Event())) as first, origin(model_server(asyncio.Event())) as second:
         providers = [{"url": upstream.url, "health_check": QUICK} for upstream in (first, second)]
         async with running(snapshot({"m": {"providers": providers}}), lane=lane) as gateway:
-            members = gateway.application.holder.current.table.targets[0].members
-            await until(lambda: all(m.health is not None and m.health.state is State.DOWN for m in members))
+            members = gateway.application.holder.current.table.targets[0].endpoints
+            await until(lambda: all(m.health is not None and m.health.state is HealthState.UNHEALTHY for m in members))
             assert (await ask(gateway.port, post())).status == 200
 
 
@@ -93,12 +93,12 @@ async def test_checks_follow_a_reload(lane: bool) -> None:
         plain = two(first.url, second.url)
         del plain["m"]["providers"][0]["health_check"]  # type: ignore[index]
         async with running(checked, lane=lane) as gateway:
-            await until(lambda: state(gateway) is State.DOWN)
+            await until(lambda: state(gateway) is HealthState.UNHEALTHY)
             holder, checks = gateway.application.holder, gateway.application.health_checks
             holder.replace(snapshot(plain))
             checks.adopt(holder.current.table.targets)
             count = len(first.requests)
             assert (await ask(gateway.port, post())).status == 200
-            assert state(gateway) is State.IN
+            assert state(gateway) is HealthState.HEALTHY
             assert len(first.requests) in (count + 1, count + 2), "one exchange, and at most the check under way"
     assert gateway.lines()[0]["provider"] == "first"

@@ -15,7 +15,7 @@ from support.responses_promises import Json
 from support.scene import until
 from support.targets import pool, snapshot
 
-from onwards_py.routing.health import State
+from onwards_py.routing.health import HealthState
 
 SOON: Json = {"after": "30ms"}
 NEVER: Json = {"after": "60s"}
@@ -72,7 +72,7 @@ async def test_the_loser_gives_its_place_back_at_once(lane: bool) -> None:
             response = await client.head()
             target = gateway.application.holder.current.table.find("m")
             assert target is not None
-            assert [member.limiter.in_flight for member in target.members] == [0, 1]
+            assert [member.limiter.in_flight for member in target.endpoints] == [0, 1]
             release.set()
             await client.rest(response)
     assert response.whole
@@ -131,7 +131,7 @@ async def test_hedges_lost_in_a_row_are_failures(lane: bool) -> None:
     async with hedged(lane, Stuck(), serve(SECOND), ejection=ejection) as (origins, gateway):
         for _ in range(4):
             assert (await ask(gateway.port, post())).body == b'{"by":"second"}'
-        assert health(gateway).state is State.EJECTED
+        assert health(gateway).state is HealthState.EJECTED
         text = (await ask(gateway.admin_port, get(b"/metrics"))).body
     assert len(origins[0].requests) == 3
     assert [line["attempts"] for line in gateway.lines()] == [2, 2, 2, 1]
@@ -149,7 +149,10 @@ async def test_a_first_that_wins_has_failed_nowhere(lane: bool) -> None:
         await asked
         target = gateway.application.holder.current.table.find("m")
         assert target is not None
-        assert [member.health and member.health.state for member in target.members] == [State.IN, State.IN]
+        assert [member.health and member.health.state for member in target.endpoints] == [
+            HealthState.HEALTHY,
+            HealthState.HEALTHY,
+        ]
 
 
 LEAVES_A_TRACE = {

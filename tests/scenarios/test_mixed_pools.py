@@ -132,7 +132,7 @@ async def test_where_it_can_be_asked_it_waits(lane: bool) -> None:
             asked = [tasks.create_task(ask(gateway.port, UNTRANSLATABLE)) for _ in range(3)]
             target = gateway.application.holder.current.table.find("m")
             assert target is not None
-            line = target.members[1].limiter.line
+            line = target.endpoints[1].limiter.queue
             assert line is not None
             await until(lambda: line.waiting == 2)
             gated.go.set()

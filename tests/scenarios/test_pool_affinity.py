@@ -143,9 +143,9 @@ async def test_sessions_of_an_ejected_provider_move_and_come_back(lane: bool) ->
         assert {home for home, other in zip(homes, away, strict=True) if home != other} == {1}
         target = gateway.application.holder.current.table.find("m")
         assert target is not None
-        health = target.members[1].health
+        health = target.endpoints[1].health
         assert health is not None
-        health.out_until = 0.0  # its time is over
+        health.excluded_until = 0.0  # its time is over
         assert [await asked(gateway, origins, session(name)) for name in names] == homes
 
 

@@ -17,7 +17,7 @@ from support.responses_promises import Json
 from support.scene import until
 from support.targets import snapshot
 
-from onwards_py.routing.health import State
+from onwards_py.routing.health import HealthState
 
 BRIEF: Json = {"consecutive_failures": 2, "base_time": "20ms", "max_time": "60s"}
 OOPS = answer(b"no", b"500 Oops")
@@ -59,8 +59,8 @@ async def ejected(
 
 async def due(gateway: Gateway) -> None:
     """Wait until the first provider, which is out, may be tried again."""
-    assert health(gateway).state is State.EJECTED
-    await until(lambda: time.monotonic() >= health(gateway).out_until)
+    assert health(gateway).state is HealthState.EJECTED
+    await until(lambda: time.monotonic() >= health(gateway).excluded_until)
 
 
 async def test_one_request_tries_it_and_others_do_not(lane: bool) -> None:
@@ -71,10 +71,10 @@ async def test_one_request_tries_it_and_others_do_not(lane: bool) -> None:
         await origins[0].seen(3)
         for _ in range(3):
             assert (await ask(gateway.port, post())).body == b'{"ok":true}'
-        assert (len(origins[0].requests), health(gateway).state) == (3, State.PROBATION)
+        assert (len(origins[0].requests), health(gateway).state) == (3, HealthState.PROBATION)
         patient.go.set()
         assert (await probe).body == b'{"by":"first"}'
-        assert health(gateway).state is State.IN
+        assert health(gateway).state is HealthState.HEALTHY
         assert (await ask(gateway.port, post())).body == b'{"by":"first"}'
 
 
@@ -86,7 +86,7 @@ async def test_any_answer_ends_probation(lane: bool, status: bytes) -> None:
     patient.go.set()
     async with ejected(lane, patient) as (_, gateway):
         assert (await ask(gateway.port, post())).status == int(status[:3])
-        assert health(gateway).state is State.IN
+        assert health(gateway).state is HealthState.HEALTHY
 
 
 async def test_a_probe_that_fails_puts_it_out_for_longer(lane: bool) -> None:
@@ -95,8 +95,8 @@ async def test_a_probe_that_fails_puts_it_out_for_longer(lane: bool) -> None:
     async with ejected(lane, patient) as (origins, gateway):
         patient.well = False
         assert (await ask(gateway.port, post())).status == 500
-        assert (health(gateway).state, health(gateway).ejections) == (State.EJECTED, 2)
-        assert health(gateway).out_until > time.monotonic() + 0.02
+        assert (health(gateway).state, health(gateway).ejections) == (HealthState.EJECTED, 2)
+        assert health(gateway).excluded_until > time.monotonic() + 0.02
         assert (await ask(gateway.port, post())).body == b'{"ok":true}'
         await due(gateway)
         assert (await ask(gateway.port, post())).status == 500
@@ -135,15 +135,15 @@ async def test_a_probe_whose_client_leaves_gives_its_place_back(lane: bool, leav
             await origins[0].seen(3)
             for _ in range(20):  # what was sent on the loopback is there; so many turns, and it was taken
                 await asyncio.sleep(0)
-            assert health(gateway).state is State.PROBATION
+            assert health(gateway).state is HealthState.PROBATION
             assert callable(leave)
             leave(client)
             await until(lambda: gateway.application.proxy.in_flight == 0)
-        assert (health(gateway).state, health(gateway).ejections) == (State.EJECTED, 1)
+        assert (health(gateway).state, health(gateway).ejections) == (HealthState.EJECTED, 1)
         patient.reply = answer(b'{"by":"first"}')
         patient.go.set()
         assert (await ask(gateway.port, post())).body == b'{"by":"first"}'
-        assert health(gateway).state is State.IN
+        assert health(gateway).state is HealthState.HEALTHY
 
 
 async def test_a_probe_that_cannot_be_asked_gives_its_place_back(lane: bool) -> None:
@@ -153,7 +153,7 @@ async def test_a_probe_that_cannot_be_asked_gives_its_place_back(lane: bool) -> 
     async with ejected(lane, patient, own={"open_responses_mode": "translate"}) as (origins, gateway):
         response = await ask(gateway.port, create(previous_response_id="resp_1"))
         assert response.body == b'{"ok":true}'
-        assert health(gateway).state is State.EJECTED
+        assert health(gateway).state is HealthState.EJECTED
         assert (await ask(gateway.port, post())).body == b'{"by":"first"}'
     assert len(origins[0].requests) == 3
 

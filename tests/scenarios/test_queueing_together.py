@@ -54,7 +54,7 @@ def waiting(gateway: Gateway) -> int:
     """Who waits for the target or one of its providers."""
     target = gateway.application.holder.current.table.find("m")
     assert target is not None
-    lines = [target.limiter.line, *(member.limiter.line for member in target.members)]
+    lines = [target.limiter.queue, *(member.limiter.queue for member in target.endpoints)]
     return max(line.waiting for line in lines if line is not None)
 
 

@@ -101,7 +101,7 @@ async def test_while_it_is_waited_for_no_place_at_the_provider_is_held(lane: boo
         await upstream.seen(1)
         target = gateway.application.holder.current.table.find("m")
         assert target is not None
-        await until(lambda: target.members[0].limiter.in_flight == 0)
+        await until(lambda: target.endpoints[0].limiter.in_flight == 0)
         assert (await ask(gateway.port, post())).body == b'{"ok":true}'
         client.rst()
         await until(lambda: gateway.application.proxy.in_flight == 0)

@@ -138,7 +138,7 @@ async def test_an_event_beyond_the_limit_breaks_the_stream_behind_the_others(lan
         await asyncio.wait_for(closed.wait(), 5)
         assert (await ask(gateway.port, post())).status == 200
     assert (response.status, response.body, response.whole) == (200, b"data: 1\n\n", False)
-    assert [line["outcome"] for line in gateway.lines()] == ["limit", "done"]
+    assert [line["outcome"] for line in gateway.lines()] == ["size_or_time_limit", "done"]
 
 
 async def test_an_event_beyond_the_limit_passes_in_pieces(lane: bool) -> None:

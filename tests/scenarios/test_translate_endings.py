@@ -146,7 +146,7 @@ async def test_the_total_time_ends_a_stream_as_failed(lane: bool) -> None:
     async with proxied(lane, steps, timeouts={"total": "150ms"}, **TRANSLATE) as (_, gateway):
         response = await ask(gateway.port, create(stream=True))
     assert types(response)[-1] == "response.failed"
-    assert gateway.lines()[0]["outcome"] == "limit"
+    assert gateway.lines()[0]["outcome"] == "size_or_time_limit"
 
 
 @pytest.mark.parametrize("stream", [False, True])

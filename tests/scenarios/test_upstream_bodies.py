@@ -292,7 +292,7 @@ async def test_the_total_timeout_ends_the_exchange_in_any_phase(lane: bool, begu
         response = await ask(gateway.port, post())
     assert response.status == (200 if begun else 504)
     assert response.whole is not begun
-    assert gateway.lines()[0]["outcome"] == ("limit" if begun else "upstream_timeout")
+    assert gateway.lines()[0]["outcome"] == ("size_or_time_limit" if begun else "upstream_timeout")
 
 
 async def test_a_response_of_one_connection_never_reaches_another_caller(lane: bool) -> None:

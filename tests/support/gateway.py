@@ -31,7 +31,7 @@ class Gateway:
     def held_permits(self) -> int:
         """Permits held by exchanges, over all targets and providers."""
         targets = self.application.holder.current.table.targets
-        return sum(t.limiter.in_flight + sum(m.limiter.in_flight for m in t.members) for t in targets)
+        return sum(t.limiter.in_flight + sum(m.limiter.in_flight for m in t.endpoints) for t in targets)
 
     def lines(self) -> list[Mapping[str, object]]:
         return [json.loads(line) for line in self.log.getvalue().splitlines()]

@@ -28,13 +28,13 @@ def limiter(gateway: Gateway, level: str) -> Limiter:
     current = gateway.application.holder.current
     route = current.table.resolve("m", identify(b"Bearer sk-a", None, current.snapshot.key_definitions))
     if level == "provider":
-        return route.target.members[0].limiter
+        return route.target.endpoints[0].limiter
     return route.limiters[-1] if level == "key" else route.target.limiter
 
 
 def waiting(gateway: Gateway, level: str) -> int:
     """How many wait there."""
-    line = limiter(gateway, level).line
+    line = limiter(gateway, level).queue
     return 0 if line is None else line.waiting
 
 
@@ -54,6 +54,6 @@ def health(gateway: Gateway) -> Health:
     """That of the first provider of the target ``m``."""
     target = gateway.application.holder.current.table.find("m")
     assert target is not None
-    found = target.members[0].health
+    found = target.endpoints[0].health
     assert found is not None
     return found

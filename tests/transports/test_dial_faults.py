@@ -10,12 +10,12 @@ import pytest
 
 from onwards_py.config.parse import parse
 from onwards_py.errors import ErrorKind
-from onwards_py.live_state import Holder, LiveState
+from onwards_py.live_state import ConfigHolder, LiveState
 from onwards_py.messages import OWN_FAULTS, Fault
 from onwards_py.proxy.outlier_detection import note_fault
 from onwards_py.proxy.upstream_request import error_of
 from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.routing.health import State
+from onwards_py.routing.health import HealthState
 from onwards_py.transports.dial import fault_of
 
 
@@ -68,15 +68,15 @@ targets:
     providers: [{url: http://a}, {url: http://b}]
 """
     snapshot = parse(text, "targets.yaml", {}).snapshot
-    target = Holder(snapshot, LiveState(lambda: 0.0)).current.table.targets[0]
+    target = ConfigHolder(snapshot, LiveState(lambda: 0.0)).current.table.targets[0]
     plan = FallbackPlan(target, lambda: 0.0, None)
     member = plan.next(0.0)
     assert member is not None
     note_fault(member, fault, 0.0)
     assert member.health is not None
-    assert member.health.state is State.IN
+    assert member.health.state is HealthState.HEALTHY
     assert plan.retries_fault(fault, repeatable=False) is proceeds
     assert error_of(fault).kind is ErrorKind.OVERLOADED
     assert error_of(fault).retry_after == 1
     note_fault(member, Fault.CONNECT, 0.0)
-    assert member.health.state is State.EJECTED
+    assert member.health.state is HealthState.EJECTED

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from limits_world import Caller, World
 
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.line import Line, Waiter, at_once
+from onwards_py.limits.wait_queue import Waiter, WaitQueue, run_now
 from onwards_py.model.limits import Limits, QueuePolicy, RateLimit
 
 QUEUE = QueuePolicy(max_waiting=3)
@@ -42,8 +42,8 @@ def test_a_permit_that_comes_back_lets_the_head_in_and_nobody_else() -> None:
     second.leave()
     world.run()
     assert states(*callers) == ["out", "out", "in"]
-    assert limiter.line is not None
-    assert limiter.line.waiting == 0
+    assert limiter.queue is not None
+    assert limiter.queue.waiting == 0
 
 
 def test_a_newcomer_does_not_overtake() -> None:
@@ -65,9 +65,9 @@ def test_a_line_has_an_end() -> None:
     limiter = one_place(world)
     callers = [enter(world, limiter) for _ in range(5)]
     assert states(*callers) == ["in", "waiting", "waiting", "waiting", "refused"]
-    line = limiter.line
+    line = limiter.queue
     assert line is not None
-    assert line.join(callers[1].waiter)
+    assert line.enqueue(callers[1].waiter)
     assert line.head is callers[1].waiter
     assert line.waiting == 3
     callers[2].leave()
@@ -107,11 +107,11 @@ def test_who_is_blocked_elsewhere_holds_nobody_up_here() -> None:
     enter(world, key)  # the key's only request for ten seconds
     slow, quick = enter(world, pool, key), enter(world, pool)
     # Both reasons stand against it: places come first.
-    assert slow.waiter.lines == [pool.line]
+    assert slow.waiter.queues == [pool.queue]
     holder.leave()
     world.run()
     assert states(slow, quick) == ["waiting", "in"]
-    assert slow.waiter.lines == [key.line]
+    assert slow.waiter.queues == [key.queue]
     quick.leave()
     world.advance(10.0)
     assert states(slow) == ["in"]
@@ -131,12 +131,12 @@ def test_one_may_stand_in_two_lines_and_goes_in_by_either() -> None:
 
     waiter = Waiter(wake)
     for limiter in (one, other):
-        assert limiter.line is not None
-        assert limiter.line.join(waiter)
+        assert limiter.queue is not None
+        assert limiter.queue.enqueue(waiter)
     holders[1].leave()
     world.run()
     assert went_in == [other]
-    assert waiter.lines == []
+    assert waiter.queues == []
 
 
 def test_a_head_in_two_lines_may_go_through_both() -> None:
@@ -146,8 +146,8 @@ def test_a_head_in_two_lines_may_go_through_both() -> None:
     holder = enter(world, one)
     head = enter(world, one, other)
     for limiter in (one, other):
-        assert limiter.line is not None
-        assert limiter.line.join(head.waiter)
+        assert limiter.queue is not None
+        assert limiter.queue.enqueue(head.waiter)
     holder.leave()
     world.run()
     assert states(head) == ["in"]
@@ -160,9 +160,9 @@ def test_who_is_first_in_one_line_does_not_overtake_in_another() -> None:
     holders = enter(world, one), enter(world, other)
     first_there = enter(world, other)
     both = enter(world, one, other)
-    assert both.waiter.lines == [one.line]
-    assert other.line is not None
-    other.line.join(both.waiter)
+    assert both.waiter.queues == [one.queue]
+    assert other.queue is not None
+    other.queue.enqueue(both.waiter)
     for holder in holders:
         holder.leave()
     world.run()
@@ -175,11 +175,11 @@ def test_who_is_first_in_one_line_does_not_overtake_in_another() -> None:
 def test_any_number_of_wakes_ask_once() -> None:
     """Many permits may come back within one turn of the loop."""
     scheduled: list[Callable[[], None]] = []
-    line = Line(QUEUE, scheduled.append)
+    line = WaitQueue(QUEUE, scheduled.append)
     asked: list[int] = []
     line.wake()
     assert scheduled == []
-    line.join(Waiter(lambda: asked.append(1)))
+    line.enqueue(Waiter(lambda: asked.append(1)))
     for _ in range(3):
         line.wake()
     assert len(scheduled) == 1
@@ -191,40 +191,40 @@ def test_any_number_of_wakes_ask_once() -> None:
 
 def test_a_head_that_is_still_blocked_is_asked_once_and_nobody_after_it() -> None:
     """What has come free was not enough; it is kept for the head."""
-    line = Line(QUEUE, at_once)
+    line = WaitQueue(QUEUE, run_now)
     asked: list[str] = []
     for name in ("head", "next"):
-        line.join(Waiter(lambda name=name: asked.append(name)))  # type: ignore[misc]
+        line.enqueue(Waiter(lambda name=name: asked.append(name)))  # type: ignore[misc]
     line.wake()
     assert asked == ["head"]
 
 
 def test_who_leaves_and_stands_at_the_end_again_is_asked_once() -> None:
     """Else two of them would be asked in turns for ever."""
-    line = Line(QUEUE, at_once)
+    line = WaitQueue(QUEUE, run_now)
     asked: list[Waiter] = []
 
     def stand_again(waiter: Waiter) -> None:
         asked.append(waiter)
         line.leave(waiter)
-        line.join(waiter)
+        line.enqueue(waiter)
 
     waiters = [Waiter(lambda number=number: stand_again(waiters[number])) for number in range(2)]  # type: ignore[misc]
     for waiter in waiters:
-        line.join(waiter)
+        line.enqueue(waiter)
     line.wake()
     assert asked == waiters
 
 
 def test_a_head_that_fails_leaves_no_right_of_way_behind() -> None:
     """A defect in one caller must not open the line to others."""
-    line = Line(QUEUE, at_once)
+    line = WaitQueue(QUEUE, run_now)
     nobody: dict[str, None] = {}
     waiter = Waiter(lambda: nobody["x"])
-    line.join(waiter)
+    line.enqueue(waiter)
     with pytest.raises(KeyError):
         line.wake()
-    assert not line.turn
+    assert not line.serving_head
     line.leave(waiter)
     assert line.waiting == 0
 
@@ -241,8 +241,8 @@ def test_who_has_gone_in_has_no_right_of_way_any_more() -> None:
         more.append(enter(world, limiter))
 
     waiter = Waiter(give_up_and_come_again)
-    assert limiter.line is not None
-    limiter.line.join(waiter)
+    assert limiter.queue is not None
+    limiter.queue.enqueue(waiter)
     behind = enter(world, limiter)
     holder.leave()
     world.run()
@@ -254,10 +254,10 @@ def test_a_raised_limit_lets_in_who_waits() -> None:
     world = World()
     limiter = one_place(world)
     callers = [enter(world, limiter) for _ in range(4)]
-    limiter.adopt(Limits(concurrency=3, queue=QUEUE), world.now)
+    limiter.reconfigure(Limits(concurrency=3, queue=QUEUE), world.now)
     world.run()
     assert states(*callers) == ["in", "in", "in", "waiting"]
-    limiter.adopt(Limits(concurrency=1, queue=QUEUE), world.now)
+    limiter.reconfigure(Limits(concurrency=1, queue=QUEUE), world.now)
     callers[0].leave()
     world.run()
     assert (limiter.in_flight, callers[3].state) == (2, "waiting")
@@ -268,7 +268,7 @@ def test_a_line_that_is_abolished_refuses_who_waits_in_it() -> None:
     world = World()
     limiter = one_place(world)
     callers = [enter(world, limiter) for _ in range(4)]
-    limiter.adopt(Limits(concurrency=2), world.now)
+    limiter.reconfigure(Limits(concurrency=2), world.now)
     world.run()
     assert states(*callers) == ["in", "in", "refused", "refused"]
     assert not limiter.watched
@@ -279,9 +279,9 @@ def test_a_line_keeps_its_people_through_a_reload() -> None:
     world = World()
     limiter = one_place(world)
     callers = [enter(world, limiter) for _ in range(3)]
-    line = limiter.line
-    limiter.adopt(Limits(concurrency=1, queue=QueuePolicy(max_waiting=1)), world.now)
-    assert limiter.line is line
+    line = limiter.queue
+    limiter.reconfigure(Limits(concurrency=1, queue=QueuePolicy(max_waiting=1)), world.now)
+    assert limiter.queue is line
     assert states(*callers, enter(world, limiter)) == ["in", "waiting", "waiting", "refused"]
 
 
@@ -291,10 +291,10 @@ def test_tokens_given_back_let_in_who_waits() -> None:
     limiter = world.limiter(Limits(tokens=RateLimit(0.1, 100.0), queue=QUEUE))
     enter(world, limiter, estimate=90.0)
     waiting = enter(world, limiter, estimate=50.0)
-    limiter.settle(-10.0)
+    limiter.charge(-10.0)
     world.run()
     assert states(waiting) == ["waiting"]
-    limiter.settle(-40.0)
+    limiter.charge(-40.0)
     world.run()
     assert states(waiting) == ["in"]
 
@@ -336,4 +336,4 @@ def test_first_come_first_served(limits: Limits, steps: list[str], data: st.Data
         world.advance(10.0)
     assert went_in == [caller for caller in came if caller in went_in]
     assert [caller.state for caller in came if caller.state not in ("in", "out")] == []
-    assert limiter.line is None or limiter.line.waiting == 0
+    assert limiter.queue is None or limiter.queue.waiting == 0

@@ -1,6 +1,6 @@
 """The line before a limit: first come, first served, and nobody who comes later gets in between.
 
-Who waits is asked, not told: each place that comes free asks the head of the line to try again, and goes on with the
+Who waits is asked, not told: each place that comes free asks the head of the queue to try again, and goes on with the
 next one only if the head went in (or gave up).
 """
 
@@ -15,7 +15,7 @@ Schedule = Callable[[Callable[[], None]], object]
 """Calls back soon, and not before it has returned: ``call_soon`` of an event loop."""
 
 
-def at_once(callback: Callable[[], None]) -> None:
+def run_now(callback: Callable[[], None]) -> None:
     """A schedule without a loop. Not for lines in which more than one limit is waited for."""
     callback()
 
@@ -24,43 +24,44 @@ class Waiter:
     """One who waits. It may stand in several lines at once, and goes in when one of them lets it.
 
     ``wake`` tries again and has decided when it returns: it went in, and left (`leave`), in this order; or it is still
-    blocked, and stays. ``lines``: where it stands.
+    blocked, and stays. ``queues``: where it stands.
     """
 
-    __slots__ = ("lines", "wake")
+    __slots__ = ("queues", "wake")
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.wake = wake
-        self.lines: list[Line] = []
+        self.queues: list[WaitQueue] = []
 
     def leave(self) -> None:
         """Leave all lines."""
-        for line in tuple(self.lines):
-            line.leave(self)
+        for queue in tuple(self.queues):
+            queue.leave(self)
 
     def take_turn(self) -> None:
-        """Try again, with the right of way in every line whose head this is."""
-        heading = [line for line in self.lines if line.head is self]
-        for line in heading:
-            line.turn = True
+        """Try again, with the right of way in every queue whose head this is."""
+        heading = [queue for queue in self.queues if queue.head is self]
+        for queue in heading:
+            queue.serving_head = True
         try:
             self.wake()
         finally:
-            for line in heading:
-                line.turn = False
+            for queue in heading:
+                queue.serving_head = False
 
 
-class Line:
-    """Those who wait for one limiter. ``turn``: it is the head that is just trying, so nobody is in front of it.
+class WaitQueue:
+    """Those who wait for one limiter. ``serving_head``: it is the head that is just trying, so nobody is in front of
+    it.
 
     ``policy`` may be replaced at any time; a shorter bound sends nobody away.
     """
 
-    __slots__ = ("_schedule", "_scheduled", "_serving", "_waiters", "policy", "turn")
+    __slots__ = ("_schedule", "_scheduled", "_serving", "_waiters", "policy", "serving_head")
 
     def __init__(self, policy: QueuePolicy, schedule: Schedule) -> None:
         self.policy = policy
-        self.turn = False
+        self.serving_head = False
         self._schedule = schedule
         self._scheduled = False
         self._serving = False
@@ -76,14 +77,14 @@ class Line:
         """Who is next; None if nobody waits."""
         return next(iter(self._waiters), None)
 
-    def join(self, waiter: Waiter) -> bool:
-        """Stand at the end, or stay where one stands already. False if the line is as long as it may be."""
+    def enqueue(self, waiter: Waiter) -> bool:
+        """Stand at the end, or stay where one stands already. False if the queue is as long as it may be."""
         if waiter in self._waiters:
             return True
         if len(self._waiters) >= self.policy.max_waiting:
             return False
         self._waiters[waiter] = None
-        waiter.lines.append(self)
+        waiter.queues.append(self)
         return True
 
     def leave(self, waiter: Waiter) -> None:
@@ -92,9 +93,9 @@ class Line:
             return
         headed = self.head is waiter
         del self._waiters[waiter]
-        waiter.lines.remove(self)
+        waiter.queues.remove(self)
         if headed:
-            self.turn = False
+            self.serving_head = False
             if not self._serving:
                 self.wake()
 
@@ -105,7 +106,7 @@ class Line:
             self._schedule(self._serve)
 
     def _serve(self) -> None:
-        """Ask one after the other until one is still blocked. Who stands in line again since is not asked twice."""
+        """Ask one after the other until one is still blocked. Who stands in queue again since is not asked twice."""
         self._scheduled = False
         for _ in range(len(self._waiters)):
             head = self.head
