@@ -280,7 +280,7 @@ async def test_repetitions_have_a_metric_and_a_place_in_health(lane: bool) -> No
                 assert health is not None
                 states.append(health.state.value)
             text = (await ask(gateway.admin_port, get(b"/metrics"))).body
-    assert states == ["in", "in", "in", "ejected", "ejected"]
+    assert states == ["healthy", "healthy", "healthy", "ejected", "ejected"]
     assert b'onwards_repeats_total{provider="127.0.0.1:%d",target="m"} 3.0' % first.port in text
     assert b'onwards_retries_total{target="m"}' not in text
     assert len(second.requests) == 1
