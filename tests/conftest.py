@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -26,3 +27,20 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The marker ``either_door``: what is tested lies behind the doors, so that one door for each case is enough.
+
+    The cases alternate between the doors, so that each test function still runs behind both of them. A case that was
+    selected for one door only, and the only case of a function, are left alone.
+    """
+    functions: defaultdict[str, tuple[list[pytest.Item], list[pytest.Item]]] = defaultdict(lambda: ([], []))
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("either_door"):
+            functions[item.nodeid.partition("[")[0]][bool(item.callspec.params["lane"])].append(item)
+    spared: set[pytest.Item] = set()
+    for doors in functions.values():  # the cases of a function come in the same order for each door
+        if len(doors[0]) == len(doors[1]) > 1:
+            spared.update(*(doors[(number + 1) % 2][number : number + 1] for number in range(len(doors[0]))))
+    items[:] = [item for item in items if item not in spared]

@@ -65,13 +65,13 @@ def planted(place: str, secret: str) -> str:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("secret", SECRETS)
-def test_no_message_repeats_a_secret_that_stands_for_a_name(place: str, secret: str) -> None:
-    """In any position where names are told."""
-    told = "\n".join(errors(planted(place, secret)))
-    assert told
-    assert secret not in told
-    assert secret[:12] not in told
+def test_no_message_repeats_a_secret_that_stands_for_a_name(place: str) -> None:
+    """In any position where errors contain names, and for a secret of any form."""
+    for secret in SECRETS:
+        messages = "\n".join(errors(planted(place, secret)))
+        assert messages, secret
+        assert secret not in messages
+        assert secret[:12] not in messages
 
 
 # Where an operator is free to choose.
@@ -83,13 +83,13 @@ FREE_PLACES = {
 
 
 @pytest.mark.parametrize("place", FREE_PLACES)
-@pytest.mark.parametrize("secret", [secret for secret in SECRETS if has_secret_shape(secret)])
-def test_names_that_an_operator_may_choose_are_hidden_by_their_looks(place: str, secret: str) -> None:
-    """They may be long, and are told where they look like names; a secret does not."""
-    written = "${file:/run/" + secret + "}" if place == "file" else secret
-    told = "\n".join(errors(FREE_PLACES[place].replace("@", json.dumps(written))))
-    assert "(hidden)" in told
-    assert secret[:12] not in told
+def test_names_that_an_operator_may_choose_are_hidden_by_their_looks(place: str) -> None:
+    """They may be long, and errors contain them where they look like names; a secret does not."""
+    for secret in filter(has_secret_shape, SECRETS):
+        written = "${file:/run/" + secret + "}" if place == "file" else secret
+        messages = "\n".join(errors(FREE_PLACES[place].replace("@", json.dumps(written))))
+        assert "(hidden)" in messages, secret
+        assert secret[:12] not in messages
 
 
 @pytest.mark.parametrize(

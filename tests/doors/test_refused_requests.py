@@ -49,7 +49,7 @@ SHORT = [bad for bad in BAD_REQUESTS if bad.name.startswith("start") or bad.name
 
 
 @BOTH
-@pytest.mark.parametrize("bad", SHORT + BAD_REQUESTS[::7], ids=lambda bad: bad.name[:80])
+@pytest.mark.parametrize("bad", SHORT + BAD_REQUESTS[::20], ids=lambda bad: bad.name[:80])
 async def test_refused_in_whatever_pieces_it_comes(bad: Bad, lane: bool) -> None:
     """A guard that looks at whole packets would be blind here: every byte comes in a packet of its own.
 
@@ -59,8 +59,12 @@ async def test_refused_in_whatever_pieces_it_comes(bad: Bad, lane: bool) -> None
     assert 400 <= got.status <= 505
 
 
+SOME = BAD_REQUESTS[::10]
+"""A tenth: where a request is found to be bad has been seen above; what matters here is what stands before it."""
+
+
 @BOTH
-@pytest.mark.parametrize("bad", BAD_REQUESTS[::4], ids=lambda bad: bad.name[:80])
+@pytest.mark.parametrize("bad", SOME, ids=lambda bad: bad.name[:80])
 async def test_refused_behind_a_request_that_is_served(bad: Bad, lane: bool) -> None:
     """The answer to the request before it comes first, and whole; then the refusal, then the end."""
     async with origin() as upstream:
@@ -75,7 +79,7 @@ async def test_refused_behind_a_request_that_is_served(bad: Bad, lane: bool) -> 
 
 
 @BOTH
-@pytest.mark.parametrize("bad", BAD_REQUESTS[::4], ids=lambda bad: bad.name[:80])
+@pytest.mark.parametrize("bad", SOME, ids=lambda bad: bad.name[:80])
 async def test_refused_in_one_packet_with_a_request_that_is_served(bad: Bad, lane: bool) -> None:
     """The same in one packet, although aiohttp's parser forgets the requests in front of a malformed one."""
     async with origin() as upstream:
@@ -88,25 +92,16 @@ async def test_refused_in_one_packet_with_a_request_that_is_served(bad: Bad, lan
         assert len(upstream.requests) == 1
 
 
+# Dot segments in each spelling: tests/scenarios/test_upstream_url.py.
 TARGETS = [
     b"h:80",
-    b"*",
     b"v1/x",
-    b"ftp://h/x",
     b"//h/x#f",
     b"/v1/x#frag",
     b"/v1/x?a#b",
     b"http://h/v1/x#f",
     b"/..",
-    b"/../x",
-    b"/v1/../x",
-    b"/v1/x/..",
-    b"/v1/%2e%2e/x",
-    b"/v1/.%2E/x",
-    b"/v1/..%2fx",
     b"/v1%2F..%2Fx",
-    b"/v1\\..\\x",
-    b"/v1/..%5cx",
     b"/v1/..;/x",
     b"http://h/v1/../x",
     b"http://h\\..\\x",

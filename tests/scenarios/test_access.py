@@ -18,6 +18,7 @@ def bearer(token: bytes) -> bytes:
     return b"Authorization: Bearer %b\r\n" % token
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize(
     "field",
     [
@@ -35,6 +36,7 @@ async def test_an_accepted_key_lets_in(lane: bool, field: bytes) -> None:
     assert response.status == 200
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize(
     "field",
     [
@@ -57,6 +59,7 @@ async def test_without_a_token_the_answer_is_401(lane: bool, field: bytes) -> No
     assert not upstream.requests
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("token", [b"sk-b", b"sk", b"sk-aa", b"SK-A", b"sk-a,sk-a", b"\xff", b"k" * 8000])
 async def test_with_another_token_the_answer_is_403(lane: bool, token: bytes) -> None:
     """Neither a prefix nor an extension nor another case of a key is the key."""
@@ -222,6 +225,7 @@ CREDENTIALS = [
 ]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize(("field", "status"), CREDENTIALS)
 async def test_no_odd_credential_opens_a_closed_target(lane: bool, field: bytes, status: int) -> None:
     """Each is 401, 403 or 400; nothing is asked of the provider, and nothing fails inside."""
@@ -236,6 +240,7 @@ async def test_no_odd_credential_opens_a_closed_target(lane: bool, field: bytes,
             assert (response.value(b"www-authenticate") is not None) is (status == 401)
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("query", [b"key=sk-a", b"api_key=sk-a", b"access_token=sk-a", b"model=m&key=sk-a"])
 async def test_a_key_in_the_query_string_is_none(lane: bool, query: bytes) -> None:
     """Query strings end up in logs."""
@@ -307,6 +312,7 @@ async def test_a_definitions_limits_hold_on_open_targets(lane: bool) -> None:
         assert (await ask(gateway.port, post(b'{"model":"n"}'))).status == 200
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("names", [(b"X-Api-Key", b"Api-Key"), (b"Api-Key", b"X-Api-Key")], ids=["x", "api"])
 @pytest.mark.parametrize("keys", [(b"sk-a", b"other"), (b"other", b"sk-a")], ids=["good-first", "bad-first"])
 async def test_two_different_api_keys_are_no_key(
@@ -320,6 +326,7 @@ async def test_two_different_api_keys_are_no_key(
     assert not upstream.requests
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize(
     "fields",
     [

@@ -53,6 +53,7 @@ async def translated(lane: bool, reply: bytes, *, streamed: bool, **options: obj
 # Translated
 
 
+@pytest.mark.either_door
 @every_form
 @pytest.mark.parametrize("come", ["whole", "streamed"])
 @pytest.mark.parametrize("go", ["whole", "streamed"])
@@ -95,6 +96,7 @@ async def test_an_event_that_was_flushed_is_passed_on_at_once(lane: bool, form: 
     assert events_of(response.body)[-1]["type"] == "response.completed"
 
 
+@pytest.mark.either_door
 @every_form
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_the_words_of_a_coded_error_are_read(lane: bool, form: str, streamed: bool) -> None:
@@ -117,6 +119,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("case", BROKEN)
 async def test_what_cannot_be_decoded_is_a_bad_gateway(lane: bool, case: str, streamed: bool) -> None:
@@ -127,6 +130,7 @@ async def test_what_cannot_be_decoded_is_a_bad_gateway(lane: bool, case: str, st
     assert response.values(b"content-encoding") == []
 
 
+@pytest.mark.either_door
 @every_form
 async def test_an_error_that_cannot_be_decoded_keeps_its_status(lane: bool, form: str) -> None:
     """Its words are not known."""
@@ -161,6 +165,7 @@ async def test_a_coded_stream_that_breaks_does_not_look_whole(lane: bool, form: 
     assert gateway.lines()[0]["outcome"] == "upstream_cut"
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("form", ["gzip", "x-gzip", "zstd"])
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_junk_behind_a_whole_answer_does_no_harm(lane: bool, form: str, streamed: bool) -> None:
@@ -200,6 +205,7 @@ async def charged(lane: bool, reply: bytes, request: bytes = CHAT, mode: str = "
             return response, spent(gateway, "key")
 
 
+@pytest.mark.either_door
 @every_form
 async def test_usage_of_a_coded_answer_is_charged(lane: bool, form: str) -> None:
     """The bytes are the provider's, with their coding."""
@@ -209,6 +215,7 @@ async def test_usage_of_a_coded_answer_is_charged(lane: bool, form: str) -> None
     assert response.head + response.body == reply
 
 
+@pytest.mark.either_door
 @every_form
 @pytest.mark.parametrize("all_at_once", [False, True])
 async def test_usage_of_a_coded_stream_is_charged(lane: bool, form: str, all_at_once: bool) -> None:
@@ -257,6 +264,7 @@ async def test_a_coded_answer_without_usage_is_charged_by_what_it_says(lane: boo
     assert tokens == estimate(CHAT) + len(UNTOLD.partition(b"\r\n\r\n")[2]) // 4
 
 
+@pytest.mark.either_door
 @every_form
 async def test_a_coded_stream_that_is_cut_is_charged_by_what_came(lane: bool, form: str) -> None:
     """As one that is not coded: 200 bytes of events for a token."""
@@ -281,6 +289,7 @@ async def held(lane: bool, first: Script, **options: object) -> tuple[Response, 
             return await ask(gateway.port, CHAT), bool(two.requests)
 
 
+@pytest.mark.either_door
 @every_form
 async def test_an_error_inside_a_coded_success_moves_on(lane: bool, form: str) -> None:
     """Whole and streamed."""
@@ -290,6 +299,7 @@ async def test_an_error_inside_a_coded_success_moves_on(lane: bool, form: str) -
         assert (response.body, moved) == (b'{"by":"second"}', True)
 
 
+@pytest.mark.either_door
 @every_form
 async def test_coded_content_passes_as_it_came(lane: bool, form: str) -> None:
     """The client gets the provider's bytes, not what was read of them."""
@@ -301,6 +311,7 @@ async def test_coded_content_passes_as_it_came(lane: bool, form: str) -> None:
     assert (response.head + response.body, moved) == (reply, False)
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("kind", [b"text/event-stream", b"application/json"])
 @pytest.mark.parametrize("coding", [b"x-own", b"gzip, gzip", b"gzip", b"br"])
 async def test_what_cannot_be_decoded_passes_as_content(lane: bool, coding: bytes, kind: bytes) -> None:
@@ -326,6 +337,7 @@ async def test_what_cannot_be_decoded_passes_as_content(lane: bool, coding: byte
     assert not two.requests
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("form", ["gzip", "br", "zstd", "deflate"])
 async def test_a_late_first_token_is_seen_through_a_coding(lane: bool, form: str) -> None:
     """``first_token`` counts what the client could read."""

@@ -83,6 +83,7 @@ async def test_a_stream_that_stalls_says_so(lane: bool, path: bytes) -> None:
     assert (response.end, gateway.lines()[0]["outcome"]) == (End.CLOSED, "upstream_idle")
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize(
     "last",
     [

@@ -51,6 +51,7 @@ FAILING: dict[str, tuple[Script, Json]] = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("fallback", [False, True], ids=["alone", "fallback"])
 @pytest.mark.parametrize("case", FAILING)
 async def test_after_failures_in_a_row_it_is_left_out(lane: bool, case: str, fallback: bool) -> None:
@@ -87,6 +88,7 @@ async def test_without_a_connection_it_is_left_out(lane: bool) -> None:
     assert [line["attempts"] for line in gateway.lines()] == [2, 2, 2, 1, 1]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize(
     "script",
@@ -103,6 +105,7 @@ async def test_translated_answers_count_too(lane: bool, script: Script, stream: 
     assert len(origins[0].requests) == 3
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("status", [500, 503])
 @pytest.mark.parametrize("mode", ["native", "translate"])
 async def test_a_local_provider_that_fails_is_left_out(lane: bool, mode: str, status: int) -> None:
@@ -118,6 +121,7 @@ async def test_a_local_provider_that_fails_is_left_out(lane: bool, mode: str, st
     assert [line["provider"] for line in gateway.lines()] == ["local"] * 3 + ["remote"] * 2
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("status", [b"400 X", b"401 X", b"403 X", b"404 X", b"422 X"])
 async def test_client_errors_are_no_failures(lane: bool, status: bytes) -> None:
     """Nor are 401 and 403 for a credential that is the client's own."""

@@ -35,6 +35,7 @@ FAILING = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", FAILING)
 async def test_further_shapes_of_failure_move_on(lane: bool, case: str) -> None:
     """Gemini, OpenRouter, Bedrock behind gateways, and balancers that answer 200 with nothing."""
@@ -54,6 +55,7 @@ GOOD = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", GOOD)
 async def test_what_only_looks_like_it_does_not(lane: bool, case: str) -> None:
     """Nobody else is asked."""
@@ -73,6 +75,7 @@ async def test_nothing_is_an_answer_where_no_model_is_asked(lane: bool) -> None:
     assert not second.peers
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("opening", [b"", b"HTTP/1.1 200 OK\r\nContent-Ty", b"no HTTP\r\n\r\n"])
 @pytest.mark.parametrize(("store", "seconds"), [(b"false", 1), (b"true", 0)])
 async def test_under_a_hold_a_cut_before_the_head_moves_on(

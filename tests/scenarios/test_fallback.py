@@ -93,6 +93,7 @@ async def test_a_late_head_moves_on_and_frees_the_first_provider(lane: bool) -> 
     assert (len(first.requests), len(second.requests)) == (1, 1)
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("status", [b"429 X", b"500 X", b"503 X", b"599 X"])
 async def test_a_status_in_on_status_moves_on(lane: bool, status: bytes) -> None:
     """Nothing of the response that was given up reaches the client."""
@@ -312,6 +313,7 @@ async def test_a_fresh_connection_that_died_is_not_repeated(lane: bool) -> None:
     assert [len(peer.requests) for peer in upstream.peers] == [2, 1]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("death", [dies, resets])
 @pytest.mark.parametrize(
     ("request_", "retry_sent", "repeated"),

@@ -33,6 +33,7 @@ class Silent:
         self.closed.set()
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("events", [[], [COMMENT], [ROLE]])
 @pytest.mark.parametrize("hold", [{}, {"hold": {"max_time": "5s"}}])
 async def test_a_late_first_token_moves_on(lane: bool, events: list[bytes], hold: Json) -> None:
@@ -62,6 +63,7 @@ async def test_translated_it_moves_on_too(lane: bool, events: list[bytes]) -> No
     assert response.body.count(b"event: response.created") == 1
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("mode", ["native", "translate"])
 @pytest.mark.parametrize("fallback", [{"enabled": False}, {"enabled": True}])
 async def test_where_nobody_else_is_it_is_504(lane: bool, fallback: Json, mode: str) -> None:

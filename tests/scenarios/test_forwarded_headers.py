@@ -50,6 +50,7 @@ async def test_the_request_head_arrives_in_order_and_case(lane: bool) -> None:
     ) % (upstream.port, fields.replace(b"X-Empty:\r\n", b"X-Empty: \r\n"), len(BODY), BODY)
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("line", CREDENTIALS)
 async def test_client_credentials_never_reach_a_provider(lane: bool, line: bytes) -> None:
     """Neither beside the provider's credential nor where it has none."""
@@ -65,6 +66,7 @@ async def test_client_credentials_never_reach_a_provider(lane: bool, line: bytes
     assert not keyless.last.values(b"authorization")
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("line", HOP_BY_HOP + CLAIMS)
 async def test_hop_by_hop_fields_and_unvouched_claims_stay_here(lane: bool, line: bytes) -> None:
     """RFC 9110 section 7.6.1; what a client claims about its own address is not passed on."""
@@ -98,6 +100,7 @@ async def test_nominating_the_credential_does_not_undo_authentication(lane: bool
     assert upstream.last.values(b"authorization") == [b"Bearer sk-provider"]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize(
     ("options", "line"),
     [
@@ -124,6 +127,7 @@ async def test_a_client_cannot_put_its_own_value_beside_the_providers_credential
     assert upstream.last.values(b"x-auth") == [b"sk"]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize(
     ("options", "travels"),
     [

@@ -182,6 +182,7 @@ LEAVES_NOTHING = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", LEAVES_NOTHING)
 async def test_what_leaves_nothing_may_be_asked_twice(lane: bool, case: str) -> None:
     """The same request, at two providers."""
@@ -309,6 +310,7 @@ async def test_a_hedge_that_fails_does_not_win(lane: bool, status: bytes) -> Non
     assert (response.status, response.body) == (200, b'{"ok":true}')
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize(
     "body",
     [

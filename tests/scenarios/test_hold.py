@@ -62,6 +62,7 @@ FAILING = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", FAILING)
 async def test_an_answer_that_says_nothing_or_failed_moves_on(lane: bool, case: str) -> None:
     """The next provider gets the request whole, and the client nothing of the first answer."""
@@ -86,6 +87,7 @@ GOOD = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", GOOD)
 async def test_any_other_answer_arrives_as_it_came(lane: bool, case: str) -> None:
     """To the byte, with all of its head; nobody else is asked."""

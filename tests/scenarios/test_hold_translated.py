@@ -70,6 +70,7 @@ FAILING = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("case", FAILING)
 async def test_an_answer_that_says_nothing_or_failed_moves_on(lane: bool, case: str, stream: bool) -> None:

@@ -60,6 +60,7 @@ UNFIT: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "streamed"])
 @pytest.mark.parametrize("unfit", UNFIT)
 async def test_where_the_local_model_cannot_the_remote_one_answers(lane: bool, unfit: str, body: bytes) -> None:
@@ -125,6 +126,7 @@ BROKEN: dict[str, Script] = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "streamed"])
 @pytest.mark.parametrize("broken", BROKEN)
 async def test_the_local_model_is_the_last_resort(lane: bool, broken: str, body: bytes) -> None:

@@ -37,6 +37,7 @@ FIRSTS: dict[str, Script] = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("mode", ["native", "translate"])
 @pytest.mark.parametrize("case", FIRSTS)
 async def test_secrets_are_not_told(lane: bool, mode: str, case: str, caplog: pytest.LogCaptureFixture) -> None:

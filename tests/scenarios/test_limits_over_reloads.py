@@ -37,6 +37,7 @@ class Held:
             await peer.send(answer())
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("mode", ["native", "translate"])
 @pytest.mark.parametrize("level", LEVELS)
 async def test_who_hangs_up_before_the_answer_has_used_the_prompt(lane: bool, level: str, mode: str) -> None:

@@ -35,6 +35,7 @@ def mixed(upstream: Origin) -> Json:
     }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("key", ["", "sk-free", "sk-paid", "sk-bound", "sk-none", "sk-unknown"])
 async def test_the_list_of_models_is_what_may_be_asked_for(lane: bool, key: str) -> None:
     """Whatever rules, lists and allowed targets say together; asked one by one, and by id."""

@@ -46,6 +46,7 @@ async def pooled(
             yield origins, gateway
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("fallback", FALLBACKS)
 @pytest.mark.parametrize("first", ["translate", "disabled"])
 async def test_what_one_cannot_be_asked_goes_to_the_next(lane: bool, first: str, fallback: Json) -> None:
@@ -59,6 +60,7 @@ async def test_what_one_cannot_be_asked_goes_to_the_next(lane: bool, first: str,
     assert (line["attempts"], line["provider"]) == (1, f"127.0.0.1:{origins[1].port}")
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("fallback", FALLBACKS)
 @pytest.mark.parametrize(
     ("modes", "status"), [(["translate"], 400), (["translate", "translate"], 400), (["disabled", "disabled"], 404)]

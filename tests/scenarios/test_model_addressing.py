@@ -74,6 +74,7 @@ CODINGS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", ROUTED)
 async def test_a_body_names_the_target_and_arrives_as_it_was(lane: bool, case: str) -> None:
     """Every legal spelling of one top-level ``model`` routes; no byte of the body changes."""
@@ -85,6 +86,7 @@ async def test_a_body_names_the_target_and_arrives_as_it_was(lane: bool, case: s
     assert upstream.last.body == ROUTED[case]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_body_that_names_no_single_model_is_refused(lane: bool, case: str) -> None:
     """400 that names the parameter, and nobody is asked."""
@@ -116,6 +118,7 @@ async def test_a_form_without_one_model_part_is_refused(lane: bool, parts: bytes
     assert not upstream.requests
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("coding", CODINGS)
 async def test_a_coded_body_is_read_in_a_copy_and_arrives_as_it_was(lane: bool, coding: str) -> None:
     """Codex sends zstd: the name is found in a decoded copy, the original bytes and their announcement travel."""
@@ -128,6 +131,7 @@ async def test_a_coded_body_is_read_in_a_copy_and_arrives_as_it_was(lane: bool, 
     assert upstream.last.values(b"content-encoding") == [coding.encode()]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("coding", CODINGS)
 async def test_a_coded_body_that_is_none_is_a_client_error(lane: bool, coding: str) -> None:
     """Not 500, and not passed on for the provider to stumble over."""
@@ -170,6 +174,7 @@ async def test_the_header_wins_over_the_body_and_stays_here(lane: bool, name: by
     assert not upstream.last.values(b"model-override")
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("value", [b"", b"  ", b"\xff\xfe", b"m\xc3"], ids=["empty", "blank", "not UTF-8", "cut UTF-8"])
 async def test_a_header_that_names_nothing_does_not_fall_through_to_the_body(lane: bool, value: bytes) -> None:
     """400, although the body names a model."""
@@ -208,6 +213,7 @@ async def test_a_get_without_the_header_is_refused(lane: bool) -> None:
     assert not upstream.requests
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("name", ["M", "m ", "m/x", "nothing", "ⅿ"])
 async def test_names_match_exactly(lane: bool, name: str) -> None:
     """No case folding, no prefixes, no Unicode compatibility forms; 404 that names the model."""

@@ -36,6 +36,7 @@ BODIES = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", BODIES)
 async def test_only_the_name_changes(lane: bool, case: str) -> None:
     """No other byte does, and Content-Length is that of what is sent."""

@@ -55,6 +55,7 @@ async def test_the_first_is_told_once_with_the_url_that_was_asked(lane: bool, to
     assert len(list(told)) == 2
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("status", [b"200 OK", b"400 Bad", b"403 No", b"406 No", b"500 No"])
 async def test_other_statuses_say_nothing_about_a_url(lane: bool, told: Warnings, status: bytes) -> None:
     async with origin(serve(answer(b"{}", status))) as upstream:
@@ -70,6 +71,7 @@ REQUESTS: dict[str, tuple[dict[str, object], bytes, str]] = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("kind", REQUESTS)
 @pytest.mark.parametrize("alone", [True, False])
 async def test_every_kind_of_request_tells_it(lane: bool, told: Warnings, kind: str, alone: bool) -> None:

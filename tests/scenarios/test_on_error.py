@@ -44,6 +44,7 @@ STAYS = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", MOVES)
 async def test_an_error_that_is_listed_moves_on(lane: bool, case: str) -> None:
     """Whatever its status is, and without ``on_status``; to the last provider, whose error the client gets."""
@@ -55,6 +56,7 @@ async def test_an_error_that_is_listed_moves_on(lane: bool, case: str) -> None:
     assert response.head + response.body == MOVES[case]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", STAYS)
 async def test_any_other_error_is_the_clients(lane: bool, case: str) -> None:
     """Byte for byte, though it was read."""
@@ -72,6 +74,7 @@ CUT = (
 )
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/responses"])
 @pytest.mark.parametrize("script", [once(CUT), serve(answer(b"x" * 1_100_000, b"400 Bad", b"X-Request-Id: 7\r\n"))])
 async def test_an_error_that_cannot_be_read_keeps_its_status(lane: bool, script: Script, path: bytes) -> None:
@@ -85,6 +88,7 @@ async def test_an_error_that_cannot_be_read_keeps_its_status(lane: bool, script:
     assert not second.requests
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize(
     ("code", "more", "moves"),
     [
@@ -121,6 +125,7 @@ async def test_an_error_inside_a_held_200_moves_on_by_its_code(lane: bool, code:
     assert len(second.requests) == int(moves)
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("inside", [True, False])
 async def test_a_translated_error_moves_on_by_its_code(lane: bool, stream: bool, inside: bool) -> None:
@@ -149,6 +154,7 @@ EVENTS: dict[str, object] = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("way", ["native, held", "translated", "translated, held", "translated, trusted"])
 @pytest.mark.parametrize("case", EVENTS)
 async def test_the_first_event_of_a_stream_moves_on_by_codes_and_words(lane: bool, way: str, case: str) -> None:
@@ -166,6 +172,7 @@ async def test_the_first_event_of_a_stream_moves_on_by_codes_and_words(lane: boo
     assert [line["attempts"] for line in gateway.lines()] == [2]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("translated", [False, True])
 @pytest.mark.parametrize(
     ("words", "moves"), [("Blocked by the content management policy.", False), ("Temperature is too high.", True)]

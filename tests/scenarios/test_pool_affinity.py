@@ -66,6 +66,7 @@ async def asked(gateway: Gateway, origins: list[Origin], request: bytes) -> int:
     return grown.index(1)
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_one_session_stays_and_many_spread(lane: bool, strategy: str) -> None:
     """Whatever the strategy, which decides for requests without a session."""

@@ -121,6 +121,7 @@ SETTINGS: dict[str, Json] = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("leave", [Client.fin, Client.rst], ids=["FIN", "RST"])
 @pytest.mark.parametrize("phase", SETTINGS)
 async def test_a_probe_whose_client_leaves_gives_its_place_back(lane: bool, leave: object, phase: str) -> None:

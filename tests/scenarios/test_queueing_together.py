@@ -94,6 +94,7 @@ async def test_a_limit_that_rejects_comes_before_one_that_lets_wait(lane: bool) 
     assert second.result().status == 429
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("strategy", ["priority", "weighted_random", "least_inflight", "p2c"])
 async def test_with_all_providers_full_the_first_that_comes_free_is_asked(lane: bool, strategy: str) -> None:
     """Whichever that is: the second one here."""

@@ -67,6 +67,7 @@ def tells(response: Response, gateway: Gateway) -> bool:
     return any(spelling in said for spelling in SPELLINGS)
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("error", ERRORS)
 async def test_an_error_is_told_without_the_credential(lane: bool, error: str) -> None:
     """Same length, same framing; a content coding is gone, since what was in it is another thing now."""
@@ -77,6 +78,7 @@ async def test_an_error_is_told_without_the_credential(lane: bool, error: str) -
     assert not tells(response, gateway)
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("before", [b"", ZIPPED_NOTHING, ZIPPED_NOTHING[:-8], b"\xff\xff"])
 async def test_what_is_called_gzip_and_is_not_is_searched_as_it_is(lane: bool, before: bytes) -> None:
     """All of it, or behind what is; as many bytes go out as came."""
@@ -86,6 +88,7 @@ async def test_what_is_called_gzip_and_is_not_is_searched_as_it_is(lane: bool, b
     assert not tells(response, gateway)
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("stream", [b"true", b"false"])
 async def test_a_translated_error_in_a_trusted_providers_words(lane: bool, error: str, stream: bytes) -> None:
@@ -141,6 +144,7 @@ async def test_a_refused_handshake_is_told_without_it(lane: bool) -> None:
         assert not tells(response, gateway)
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("hedge", [None, {"after": "1ms"}])
 async def test_the_last_answer_of_a_pool_is_told_without_it(lane: bool, error: str, hedge: Json | None) -> None:

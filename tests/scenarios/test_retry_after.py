@@ -35,6 +35,7 @@ async def alone(
             yield upstream, gateway
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("status", [b"429 Slow Down", b"503 Busy"])
 @pytest.mark.parametrize("seconds", [b"0", b"1"])
 async def test_a_rest_within_the_bound_is_waited_for(lane: bool, seconds: bytes, status: bytes) -> None:

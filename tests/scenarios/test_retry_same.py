@@ -47,6 +47,7 @@ def first_then(failure: bytes, then: bytes = answer(b"again")) -> Script:
     return script
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("alone", [True, False])
 @pytest.mark.parametrize("fails", [first_then(BUSY), first_then(limited(0)), dies, dies_within_the_head])
 async def test_the_same_provider_is_asked_once_more(lane: bool, fails: Script, alone: bool) -> None:
@@ -93,6 +94,7 @@ CASES: dict[str, tuple[Script, Json, Json]] = {
 NOBODY = ("the end of all attempts", "an empty budget")
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", CASES)
 async def test_it_is_not_asked_again(lane: bool, case: str) -> None:
     """After what will not be over so soon, and beyond what the pool may ask. The next one is, if it may."""

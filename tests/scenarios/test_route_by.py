@@ -55,6 +55,7 @@ async def test_every_dialect_can_be_led(lane: bool, target: bytes, body: bytes) 
     assert [request.target for request in scene.small.requests] == [target]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -94,6 +95,7 @@ FAILURES: dict[str, Script] = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_a_classifier_that_fails_leads_to_the_default(lane: bool, failure: str) -> None:
     """However it fails: the client gets its answer, and the reason is counted."""

@@ -70,6 +70,7 @@ CHARGED = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("case", CHARGED)
 async def test_what_the_provider_says_it_used_is_charged(lane: bool, case: str, level: str) -> None:
@@ -103,6 +104,7 @@ async def test_chats_over_responses_are_charged(lane: bool, stream: bool) -> Non
             assert spent(gateway, "key") == 11
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("mode", ["native", "translate"])
 async def test_local_providers_are_charged(lane: bool, mode: str, level: str) -> None:

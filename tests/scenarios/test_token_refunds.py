@@ -45,6 +45,7 @@ FAILING = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("case", FAILING)
 async def test_a_failed_request_costs_nothing(lane: bool, case: str, level: str) -> None:

@@ -56,6 +56,7 @@ def terminal(response: Response) -> Json:
     return events_of(response.body)[-1]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("kind", MESSAGES)
 async def test_a_whole_answer_is_valid(lane: bool, kind: str) -> None:
     """By the specification's schema, by the SDK's models, and by what clients stumble over."""
@@ -64,6 +65,7 @@ async def test_a_whole_answer_is_valid(lane: bool, kind: str) -> None:
     assert as_dict(body["usage"])["total_tokens"] == 18
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("kind", STREAMS)
 async def test_a_streamed_answer_is_valid(lane: bool, kind: str) -> None:
     """Each event, their order and their sum."""
@@ -143,6 +145,7 @@ async def test_a_streamed_answer_to_a_whole_request_is_collected(lane: bool) -> 
     assert [as_dict(item)["type"] for item in as_list(body["output"])] == ["message", "function_call"]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [b"400 Bad Request", b"401 Unauthorized", b"429 Too Many Requests", b"500 Oops"])
 async def test_an_error_of_an_untrusted_provider_keeps_its_status(lane: bool, status: bytes, stream: bool) -> None:
@@ -175,6 +178,7 @@ async def test_codes_that_clients_decide_by_survive(lane: bool) -> None:
     assert "try again in 3s" in str(response.error["message"])
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b"\xff\xfe", b"[]", b'"no"'])
 async def test_an_error_page_becomes_an_envelope(lane: bool, body: bytes) -> None:
     """Whatever a balancer in front of the provider says."""
@@ -205,6 +209,7 @@ GARBAGE = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("kind", GARBAGE)
 async def test_a_failure_before_the_first_event_has_a_status(lane: bool, kind: str, stream: bool) -> None:

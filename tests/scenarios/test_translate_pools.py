@@ -141,6 +141,7 @@ TOLD = streamed(b'data: {"error":{"message":"secret","code":503}}\n\n')
 EMPTY = answer(b"", fields=b"Content-Type: text/event-stream\r\n")
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("reply", [TOLD, EMPTY], ids=["an error within a success", "nothing"])
 async def test_an_answer_that_fails_at_once_moves_on(lane: bool, reply: bytes, stream: bool) -> None:

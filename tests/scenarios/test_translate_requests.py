@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from itertools import cycle, product
 
 import pytest
 import zstandard
@@ -57,6 +58,7 @@ async def test_the_provider_is_asked_for_a_chat_completion(lane: bool) -> None:
     assert "input" not in chat
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize(
     ("base", "target", "expected"),
     [
@@ -94,6 +96,7 @@ async def test_no_coding_of_the_answer_is_asked_for(lane: bool) -> None:
     assert received.values(b"accept-language") == [b"de"]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("override", [b"", b"Model-Override: m\r\n"], ids=["by body", "by header"])
 @pytest.mark.parametrize("coding", CODINGS)
 async def test_g15_a_coded_request_is_decoded(lane: bool, coding: bytes, override: bytes) -> None:
@@ -160,6 +163,7 @@ async def test_what_cannot_be_said_is_refused_by_name(lane: bool) -> None:
     assert response.error["type"] == "invalid_request_error"
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize(
     "body", [b'{"model":"m","input":', b'["m"]', b"{}", b'{"model":"m"}', b'{"model":"m","input":7}', b""]
 )
@@ -193,26 +197,31 @@ def asked(method: bytes, path: bytes, fields: bytes = b"", body: bytes = b"") ->
 FORMS = [(OVERRIDE, b""), (b"", b""), (b"", b"{}"), (b"", b'{"model":"m"}'), (b"Content-Encoding: identity\r\n", b"{}")]
 
 
-@pytest.mark.parametrize("form", FORMS, ids=["header", "nothing", "no model", "model", "coded"])
+EACH_KIND = [
+    ("responses", b"GET", b"/v1/responses/resp_1", 404),
+    ("responses", b"GET", b"/v1/responses", 405),
+    ("chat", b"GET", b"/v1/chat/completions/chatcmpl-1", 404),
+    ("chat", b"GET", b"/v1/chat/completions", 405),
+    ("disabled", b"GET", b"/v1/responses/resp_1", 404),
+]
+OTHER_PATHS = [
+    ("responses", b"DELETE", b"/v1/responses/resp_1?x=1", 404),
+    ("responses", b"POST", b"/v1/responses/resp_1/cancel", 404),
+    ("responses", b"POST", b"/v1/responses/compact/", 404),
+    ("responses", b"POST", b"/v1/responses/resp_1/responses", 404),
+    ("responses", b"POST", b"/v1/responses/responses/input_tokens", 404),
+    ("responses", b"PUT", b"/v1/responses/", 405),
+    ("responses", b"GET", b"/responses/input_tokens", 405),
+    ("chat", b"POST", b"/v1/chat/completions/chatcmpl-1/messages", 404),
+    ("chat", b"DELETE", b"/v1/chat/completions?limit=1", 405),
+    ("disabled", b"GET", b"/v1/responses", 404),
+]
+
+
+@pytest.mark.either_door
 @pytest.mark.parametrize(
-    "case",
-    [
-        ("responses", b"GET", b"/v1/responses/resp_1", 404),
-        ("responses", b"DELETE", b"/v1/responses/resp_1?x=1", 404),
-        ("responses", b"POST", b"/v1/responses/resp_1/cancel", 404),
-        ("responses", b"POST", b"/v1/responses/compact/", 404),
-        ("responses", b"POST", b"/v1/responses/resp_1/responses", 404),
-        ("responses", b"POST", b"/v1/responses/responses/input_tokens", 404),
-        ("responses", b"GET", b"/v1/responses", 405),
-        ("responses", b"PUT", b"/v1/responses/", 405),
-        ("responses", b"GET", b"/responses/input_tokens", 405),
-        ("chat", b"GET", b"/v1/chat/completions/chatcmpl-1", 404),
-        ("chat", b"POST", b"/v1/chat/completions/chatcmpl-1/messages", 404),
-        ("chat", b"GET", b"/v1/chat/completions", 405),
-        ("chat", b"DELETE", b"/v1/chat/completions?limit=1", 405),
-        ("disabled", b"GET", b"/v1/responses/resp_1", 404),
-        ("disabled", b"GET", b"/v1/responses", 404),
-    ],
+    ("case", "form"),
+    [*product(EACH_KIND, FORMS), *zip(OTHER_PATHS, cycle(FORMS), strict=False)],
 )
 async def test_unknown_paths_and_wrong_methods_of_a_translated_api(
     lane: bool, case: tuple[str, bytes, bytes, int], form: tuple[bytes, bytes]

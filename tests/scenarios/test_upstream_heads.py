@@ -82,6 +82,7 @@ FINE = {
 }
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", INVALID)
 async def test_what_is_no_response_to_forward_is_502(lane: bool, case: str) -> None:
     """Our own envelope, the connection discarded, the next request unharmed."""
@@ -97,6 +98,7 @@ async def test_what_is_no_response_to_forward_is_502(lane: bool, case: str) -> N
     assert [line["outcome"] for line in gateway.lines()] == ["upstream_invalid", "done"]
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", AT_ONCE)
 async def test_it_is_502_at_once(lane: bool, case: str) -> None:
     """In one read, from a provider that keeps the connection open: nothing of it is passed on."""
@@ -126,6 +128,7 @@ async def test_chunked_twice_is_502(lane: bool) -> None:
     assert response.status == 502
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("case", FINE)
 async def test_odd_but_legal_heads_are_forwarded(lane: bool, case: str) -> None:
     """Interim responses are dropped, fields of theirs do not leak into the final head."""
@@ -155,6 +158,7 @@ async def test_a_counted_body_may_begin_like_the_size_of_a_chunk(lane: bool) -> 
     assert (response.status, response.body, response.whole) == (200, b"f" * 18, True)
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nX-A: 1"], ids=["before any byte", "in the head"])
 async def test_a_connection_that_ends_before_the_head_is_502(lane: bool, sent: bytes, reset: bool) -> None:

@@ -91,6 +91,7 @@ async def test_a_length_is_enough(lane: bool, tmp_path: Path) -> None:
         await serving
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("size", [1000, 65_000, 66_000, 5_000_000])
 async def test_requests_arrive_whole_on_one_connection(lane: bool, size: int, tmp_path: Path) -> None:
     """Large ones are given to TLS bit by bit."""

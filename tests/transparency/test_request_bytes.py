@@ -171,7 +171,7 @@ async def test_a_rename_changes_the_bytes_of_that_one_string(
     ],
 )
 async def test_base_path_and_target_are_concatenated(lane: bool, base: bytes, target: bytes, want: bytes) -> None:
-    """B-rule of onwards.md section 1.10: a base path that the target repeats is not doubled; nothing is normalised."""
+    """A base path that the target repeats is not doubled; nothing is normalised."""
     async with origin(serve(answer())) as upstream:
         async with (
             running(snapshot(upstream.url + base.decode()), lane=lane) as gateway,

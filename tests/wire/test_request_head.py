@@ -64,11 +64,11 @@ def test_order_case_and_repeats_are_kept() -> None:
         ),
     ],
 )
-@pytest.mark.parametrize("spell", [bytes, bytes.lower, bytes.upper, bytes.swapcase])
-def test_what_never_travels(name: bytes, spell) -> None:
+def test_what_never_travels(name: bytes) -> None:
     """Hop-by-hop fields, credentials, claims about the client; in any spelling."""
     value = {b"Transfer-Encoding": b"chunked", b"Expect": b"100-continue"}.get(name, b"x")
-    assert kept(read((spell(name), value), (b"X-A", b"1"))) == [b"Host: h", b"X-A: 1"]
+    for spelling in (name, name.lower(), name.upper(), name.swapcase()):
+        assert kept(read((spelling, value), (b"X-A", b"1"))) == [b"Host: h", b"X-A: 1"]
 
 
 @pytest.mark.parametrize(

@@ -48,12 +48,12 @@ def test_lines_are_kept_as_they_stood() -> None:
     "name",
     [b"Connection", b"Keep-Alive", b"Proxy-Connection", b"TE", b"Trailer", b"Upgrade", b"Proxy-Authenticate"],
 )
-@pytest.mark.parametrize("spell", [bytes, bytes.lower, bytes.upper, bytes.swapcase])
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_hop_by_hop_fields_are_dropped(name: bytes, spell, place: int) -> None:
+def test_hop_by_hop_fields_are_dropped(name: bytes) -> None:
     """RFC 9110 section 7.6.1: first, in the middle, last; look-alikes stay."""
     lines = [b"A: 1", b"X-" + name + b": 2"]
-    assert kept(read(*lines[:place], spell(name) + b": x", *lines[place:])) == lines
+    for spelling in (name, name.lower(), name.upper(), name.swapcase()):
+        for place in range(3):
+            assert kept(read(*lines[:place], spelling + b": x", *lines[place:])) == lines
 
 
 @pytest.mark.parametrize(
