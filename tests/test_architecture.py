@@ -15,7 +15,9 @@ PACKAGE = Path(__file__).parent.parent / "onwards_py"
 
 # From the bottom up; the rooms of one rank may import each other.
 RANKS: tuple[frozenset[str], ...] = (
-    frozenset({"messages", "errors", "eager", "write_batch", "deadline_timer", "descriptors", "memory", "__init__"}),
+    frozenset(
+        {"messages", "errors", "setting", "eager", "write_batch", "deadline_timer", "descriptors", "memory", "__init__"}
+    ),
     frozenset({"wire", "model", "routing", "limits", "auth", "transcode"}),
     frozenset({"engines"}),
     frozenset({"conversation"}),
@@ -28,7 +30,9 @@ RANKS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
-PURE = frozenset({"messages", "errors", "wire", "model", "routing", "limits", "auth", "transcode", "conversation"})
+PURE = frozenset(
+    {"messages", "errors", "setting", "wire", "model", "routing", "limits", "auth", "transcode", "conversation"}
+)
 WORLDLY = frozenset({"asyncio", "aiohttp", "logging", "os", "random", "socket", "time"})
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60

@@ -11,23 +11,16 @@ from onwards_py.config.compile_keys import Keys
 from onwards_py.config.compile_limits import compile_limits
 from onwards_py.config.compile_provider import compile_provider
 from onwards_py.config.compile_resilience import with_resilience
-from onwards_py.config.compile_route_by import check_routes, compile_route_by
+from onwards_py.config.compile_route_by import check_routes
 from onwards_py.config.compile_rules import check_rules, compile_rules, find_dead_ends
 from onwards_py.config.diagnostics import Path
-from onwards_py.config.inherit import Reporter, explicit, inherit, resolve_aliases
+from onwards_py.config.inherit import Reporter, inherit, resolve_aliases
 from onwards_py.config.limit_schema import Limited
 from onwards_py.config.provider_schema import ProviderShape
 from onwards_py.config.references import Env
-from onwards_py.config.schema import (
-    AdminShape,
-    DefaultsShape,
-    FileShape,
-    HttpPoolShape,
-    ListedShape,
-    ServerShape,
-    TargetShape,
-)
+from onwards_py.config.schema import DefaultsShape, FileShape, ListedShape, TargetShape
 from onwards_py.config.secret_shapes import looks_secret
+from onwards_py.config.setting_shapes import build, explicit, settings_of
 from onwards_py.config.snapshot import AdminSettings, HttpPoolSettings, ServerSettings, Snapshot
 from onwards_py.model.policies import Strategy
 from onwards_py.model.pool import Pool
@@ -55,28 +48,11 @@ def compile_file(file: FileShape, reporter: Reporter, env: Env) -> Snapshot:
     return Snapshot(
         pools=pools,
         key_definitions=keys.definitions,
-        server=_server(file.server),
-        admin=_admin(file.admin),
-        http_pool=_http_pool(file.http_pool),
+        server=build(file.server or settings_of(ServerSettings)),
+        admin=build(file.admin or settings_of(AdminSettings)),
+        http_pool=build(file.http_pool or settings_of(HttpPoolSettings)),
         max_body=max([pool.max_body for pool in pools.values()], default=Snapshot({}).max_body),
     )
-
-
-def _server(shape: ServerShape | None) -> ServerSettings:
-    return replace(ServerSettings(), host=None if shape is None else shape.host, **explicit(shape, leave="host"))
-
-
-def _admin(shape: AdminShape | None) -> AdminSettings:
-    return AdminSettings() if shape is None else AdminSettings(shape.host, tuple(shape.allowed_hosts or ()))
-
-
-def _http_pool(shape: HttpPoolShape | None) -> HttpPoolSettings:
-    settings = HttpPoolSettings()
-    if shape is None:
-        return settings
-    idle = settings.idle_timeout if shape.idle_timeout_secs is None else float(shape.idle_timeout_secs)
-    count = settings.max_idle_per_host if shape.max_idle_per_host is None else shape.max_idle_per_host
-    return HttpPoolSettings(max_idle_per_host=count, idle_timeout=idle)
 
 
 class _Compiler:
@@ -125,14 +101,14 @@ class _Compiler:
         for field in TargetShape.__struct_fields__:
             if field not in _OF_A_RULE and self._reporter.has_key((*path, field)):
                 self._reporter.error((*path, field), "beside 'route_by' this has no meaning: another target answers")
-        if target.route_by is not None and not target.route_by.labels:
+        if target.route_by is not None and not explicit(target.route_by)["labels"]:
             self._reporter.error(
                 (*path, "route_by", "labels"), "is empty, so that nothing but the default can be chosen"
             )
         return replace(
             self._assemble(name, target, None, path, path),
             limits=compile_limits(target, path, self._reporter),
-            route_by=None if target.route_by is None else compile_route_by(target.route_by),
+            route_by=None if target.route_by is None else build(target.route_by),
         )
 
     def _list(self, name: str, entries: list[ListedShape], path: Path) -> Pool:

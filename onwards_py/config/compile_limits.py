@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from onwards_py.config.diagnostics import Path
 from onwards_py.config.inherit import Reporter
-from onwards_py.config.limit_schema import Limited, QueueShape, RateLimitShape, TokenLimitShape
+from onwards_py.config.limit_schema import Limited, RateLimitShape, TokenLimitShape
+from onwards_py.config.setting_shapes import build, settings_of
 from onwards_py.model.limits import NO_LIMITS, Limits, QueuePolicy, RateLimit
 
 
@@ -22,7 +23,7 @@ def compile_limits(level: Limited, path: Path, reporter: Reporter) -> Limits:
         rate=None if level.rate_limit is None else _requests(level.rate_limit),
         concurrency=None if level.concurrency_limit is None else level.concurrency_limit.max_concurrent_requests,
         tokens=None if level.token_limit is None else _tokens(level.token_limit),
-        queue=_queue(level.queue) if queued else None,
+        queue=build(level.queue or settings_of(QueuePolicy)) if queued else None,
     )
 
 
@@ -41,13 +42,3 @@ def _tokens(shape: TokenLimitShape) -> RateLimit:
 
 def _bucket(count: float, seconds: int, size: int | None) -> RateLimit:
     return RateLimit(count / seconds, max(1.0, count) if size is None else float(size))
-
-
-def _queue(shape: QueueShape | None) -> QueuePolicy:
-    defaults = QueuePolicy()
-    if shape is None:
-        return defaults
-    return QueuePolicy(
-        max_waiting=defaults.max_waiting if shape.max_waiting is None else shape.max_waiting,
-        timeout=defaults.timeout if shape.timeout is None else float(shape.timeout),
-    )

@@ -11,14 +11,15 @@ import orjson
 
 from onwards_py.config.compile_limits import compile_limits
 from onwards_py.config.compile_local import compile_local
-from onwards_py.config.compile_resilience import health_check
 from onwards_py.config.compile_translate import compile_translate
 from onwards_py.config.diagnostics import Path
-from onwards_py.config.inherit import Reporter, explicit
+from onwards_py.config.inherit import Reporter
 from onwards_py.config.no_proxy import is_excepted
-from onwards_py.config.provider_schema import ProviderShape, TimeoutsShape, TlsShape
+from onwards_py.config.provider_schema import ProviderShape, TlsShape
 from onwards_py.config.references import Env
 from onwards_py.config.secret_shapes import looks_secret
+from onwards_py.config.setting_shapes import build_if_enabled, explicit
+from onwards_py.config.shape import Settings
 from onwards_py.config.url_warnings import warn_about_url
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.messages import Field
@@ -90,10 +91,10 @@ def compile_provider(shape: ProviderShape, path: Path, reporter: Reporter, env: 
     )
 
 
-def _timeouts(shape: TimeoutsShape | None, *, remote: bool) -> Timeouts:
+def _timeouts(shape: Settings[Timeouts] | None, *, remote: bool) -> Timeouts:
     """A remote provider that nobody has given a ``first_byte`` has less of it for streams, as long as another one can
     be asked (see `resilient`)."""
-    head_is_explicit = shape is not None and shape.first_byte is not None
+    head_is_explicit = "first_byte" in explicit(shape)
     return replace(
         Timeouts(), **explicit(shape), first_byte_streamed=None if head_is_explicit or not remote else HEAD_OF_STREAM
     )
@@ -102,7 +103,7 @@ def _timeouts(shape: TimeoutsShape | None, *, remote: bool) -> Timeouts:
 def _health_check(shape: ProviderShape, path: Path, reporter: Reporter) -> HealthCheck | None:
     """Said of a pool, it concerns its remote providers."""
     if shape.local is None:
-        return health_check(shape.health_check)
+        return build_if_enabled(shape.health_check)
     if reporter.has_key((*path, "health_check")):
         reporter.error((*path, "health_check"), "a local provider needs none: its process is watched all the time")
     return None

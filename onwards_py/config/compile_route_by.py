@@ -6,17 +6,7 @@ from collections.abc import Mapping
 
 from onwards_py.config.diagnostics import Path, quoted
 from onwards_py.config.inherit import Reporter
-from onwards_py.config.schema import RouteByShape
-from onwards_py.model.policies import RouteBy
 from onwards_py.model.pool import Pool
-
-
-def compile_route_by(shape: RouteByShape) -> RouteBy:
-    """The rule; whether its targets exist is for `check_routes` to say."""
-    rule = RouteBy(shape.classifier, shape.labels, shape.default)
-    if shape.timeout is None:
-        return rule
-    return RouteBy(shape.classifier, shape.labels, shape.default, float(shape.timeout))
 
 
 def check_routes(pools: Mapping[str, Pool], reporter: Reporter) -> None:

@@ -17,6 +17,7 @@ from onwards_py.config.diagnostics import Diagnostics, Path, Position, child_pat
 from onwards_py.config.references import Env, has_reference, substitute
 from onwards_py.config.scalars import JsonObject, Opaque, Text
 from onwards_py.config.schema import FileShape
+from onwards_py.config.setting_shapes import struct_type
 from onwards_py.config.yaml_tree import Mapping, Node, Scalar, Sequence
 
 _NULLS = frozenset(["", "~", "null", "Null", "NULL"])
@@ -113,6 +114,7 @@ class Decoder:
     def _struct(self, node: Node, kind: mi.StructType, path: Path) -> object:
         if not isinstance(node, Mapping):
             return self._expected(node, "a mapping", path)
+        kind = struct_type(kind)
         fields = self._fields.get(kind.cls)
         if fields is None:
             fields = self._fields[kind.cls] = {field.name: field for field in kind.fields}

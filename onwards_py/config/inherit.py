@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import structs
 
 from onwards_py.config.diagnostics import Diagnostics, Path, Position
-from onwards_py.config.limit_schema import QueueShape
-from onwards_py.config.provider_schema import OpenResponsesShape, Shared, TimeoutsShape, TlsShape
-from onwards_py.config.resilience_schema import (
-    EjectionShape,
-    FallbackShape,
-    HealthCheckShape,
-    HoldShape,
-    RetryBudgetShape,
-)
+from onwards_py.config.provider_schema import OpenResponsesShape, Shared
 from onwards_py.config.schema import DefaultsShape
+from onwards_py.config.setting_shapes import explicit, settings_of
 from onwards_py.config.shape import Shape
-from onwards_py.config.translate_schema import QuirksShape, TranslateShape
-from onwards_py.model.provider import Mode
+from onwards_py.model.provider import Mode, Timeouts
 
 S = TypeVar("S", bound=Shape)
 Level = TypeVar("Level", bound=Shared)
 V = TypeVar("V")
 
-# These are merged key by key; everything else is replaced as a whole.
-_MERGED = (
-    TimeoutsShape,
-    TlsShape,
-    FallbackShape,
-    RetryBudgetShape,
-    HoldShape,
-    EjectionShape,
-    HealthCheckShape,
-    QueueShape,
-    TranslateShape,
-    QuirksShape,
-)
 _NO_EFFECT = "is accepted but has no effect yet"
 
 
@@ -73,8 +52,8 @@ def resolve_aliases(level: Level, path: Path, reporter: Reporter) -> Level:
             reporter.error((*path, "open_responses"), "contradicts open_responses_mode")
         changes["open_responses_mode"] = mode or level.open_responses_mode
     if level.request_timeout_secs is not None:
-        timeouts = level.timeouts or TimeoutsShape()
-        if timeouts.first_byte is not None:
+        timeouts = level.timeouts or settings_of(Timeouts)
+        if "first_byte" in explicit(timeouts):
             reporter.error((*path, "request_timeout_secs"), "says the same as timeouts.first_byte; give one of them")
         changes["timeouts"] = structs.replace(timeouts, first_byte=level.request_timeout_secs)
     settled = structs.replace(level, **changes)
@@ -94,28 +73,16 @@ def inherit(own: S, base: Shape, leave: frozenset[str] = frozenset()) -> S:
         value = getattr(own, name)
         if value is None:
             changes[name] = inherited
-        elif isinstance(value, _MERGED):
+        elif isinstance(value, Shape) and value.merged_by_key:
             changes[name] = inherit(value, inherited)
         elif name in ("response_headers", "query"):
             changes[name] = _joined(inherited, value)
     return structs.replace(own, **changes)
 
 
-def explicit(shape: Shape | None, leave: str = "") -> dict[str, Any]:
-    """The numbers that a shape holds, by name: what is to replace the defaults of a dataclass."""
-    if shape is None:
-        return {}
-    values = {name: getattr(shape, name) for name in shape.__struct_fields__ if name != leave}
-    return {name: _plain(value) for name, value in values.items() if value is not None}
-
-
-def _plain(value: float) -> float:
-    return int(value) if isinstance(value, int) else float(value)
-
-
 def _joined(base: dict[str, V], own: dict[str, V]) -> dict[str, V]:
-    explicit = {name.lower() for name in own}
-    return {name: value for name, value in base.items() if name.lower() not in explicit} | own
+    own_names = {name.lower() for name in own}
+    return {name: value for name, value in base.items() if name.lower() not in own_names} | own
 
 
 def _mode(spelled: OpenResponsesShape, path: Path, reporter: Reporter) -> Mode | None:
@@ -149,7 +116,7 @@ def _warn_of_no_effect(level: Shared, path: Path, reporter: Reporter) -> None:
         return
     if (
         level.fallback is not None
-        and level.fallback.enabled is None
+        and "enabled" not in explicit(level.fallback)
         and not reporter.has_key((*path, "fallback", "enabled"))
     ):
         reporter.warn((*path, "fallback"), "has no effect without 'enabled: true'")

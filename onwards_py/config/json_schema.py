@@ -12,6 +12,7 @@ import orjson
 from onwards_py.config.provider_schema import ProviderShape
 from onwards_py.config.scalars import JSON, Text
 from onwards_py.config.schema import FileShape, TargetShape
+from onwards_py.config.setting_shapes import struct_type
 from onwards_py.config.shape import Shape
 
 _DIALECT = "http://json-schema.org/draft-07/schema#"
@@ -70,6 +71,7 @@ def _union(kind: mi.UnionType, definitions: dict[str, JSON]) -> JSON:
 
 
 def _reference(kind: mi.StructType, definitions: dict[str, JSON]) -> JSON:
+    kind = struct_type(kind)
     name = kind.cls.__name__.removesuffix("Shape")
     if name not in definitions:
         definitions[name] = {}

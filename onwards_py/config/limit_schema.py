@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from onwards_py.config.scalars import Timeout
-from onwards_py.config.shape import Count, Number, Shape
+from onwards_py.config.shape import Count, Number, Settings, Shape
+from onwards_py.model.limits import QueuePolicy
 
 Rate = Annotated[float, Meta(gt=0, le=1e9)]
 
@@ -39,13 +39,6 @@ class ConcurrencyLimitShape(Shape, frozen=True, kw_only=True):
     max_concurrent_requests: Annotated[Number, Meta(description="Places; 0 refuses everything.")]
 
 
-class QueueShape(Shape, frozen=True, kw_only=True):
-    """Waiting for a limit, in the order of arrival."""
-
-    max_waiting: Annotated[Count | None, Meta(description="Exchanges that may wait at one time. Default: 100.")] = None
-    timeout: Annotated[Timeout | None, Meta(description="How long each waits at most. Default: 30s.")] = None
-
-
 class Limited(Shape, frozen=True, kw_only=True):
     """What can be limited."""
 
@@ -63,4 +56,4 @@ class Limited(Shape, frozen=True, kw_only=True):
         Literal["reject", "queue"] | None,
         Meta(description="What a limit does to an exchange: reject or queue. Default: reject."),
     ] = None
-    queue: Annotated[QueueShape | None, Meta(description="Bounds on waiting, for on_limit: queue.")] = None
+    queue: Annotated[Settings[QueuePolicy] | None, Meta(description="Bounds on waiting, for on_limit: queue.")] = None

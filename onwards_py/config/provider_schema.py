@@ -6,13 +6,12 @@ which editors show.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
 from onwards_py.config.limit_schema import Limited
 from onwards_py.config.local_schema import LocalShape
-from onwards_py.config.resilience_schema import HealthCheckShape
 from onwards_py.config.scalars import (
     HeaderName,
     HeaderValue,
@@ -23,10 +22,10 @@ from onwards_py.config.scalars import (
     Size,
     Timeout,
 )
-from onwards_py.config.shape import Shape
+from onwards_py.config.shape import Settings, Shape, Toggleable
 from onwards_py.config.translate_schema import Dialect, TranslateShape
 from onwards_py.config.urls import ProxyUrl, Url
-from onwards_py.model.provider import Mode
+from onwards_py.model.provider import HealthCheck, Mode, Timeouts
 
 URL = "Where an OpenAI-compatible API is; paths of requests are appended, without doubling what they have in common."
 BASE_URL = "Instead of url: the base URL that SDKs are given; it takes the place of the /v1 of requests."
@@ -34,26 +33,10 @@ BASE_URL = "Instead of url: the base URL that SDKs are given; it takes the place
 Weight = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 
 
-class TimeoutsShape(Shape, frozen=True, kw_only=True):
-    """Seconds, or text such as 30s."""
-
-    connect: Annotated[Timeout | None, Meta(description="DNS, TCP and TLS. Default: 5s.")] = None
-    first_byte: Annotated[
-        Timeout | None,
-        Meta(
-            description="From the sent request to the whole response head. "
-            "Default: 600s; 60s for streams where fallback has another remote provider to ask."
-        ),
-    ] = None
-    first_token: Annotated[
-        Timeout | None, Meta(description="To the first event of a stream that says something. Default: no bound.")
-    ] = None
-    idle: Annotated[Timeout | None, Meta(description="Between two reads of a body. Default: 300s.")] = None
-    total: Annotated[Timeout | None, Meta(description="The whole exchange. Default: no bound.")] = None
-
-
 class TlsShape(Shape, frozen=True, kw_only=True):
     """TLS toward the provider."""
+
+    merged_by_key: ClassVar[bool] = True
 
     ca_file: Annotated[str | None, Meta(description="PEM file that replaces the system's trust store.")] = None
     verify: Annotated[bool | None, Meta(description="Check the provider's certificate. Default: true.")] = None
@@ -106,10 +89,10 @@ class Shared(Limited, frozen=True, kw_only=True):
         bool | None, Meta(description="Forward traceparent and tracestate. Default: as trusted.")
     ] = None
     request_timeout_secs: Annotated[Timeout | None, Meta(description="Another spelling of timeouts.first_byte.")] = None
-    timeouts: Annotated[TimeoutsShape | None, Meta(description="Bounds on waiting.")] = None
+    timeouts: Annotated[Settings[Timeouts] | None, Meta(description="Bounds on waiting.")] = None
     reasoning_translation: Annotated[Opaque | None, Meta(description="Rewriting of reasoning controls.")] = None
     health_check: Annotated[
-        HealthCheckShape | None, Meta(description="Ask a provider now and then whether it is well. Default: no.")
+        Toggleable[HealthCheck] | None, Meta(description="Ask a provider now and then whether it is well. Default: no.")
     ] = None
     rechunk: Annotated[bool | None, Meta(description="Write whole events of a stream only. Default: true.")] = None
     repair: Annotated[

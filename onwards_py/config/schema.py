@@ -9,11 +9,12 @@ from msgspec import Meta
 from onwards_py.config.limit_schema import Limited
 from onwards_py.config.local_schema import LocalShape
 from onwards_py.config.provider_schema import BASE_URL, URL, ProviderShape, Shared, Weight
-from onwards_py.config.resilience_schema import AffinityShape, EjectionShape, FallbackShape, HedgeShape
-from onwards_py.config.scalars import ClientKey, Duration, HostPattern, KeyDigest, ListenHost, Size, Timeout
-from onwards_py.config.shape import Count, Number, Shape
+from onwards_py.config.resilience_schema import FallbackShape
+from onwards_py.config.scalars import ClientKey, KeyDigest, Size
+from onwards_py.config.shape import Settings, Shape, Toggleable
+from onwards_py.config.snapshot import AdminSettings, HttpPoolSettings, ServerSettings
 from onwards_py.config.urls import Url
-from onwards_py.model.policies import Strategy
+from onwards_py.model.policies import Affinity, EjectionPolicy, HedgePolicy, RouteBy, Strategy
 
 _KEYS = "Who may use the target: keys, or ids of key_definitions. An empty list lets nobody in."
 
@@ -49,24 +50,18 @@ class DefaultsShape(Shared, frozen=True, kw_only=True):
         None
     )
     fallback: Annotated[FallbackShape | None, Meta(description="When another attempt is made.")] = None
-    affinity: Annotated[AffinityShape | None, Meta(description="Keep conversations at one provider.")] = None
-    hedge: Annotated[HedgeShape | None, Meta(description="Ask a second provider when the first is slow.")] = None
+    affinity: Annotated[Toggleable[Affinity] | None, Meta(description="Keep conversations at one provider.")] = None
+    hedge: Annotated[
+        Toggleable[HedgePolicy] | None, Meta(description="Ask a second provider when the first is slow.")
+    ] = None
     ejection: Annotated[
-        EjectionShape | None, Meta(description="Leave out failing providers of a pool of several. On by default.")
+        Toggleable[EjectionPolicy] | None,
+        Meta(description="Leave out failing providers of a pool of several. On by default."),
     ] = None
     routing_rules: Annotated[
         list[RoutingRuleShape] | None, Meta(description="Rules on key labels; the first that matches counts.")
     ] = None
     max_body: Annotated[Size | None, Meta(description="Largest request body. Default: 64MiB.")] = None
-
-
-class RouteByShape(Shape, frozen=True, kw_only=True):
-    """Another target is chosen by what a classifier says of the last user message."""
-
-    classifier: Annotated[str, Meta(description="The target that is asked for a label.")]
-    labels: Annotated[dict[str, str], Meta(description="Which target each label leads to.")]
-    default: Annotated[str, Meta(description="The target for other labels, and when the classifier fails or is slow.")]
-    timeout: Annotated[Timeout | None, Meta(description="How long the classifier may take. Default: 100ms.")] = None
 
 
 class TargetShape(DefaultsShape, frozen=True, kw_only=True):
@@ -80,7 +75,7 @@ class TargetShape(DefaultsShape, frozen=True, kw_only=True):
     weight: Annotated[Weight | None, Meta(description="Share of the work; 0 drains. Default: 1.")] = None
     providers: Annotated[list[ProviderShape] | None, Meta(description="The members of a pool.")] = None
     route_by: Annotated[
-        RouteByShape | None, Meta(description="Choose another target by the label that a classifier gives.")
+        Settings[RouteBy] | None, Meta(description="Choose another target by the label that a classifier gives.")
     ] = None
 
 
@@ -110,54 +105,6 @@ class AuthShape(Shape, frozen=True, kw_only=True):
     ] = None
 
 
-class HttpPoolShape(Shape, frozen=True, kw_only=True):
-    """Kept upstream connections."""
-
-    max_idle_per_host: Annotated[Number | None, Meta(description="Idle ones kept. Default: 1024.")] = None
-    idle_timeout_secs: Annotated[Duration | None, Meta(description="For how long they are kept. Default: 90s.")] = None
-
-
-class ServerShape(Shape, frozen=True, kw_only=True):
-    """Address and bounds of the listener; changes need a restart."""
-
-    host: Annotated[
-        ListenHost | None,
-        Meta(description="Address to listen on. Default: 127.0.0.1 if no target asks for a key, else 0.0.0.0."),
-    ] = None
-    max_connections: Annotated[Count | None, Meta(description="Client connections. Default: 10000.")] = None
-    max_head_bytes: Annotated[Size | None, Meta(description="Size of a request head. Default: 64KiB.")] = None
-    max_header_count: Annotated[Count | None, Meta(description="Header fields of a request. Default: 128.")] = None
-    max_target_bytes: Annotated[Size | None, Meta(description="Size of a request target. Default: 16KiB.")] = None
-    max_buffered: Annotated[Size | None, Meta(description="All buffered request bodies together. Default: 1GiB.")] = (
-        None
-    )
-    max_pipelined: Annotated[Count | None, Meta(description="Requests waiting on one connection. Default: 16.")] = None
-    header_timeout: Annotated[Timeout | None, Meta(description="For a request head to arrive. Default: 30s.")] = None
-    body_timeout: Annotated[Timeout | None, Meta(description="For a request body to arrive. Default: 120s.")] = None
-    send_timeout: Annotated[
-        Timeout | None,
-        Meta(description="A client that takes nothing of what is sent for so long is cut. Default: 60s."),
-    ] = None
-    keepalive_timeout: Annotated[
-        Timeout | None, Meta(description="Idle client connections are kept so long. Default: 75s.")
-    ] = None
-    drain_timeout: Annotated[
-        Duration | None, Meta(description="For exchanges to finish at shutdown. Default: 600s.")
-    ] = None
-
-
-class AdminShape(Shape, frozen=True, kw_only=True):
-    """The port of metrics and health."""
-
-    host: Annotated[
-        ListenHost | None, Meta(description="Address to listen on; changes need a restart. Default: 127.0.0.1.")
-    ] = None
-    allowed_hosts: Annotated[
-        list[HostPattern] | None,
-        Meta(description="Names in Host besides localhost and IP addresses; *.example.com for all below, * for any."),
-    ] = None
-
-
 class FileShape(Shape, frozen=True, kw_only=True):
     """targets.yaml. Top-level keys that begin with x- are ignored: a place for anchors."""
 
@@ -166,7 +113,7 @@ class FileShape(Shape, frozen=True, kw_only=True):
     ]
     defaults: Annotated[DefaultsShape | None, Meta(description="Merged under every target.")] = None
     auth: Annotated[AuthShape | None, Meta(description="Keys for all targets, and what is known about keys.")] = None
-    http_pool: Annotated[HttpPoolShape | None, Meta(description="Kept upstream connections.")] = None
-    server: Annotated[ServerShape | None, Meta(description="Address and bounds of the listener.")] = None
-    admin: Annotated[AdminShape | None, Meta(description="The port of metrics and health.")] = None
+    http_pool: Annotated[Settings[HttpPoolSettings] | None, Meta(description="Kept upstream connections.")] = None
+    server: Annotated[Settings[ServerSettings] | None, Meta(description="Address and bounds of the listener.")] = None
+    admin: Annotated[Settings[AdminSettings] | None, Meta(description="The port of metrics and health.")] = None
     strict_mode: Annotated[bool | None, Meta(description="Validate requests by schema. Default: false.")] = None

@@ -4,45 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from onwards_py.model.pool import KeyDefinition, Pool
+from onwards_py.setting import Kind, Setting
 
 
 @dataclass(frozen=True, slots=True)
 class HttpPoolSettings:
-    """Upstream keep-alive: idle connections kept per origin, and for how many seconds."""
+    """Kept upstream connections."""
 
-    max_idle_per_host: int = 1024
-    idle_timeout: float = 90.0
+    max_idle_per_host: Annotated[int, Setting("Idle ones kept.", ge=0)] = 1024
+    idle_timeout: Annotated[float, Setting("For how long they are kept.", Kind.DURATION, key="idle_timeout_secs")] = (
+        90.0
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """The listener's address (None: it depends on keys) and bounds: bytes, counts and seconds.
+    """Address and bounds of the listener; changes need a restart.
 
-    ``max_buffered`` bounds the request bodies held at one time by all connections together.
+    Bytes, counts and seconds. ``host`` None: the address depends on keys (`listen_address`).
     """
 
-    host: str | None = None
-    max_connections: int = 10_000
-    max_head_bytes: int = 64 * 1024
-    max_header_count: int = 128
-    max_target_bytes: int = 16 * 1024
-    max_buffered: int = 1024 * 1024 * 1024
-    max_pipelined: int = 16
-    header_timeout: float = 30.0
-    body_timeout: float = 120.0
-    send_timeout: float = 60.0
-    keepalive_timeout: float = 75.0
-    drain_timeout: float = 600.0
+    host: Annotated[
+        str | None,
+        Setting(
+            "Address to listen on.",
+            Kind.LISTEN_HOST,
+            default="127.0.0.1 if no target asks for a key, else 0.0.0.0",
+        ),
+    ] = None
+    max_connections: Annotated[int, Setting("Client connections.", ge=1)] = 10_000
+    max_head_bytes: Annotated[int, Setting("Size of a request head.", Kind.SIZE)] = 64 * 1024
+    max_header_count: Annotated[int, Setting("Header fields of a request.", ge=1)] = 128
+    max_target_bytes: Annotated[int, Setting("Size of a request target.", Kind.SIZE)] = 16 * 1024
+    max_buffered: Annotated[int, Setting("All buffered request bodies together.", Kind.SIZE)] = 1024 * 1024 * 1024
+    max_pipelined: Annotated[int, Setting("Requests waiting on one connection.", ge=1)] = 16
+    header_timeout: Annotated[float, Setting("For a request head to arrive.", Kind.TIMEOUT)] = 30.0
+    body_timeout: Annotated[float, Setting("For a request body to arrive.", Kind.TIMEOUT)] = 120.0
+    send_timeout: Annotated[
+        float, Setting("A client that takes nothing of what is sent for so long is cut.", Kind.TIMEOUT)
+    ] = 60.0
+    keepalive_timeout: Annotated[float, Setting("Idle client connections are kept so long.", Kind.TIMEOUT)] = 75.0
+    drain_timeout: Annotated[float, Setting("For exchanges to finish at shutdown.", Kind.DURATION)] = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class AdminSettings:
-    """The admin port's address (None: this machine), and the names that it may be asked for by, in lower case."""
+    """The port of metrics and health."""
 
-    host: str | None = None
-    allowed_hosts: tuple[str, ...] = ()
+    host: Annotated[
+        str | None,
+        Setting("Address to listen on; changes need a restart.", Kind.LISTEN_HOST, default="127.0.0.1"),
+    ] = None
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Names in Host besides localhost and IP addresses; *.example.com for all below, * for any.",
+            Kind.HOST_PATTERNS,
+        ),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)

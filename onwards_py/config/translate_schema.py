@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -44,6 +44,8 @@ Dialect = Literal[
 
 class QuirksShape(Shape, frozen=True, kw_only=True):
     """Single deviations from what ``dialect`` says of a provider."""
+
+    merged_by_key: ClassVar[bool] = True
 
     developer_role: Annotated[bool | None, Meta(description="The role developer is understood.")] = None
     system: Annotated[System | None, Meta(description="Where system messages may stand.")] = None
@@ -119,6 +121,8 @@ class QuirksShape(Shape, frozen=True, kw_only=True):
 
 class TranslateShape(Shape, frozen=True, kw_only=True):
     """Settings of open_responses_mode: translate."""
+
+    merged_by_key: ClassVar[bool] = True
 
     on_unsupported: Annotated[
         OnUnsupported | dict[str, OnUnsupported] | None,

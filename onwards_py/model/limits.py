@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from onwards_py.setting import Kind, Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +18,12 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
-    """``on_limit: queue``: at most ``max_waiting`` exchanges wait for a limit, each ``timeout`` seconds at most."""
+    """Waiting for a limit, in the order of arrival."""
 
-    max_waiting: int = 100
-    timeout: float = 30.0
+    merged_by_key: ClassVar = True
+
+    max_waiting: Annotated[int, Setting("Exchanges that may wait at one time.", ge=1)] = 100
+    timeout: Annotated[float, Setting("How long each waits at most.", Kind.TIMEOUT)] = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Annotated, ClassVar
+
+from onwards_py.setting import Kind, Setting
 
 
 class Strategy(Enum):
@@ -19,34 +22,48 @@ class Strategy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RetryBudgetPolicy:
-    """Further attempts that a pool may make: ``ratio`` of its requests, and ``per_second`` in any case."""
+    """How many further attempts a target may make in all."""
 
-    ratio: float = 0.2
-    per_second: float = 10.0
+    merged_by_key: ClassVar = True
+
+    ratio: Annotated[float, Setting("So many per request.", ge=0, le=100)] = 0.2
+    per_second: Annotated[float, Setting("So many per second in any case.", key="min_per_second", ge=0, le=1e6)] = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class HoldPolicy:
-    """An answer is held back until its first content, for ``max_time`` seconds and ``max_bytes`` at most, so that an
-    error inside a 200 can still move the exchange on."""
+    """An answer is held until its first content, so that an error inside a 200 can still move it on."""
 
-    max_bytes: int = 256 * 1024
-    max_time: float = 10.0
+    merged_by_key: ClassVar = True
+
+    max_bytes: Annotated[int, Setting("Held at most.", Kind.SIZE)] = 256 * 1024
+    max_time: Annotated[float, Setting("Held for so long at most.", Kind.TIMEOUT)] = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class EjectionPolicy:
-    """When a provider is left out: after so many failures in a row, or when ``failure_rate`` (0..1) of at least
-    ``min_requests`` within ``window`` seconds failed, or after so many refusals of our own credential in a row. None:
-    never for that reason. It stays out for ``base_time`` seconds, twice as long each time, ``max_time`` at most."""
+    """When a provider of a pool is left out for a time.
 
-    consecutive_failures: int | None = 5
-    failure_rate: float | None = 0.5
-    min_requests: int = 20
-    window: float = 30.0
-    auth_failures: int | None = 5
-    base_time: float = 5.0
-    max_time: float = 10.0
+    None: never for that reason. Times are in seconds.
+    """
+
+    merged_by_key: ClassVar = True
+
+    consecutive_failures: Annotated[
+        int | None, Setting("After so many failures in a row; 0: not for that.", ge=0, zero_is_none=True)
+    ] = 5
+    failure_rate: Annotated[
+        float | None,
+        Setting("When so large a share of requests failed; 0: not for that.", ge=0, le=1, zero_is_none=True),
+    ] = 0.5
+    min_requests: Annotated[int, Setting("Fewest requests that failure_rate is judged by.", ge=1)] = 20
+    window: Annotated[float, Setting("Time that failure_rate looks back.", Kind.TIMEOUT)] = 30.0
+    auth_failures: Annotated[
+        int | None,
+        Setting("After so many refusals of our credential in a row; 0: not for that.", ge=0, zero_is_none=True),
+    ] = 5
+    base_time: Annotated[float, Setting("How long it is left out at first; doubles each time.", Kind.TIMEOUT)] = 5.0
+    max_time: Annotated[float, Setting("How long it is left out at most.", Kind.TIMEOUT)] = 10.0
 
 
 DEFAULT_EJECTION = EjectionPolicy()
@@ -54,22 +71,26 @@ DEFAULT_EJECTION = EjectionPolicy()
 
 @dataclass(frozen=True, slots=True)
 class Affinity:
-    """What keeps a conversation at one provider: the first of the ``session`` header fields (lower case) that a request
-    has, else the first ``prompt_bytes`` of its prompt (None: do not look). A provider with more than ``max_load`` times
-    its fair share is passed over."""
+    """What keeps a conversation at one provider, so that its prompt cache hits.
 
-    session: tuple[bytes, ...] = ()
-    prompt_bytes: int | None = None
-    max_load: float = 1.25
+    The first of the ``session`` header fields that a request has counts, else the first ``prompt_bytes`` of its prompt.
+    """
+
+    session: Annotated[
+        tuple[bytes, ...], Setting("Headers that name a conversation; the first present counts.", Kind.HEADER_NAMES)
+    ] = ()
+    prompt_bytes: Annotated[
+        int | None, Setting("Without such a header: so many first bytes of the prompt.", ge=1, default="none")
+    ] = None
+    max_load: Annotated[float, Setting("Load at which it is passed over, in fair shares.", ge=1, le=1000)] = 1.25
 
 
 @dataclass(frozen=True, slots=True)
 class HedgePolicy:
-    """A second provider is asked too if the first has not answered within ``after`` seconds; so for ``ratio`` of the
-    requests at most."""
+    """A second provider is asked too when the first is slow."""
 
-    after: float
-    ratio: float = 0.05
+    after: Annotated[float, Setting("Silence before the second is asked. Needed.", Kind.TIMEOUT)]
+    ratio: Annotated[float, Setting("Share of the requests for which this is done.", ge=0, le=1)] = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,46 +102,85 @@ class RoutingRule:
 
 
 @dataclass(frozen=True, slots=True)
-class SamePolicy:
-    """The provider that has failed is asked again, up to ``attempts`` times in a row, before another one is: after a
-    status in ``statuses``, and with ``on_reset`` after a connection that died before a response head came."""
+class RetrySamePolicy:
+    """The provider that has failed is asked again before another one is."""
 
-    attempts: int = 1
-    statuses: frozenset[int] = frozenset({429, *range(500, 600)})
-    on_reset: bool = False
+    attempts: Annotated[int, Setting("So many times in a row.", ge=1)] = 1
+    statuses: Annotated[
+        frozenset[int],
+        Setting("Statuses that it is asked again after.", Kind.STATUSES, key="on_status", default="[429, 5xx]"),
+    ] = frozenset({429, *range(500, 600)})
+    on_reset: Annotated[bool, Setting("Also after a connection that died, though it may have been worked on.")] = False
 
 
 @dataclass(frozen=True, slots=True)
 class FallbackPolicy:
-    """When another provider is tried. ``statuses`` is the expansion of ``on_status``.
+    """When another attempt is made, before the first byte went to the client.
 
-    ``max_attempts`` None: as many as the pool has providers. Backoff figures are in seconds;
-    ``backoff_initial`` 0 means that no wait is made. ``retry_sent``: also repeat a POST whose fresh
-    connection died after the request was sent (the provider may have worked, and billed, twice), if it only
-    asks a model for something that is not to be stored.
-    ``only_if_failed_within``: no further attempt later than so many seconds after the exchange began. ``budget`` None:
-    as many further attempts as the rest allows. ``max_retry_after``: the longest Retry-After (seconds) that is waited
-    for before the same provider is asked again. ``same``: when the same provider is asked again at once.
-    ``codes``: those of errors (lower case) that are given up for another attempt, whatever their status is.
+    Times are in seconds; ``backoff_initial`` 0 means that no wait is made.
     """
 
-    enabled: bool = False
-    statuses: frozenset[int] = frozenset()
-    on_rate_limit: bool = False
-    with_replacement: bool = False
-    max_attempts: int | None = None
-    retry_sent: bool = False
+    merged_by_key: ClassVar = True
+
+    enabled: Annotated[bool, Setting("The main switch.")] = False
+    statuses: Annotated[
+        frozenset[int],
+        Setting(
+            "Statuses that are given up for another attempt: 503, 50 or 50x, 5 or 5xx.", Kind.STATUSES, "on_status"
+        ),
+    ] = frozenset()
+    codes: Annotated[
+        frozenset[str],
+        Setting(
+            "Codes of errors that are given up for another attempt, whatever the status.",
+            Kind.ERROR_CODES,
+            key="on_error",
+            default="none",
+        ),
+    ] = frozenset()
+    on_rate_limit: Annotated[bool, Setting("Pass over a provider at its own rate limit.")] = False
+    with_replacement: Annotated[bool, Setting("weighted_random may draw the same provider again.")] = False
+    max_attempts: Annotated[int | None, Setting("Attempts in all.", ge=1, default="as many as providers")] = None
     backoff_initial: float = 0.0
     backoff_max: float = 5.0
     backoff_factor: float = 2.0
     backoff_jitter: bool = True
-    max_total_backoff: float | None = None
-    only_if_failed_within: float | None = None
-    budget: RetryBudgetPolicy | None = RetryBudgetPolicy()
-    max_retry_after: float = 10.0
-    hold: HoldPolicy | None = None
-    same: SamePolicy | None = None
-    codes: frozenset[str] = frozenset()
+    max_total_backoff: Annotated[
+        float | None,
+        Setting(
+            "Bound on all waits together, in milliseconds.",
+            Kind.MILLISECONDS,
+            key="max_total_backoff_ms",
+            default="none",
+        ),
+    ] = None
+    only_if_failed_within: Annotated[
+        float | None,
+        Setting(
+            "No further attempt later than so long after the request came.",
+            Kind.MILLISECONDS,
+            key="only_if_failed_within_ms",
+            default="none",
+        ),
+    ] = None
+    retry_sent: Annotated[bool, Setting("Also repeat a POST that a provider may have worked on and billed.")] = False
+    """Of a fresh connection that died after the request was sent; only requests that ask a model for something that is
+    not to be stored."""
+    budget: Annotated[
+        RetryBudgetPolicy | None,
+        Setting("Bound on the further attempts of all requests together.", key="retry_budget"),
+    ] = RetryBudgetPolicy()
+    max_retry_after: Annotated[
+        float,
+        Setting("The longest Retry-After that is waited for; 0: none is.", Kind.MILLISECONDS, key="max_retry_after_ms"),
+    ] = 10.0
+    same: Annotated[
+        RetrySamePolicy | None,
+        Setting("Ask the same provider again first.", key="retry_same", default="the next one is asked"),
+    ] = None
+    hold: Annotated[
+        HoldPolicy | None, Setting("Hold answers until their first content.", default="they are not held")
+    ] = None
 
 
 NO_FALLBACK = FallbackPolicy()
@@ -128,10 +188,9 @@ NO_FALLBACK = FallbackPolicy()
 
 @dataclass(frozen=True, slots=True)
 class RouteBy:
-    """The target ``classifier`` says a label, which ``labels`` maps to a target. ``default`` is taken for any other
-    label, and if there is none within ``timeout`` seconds."""
+    """Another target is chosen by what a classifier says of the last user message."""
 
-    classifier: str
-    labels: Mapping[str, str]
-    default: str
-    timeout: float = 0.1
+    classifier: Annotated[str, Setting("The target that is asked for a label.")]
+    labels: Annotated[Mapping[str, str], Setting("Which target each label leads to.")]
+    default: Annotated[str, Setting("The target for other labels, and when the classifier fails or is slow.")]
+    timeout: Annotated[float, Setting("How long the classifier may take.", Kind.TIMEOUT)] = 0.1

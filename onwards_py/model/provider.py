@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
+from typing import Annotated, ClassVar
 
 from onwards_py.messages import Field
 from onwards_py.model.limits import NO_LIMITS, Limits
+from onwards_py.setting import Kind, Setting
 from onwards_py.transcode.neutral.settings import TranslateSettings
 from onwards_py.wire.query import Query
 from onwards_py.wire.redaction import Redaction
@@ -31,18 +33,31 @@ is not going to, and people and load balancers give up soon after (at 60 to 100 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. ``connect`` covers DNS, TCP and TLS; ``first_byte`` runs from the sent request to the
-    whole response head, ``first_byte_streamed`` too, if a stream was asked for (None: the same); ``first_token`` to the
-    first event of a stream that says something (None: no bound); ``idle`` between two reads of a body; ``total`` bounds
-    the exchange (None: no bound)."""
+    """Seconds, or text such as 30s.
 
-    connect: float = 5.0
-    first_byte: float = 600.0
+    None: no bound.
+    """
+
+    merged_by_key: ClassVar = True
+
+    connect: Annotated[float, Setting("DNS, TCP and TLS.", Kind.TIMEOUT)] = 5.0
+    first_byte: Annotated[
+        float,
+        Setting(
+            "From the sent request to the whole response head.",
+            Kind.TIMEOUT,
+            default="600s; 60s for streams where fallback has another remote provider to ask",
+        ),
+    ] = 600.0
     """By default as long as the SDKs of OpenAI and Anthropic wait: a whole answer is silence until it is done."""
-    idle: float = 300.0
-    total: float | None = None
-    first_token: float | None = None
+    idle: Annotated[float, Setting("Between two reads of a body.", Kind.TIMEOUT)] = 300.0
+    total: Annotated[float | None, Setting("The whole exchange.", Kind.TIMEOUT, default="no bound")] = None
+    first_token: Annotated[
+        float | None,
+        Setting("To the first event of a stream that says something.", Kind.TIMEOUT, default="no bound"),
+    ] = None
     first_byte_streamed: float | None = None
+    """Instead of ``first_byte`` for a request that asks for a stream; None: the same."""
     head_of_stream: float | None = field(init=False)
     """The shorter of those two that bound the head of a stream."""
 
@@ -72,54 +87,61 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class EchoSettings:
-    """The embedded provider: answers without a model. Delays in seconds.
+    """The embedded provider, which answers without a model. Delays are in seconds."""
 
-    ``error_status`` and ``error_rate``: this share (0..1) of requests is answered with this status.
-    ``cut_after``: the stream is broken off after so many tokens (None: never).
-    """
-
-    first_token_delay: float = 0.0
-    token_delay: float = 0.0
-    error_status: int = 500
-    error_rate: float = 0.0
-    cut_after: int | None = None
-    text: str | None = None
+    first_token_delay: Annotated[float, Setting("echo: wait before the answer begins.", Kind.DURATION)] = 0.0
+    token_delay: Annotated[float, Setting("echo: wait between two tokens.", Kind.DURATION)] = 0.0
+    error_status: Annotated[int, Setting("echo: status of injected errors.", ge=400, le=599)] = 500
+    error_rate: Annotated[float, Setting("echo: share of requests answered with an error.", ge=0, le=1)] = 0.0
+    cut_after: Annotated[int | None, Setting("echo: break streams off after so many tokens.", ge=0)] = None
+    text: Annotated[str | None, Setting("echo: say this instead of an echo.")] = None
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """A local model, run by a process of its own. Providers with equal settings share one process.
 
-    ``model`` is an absolute path or ``package:NAME``. ``slots`` requests are worked on at one time and ``queue`` more
-    wait. ``threads`` None: all processors but one. ``context`` in tokens per slot and ``memory`` in bytes; None: the
-    model's own, and no bound. Times in seconds: ``hang_timeout`` is how long the process may be silent,
-    ``load_timeout`` how long it may take to load. ``eager``: load at the start, not with the first request.
+    ``model`` is an absolute path or ``package:NAME``. ``eager``: load at the start, not with the first request.
     """
 
     engine: str
     model: str
-    slots: int = 1
-    queue: int = 32
-    threads: int | None = None
-    context: int | None = None
-    memory: int | None = None
-    gpu_layers: int = 0
-    nice: int = 5
+    slots: Annotated[int, Setting("A model: requests worked on at one time.", ge=1, le=256)] = 1
+    queue: Annotated[int, Setting("A model: requests that may wait; more are answered with 503.", ge=0)] = 32
+    threads: Annotated[
+        int | None, Setting("A model: computing threads.", ge=1, le=1024, default="all processors but one")
+    ] = None
+    context: Annotated[
+        int | None,
+        Setting("llama_cpp: window of each slot, in tokens.", ge=64, le=2**31 - 1, default="the model's, at most 8192"),
+    ] = None
+    memory: Annotated[
+        int | None,
+        Setting("A model: bound on the memory of its process, its file not counted.", Kind.SIZE, default="none"),
+    ] = None
+    gpu_layers: Annotated[int, Setting("llama_cpp: layers to put on a GPU.", ge=0, le=100_000)] = 0
+    nice: Annotated[int, Setting("A model: how far its process stands back for others.", ge=0, le=19)] = 5
     eager: bool = False
-    hang_timeout: float = 10.0
-    load_timeout: float = 300.0
+    hang_timeout: Annotated[float, Setting("A model: its process is killed when silent for so long.", Kind.TIMEOUT)] = (
+        10.0
+    )
+    load_timeout: Annotated[float, Setting("A model: how long loading may take.", Kind.TIMEOUT)] = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """``GET path`` every ``interval`` seconds, answered with 2xx within ``timeout`` seconds; so many failures in a row
-    take a provider out, so many successes put it back."""
+    """A GET in the background, with the provider's credential, that must be answered with 2xx."""
 
-    path: bytes = field(default=b"/v1/models", repr=False)  # its query may hold a credential
-    interval: float = 10.0
-    timeout: float = 5.0
-    unhealthy_after: int = 3
-    healthy_after: int = 2
+    merged_by_key: ClassVar = True
+
+    path: Annotated[bytes, Setting("What is asked for.", Kind.REQUEST_PATH)] = field(
+        default=b"/v1/models",
+        repr=False,  # its query may hold a credential
+    )
+    interval: Annotated[float, Setting("From one check to the next.", Kind.TIMEOUT)] = 10.0
+    timeout: Annotated[float, Setting("How long an answer may take.", Kind.TIMEOUT)] = 5.0
+    unhealthy_after: Annotated[int, Setting("Failures in a row that take the provider out.", ge=1)] = 3
+    healthy_after: Annotated[int, Setting("Successes in a row that put the provider back.", ge=1)] = 2
 
 
 @dataclass(frozen=True, slots=True)

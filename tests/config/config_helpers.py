@@ -4,18 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import msgspec.inspect as mi
+
 from onwards_py.config.diagnostics import ConfigError
 from onwards_py.config.parse import Loaded, parse
-from onwards_py.config.provider_schema import Shape
+from onwards_py.config.schema import FileShape
+from onwards_py.config.setting_shapes import struct_type
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider
 
 
-def _below(shape: type[Shape]) -> list[type[Shape]]:
-    return [found for below in shape.__subclasses__() for found in (below, *_below(below))]
+def _struct_types(kind: mi.Type, found: dict[type, mi.StructType]) -> dict[type, mi.StructType]:
+    """``found`` and all mappings with known keys that ``kind`` can hold."""
+    if isinstance(kind, mi.StructType):
+        kind = struct_type(kind)
+        if kind.cls not in found:
+            found[kind.cls] = kind
+            for field in kind.fields:
+                _struct_types(field.type, found)
+    elif isinstance(kind, mi.UnionType):
+        for member in kind.types:
+            _struct_types(member, found)
+    else:
+        for name in ("type", "item_type", "value_type"):
+            if (inner := getattr(kind, name, None)) is not None:
+                _struct_types(inner, found)
+    return found
 
 
-ALL_SHAPES = _below(Shape)
+ALL_SHAPES = list(_struct_types(mi.type_info(FileShape), {}).values())
+"""Every mapping of the file with its keys, those of groups of settings among them."""
 
 NOTHING: Mapping[str, str] = {}
 
