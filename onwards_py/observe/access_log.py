@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from onwards_py.observe.record import Record
+from onwards_py.observe.log_row import LogRow
 
 _MAX_BATCHES = 256
 _MAX_PATH = 200
@@ -101,32 +101,32 @@ class _Line(msgspec.Struct):
 _encode = msgspec.json.Encoder().encode
 
 
-def access_line(record: Record, to_wall: float) -> bytes:
-    """The line (no line end) of a sealed record.
+def access_line(row: LogRow, to_wall: float) -> bytes:
+    """The line (no line end) of one row.
 
-    Adding ``to_wall`` makes Unix time of the record's seconds; durations are in milliseconds.
+    Adding ``to_wall`` makes Unix time of the row's seconds; durations are in milliseconds.
     """
-    request, ended, began, committed = record.request, record.ended, record.began, record.committed
-    target = request.target
+    ended, began, committed = row.ended, row.began, row.committed
+    target = row.request_target
     names = _names.get(target)
-    if names is None or names[0] != request.method:
-        names = _remember(request.method, target)
+    if names is None or names[0] != row.method:
+        names = _remember(row.method, target)
     return _encode(
         _Line(
             int((ended + to_wall) * 1000) / 1000,
-            request.peer,
-            record.principal.label,
+            row.peer,
+            row.key,
             names[1],
             names[2],
-            record.target or None,
-            record.routed_from or None,
-            record.provider or None,
-            record.status,
-            record.outcome,
-            record.code or None,
-            record.attempts,
-            record.bytes_in,
-            record.bytes_out,
+            row.target or None,
+            row.routed_from or None,
+            row.provider or None,
+            row.status,
+            row.outcome,
+            row.code or None,
+            row.attempts,
+            row.bytes_in,
+            row.bytes_out,
             # Two decimals; ``round`` would cost three times as much.
             int((committed - began) * 100_000) / 100 if committed else None,
             int((ended - began) * 100_000) / 100,

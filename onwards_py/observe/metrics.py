@@ -1,6 +1,6 @@
 """Every metric, in one place. Labels come from closed sets: configured names, status classes, outcomes.
 
-Per exchange a few plain numbers are counted; Prometheus' shapes are made when somebody scrapes.
+Per exchange a few plain numbers are counted; Prometheus' shapes are made at a scrape.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from onwards_py.live_state import ConfigHolder
+from onwards_py.observe.log_row import LogRow
+from onwards_py.observe.outcomes import RULE, Outcome
 from onwards_py.observe.pool_metrics import PoolMetrics
-from onwards_py.observe.record import RULE, Outcome, Record
 
 DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-CHOOSING_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+ROUTE_BY_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 FIRST_BYTE_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0,
                       20.0, 30.0, 45.0, 60.0)  # fmt: skip
 _MOST_PARTS = 500
@@ -55,7 +56,7 @@ class Series:
 
 
 class Metrics(Collector):
-    """Counts exchanges; collects for Prometheus. The callables are asked when scraped."""
+    """Counts exchanges; collects for Prometheus. The callables are called at a scrape."""
 
     def __init__(
         self,
@@ -71,36 +72,36 @@ class Metrics(Collector):
         self._dropped_lines = dropped_lines
         self._open_connections = open_connections
         self._refused_connections = refused_connections
-        self._rows: dict[tuple[str, str], Series] = {}
+        self._series: dict[tuple[str, str], Series] = {}
         self._dropped: dict[tuple[str, str], int] = {}
-        self._led: dict[tuple[str, str, str], int] = {}
-        self._choosing: dict[str, Histogram] = {}
+        self._routed: dict[tuple[str, str, str], int] = {}
+        self._route_by: dict[str, Histogram] = {}
         self.pools = PoolMetrics(holder)
         self.before_collect: Callable[[], None] = _nothing
 
-    def record(self, exchange: Record, now: float) -> None:
+    def record(self, row: LogRow) -> None:
         """Count one exchange. ``target`` is empty unless a configured target was resolved, so names stay bounded."""
-        row = self._rows.get((exchange.target, exchange.provider))
-        if row is None:
-            row = self._rows[exchange.target, exchange.provider] = Series()
-        verdict = (exchange.status // 100, exchange.outcome)
-        row.requests[verdict] = row.requests.get(verdict, 0) + 1
+        series = self._series.get((row.target, row.provider))
+        if series is None:
+            series = self._series[row.target, row.provider] = Series()
+        result = (row.status // 100, row.outcome)
+        series.requests[result] = series.requests.get(result, 0) + 1
         # Histogram.observe by hand: this runs for every request.
-        value = now - exchange.began
-        row.duration.counts[bisect_left(DURATION_BUCKETS, value)] += 1
-        row.duration.total += value
-        if exchange.committed:
-            value = exchange.committed - exchange.began
-            row.first_byte.counts[bisect_left(FIRST_BYTE_BUCKETS, value)] += 1
-            row.first_byte.total += value
-        if exchange.metered:
-            self.pools.tokens[exchange.target] += exchange.counted
-        if exchange.attempts > 1 or exchange.over_budget or exchange.repair is not None:
-            self.pools.record(exchange)
-        if exchange.routed_from:
-            self._count_led(exchange)
-        for part in exchange.dropped:
-            self._count_dropped(exchange.target, part)
+        value = row.ended - row.began
+        series.duration.counts[bisect_left(DURATION_BUCKETS, value)] += 1
+        series.duration.total += value
+        if row.committed:
+            value = row.committed - row.began
+            series.first_byte.counts[bisect_left(FIRST_BYTE_BUCKETS, value)] += 1
+            series.first_byte.total += value
+        if row.limited_tokens is not None:
+            self.pools.tokens[row.target] += row.limited_tokens
+        if row.attempts > 1 or row.over_budget or row.repaired:
+            self.pools.record(row)
+        if row.routed_from:
+            self._count_routed(row)
+        for part in row.dropped:
+            self._count_dropped(row.target, part)
 
     def _count_dropped(self, target: str, part: str) -> None:
         """Parts are named by the translator, but some after members of the request: so their number is bounded."""
@@ -109,16 +110,16 @@ class Metrics(Collector):
             key = (target, "other")
         self._dropped[key] = self._dropped.get(key, 0) + 1
 
-    def _count_led(self, exchange: Record) -> None:
-        key = (exchange.routed_from, exchange.target, exchange.reason)
-        self._led[key] = self._led.get(key, 0) + 1
-        if exchange.reason == RULE:
+    def _count_routed(self, row: LogRow) -> None:
+        key = (row.routed_from, row.target, row.reason)
+        self._routed[key] = self._routed.get(key, 0) + 1
+        if row.reason == RULE:
             return
-        choosing = self._choosing.get(exchange.routed_from)
-        if choosing is None:
-            choosing = self._choosing[exchange.routed_from] = Histogram(CHOOSING_BUCKETS)
-        choosing.counts[bisect_left(CHOOSING_BUCKETS, exchange.route_by_seconds)] += 1
-        choosing.total += exchange.route_by_seconds
+        histogram = self._route_by.get(row.routed_from)
+        if histogram is None:
+            histogram = self._route_by[row.routed_from] = Histogram(ROUTE_BY_BUCKETS)
+        histogram.counts[bisect_left(ROUTE_BY_BUCKETS, row.route_by_seconds)] += 1
+        histogram.total += row.route_by_seconds
 
     def collect(self) -> Iterator[Metric]:
         """The metric families, as Prometheus wants them; ``before_collect`` is called first."""
@@ -133,20 +134,20 @@ class Metrics(Collector):
         first_byte = HistogramMetricFamily(
             "onwards_first_byte_seconds", "From the whole request to the response head.", labels=labels
         )
-        for key, row in self._rows.items():
-            for (status_class, outcome), count in row.requests.items():
+        for key, series in self._series.items():
+            for (status_class, outcome), count in series.requests.items():
                 requests.add_metric([*key, _CLASSES[status_class], outcome], count)
-            duration.add_metric(key, buckets=row.duration.cumulative(), sum_value=row.duration.total)
-            first_byte.add_metric(key, buckets=row.first_byte.cumulative(), sum_value=row.first_byte.total)
+            duration.add_metric(key, buckets=series.duration.cumulative(), sum_value=series.duration.total)
+            first_byte.add_metric(key, buckets=series.first_byte.cumulative(), sum_value=series.first_byte.total)
         yield from (requests, duration, first_byte)
-        led = CounterMetricFamily(
+        routed = CounterMetricFamily(
             "onwards_route_by",
-            "Exchanges led to another target, by a classifier or a routing rule.",
+            "Exchanges that a classifier or a routing rule sent to another target.",
             labels=["target", "to", "reason"],
         )
-        choosing_time = HistogramMetricFamily(
+        route_by_time = HistogramMetricFamily(
             "onwards_route_by_seconds",
-            "From the question to the classifier's label, or to giving up.",
+            "From the classifier's request to its label, or to its timeout.",
             labels=["target"],
         )
         dropped = CounterMetricFamily(
@@ -157,15 +158,15 @@ class Metrics(Collector):
         for dropped_key, count in self._dropped.items():
             dropped.add_metric(dropped_key, count)
         yield dropped
-        for led_key, count in self._led.items():
-            led.add_metric(led_key, count)
-        for via, histogram in self._choosing.items():
-            choosing_time.add_metric([via], buckets=histogram.cumulative(), sum_value=histogram.total)
-        yield from (led, choosing_time)
+        for routed_key, count in self._routed.items():
+            routed.add_metric(routed_key, count)
+        for source, histogram in self._route_by.items():
+            route_by_time.add_metric([source], buckets=histogram.cumulative(), sum_value=histogram.total)
+        yield from (routed, route_by_time)
         yield from self._gauges()
 
     def _gauges(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("onwards_requests_in_flight", "Exchanges going on.", value=self._in_flight())
+        yield GaugeMetricFamily("onwards_requests_in_flight", "Exchanges in progress.", value=self._in_flight())
         targets = GaugeMetricFamily("onwards_target_in_flight", "Permits held per target.", labels=["target"])
         providers = GaugeMetricFamily(
             "onwards_provider_in_flight", "Permits held per provider.", labels=["target", "provider"]
@@ -183,10 +184,10 @@ class Metrics(Collector):
         )
         yield CounterMetricFamily(
             "onwards_access_log_lines_dropped",
-            "Access-log lines that nobody took in time.",
+            "Access-log lines dropped because the queue was full, or could not be written.",
             value=self._dropped_lines(),
         )
 
 
 def _nothing() -> None:
-    """Nothing need be done before a scrape."""
+    """The default of ``before_collect``."""

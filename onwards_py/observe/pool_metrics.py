@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from onwards_py.limits.counters import Limiter
 from onwards_py.live_state import ConfigHolder
-from onwards_py.observe.record import Record
+from onwards_py.observe.log_row import LogRow
 from onwards_py.routing.health import HealthState
 
 _STATES = [state.value for state in HealthState]
@@ -32,20 +32,20 @@ class PoolMetrics(Collector):
         self.tokens: Counter[str] = Counter()
         self._repaired: Counter[tuple[str, str]] = Counter()
 
-    def record(self, exchange: Record) -> None:
-        """Count an exchange of which more is to be said than how it ended."""
-        target = exchange.target
-        retries = exchange.attempts - 1 - exchange.hedged - len(exchange.repeats)
+    def record(self, row: LogRow) -> None:
+        """Count an exchange with several attempts, with a repaired stream, or over its retry budget."""
+        target = row.target
+        retries = row.attempts - 1 - row.hedged - len(row.repeats)
         if retries > 0:
             self._retries[target] += retries
-        for provider in exchange.repeats:
+        for provider in row.repeats:
             self._repeats[target, provider] += 1
-        if exchange.hedged:
+        if row.hedged:
             self._hedges[target] += 1
-        if exchange.over_budget:
+        if row.over_budget:
             self._over_budget[target] += 1
-        if exchange.repair is not None and exchange.repair.changes:
-            self._repaired[target, exchange.provider] += 1
+        if row.repaired:
+            self._repaired[target, row.provider] += 1
 
     def collect(self) -> Iterator[Metric]:
         """The families."""

@@ -1,6 +1,6 @@
-"""Recording exchanges: a sealed record is put aside at once, and counted and written together with many others.
+"""Recording exchanges: a row is queued at once, and counted and written together with many others.
 
-Besides costing the client no time, a loop over hundreds of records runs from warm caches; done one by one, between
+Besides costing the client no time, a loop over hundreds of rows runs from warm caches; done one by one, between
 two requests, the same work costs twice as much.
 """
 
@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 
 from onwards_py.observe.access_log import LineWriter, access_line
+from onwards_py.observe.log_row import LogRow
 from onwards_py.observe.metrics import Metrics
-from onwards_py.observe.record import Record
 
 _SECONDS = 0.25
 _MOST = 512
@@ -28,14 +28,13 @@ class Recorder:
         self._metrics = metrics
         self._lines = lines
         self._call_later = call_later
-        self._pending: list[Record] = []
+        self._pending: list[LogRow] = []
         self._scheduled = False
 
-    def record(self, record: Record, now: float) -> None:
-        """The exchange is over; ``now`` is in monotonic seconds."""
-        record.finalize(now)
+    def record(self, row: LogRow) -> None:
+        """Count and log an exchange that ended."""
         pending = self._pending
-        pending.append(record)
+        pending.append(row)
         if len(pending) >= _MOST:
             self.flush()
         elif not self._scheduled:
@@ -44,12 +43,12 @@ class Recorder:
 
     def flush(self) -> None:
         """Count and write what was put aside."""
-        records, self._pending = self._pending, []
+        rows, self._pending = self._pending, []
         to_wall = time.time() - time.monotonic()
         lines = []
-        for record in records:
-            self._metrics.record(record, record.ended)
-            lines.append(access_line(record, to_wall))
+        for row in rows:
+            self._metrics.record(row)
+            lines.append(access_line(row, to_wall))
         self._lines.write(lines)
 
     def _flush_later(self) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from onwards_py.messages import Ending
-from onwards_py.observe import record as outcomes
-from onwards_py.observe.record import Outcome
+from onwards_py.observe import outcomes
+from onwards_py.observe.outcomes import Outcome
 from onwards_py.transcode.neutral.answer_body import Machine
 from onwards_py.transcode.neutral.failure import cut_off
 

@@ -10,7 +10,7 @@ from typing import Final
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending, Fault, Filter
 from onwards_py.model.policies import HoldPolicy
-from onwards_py.observe.record import UPSTREAM_CUT, UPSTREAM_IDLE
+from onwards_py.observe.outcomes import UPSTREAM_CUT, UPSTREAM_IDLE
 from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.attempt_result import AttemptFailed, BufferedResponse
 from onwards_py.proxy.exchange import Exchange

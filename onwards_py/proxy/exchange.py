@@ -6,12 +6,17 @@ import re
 from collections.abc import Sequence
 from typing import Final, assert_never
 
+import msgspec
+
+from onwards_py.auth import ANONYMOUS, Principal
 from onwards_py.errors import ErrorKind, ErrorOrigin, ProxyError
 from onwards_py.limits.admission import LimiterSet, Rejection, try_acquire
 from onwards_py.limits.counters import Limiter
-from onwards_py.messages import Downstream, Ending, ResponseHead
-from onwards_py.observe import record as outcomes
-from onwards_py.observe.record import Outcome, Record
+from onwards_py.messages import Downstream, Ending, InboundRequest, ResponseHead
+from onwards_py.observe import outcomes
+from onwards_py.observe.log_row import LogRow
+from onwards_py.observe.outcomes import Outcome
+from onwards_py.transcode.responses.repair.filter import Repair
 from onwards_py.wire.decoding_tap import is_readable_sse, usage_scanner_for
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.response_head import ResponseFacts
@@ -30,13 +35,73 @@ _OF_TEXT: Final = 4
 _OF_AN_EVENT: Final = 200
 
 
-class Exchange(Record):
-    """The record of one exchange, and the permits that it holds."""
+class Exchange(msgspec.Struct):
+    """One downstream request until its last byte: its permits, and what its log row will say."""
 
-    @property
-    def downstream(self) -> Downstream:
-        assert self._downstream is not None, "a request refused at the door has no downstream here"
-        return self._downstream
+    request: InboundRequest
+    downstream: Downstream
+    began: float
+    """Seconds of a monotonic clock, as all times here."""
+    committed: float = 0.0
+    """When the response head was sent to the client; 0.0: not yet."""
+    principal: Principal = ANONYMOUS
+    target: str = ""
+    provider: str = ""
+    status: int = 0
+    code: str = ""
+    attempts: int = 0
+    outcome: Outcome = outcomes.INTERNAL
+    permits: list[Limiter] = []
+    metered: bool = False
+    """A limit in tokens applies."""
+    usage_scanner: UsageScanner | None = None
+    """Reads the usage as the response body passes; None: it is not metered, or has not begun."""
+    estimate: int = 0
+    """Tokens that the prompt is estimated to take."""
+    counted: int = 0
+    """Tokens that were used."""
+    bytes_per_token: int = 1
+    extra_headers: bytes = b""
+    """Field lines for the response, whichever it is."""
+    repair: Repair | None = None
+    routed_from: str = ""
+    reason: str = ""
+    route_by_seconds: float = 0.0
+    dropped: tuple[str, ...] = ()
+    hedged: int = 0
+    repeats: tuple[str, ...] = ()
+    over_budget: bool = False
+
+    def log_row(self, now: float) -> LogRow:
+        """What the log and the metrics keep. The exchange has ended; its body is released."""
+        request, body = self.request, self.request.body
+        request.body = b""
+        return LogRow(
+            self.began,
+            self.committed,
+            now,
+            request.method,
+            request.target,
+            request.peer,
+            len(body),
+            self.downstream.sent,
+            self.principal.label,
+            self.target,
+            self.provider,
+            self.status,
+            self.outcome,
+            self.code,
+            self.attempts,
+            self.routed_from,
+            self.counted if self.metered else None,
+            self.hedged,
+            self.repeats,
+            self.over_budget,
+            self.repair is not None and self.repair.changes > 0,
+            self.reason,
+            self.route_by_seconds,
+            self.dropped,
+        )
 
     # Permits
 
@@ -210,7 +275,7 @@ class Exchange(Record):
         send_error(self.downstream, error, self.extra_headers)
 
     def note_refusal(self, error: ProxyError) -> None:
-        """Remember an error of ours that is, or was, answered."""
+        """Record an error of the proxy's own that is the response."""
         self.status = error.kind.value.status
         self.code = error.code
         self.outcome = _outcome_of(error)
@@ -235,7 +300,25 @@ _UPSTREAM_OUTCOMES: Final[dict[ErrorKind, Outcome]] = {
 }
 
 
+def refused_row(request: InboundRequest, error: ProxyError, now: float) -> LogRow:
+    """The row of a request that a door refused by itself."""
+    kind = error.kind.value
+    return LogRow(
+        now,
+        0.0,
+        now,
+        request.method,
+        request.target,
+        request.peer,
+        len(request.body),
+        status=kind.status,
+        outcome=_outcome_of(error),
+        code=error.code,
+    )
+
+
 def _outcome_of(error: ProxyError) -> Outcome:
+    """The outcome of an exchange whose response is ``error``."""
     origin = error.kind.value.origin
     if origin is ErrorOrigin.CLIENT:
         return outcomes.REFUSED

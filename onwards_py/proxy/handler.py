@@ -13,10 +13,11 @@ from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.limits.admission import LimiterSet
 from onwards_py.live_state import ActiveConfig, ConfigHolder
 from onwards_py.messages import Downstream, InboundRequest
-from onwards_py.observe.record import RULE, Record
+from onwards_py.observe.log_row import LogRow
+from onwards_py.observe.outcomes import RULE
 from onwards_py.proxy.admission_queue import acquire_or_wait
 from onwards_py.proxy.body_reading import BodyReading
-from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.exchange import Exchange, refused_row
 from onwards_py.proxy.model_lookup import (
     Address,
     Readable,
@@ -48,9 +49,9 @@ _MODEL_REQUIRED: Final = ErrorKind.MODEL_REQUIRED
 
 
 class Recorder(Protocol):
-    """Takes note of exchanges that have ended."""
+    """Counts and logs exchanges that have ended."""
 
-    def record(self, record: Record, now: float) -> None: ...
+    def record(self, row: LogRow) -> None: ...
 
 
 class Proxy:
@@ -124,7 +125,7 @@ class Proxy:
         finally:
             self.in_flight -= 1
             exchange.close()
-            self._recorder.record(exchange, self._clock())
+            self._recorder.record(exchange.log_row(self._clock()))
 
     def _admit(
         self, exchange: Exchange, head: RequestHead, current: ActiveConfig, address: Address | None = None
@@ -245,7 +246,7 @@ class Proxy:
             raise
         finally:
             exchange.close()
-            self._recorder.record(exchange, self._clock())
+            self._recorder.record(exchange.log_row(self._clock()))
 
     def precheck(self, target: bytes, head: RequestHead) -> None:
         """Refuse what the head alone decides, before a body is asked for (RFC 9110 section 10.1.1)."""
@@ -260,10 +261,8 @@ class Proxy:
             raise access_error(principal)
 
     def refused(self, request: InboundRequest, error: ProxyError) -> None:
-        """Take note of a request that a door refused by itself."""
-        exchange = Exchange(request, None, self._clock())
-        exchange.note_refusal(error)
-        self._recorder.record(exchange, self._clock())
+        """Record a request that a door refused by itself."""
+        self._recorder.record(refused_row(request, error, self._clock()))
 
 
 def _principal(head: RequestHead, current: ActiveConfig) -> Principal:

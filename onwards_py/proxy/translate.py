@@ -17,8 +17,8 @@ from onwards_py.auth import Principal
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending, Fault
 from onwards_py.model.provider import Mode, Provider
-from onwards_py.observe import record as outcomes
-from onwards_py.observe.record import Outcome
+from onwards_py.observe import outcomes
+from onwards_py.observe.outcomes import Outcome
 from onwards_py.proxy.decode_response import LONGEST_ERROR, decoded_error, pump_decoded
 from onwards_py.proxy.delayed_close import Release
 from onwards_py.proxy.early_commit import EarlyStream

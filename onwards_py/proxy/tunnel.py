@@ -9,7 +9,7 @@ from urllib.parse import quote
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending
 from onwards_py.model.provider import Mode, Provider
-from onwards_py.observe import record as outcomes
+from onwards_py.observe import outcomes
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.model_lookup import MODEL_IN_QUERY, is_responses
 from onwards_py.proxy.redaction import redacted_body, redacted_head

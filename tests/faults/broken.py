@@ -37,7 +37,8 @@ from fault_stage import Defect, limiters_of
 
 from onwards_py.app import Application
 from onwards_py.limits.wait_queue import WaitQueue
-from onwards_py.observe.record import CLIENT_GONE_WAITING, Record
+from onwards_py.observe.log_row import LogRow
+from onwards_py.observe.outcomes import CLIENT_GONE_WAITING
 from onwards_py.proxy.handler import Recorder
 
 
@@ -69,14 +70,14 @@ def _asleep(application: Application) -> None:
 
 
 class Forgetful:
-    """A recorder that does not tell of clients that left."""
+    """A recorder that drops the rows of clients that left."""
 
     def __init__(self, inner: Recorder) -> None:
         self.inner = inner
 
-    def record(self, record: Record, now: float) -> None:
-        if record.outcome != CLIENT_GONE_WAITING:
-            self.inner.record(record, now)
+    def record(self, row: LogRow) -> None:
+        if row.outcome != CLIENT_GONE_WAITING:
+            self.inner.record(row)
 
 
 def _forgetful(application: Application) -> None:

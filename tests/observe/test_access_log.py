@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Callable
 
+import msgspec
 from support.program import wait_until
 from support.tables import table
 
@@ -15,9 +16,12 @@ from onwards_py.config.parse import parse
 from onwards_py.live_state import ConfigHolder, LiveState
 from onwards_py.messages import InboundRequest
 from onwards_py.observe.access_log import LineWriter, access_line
+from onwards_py.observe.log_row import LogRow
 from onwards_py.observe.metrics import Metrics
-from onwards_py.observe.record import OUTCOMES, Record
+from onwards_py.observe.outcomes import OUTCOMES
 from onwards_py.observe.recorder import Recorder
+from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.route_by import ResponseBuffer
 
 
 class Timers:
@@ -59,10 +63,8 @@ class Broken(io.BytesIO):
 
 def test_the_documented_fields_are_those_of_a_line() -> None:
     """docs/reference/access-log.md, in the order of the line."""
-    record = Record(InboundRequest(b"POST", b"/v1/x?key=secret", 1, [], b"body", "10.0.0.1"), None, 100.0)
-    record.committed = 100.125
-    record.finalize(100.25)
-    line = json.loads(access_line(record, -98.75))
+    row = LogRow(100.0, 100.125, 100.25, b"POST", b"/v1/x?key=secret", "10.0.0.1", 4)
+    line = json.loads(access_line(row, -98.75))
     assert list(line) == [row[0] for row in table("reference/access-log.md", "field")]
     assert (line["ts"], line["ms_head"], line["ms"], line["bytes_in"], line["path"]) == (1.5, 125, 250, 4, "/v1/x")
 
@@ -74,9 +76,7 @@ def test_the_documented_outcomes_are_those_of_the_code() -> None:
 
 def test_a_path_is_cut_and_stays_json() -> None:
     """200 characters, and whatever bytes a client sends make a valid line."""
-    record = Record(InboundRequest(b"GET", b'/\xff\x00"\n' + b"x" * 1000, 1, [], b"", ""), None, 0.0)
-    record.finalize(0.0)
-    line = access_line(record, 0.0)
+    line = access_line(LogRow(0.0, 0.0, 0.0, b"GET", b'/\xff\x00"\n' + b"x" * 1000, "", 0), 0.0)
     assert b"\n" not in line
     assert len(json.loads(line)["path"]) == 200
 
@@ -176,7 +176,7 @@ def test_records_are_written_by_the_timer_by_number_and_by_a_flush() -> None:
     recorder = Recorder(metrics, writer, timers.call_later)
 
     def end_one() -> None:
-        recorder.record(Record(InboundRequest(b"POST", b"/v1/x", 1, [], b"body", ""), None, 1.0), 2.0)
+        recorder.record(LogRow(1.0, 0.0, 2.0, b"POST", b"/v1/x", "", 4))
 
     end_one()
     assert len(timers.due) == 1
@@ -191,7 +191,9 @@ def test_records_are_written_by_the_timer_by_number_and_by_a_flush() -> None:
     assert stream.getvalue().count(b"\n") == 514
 
 
-def test_a_record_that_waits_to_be_written_keeps_no_body() -> None:
-    record = Record(InboundRequest(b"POST", b"/v1/x", 1, [], b"x" * 1000, ""), None, 1.0)
-    record.finalize(2.0)
-    assert (record.request.body, record.bytes_in) == (b"", 1000)
+def test_a_row_keeps_neither_the_body_nor_the_connection() -> None:
+    """What waits to be written is values only, and the request's body is released when the exchange ends."""
+    request = InboundRequest(b"POST", b"/v1/x", 1, [], b"x" * 1000, "")
+    row = Exchange(request, ResponseBuffer(), 1.0).log_row(2.0)
+    assert (request.body, row.bytes_in) == (b"", 1000)
+    assert not any(isinstance(value, InboundRequest | ResponseBuffer) for value in msgspec.structs.astuple(row))

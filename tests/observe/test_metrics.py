@@ -13,12 +13,11 @@ from support.tables import table
 
 from onwards_py.config.parse import parse
 from onwards_py.live_state import ConfigHolder, LiveState
-from onwards_py.messages import InboundRequest
 from onwards_py.model.provider import EngineSettings
 from onwards_py.observe.engine_metrics import EngineMetrics
+from onwards_py.observe.log_row import LogRow
 from onwards_py.observe.metrics import DURATION_BUCKETS, FIRST_BYTE_BUCKETS, Histogram, Metrics
-from onwards_py.observe.record import OUTCOMES, Outcome, Record
-from onwards_py.transcode.responses.repair.filter import Repair
+from onwards_py.observe.outcomes import OUTCOMES, Outcome
 from onwards_py.transports.engine.engine import Engine
 
 CONFIG = """
@@ -60,13 +59,24 @@ class Ended:
 def count(metrics: Metrics, *exchanges: Ended) -> None:
     for number, made in enumerate(exchanges):
         began = 1000.0 + number
-        record = Record(InboundRequest(b"POST", b"/v1/x", 1, [], b"", ""), None, began)
-        record.status, record.outcome = made.status, made.outcome
-        record.target, record.provider = made.target, made.provider
-        record.routed_from, record.reason, record.dropped = made.via, "label", made.dropped
-        if made.head_after is not None:
-            record.committed = began + made.head_after
-        metrics.record(record, began + made.seconds)
+        committed = 0.0 if made.head_after is None else began + made.head_after
+        row = LogRow(
+            began,
+            committed,
+            began + made.seconds,
+            b"POST",
+            b"/v1/x",
+            "",
+            0,
+            target=made.target,
+            provider=made.provider,
+            status=made.status,
+            outcome=made.outcome,
+            routed_from=made.via,
+            reason="label",
+            dropped=made.dropped,
+        )
+        metrics.record(row)
 
 
 def families(metrics: Metrics) -> dict[str, Metric]:
@@ -104,12 +114,24 @@ def test_the_documented_metrics_of_pools_are_those_that_exist() -> None:
     """The same for the second table, by a pool of two, and one exchange that had everything."""
     metrics = make()
     pools = metrics.pools
-    record = Record(InboundRequest(b"POST", b"/", 1, [], b"", ""), None, 1000.0)
-    record.target, record.attempts, record.hedged, record.repeats = "a", 6, 1, ("p", "p")
-    record.over_budget = record.metered = True
-    record.counted, record.provider, record.repair = 17, "second", Repair(0, "m", limit=100)
-    record.repair.changes = 3
-    metrics.record(record, 1001.0)
+    row = LogRow(
+        1000.0,
+        0.0,
+        1001.0,
+        b"POST",
+        b"/",
+        "",
+        0,
+        target="a",
+        provider="second",
+        attempts=6,
+        limited_tokens=17,
+        hedged=1,
+        repeats=("p", "p"),
+        over_budget=True,
+        repaired=True,
+    )
+    metrics.record(row)
     found = {m.name + ("_total" if m.type == "counter" else ""): m for m in pools.collect()}
     assert documented("## Pools and limits") == existing(found)
     told = {name: [sample.value for sample in found[name].samples] for name in found}
