@@ -31,7 +31,7 @@ def test_the_operators_parameters_win_and_others_are_untouched(
     parameters: dict[str, str], target: bytes, asked: bytes
 ) -> None:
     """Every spelling of a name that a server reads as the operator's is left out; plain text is encoded."""
-    assert Query.of(parameters).on(target) == asked
+    assert Query.of(parameters).apply_to(target) == asked
 
 
 @pytest.mark.parametrize(
