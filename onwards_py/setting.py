@@ -18,10 +18,17 @@ of the class's docstring is what editors show of the group.
 
 To add a setting: add the field, run `onwards-py schema > docs/schema/targets.schema.json`, add the row.
 
-To add a group: make the dataclass, and give some shape in `config/*_schema.py` (or a field of another group) the type
-`Settings[Group]`, or `Toggleable[Group]` for a group that ``enabled: false`` switches off. `merged_by_key`: a provider
-that sets one key of the group inherits the others from its target; otherwise the nearest group counts as a whole.
-A group whose keys stand directly in a shape (no mapping of its own) is listed in the shape's ``flattened``.
+To add a group: make the dataclass, and give a field of a shape (`config/*_schema.py`) or of another group the type
+`Settings[Group]`, or `Toggleable[Group]` for a group that ``enabled: false`` switches off; in another group ``Group``
+and ``Group | None``. A group whose keys stand directly in a shape, without a mapping of their own, is listed in the
+shape's ``flattened``; `Provider` and `Pool` are such groups, so a setting of theirs is a field of theirs.
+``merged_by_key = True``: a provider that sets one key of the group inherits the others from its target; otherwise the
+nearest mapping counts as a whole. ``shows_defaults = False``: the fields' defaults are not documented, because a
+preset decides.
+
+`config.setting_shapes.build` compiles a group; `explicit` gives only the values that the file sets, as in
+``replace(preset, **explicit(shape))``. Code of its own is needed only for a setting that is not a copy of its key: that
+stands in a shape as a field without a group, and a `config/compile_*.py` makes the compiled value.
 """
 
 from __future__ import annotations
@@ -61,7 +68,8 @@ class Setting:
 
     ``description`` is the documentation sentence, without the default, which is appended to it from the field:
     ``default`` replaces the text of that default ("" leaves it out). ``key`` is the name in the file, if it is not that
-    of the field. ``ge``, ``gt`` and ``le`` bound numbers. ``zero_is_none``: a 0 in the file becomes None.
+    of the field. ``ge``, ``gt`` and ``le`` bound numbers. ``choices``: the only words, for a field of type str or a
+    tuple or frozenset of them. ``zero_is_none``: a 0 in the file becomes None.
     """
 
     description: str
@@ -71,4 +79,5 @@ class Setting:
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
+    choices: tuple[str, ...] = ()
     zero_is_none: bool = False

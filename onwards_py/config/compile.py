@@ -20,9 +20,8 @@ from onwards_py.config.provider_schema import ProviderShape
 from onwards_py.config.references import Env
 from onwards_py.config.schema import DefaultsShape, FileShape, ListedShape, TargetShape
 from onwards_py.config.secret_shapes import looks_secret
-from onwards_py.config.setting_shapes import build, explicit, settings_of
+from onwards_py.config.setting_shapes import build, explicit, settings_of, shape_class
 from onwards_py.config.snapshot import AdminSettings, HttpPoolSettings, ServerSettings, Snapshot
-from onwards_py.model.policies import Strategy
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider
 
@@ -37,7 +36,7 @@ def compile_file(file: FileShape, reporter: Reporter, env: Env) -> Snapshot:
     if file.strict_mode:
         reporter.warn(("strict_mode",), "has no effect: requests and responses are passed on as bytes, not validated")
     keys = Keys(file.auth, file.targets, reporter)
-    defaults = resolve_aliases(file.defaults or DefaultsShape(), ("defaults",), reporter)
+    defaults = resolve_aliases(file.defaults or shape_class(DefaultsShape)(), ("defaults",), reporter)
     compiler = _Compiler(reporter, env, keys, defaults)
     pools = {name: compiler.target(name, shape) for name, shape in file.targets.items()}
     check_routes(pools, reporter)
@@ -81,8 +80,9 @@ class _Compiler:
 
     def _single(self, name: str, target: TargetShape, path: Path) -> Pool:
         """Limits of a single target bound its provider, as in Onwards."""
-        values = {field: getattr(target, field) for field in ProviderShape.__struct_fields__}
-        provider = compile_provider(ProviderShape(**values), path, self._reporter, self._env)
+        shape = shape_class(ProviderShape)
+        values = {field: getattr(target, field) for field in shape.__struct_fields__}
+        provider = compile_provider(shape(**values), path, self._reporter, self._env)
         return self._assemble(name, target, [provider], path, path)
 
     def _pool(self, name: str, target: TargetShape, path: Path) -> Pool:
@@ -98,7 +98,7 @@ class _Compiler:
         return replace(pool, limits=compile_limits(target, path, self._reporter))
 
     def _routed(self, name: str, target: TargetShape, path: Path) -> Pool:
-        for field in TargetShape.__struct_fields__:
+        for field in shape_class(TargetShape).__struct_fields__:
             if field not in _OF_A_RULE and self._reporter.has_key((*path, field)):
                 self._reporter.error((*path, field), "beside 'route_by' this has no meaning: another target answers")
         if target.route_by is not None and not explicit(target.route_by)["labels"]:
@@ -120,7 +120,7 @@ class _Compiler:
             if number and entry.keys is not None:
                 self._reporter.warn((*at, "keys"), "has no effect: the keys of the first entry are those of the target")
         keys = entries[0].keys if entries else None
-        target = inherit(TargetShape(keys=keys), self._defaults)
+        target = inherit(shape_class(TargetShape)(keys=keys), self._defaults)
         return self._assemble(name, target, members, path, path)
 
     def _assemble(
@@ -134,14 +134,12 @@ class _Compiler:
             self._reporter.warn(place, "is empty: every request is answered with 503")
         elif len(providers) == len(members) and not any(provider.weight for provider in providers):
             self._reporter.error(place, "every weight is 0, so no provider can be chosen")
-        defaults = Pool("", ())
         pool = Pool(
             name=name,
             providers=_distinct(providers),
-            strategy=target.strategy or Strategy.WEIGHTED_RANDOM,
             keys=self._keys.accepted(name, target.keys, (*path, "keys")),
-            max_body=defaults.max_body if target.max_body is None else int(target.max_body),
             rules=compile_rules(target.routing_rules),
+            **explicit(target, Pool),
         )
         return with_resilience(pool, target, path, self._reporter)
 

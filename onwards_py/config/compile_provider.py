@@ -52,8 +52,9 @@ def compile_provider(shape: ProviderShape, path: Path, reporter: Reporter, env: 
     replaces_version = shape.base_url is not None
     if url is not None:
         warn_about_url(url, (*path, _place_of_url(path, reporter)), reporter, replaces_version=replaces_version)
-    defaults = Provider("", "")
-    if shape.cut_notice and shape.rechunk is False:
+    values = explicit(shape, Provider)
+    trusted = bool(values.get("trusted"))
+    if values.get("cut_notice") and values.get("rechunk") is False:
         reporter.warn(
             (*path, "cut_notice"), "has no effect with rechunk: false: a last event could fall into another one"
         )
@@ -76,18 +77,14 @@ def compile_provider(shape: ProviderShape, path: Path, reporter: Reporter, env: 
         model_name=model,
         model_json=None if model is None else orjson.dumps(model),
         response_fields=_response_fields(shape, path, reporter),
-        propagate_trace=bool(shape.trusted if shape.propagate_trace_context is None else shape.propagate_trace_context),
-        trusted=bool(shape.trusted),
-        rechunk=defaults.rechunk if shape.rechunk is None else shape.rechunk,
-        repair=bool(shape.repair),
-        max_event_bytes=defaults.max_event_bytes if shape.max_event is None else int(shape.max_event),
+        propagate_trace=trusted if shape.propagate_trace_context is None else shape.propagate_trace_context,
         passes_large_events=shape.on_large_event != "cut",
-        cut_notice=bool(shape.cut_notice),
         timeouts=_timeouts(shape.timeouts, remote=origin is not None),
         limits=compile_limits(shape, path, reporter),
         chat_over_responses=shape.chat_completions_mode == "translate",
         translate=compile_translate(shape.dialect, shape.translate, path, reporter),
         health_check=_health_check(shape, path, reporter),
+        **values,
     )
 
 

@@ -9,7 +9,7 @@ import re
 from enum import Enum
 from functools import cache
 from math import inf
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec.inspect as mi
 
@@ -18,6 +18,7 @@ from onwards_py.config.references import Env, has_reference, substitute
 from onwards_py.config.scalars import JsonObject, Opaque, Text
 from onwards_py.config.schema import FileShape
 from onwards_py.config.setting_shapes import struct_type
+from onwards_py.config.shape import Shape
 from onwards_py.config.yaml_tree import Mapping, Node, Scalar, Sequence
 
 _NULLS = frozenset(["", "~", "null", "Null", "NULL"])
@@ -26,6 +27,8 @@ _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False,
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.0{1,9})?")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})?(?:\.[0-9]{0,17})?(?:[eE][-+]?[0-9]{1,2})?")
 
+
+S = TypeVar("S", bound=Shape)
 
 _TEXT: Final = mi.StrType()
 
@@ -51,9 +54,13 @@ class Decoder:
 
     def file(self, root: Node) -> FileShape | None:
         """The whole file, or None if not even its outline could be read."""
+        return self.mapping(root, FileShape)
+
+    def mapping(self, root: Node, shape: type[S]) -> S | None:
+        """A whole text that holds one ``shape``."""
         self.positions[()] = root.position
-        shape = self._struct(root, _outline(), ())
-        return shape if isinstance(shape, FileShape) else None
+        value = self._struct(root, _outline(shape), ())
+        return value if isinstance(value, shape) else None
 
     def _value(self, node: Node, kind: mi.Type, path: Path) -> object:
         while isinstance(kind, mi.Metadata):
@@ -195,8 +202,8 @@ class Decoder:
 
 
 @cache
-def _outline() -> mi.StructType:
-    outline = mi.type_info(FileShape)
+def _outline(shape: type[Shape]) -> mi.StructType:
+    outline = mi.type_info(shape)
     assert isinstance(outline, mi.StructType)
     return outline
 

@@ -24,18 +24,21 @@ _TEXT: JSON = {"type": ["string", "number", "boolean"]}
 
 def generate() -> JSON:
     """The schema as plain data (JSON Schema draft 7, which YAML language servers understand)."""
-    definitions: dict[str, JSON] = {}
-    outline = mi.type_info(FileShape)
-    root = _schema(outline, definitions)
-    name = str(root["$ref"]).rpartition("/")[2]
-    top = definitions.pop(name)
     return {
         "$schema": _DIALECT,
         "title": "onwards_py configuration",
-        **top,
+        **schema_of(FileShape),
         "patternProperties": {"^x-": True, "^\\$schema$": True},
-        "definitions": dict(sorted(definitions.items())),
     }
+
+
+def schema_of(shape: type[Shape]) -> JSON:
+    """The schema of one mapping, with the ``definitions`` that it refers to."""
+    definitions: dict[str, JSON] = {}
+    root = _schema(mi.type_info(shape), definitions)
+    name = str(root["$ref"]).rpartition("/")[2]
+    top = definitions.pop(name)
+    return {**top, "definitions": dict(sorted(definitions.items()))}
 
 
 def render() -> bytes:

@@ -19,13 +19,12 @@ from onwards_py.config.scalars import (
     ParameterName,
     ParameterValue,
     ProviderKey,
-    Size,
     Timeout,
 )
 from onwards_py.config.shape import Settings, Shape, Toggleable
 from onwards_py.config.translate_schema import Dialect, TranslateShape
 from onwards_py.config.urls import ProxyUrl, Url
-from onwards_py.model.provider import HealthCheck, Mode, Timeouts
+from onwards_py.model.provider import HealthCheck, Mode, Provider, Timeouts
 
 URL = "Where an OpenAI-compatible API is; paths of requests are appended, without doubling what they have in common."
 BASE_URL = "Instead of url: the base URL that SDKs are given; it takes the place of the /v1 of requests."
@@ -50,7 +49,9 @@ class OpenResponsesShape(Shape, frozen=True, kw_only=True):
 
 
 class Shared(Limited, frozen=True, kw_only=True):
-    """What can be said of a provider, and above it for all providers of a target or of the file."""
+    """What can be set for a provider, and above it for all providers of a target or of the file."""
+
+    flattened: ClassVar[tuple[type, ...]] = (Provider,)
 
     onwards_key: Annotated[
         ProviderKey | None, Meta(description="Credential for the provider, best as ${VAR} or ${file:/path}.")
@@ -84,7 +85,6 @@ class Shared(Limited, frozen=True, kw_only=True):
     translate: Annotated[TranslateShape | None, Meta(description="Settings of open_responses_mode: translate.")] = None
     open_responses: Annotated[OpenResponsesShape | None, Meta(description="Another spelling of the mode.")] = None
     sanitize_response: Annotated[bool | None, Meta(description="Rebuild responses. Default: false.")] = None
-    trusted: Annotated[bool | None, Meta(description="A provider of your own. Default: false.")] = None
     propagate_trace_context: Annotated[
         bool | None, Meta(description="Forward traceparent and tracestate. Default: as trusted.")
     ] = None
@@ -94,19 +94,11 @@ class Shared(Limited, frozen=True, kw_only=True):
     health_check: Annotated[
         Toggleable[HealthCheck] | None, Meta(description="Ask a provider now and then whether it is well. Default: no.")
     ] = None
-    rechunk: Annotated[bool | None, Meta(description="Write whole events of a stream only. Default: true.")] = None
-    repair: Annotated[
-        bool | None, Meta(description="Put right broken Responses streams of a native provider. Default: false.")
-    ] = None
-    max_event: Annotated[Size | None, Meta(description="Largest event of a stream. Default: 8MiB.")] = None
     on_large_event: Annotated[
         Literal["pass", "cut"] | None,
         Meta(
             description="What becomes of a native stream with a larger event: pass it in pieces, or cut. Default: pass."
         ),
-    ] = None
-    cut_notice: Annotated[
-        bool | None, Meta(description="End a native stream that is cut with an error event. Default: false.")
     ] = None
     tls: Annotated[TlsShape | None, Meta(description="TLS toward the provider.")] = None
     proxy: Annotated[

@@ -10,11 +10,13 @@ from onwards_py.config.limit_schema import Limited
 from onwards_py.config.local_schema import LocalShape
 from onwards_py.config.provider_schema import BASE_URL, URL, ProviderShape, Shared, Weight
 from onwards_py.config.resilience_schema import FallbackShape
-from onwards_py.config.scalars import ClientKey, KeyDigest, Size
+from onwards_py.config.scalars import ClientKey, KeyDigest
 from onwards_py.config.shape import Settings, Shape, Toggleable
 from onwards_py.config.snapshot import AdminSettings, HttpPoolSettings, ServerSettings
 from onwards_py.config.urls import Url
-from onwards_py.model.policies import Affinity, EjectionPolicy, HedgePolicy, RouteBy, Strategy
+from onwards_py.model.policies import Affinity, EjectionPolicy, HedgePolicy, RouteBy
+from onwards_py.model.pool import Pool
+from onwards_py.model.provider import Provider
 
 _KEYS = "Who may use the target: keys, or ids of key_definitions. An empty list lets nobody in."
 
@@ -40,15 +42,14 @@ class ListedShape(ProviderShape, frozen=True, kw_only=True):
 
 
 class DefaultsShape(Shared, frozen=True, kw_only=True):
-    """What can be said of a target, and above it for all targets."""
+    """What can be set for a target, and above it for all targets."""
+
+    flattened: ClassVar[tuple[type, ...]] = (Provider, Pool)
 
     keys: Annotated[
         list[ClientKey] | None,
         Meta(description=_KEYS),
     ] = None
-    strategy: Annotated[Strategy | None, Meta(description="How providers are ordered. Default: weighted_random.")] = (
-        None
-    )
     fallback: Annotated[FallbackShape | None, Meta(description="When another attempt is made.")] = None
     affinity: Annotated[Toggleable[Affinity] | None, Meta(description="Keep conversations at one provider.")] = None
     hedge: Annotated[
@@ -61,7 +62,6 @@ class DefaultsShape(Shared, frozen=True, kw_only=True):
     routing_rules: Annotated[
         list[RoutingRuleShape] | None, Meta(description="Rules on key labels; the first that matches counts.")
     ] = None
-    max_body: Annotated[Size | None, Meta(description="Largest request body. Default: 64MiB.")] = None
 
 
 class TargetShape(DefaultsShape, frozen=True, kw_only=True):

@@ -86,7 +86,7 @@ def struct_type(kind: mi.StructType) -> mi.StructType:
 
 
 def settings_of(group: type[T]) -> Settings[T]:
-    """The mapping of ``group`` in which no key is set."""
+    """The mapping of ``group``, which requires no key, without any key."""
     return cast("Settings[T]", _shape_class(Settings[group])())  # type: ignore[valid-type]
 
 
@@ -215,6 +215,8 @@ def _kind_of(type_: Any, setting: Setting, *, optional: bool) -> _Kind:
         if arguments[1] is object:
             return _Kind(JsonObject, lambda value: MappingProxyType(dict(value.value)))
         return _Kind(dict[str, str], dict)
+    if setting.choices:
+        return _Kind(Literal[setting.choices], _same)
     if type_ in (int, float):
         le = _LARGEST_INT if setting.le is None and type_ is int else setting.le
         bounds = Meta(gt=setting.gt, le=le) if setting.ge is None else Meta(ge=setting.ge, le=le)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from onwards_py.model.limits import NO_LIMITS, Limits
 from onwards_py.model.policies import (
@@ -18,6 +19,7 @@ from onwards_py.model.policies import (
     Strategy,
 )
 from onwards_py.model.provider import Provider
+from onwards_py.setting import Kind, Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,11 @@ class Pool:
 
     name: str
     providers: tuple[Provider, ...]
-    strategy: Strategy = Strategy.WEIGHTED_RANDOM
+    strategy: Annotated[Strategy, Setting("How providers are ordered.")] = Strategy.WEIGHTED_RANDOM
     fallback: FallbackPolicy = NO_FALLBACK
     keys: frozenset[bytes] | None = field(default=None, repr=False)
     limits: Limits = NO_LIMITS
-    max_body: int = 64 * 1024 * 1024
+    max_body: Annotated[int, Setting("Largest request body.", Kind.SIZE)] = 64 * 1024 * 1024
     route_by: RouteBy | None = None
     ejection: EjectionPolicy | None = DEFAULT_EJECTION
     affinity: Affinity | None = None

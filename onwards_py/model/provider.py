@@ -178,16 +178,13 @@ class Provider:
     response_fields: tuple[Field, ...] = ()
     """``response_headers``: set on every response of this provider, replacing fields of that name."""
     propagate_trace: bool = False
-    trusted: bool = False
-    rechunk: bool = True
-    """Re-chunk event streams so that no event is split across frames."""
-    repair: bool = False
-    """Put right what is broken in Responses streams of the provider's own."""
-    max_event_bytes: int = 8 * 1024 * 1024
+    trusted: Annotated[bool, Setting("A provider of your own.")] = False
+    rechunk: Annotated[bool, Setting("Write whole events of a stream only.")] = True
+    repair: Annotated[bool, Setting("Put right broken Responses streams of a native provider.")] = False
+    max_event_bytes: Annotated[int, Setting("Largest event of a stream.", Kind.SIZE, key="max_event")] = 8 * 1024 * 1024
     passes_large_events: bool = True
     """An event that is larger passes in pieces; else the stream is cut. Where events are only re-chunked."""
-    cut_notice: bool = False
-    """End a native stream that is cut with an error event."""
+    cut_notice: Annotated[bool, Setting("End a native stream that is cut with an error event.")] = False
     timeouts: Timeouts = Timeouts()
     limits: Limits = NO_LIMITS
     chat_over_responses: bool = False
