@@ -28,7 +28,6 @@ from onwards_py.config import listen_address
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import Loaded, load
 from onwards_py.config.reload import Reloader, ReloadStatus
-from onwards_py.config.snapshot import ServerSettings, Snapshot
 from onwards_py.config.source_files import is_regular
 from onwards_py.config.watch import POLL_INTERVAL, ConfigWatcher
 from onwards_py.doors.aiohttp_door import AiohttpDoor
@@ -36,6 +35,7 @@ from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
 from onwards_py.live_state import ConfigHolder, LiveState
 from onwards_py.memory import MemoryTrimmer
+from onwards_py.model.snapshot import ServerSettings, Snapshot
 from onwards_py.observe import logs
 from onwards_py.observe.access_log import LineWriter
 from onwards_py.observe.engine_metrics import EngineMetrics

@@ -19,9 +19,9 @@ from onwards_py.config.json_schema import render
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import Loaded, load
 from onwards_py.config.scalars import HostPattern, ListenHost
-from onwards_py.config.snapshot import Snapshot
 from onwards_py.interpreter import objection
 from onwards_py.model.pool import Pool
+from onwards_py.model.snapshot import Snapshot
 from onwards_py.routing.explain import (
     describe_attempts,
     describe_resilience,

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.wait_queue import Schedule, run_now
 from onwards_py.model.limits import NO_LIMITS, Limits
 from onwards_py.model.policies import RetryBudgetPolicy, Strategy
 from onwards_py.model.pool import KeyDefinition, Pool
 from onwards_py.model.provider import Provider
+from onwards_py.model.snapshot import Snapshot
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.health import Health

@@ -10,11 +10,11 @@ from typing import Final, TextIO, cast
 import msgspec
 
 from onwards_py.admin.client import running_engines
-from onwards_py.config.snapshot import Snapshot
 from onwards_py.engines.install_command import install_command
 from onwards_py.engines.model_finder import ModelFile, ModelNotFound, find_model, installed_models, missing_requirements
 from onwards_py.engines.protocol import EngineName
 from onwards_py.model.provider import EngineSettings
+from onwards_py.model.snapshot import Snapshot
 
 _NOT_RUNNING: Final = "not running"
 _TITLES: Final = ("TARGET", "ENGINE", "MODEL", "SIZE", "STATE", "FILE")

@@ -1,6 +1,6 @@
 """The package's shape: dependencies point one way, pure rooms stay pure, files and functions stay small.
 
-Imports are read with ``ast``, so nothing is imported to be judged; what stands under ``TYPE_CHECKING`` counts too.
+Imports are read with ``ast``, so nothing is imported to be checked; what stands under ``TYPE_CHECKING`` counts too.
 """
 
 from __future__ import annotations
@@ -10,36 +10,49 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.tables import table
 
 PACKAGE = Path(__file__).parent.parent / "onwards_py"
 
-# From the bottom up; the rooms of one rank may import each other.
-RANKS: tuple[frozenset[str], ...] = (
-    frozenset(
-        {"messages", "errors", "setting", "eager", "write_batch", "deadline_timer", "descriptors", "memory", "__init__"}
-    ),
-    frozenset({"wire", "model", "routing", "limits", "auth", "transcode"}),
-    frozenset({"engines"}),
-    frozenset({"conversation"}),
-    frozenset({"config", "live_state", "sealing"}),
-    frozenset({"transports", "stores", "tools", "observe"}),
-    frozenset({"proxy"}),
-    frozenset({"doors", "admin"}),
-    frozenset({"standard_streams", "interpreter"}),
-    frozenset({"app", "models_command"}),
-    frozenset({"cli"}),
-    frozenset({"__main__"}),
+ORDER = (
+    "__init__",
+    "memory",
+    "descriptors",
+    "write_batch",
+    "deadline_timer",
+    "eager",
+    "setting",
+    "errors",
+    "messages",
+    "wire",
+    "transcode",
+    "model",
+    "auth",
+    "limits",
+    "routing",
+    "sealing",
+    "engines",
+    "config",
+    "live_state",
+    "transports",
+    "observe",
+    "proxy",
+    "doors",
+    "admin",
+    "interpreter",
+    "standard_streams",
+    "models_command",
+    "app",
+    "cli",
+    "__main__",
 )
-PURE = frozenset(
-    {"messages", "errors", "setting", "wire", "model", "routing", "limits", "auth", "transcode", "conversation"}
-)
+"""All rooms from the bottom up: a room imports only rooms that stand before it."""
+PURE = frozenset({"setting", "errors", "messages", "wire", "transcode", "model", "auth", "limits", "routing"})
 WORLDLY = frozenset({"asyncio", "aiohttp", "logging", "os", "random", "socket", "time"})
+SHARED_BY_DIALECTS = "neutral"
+"""The folder of ``transcode`` that its other folders, one per dialect, may import."""
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
-
-
-def rank_of(room: str) -> int | None:
-    return next((rank for rank, rooms in enumerate(RANKS) if room in rooms), None)
 
 
 def imports_of(tree: ast.Module, package: str) -> Iterator[str]:
@@ -56,12 +69,10 @@ def imports_of(tree: ast.Module, package: str) -> Iterator[str]:
 def violations(path: str, source: str) -> list[str]:
     """What is wrong with one file; ``path`` is relative to the package, with slashes."""
     steps = path.removesuffix(".py").split("/")
-    room = steps[0]
-    rank = rank_of(room)
-    if rank is None:
-        return [f"{path}: the room {room} has no rank"]
+    if steps[0] not in ORDER:
+        return [f"{path}: the room {steps[0]} has no place in the order"]
     tree = ast.parse(source)
-    found = list(_forbidden_imports(path, room, rank, imports_of(tree, ".".join(["onwards_py", *steps[:-1]]))))
+    found = list(_forbidden_imports(path, steps, list(imports_of(tree, ".".join(["onwards_py", *steps[:-1]])))))
     if (lines := source.count("\n")) > LONGEST_FILE:
         found.append(f"{path}: {lines} lines")
     for node in ast.walk(tree):
@@ -72,22 +83,31 @@ def violations(path: str, source: str) -> list[str]:
     return found
 
 
-def _forbidden_imports(path: str, room: str, rank: int, names: Iterator[str]) -> Iterator[str]:
+def _forbidden_imports(path: str, steps: list[str], names: list[str]) -> Iterator[str]:
+    room = steps[0]
     for name in names:
         head, *rest = name.split(".")
         if head != "onwards_py":
             if room in PURE and head in WORLDLY:
                 yield f"{path}: a pure room imports {head}"
             continue
-        other = rest[0] if rest else "__init__"
         # ``from onwards_py import __version__``: a name of the package itself.
-        other_rank = rank_of(other)
-        if other_rank is None:
-            other_rank = 0 if other.startswith("__") else None
-        if other_rank is None:
-            yield f"{path}: imports {name}, which has no rank"
-        elif other_rank > rank:
+        other = "__init__" if not rest or rest[0].startswith("__") else rest[0]
+        if other not in ORDER:
+            yield f"{path}: imports {name}, which has no place in the order"
+        elif ORDER.index(other) > ORDER.index(room):
             yield f"{path}: {room} imports {other}, which stands above it"
+
+
+def imported_siblings(path: str, source: str) -> list[str]:
+    """Which other dialects a file of ``transcode/<dialect>/`` imports; ``path`` as above."""
+    steps = path.split("/")
+    if steps[0] != "transcode" or len(steps) < 3:
+        return []
+    names = imports_of(ast.parse(source), ".".join(["onwards_py", *steps[:-1]]))
+    folders = {name.split(".")[2] for name in names if name.startswith("onwards_py.transcode.")}
+    dialects = {folder.name for folder in (PACKAGE / "transcode").iterdir() if folder.is_dir()}
+    return sorted((folders & dialects) - {steps[1], SHARED_BY_DIALECTS})
 
 
 def sources() -> list[Path]:
@@ -98,6 +118,20 @@ def sources() -> list[Path]:
 def test_every_file_keeps_the_order_of_rooms_and_the_caps(file: Path) -> None:
     """Imports point downward, pure rooms import nothing worldly, no file or function is over its cap."""
     assert violations(file.relative_to(PACKAGE).as_posix(), file.read_text()) == []
+
+
+def test_the_order_names_the_rooms_that_exist() -> None:
+    """Neither a ghost nor a room without a place; and each has one place only."""
+    rooms = [path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    assert sorted(ORDER) == sorted(rooms)
+    assert set(ORDER) >= PURE
+
+
+def test_the_documented_order_is_the_order() -> None:
+    """The table in docs/architecture.md, read from its last line up, and each line from right to left."""
+    rows = [row[0].split(", ") for row in table("architecture.md", "rooms")]
+    documented = [room for row in reversed(rows) for room in reversed(row)]
+    assert documented == [room for room in ORDER if not room.startswith("__")]
 
 
 def test_every_room_says_what_lives_in_it() -> None:
@@ -111,7 +145,7 @@ def test_every_room_says_what_lives_in_it() -> None:
 @pytest.mark.parametrize(
     ("path", "source", "complaint"),
     [
-        ("wire/x.py", "from onwards_py.config.snapshot import Snapshot\n", "wire imports config"),
+        ("wire/x.py", "from onwards_py.config.reload import Reloader\n", "wire imports config"),
         ("wire/x.py", "import onwards_py.app\n", "wire imports app"),
         ("wire/x.py", "from onwards_py import proxy\n", "wire imports proxy"),
         ("wire/x.py", "from ..transports import base\n", "wire imports transports"),
@@ -125,8 +159,10 @@ def test_every_room_says_what_lives_in_it() -> None:
         ("limits/x.py", "import time\n", "imports time"),
         ("auth.py", "from os import environ\n", "imports os"),
         ("messages.py", "import asyncio.events\n", "imports asyncio"),
-        ("wire/x.py", "from onwards_py.utils import thing\n", "no rank"),
-        ("utils/x.py", "", "no rank"),
+        ("doors/x.py", "from onwards_py.admin.port import AdminPort\n", "doors imports admin"),
+        ("errors.py", "from onwards_py.messages import Field\n", "errors imports messages"),
+        ("wire/x.py", "from onwards_py.utils import thing\n", "no place"),
+        ("utils/x.py", "", "no place"),
         ("proxy/x.py", "x = 1\n" * 401, "401 lines"),
         ("proxy/x.py", "def long():\n" + "    x = 1\n" * 60, "long has 61 lines"),
         ("proxy/x.py", "async def long():\n" + "    x = 1\n" * 60, "long has 61 lines"),
@@ -142,7 +178,8 @@ def test_a_planted_violation_is_found(path: str, source: str, complaint: str) ->
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("wire/x.py", "from onwards_py.model.provider import Provider\n"),  # same rank
+        ("model/x.py", "from onwards_py.wire.query import Query\n"),
+        ("model/x.py", "from onwards_py.model.pool import Pool\nfrom .limits import Limits\n"),
         ("doors/x.py", "import asyncio\nfrom onwards_py.messages import Ending\n"),
         ("cli.py", "from onwards_py import __version__\n"),
         ("proxy/x.py", "x = 1\n" * 400),
@@ -153,3 +190,20 @@ def test_a_planted_violation_is_found(path: str, source: str, complaint: str) ->
 def test_what_is_allowed_is_not_complained_about(path: str, source: str) -> None:
     """The checker has no false alarms at the borders of its rules."""
     assert violations(path, source) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "siblings"),
+    [
+        ("transcode/chat/x.py", "from onwards_py.transcode.responses.events import Event\n", ["responses"]),
+        ("transcode/chat/x.py", "from ..responses import events\n", ["responses"]),
+        ("transcode/responses/repair/x.py", "import onwards_py.transcode.chat.shapes\n", ["chat"]),
+        ("transcode/neutral/x.py", "from onwards_py.transcode.chat import shapes\n", ["chat"]),
+        ("transcode/chat/x.py", "from onwards_py.transcode.neutral.turns import Turn\nfrom .shapes import X\n", []),
+        ("transcode/cut_notice.py", "from onwards_py.transcode.chat import shapes\n", []),
+        ("proxy/translate/x.py", "from onwards_py.transcode.chat import shapes\n", []),
+    ],
+)
+def test_an_import_between_dialects_is_found(path: str, source: str, siblings: list[str]) -> None:
+    """Also one by ``neutral``, which knows no dialect; what puts dialects together stands outside of their folders."""
+    assert imported_siblings(path, source) == siblings

@@ -16,8 +16,8 @@ from onwards_py.config.parse import parse
 from onwards_py.errors import ErrorKind
 from onwards_py.messages import Field, ResponseHead
 from onwards_py.model.provider import Provider
+from onwards_py.transports.outbound_head import outbound_head
 from onwards_py.wire.field_rules import REQUEST_RULES
-from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.request_head import examine
 from onwards_py.wire.response_head import DROPPED, examine_response
 

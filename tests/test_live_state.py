@@ -8,12 +8,12 @@ import pytest
 from support.targets import snapshot
 
 from onwards_py.auth import Principal
-from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.admission import admit, release
 from onwards_py.live_state import ConfigHolder, LiveState
 from onwards_py.model.policies import Affinity, EjectionPolicy, FallbackPolicy, HedgePolicy, RetryBudgetPolicy, Strategy
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import HealthCheck, Provider
+from onwards_py.model.snapshot import Snapshot
 from onwards_py.routing.health import Health, HealthState
 from onwards_py.routing.table import LivePool
 

@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from onwards_py.admin.status import Status
-from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.response_writer import ResponseWriter
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import InboundRequest
+from onwards_py.model.snapshot import ServerSettings
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.target_url import authority, origin_form

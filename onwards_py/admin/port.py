@@ -10,11 +10,11 @@ import asyncio
 import socket
 
 from onwards_py.admin.pages import LISTENER_BOUNDS, AdminPages
-from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
 from onwards_py.doors.response_writer import ResponseWriter
 from onwards_py.errors import ErrorKind, ProxyError
+from onwards_py.model.snapshot import ServerSettings
 from onwards_py.wire.error_body import send_error
 from onwards_py.write_batch import WriteBatch
 

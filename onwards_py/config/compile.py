@@ -21,9 +21,9 @@ from onwards_py.config.references import Env
 from onwards_py.config.schema import DefaultsShape, FileShape, ListedShape, TargetShape
 from onwards_py.config.secret_shapes import looks_secret
 from onwards_py.config.setting_shapes import build, explicit, settings_of, shape_class
-from onwards_py.config.snapshot import AdminSettings, HttpPoolSettings, ServerSettings, Snapshot
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider
+from onwards_py.model.snapshot import AdminSettings, HttpPoolSettings, ServerSettings, Snapshot
 
 # These bound a pool as a whole and are not handed down to its members.
 _OF_THE_POOL = frozenset(Limited.__struct_fields__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from onwards_py.config.options import ServeOptions
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"

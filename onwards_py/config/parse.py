@@ -13,8 +13,8 @@ from onwards_py.config.diagnostics import NOWHERE, ConfigError, Diagnostics, Pos
 from onwards_py.config.inherit import Reporter
 from onwards_py.config.references import Env
 from onwards_py.config.schema import FileShape
-from onwards_py.config.snapshot import Snapshot
 from onwards_py.config.source_files import MAX_FILE, Digests, SourceFiles
+from onwards_py.model.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

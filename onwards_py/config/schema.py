@@ -12,11 +12,11 @@ from onwards_py.config.provider_schema import BASE_URL, URL, ProviderShape, Shar
 from onwards_py.config.resilience_schema import FallbackShape
 from onwards_py.config.scalars import ClientKey, KeyDigest
 from onwards_py.config.shape import Settings, Shape, Toggleable
-from onwards_py.config.snapshot import AdminSettings, HttpPoolSettings, ServerSettings
 from onwards_py.config.urls import Url
 from onwards_py.model.policies import Affinity, EjectionPolicy, HedgePolicy, RouteBy
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider
+from onwards_py.model.snapshot import AdminSettings, HttpPoolSettings, ServerSettings
 
 _KEYS = "Who may use the target: keys, or ids of key_definitions. An empty list lets nobody in."
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from onwards_py.config.snapshot import ServerSettings
 from onwards_py.deadline_timer import DeadlineTimer
 from onwards_py.doors.aiohttp_connection import DoorConnection, SentResponse
 from onwards_py.doors.base import (
@@ -28,6 +27,7 @@ from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.eager import StepTask
 from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.messages import InboundRequest
+from onwards_py.model.snapshot import ServerSettings
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.request_head import RequestHead
 

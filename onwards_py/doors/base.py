@@ -8,10 +8,10 @@ import socket
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.response_writer import ResponseWriter, status_line
 from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.messages import InboundRequest
+from onwards_py.model.snapshot import ServerSettings
 from onwards_py.wire.error_body import error_response
 from onwards_py.wire.request_head import RequestHead, examine, size_of
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, cast
 
-from onwards_py.config.snapshot import ServerSettings
 from onwards_py.deadline_timer import LATENESS, DeadlineTimer
 from onwards_py.doors.base import (
     DRAIN_GRACE,
@@ -29,6 +28,7 @@ from onwards_py.doors.send_timeout import SendTimeout
 from onwards_py.eager import StepTask
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import InboundRequest
+from onwards_py.model.snapshot import ServerSettings
 from onwards_py.wire.error_body import send_error
 from onwards_py.wire.request_head import RequestHead
 from onwards_py.write_batch import WriteBatch

@@ -9,12 +9,12 @@ from typing import Final
 
 import httptools
 
-from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges, Handler, check_head
 from onwards_py.doors.body_buffer import BodyBuffer
 from onwards_py.doors.head_cache import HeadCache, cache_head
 from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.messages import Fields, InboundRequest
+from onwards_py.model.snapshot import ServerSettings
 from onwards_py.wire.request_head import RequestHead, is_other_protocol, strip_upgrade
 
 

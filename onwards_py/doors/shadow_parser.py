@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 
-from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges, Handler
 from onwards_py.doors.body_buffer import BodyBuffer
 from onwards_py.doors.request_parser import RequestParser
 from onwards_py.errors import ErrorKind, ProxyError
+from onwards_py.model.snapshot import ServerSettings
 
 _LENGTH = re.compile(rb"(?i)\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r")
 _CHUNKED = re.compile(rb"(?i)\ntransfer-encoding:")

@@ -16,7 +16,7 @@ from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.health import HealthState
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError
-from onwards_py.wire.outbound import outbound_head
+from onwards_py.transports.outbound_head import outbound_head
 from onwards_py.wire.request_head import examine
 
 _log = logging.getLogger("onwards.health")

@@ -44,8 +44,8 @@ from onwards_py.transcode.responses.profile import is_codex, profile_of_client
 from onwards_py.transcode.responses.read_answer import EventsToChunks
 from onwards_py.transcode.responses.read_request import to_chat
 from onwards_py.transports.base import OutboundRequest
+from onwards_py.transports.outbound_head import outbound_head
 from onwards_py.wire import request_decoding
-from onwards_py.wire.outbound import outbound_head
 from onwards_py.wire.response_head import provider_lines, retry_after
 
 _TRANSLATE: Final = Mode.TRANSLATE

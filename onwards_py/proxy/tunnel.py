@@ -15,8 +15,8 @@ from onwards_py.proxy.model_lookup import MODEL_IN_QUERY, is_responses
 from onwards_py.proxy.redaction import redacted_body, redacted_head
 from onwards_py.proxy.upstream_request import RoutedRequest
 from onwards_py.transports.base import OutboundRequest
+from onwards_py.transports.outbound_head import upgrade_head
 from onwards_py.transports.tunnel import Handshake, TunnelEnd, handshake
-from onwards_py.wire.outbound import upgrade_head
 from onwards_py.wire.response_head import examine_response, replace_fields
 
 _DISABLED: Final = Mode.DISABLED

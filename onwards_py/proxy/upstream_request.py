@@ -17,7 +17,7 @@ from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
-from onwards_py.wire.outbound import outbound_head
+from onwards_py.transports.outbound_head import outbound_head
 from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.response_head import ResponseFacts, examine_response
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Iterable
 from math import inf
 
-from onwards_py.config.snapshot import HttpPoolSettings
 from onwards_py.deadline_timer import DeadlineTimer
 from onwards_py.messages import Fault
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Origin, Provider
+from onwards_py.model.snapshot import HttpPoolSettings
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.connection import ClosedBeforeResponse, UpstreamConnection
 from onwards_py.transports.dial import dial

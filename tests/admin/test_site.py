@@ -18,7 +18,7 @@ from onwards_py.admin.pages import LISTENER_BOUNDS, AdminPages, EngineStatus, Re
 from onwards_py.admin.port import AdminPort
 from onwards_py.admin.status import ConfigStatus, Status
 from onwards_py.config.parse import parse
-from onwards_py.config.snapshot import ServerSettings
+from onwards_py.model.snapshot import ServerSettings
 from onwards_py.write_batch import WriteBatch
 
 READY = Readiness("ready", [EngineStatus("small", "llama_cpp", "small.gguf", "ready")])

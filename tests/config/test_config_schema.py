@@ -13,7 +13,7 @@ from config_helpers import ALL_SHAPES, AnyVariable, errors
 
 from onwards_py.config.json_schema import generate, render
 from onwards_py.config.parse import load, parse
-from onwards_py.config.snapshot import HttpPoolSettings, ServerSettings
+from onwards_py.model.snapshot import HttpPoolSettings, ServerSettings
 
 ROOT = Path(__file__).parents[2]
 VALIDATOR = jsonschema.Draft7Validator(generate())

@@ -9,10 +9,10 @@ from config_helpers import error, errors, loaded, pool, provider
 
 from onwards_py.config.diagnostics import ConfigError
 from onwards_py.config.parse import load, parse
-from onwards_py.config.snapshot import ServerSettings
 from onwards_py.model.policies import FallbackPolicy
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import EchoSettings, Mode, Timeouts
+from onwards_py.model.snapshot import ServerSettings
 from onwards_py.transcode.neutral.policy import OnUnsupported
 
 

@@ -11,7 +11,7 @@ from support.origin import Origin, origin, serve
 from support.raw import CAP, Client, End, Response, ask, connect, post
 
 from onwards_py.config.parse import parse
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 BOUNDS = "max_head_bytes: 4KiB, max_header_count: 20, max_target_bytes: 1KiB, max_buffered: 200KiB, body_timeout: 1s"

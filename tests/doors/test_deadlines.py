@@ -11,7 +11,7 @@ from support.origin import Origin, Peer, answer, origin, serve
 from support.raw import CAP, Client, End, Response, connect, post
 
 from onwards_py.config.parse import parse
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 HEAD = b"POST /v1/x HTTP/1.1\r\nHost: h\r\n"

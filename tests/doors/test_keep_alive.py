@@ -10,7 +10,7 @@ from support.origin import Origin, Peer, Script, answer, origin, serve
 from support.raw import CAP, Client, End, connect, get, post
 
 from onwards_py.config.parse import parse
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 

@@ -10,13 +10,13 @@ import pytest
 from support import virtual_time
 from support.virtual_time import FakeTransport
 
-from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.aiohttp_door import AiohttpDoor
 from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
 from onwards_py.doors.response_writer import ResponseWriter
 from onwards_py.errors import ProxyError
 from onwards_py.messages import InboundRequest
+from onwards_py.model.snapshot import ServerSettings
 from onwards_py.wire.request_head import RequestHead
 from onwards_py.write_batch import WriteBatch
 

@@ -13,12 +13,12 @@ from bad_requests import BAD_REQUESTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onwards_py.config.snapshot import ServerSettings
 from onwards_py.doors.base import Gauges
 from onwards_py.doors.request_parser import Phase, QueuedRequest, RequestParser
 from onwards_py.doors.response_writer import ResponseWriter
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Fields, InboundRequest
+from onwards_py.model.snapshot import ServerSettings
 from onwards_py.wire.request_head import RequestHead
 
 SMALL = ServerSettings(max_head_bytes=2000, max_header_count=20, max_target_bytes=300, max_buffered=1_000_000)

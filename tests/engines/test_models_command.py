@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from onwards_py.config.snapshot import Snapshot
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import EchoSettings, EngineSettings, Provider
+from onwards_py.model.snapshot import Snapshot
 from onwards_py.models_command import loaded_key, run
 
 

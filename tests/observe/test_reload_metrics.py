@@ -9,7 +9,7 @@ from support.tables import table
 
 from onwards_py.config.parse import Loaded
 from onwards_py.config.reload import ReloadStatus
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 from onwards_py.observe.reload_metrics import ReloadMetrics
 
 PATH = Path("targets.yaml")

@@ -13,7 +13,7 @@ from support.responses_promises import Json
 from support.scene import until
 from support.targets import snapshot
 
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 TWICE: Json = {"rate_limit": {"requests_per_minute": 1, "burst_size": 2}}
 ONE: Json = {"concurrency_limit": {"max_concurrent_requests": 1}}

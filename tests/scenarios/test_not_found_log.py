@@ -13,7 +13,7 @@ from support.raw import ask, get, post
 from support.targets import snapshot
 
 from onwards_py.config.parse import Loaded
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 NOT_FOUND = serve(answer(b"{}", b"404 Not Found"))
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n"

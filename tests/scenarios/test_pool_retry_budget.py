@@ -10,7 +10,7 @@ from support.raw import ask, post
 from support.responses_promises import Json
 from support.targets import snapshot
 
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 TIGHT: Json = {"ratio": 0.1, "min_per_second": 0}  # ten in store
 OOPS = answer(b"no", b"500 Oops", b"X-Of: first\r\n")

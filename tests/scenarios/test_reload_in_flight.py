@@ -15,7 +15,7 @@ from support.scene import until
 from support.targets import single, snapshot
 
 from onwards_py.config.parse import Loaded
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 ASK = post(b'{"model":"m"}')
 EVENT = b'data: {"n":1}\n\n'

@@ -14,7 +14,7 @@ from support.responses_promises import Json, as_dict
 from support.scene import until
 from support.targets import snapshot
 
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 
 def echo(**settings: object) -> Snapshot:

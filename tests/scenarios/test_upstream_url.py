@@ -11,7 +11,7 @@ from support.origin import Received, origin, serve
 from support.raw import ask, get, post
 from support.targets import single, snapshot
 
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 JOINS = [
     ("", b"/v1/chat/completions", b"/v1/chat/completions"),

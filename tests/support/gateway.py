@@ -12,7 +12,7 @@ from pathlib import Path
 
 from onwards_py.app import Application
 from onwards_py.config.options import ServeOptions
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 
 class Gateway:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from onwards_py.auth import identify
-from onwards_py.config.snapshot import Snapshot
 from onwards_py.limits.counters import Limiter
+from onwards_py.model.snapshot import Snapshot
 from onwards_py.routing.health import Health
 from support.gateway import Gateway
 from support.responses_promises import Json

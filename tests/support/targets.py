@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from onwards_py.config.parse import parse
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 Shape = Mapping[str, object]
 

@@ -12,7 +12,7 @@ from support.origin import Origin, answer, origin, serve
 from support.raw import Response, connect
 
 from onwards_py.config.parse import parse
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 CREDENTIAL = b"Authorization: Bearer theirs"
 PLAIN = request(b"X-Sentinel: 1")

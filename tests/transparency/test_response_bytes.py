@@ -14,7 +14,7 @@ from support.origin import Peer, Script, answer, origin, serve
 from support.raw import End, Response, connect
 
 from onwards_py.config.parse import parse
-from onwards_py.config.snapshot import Snapshot
+from onwards_py.model.snapshot import Snapshot
 
 PLAIN = request(b"X-Sentinel: 1")
 OLD = b'POST /v1/x HTTP/1.0\r\nContent-Length: 13\r\n%b\r\n{"model":"m"}'

@@ -14,10 +14,10 @@ from support import fake_engine
 from support.processes import runs
 from support.program import PATIENCE, until
 
-from onwards_py.config.snapshot import HttpPoolSettings
 from onwards_py.eager import StepTask
 from onwards_py.messages import Ending
 from onwards_py.model.provider import EngineSettings, Provider, Timeouts
+from onwards_py.model.snapshot import HttpPoolSettings
 from onwards_py.transports.base import OutboundRequest, UpstreamResponse
 from onwards_py.transports.engine.engine import Engine
 from onwards_py.transports.engine.transport import EngineRegistry, EngineTransport

@@ -9,10 +9,10 @@ import pytest
 from support import virtual_time
 from support.virtual_time import FakeTransport
 
-from onwards_py.config.snapshot import HttpPoolSettings
 from onwards_py.deadline_timer import DeadlineTimer
 from onwards_py.messages import Ending, Fault
 from onwards_py.model.provider import Origin, Timeouts
+from onwards_py.model.snapshot import HttpPoolSettings
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.connection import UpstreamConnection
 from onwards_py.transports.http import OriginPool

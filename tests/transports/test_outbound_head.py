@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from onwards_py.messages import Field, Fields
 from onwards_py.model.provider import Provider
-from onwards_py.wire.outbound import outbound_head
+from onwards_py.transports.outbound_head import outbound_head
 from onwards_py.wire.request_head import RequestHead, examine
 
 KEY = (b"Authorization", b"Bearer theirs")
