@@ -18,9 +18,9 @@ class RateLimitShape(Shape, frozen=True, kw_only=True):
     one_of: ClassVar[tuple[str, ...]] = ("requests_per_second", "requests_per_minute")
 
     requests_per_second: Annotated[
-        Rate | None, Meta(description="What flows in per second; fractions are fine. Either this or per minute.")
+        Rate | None, Meta(description="Requests per second; fractions are allowed. Either this or per minute.")
     ] = None
-    requests_per_minute: Annotated[Rate | None, Meta(description="What flows in per minute.")] = None
+    requests_per_minute: Annotated[Rate | None, Meta(description="Requests per minute.")] = None
     burst_size: Annotated[
         Count | None, Meta(description="Size of the bucket. Default: one second's or minute's worth, at least 1.")
     ] = None
@@ -29,31 +29,35 @@ class RateLimitShape(Shape, frozen=True, kw_only=True):
 class TokenLimitShape(Shape, frozen=True, kw_only=True):
     """A token bucket for the tokens of prompts and answers."""
 
-    tokens_per_minute: Annotated[Rate, Meta(description="Tokens that flow in per minute.")]
+    tokens_per_minute: Annotated[Rate, Meta(description="Tokens per minute.")]
     burst_size: Annotated[Count | None, Meta(description="Size of the bucket. Default: one minute's worth.")] = None
 
 
 class ConcurrencyLimitShape(Shape, frozen=True, kw_only=True):
     """Exchanges at one time, each until its last byte."""
 
-    max_concurrent_requests: Annotated[Number, Meta(description="Places; 0 refuses everything.")]
+    max_concurrent_requests: Annotated[
+        Number, Meta(description="Largest number of exchanges in flight; 0 rejects all.")
+    ]
 
 
 class Limited(Shape, frozen=True, kw_only=True):
     """What can be limited."""
 
     rate_limit: Annotated[
-        RateLimitShape | None, Meta(description="Requests in time; beside 'providers' of all of them together.")
+        RateLimitShape | None, Meta(description="Requests per time; beside 'providers', of the pool as a whole.")
     ] = None
     concurrency_limit: Annotated[
         ConcurrencyLimitShape | None,
-        Meta(description="Exchanges at one time; beside 'providers' of all of them together."),
+        Meta(description="Concurrent exchanges; beside 'providers', of the pool as a whole."),
     ] = None
     token_limit: Annotated[
-        TokenLimitShape | None, Meta(description="Tokens in time; beside 'providers' of all of them together.")
+        TokenLimitShape | None, Meta(description="Tokens per time; beside 'providers', of the pool as a whole.")
     ] = None
     on_limit: Annotated[
         Literal["reject", "queue"] | None,
-        Meta(description="What a limit does to an exchange: reject or queue. Default: reject."),
+        Meta(description="Effect of an exhausted limit: reject or queue. Default: reject."),
     ] = None
-    queue: Annotated[Settings[QueuePolicy] | None, Meta(description="Bounds on waiting, for on_limit: queue.")] = None
+    queue: Annotated[
+        Settings[QueuePolicy] | None, Meta(description="Bounds of the admission queue, for on_limit: queue.")
+    ] = None

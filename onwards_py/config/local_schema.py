@@ -17,11 +17,13 @@ class LocalShape(Shape, frozen=True, kw_only=True):
 
     engine: Annotated[
         Literal["echo", "llama_cpp", "embedding", "classifier"],
-        Meta(description="echo repeats what it is told; the others run a model in a process of its own."),
+        Meta(description="echo repeats the request's text; the others run a model in a separate process."),
     ]
     model: Annotated[
         str | None,
-        Meta(description="A model: its file (relative to this one), or package:NAME for what a Python package ships."),
+        Meta(
+            description="A model: its path (relative to this file), or package:NAME for the model in a Python package."
+        ),
     ] = None
     load: Annotated[
         Literal["lazy", "eager"] | None,

@@ -26,8 +26,8 @@ from onwards_py.config.translate_schema import Dialect, TranslateShape
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.model.provider import HealthCheck, Mode, Provider, Timeouts
 
-URL = "Where an OpenAI-compatible API is; paths of requests are appended, without doubling what they have in common."
-BASE_URL = "Instead of url: the base URL that SDKs are given; it takes the place of the /v1 of requests."
+URL = "URL of an OpenAI-compatible API; request paths are appended, without doubling common segments."
+BASE_URL = "Instead of url: the provider's base URL for SDKs; it replaces the /v1 of request paths."
 
 Weight = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 
@@ -44,7 +44,7 @@ class TlsShape(Shape, frozen=True, kw_only=True):
 class OpenResponsesShape(Shape, frozen=True, kw_only=True):
     """Other spellings of open_responses_mode."""
 
-    mode: Annotated[Mode | None, Meta(description="As open_responses_mode.")] = None
+    mode: Annotated[Mode | None, Meta(description="The same as open_responses_mode.")] = None
     adapter: Annotated[bool | None, Meta(description="true: translate; false: native.")] = None
 
 
@@ -54,50 +54,54 @@ class Shared(Limited, frozen=True, kw_only=True):
     flattened: ClassVar[tuple[type, ...]] = (Provider,)
 
     onwards_key: Annotated[
-        ProviderKey | None, Meta(description="Credential for the provider, best as ${VAR} or ${file:/path}.")
+        ProviderKey | None, Meta(description="Credential for the provider, preferably as ${VAR} or ${file:/path}.")
     ] = None
     onwards_model: Annotated[
-        str | None, Meta(description="What the provider calls the model. Default: as the client wrote it.")
+        str | None, Meta(description="The provider's name of the model. Default: the client's.")
     ] = None
     upstream_auth_header_name: Annotated[
-        HeaderName | None, Meta(description="Header of the credential. Default: Authorization.")
+        HeaderName | None, Meta(description="Header field of the credential. Default: Authorization.")
     ] = None
     upstream_auth_header_prefix: Annotated[
         HeaderValue | None, Meta(description="Text before the credential. Default: 'Bearer '.")
     ] = None
     query: Annotated[
         dict[ParameterName, ParameterValue] | None,
-        Meta(description="Query parameters of every request to the provider, replacing those of that name."),
+        Meta(
+            description="Query parameters of every request to the provider; they replace the client's of the same name."
+        ),
     ] = None
     response_headers: Annotated[
-        dict[HeaderName, HeaderValue] | None, Meta(description="Set on every response, replacing headers of that name.")
+        dict[HeaderName, HeaderValue] | None,
+        Meta(description="Header fields of every response; they replace the provider's of the same name."),
     ] = None
     open_responses_mode: Annotated[
-        Mode | None, Meta(description="What to do with /v1/responses: native, translate, disabled. Default: native.")
+        Mode | None, Meta(description="Handling of /v1/responses: native, translate, disabled. Default: native.")
     ] = None
     chat_completions_mode: Annotated[
         Literal["native", "translate"] | None,
-        Meta(description="translate: the provider only has the Responses API. Default: native."),
+        Meta(description="translate: the provider implements only the Responses API. Default: native."),
     ] = None
     dialect: Annotated[
-        Dialect | None, Meta(description="Whose Chat Completions the provider speaks, for translate. Default: generic.")
+        Dialect | None, Meta(description="The provider's variant of Chat Completions, for translate. Default: generic.")
     ] = None
-    translate: Annotated[TranslateShape | None, Meta(description="Settings of open_responses_mode: translate.")] = None
-    open_responses: Annotated[OpenResponsesShape | None, Meta(description="Another spelling of the mode.")] = None
+    translate: Annotated[TranslateShape | None, Meta(description="Settings of translation.")] = None
+    open_responses: Annotated[OpenResponsesShape | None, Meta(description="Alternative to open_responses_mode.")] = None
     sanitize_response: Annotated[bool | None, Meta(description="Rebuild responses. Default: false.")] = None
     propagate_trace_context: Annotated[
         bool | None, Meta(description="Forward traceparent and tracestate. Default: as trusted.")
     ] = None
-    request_timeout_secs: Annotated[Timeout | None, Meta(description="Another spelling of timeouts.first_byte.")] = None
-    timeouts: Annotated[Settings[Timeouts] | None, Meta(description="Bounds on waiting.")] = None
+    request_timeout_secs: Annotated[Timeout | None, Meta(description="Alternative to timeouts.first_byte.")] = None
+    timeouts: Annotated[Settings[Timeouts] | None, Meta(description="Timeouts.")] = None
     reasoning_translation: Annotated[Opaque | None, Meta(description="Rewriting of reasoning controls.")] = None
     health_check: Annotated[
-        Toggleable[HealthCheck] | None, Meta(description="Ask a provider now and then whether it is well. Default: no.")
+        Toggleable[HealthCheck] | None, Meta(description="Active health checks of a provider. Default: off.")
     ] = None
     on_large_event: Annotated[
         Literal["pass", "cut"] | None,
         Meta(
-            description="What becomes of a native stream with a larger event: pass it in pieces, or cut. Default: pass."
+            description="Effect of a larger event in a native stream: pass it in pieces, or cut the stream. "
+            "Default: pass."
         ),
     ] = None
     tls: Annotated[TlsShape | None, Meta(description="TLS toward the provider.")] = None
@@ -112,6 +116,6 @@ class ProviderShape(Shared, frozen=True, kw_only=True):
 
     url: Annotated[Url | None, Meta(description=URL)] = None
     base_url: Annotated[Url | None, Meta(description=BASE_URL)] = None
-    local: Annotated[LocalShape | None, Meta(description="A provider inside the proxy instead of a url.")] = None
-    name: Annotated[str | None, Meta(description="What logs and metrics call the provider. Default: its host.")] = None
-    weight: Annotated[Weight | None, Meta(description="Share of the work; 0 drains. Default: 1.")] = None
+    local: Annotated[LocalShape | None, Meta(description="Instead of url: a provider inside the proxy.")] = None
+    name: Annotated[str | None, Meta(description="Name of the provider in logs and metrics. Default: its host.")] = None
+    weight: Annotated[Weight | None, Meta(description="Relative share of the load; 0 drains. Default: 1.")] = None

@@ -16,11 +16,11 @@ Factor = Annotated[float, Meta(gt=0, le=1000)]
 class BackoffShape(Shape, frozen=True, kw_only=True):
     """Waits before a provider is asked again for the same request."""
 
-    initial_ms: Annotated[Milliseconds, Meta(description="Wait after its first failure, in milliseconds.")]
+    initial_ms: Annotated[Milliseconds, Meta(description="Wait after the first failure, in milliseconds.")]
     max_ms: Annotated[Milliseconds | None, Meta(description="The longest single wait. Default: 5000.")] = None
-    factor: Annotated[Factor | None, Meta(description="Growth from wait to wait. Default: 2.")] = None
+    factor: Annotated[Factor | None, Meta(description="Growth factor of the wait. Default: 2.")] = None
     jitter: Annotated[
-        Literal["full", "none"] | None, Meta(description="full: a random share of the wait. Default: full.")
+        Literal["full", "none"] | None, Meta(description="full: a random part of the wait. Default: full.")
     ] = None
 
 
@@ -31,5 +31,5 @@ class FallbackShape(Shape, frozen=True, kw_only=True):
     merged_by_key: ClassVar[bool] = True
 
     backoff: Annotated[
-        BackoffShape | None, Meta(description="Waits before a provider that was asked already. Default: none.")
+        BackoffShape | None, Meta(description="Waits before a provider is tried again. Default: none.")
     ] = None

@@ -18,21 +18,21 @@ from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider
 from onwards_py.model.snapshot import AdminSettings, HttpPoolSettings, ServerSettings
 
-_KEYS = "Who may use the target: keys, or ids of key_definitions. An empty list lets nobody in."
+_KEYS = "Accepted keys: keys, or ids of key_definitions. An empty list accepts no key."
 
 
 class RoutingActionShape(Shape, frozen=True, kw_only=True):
     """What a routing rule does."""
 
-    type: Annotated[Literal["deny", "redirect"], Meta(description="Refuse, or use another target.")]
+    type: Annotated[Literal["deny", "redirect"], Meta(description="Reject, or use another target.")]
     target: Annotated[str | None, Meta(description="The target to redirect to.")] = None
 
 
 class RoutingRuleShape(Shape, frozen=True, kw_only=True):
     """A rule on the labels of the presented key."""
 
-    match_labels: Annotated[dict[str, str], Meta(description="Labels that must all be equal.")]
-    action: Annotated[RoutingActionShape, Meta(description="What to do with a match.")]
+    match_labels: Annotated[dict[str, str], Meta(description="Labels that must all match.")]
+    action: Annotated[RoutingActionShape, Meta(description="The effect of a match.")]
 
 
 class ListedShape(ProviderShape, frozen=True, kw_only=True):
@@ -50,17 +50,18 @@ class DefaultsShape(Shared, frozen=True, kw_only=True):
         list[ClientKey] | None,
         Meta(description=_KEYS),
     ] = None
-    fallback: Annotated[FallbackShape | None, Meta(description="When another attempt is made.")] = None
+    fallback: Annotated[FallbackShape | None, Meta(description="Conditions for further attempts.")] = None
     affinity: Annotated[Toggleable[Affinity] | None, Meta(description="Keep conversations at one provider.")] = None
     hedge: Annotated[
-        Toggleable[HedgePolicy] | None, Meta(description="Ask a second provider when the first is slow.")
+        Toggleable[HedgePolicy] | None,
+        Meta(description="Send a request to a second provider if the first one is slow."),
     ] = None
     ejection: Annotated[
         Toggleable[EjectionPolicy] | None,
-        Meta(description="Leave out failing providers of a pool of several. On by default."),
+        Meta(description="Eject failing providers of a pool of several. On by default."),
     ] = None
     routing_rules: Annotated[
-        list[RoutingRuleShape] | None, Meta(description="Rules on key labels; the first that matches counts.")
+        list[RoutingRuleShape] | None, Meta(description="Rules on key labels; the first match is applied.")
     ] = None
 
 
@@ -70,12 +71,12 @@ class TargetShape(DefaultsShape, frozen=True, kw_only=True):
 
     url: Annotated[Url | None, Meta(description=URL)] = None
     base_url: Annotated[Url | None, Meta(description=BASE_URL)] = None
-    local: Annotated[LocalShape | None, Meta(description="A provider inside the proxy instead of a url.")] = None
-    name: Annotated[str | None, Meta(description="What logs and metrics call the provider. Default: its host.")] = None
-    weight: Annotated[Weight | None, Meta(description="Share of the work; 0 drains. Default: 1.")] = None
-    providers: Annotated[list[ProviderShape] | None, Meta(description="The members of a pool.")] = None
+    local: Annotated[LocalShape | None, Meta(description="Instead of url: a provider inside the proxy.")] = None
+    name: Annotated[str | None, Meta(description="Name of the provider in logs and metrics. Default: its host.")] = None
+    weight: Annotated[Weight | None, Meta(description="Relative share of the load; 0 drains. Default: 1.")] = None
+    providers: Annotated[list[ProviderShape] | None, Meta(description="The providers of a pool.")] = None
     route_by: Annotated[
-        Settings[RouteBy] | None, Meta(description="Choose another target by the label that a classifier gives.")
+        Settings[RouteBy] | None, Meta(description="Select another target by a classifier's label.")
     ] = None
 
 
@@ -88,9 +89,9 @@ class KeyDefinitionShape(Limited, frozen=True, kw_only=True):
     key_sha256: Annotated[
         KeyDigest | None, Meta(description="Instead of key: the SHA-256 digest of the token, in hexadecimal digits.")
     ] = None
-    labels: Annotated[dict[str, str] | None, Meta(description="What routing rules match on.")] = None
+    labels: Annotated[dict[str, str] | None, Meta(description="Labels for routing rules.")] = None
     allowed_targets: Annotated[
-        list[str] | None, Meta(description="The only targets that this key may use; it need not be in their keys.")
+        list[str] | None, Meta(description="The only targets that this key may use; their keys need not contain it.")
     ] = None
 
 
@@ -109,11 +110,12 @@ class FileShape(Shape, frozen=True, kw_only=True):
     """targets.yaml. Top-level keys that begin with x- are ignored: a place for anchors."""
 
     targets: Annotated[
-        dict[str, TargetShape | list[ListedShape]], Meta(description="What clients put in 'model', and who serves it.")
+        dict[str, TargetShape | list[ListedShape]],
+        Meta(description="Models that clients can request, and their providers."),
     ]
-    defaults: Annotated[DefaultsShape | None, Meta(description="Merged under every target.")] = None
-    auth: Annotated[AuthShape | None, Meta(description="Keys for all targets, and what is known about keys.")] = None
-    http_pool: Annotated[Settings[HttpPoolSettings] | None, Meta(description="Kept upstream connections.")] = None
+    defaults: Annotated[DefaultsShape | None, Meta(description="Default settings of all targets.")] = None
+    auth: Annotated[AuthShape | None, Meta(description="Keys for all targets, and key definitions.")] = None
+    http_pool: Annotated[Settings[HttpPoolSettings] | None, Meta(description="Idle connections to providers.")] = None
     server: Annotated[Settings[ServerSettings] | None, Meta(description="Address and bounds of the listener.")] = None
-    admin: Annotated[Settings[AdminSettings] | None, Meta(description="The port of metrics and health.")] = None
+    admin: Annotated[Settings[AdminSettings] | None, Meta(description="The port for metrics and health.")] = None
     strict_mode: Annotated[bool | None, Meta(description="Validate requests by schema. Default: false.")] = None

@@ -32,4 +32,4 @@ class Settings(Shape, Generic[T], frozen=True, kw_only=True):
 class Toggleable(Settings[T], Generic[T], frozen=True, kw_only=True):
     """A group that is on where it is given, and that a nearer level can switch off."""
 
-    enabled: Annotated[bool | None, Meta(description="false: as if it were not said above. Default: true.")] = None
+    enabled: Annotated[bool | None, Meta(description="false disables an inherited value. Default: true.")] = None

@@ -22,8 +22,8 @@ class QueuePolicy:
 
     merged_by_key: ClassVar = True
 
-    max_waiting: Annotated[int, Setting("Exchanges that may wait at one time.", ge=1)] = 100
-    timeout: Annotated[float, Setting("How long each waits at most.", Kind.TIMEOUT)] = 30.0
+    max_waiting: Annotated[int, Setting("Largest number of waiting exchanges.", ge=1)] = 100
+    timeout: Annotated[float, Setting("Longest wait of an exchange.", Kind.TIMEOUT)] = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ class RetryBudgetPolicy:
 
     merged_by_key: ClassVar = True
 
-    ratio: Annotated[float, Setting("So many per request.", ge=0, le=100)] = 0.2
-    per_second: Annotated[float, Setting("So many per second in any case.", key="min_per_second", ge=0, le=1e6)] = 10.0
+    ratio: Annotated[float, Setting("Retries per request.", ge=0, le=100)] = 0.2
+    per_second: Annotated[float, Setting("Additional retries per second.", key="min_per_second", ge=0, le=1e6)] = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class HoldPolicy:
 
     merged_by_key: ClassVar = True
 
-    max_bytes: Annotated[int, Setting("Held at most.", Kind.SIZE)] = 256 * 1024
-    max_time: Annotated[float, Setting("Held for so long at most.", Kind.TIMEOUT)] = 10.0
+    max_bytes: Annotated[int, Setting("Largest number of held bytes.", Kind.SIZE)] = 256 * 1024
+    max_time: Annotated[float, Setting("Longest hold.", Kind.TIMEOUT)] = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +50,27 @@ class EjectionPolicy:
     merged_by_key: ClassVar = True
 
     consecutive_failures: Annotated[
-        int | None, Setting("After so many failures in a row; 0: not for that.", ge=0, zero_is_none=True)
+        int | None,
+        Setting("Number of consecutive failures that ejects; 0 disables this rule.", ge=0, zero_is_none=True),
     ] = 5
     failure_rate: Annotated[
         float | None,
-        Setting("When so large a share of requests failed; 0: not for that.", ge=0, le=1, zero_is_none=True),
+        Setting("Share of failed requests that ejects; 0 disables this rule.", ge=0, le=1, zero_is_none=True),
     ] = 0.5
-    min_requests: Annotated[int, Setting("Fewest requests that failure_rate is judged by.", ge=1)] = 20
-    window: Annotated[float, Setting("Time that failure_rate looks back.", Kind.TIMEOUT)] = 30.0
+    min_requests: Annotated[int, Setting("Minimum number of requests for failure_rate.", ge=1)] = 20
+    window: Annotated[float, Setting("Time window of failure_rate.", Kind.TIMEOUT)] = 30.0
     auth_failures: Annotated[
         int | None,
-        Setting("After so many refusals of our credential in a row; 0: not for that.", ge=0, zero_is_none=True),
+        Setting(
+            "Number of consecutive rejections of the credential that ejects; 0 disables this rule.",
+            ge=0,
+            zero_is_none=True,
+        ),
     ] = 5
-    base_time: Annotated[float, Setting("How long it is left out at first; doubles each time.", Kind.TIMEOUT)] = 5.0
-    max_time: Annotated[float, Setting("How long it is left out at most.", Kind.TIMEOUT)] = 10.0
+    base_time: Annotated[
+        float, Setting("Duration of the first ejection; doubles with each further one.", Kind.TIMEOUT)
+    ] = 5.0
+    max_time: Annotated[float, Setting("Longest ejection.", Kind.TIMEOUT)] = 10.0
 
 
 DEFAULT_EJECTION = EjectionPolicy()
@@ -77,19 +84,25 @@ class Affinity:
     """
 
     session: Annotated[
-        tuple[bytes, ...], Setting("Headers that name a conversation; the first present counts.", Kind.HEADER_NAMES)
+        tuple[bytes, ...],
+        Setting("Headers that identify a conversation; the first one present is used.", Kind.HEADER_NAMES),
     ] = ()
     prompt_bytes: Annotated[
-        int | None, Setting("Without such a header: so many first bytes of the prompt.", ge=1, default="none")
+        int | None,
+        Setting("Without such a header: number of bytes of the prompt that form the key.", ge=1, default="none"),
     ] = None
-    max_load: Annotated[float, Setting("Load at which it is passed over, in fair shares.", ge=1, le=1000)] = 1.25
+    max_load: Annotated[
+        float, Setting("Load above which a provider is skipped, as a multiple of its fair share.", ge=1, le=1000)
+    ] = 1.25
 
 
 @dataclass(frozen=True, slots=True)
 class HedgePolicy:
     """A second provider is asked too when the first is slow."""
 
-    after: Annotated[float, Setting("Silence before the second is asked. Needed.", Kind.TIMEOUT)]
+    after: Annotated[
+        float, Setting("Time without a response before the hedged request is sent. Required.", Kind.TIMEOUT)
+    ]
     ratio: Annotated[float, Setting("Share of the requests for which this is done.", ge=0, le=1)] = 0.05
 
 
@@ -105,12 +118,14 @@ class RoutingRule:
 class RetrySamePolicy:
     """The provider that has failed is asked again before another one is."""
 
-    attempts: Annotated[int, Setting("So many times in a row.", ge=1)] = 1
+    attempts: Annotated[int, Setting("Number of retries.", ge=1)] = 1
     statuses: Annotated[
         frozenset[int],
-        Setting("Statuses that it is asked again after.", Kind.STATUSES, key="on_status", default="[429, 5xx]"),
+        Setting("Statuses that cause a retry.", Kind.STATUSES, key="on_status", default="[429, 5xx]"),
     ] = frozenset({429, *range(500, 600)})
-    on_reset: Annotated[bool, Setting("Also after a connection that died, though it may have been worked on.")] = False
+    on_reset: Annotated[
+        bool, Setting("Also retry after a reset, even if the provider may have worked on the request.")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,25 +137,25 @@ class FallbackPolicy:
 
     merged_by_key: ClassVar = True
 
-    enabled: Annotated[bool, Setting("The main switch.")] = False
+    enabled: Annotated[bool, Setting("Enables fallback.")] = False
     statuses: Annotated[
         frozenset[int],
-        Setting(
-            "Statuses that are given up for another attempt: 503, 50 or 50x, 5 or 5xx.", Kind.STATUSES, "on_status"
-        ),
+        Setting("Statuses that cause another attempt: 503, 50 or 50x, 5 or 5xx.", Kind.STATUSES, "on_status"),
     ] = frozenset()
     codes: Annotated[
         frozenset[str],
         Setting(
-            "Codes of errors that are given up for another attempt, whatever the status.",
+            "Error codes that cause another attempt, with any status.",
             Kind.ERROR_CODES,
             key="on_error",
             default="none",
         ),
     ] = frozenset()
-    on_rate_limit: Annotated[bool, Setting("Pass over a provider at its own rate limit.")] = False
-    with_replacement: Annotated[bool, Setting("weighted_random may draw the same provider again.")] = False
-    max_attempts: Annotated[int | None, Setting("Attempts in all.", ge=1, default="as many as providers")] = None
+    on_rate_limit: Annotated[bool, Setting("Skip a provider at its own rate limit.")] = False
+    with_replacement: Annotated[bool, Setting("weighted_random may select the same provider again.")] = False
+    max_attempts: Annotated[
+        int | None, Setting("Largest number of attempts.", ge=1, default="the number of providers")
+    ] = None
     backoff_initial: float = 0.0
     backoff_max: float = 5.0
     backoff_factor: float = 2.0
@@ -148,7 +163,7 @@ class FallbackPolicy:
     max_total_backoff: Annotated[
         float | None,
         Setting(
-            "Bound on all waits together, in milliseconds.",
+            "Bound on the sum of all waits, in milliseconds.",
             Kind.MILLISECONDS,
             key="max_total_backoff_ms",
             default="none",
@@ -157,7 +172,7 @@ class FallbackPolicy:
     only_if_failed_within: Annotated[
         float | None,
         Setting(
-            "No further attempt later than so long after the request came.",
+            "Time after the request's arrival beyond which no further attempt starts.",
             Kind.MILLISECONDS,
             key="only_if_failed_within_ms",
             default="none",
@@ -168,19 +183,21 @@ class FallbackPolicy:
     not to be stored."""
     budget: Annotated[
         RetryBudgetPolicy | None,
-        Setting("Bound on the further attempts of all requests together.", key="retry_budget"),
+        Setting("Bound on the retries of all requests together.", key="retry_budget"),
     ] = RetryBudgetPolicy()
     max_retry_after: Annotated[
         float,
-        Setting("The longest Retry-After that is waited for; 0: none is.", Kind.MILLISECONDS, key="max_retry_after_ms"),
+        Setting(
+            "Longest Retry-After for which the proxy waits; 0: it never waits.",
+            Kind.MILLISECONDS,
+            key="max_retry_after_ms",
+        ),
     ] = 10.0
     same: Annotated[
         RetrySamePolicy | None,
-        Setting("Ask the same provider again first.", key="retry_same", default="the next one is asked"),
+        Setting("Retry the same provider first.", key="retry_same", default="off"),
     ] = None
-    hold: Annotated[
-        HoldPolicy | None, Setting("Hold answers until their first content.", default="they are not held")
-    ] = None
+    hold: Annotated[HoldPolicy | None, Setting("Hold responses until their first content.", default="off")] = None
 
 
 NO_FALLBACK = FallbackPolicy()
@@ -190,7 +207,7 @@ NO_FALLBACK = FallbackPolicy()
 class RouteBy:
     """Another target is chosen by what a classifier says of the last user message."""
 
-    classifier: Annotated[str, Setting("The target that is asked for a label.")]
-    labels: Annotated[Mapping[str, str], Setting("Which target each label leads to.")]
-    default: Annotated[str, Setting("The target for other labels, and when the classifier fails or is slow.")]
-    timeout: Annotated[float, Setting("How long the classifier may take.", Kind.TIMEOUT)] = 0.1
+    classifier: Annotated[str, Setting("The target that returns the label.")]
+    labels: Annotated[Mapping[str, str], Setting("The target of each label.")]
+    default: Annotated[str, Setting("The target for other labels, and if the classifier fails or is slow.")]
+    timeout: Annotated[float, Setting("Timeout of the classifier.", Kind.TIMEOUT)] = 0.1

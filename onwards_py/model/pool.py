@@ -31,7 +31,7 @@ class Pool:
 
     name: str
     providers: tuple[Provider, ...]
-    strategy: Annotated[Strategy, Setting("How providers are ordered.")] = Strategy.WEIGHTED_RANDOM
+    strategy: Annotated[Strategy, Setting("Load-balancing strategy.")] = Strategy.WEIGHTED_RANDOM
     fallback: FallbackPolicy = NO_FALLBACK
     keys: frozenset[bytes] | None = field(default=None, repr=False)
     limits: Limits = NO_LIMITS

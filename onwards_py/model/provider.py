@@ -40,21 +40,21 @@ class Timeouts:
 
     merged_by_key: ClassVar = True
 
-    connect: Annotated[float, Setting("DNS, TCP and TLS.", Kind.TIMEOUT)] = 5.0
+    connect: Annotated[float, Setting("Time for DNS, TCP and TLS.", Kind.TIMEOUT)] = 5.0
     first_byte: Annotated[
         float,
         Setting(
-            "From the sent request to the whole response head.",
+            "Time from the sent request to the complete response head.",
             Kind.TIMEOUT,
-            default="600s; 60s for streams where fallback has another remote provider to ask",
+            default="600s; 60s for streams if fallback has another remote provider to try",
         ),
     ] = 600.0
     """By default as long as the SDKs of OpenAI and Anthropic wait: a whole answer is silence until it is done."""
-    idle: Annotated[float, Setting("Between two reads of a body.", Kind.TIMEOUT)] = 300.0
-    total: Annotated[float | None, Setting("The whole exchange.", Kind.TIMEOUT, default="no bound")] = None
+    idle: Annotated[float, Setting("Time between two reads of a body.", Kind.TIMEOUT)] = 300.0
+    total: Annotated[float | None, Setting("Time for the whole exchange.", Kind.TIMEOUT, default="no bound")] = None
     first_token: Annotated[
         float | None,
-        Setting("To the first event of a stream that says something.", Kind.TIMEOUT, default="no bound"),
+        Setting("Time to the first event of a stream with content.", Kind.TIMEOUT, default="no bound"),
     ] = None
     first_byte_streamed: float | None = None
     """Instead of ``first_byte`` for a request that asks for a stream; None: the same."""
@@ -89,12 +89,12 @@ class Origin:
 class EchoSettings:
     """The embedded provider, which answers without a model. Delays are in seconds."""
 
-    first_token_delay: Annotated[float, Setting("echo: wait before the answer begins.", Kind.DURATION)] = 0.0
+    first_token_delay: Annotated[float, Setting("echo: wait before the response starts.", Kind.DURATION)] = 0.0
     token_delay: Annotated[float, Setting("echo: wait between two tokens.", Kind.DURATION)] = 0.0
     error_status: Annotated[int, Setting("echo: status of injected errors.", ge=400, le=599)] = 500
     error_rate: Annotated[float, Setting("echo: share of requests answered with an error.", ge=0, le=1)] = 0.0
-    cut_after: Annotated[int | None, Setting("echo: break streams off after so many tokens.", ge=0)] = None
-    text: Annotated[str | None, Setting("echo: say this instead of an echo.")] = None
+    cut_after: Annotated[int | None, Setting("echo: truncate streams after this number of tokens.", ge=0)] = None
+    text: Annotated[str | None, Setting("echo: respond with this text instead of an echo.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,26 +106,31 @@ class EngineSettings:
 
     engine: str
     model: str
-    slots: Annotated[int, Setting("A model: requests worked on at one time.", ge=1, le=256)] = 1
-    queue: Annotated[int, Setting("A model: requests that may wait; more are answered with 503.", ge=0)] = 32
+    slots: Annotated[int, Setting("A model: concurrent requests.", ge=1, le=256)] = 1
+    queue: Annotated[int, Setting("A model: largest number of waiting requests; further ones get 503.", ge=0)] = 32
     threads: Annotated[
         int | None, Setting("A model: computing threads.", ge=1, le=1024, default="all processors but one")
     ] = None
     context: Annotated[
         int | None,
-        Setting("llama_cpp: window of each slot, in tokens.", ge=64, le=2**31 - 1, default="the model's, at most 8192"),
+        Setting(
+            "llama_cpp: context window of each slot, in tokens.",
+            ge=64,
+            le=2**31 - 1,
+            default="the model's, at most 8192",
+        ),
     ] = None
     memory: Annotated[
         int | None,
-        Setting("A model: bound on the memory of its process, its file not counted.", Kind.SIZE, default="none"),
+        Setting("A model: bound on the memory of its process, without the mapped file.", Kind.SIZE, default="none"),
     ] = None
     gpu_layers: Annotated[int, Setting("llama_cpp: layers to put on a GPU.", ge=0, le=100_000)] = 0
-    nice: Annotated[int, Setting("A model: how far its process stands back for others.", ge=0, le=19)] = 5
+    nice: Annotated[int, Setting("A model: nice value of its process.", ge=0, le=19)] = 5
     eager: bool = False
-    hang_timeout: Annotated[float, Setting("A model: its process is killed when silent for so long.", Kind.TIMEOUT)] = (
-        10.0
-    )
-    load_timeout: Annotated[float, Setting("A model: how long loading may take.", Kind.TIMEOUT)] = 300.0
+    hang_timeout: Annotated[
+        float, Setting("A model: time without a response after which its process is killed.", Kind.TIMEOUT)
+    ] = 10.0
+    load_timeout: Annotated[float, Setting("A model: time for loading.", Kind.TIMEOUT)] = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +139,14 @@ class HealthCheck:
 
     merged_by_key: ClassVar = True
 
-    path: Annotated[bytes, Setting("What is asked for.", Kind.REQUEST_PATH)] = field(
+    path: Annotated[bytes, Setting("Path of the check.", Kind.REQUEST_PATH)] = field(
         default=b"/v1/models",
         repr=False,  # its query may hold a credential
     )
-    interval: Annotated[float, Setting("From one check to the next.", Kind.TIMEOUT)] = 10.0
-    timeout: Annotated[float, Setting("How long an answer may take.", Kind.TIMEOUT)] = 5.0
-    unhealthy_after: Annotated[int, Setting("Failures in a row that take the provider out.", ge=1)] = 3
-    healthy_after: Annotated[int, Setting("Successes in a row that put the provider back.", ge=1)] = 2
+    interval: Annotated[float, Setting("Time between two checks.", Kind.TIMEOUT)] = 10.0
+    timeout: Annotated[float, Setting("Timeout of a check.", Kind.TIMEOUT)] = 5.0
+    unhealthy_after: Annotated[int, Setting("Consecutive failures that make the provider unhealthy.", ge=1)] = 3
+    healthy_after: Annotated[int, Setting("Consecutive successes that make the provider healthy.", ge=1)] = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +184,14 @@ class Provider:
     """``response_headers``: set on every response of this provider, replacing fields of that name."""
     propagate_trace: bool = False
     trusted: Annotated[bool, Setting("A provider of your own.")] = False
-    rechunk: Annotated[bool, Setting("Write whole events of a stream only.")] = True
-    repair: Annotated[bool, Setting("Put right broken Responses streams of a native provider.")] = False
-    max_event_bytes: Annotated[int, Setting("Largest event of a stream.", Kind.SIZE, key="max_event")] = 8 * 1024 * 1024
+    rechunk: Annotated[bool, Setting("Write only complete events of a stream.")] = True
+    repair: Annotated[bool, Setting("Repair defective Responses streams of a native provider.")] = False
+    max_event_bytes: Annotated[int, Setting("Largest buffered event of a stream.", Kind.SIZE, key="max_event")] = (
+        8 * 1024 * 1024
+    )
     passes_large_events: bool = True
     """An event that is larger passes in pieces; else the stream is cut. Where events are only re-chunked."""
-    cut_notice: Annotated[bool, Setting("End a native stream that is cut with an error event.")] = False
+    cut_notice: Annotated[bool, Setting("End a truncated native stream with an error event.")] = False
     timeouts: Timeouts = Timeouts()
     limits: Limits = NO_LIMITS
     chat_over_responses: bool = False

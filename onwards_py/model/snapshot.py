@@ -14,10 +14,10 @@ from onwards_py.setting import Kind, Setting
 class HttpPoolSettings:
     """Kept upstream connections."""
 
-    max_idle_per_host: Annotated[int, Setting("Idle ones kept.", ge=0)] = 1024
-    idle_timeout: Annotated[float, Setting("For how long they are kept.", Kind.DURATION, key="idle_timeout_secs")] = (
-        90.0
-    )
+    max_idle_per_host: Annotated[int, Setting("Largest number of idle connections per host.", ge=0)] = 1024
+    idle_timeout: Annotated[
+        float, Setting("Time after which an idle connection is closed.", Kind.DURATION, key="idle_timeout_secs")
+    ] = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +32,24 @@ class ServerSettings:
         Setting(
             "Address to listen on.",
             Kind.LISTEN_HOST,
-            default="127.0.0.1 if no target asks for a key, else 0.0.0.0",
+            default="127.0.0.1 if no target requires a key, else 0.0.0.0",
         ),
     ] = None
-    max_connections: Annotated[int, Setting("Client connections.", ge=1)] = 10_000
-    max_head_bytes: Annotated[int, Setting("Size of a request head.", Kind.SIZE)] = 64 * 1024
-    max_header_count: Annotated[int, Setting("Header fields of a request.", ge=1)] = 128
-    max_target_bytes: Annotated[int, Setting("Size of a request target.", Kind.SIZE)] = 16 * 1024
-    max_buffered: Annotated[int, Setting("All buffered request bodies together.", Kind.SIZE)] = 1024 * 1024 * 1024
-    max_pipelined: Annotated[int, Setting("Requests waiting on one connection.", ge=1)] = 16
-    header_timeout: Annotated[float, Setting("For a request head to arrive.", Kind.TIMEOUT)] = 30.0
-    body_timeout: Annotated[float, Setting("For a request body to arrive.", Kind.TIMEOUT)] = 120.0
+    max_connections: Annotated[int, Setting("Largest number of client connections.", ge=1)] = 10_000
+    max_head_bytes: Annotated[int, Setting("Largest request head.", Kind.SIZE)] = 64 * 1024
+    max_header_count: Annotated[int, Setting("Largest number of header fields of a request.", ge=1)] = 128
+    max_target_bytes: Annotated[int, Setting("Largest request target.", Kind.SIZE)] = 16 * 1024
+    max_buffered: Annotated[int, Setting("Total size of all buffered request bodies.", Kind.SIZE)] = 1024 * 1024 * 1024
+    max_pipelined: Annotated[int, Setting("Largest number of waiting requests on one connection.", ge=1)] = 16
+    header_timeout: Annotated[float, Setting("Time for a request head to arrive.", Kind.TIMEOUT)] = 30.0
+    body_timeout: Annotated[float, Setting("Time for a request body to arrive.", Kind.TIMEOUT)] = 120.0
     send_timeout: Annotated[
-        float, Setting("A client that takes nothing of what is sent for so long is cut.", Kind.TIMEOUT)
+        float, Setting("Time without progress after which a client that does not read is disconnected.", Kind.TIMEOUT)
     ] = 60.0
-    keepalive_timeout: Annotated[float, Setting("Idle client connections are kept so long.", Kind.TIMEOUT)] = 75.0
-    drain_timeout: Annotated[float, Setting("For exchanges to finish at shutdown.", Kind.DURATION)] = 600.0
+    keepalive_timeout: Annotated[
+        float, Setting("Time after which an idle client connection is closed.", Kind.TIMEOUT)
+    ] = 75.0
+    drain_timeout: Annotated[float, Setting("Time for exchanges to finish at shutdown.", Kind.DURATION)] = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class AdminSettings:
     allowed_hosts: Annotated[
         tuple[str, ...],
         Setting(
-            "Names in Host besides localhost and IP addresses; *.example.com for all below, * for any.",
+            "Names allowed in Host besides localhost and IP addresses; *.example.com allows subdomains, * every name.",
             Kind.HOST_PATTERNS,
         ),
     ] = ()
