@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import assert_never
 
@@ -66,7 +66,8 @@ _OWN_WORDS = {
 class Failure:
     """One failure. ``status`` is for a client that has no answer yet; ``code`` and ``message`` for all.
 
-    ``called``: in lower case, what the provider called it, whether the client is told or not.
+    ``called``: in lower case, what the provider called it, whether the client is told or not. ``cut``: how the body
+    ended, if that is the failure; None: the provider reported it, or what it sent cannot be read.
     """
 
     status: int
@@ -75,6 +76,7 @@ class Failure:
     type: str = "server_error"
     param: str | None = None
     called: frozenset[str] = frozenset()
+    cut: Ending | None = field(default=None, compare=False)
 
     @property
     def codes(self) -> frozenset[str]:
@@ -95,15 +97,16 @@ def cut_off(ending: Ending) -> Failure:
     """The failure of an answer that stopped without having been said to be whole."""
     match ending:
         case Ending.DONE:
-            return Failure(_BAD_GATEWAY, "server_error", "The provider's answer ended without being whole.")
+            return Failure(_BAD_GATEWAY, "server_error", "The provider's answer ended without being whole.", cut=ending)
         case Ending.EOF | Ending.RESET:
-            return Failure(_BAD_GATEWAY, "server_error", "The connection to the provider broke.")
+            return Failure(_BAD_GATEWAY, "server_error", "The connection to the provider broke.", cut=ending)
         case Ending.IDLE:
-            return Failure(504, "server_error", "The provider sent nothing for too long.")
+            return Failure(504, "server_error", "The provider sent nothing for too long.", cut=ending)
         case Ending.LIMIT:
-            return Failure(504, "server_error", "The provider's answer passed a limit of size or time.")
+            return Failure(504, "server_error", "The provider's answer passed a limit of size or time.", cut=ending)
         case Ending.CLIENT_GONE:
-            return Failure(499, "server_error", "The client left before the answer was whole.", "invalid_request_error")
+            message = "The client left before the answer was whole."
+            return Failure(499, "server_error", message, "invalid_request_error", cut=ending)
         case _:
             assert_never(ending)
 

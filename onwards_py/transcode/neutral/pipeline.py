@@ -12,6 +12,7 @@ from onwards_py.messages import Ending
 from onwards_py.transcode.neutral import lenient_json
 from onwards_py.transcode.neutral.answer_body import AnswerBody, Machine, Out
 from onwards_py.transcode.neutral.failure import Failure
+from onwards_py.wire.opening import carries_content
 from onwards_py.wire.sse import DONE, encode_comment, encode_event
 
 _KEEPALIVE_COMMENT = encode_comment(b"keepalive")
@@ -37,15 +38,16 @@ class EventFilter:
 
     ``begin`` when the response must be committed to although nothing is there to be told yet. As long as nothing was
     returned, a failed answer returns nothing either: ``failure`` says then what to answer instead, or that another
-    provider may be tried.
+    provider may be tried. ``has_content``: an event that was returned has content in it.
     """
 
-    __slots__ = ("_body", "_machine", "_withheld")
+    __slots__ = ("_body", "_machine", "_withheld", "has_content")
 
     def __init__(self, machine: Machine, body: AnswerBody) -> None:
         self._machine = machine
         self._body = body
         self._withheld: list[Out] = []
+        self.has_content = False
 
     @property
     def failure(self) -> Failure | None:
@@ -98,6 +100,7 @@ class EventFilter:
 
     def _written(self, events: list[Out]) -> bytes:
         machine = self._machine
+        self.has_content = self.has_content or any(map(carries_content, events))
         return _encode(events) + (DONE if machine.finished and machine.marks_end else b"")
 
 
