@@ -1,37 +1,75 @@
-"""One attempt made ready: what this provider is to be sent, and what is done with its answer."""
+"""One attempt: a request to one provider, and its response once the head has arrived."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import msgspec
 
-from onwards_py.proxy.early_commit import EarlyStream
+from onwards_py.messages import BodySink, Ending, Filter, ResponseHead
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.translate import Translation, begin_early, translate
+from onwards_py.proxy.response_sink import ResponseSink
+from onwards_py.proxy.translate_request import Translation, translate
 from onwards_py.proxy.upstream_request import RoutedRequest, outbound_request
 from onwards_py.routing.balancer import Endpoint
-from onwards_py.transports.base import OutboundRequest
+from onwards_py.transports.base import OutboundRequest, UpstreamResponse
+from onwards_py.wire.response_head import ResponseFacts
+
+
+class CompleteResponse(msgspec.Struct, frozen=True):
+    """An UpstreamResponse whose body is in memory."""
+
+    head: ResponseHead
+    body: bytes
+    repeated: bool = False
+
+    def complete_body(self) -> bytes | None:
+        """See UpstreamResponse.complete_body."""
+        return self.body
+
+    async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
+        """See UpstreamResponse.pump."""
+        data = self.body
+        for stage in pipeline:
+            data = stage.feed(data) + stage.finish(Ending.DONE)
+        downstream.write(data)
+        return Ending.DONE
+
+    async def read(self, limit: int) -> bytes | None:
+        """See UpstreamResponse.read."""
+        return self.body if len(self.body) <= limit else None
+
+    def discard(self) -> None:
+        """Nothing is to be freed."""
+
+
+NO_RESPONSE: Final[UpstreamResponse] = CompleteResponse(ResponseHead(0, b"", b""), b"")
+"""The response of an attempt until a head that may be forwarded has arrived."""
+
+_NO_FACTS: Final = ResponseFacts(b"", None, event_stream=False)
 
 
 class Attempt(msgspec.Struct):
-    """``translation`` None: bytes pass as they are. ``early`` begins the client's stream if the head is slow.
-
-    ``sent_at``: monotonic seconds.
-    """
+    """``translation`` None: bytes pass unchanged. ``sink`` is there before the response only where the client's
+    response may begin without it (``commit_after``). ``sent_at``: monotonic seconds."""
 
     exchange: Exchange
     routed: RoutedRequest
     member: Endpoint
     outbound: OutboundRequest
     translation: Translation | None = None
-    early: EarlyStream | None = None
+    sink: ResponseSink | None = None
     sent_at: float = 0.0
+    response: UpstreamResponse = NO_RESPONSE
+    facts: ResponseFacts = _NO_FACTS
 
 
 def prepare(exchange: Exchange, routed: RoutedRequest, member: Endpoint) -> Attempt:
-    """Make an attempt ready. Raises ProxyError for what this provider cannot be asked."""
+    """An attempt at ``member``. Raises ProxyError if this provider cannot serve the request."""
     provider = member.provider
-    translation = translate(provider, routed, exchange.principal) if provider.translates else None
-    if translation is None:
-        return Attempt(exchange, routed, member, outbound_request(provider, routed))
-    early = begin_early(exchange, provider, translation)
-    return Attempt(exchange, routed, member, translation.outbound, translation, early)
+    if provider.translates:
+        translation = translate(provider, routed, exchange.principal)
+        if translation is not None:
+            return Attempt(exchange, routed, member, translation.outbound, translation)
+    return Attempt(exchange, routed, member, outbound_request(provider, routed))

@@ -1,4 +1,4 @@
-"""Reading a provider's answer that must be read, with the content coding undone that nobody asked for."""
+"""Decoding a response that is read here, whose content coding the provider chose without being asked for it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from onwards_py.messages import BodySink, Ending, Filter
-from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.upstream_request import Answer
+from onwards_py.proxy.attempt import Attempt
 from onwards_py.transports.base import UpstreamResponse
 from onwards_py.wire.decoding import DECODABLE, RESPONSE_LIMITS, ContentDecoder, DecodeLimits, Undecodable
 from onwards_py.wire.redaction import Redactor
@@ -20,17 +19,18 @@ OF_AN_ERROR: Final = DecodeLimits(LONGEST_ERROR, 0, LONGEST_ERROR, RESPONSE_LIMI
 """How much may come out of a coded one."""
 
 
-async def pump_decoded(exchange: Exchange, answer: Answer, sink: BodySink) -> Ending:
-    """Move an answer into ``sink`` as it can be read. An unknown coding stays; what its own coding contradicts, or is
-    not whole by it, ends as what broke off."""
-    undo = DecodeFilter(answer.facts.coding, answer.response.discard) if answer.facts.coding in DECODABLE else None
-    pipeline: tuple[Filter, ...] = () if undo is None else (undo,)
-    if answer.provider.trusted and answer.provider.redaction is not None:  # its errors are told in its own words
-        pipeline = (*pipeline, Redactor(answer.provider.redaction))
-    if exchange.metered:
-        pipeline = (*pipeline, exchange.meter(answer.facts, decoded=True))
-    ending = await answer.response.pump(pipeline, sink)
-    return ending if undo is None else undo.ending(ending)
+async def pump_decoded(attempt: Attempt, sink: BodySink) -> Ending:
+    """Move a decoded response into ``sink``. An unknown coding stays; a body that contradicts its coding, or is not
+    whole by it, ends as one that broke off."""
+    provider, facts = attempt.member.provider, attempt.facts
+    decode = DecodeFilter(facts.coding, attempt.response.discard) if facts.coding in DECODABLE else None
+    pipeline: tuple[Filter, ...] = () if decode is None else (decode,)
+    if provider.trusted and provider.redaction is not None:  # its error messages are passed on
+        pipeline = (*pipeline, Redactor(provider.redaction))
+    if attempt.exchange.metered:
+        pipeline = (*pipeline, attempt.exchange.meter(facts, decoded=True))
+    ending = await attempt.response.pump(pipeline, sink)
+    return ending if decode is None else decode.ending(ending)
 
 
 async def read_within(response: UpstreamResponse, seconds: float) -> bytes | None:
@@ -55,7 +55,7 @@ def decoded_error(coding: bytes, body: bytes) -> bytes:
 
 
 class DecodeFilter:
-    """Filter: decoded bytes out. Where that fails nothing more comes out, and ``discard`` frees the provider."""
+    """Filter: decoded bytes out. If decoding fails no more bytes come out, and ``discard`` frees the provider."""
 
     __slots__ = ("_decoding", "_discard")
 
@@ -83,7 +83,7 @@ class DecodeFilter:
             return b""
 
     def ending(self, ending: Ending) -> Ending:
-        """How the body ended, that to those who do not look inside ended by ``ending``."""
+        """How the decoded body ended, if the coded one ended by ``ending``."""
         if self._decoding is not None or ending is Ending.CLIENT_GONE:
             return ending
         return Ending.RESET

@@ -1,130 +1,128 @@
-"""Holding an answer back until its first content, so that an error inside a 200 can still move the exchange on.
+"""Holding a response until its first content, so that an error inside a 200 can still lead to another attempt.
 
-A 200 says little: providers announce a stream and then send an error as its first event, or nothing at all. Only the
-opening is held; slow is not empty, so a bound in time lets what there is pass.
+A status of 200 is no content: providers begin a stream and then send an error as its first event, or nothing at all.
+Only the beginning is held; a slow response is not an empty one, so after a bound in time it passes.
 """
 
 from __future__ import annotations
 
-import asyncio
+import re
 from collections.abc import Callable
 from typing import Final
 
-from onwards_py.messages import Downstream, Ending, Source
-from onwards_py.wire.first_content import FirstContentDetector, Verdict, VerdictKind
+from onwards_py.messages import Ending, Fault
+from onwards_py.model.policies import HoldPolicy
+from onwards_py.proxy.attempt import Attempt
+from onwards_py.proxy.response_sink import CommitGate
+from onwards_py.proxy.upstream_request import is_inference, safe_to_duplicate
+from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.transcode.neutral.failure import codes_told
+from onwards_py.transcode.neutral.pipeline import EventFilter
+from onwards_py.wire.decoding import DECODABLE
+from onwards_py.wire.decoding_tap import first_content_detector_for, is_readable_sse
+from onwards_py.wire.first_content import CONTENT, CUT, Verdict, VerdictKind
 
-_CONTENT: Final = VerdictKind.CONTENT
-_GRACE: Final = 0.5  # seconds for the rest of an answer that is given up
-_LONGEST_REST: Final = 1024 * 1024
+Clock = Callable[[], float]
+
+_DEFAULT_HOLD: Final = HoldPolicy()
+_JSON: Final = re.compile(rb"\r\ncontent-type:[ \t]*application/(?:[a-z.+-]+\+)?json\b", re.IGNORECASE)
+_TYPED: Final = re.compile(rb"\r\ncontent-type:", re.IGNORECASE)
 
 
-class Hold:
-    """A BodySink in front of ``downstream``.
+def is_held(attempt: Attempt, plan: FallbackPlan | None) -> bool:
+    """True of a response that must have content in a form that can be read here: no other can be found empty."""
+    if plan is None:
+        return False
+    hold, first_token = plan.policy.hold, attempt.member.provider.timeouts.first_token
+    if hold is None and first_token is None:
+        return False
+    head, facts = attempt.response.head, attempt.facts
+    if head.status != 200 or attempt.routed.request.method != b"POST":
+        return False
+    streams = is_readable_sse(facts)
+    if not streams and not _may_be_json(head.lines, attempt):
+        return False
+    if facts.coding and facts.coding not in DECODABLE:
+        return False
+    if streams and first_token is not None:
+        return True
+    return hold is not None and (plan.may_continue or plan.may_retry_same)
 
-    ``begin`` commits; it is called when the opening says something, or when ``max_time`` seconds are over (None: no
-    such bound). ``gives_up(verdict)`` says whether an opening that is an error is to be given up; ``discard`` frees the
-    provider. ``first_token``: seconds after which an answer that has said nothing is too late (None: never).
-    """
 
-    def __init__(
-        self,
-        downstream: Downstream,
-        opening: FirstContentDetector,
-        begin: Callable[[], None],
-        gives_up: Callable[[Verdict], bool],
-        discard: Callable[[], None],
-        *,
-        max_time: float | None,
-        first_token: float | None,
-    ) -> None:
-        self._downstream = downstream
-        self._opening = opening
-        self._begin = begin
-        self._gives_up = gives_up
-        self._discard = discard
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._loop = loop = asyncio.get_running_loop()
-        self._timers: list[asyncio.TimerHandle] = []
-        if max_time is not None:
-            self._timers.append(loop.call_later(max_time, self._on_patience_over))
-        if first_token is not None:
-            self._timers.append(loop.call_later(max(0.0, first_token), self._on_late))
-        self.open = False
-        self.late = False
-        self.verdict: Verdict | None = None
+def _may_be_json(lines: bytes, attempt: Attempt) -> bool:
+    """True of JSON, and of inference without a content type, which may be JSON or empty."""
+    if _TYPED.search(lines) is None:
+        return is_inference(attempt.routed)
+    return _JSON.search(lines) is not None
 
-    @property
-    def body(self) -> bytes:
-        """What was held back so far."""
-        return b"".join(self._pieces)
 
-    # BodySink
+def native_gate(attempt: Attempt, plan: FallbackPlan, clock: Clock) -> CommitGate:
+    """The gate of a response that passes unchanged."""
+    hold = plan.policy.hold
+    first_token = attempt.member.provider.timeouts.first_token if is_readable_sse(attempt.facts) else None
 
-    def write(self, piece: bytes) -> None:
-        """Take bytes of the answer."""
-        if self.open:
-            self._downstream.write(piece)
-            return
-        self._pieces.append(piece)
-        self._size += len(piece)
-        if self.verdict is None:
-            verdict = self._opening.feed(piece)
-            if verdict is not None:
-                self._decide(verdict)
-        elif self._size > _LONGEST_REST:
-            self._discard()
+    def gives_up(verdict: Verdict) -> bool:
+        now = clock()
+        plan.elapsed = now - attempt.exchange.began
+        return hold is not None and retries_verdict(plan, verdict, attempt, now) and plan.may_continue
 
-    def flush(self) -> None:
-        """The head travels with the first content."""
-        if self.open:
-            self._downstream.flush()
+    detector = first_content_detector_for(attempt.facts, (hold or _DEFAULT_HOLD).max_bytes)
+    return CommitGate(detector, gives_up, *_bounds(attempt, hold, first_token, clock))
 
-    def set_source(self, source: Source) -> None:
-        """See BodySink.set_source."""
-        self._downstream.set_source(source)
 
-    # The end
+def retries_verdict(plan: FallbackPlan, verdict: Verdict, attempt: Attempt, now: float) -> bool:
+    """True if a response without content may be followed by another attempt."""
+    if verdict.kind is VerdictKind.ERROR:
+        return plan.retries_error(verdict.status, codes_told(verdict.error, verdict.status), attempt.member, now)
+    resendable = safe_to_duplicate(attempt.routed)
+    again = verdict == CUT and resendable and plan.retries_reset(attempt.member, now)
+    return again or plan.retries_fault(Fault.CLOSED, repeatable=resendable)
 
-    def finish(self, ending: Ending) -> Verdict | None:
-        """The body is over. The verdict if the answer is to be given up; None if it is on its way to the client."""
-        self.close()
-        if not self.open and not self.late:
-            if self.verdict is None:
-                self._decide(self._opening.finish(ending))
-            self.close()
-        return None if self.open else self.verdict
 
-    def close(self) -> None:
-        """Wait for nothing any more."""
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+def translated_gate(
+    attempt: Attempt, events: EventFilter, plan: FallbackPlan | None, clock: Clock
+) -> CommitGate | None:
+    """The gate of a translated stream; None: its first event passes."""
+    hold = plan.policy.hold if plan is not None and (plan.may_continue or plan.may_retry_same) else None
+    first_token = attempt.member.provider.timeouts.first_token
+    if hold is None and first_token is None:
+        return None
 
-    def _decide(self, verdict: Verdict) -> None:
-        if verdict.kind is _CONTENT or not self._gives_up(verdict):
-            self._let_pass()
-            return
-        self.close()
-        self.verdict = verdict
-        self._timers.append(self._loop.call_later(_GRACE, self._discard))
+    def gives_up(_: Verdict) -> bool:
+        failure = events.cause
+        if plan is None or failure is None:
+            return False
+        return plan.retries_error(failure.status, failure.codes, attempt.member, clock()) and plan.may_continue
 
-    def _let_pass(self) -> None:
-        self.close()
-        self.open = True
-        self._begin()
-        held, self._pieces = self.body, []
-        if held:
-            self._downstream.write(held)
-        else:
-            self._downstream.flush()
+    detector = _EventDetector(events, (hold or _DEFAULT_HOLD).max_bytes)
+    return CommitGate(detector, gives_up, *_bounds(attempt, hold, first_token, clock))
 
-    def _on_patience_over(self) -> None:
-        if not self.open and self.verdict is None:
-            self._let_pass()
 
-    def _on_late(self) -> None:
-        if not self.open and self.verdict is None:
-            self.late = True
-            self.close()
-            self._discard()
+def _bounds(
+    attempt: Attempt, hold: HoldPolicy | None, first_token: float | None, clock: Clock
+) -> tuple[float | None, float | None]:
+    """``max_time`` and ``first_token`` in seconds from now. The latter counts from the sending on, and replaces the
+    former."""
+    if first_token is not None:
+        return None, attempt.sent_at + first_token - clock()
+    return None if hold is None else hold.max_time, None
+
+
+class _EventDetector:
+    """Finds content in translated events, which are not decoded for that: their filter knows. More than ``limit`` bytes
+    count as content."""
+
+    def __init__(self, events: EventFilter, limit: int) -> None:
+        self._events = events
+        self._left = limit
+
+    def feed(self, piece: bytes) -> Verdict | None:
+        """See ContentDetector."""
+        self._left -= len(piece)
+        return CONTENT if self._events.has_content or self._left < 0 else None
+
+    def finish(self, ending: Ending) -> Verdict:
+        """See ContentDetector."""
+        del ending
+        failure = self._events.cause
+        return CONTENT if failure is None else Verdict(VerdictKind.ERROR, failure.status)

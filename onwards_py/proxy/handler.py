@@ -35,9 +35,8 @@ from onwards_py.proxy.models import answer_models
 from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.proxy.retry import RetryLoop
 from onwards_py.proxy.route_by import choose, question_to, retarget
-from onwards_py.proxy.translate import LocalReply
+from onwards_py.proxy.translate_request import LocalReply
 from onwards_py.proxy.translated_paths import refusal_without_model
-from onwards_py.proxy.tunnel import wants_tunnel
 from onwards_py.proxy.upstream_request import RoutedRequest, Transports, stores
 from onwards_py.routing.table import ClassifierRoute, LivePool, Route, access_error, check_access
 from onwards_py.wire.model_scan import AT_ONCE, BodyFlags, scan
@@ -104,13 +103,9 @@ class Proxy:
                 await acquire_or_wait(exchange, routed.gates.limiters, self._clock)
             if routed.target.classifier_route is not None:
                 routed = await self._route_by_classifier(exchange, routed, routed.target.classifier_route)
-            sole = routed.target.single
-            if routed.head.upgrade is not None and wants_tunnel(routed):
-                await self._attempts.tunnel(exchange, routed)
-            elif sole is None or routed.head.upgrade is not None:
-                await self._attempts.serve(exchange, routed)
-            else:
-                await self._attempts.serve_single(exchange, routed, sole)
+            failed = await self._attempts.serve(exchange, routed)
+            if failed is not None:
+                failed.send(exchange, self._clock())
         except ProxyError as error:
             if error.limit is not None:
                 exchange.refund()
@@ -238,7 +233,11 @@ class Proxy:
         exchange.target = target.pool.name
         try:
             exchange.admit((target.limiter,), exchange.began)
-            await self._attempts.serve(exchange, question_to(request, target, exchange.began))
+            if target.single is not None:
+                await acquire_or_wait(exchange, (target.single.limiter,), self._clock)
+            failed = await self._attempts.serve(exchange, question_to(request, target, exchange.began))
+            if failed is not None:
+                failed.send(exchange, self._clock())
         except ProxyError as error:
             exchange.refuse(error)
         except asyncio.CancelledError:

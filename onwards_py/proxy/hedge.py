@@ -1,4 +1,4 @@
-"""Hedging: when a provider is slow to answer, a second one is asked too, and the first head that will do wins."""
+"""Hedging: if a provider is slow to answer, a second one gets the request too, and the first useful response wins."""
 
 from __future__ import annotations
 
@@ -7,88 +7,80 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from onwards_py.eager import OneShot, StepTask
-from onwards_py.proxy.attempt import Attempt
-from onwards_py.proxy.model_lookup import is_responses
-from onwards_py.proxy.upstream_request import Answer, RoutedRequest, safe_to_duplicate, stores
+import msgspec
 
-Send = Callable[[Attempt], Coroutine[Any, Any, Answer]]
+from onwards_py.eager import OneShot, StepTask
+from onwards_py.proxy.attempt import NO_RESPONSE, Attempt
+from onwards_py.proxy.model_lookup import is_responses
+from onwards_py.proxy.upstream_request import RoutedRequest, safe_to_duplicate, stores
+
+Send = Callable[[Attempt], Coroutine[Any, Any, None]]
 
 
 def safe_to_hedge(routed: RoutedRequest) -> bool:
-    """True if the request can be worked on twice without a trace. (Responses are stored by default.)"""
+    """True if two providers may work on the request without a trace. (Responses are stored by default.)"""
     return safe_to_duplicate(routed) and (not is_responses(routed.path) or stores(routed) is False)
 
 
-class HedgeWinner:
-    """The attempt whose answer counts. ``beaten``: the one that was asked before it and is still silent, if so."""
+class HedgeWinner(msgspec.Struct, frozen=True):
+    """The attempt whose response counts. ``outrun``: the one that was sent before it and has no response yet."""
 
-    __slots__ = ("answer", "beaten", "prepared")
-
-    def __init__(self, prepared: Attempt, answer: Answer, beaten: Attempt | None) -> None:
-        self.prepared = prepared
-        self.answer = answer
-        self.beaten = beaten
+    attempt: Attempt
+    outrun: Attempt | None
 
 
 async def race(
-    prepared: Attempt,
+    first: Attempt,
     send: Send,
     after: float,
     second: Callable[[], Attempt | None],
     *,
-    will_do: Callable[[Answer], bool],
-    let_go: Callable[[Attempt], None],
+    wins: Callable[[Attempt], bool],
+    on_loser: Callable[[Attempt], None],
 ) -> HedgeWinner:
-    """The first answer that ``will_do``; the last one if none does. Raises the last attempt's TransportError.
+    """The first attempt that ``wins``; the last one if none does. Raises the last attempt's TransportError.
 
-    After ``after`` seconds of silence ``second`` makes another attempt ready (None: nobody else may be asked).
-    ``let_go`` is told of each attempt that lost.
+    After ``after`` seconds without a response ``second`` prepares another attempt (None: there is no other provider).
+    ``on_loser`` is called with each attempt that lost.
     """
-    race = _Race()
+    attempts = _Race()
     try:
-        race.start(prepared, send(prepared))
-        runner = await race.next(after)
+        attempts.start(first, send(first))
+        runner = await attempts.next(after)
         if runner is None:
             other = second()
             if other is not None:
-                race.start(other, send(other))
-            runner = await race.next(None)
+                attempts.start(other, send(other))
+            runner = await attempts.next(None)
         assert runner is not None
-        while race.running and (runner.answer is None or not will_do(runner.answer)):
+        while attempts.running and (runner.error is not None or not wins(runner.attempt)):
             runner.drop()
-            let_go(runner.prepared)
-            runner = await race.next(None)
+            on_loser(runner.attempt)
+            runner = await attempts.next(None)
             assert runner is not None
-        if runner.answer is None:
-            assert runner.error is not None
+        if runner.error is not None:
             raise runner.error
-        later = runner.prepared is not prepared
-        return HedgeWinner(runner.prepared, runner.answer, prepared if later and race.runs(prepared) else None)
+        later = runner.attempt is not first
+        return HedgeWinner(runner.attempt, first if later and attempts.runs(first) else None)
     finally:
-        for loser in race.stop():
-            let_go(loser)
+        for loser in attempts.stop():
+            on_loser(loser)
 
 
 class _Runner:
-    """One attempt on its way: ``answer`` or ``error`` is there once it is over."""
+    """One attempt of a race. ``error``: why it has no response."""
 
-    def __init__(self, prepared: Attempt) -> None:
-        self.prepared = prepared
-        self.answer: Answer | None = None
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
         self.error: BaseException | None = None
         self.task: StepTask | None = None
 
-    async def run(self, sending: Coroutine[Any, Any, Answer]) -> None:
-        self.answer = await sending
-
     def drop(self) -> None:
-        """Let go of it, whatever has become of it."""
+        """Cancel it, and free the provider if it has answered."""
         if self.task is not None:
             self.task.cancel()
-        if self.answer is not None:
-            self.answer.response.discard()
-            self.answer = None
+        if self.attempt.response is not NO_RESPONSE:
+            self.attempt.response.discard()
 
 
 class _Race:
@@ -99,8 +91,8 @@ class _Race:
         self._over: deque[_Runner] = deque()
         self._signal: OneShot[None] = OneShot()
 
-    def start(self, prepared: Attempt, sending: Coroutine[Any, Any, Answer]) -> None:
-        runner = _Runner(prepared)
+    def start(self, attempt: Attempt, sending: Coroutine[Any, Any, None]) -> None:
+        runner = _Runner(attempt)
         self.running.append(runner)
 
         def on_done(error: BaseException | None) -> None:
@@ -110,10 +102,10 @@ class _Race:
                 self._over.append(runner)
                 self._signal.set(None)
 
-        runner.task = StepTask(runner.run(sending), on_done)
+        runner.task = StepTask(sending, on_done)
 
     async def next(self, seconds: float | None) -> _Runner | None:
-        """The next that is over; None if none is within ``seconds``."""
+        """The next attempt that is over; None if none is within ``seconds``."""
         if not self._over:
             self._signal = OneShot()
             timer = None
@@ -126,15 +118,15 @@ class _Race:
                     timer.cancel()
         return self._over.popleft() if self._over else None
 
-    def runs(self, prepared: Attempt) -> bool:
-        """True if nothing has come of this attempt so far."""
-        return any(runner.prepared is prepared for runner in self.running)
+    def runs(self, attempt: Attempt) -> bool:
+        """True if this attempt is not over yet."""
+        return any(runner.attempt is attempt for runner in self.running)
 
     def stop(self) -> list[Attempt]:
-        """End what still runs and drop what nobody took; returns what had been asked."""
+        """Cancel the attempts that still run, and drop those that are over but did not win; returns all of these."""
         rest = [*self.running, *self._over]
         self.running.clear()
         self._over.clear()
         for runner in rest:
             runner.drop()
-        return [runner.prepared for runner in rest]
+        return [runner.attempt for runner in rest]

@@ -1,4 +1,4 @@
-"""A provider's error without our credential in it, which some providers repeat in their errors."""
+"""A provider's error without the provider's credential in it, which some providers repeat in their errors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import msgspec
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import BodySink, Ending, Filter, ResponseHead
+from onwards_py.proxy.attempt import Attempt, CompleteResponse
 from onwards_py.proxy.decode_response import OF_AN_ERROR, read_within
-from onwards_py.proxy.upstream_request import Answer
 from onwards_py.transports.base import UpstreamResponse
 from onwards_py.wire.decoding import DECODABLE, ContentDecoder, Reason, Undecodable
 from onwards_py.wire.error_body import error_response
@@ -21,22 +21,24 @@ _SECONDS: Final = 5.0
 _UNREADABLE: Final = ProxyError(ErrorKind.UPSTREAM_INVALID, "The upstream service answered with an error.")
 
 
-async def redacted(answer: Answer) -> Answer:
-    """The error ``answer`` (a status of 400 or more) as clients, logs and translations may have it.
+async def redact(attempt: Attempt) -> None:
+    """Blank credentials in an error (a status of 400 or more), for clients, logs and translations.
 
-    What is coded is read whole, since nobody can look into a part of it: it stays as it came if there is no
-    credential in it, and else loses its coding. If it is not there in good time and size, its body is replaced.
+    A coded body is read whole, because no part of it can be searched: it stays as it came if it has no credential in
+    it, and else loses its coding. If it does not come in good time and size, it is replaced.
     """
-    redaction = answer.provider.redaction
+    redaction = attempt.member.provider.redaction
     if redaction is None:
-        return answer
-    head = redacted_head(answer.response.head, redaction)
-    facts = msgspec.structs.replace(answer.facts, block=redaction.redact(answer.facts.block))
+        return
+    response = attempt.response
+    head = redacted_head(response.head, redaction)
+    attempt.facts = facts = msgspec.structs.replace(attempt.facts, block=redaction.redact(attempt.facts.block))
     if not _is_decodable(facts.coding):
-        return Answer(answer.provider, _Redacted(answer.response, head, redaction), facts)
-    body = await read_within(answer.response, _SECONDS)
-    cleaned = replaced(facts) if body is None else redacted_body(facts, body, redaction)
-    return Answer(answer.provider, _Whole(head, cleaned.body), cleaned.facts)
+        attempt.response = _Redacted(response, head, redaction)
+        return
+    body = await read_within(response, _SECONDS)
+    attempt.facts, body = replaced(facts) if body is None else redacted_body(facts, body, redaction)
+    attempt.response = CompleteResponse(head, body)
 
 
 def redacted_head(head: ResponseHead, redaction: Redaction) -> ResponseHead:
@@ -45,14 +47,14 @@ def redacted_head(head: ResponseHead, redaction: Redaction) -> ResponseHead:
 
 
 class Cleaned(NamedTuple):
-    """A whole body without credentials, and what is to be said of it."""
+    """A whole body without credentials, and the facts of its head."""
 
     facts: ResponseFacts
     body: bytes
 
 
 def redacted_body(facts: ResponseFacts, body: bytes, redaction: Redaction) -> Cleaned:
-    """A whole ``body`` without credentials; if it had one inside a content coding, then without the coding, too."""
+    """A whole ``body`` without credentials; if it had one inside a content coding, also without the coding."""
     if _is_decodable(facts.coding):
         decoded = _decoded(facts.coding, body)
         if decoded is None:
@@ -60,7 +62,8 @@ def redacted_body(facts: ResponseFacts, body: bytes, redaction: Redaction) -> Cl
         blanked = redaction.redact(decoded)
         if blanked != decoded:
             return Cleaned(without_coding(facts, len(blanked)), blanked)
-    # Also of a coded one: behind what is coded, in a file name of gzip, or if it is not coded at all, it can be read.
+    # A coded body, too: a credential may be readable behind the coded part, in a gzip file name, or if the coding is
+    # only announced.
     return Cleaned(facts, redaction.redact(body))
 
 
@@ -69,7 +72,7 @@ def _is_decodable(codings: bytes) -> bool:
 
 
 def _decoded(codings: bytes, body: bytes) -> bytes | None:
-    """All that can be decoded of it, whole or not; None if that is too much."""
+    """All that can be decoded, whole or not; None if that is too large."""
     for coding in reversed(codings.split(b",")):
         try:
             body = ContentDecoder(coding, OF_AN_ERROR).feed(body)
@@ -81,7 +84,7 @@ def _decoded(codings: bytes, body: bytes) -> bytes | None:
 
 
 def replaced(facts: ResponseFacts) -> Cleaned:
-    """A body of ours for an error whose own cannot be told, and what is to be said of it."""
+    """A body of the proxy's for an error whose own cannot be sent, and the facts of its head."""
     body = error_response(_UNREADABLE).body
     own = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     return Cleaned(ResponseFacts(provider_lines(facts.block) + own, len(body), event_stream=False), body)
@@ -108,27 +111,3 @@ class _Redacted(msgspec.Struct, frozen=True):
 
     def discard(self) -> None:
         self.response.discard()
-
-
-class _Whole(msgspec.Struct, frozen=True):
-    """An UpstreamResponse that is there already."""
-
-    head: ResponseHead
-    body: bytes
-    repeated: bool = False
-
-    def complete_body(self) -> bytes | None:
-        return self.body
-
-    async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
-        data = self.body
-        for stage in pipeline:
-            data = stage.feed(data) + stage.finish(Ending.DONE)
-        downstream.write(data)
-        return Ending.DONE
-
-    async def read(self, limit: int) -> bytes | None:
-        return self.body if len(self.body) <= limit else None
-
-    def discard(self) -> None:
-        """Nothing is held."""

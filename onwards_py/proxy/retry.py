@@ -1,4 +1,7 @@
-"""Providers are asked in the plan's order until one answers for good. Everything here happens before commit."""
+"""The retry loop: providers are tried in the plan's order until one serves the client.
+
+Another attempt can follow only until the response is committed.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.limits.admission import try_acquire
+from onwards_py.errors import ProxyError
 from onwards_py.messages import Fault
 from onwards_py.model.policies import HedgePolicy
-from onwards_py.proxy.admission_queue import QueueTicket
+from onwards_py.proxy.acquire_provider import acquire_provider, exclude, no_provider_error, wait_for_provider
 from onwards_py.proxy.attempt import Attempt, prepare
-from onwards_py.proxy.attempt_result import AttemptFailed, LastResponse, drain_body
-from onwards_py.proxy.delivery import deliver, deliver_translated, pass_on_whole, stream, try_send_now
+from onwards_py.proxy.attempt_result import AttemptFailed, LastResponse
+from onwards_py.proxy.buffered_response import drain_body
+from onwards_py.proxy.delivery import deliver, try_send_now
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.failure_log import FailureLog
-from onwards_py.proxy.hedge import HedgeWinner, race, safe_to_hedge
+from onwards_py.proxy.hedge import race, safe_to_hedge
 from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.proxy.outlier_detection import (
     note_fault,
@@ -26,27 +29,21 @@ from onwards_py.proxy.outlier_detection import (
     note_stale_connection,
     note_success,
 )
-from onwards_py.proxy.redaction import redacted
-from onwards_py.proxy.tunnel import open_tunnel, run_tunnel
-from onwards_py.proxy.upstream_request import (
-    Answer,
-    RoutedRequest,
-    Transports,
-    error_of,
-    may_follow,
-    outbound_request,
-    validate_response,
-)
+from onwards_py.proxy.redaction import redact
+from onwards_py.proxy.translate_response import early_sink, fail_committed
+from onwards_py.proxy.tunnel import open_tunnel, prepare_tunnel, run_tunnel, wants_tunnel
+from onwards_py.proxy.upstream_request import RoutedRequest, Transports, error_of, retries_fault
 from onwards_py.routing.affinity import key_of
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import TransportError, UpstreamResponse
-from onwards_py.transports.tunnel import Handshake
-from onwards_py.wire.response_head import retry_after
+from onwards_py.wire.response_head import examine_response, retry_after
 
-NOT_AGAIN: Final = b"X-Should-Retry: false\r\n"
-"""Tells the SDKs of OpenAI and Anthropic that their own retries are of no use: all that can be tried was tried."""
+NO_RETRY: Final = b"X-Should-Retry: false\r\n"
+"""Keeps the SDKs of OpenAI and Anthropic from retries of their own: the pool's providers were all tried."""
+
+Prepare = Callable[[Exchange, RoutedRequest, Endpoint], Attempt]
+Run = Callable[[Attempt, FallbackPlan], Coroutine[Any, Any, AttemptFailed | None]]
 
 
 class RetryLoop:
@@ -65,267 +62,165 @@ class RetryLoop:
         self._failures = FailureLog(clock)
         self._not_found = not_found
 
-    async def serve_single(self, exchange: Exchange, routed: RoutedRequest, member: Endpoint) -> None:
-        """The most frequent plan: one provider, which has let the exchange in already, and one attempt."""
-        provider = member.provider
-        exchange.provider = provider.name
-        if provider.translates:
-            await self._translate_single(exchange, routed, member)
-            return
-        outbound = outbound_request(provider, routed)
-        exchange.attempts = 1
-        try:
-            answer = validate_response(provider, await self._transports.of(provider).send(provider, outbound), routed)
-        except TransportError as error:
-            self._failed(exchange, member, error)
-            raise error_of(error.fault, error.advice) from error
-        if answer.response.repeated:
-            exchange.note_repeat(member.provider.name)
-        if answer.response.head.status >= 400:
-            self._not_found.note(provider, answer.response.head.status, outbound.target)
-            answer = await redacted(answer)
-        if not pass_on_whole(exchange, answer, self._clock()):
-            await stream(exchange, routed, member, answer, self._clock)
+    def serve(self, exchange: Exchange, routed: RoutedRequest) -> Coroutine[Any, Any, AttemptFailed | None]:
+        """Serve the client; what is left of the last attempt if none did. Raises ProxyError.
 
-    async def _translate_single(self, exchange: Exchange, routed: RoutedRequest, member: Endpoint) -> None:
-        """The same where some requests are made in another dialect."""
-        prepared = prepare(exchange, routed, member)
+        A single provider without fallback, whose permit the exchange holds already, needs no plan and no loop.
+        """
+        single = routed.target.single
+        if routed.head.upgrade is not None and wants_tunnel(routed):
+            return self._retry(exchange, routed, prepare_tunnel, self._run_tunnel)
+        if single is None or routed.head.upgrade is not None:
+            return self._retry(exchange, routed, prepare, self._run)
+        exchange.provider = single.provider.name
+        attempt = prepare(exchange, routed, single)
         exchange.attempts = 1
-        try:
-            answer = validate_response(member.provider, await self._sending(prepared), routed)
-        except TransportError as error:
-            self._failed(exchange, member, error)
-            failure = error_of(error.fault, error.advice)
-            if prepared.early is not None and prepared.early.give_up(failure):
-                return
-            raise failure from error
-        if answer.response.repeated:
-            exchange.note_repeat(member.provider.name)
-        if answer.response.head.status >= 400:
-            self._not_found.note(member.provider, answer.response.head.status, prepared.outbound.target)
-            answer = await redacted(answer)
-        if prepared.translation is not None:
-            failed = await deliver_translated(prepared, answer, None, self._clock)
-            if failed is not None and failed.last is not None:
-                failed.last.send(exchange, self._clock())
-        elif not pass_on_whole(exchange, answer, self._clock()):
-            await stream(exchange, routed, member, answer, self._clock)
+        return self._run(attempt, None)
 
-    async def serve(self, exchange: Exchange, routed: RoutedRequest) -> None:
-        """Ask until one answers for good. Raises ProxyError if none does."""
-        plan = self._plan(routed)
-        others = len(exchange.permits)
-        last: LastResponse | None = None
-        failure: ProxyError | None = None
+    async def _retry(
+        self, exchange: Exchange, routed: RoutedRequest, prepare: Prepare, run: Run
+    ) -> AttemptFailed | None:
+        affinity = routed.target.pool.affinity
+        key = None if affinity is None else key_of(affinity, routed.request.fields, routed.address.body)
+        plan = FallbackPlan(routed.target, self._random, key)
+        permits = len(exchange.permits)
+        error: ProxyError | None = None
+        response: LastResponse | None = None
         try:
-            while (member := await self._next_provider(exchange, plan)) is not None:
+            while member := (
+                acquire_provider(exchange, plan, self._clock()) or await wait_for_provider(exchange, plan, self._clock)
+            ):
                 try:
-                    prepared = prepare(exchange, routed, member)
-                except ProxyError as error:
-                    # Not this one; perhaps another, that need not be asked in another dialect.
-                    failure = failure or error
-                    _exclude(exchange, plan, member)
-                    exchange.release_beyond(others)
+                    attempt = prepare(exchange, routed, member)
+                except ProxyError as unserved:  # perhaps another provider serves the request
+                    error = error or unserved
+                    exclude(exchange, plan, member)
+                    exchange.release_beyond(permits)
                     continue
-                failed = await self._attempt(exchange, routed, prepared, plan)
+                failed = await run(attempt, plan)
                 if failed is None:
-                    return
-                failure, last = failed.error, failed.last or last
-                exchange.release_beyond(others)
-                if not failed.proceed or not await self._wait(plan):
+                    return None
+                error, response = failed.error, failed.response or response
+                exchange.release_beyond(permits)
+                if not failed.retryable or not (failed.waited or await self._wait(plan)):
                     break
         finally:
             if plan.probing:
                 plan.abandon(self._clock())
-        exchange.over_budget = plan.over_budget
-        if plan.exhausted or plan.over_budget:
-            exchange.extra_headers = NOT_AGAIN
-        if last is None:
-            raise failure or no_provider_error(routed.target)
-        last.send(exchange, self._clock())
+        if not wants_tunnel(routed):
+            exchange.over_budget = plan.over_budget
+            if plan.exhausted or plan.over_budget:
+                exchange.extra_headers = NO_RETRY
+        return AttemptFailed(error or no_provider_error(routed.target), retryable=False, response=response)
 
-    async def tunnel(self, exchange: Exchange, routed: RoutedRequest) -> None:
-        """Ask providers to speak WebSocket until one answers; then it is between client and provider."""
-        plan = self._plan(routed)
+    async def _wait(self, plan: FallbackPlan) -> bool:
+        """Back off before the next attempt, if one may follow; False: none may."""
+        seconds = plan.backoff(self._clock()) if plan.may_continue else None
+        if seconds:
+            await asyncio.sleep(seconds)
+        return seconds is not None
+
+    # One attempt over HTTP
+
+    async def _run(self, attempt: Attempt, plan: FallbackPlan | None) -> AttemptFailed | None:
+        """One attempt, to the last byte of its response; the failure, if it did not serve the client."""
+        exchange, hedged = attempt.exchange, attempt.exchange.hedged
+        if attempt.translation is not None:
+            attempt.sink = early_sink(attempt, self._clock)
+        hedge = None if plan is None else _hedge_of(attempt)
         try:
-            await self._tunnel(exchange, routed, plan)
-        finally:
-            if plan.probing:
-                plan.abandon(self._clock())
-
-    async def _tunnel(self, exchange: Exchange, routed: RoutedRequest, plan: FallbackPlan) -> None:
-        others = len(exchange.permits)
-        failure: ProxyError | None = None
-        while (member := await self._next_provider(exchange, plan)) is not None:
-            try:
-                handshake = await open_tunnel(member.provider, routed)
-            except ProxyError as error:
-                failure = failure or error
-                _exclude(exchange, plan, member)
-                exchange.release_beyond(others)
-                continue
-            except TransportError as error:
-                self._failures.record_failure(exchange.target, member.provider.name, error)
-                failure = error_of(error.fault, error.advice)
-                now = self._clock()
-                note_fault(member, error.fault, now)
-                plan.elapsed = now - exchange.began
-                exchange.release_beyond(others)
-                if not may_follow(plan, error.fault, member, routed, now) or not await self._wait(plan):
-                    break
+            if plan is not None and hedge is not None:
+                attempt = await self._race(attempt, plan, hedge)
             else:
-                if await self._retry_handshake(exchange, routed, plan, member, handshake):
-                    exchange.release_beyond(others)
-                    continue
-                await run_tunnel(exchange, member.provider, handshake, self._clock())
-                return
-        raise failure or no_provider_error(routed.target)
+                self._receive(attempt, plan, await self._sending(attempt))
+        except TransportError as error:
+            if hedge is None:
+                self._on_fault(attempt, error)
+            # Of two attempts at one time the error is that of the last one, and its member is not known here.
+            member = attempt.member if exchange.hedged == hedged else None
+            return self._without_response(attempt, plan, error, member)
+        status = attempt.response.head.status
+        if status >= 400:
+            await redact(attempt)
+        now = self._clock()
+        if plan is not None and not (attempt.sink is not None and exchange.downstream.committed):
+            plan.elapsed = now - exchange.began
+            retryable = plan.retries_status(status, attempt.member, now)
+            if plan.may_continue and (retryable or (status >= 400 and plan.policy.enabled and plan.policy.codes)):
+                buffered = await drain_body(attempt)
+                if status >= 400:
+                    retryable = plan.retries_error(status, buffered.codes, attempt.member, now)
+                return AttemptFailed(error_of(Fault.INVALID), retryable, buffered)
+            if retryable and plan.exhausted:
+                exchange.extra_headers = NO_RETRY
+        if try_send_now(attempt, plan, now):
+            return None
+        return await deliver(attempt, plan, self._clock)
 
-    async def _retry_handshake(
-        self, exchange: Exchange, routed: RoutedRequest, plan: FallbackPlan, member: Endpoint, handshake: Handshake
-    ) -> bool:
-        """Take note of how a provider answered a handshake; True if another is to be asked instead, and now."""
-        now, head = self._clock(), handshake.answered.result()
-        if head.status < 400:
-            note_success(member)
-            return False
-        note_head(member, head, 0.0, now)
-        self._not_found.note(member.provider, head.status, routed.path)
-        plan.elapsed = now - exchange.began
-        plan.note_retry_after(member, retry_after(head.lines, time.time()), now)
+    def _sending(self, attempt: Attempt) -> Coroutine[Any, Any, UpstreamResponse]:
+        """One round trip, up to the head. Raises TransportError."""
+        provider, transports = attempt.member.provider, self._transports
+        attempt.sent_at = self._clock()
+        transport = transports.http if provider.local is None else transports.of(provider)
+        sending = transport.send(provider, attempt.outbound)
+        return sending if attempt.sink is None else attempt.sink.before_head(sending)
+
+    def _receive(self, attempt: Attempt, plan: FallbackPlan | None, response: UpstreamResponse) -> None:
+        """Take a response whose head may be forwarded, and record what it means for the provider. Raises
+        TransportError for any other."""
+        member, head = attempt.member, response.head
+        provider = member.provider
         try:
-            again = plan.retries_status(head.status, member, now) and await self._wait(plan)
-        except BaseException:
-            handshake.abort()
-            raise
-        if again:
-            handshake.abort()
-        return again
+            to_head = attempt.routed.request.method == b"HEAD"
+            attempt.facts = examine_response(head, provider.response_fields, to_head=to_head)
+        except ProxyError as error:
+            response.discard()
+            raise TransportError(Fault.INVALID, "a response head that cannot be forwarded") from error
+        attempt.response = response
+        if response.repeated:
+            attempt.exchange.note_repeat(provider.name)
+        if plan is not None:
+            now = self._clock()
+            if response.repeated:
+                note_stale_connection(member, now)
+            note_head(member, head, now - attempt.sent_at, now)
+            if head.status >= 400:
+                plan.note_retry_after(member, retry_after(head.lines, time.time()), now)
+        if head.status >= 400:
+            self._not_found.note(provider, head.status, attempt.outbound.target)
 
-    def _failed(self, exchange: Exchange, member: Endpoint, error: TransportError) -> None:
-        """An attempt failed: say so in the log."""
+    def _on_fault(self, attempt: Attempt, error: TransportError) -> None:
+        """An attempt got no response: write the log, and record what that means for the provider."""
+        exchange, member = attempt.exchange, attempt.member
         self._failures.record_failure(exchange.target, member.provider.name, error)
         if error.repeated:
             exchange.note_repeat(member.provider.name)
+        note_fault(member, error.fault, self._clock())
 
-    def _sending(self, prepared: Attempt) -> Coroutine[Any, Any, UpstreamResponse]:
-        """One round trip, up to the head. Raises TransportError."""
-        provider, early = prepared.member.provider, prepared.early
-        sending = self._transports.of(provider).send(provider, prepared.outbound)
-        return sending if early is None else early.during(sending)
-
-    def _plan(self, routed: RoutedRequest) -> FallbackPlan:
-        affinity = routed.target.pool.affinity
-        key = None if affinity is None else key_of(affinity, routed.request.fields, routed.address.body)
-        return FallbackPlan(routed.target, self._random, key)
-
-    async def _next_provider(self, exchange: Exchange, plan: FallbackPlan) -> Endpoint | None:
-        """The provider to try next, with a permit of it; None if none is left. Waits in queues of full ones."""
-        return self._acquire_provider(exchange, plan) or await self._wait_for_place(exchange, plan)
-
-    def _acquire_provider(self, exchange: Exchange, plan: FallbackPlan) -> Endpoint | None:
-        """The provider to try next, with a permit of it; None if none is left: ``plan.refusals`` are why."""
-        now = self._clock()
-        member = plan.next(now)
-        while member is not None:
-            blocked = exchange.acquire((member.limiter,), now)
-            if blocked is None:
-                exchange.attempts = plan.attempts + len(exchange.repeats)
-                exchange.provider = member.provider.name
-                return member
-            plan.rejections.append(blocked)
-            member = plan.next(now) if plan.retries_rate_limit() else None
-        return None
-
-    async def _wait_for_place(self, exchange: Exchange, plan: FallbackPlan) -> Endpoint | None:
-        """As long as nobody was asked, wait in line for the first provider that has a place again; None if there is
-        nobody to wait for. Raises ProxyError."""
-        if exchange.attempts:
-            return None
-        refusals = plan.rejections
-        with QueueTicket(self._clock) as place:
-            while True:
-                blocks = refusals + [
-                    blocked
-                    for member in plan.endpoints
-                    if member.limiter.full and (blocked := try_acquire((member.limiter,), self._clock())) is not None
-                ]
-                if not blocks:
-                    return None
-                await place.wait(blocks)
-                plan.restart(self._clock())
-                refusals = []
-                member = plan.next(self._clock())
-                if member is None:
-                    continue
-                blocked = exchange.acquire((member.limiter,), self._clock())
-                if blocked is None:
-                    exchange.attempts = plan.attempts + len(exchange.repeats)
-                    exchange.provider = member.provider.name
-                    return member
-                refusals.append(blocked)
-
-    async def _attempt(
-        self, exchange: Exchange, routed: RoutedRequest, prepared: Attempt, plan: FallbackPlan
+    def _without_response(
+        self, attempt: Attempt, plan: FallbackPlan | None, error: TransportError, member: Endpoint | None
     ) -> AttemptFailed | None:
-        """One attempt, up to the last byte; what is left if it did not serve the client."""
-        hedge, hedged = routed.target.pool.hedge, exchange.hedged
-        try:
-            if hedge is None or prepared.early is not None or not safe_to_hedge(routed):
-                answer = await self._sent(exchange, routed, prepared, plan)
-            else:
-                won = await self._hedged(exchange, routed, prepared, plan, hedge)
-                prepared, answer = won.prepared, won.answer
-        except TransportError as error:
-            failure = error_of(error.fault, error.advice)
-            if prepared.early is not None and prepared.early.give_up(failure):
-                return None
-            now = self._clock()
-            plan.elapsed = now - exchange.began
-            # Of two that were asked at one time the error is that of the last: of which one is not known here.
-            member = prepared.member if exchange.hedged == hedged else None
-            return AttemptFailed(failure, may_follow(plan, error.fault, member, routed, now))
-        now = self._clock()
-        plan.elapsed = now - exchange.began
-        early, status = prepared.early, answer.response.head.status
-        if early is None or not early.begun:
-            gives_up = plan.retries_status(status, prepared.member, now)
-            if plan.may_continue and (gives_up or (status >= 400 and plan.policy.enabled and plan.policy.codes)):
-                kept = await drain_body(answer, prepared.translation)
-                if status >= 400:
-                    gives_up = plan.retries_error(status, kept.codes, prepared.member, now)
-                return AttemptFailed(error_of(Fault.INVALID), proceed=gives_up, last=kept)
-            if gives_up and plan.exhausted:
-                exchange.extra_headers = NOT_AGAIN
-        if try_send_now(prepared, answer, plan, now):
+        failure = error_of(error.fault, error.advice)
+        if fail_committed(attempt, failure):
             return None
-        return await deliver(prepared, answer, plan, self._clock)
-
-    async def _sent(self, exchange: Exchange, routed: RoutedRequest, prepared: Attempt, plan: FallbackPlan) -> Answer:
-        """Send, and take note of how the provider reacts. Raises TransportError."""
-        member = prepared.member
-        began = prepared.sent_at = self._clock()
-        try:
-            answer = validate_response(member.provider, await self._sending(prepared), routed)
-        except TransportError as error:
-            self._failed(exchange, member, error)
-            note_fault(member, error.fault, self._clock())
-            raise
+        if plan is None:
+            return AttemptFailed(failure, retryable=False)
         now = self._clock()
-        head = answer.response.head
-        if answer.response.repeated:
-            exchange.note_repeat(member.provider.name)
-            note_stale_connection(member, now)
-        note_head(member, head, now - began, now)
-        if head.status >= 400:
-            plan.note_retry_after(member, retry_after(head.lines, time.time()), now)
-            self._not_found.note(member.provider, head.status, prepared.outbound.target)
-            answer = await redacted(answer)
-        return answer
+        plan.elapsed = now - attempt.exchange.began
+        return AttemptFailed(failure, retries_fault(plan, error.fault, member, attempt.routed, now))
 
-    async def _hedged(
-        self, exchange: Exchange, routed: RoutedRequest, prepared: Attempt, plan: FallbackPlan, hedge: HedgePolicy
-    ) -> HedgeWinner:
+    # Hedged
+
+    async def _race(self, attempt: Attempt, plan: FallbackPlan, hedge: HedgePolicy) -> Attempt:
+        exchange = attempt.exchange
+
+        async def send(attempt: Attempt) -> None:
+            try:
+                self._receive(attempt, plan, await self._sending(attempt))
+            except TransportError as error:
+                self._on_fault(attempt, error)
+                raise
+
         def second() -> Attempt | None:
             member = plan.hedge(self._clock())
             if member is None or exchange.acquire((member.limiter,), self._clock()) is not None:
@@ -333,51 +228,60 @@ class RetryLoop:
             exchange.attempts = plan.attempts + len(exchange.repeats)
             exchange.hedged += 1
             try:
-                return prepare(exchange, routed, member)
+                return prepare(exchange, attempt.routed, member)
             except ProxyError:
                 exchange.release(member.limiter)
                 return None
 
-        won = await race(
-            prepared,
-            lambda attempted: self._sent(exchange, routed, attempted, plan),
+        def wins(attempt: Attempt) -> bool:
+            """False of a response that must not replace one that is still to come."""
+            status = attempt.response.head.status
+            return status < 500 and status != 429 and not plan.retries_status(status)
+
+        winner = await race(
+            attempt,
+            send,
             hedge.after,
             second,
-            will_do=lambda answer: _hedge_wins(answer.response.head.status, plan),
-            let_go=lambda lost: exchange.release(lost.member.limiter),
+            wins=wins,
+            on_loser=lambda loser: exchange.release(loser.member.limiter),
         )
-        exchange.provider = won.prepared.member.provider.name
-        if won.beaten is not None:
+        exchange.provider = winner.attempt.member.provider.name
+        if winner.outrun is not None:
             now = self._clock()
-            note_hedge_lost(won.beaten.member, now - won.beaten.sent_at, now)
-        return won
+            note_hedge_lost(winner.outrun.member, now - winner.outrun.sent_at, now)
+        return winner.attempt
 
-    async def _wait(self, plan: FallbackPlan) -> bool:
-        """Back off before the next attempt, if there is to be one; False: none is allowed."""
-        if not plan.may_continue:
-            return False
-        seconds = plan.backoff(self._clock())
-        if seconds:
-            await asyncio.sleep(seconds)
-        return seconds is not None
+    # One attempt at a tunnel
+
+    async def _run_tunnel(self, attempt: Attempt, plan: FallbackPlan) -> AttemptFailed | None:
+        member = attempt.member
+        try:
+            handshake = await open_tunnel(attempt)
+        except TransportError as error:
+            self._on_fault(attempt, error)
+            return self._without_response(attempt, plan, error, member)
+        now, head = self._clock(), handshake.answered.result()
+        if head.status < 400:
+            note_success(member)
+        else:
+            note_head(member, head, 0.0, now)
+            self._not_found.note(member.provider, head.status, attempt.routed.path)
+            plan.elapsed = now - attempt.exchange.began
+            plan.note_retry_after(member, retry_after(head.lines, time.time()), now)
+            try:
+                retried = plan.retries_status(head.status, member, now) and await self._wait(plan)
+            except BaseException:
+                handshake.abort()
+                raise
+            if retried:
+                handshake.abort()
+                return AttemptFailed(no_provider_error(attempt.routed.target), retryable=True, waited=True)
+        await run_tunnel(attempt, handshake, self._clock())
+        return None
 
 
-def _exclude(exchange: Exchange, plan: FallbackPlan, member: Endpoint) -> None:
-    """``member`` cannot take the request, and was not asked."""
-    plan.exclude(member)
-    member.limiter.refund()
-    exchange.attempts = plan.attempts + len(exchange.repeats)
-    if not plan.attempts:
-        exchange.provider = ""
-
-
-def _hedge_wins(status: int, plan: FallbackPlan) -> bool:
-    """False of what a hedge may not bring upon a client whose own answer is still to come."""
-    return status < 500 and status != 429 and not plan.retries_status(status)
-
-
-def no_provider_error(target: LivePool) -> ProxyError:
-    """No provider could even be tried: all are busy, or all are drained."""
-    if any(member.provider.weight for member in target.endpoints):
-        return ProxyError(ErrorKind.CONCURRENCY_LIMIT, retry_after=1)
-    return ProxyError(ErrorKind.NO_PROVIDER)
+def _hedge_of(attempt: Attempt) -> HedgePolicy | None:
+    """The policy by which a second provider may get the same request meanwhile; None: it may not."""
+    policy = attempt.routed.target.pool.hedge
+    return policy if policy is not None and attempt.sink is None and safe_to_hedge(attempt.routed) else None

@@ -10,10 +10,12 @@ from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending
 from onwards_py.model.provider import Mode, Provider
 from onwards_py.observe import outcomes
+from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.model_lookup import MODEL_IN_QUERY, is_responses
 from onwards_py.proxy.redaction import redacted_body, redacted_head
 from onwards_py.proxy.upstream_request import RoutedRequest
+from onwards_py.routing.balancer import Endpoint
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.outbound_head import upgrade_head
 from onwards_py.transports.tunnel import Handshake, TunnelEnd, handshake
@@ -29,21 +31,27 @@ def wants_tunnel(routed: RoutedRequest) -> bool:
     return routed.head.upgrade == b"websocket" and routed.request.method == b"GET" and routed.request.http_minor == 1
 
 
-async def open_tunnel(provider: Provider, routed: RoutedRequest) -> Handshake:
-    """Ask one provider to upgrade. Raises TransportError, or ProxyError if it cannot speak WebSocket."""
-    if provider.mode is _DISABLED and is_responses(routed.path):
+def prepare_tunnel(exchange: Exchange, routed: RoutedRequest, member: Endpoint) -> Attempt:
+    """An attempt to open a tunnel. Raises ProxyError if this provider does not speak WebSocket here."""
+    provider, path = member.provider, routed.path
+    if provider.mode is _DISABLED and is_responses(path):
         raise ProxyError(ErrorKind.NOT_FOUND, "The Responses API is not served for this model.")
-    if provider.local is not None or (provider.mode is _TRANSLATE and is_responses(routed.path)):
+    if provider.local is not None or (provider.mode is _TRANSLATE and is_responses(path)):
         raise ProxyError(ErrorKind.NO_WEBSOCKET)
-    path = routed.path
     if provider.model_name is not None:
         path = MODEL_IN_QUERY.sub(b"model=" + quote(provider.model_name, safe="").encode(), path)
     head = upgrade_head(routed.head, provider.join(path), provider)
-    return await handshake(provider, OutboundRequest(b"GET", routed.path, head, b"", routed.address.model))
+    return Attempt(exchange, routed, member, OutboundRequest(b"GET", routed.path, head, b"", routed.address.model))
 
 
-async def run_tunnel(exchange: Exchange, provider: Provider, handshake: Handshake, now: float) -> None:
-    """Pass the provider's answer on; if it is 101, join the two connections until one of them ends."""
+async def open_tunnel(attempt: Attempt) -> Handshake:
+    """Send the handshake. Raises TransportError."""
+    return await handshake(attempt.member.provider, attempt.outbound)
+
+
+async def run_tunnel(attempt: Attempt, handshake: Handshake, now: float) -> None:
+    """Forward the provider's response; if it is 101, join the two connections until one of them ends."""
+    exchange, provider = attempt.exchange, attempt.member.provider
     head = handshake.answered.result()
     assert handshake.transport is not None
     lines = replace_fields(head.lines, provider.response_fields) if provider.response_fields else head.lines
@@ -51,7 +59,7 @@ async def run_tunnel(exchange: Exchange, provider: Provider, handshake: Handshak
     exchange.committed = now
     exchange.outcome = outcomes.DONE
     if head.status != 101:
-        await _pass_on(exchange, provider, handshake, now)
+        await _forward_refusal(exchange, provider, handshake, now)
         return
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     client, upstream = TunnelEnd(over), TunnelEnd(over)
@@ -66,8 +74,8 @@ async def run_tunnel(exchange: Exchange, provider: Provider, handshake: Handshak
         upstream.close()
 
 
-async def _pass_on(exchange: Exchange, provider: Provider, handshake: Handshake, now: float) -> None:
-    """The provider declined: its answer goes to the client, as far as it comes in good time."""
+async def _forward_refusal(exchange: Exchange, provider: Provider, handshake: Handshake, now: float) -> None:
+    """The provider declined: its response goes to the client, as far as it comes in good time."""
     assert handshake.transport is not None
     head = handshake.answered.result()
     redaction = provider.redaction if head.status >= 400 else None

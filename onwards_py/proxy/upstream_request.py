@@ -1,4 +1,4 @@
-"""One try of an exchange at one provider: what is sent, and what a failure means."""
+"""The request that one provider gets, and whether it may be sent to another one after a failure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from onwards_py.proxy.model_lookup import Address, is_responses
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.table import LivePool
-from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
+from onwards_py.transports.base import OutboundRequest, Transport
 from onwards_py.transports.outbound_head import outbound_head
 from onwards_py.wire.request_head import RequestHead
-from onwards_py.wire.response_head import ResponseFacts, examine_response
 
 _DISABLED: Final = Mode.DISABLED
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
-# Asking a model leaves nothing behind but a bill; other requests (files, batches, threads) make things.
+# Inference leaves nothing behind but a bill; other requests (files, batches, threads) create objects.
 _INFERENCE = re.compile(
     rb"/(?:chat/completions|completions|responses|embeddings|messages|rerank|score|moderations|audio/[a-z]+"
     rb"|images/[a-z]+)/?(?:\?|$)"
@@ -41,8 +40,8 @@ _storing = msgspec.json.Decoder(_Storing).decode
 
 
 class RoutedRequest(msgspec.Struct, frozen=True, gc=False):
-    """What the exchange asks of whichever provider is tried. ``path`` is the target in origin form; ``gates`` must let
-    it in; ``rewritten``: the body is no longer the client's."""
+    """A request and the target that is to serve it. ``path`` is the request target in origin form; ``gates`` are the
+    limits that must admit it; ``rewritten``: the body differs from the client's. ``began``: monotonic seconds."""
 
     request: InboundRequest
     head: RequestHead
@@ -55,53 +54,46 @@ class RoutedRequest(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def repeatable(self) -> bool:
+        """True if the method is idempotent (RFC 9110 section 9.2.2)."""
         return self.request.method in _IDEMPOTENT
 
 
 def is_inference(routed: RoutedRequest) -> bool:
-    """True of what asks a model for something, and makes nothing else."""
+    """True if the request only runs a model, and creates no object at the provider."""
     return _INFERENCE.search(routed.path) is not None
 
 
 def safe_to_duplicate(routed: RoutedRequest) -> bool:
-    """True if it does no harm that two providers work on the request: its method is idempotent (RFC 9110 section
-    9.2.2), or it asks a model for something that is not to be stored."""
+    """True if two providers may work on the request: its method is idempotent, or it is inference whose result is not
+    stored."""
     if routed.repeatable:
         return True
     return is_inference(routed) and stores(routed) is not True
 
 
 def stores(routed: RoutedRequest) -> bool | None:
-    """What the request's own ``store`` says; None if it does not say, or is no JSON."""
+    """The value of ``store`` in the request; None if it has none, or is not JSON."""
     if routed.address.notes is not None:
         return routed.address.notes.stores
     try:
-        said = _storing(routed.address.body).store
+        value = _storing(routed.address.body).store
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        # This decoder refuses halves of surrogate pairs, with which the body is JSON all the same.
+        # This decoder refuses lone surrogates, which JSON allows.
         return True if _STORED.search(routed.address.body) is not None else None
-    return said if isinstance(said, bool) else None
+    return value if isinstance(value, bool) else None
 
 
 def retry_after_send(routed: RoutedRequest, policy: FallbackPolicy) -> bool:
-    """True if another provider may be asked for what one may have begun to work on, and bill. A hold says so, too: what
-    breaks off before the head must not be worse off than what does behind it."""
+    """True if the request may go to another provider after one may have begun to work on it, and to bill it. A hold
+    implies that: a connection that breaks before the head must not be worse than one that breaks behind it."""
     return routed.repeatable or ((policy.retry_sent or policy.hold is not None) and safe_to_duplicate(routed))
 
 
-def may_follow(plan: FallbackPlan, fault: Fault, member: Endpoint | None, routed: RoutedRequest, now: float) -> bool:
-    """True if another attempt may follow one at ``member`` that failed by ``fault``: there again, or elsewhere. None:
-    one of two."""
+def retries_fault(plan: FallbackPlan, fault: Fault, member: Endpoint | None, routed: RoutedRequest, now: float) -> bool:
+    """True if another attempt, at ``member`` or elsewhere, may follow one that failed by ``fault``. ``member`` None: it
+    is not known which of two hedged attempts failed."""
     again = fault is Fault.CLOSED and safe_to_duplicate(routed) and plan.retries_reset(member, now)
     return again or plan.retries_fault(fault, repeatable=retry_after_send(routed, plan.policy))
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A provider's response whose head was found fit to be forwarded."""
-
-    provider: Provider
-    response: UpstreamResponse
-    facts: ResponseFacts
 
 
 class Transports:
@@ -115,23 +107,14 @@ class Transports:
         self.engines = engines
 
     def of(self, provider: Provider) -> Transport:
+        """The transport of this kind of provider."""
         if provider.local is None:
             return self.http
         return self.engines if type(provider.local) is EngineSettings else self.echo
 
 
-def validate_response(provider: Provider, response: UpstreamResponse, routed: RoutedRequest) -> Answer:
-    """The answer, if its head may be forwarded; else the response is discarded and TransportError raised."""
-    try:
-        facts = examine_response(response.head, provider.response_fields, to_head=routed.request.method == b"HEAD")
-    except ProxyError as error:
-        response.discard()
-        raise TransportError(Fault.INVALID, "a response head that cannot be forwarded") from error
-    return Answer(provider, response, facts)
-
-
 def outbound_request(provider: Provider, routed: RoutedRequest) -> OutboundRequest:
-    """The request as this provider is to get it. Raises ProxyError for what no provider should be asked."""
+    """The request that this provider gets. Raises ProxyError if it does not serve this path."""
     request, address = routed.request, routed.address
     if provider.mode is _DISABLED and is_responses(routed.path):
         raise ProxyError(ErrorKind.NOT_FOUND, "The Responses API is not served for this model.")
@@ -142,7 +125,7 @@ def outbound_request(provider: Provider, routed: RoutedRequest) -> OutboundReque
         body = address.body_for(provider.model_name, provider.model_json)
         decoded = address.decoded
     elif address.decoded and (provider.local is not None or routed.rewritten):
-        body, decoded = address.body, True  # a local engine reads the body itself
+        body, decoded = address.body, True  # a local engine decodes no body
     memo = routed.head.outbound_heads.get(id(provider))
     if memo is not None and memo.provider is provider and not decoded:
         head = memo.before + b"%d" % len(body) + memo.behind
@@ -154,13 +137,15 @@ def outbound_request(provider: Provider, routed: RoutedRequest) -> OutboundReque
     within = provider.timeouts.head_of_stream
     if within is not None and not _streams(address):
         within = None
-    return OutboundRequest(request.method, routed.path, head, body, model, routed.repeatable, deadline, within)
+    return OutboundRequest(
+        request.method, routed.path, head, body, model, request.method in _IDEMPOTENT, deadline, within
+    )
 
 
 def _streams(address: Address) -> bool:
-    """Whether the request asks for a stream. Only a timeout depends on it, so bytes are searched and nothing is parsed.
-    Clients write the key near the end of a body, where it is found at once: a search from the beginning takes half a
-    millisecond for 400 kB."""
+    """True if the request is for a stream. Only a timeout depends on it, so bytes are searched and nothing is parsed.
+    Clients write the key near the end of a body, where a backward search finds it at once: a forward search takes half
+    a millisecond for 400 kB."""
     if address.notes is not None:
         return address.notes.streams
     body = address.body
@@ -171,7 +156,7 @@ def _streams(address: Address) -> bool:
 
 
 def error_of(fault: Fault, advice: str | None = None) -> ProxyError:
-    """What a client is told when no provider answered and this was the last failure."""
+    """The error that the client gets if the last attempt failed by ``fault``."""
     if fault is Fault.UNAVAILABLE:
         return ProxyError(ErrorKind.LOCAL_UNAVAILABLE, advice, retry_after=1)
     if fault is Fault.CONNECT:

@@ -138,7 +138,7 @@ def _judge_event(event: ServerSentEvent) -> Verdict | None:
 
 def carries_content(event: dict[str, object]) -> bool:
     """True if a decoded event has content in it: it neither announces something nor is an error."""
-    return _error_in(event) is None and _says_something(event)
+    return _error_in(event) is None and _has_content(event)
 
 
 # Errors

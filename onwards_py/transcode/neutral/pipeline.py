@@ -12,7 +12,7 @@ from onwards_py.messages import Ending
 from onwards_py.transcode.neutral import lenient_json
 from onwards_py.transcode.neutral.answer_body import AnswerBody, Machine, Out
 from onwards_py.transcode.neutral.failure import Failure
-from onwards_py.wire.opening import carries_content
+from onwards_py.wire.first_content import carries_content
 from onwards_py.wire.sse import DONE, encode_comment, encode_event
 
 _KEEPALIVE_COMMENT = encode_comment(b"keepalive")

@@ -1,0 +1,281 @@
+"""From a provider's body to the client: translation, the first-content gate, the commit, keep-alive.
+
+A native response that is not held needs none of this: the transport writes to the client directly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from onwards_py.messages import Downstream, Ending, Source
+from onwards_py.proxy.delayed_close import DelayedClose
+from onwards_py.transcode.neutral.answer_body import Machine
+from onwards_py.transcode.neutral.failure import Failure
+from onwards_py.transcode.neutral.pipeline import EventFilter, KeepAlive
+from onwards_py.transcode.neutral.settings import TranslateSettings
+from onwards_py.wire.first_content import Verdict, VerdictKind
+
+T = TypeVar("T")
+
+_CONTENT: Final = VerdictKind.CONTENT
+_EVENT_END: Final = b"\n\n"
+_GRACE: Final = 0.5  # seconds for the rest of a response that is given up
+_LONGEST_REST: Final = 1024 * 1024
+
+
+class ContentDetector(Protocol):
+    """Finds the first content of a response: `wire.first_content.Opening` does so for bytes of a provider."""
+
+    def feed(self, piece: bytes, /) -> Verdict | None:
+        """Take the next bytes; None: more are needed for a verdict."""
+        ...
+
+    def finish(self, ending: Ending, /) -> Verdict:
+        """The body has ended."""
+        ...
+
+
+class CommitGate(msgspec.Struct, frozen=True):
+    """What a response must pass before the client receives its head.
+
+    It opens at the first content, or after ``max_time`` seconds. After ``first_token`` seconds without content the
+    response is too late and its provider is let go (None: no such bound). ``gives_up(verdict)``: a response that failed
+    so is kept from the client, because another attempt may follow.
+    """
+
+    detector: ContentDetector
+    gives_up: Callable[[Verdict], bool]
+    max_time: float | None
+    first_token: float | None
+
+
+class TranslatedEvents(msgspec.Struct, frozen=True):
+    """Events for the client out of a provider's bytes. ``commit_at``: when the stream must begin, by the clock."""
+
+    machine: Machine
+    filter: EventFilter
+    settings: TranslateSettings
+    commit_at: float | None
+
+
+class ResponseSink:
+    """A BodySink in front of ``downstream``.
+
+    ``commit`` sends the response head; it is called when the gate opens, and for a translated stream with the first
+    event, so that a response that fails at once can have a status of its own. ``late``: no content came in time.
+    ``verdict``: why the response was given up at the gate. ``clock`` gives monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        downstream: Downstream,
+        commit: Callable[[], None],
+        clock: Callable[[], float],
+        events: TranslatedEvents | None = None,
+    ) -> None:
+        self._downstream = downstream
+        self._commit = commit
+        self._clock = clock
+        self.events = events
+        self._loop = asyncio.get_running_loop()
+        self._gate: CommitGate | None = None
+        self._held: list[bytes] = []
+        self._size = 0
+        self._timers: list[asyncio.TimerHandle] = []
+        self._keepalive: asyncio.TimerHandle | None = None
+        self._discard: Callable[[], None] = _nothing
+        self._close: DelayedClose | None = None
+        self._written = clock()
+        self.late = False
+        self.verdict: Verdict | None = None
+
+    @property
+    def open(self) -> bool:
+        """False as long as the gate keeps everything from the client."""
+        return self._gate is None
+
+    @property
+    def held(self) -> bytes:
+        """What the gate keeps from the client."""
+        return b"".join(self._held)
+
+    # The life of an attempt
+
+    async def before_head(self, sending: Coroutine[Any, Any, T]) -> T:
+        """Wait for the response head; meanwhile the client's response begins when it is due."""
+        self._start_timers()
+        try:
+            return await sending
+        finally:
+            self.close()
+
+    async def pump(
+        self, pumping: Coroutine[Any, Any, Ending], discard: Callable[[], None], gate: CommitGate | None
+    ) -> Ending:
+        """Wait until ``pumping`` has moved the provider's body into this sink. ``discard`` frees the provider."""
+        self._discard = discard
+        if self.events is not None:
+            self._close = DelayedClose(self.events.machine, discard)
+        if gate is not None and not self._downstream.committed:
+            self._gate = gate
+            if gate.first_token is not None:
+                self._after(gate.first_token, self._on_late)
+            elif gate.max_time is not None:
+                self._after(gate.max_time, self._on_max_time)
+        self._start_timers()
+        try:
+            ending = await pumping
+            self._finish(ending)
+        finally:
+            self.close()
+        return ending
+
+    def close(self) -> None:
+        """No timers any more."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        if self._keepalive is not None:
+            self._keepalive.cancel()
+            self._keepalive = None
+        if self._close is not None:
+            self._close.cancel()
+
+    def fail(self, failure: Failure) -> None:
+        """Send the events that end a stream that has begun with ``failure``."""
+        assert self.events is not None
+        self.send(self.events.filter.fail(failure))
+
+    def send(self, events: bytes) -> None:
+        """Send whole events, a frame for each: there are clients that take a frame for one. The first ones commit."""
+        if not events:
+            return
+        downstream = self._downstream
+        if not downstream.committed:
+            self._commit()
+        self._written = self._clock()
+        start = 0
+        while (end := events.find(_EVENT_END, start)) >= 0:
+            downstream.write(events[start : end + 2])
+            start = end + 2
+        assert start == len(events), "the filter returns whole events"
+
+    # BodySink
+
+    def write(self, piece: bytes) -> None:
+        """Take bytes of the provider's body."""
+        if self.events is None:
+            if self._gate is None:
+                self._downstream.write(piece)
+            else:
+                self._hold(piece)
+            return
+        events = self.events.filter.feed(piece)
+        if self._gate is None:
+            self.send(events)
+        elif events:
+            self._hold(events)
+        if self._close is not None:
+            self._close.look()
+
+    def flush(self) -> None:
+        """Send the head, unless it travels with the first content or event."""
+        if self._gate is None and self.events is None:
+            self._downstream.flush()
+
+    def set_source(self, source: Source) -> None:
+        """See BodySink.set_source."""
+        self._downstream.set_source(source)
+
+    # The gate
+
+    def _hold(self, data: bytes) -> None:
+        assert self._gate is not None
+        self._held.append(data)
+        self._size += len(data)
+        if self.verdict is None:
+            verdict = self._gate.detector.feed(data)
+            if verdict is not None:
+                self._decide(verdict)
+        elif self._size > _LONGEST_REST:
+            self._discard()
+
+    def _decide(self, verdict: Verdict) -> None:
+        assert self._gate is not None
+        if verdict.kind is _CONTENT or not self._gate.gives_up(verdict):
+            self._open()
+        elif not self.late:
+            self.verdict = verdict
+            self._after(_GRACE, self._discard)
+
+    def _open(self) -> None:
+        if self._gate is None or self.late or self.verdict is not None:
+            return
+        self._gate = None
+        held, self._held = self.held, []
+        if self.events is not None:
+            self.send(held)
+            return
+        self._commit()
+        if held:
+            self._downstream.write(held)
+        else:
+            self._downstream.flush()
+
+    def _finish(self, ending: Ending) -> None:
+        if self.events is not None:
+            events = self.events.filter.finish(ending)
+            if self._gate is None:
+                self.send(events)
+            elif events:
+                self._hold(events)
+        if self._gate is not None and not self.late and self.verdict is None:
+            self._decide(self._gate.detector.finish(ending))
+
+    # Timers
+
+    def _after(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._timers.append(self._loop.call_later(max(0.0, seconds), callback))
+
+    def _start_timers(self) -> None:
+        events = self.events
+        if events is None:
+            return
+        if events.commit_at is not None and not self._downstream.committed:
+            self._after(events.commit_at - self._clock(), self._begin_early)
+        if events.settings.keepalive is not KeepAlive.OFF:
+            interval = events.settings.keepalive_interval
+            self._keepalive = self._loop.call_later(interval, self._on_silence)
+
+    def _on_max_time(self) -> None:
+        self._open()
+
+    def _on_late(self) -> None:
+        if self._gate is not None and self.verdict is None:
+            self.late = True
+            self._discard()
+
+    def _begin_early(self) -> None:
+        """``commit_after`` is over: begin the client's stream, whatever has come from the provider."""
+        assert self.events is not None
+        self._open()
+        self.send(self.events.filter.begin())
+
+    def _on_silence(self) -> None:
+        assert self.events is not None
+        interval = self.events.settings.keepalive_interval
+        silence = self._clock() - self._written
+        if self._gate is not None:
+            silence = 0.0  # nothing is sent before the gate is open
+        elif silence >= interval:
+            self.send(self.events.filter.keepalive(self.events.settings.keepalive))
+            silence = 0.0
+        self._keepalive = self._loop.call_later(interval - silence, self._on_silence)
+
+
+def _nothing() -> None:
+    """There is no provider to be freed yet."""

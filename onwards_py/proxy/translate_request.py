@@ -1,0 +1,178 @@
+"""The request in the API that the provider has, and what is needed to translate its answer back."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+import orjson
+
+from onwards_py.auth import Principal
+from onwards_py.errors import ErrorKind, ProxyError
+from onwards_py.model.provider import Mode, Provider
+from onwards_py.proxy.model_lookup import is_responses
+from onwards_py.proxy.translated_paths import CHAT, INPUT_TOKENS, RESPONSES, path_refusal
+from onwards_py.proxy.upstream_request import RoutedRequest
+from onwards_py.transcode.chat.read_answer import ChatToEvents
+from onwards_py.transcode.chat.read_request import to_responses
+from onwards_py.transcode.neutral import lenient_json
+from onwards_py.transcode.neutral.answer_body import Machine
+from onwards_py.transcode.neutral.context import Profile
+from onwards_py.transcode.neutral.policy import InvalidRequest, Policy
+from onwards_py.transcode.neutral.settings import DEFAULTS, TranslateSettings
+from onwards_py.transcode.responses import input_tokens
+from onwards_py.transcode.responses.profile import HEADER as PROFILE_FIELD
+from onwards_py.transcode.responses.profile import is_codex, profile_of_client
+from onwards_py.transcode.responses.read_answer import EventsToChunks
+from onwards_py.transcode.responses.read_request import to_chat
+from onwards_py.transports.base import OutboundRequest
+from onwards_py.transports.outbound_head import outbound_head
+from onwards_py.wire import request_decoding
+
+_TRANSLATE: Final = Mode.TRANSLATE
+# The profile is for the proxy; and the answer is read here, so compressing it would be of no use.
+_NOT_FORWARDED = re.compile(rb"\r\n(?:accept-encoding|x-onwards-profile):[^\r]*", re.IGNORECASE)
+
+MakeMachine = Callable[[int, bool], Machine]
+
+
+class LocalReply(Exception):
+    """The proxy answers by itself, without a provider, with the JSON ``body``."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__("answered without a provider")
+        self.body = body
+
+
+class Translation(msgspec.Struct, frozen=True):
+    """The request for the provider, and what is needed to translate its answer back: ``machine`` makes the state
+    machine of an answer, given the time in Unix seconds and whether the provider's error messages are trusted."""
+
+    outbound: OutboundRequest
+    machine: MakeMachine
+    wants_stream: bool
+    settings: TranslateSettings
+    dropped: tuple[str, ...]
+
+
+class RandomIds:
+    """Ids that cannot be guessed."""
+
+    def new_id(self, prefix: str) -> str:
+        """See Ids."""
+        return prefix + secrets.token_hex(24)
+
+
+_IDS: Final = RandomIds()
+
+
+def translate(provider: Provider, routed: RoutedRequest, principal: Principal) -> Translation | None:
+    """Translate a request for an API that the provider does not have; None for any other. Reasoning in the answer is
+    sealed for ``principal``.
+
+    Raises ProxyError if this provider cannot serve the request, and `LocalReply` if no provider is needed.
+    """
+    path, query, search = routed.path.partition(b"?")
+    path = path.rstrip(b"/")
+    rest = query + search
+    refusal = path_refusal(provider, path, routed.request.method)
+    if refusal is not None:
+        raise refusal
+    try:
+        if is_responses(routed.path):
+            return _to_chat(provider, routed, principal, path, rest) if provider.mode is _TRANSLATE else None
+        if provider.chat_over_responses and path.endswith(CHAT):
+            return _to_responses(provider, routed, path, rest)
+    except InvalidRequest as refused:
+        raise ProxyError(ErrorKind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
+    return None
+
+
+def _to_chat(provider: Provider, routed: RoutedRequest, principal: Principal, path: bytes, rest: bytes) -> Translation:
+    if path.endswith(INPUT_TOKENS):
+        raise LocalReply(orjson.dumps(input_tokens.answer(_decoded(routed))))
+    settings = provider.translate or DEFAULTS
+    translated = to_chat(_decoded(routed), settings.quirks, _policy(provider, settings, routed, principal))
+    context = translated.context
+
+    def machine(now: int, trusted: bool) -> Machine:
+        return ChatToEvents(context, _IDS, now, trusted=trusted)
+
+    outbound = _outbound(provider, routed, path.removesuffix(RESPONSES) + CHAT + rest, translated.chat)
+    return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
+
+
+def _to_responses(provider: Provider, routed: RoutedRequest, path: bytes, rest: bytes) -> Translation:
+    settings = provider.translate or DEFAULTS
+    translated = to_responses(_decoded(routed), settings.quirks, settings.policy)
+    context = translated.context
+
+    def machine(now: int, trusted: bool) -> Machine:
+        return EventsToChunks(context, _IDS, now, trusted=trusted)
+
+    outbound = _outbound(provider, routed, path.removesuffix(CHAT) + RESPONSES + rest, translated.responses)
+    return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
+
+
+def _outbound(provider: Provider, routed: RoutedRequest, path: bytes, made: dict[str, object]) -> OutboundRequest:
+    made["model"] = model = provider.model_name or routed.address.model
+    body = orjson.dumps(made)
+    head = outbound_head(routed.head, b"POST", provider.join(path), provider, len(body), decoded=True)
+    total = provider.timeouts.total
+    deadline = routed.began + total if total is not None else None
+    within = provider.timeouts.head_of_stream if made.get("stream") else None
+    return OutboundRequest(
+        b"POST", path, _NOT_FORWARDED.sub(b"", head), body, model, routed.repeatable, deadline, within
+    )
+
+
+def _policy(provider: Provider, settings: TranslateSettings, routed: RoutedRequest, principal: Principal) -> Policy:
+    """The operator's policy, with what this request adds to it."""
+    policy = replace(settings.policy, origin=_origin(provider))
+    if is_codex(routed.request.fields):
+        policy = replace(policy, phased=True)
+    asked = [value for name, value in routed.request.fields if name.lower() == PROFILE_FIELD]
+    if asked:
+        policy = replace(policy, profile=_profile(asked[0]))
+    elif policy.profile is None:
+        policy = replace(policy, profile=profile_of_client(routed.request.fields))
+    if settings.keyring is not None:
+        audience = "" if principal.digest is None else principal.digest.hex()
+        policy = replace(policy, sealer=settings.keyring.sealer(audience))
+    return policy
+
+
+def _origin(provider: Provider) -> str:
+    """The identity of the model that reasons: signatures of one model are invalid for another. Keys may change."""
+    if provider.origin is None:
+        return provider.identity
+    return f"{provider.host.decode('ascii')}{provider.base_path.decode('ascii')} {provider.model_name or ''}"
+
+
+def _profile(value: bytes) -> Profile | None:
+    name = value.decode("latin-1").strip().lower()
+    if name == "auto":
+        return None
+    try:
+        return Profile(name)
+    except ValueError:
+        message = "The header X-Onwards-Profile is one of: auto, openresponses, openai."
+        raise ProxyError(ErrorKind.BAD_REQUEST, message) from None
+
+
+def _decoded(routed: RoutedRequest) -> dict[str, object]:
+    body, coding = routed.address.body, routed.head.content_encoding
+    if coding and not routed.address.decoded:  # a header named the model, so the body was not read
+        body = request_decoding.decode(coding, body, routed.target.pool.max_body)
+    try:
+        value = lenient_json.loads_request(body)
+    except orjson.JSONDecodeError as error:
+        raise ProxyError(ErrorKind.BAD_REQUEST, f"The body is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ProxyError(ErrorKind.BAD_REQUEST, "The body must be a JSON object.")
+    value.setdefault("model", routed.address.model)
+    return value

@@ -1,0 +1,279 @@
+"""A provider's answer in another API, translated for the client: as a stream or as a whole."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+import orjson
+
+from onwards_py.errors import ErrorKind, ProxyError
+from onwards_py.messages import Ending, Fault
+from onwards_py.model.provider import Provider
+from onwards_py.observe import outcomes
+from onwards_py.observe.outcomes import Outcome
+from onwards_py.proxy.attempt import NO_RESPONSE, Attempt
+from onwards_py.proxy.attempt_result import AttemptFailed
+from onwards_py.proxy.decode_response import LONGEST_ERROR, decoded_error, pump_decoded
+from onwards_py.proxy.delayed_close import CollectedBody, DelayedClose
+from onwards_py.proxy.exchange import Exchange
+from onwards_py.proxy.first_content_gate import translated_gate
+from onwards_py.proxy.outlier_detection import note_ending, note_failure, note_success
+from onwards_py.proxy.response_sink import ResponseSink, TranslatedEvents
+from onwards_py.proxy.translate_request import Translation
+from onwards_py.proxy.upstream_request import error_of, retries_fault
+from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.transcode.neutral.answer_body import AnswerBody, Machine
+from onwards_py.transcode.neutral.failure import Failure, from_body
+from onwards_py.transcode.neutral.pipeline import Answer as ClientResponse
+from onwards_py.transcode.neutral.pipeline import AnswerCollector, EventFilter
+from onwards_py.wire.response_head import provider_lines, retry_after
+
+Clock = Callable[[], float]
+
+_LONGEST_BODY = 64 * 1024 * 1024  # of a whole answer, which is held to be translated
+_LONGEST_DROPPED = 1000  # characters of the header that lists what was left out
+_NOT_IN_A_HEADER = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
+_BROKEN: Final = (outcomes.UPSTREAM_CUT, outcomes.UPSTREAM_IDLE)
+
+_SLOW: Final = ErrorKind.UPSTREAM_TIMEOUT.value
+_TOO_LATE: Final = Failure(_SLOW.status, _SLOW.code, _SLOW.message, _SLOW.type)
+_FAULTS: Final[dict[Ending, Fault | None]] = {
+    Ending.DONE: None,
+    Ending.EOF: Fault.CLOSED,
+    Ending.RESET: Fault.CLOSED,
+    Ending.IDLE: Fault.FIRST_BYTE_TIMEOUT,
+    Ending.LIMIT: None,  # closed by the proxy, because the provider reported a failure or passed a limit
+    Ending.CLIENT_GONE: Fault.CLOSED,
+}
+_OUTCOMES: Final[dict[Ending, Outcome]] = {
+    Ending.DONE: outcomes.UPSTREAM_CUT,  # the framing ended, but not the answer
+    Ending.EOF: outcomes.UPSTREAM_CUT,
+    Ending.RESET: outcomes.UPSTREAM_CUT,
+    Ending.IDLE: outcomes.UPSTREAM_IDLE,
+    Ending.LIMIT: outcomes.UPSTREAM_CUT,  # closed by the proxy, because the provider reported a failure
+    Ending.CLIENT_GONE: outcomes.CLIENT_GONE_STREAMING,
+}
+
+
+class FailedAnswer(msgspec.Struct, frozen=True):
+    """A LastResponse: an answer that failed before anything of it was sent. ``fault`` is how its body broke off; None
+    if the provider reported the failure. ``codes``: what the failure goes by."""
+
+    attempt: Attempt
+    dropped: tuple[str, ...]
+    response: ClientResponse
+    codes: frozenset[str]
+    fault: Fault | None
+    outcome: Outcome
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        """See LastResponse."""
+        exchange.provider = self.attempt.member.provider.name
+        _answer(self.attempt, self.dropped, self.response, now)
+        exchange.outcome = self.outcome
+
+
+def early_sink(attempt: Attempt, clock: Clock) -> ResponseSink | None:
+    """The sink of an attempt whose client's stream begins in time even if the provider is slow; None if there is no
+    ``commit_after``."""
+    translation = attempt.translation
+    if translation is None or translation.settings.commit_after is None or not translation.wants_stream:
+        return None
+    return _sink(attempt, translation, clock)
+
+
+def fail_committed(attempt: Attempt, error: ProxyError) -> bool:
+    """End a stream that began before the response with ``error``; False if it has not begun."""
+    exchange, sink = attempt.exchange, attempt.sink
+    if sink is None or not exchange.downstream.committed:
+        return False
+    kind = error.kind.value
+    sink.fail(Failure(kind.status, error.code, error.message, kind.type, error.param))
+    exchange.downstream.end()
+    exchange.note_refusal(error)
+    exchange.status = 200  # which is what was sent
+    return True
+
+
+async def deliver_translated(
+    attempt: Attempt, translation: Translation, plan: FallbackPlan | None, clock: Clock
+) -> AttemptFailed | None:
+    """Translate a response and send it to the client; the failure, if nothing of it was sent. ``plan`` None: no other
+    attempt can follow. Raises ProxyError for a redirection."""
+    exchange, head = attempt.exchange, attempt.response.head
+    exchange.dropped = translation.dropped
+    if not 200 <= head.status < 300:
+        body = attempt.response.complete_body()
+        if body is None:
+            body = await attempt.response.read(LONGEST_ERROR) or b""
+        if attempt.sink is None or not fail_committed(attempt, _error_of(attempt, body)):
+            send_error_of(attempt, translation, body, clock())
+        return None
+    if translation.wants_stream:
+        failed = await _stream(attempt, translation, plan, clock)
+    else:
+        failed = await _collect(attempt, translation, clock)
+    now = clock()
+    if failed is None:
+        if not translation.wants_stream:
+            note_success(attempt.member)
+        elif exchange.outcome in _BROKEN:
+            note_ending(attempt.member, Ending.EOF, now)
+        return None
+    if failed.response.status >= 500:
+        note_failure(attempt.member, now)
+    return AttemptFailed(error_of(Fault.INVALID), plan is not None and _retries(plan, failed, now), failed)
+
+
+def _retries(plan: FallbackPlan, failed: FailedAnswer, now: float) -> bool:
+    attempt = failed.attempt
+    plan.elapsed = now - attempt.exchange.began
+    if failed.fault is None:
+        return plan.retries_error(failed.response.status, failed.codes, attempt.member, now)
+    return retries_fault(plan, failed.fault, attempt.member, attempt.routed, now)
+
+
+def _sink(attempt: Attempt, translation: Translation, clock: Clock) -> ResponseSink:
+    exchange, settings = attempt.exchange, translation.settings
+    machine, body = _machine(attempt, translation)
+    events = EventFilter(machine, body)
+
+    def commit() -> None:
+        if attempt.response is NO_RESPONSE:
+            block = _own_block(translation.dropped, b"text/event-stream")
+        else:
+            note_success(attempt.member)
+            block = _block(attempt, translation.dropped + events.dropped, b"text/event-stream")
+        exchange.commit(200, b"OK", block, None, clock())
+
+    commit_at = None if settings.commit_after is None else exchange.began + settings.commit_after
+    return ResponseSink(exchange.downstream, commit, clock, TranslatedEvents(machine, events, settings, commit_at))
+
+
+def _machine(attempt: Attempt, translation: Translation) -> tuple[Machine, AnswerBody]:
+    provider = attempt.member.provider
+    machine = translation.machine(_unix_time(), _is_trusted(provider))
+    return machine, AnswerBody(machine, _unix_time, event_limit=provider.max_event_bytes, body_limit=_LONGEST_BODY)
+
+
+async def _stream(
+    attempt: Attempt, translation: Translation, plan: FallbackPlan | None, clock: Clock
+) -> FailedAnswer | None:
+    exchange = attempt.exchange
+    sink = attempt.sink or _sink(attempt, translation, clock)
+    attempt.sink = None
+    assert sink.events is not None
+    events, machine = sink.events.filter, sink.events.machine
+    gate = translated_gate(attempt, events, plan, clock)
+    ending = await sink.pump(pump_decoded(attempt, sink), attempt.response.discard, gate)
+    exchange.dropped += events.dropped
+    failure = events.failure if sink.open else machine.failure
+    outcome = _outcome_of(machine.failure, ending)
+    if failure is not None:
+        fault = _FAULTS[ending]
+        if sink.late:
+            failure, fault, outcome = _TOO_LATE, Fault.FIRST_BYTE_TIMEOUT, outcomes.UPSTREAM_TIMEOUT
+        response = ClientResponse(failure.status, orjson.dumps(failure.envelope()))
+        return FailedAnswer(attempt, translation.dropped, response, failure.codes, fault, outcome)
+    # The last event says how the answer ended, so the response itself is complete: only a lost client is cut off.
+    if ending is Ending.CLIENT_GONE:
+        exchange.downstream.abort()
+    else:
+        exchange.downstream.end()
+    exchange.outcome = outcome
+    return None
+
+
+async def _collect(attempt: Attempt, translation: Translation, clock: Clock) -> FailedAnswer | None:
+    machine, body = _machine(attempt, translation)
+    collector, close = AnswerCollector(machine, body), DelayedClose(machine, attempt.response.discard)
+    try:
+        ending = await pump_decoded(attempt, CollectedBody(collector, close))
+    finally:
+        close.cancel()
+    response, failure = collector.finish(ending), machine.failure
+    outcome = _outcome_of(failure, ending)
+    if failure is not None:
+        return FailedAnswer(attempt, translation.dropped, response, failure.codes, _FAULTS[ending], outcome)
+    exchange = attempt.exchange
+    exchange.dropped += collector.dropped
+    _answer(attempt, translation.dropped + collector.dropped, response, clock())
+    exchange.outcome = outcome
+    return None
+
+
+def _outcome_of(failure: Failure | None, ending: Ending) -> Outcome:
+    """How the answer ended, whose body ended by ``ending``: an answer that was whole before is whole."""
+    if failure is None:
+        return outcomes.DONE
+    return outcomes.SIZE_OR_TIME_LIMIT if failure.cut is Ending.LIMIT else _OUTCOMES[ending]
+
+
+# Errors
+
+
+def send_error_of(attempt: Attempt, translation: Translation, body: bytes, now: float) -> None:
+    """Send a provider's error: its status and Retry-After, and its message if it is trusted. Raises ProxyError."""
+    failure = _failure_of(attempt, body)
+    response = ClientResponse(failure.status, orjson.dumps(failure.envelope()))
+    _answer(attempt, translation.dropped, response, now)
+
+
+def _failure_of(attempt: Attempt, body: bytes) -> Failure:
+    head = attempt.response.head
+    if head.status < 400:  # a redirection: following it would send the client's credentials elsewhere
+        raise ProxyError(ErrorKind.UPSTREAM_INVALID)
+    body = decoded_error(attempt.facts.coding, body)
+    return from_body(head.status, body, _is_trusted(attempt.member.provider), retry_after(head.lines, time.time()))
+
+
+def _error_of(attempt: Attempt, body: bytes) -> ProxyError:
+    """A provider's error as one of the proxy's, for a stream that has begun."""
+    failure = _failure_of(attempt, body)
+    return ProxyError(ErrorKind.UPSTREAM_INVALID, failure.message, param=failure.param, code=failure.code)
+
+
+def _is_trusted(provider: Provider) -> bool:
+    """Errors of a local model hold no secrets."""
+    return provider.trusted or provider.local is not None
+
+
+# Heads
+
+
+def _answer(attempt: Attempt, dropped: tuple[str, ...], response: ClientResponse, now: float) -> None:
+    block = _block(attempt, dropped, b"application/json", len(response.body))
+    attempt.exchange.answer_with(response.status, _reason(response.status), block, response.body, now)
+
+
+def _reason(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode("ascii")
+    except ValueError:
+        return b""
+
+
+def _block(attempt: Attempt, dropped: tuple[str, ...], content_type: bytes, length: int | None = None) -> bytes:
+    """The provider's fields except those about its body, and the proxy's."""
+    return provider_lines(attempt.facts.block) + _own_block(dropped, content_type, length)
+
+
+def _own_block(dropped: tuple[str, ...], content_type: bytes, length: int | None = None) -> bytes:
+    own = b"Content-Type: %b\r\n" % content_type
+    if length is not None:
+        own += b"Content-Length: %d\r\n" % length
+    else:
+        own += b"Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"
+    if dropped:
+        names = ", ".join(_NOT_IN_A_HEADER.sub("?", name) for name in dropped)
+        own += b"X-Onwards-Dropped: %b\r\n" % names[:_LONGEST_DROPPED].encode("ascii")
+    return own
+
+
+def _unix_time() -> int:
+    return int(time.time())
