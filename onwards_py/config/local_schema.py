@@ -11,7 +11,7 @@ from onwards_py.model.provider import EchoSettings, EngineSettings
 
 
 class LocalShape(Shape, frozen=True, kw_only=True):
-    """A provider inside the proxy: answers without network or key."""
+    """A provider inside the proxy, which needs neither network nor key."""
 
     flattened: ClassVar[tuple[type, ...]] = (EchoSettings, EngineSettings)
 

@@ -1,4 +1,4 @@
-"""The shape of a provider in the file, and of what is said above it for several.
+"""The shape of a provider in the file, and of the keys that it inherits.
 
 Absent and ``null`` mean the same, None; defaults are those of the compiled dataclasses. Every key has a description,
 which editors show.

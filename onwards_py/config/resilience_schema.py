@@ -1,4 +1,4 @@
-"""The shape of `fallback`, of which the backoff is a mapping of its own in the file and flat when compiled."""
+"""The shape of `fallback`. Its `backoff` is a mapping in the file, and flat fields when compiled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Factor = Annotated[float, Meta(gt=0, le=1000)]
 
 
 class BackoffShape(Shape, frozen=True, kw_only=True):
-    """Waits before a provider is asked again for the same request."""
+    """Waits before a provider is tried again for the same request."""
 
     initial_ms: Annotated[Milliseconds, Meta(description="Wait after the first failure, in milliseconds.")]
     max_ms: Annotated[Milliseconds | None, Meta(description="The longest single wait. Default: 5000.")] = None
@@ -25,7 +25,7 @@ class BackoffShape(Shape, frozen=True, kw_only=True):
 
 
 class FallbackShape(Shape, frozen=True, kw_only=True):
-    """When another attempt is made, before the first byte went to the client."""
+    """When a failed request is sent to another provider, before the client got the first byte of a response."""
 
     flattened: ClassVar[tuple[type, ...]] = (FallbackPolicy,)
     merged_by_key: ClassVar[bool] = True

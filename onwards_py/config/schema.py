@@ -29,14 +29,14 @@ class RoutingActionShape(Shape, frozen=True, kw_only=True):
 
 
 class RoutingRuleShape(Shape, frozen=True, kw_only=True):
-    """A rule on the labels of the presented key."""
+    """A rule on the labels of the client's key."""
 
     match_labels: Annotated[dict[str, str], Meta(description="Labels that must all match.")]
     action: Annotated[RoutingActionShape, Meta(description="The effect of a match.")]
 
 
 class ListedShape(ProviderShape, frozen=True, kw_only=True):
-    """A target in the legacy list form: providers, of which the first one's keys count."""
+    """A target in the legacy list form: a list of providers, with the keys of the first one."""
 
     keys: Annotated[list[ClientKey] | None, Meta(description=_KEYS)] = None
 
@@ -81,7 +81,7 @@ class TargetShape(DefaultsShape, frozen=True, kw_only=True):
 
 
 class KeyDefinitionShape(Limited, frozen=True, kw_only=True):
-    """A key with a name: key or key_sha256, and what holds for its bearer."""
+    """A key with an id: key or key_sha256, with its limits, labels and targets."""
 
     one_of: ClassVar[tuple[str, ...]] = ("key", "key_sha256")
 
@@ -96,7 +96,7 @@ class KeyDefinitionShape(Limited, frozen=True, kw_only=True):
 
 
 class AuthShape(Shape, frozen=True, kw_only=True):
-    """Who may come in."""
+    """Client keys."""
 
     global_keys: Annotated[
         list[ClientKey] | None, Meta(description="Keys, or ids of key_definitions, that every target accepts.")

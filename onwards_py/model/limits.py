@@ -18,7 +18,7 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
-    """Waiting for a limit, in the order of arrival."""
+    """The wait queue of a limit: first in, first out."""
 
     merged_by_key: ClassVar = True
 

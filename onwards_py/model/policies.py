@@ -1,4 +1,4 @@
-"""How a pool chooses among its providers, and when it asks another one."""
+"""How a pool chooses a provider, and when it tries another one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Strategy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RetryBudgetPolicy:
-    """How many further attempts a target may make in all."""
+    """Bounds the retries of all requests of a target together."""
 
     merged_by_key: ClassVar = True
 
@@ -32,7 +32,7 @@ class RetryBudgetPolicy:
 
 @dataclass(frozen=True, slots=True)
 class HoldPolicy:
-    """An answer is held until its first content, so that an error inside a 200 can still move it on."""
+    """Holds a response back until its first content, so that an error inside a 200 can trigger another attempt."""
 
     merged_by_key: ClassVar = True
 
@@ -42,9 +42,9 @@ class HoldPolicy:
 
 @dataclass(frozen=True, slots=True)
 class EjectionPolicy:
-    """When a provider of a pool is left out for a time.
+    """When a provider of a pool is ejected for a time.
 
-    None: never for that reason. Times are in seconds.
+    A rule that is None is disabled. Times are in seconds.
     """
 
     merged_by_key: ClassVar = True
@@ -78,9 +78,10 @@ DEFAULT_EJECTION = EjectionPolicy()
 
 @dataclass(frozen=True, slots=True)
 class Affinity:
-    """What keeps a conversation at one provider, so that its prompt cache hits.
+    """Sends the requests of a conversation to one provider, so that its prompt cache is hit.
 
-    The first of the ``session`` header fields that a request has counts, else the first ``prompt_bytes`` of its prompt.
+    The first ``session`` header field that a request has identifies the conversation, else the first ``prompt_bytes``
+    of its prompt.
     """
 
     session: Annotated[
@@ -98,7 +99,7 @@ class Affinity:
 
 @dataclass(frozen=True, slots=True)
 class HedgePolicy:
-    """A second provider is asked too when the first is slow."""
+    """Sends a request to a second provider when the first is slow; the first response head wins."""
 
     after: Annotated[
         float, Setting("Time without a response before the hedged request is sent. Required.", Kind.TIMEOUT)
@@ -108,7 +109,7 @@ class HedgePolicy:
 
 @dataclass(frozen=True, slots=True)
 class RoutingRule:
-    """Concerns callers whose key has all of ``labels``: ``redirect`` is the target to use, None refuses."""
+    """Applies to clients whose key has all of ``labels``. ``redirect`` is the target to use; None: reject."""
 
     labels: Mapping[str, str]
     redirect: str | None = None
@@ -116,7 +117,7 @@ class RoutingRule:
 
 @dataclass(frozen=True, slots=True)
 class RetrySamePolicy:
-    """The provider that has failed is asked again before another one is."""
+    """Retries at the provider that failed, before another one is tried."""
 
     attempts: Annotated[int, Setting("Number of retries.", ge=1)] = 1
     statuses: Annotated[
@@ -130,7 +131,7 @@ class RetrySamePolicy:
 
 @dataclass(frozen=True, slots=True)
 class FallbackPolicy:
-    """When another attempt is made, before the first byte went to the client.
+    """When a failed request is sent to another provider, before the client got the first byte of a response.
 
     Times are in seconds; ``backoff_initial`` 0 means that no wait is made.
     """
@@ -179,8 +180,8 @@ class FallbackPolicy:
         ),
     ] = None
     retry_sent: Annotated[bool, Setting("Also repeat a POST that a provider may have worked on and billed.")] = False
-    """Of a fresh connection that died after the request was sent; only requests that ask a model for something that is
-    not to be stored."""
+    """Concerns fresh connections that close after the request was sent, and only requests for inference that are not to
+    be stored."""
     budget: Annotated[
         RetryBudgetPolicy | None,
         Setting("Bound on the retries of all requests together.", key="retry_budget"),
@@ -205,7 +206,7 @@ NO_FALLBACK = FallbackPolicy()
 
 @dataclass(frozen=True, slots=True)
 class RouteBy:
-    """Another target is chosen by what a classifier says of the last user message."""
+    """Routes to another target by the label that a classifier returns for the last user message."""
 
     classifier: Annotated[str, Setting("The target that returns the label.")]
     labels: Annotated[Mapping[str, str], Setting("The target of each label.")]

@@ -135,7 +135,7 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """A GET in the background, with the provider's credential, that must be answered with 2xx."""
+    """A GET request in the background, with the provider's credential; a 2xx response is a success."""
 
     merged_by_key: ClassVar = True
 

@@ -12,7 +12,7 @@ from onwards_py.setting import Kind, Setting
 
 @dataclass(frozen=True, slots=True)
 class HttpPoolSettings:
-    """Kept upstream connections."""
+    """The pool of keep-alive connections to providers."""
 
     max_idle_per_host: Annotated[int, Setting("Largest number of idle connections per host.", ge=0)] = 1024
     idle_timeout: Annotated[
@@ -22,9 +22,9 @@ class HttpPoolSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Address and bounds of the listener; changes need a restart.
+    """Address and limits of the client listener; changes need a restart.
 
-    Bytes, counts and seconds. ``host`` None: the address depends on keys (`listen_address`).
+    Sizes are in bytes, times in seconds. ``host`` None: the address depends on keys (`config.listen_address`).
     """
 
     host: Annotated[
@@ -54,7 +54,7 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class AdminSettings:
-    """The port of metrics and health."""
+    """The admin port, which serves metrics and health checks."""
 
     host: Annotated[
         str | None,
@@ -71,7 +71,7 @@ class AdminSettings:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that a request may ask of the configuration.
+    """The whole compiled configuration.
 
     ``key_definitions`` is looked up by the SHA-256 digest of the token.
     """
