@@ -35,7 +35,8 @@ Place = Callable[[Stage], Awaitable[Mapping[str, object]]]
 @dataclass(frozen=True, slots=True)
 class Fault:
     """``told``: what becomes of a POST if there is nobody else. ``body``: what of the answer can have arrived.
-    ``heals``: the next request to the same provider is served."""
+    ``heals``: the next request to the same provider is served. ``pools``: it is played in pools too; False where
+    another fault has the same outcome, since a pool knows nothing else of a fault."""
 
     number: str
     name: str
@@ -46,10 +47,14 @@ class Fault:
     heals: bool = True
     options: Mapping[str, object] = field(default_factory=dict)
     known: str | None = None
+    pools: bool = True
 
     def cases(self) -> list[Case]:
         """The fault alone, and in pools."""
-        plays: dict[str, Play] = {"alone": self._alone}
+        alone = Case(self.number, f"{self.name}, alone", self._alone, self.known)
+        plays: dict[str, Play] = {}
+        if not self.pools:
+            return [alone]
         if self.then is Then.MOVES:
             plays["the next serves"] = self._moves()
         elif self.then is Then.SENT:
@@ -58,7 +63,8 @@ class Fault:
             plays["GET moves on"] = self._moves(get_=True)
         else:
             plays["nobody else is asked"] = self._stays(retry_sent=True)
-        return [Case(self.number, f"{self.name}, {what}", play, self.known) for what, play in plays.items()]
+        pools = [Case(self.number, f"{self.name}, {what}", play, self.known, True) for what, play in plays.items()]
+        return [alone, *pools]
 
     async def _alone(self, stage: Stage) -> list[Told]:
         await stage.start({"m": {**await self.place(stage), **self.options}})

@@ -191,6 +191,8 @@ class Case:
     name: str
     play: Play
     known: str | None = None
+    behind: bool = False
+    """What the case shows lies behind the doors: see the marker ``either_door``."""
 
     @property
     def id(self) -> str:
@@ -234,11 +236,12 @@ class Table(list[Case]):
 
     def parameters(self) -> list[ParameterSet]:
         """The cases for `pytest.mark.parametrize`; what is known to fail must fail."""
-        return [pytest.param(case, id=case.id, marks=_expected(case)) for case in self]
+        return [pytest.param(case, id=case.id, marks=_marks(case)) for case in self]
 
 
-def _expected(case: Case) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.xfail(strict=True, reason=case.known)] if case.known is not None else []
+def _marks(case: Case) -> list[pytest.MarkDecorator]:
+    expected = [pytest.mark.xfail(strict=True, reason=case.known)] if case.known is not None else []
+    return expected + ([pytest.mark.either_door] if case.behind else [])
 
 
 async def perform(case: Case, *, lane: bool, defect: Defect | None = None) -> None:

@@ -13,10 +13,10 @@ _PATIENCE = 1.5  # seconds for a case that would else hang until its clients giv
 
 BROKEN = [
     pytest.param(defect, wanted, lane, id=f"{defect.name}-{'lane' if lane else 'aiohttp'}")
-    for defect, wanted in DEFECTS
-    for lane in (True, False)
-    if lane or defect.name not in OF_THE_LANE
+    for number, (defect, wanted) in enumerate(DEFECTS)
+    for lane in ([number % 2 == 0] if defect.name not in OF_THE_LANE else [True])
 ]
+"""A defect behind the doors is put behind one of them, in turn."""
 
 
 def relevant(wanted: list[tuple[str, str]]) -> list[Case]:

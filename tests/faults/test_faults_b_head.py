@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from fault_providers import INVALID, QUICK, TOO_LATE, Fault, Finish, Place, Then, scripted, sends
@@ -58,6 +59,11 @@ def invalid(number: str, name: str, head: bytes, finish: Finish = Finish.FIN) ->
     return Fault(number, name, sends(head, then=finish), INVALID, Then.SENT)
 
 
+def malformed(number: str, name: str, head: bytes) -> Fault:
+    """A whole head that is refused: to a pool, like "an unasked 101"."""
+    return replace(invalid(number, name, head), pools=False)
+
+
 def with_line(line: bytes) -> bytes:
     """A whole response with one field line more, which spoils it."""
     return b"HTTP/1.1 200 OK\r\n" + line + b"\r\nContent-Length: 2\r\n\r\n{}"
@@ -104,19 +110,19 @@ FAULTS = [
     invalid("B21", "an unasked 101", b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"),
     Fault("B23", "a line without end", flooding(HEAD_START + b"x" * 2_000_000), INVALID, Then.SENT),
     Fault("B24", "fields without end", flooding(HEAD_START + b"\r\nX-A: 1" * 200_000), INVALID, Then.SENT),
-    *(invalid("B25", name, with_framing(*lines)) for name, lines in LENGTHS.items()),
-    invalid("B26", "length and coding", with_framing(b"Content-Length: 5", b"Transfer-Encoding: chunked")),
-    invalid("B26", "coding and length", with_framing(b"Transfer-Encoding: chunked", b"Content-Length: 5")),
-    *(invalid("B27", name, with_framing(*lines)) for name, lines in CODINGS.items()),
-    invalid("B29", "NUL in a value", with_line(b"X-A: a\0b")),
-    invalid("B29", "CR in a value", with_line(b"X-A: a\rb")),
-    invalid("B29", "a control character in a value", with_line(b"X-A: a\x07b")),
-    invalid("B31", "a folded line", with_line(b"X-A: a\r\n b")),
-    invalid("B32", "a space before the colon", with_line(b"X-A : a")),
-    invalid("B33", "no colon", with_line(b"X-A")),
-    invalid("B34", "LF in place of CRLF", with_line(b"X-A: a").replace(b"\r\n", b"\n")),
-    *(invalid("B35", f"status {s.decode()}", b"HTTP/1.1 %b X\r\nContent-Length: 0\r\n\r\n" % s) for s in STATUSES),
-    *(invalid("B36", f"speaks {name}", data) for name, data in STRANGERS.items()),
+    *(malformed("B25", name, with_framing(*lines)) for name, lines in LENGTHS.items()),
+    malformed("B26", "length and coding", with_framing(b"Content-Length: 5", b"Transfer-Encoding: chunked")),
+    malformed("B26", "coding and length", with_framing(b"Transfer-Encoding: chunked", b"Content-Length: 5")),
+    *(malformed("B27", name, with_framing(*lines)) for name, lines in CODINGS.items()),
+    malformed("B29", "NUL in a value", with_line(b"X-A: a\0b")),
+    malformed("B29", "CR in a value", with_line(b"X-A: a\rb")),
+    malformed("B29", "a control character in a value", with_line(b"X-A: a\x07b")),
+    malformed("B31", "a folded line", with_line(b"X-A: a\r\n b")),
+    malformed("B32", "a space before the colon", with_line(b"X-A : a")),
+    malformed("B33", "no colon", with_line(b"X-A")),
+    malformed("B34", "LF in place of CRLF", with_line(b"X-A: a").replace(b"\r\n", b"\n")),
+    *(malformed("B35", f"status {s.decode()}", b"HTTP/1.1 %b X\r\nContent-Length: 0\r\n\r\n" % s) for s in STATUSES),
+    *(malformed("B36", f"speaks {name}", data) for name, data in STRANGERS.items()),
 ]
 CASES = Table(case for fault in FAULTS for case in fault.cases())
 

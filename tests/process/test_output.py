@@ -14,6 +14,8 @@ from support.origin import Peer, answer, once, origin, refused_port, serve, sile
 from support.program import PATIENCE, run, serving, until
 from support.raw import ask, connect, get, post
 
+from onwards_py.cli import main
+
 BOTH_DOORS = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 ECHO = "targets: {m: {local: {engine: echo}}}"
 CHAT = post(b'{"model":"m","messages":[{"role":"user","content":"hi"}]}')
@@ -150,13 +152,15 @@ targets:
         "auth: {global_keys: {SECRET: 1}}\ntargets: {}",
     ],
 )
-def test_no_error_of_configuration_shows_a_value(tmp_path: Path, config: str) -> None:
+def test_no_error_of_configuration_shows_a_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str
+) -> None:
     """A message says where the mistake is, not what is written there."""
     file = tmp_path / "targets.yaml"
     file.write_text(config.replace("SECRET", PROVIDER_KEY))
-    done = run("check", cwd=tmp_path)
-    assert done.returncode == 2
-    shown = done.stdout + done.stderr
+    assert main(["check", str(file)], {}) == 2
+    shown = "".join(capsys.readouterr())
+    assert shown
     assert PROVIDER_KEY not in shown or "global_keys" in config  # a key of a mapping is its structure
 
 

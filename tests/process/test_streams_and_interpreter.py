@@ -23,9 +23,7 @@ CHAT = post(b'{"model":"m","messages":[{"role":"user","content":"hi"}]}')
 REDIRECTIONS = {
     "no stdout": ">&-",
     "no stderr": "2>&-",
-    "no stdin": "<&-",
     "none at all": "<&- >&- 2>&-",
-    "disk full": ">/dev/full",
     "disk full for both": ">/dev/full 2>&1",
     "read-only stdout": "1</dev/null",
 }
@@ -118,8 +116,10 @@ def _with_stderr(tmp_path: Path, descriptor: int) -> Iterator[int]:
         process.wait(PATIENCE)
 
 
-@pytest.mark.parametrize("command", ["check", "schema"])
-@pytest.mark.parametrize("redirection", [">&-", ">/dev/full", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize(
+    ("command", "redirection"),
+    [("check", ">&-"), ("check", "2>&-"), ("check", ">/dev/full"), ("schema", ">&- 2>&-"), ("schema", ">/dev/full")],
+)
 def test_commands_end_as_they_should_without_streams(tmp_path: Path, command: str, redirection: str) -> None:
     """0, or 1 where the output was asked for and could not be written; never a crash of the interpreter (120)."""
     (tmp_path / "targets.yaml").write_text(ECHO)
@@ -146,12 +146,9 @@ def _start_in(environment: dict[str, str], tmp_path: Path, *flags: str) -> subpr
     ("environment", "flags", "advice"),
     [
         ({}, ("-O",), "without -O"),
-        ({}, ("-OO",), "without -O"),
-        ({"PYTHONOPTIMIZE": "1"}, (), "without PYTHONOPTIMIZE"),
         ({"PYTHONOPTIMIZE": "2"}, (), "without PYTHONOPTIMIZE"),
         ({"AIOHTTP_NO_EXTENSIONS": "1"}, (), "without AIOHTTP_NO_EXTENSIONS"),
         ({"AIOHTTP_NO_EXTENSIONS": "0"}, (), "without AIOHTTP_NO_EXTENSIONS"),
-        ({"AIOHTTP_NO_EXTENSIONS": "false"}, (), "without AIOHTTP_NO_EXTENSIONS"),
     ],
 )
 def test_an_interpreter_that_was_not_tested_serves_nobody(

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,18 +70,7 @@ def target(port: int, ca_file: Path, host: str = "localhost") -> str:
     return f"targets: {{m: {{url: 'https://{host}:{port}/v1', tls: {{ca_file: '{ca_file}'}}}}}}"
 
 
-def with_fallback(port: int, ca_file: Path) -> str:
-    return f"""
-targets:
-  m:
-    strategy: priority
-    fallback: {{enabled: true}}
-    providers:
-      - {{url: 'https://localhost:{port}/v1', tls: {{ca_file: '{ca_file}'}}}}
-      - {{local: {{engine: echo, text: the other}}, name: other}}
-"""
-
-
+@pytest.mark.either_door
 @BOTH_DOORS
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_a_provider_with_a_certificate_of_the_given_authority_is_asked(
@@ -95,43 +84,57 @@ async def test_a_provider_with_a_certificate_of_the_given_authority_is_asked(
                 assert (response.status, response.body) == (200, b'{"secure":true}')
 
 
-@pytest.fixture(params=["wrong name", "unknown authority", "expired", "plain text"])
-async def refused(request: pytest.FixtureRequest, authority: Authority) -> AsyncIterator[int]:
-    """The port of a server that must not be spoken to."""
-    if request.param == "plain text":
+def chat(model: str) -> bytes:
+    return post(b'{"model":"%b","messages":[{"role":"user","content":"x"}]}' % model.encode())
 
-        async def plain(peer: Peer) -> None:
-            await peer.send(answer(b"you should not read this"))
-            await peer.gone()
 
-        async with origin(plain) as upstream:
-            yield upstream.port
-        return
+async def plain(peer: Peer) -> None:
+    """A server without TLS."""
+    await peer.send(answer(b"you should not read this"))
+    await peer.gone()
+
+
+@asynccontextmanager
+async def refused(authority: Authority) -> AsyncIterator[dict[str, int]]:
+    """Servers whose certificates must not be accepted, and their ports."""
     yesterday = datetime.now(UTC) - timedelta(days=1)
     contexts = {
-        "wrong name": lambda: authority.context("other.example"),
-        "unknown authority": lambda: Authority(trustme.CA(), authority.file).context("localhost"),
-        "expired": lambda: authority.context("localhost", not_after=yesterday),
+        "wrong-name": authority.context("other.example"),
+        "unknown-authority": Authority(trustme.CA(), authority.file).context("localhost"),
+        "expired": authority.context("localhost", not_after=yesterday),
     }
-    async with secure_origin(contexts[request.param]()) as port:
-        yield port
+    async with AsyncExitStack() as stack:
+        ports = {name: await stack.enter_async_context(secure_origin(context)) for name, context in contexts.items()}
+        yield {**ports, "plain-text": (await stack.enter_async_context(origin(plain, plain))).port}
 
 
 @BOTH_DOORS
 async def test_a_provider_that_cannot_be_verified_is_not_asked(
-    tmp_path: Path, authority: Authority, refused: int, lane: bool
+    tmp_path: Path, authority: Authority, lane: bool
 ) -> None:
     """Nothing of the request is sent: 503 ``upstream_unreachable``; with fallback on, the next provider answers."""
-    with serving(target(refused, authority.file), tmp_path, lane=lane) as program:
-        response = await ask(program.port, ASK)
-        assert (response.status, response.error["code"]) == (503, "upstream_unreachable")
-        assert await asyncio.to_thread(program.stop) == 0
-        assert [line["outcome"] for line in program.lines()] == ["upstream_unreachable"]
-        assert "Traceback" not in program.stderr
-    with serving(with_fallback(refused, authority.file), tmp_path, lane=lane) as program:
-        response = await ask(program.port, post(b'{"model":"m","messages":[{"role":"user","content":"x"}]}'))
-        assert response.status == 200
-        assert b"the other" in response.body
+    async with refused(authority) as ports:
+        targets = "".join(
+            f"""
+  {name}: {{url: 'https://localhost:{port}/v1', tls: {{ca_file: '{authority.file}'}}}}
+  {name}-and-another:
+    strategy: priority
+    fallback: {{enabled: true}}
+    providers:
+      - {{url: 'https://localhost:{port}/v1', tls: {{ca_file: '{authority.file}'}}}}
+      - {{local: {{engine: echo, text: the other}}, name: other}}"""
+            for name, port in ports.items()
+        )
+        with serving(f"targets:{targets}\n", tmp_path, lane=lane) as program:
+            for name in ports:
+                response = await ask(program.port, chat(name))
+                assert (response.status, response.error["code"]) == (503, "upstream_unreachable"), name
+                response = await ask(program.port, chat(f"{name}-and-another"))
+                assert response.status == 200, name
+                assert b"the other" in response.body
+            assert await asyncio.to_thread(program.stop) == 0
+            assert [line["outcome"] for line in program.lines()] == ["upstream_unreachable", "done"] * len(ports)
+            assert "Traceback" not in program.stderr
 
 
 @dataclass
@@ -178,6 +181,7 @@ async def tunnel(credential: str | None = None) -> AsyncIterator[Tunnel]:
         server.close()
 
 
+@pytest.mark.either_door
 @BOTH_DOORS
 @pytest.mark.parametrize("credential", [None, "user:p@ss:w/rd"], ids=["open", "basic"])
 async def test_https_providers_are_reached_through_https_proxy(

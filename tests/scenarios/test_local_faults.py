@@ -107,6 +107,7 @@ async def first_event(client: Client) -> Response:
     return response
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_stream_whose_process_fails_looks_cut(lane: bool, fault: str) -> None:
     """No last chunk and no [DONE]; the restarted process serves the next request."""
@@ -122,6 +123,7 @@ async def test_a_stream_whose_process_fails_looks_cut(lane: bool, fault: str) ->
     assert next(line["outcome"] for line in local.gateway.lines()) == "upstream_cut"
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_an_answer_whose_process_fails_is_an_honest_503(lane: bool, fault: str) -> None:
     """Nothing of it had been sent: the status and the code say that the local model is at fault."""
@@ -137,6 +139,7 @@ async def test_an_answer_whose_process_fails_is_an_honest_503(lane: bool, fault:
         await local.is_well(loads=2)
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_an_answer_whose_process_fails_before_it_began_comes_from_elsewhere(lane: bool, fault: str) -> None:
     """A pool moves on, without leave to repeat what had been sent: what was computed here went with the process."""
@@ -209,6 +212,7 @@ async def test_a_request_that_does_not_fit_is_answered_elsewhere(lane: bool) -> 
                     pass
 
 
+@pytest.mark.either_door
 @pytest.mark.parametrize("stream", [True, False], ids=["in a stream", "before a whole answer"])
 async def test_a_client_that_leaves_stops_the_computation(lane: bool, stream: bool) -> None:
     """Far below the tokens that were asked for, in the same process, whose slot is free for the next request."""
