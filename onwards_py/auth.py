@@ -1,7 +1,7 @@
-"""Who calls: from header values to a principal. Pure; refuses nobody.
+"""Authentication: from header values to a principal. Pure; access is checked in `routing.table`.
 
-Tokens are compared as SHA-256 digests: a set lookup on a digest tells an attacker who measures time nothing
-about how much of a token was right. The token itself goes no further than this file.
+Tokens are compared as SHA-256 digests: the time of a set lookup by digest does not depend on how many characters of a
+token are correct. Only this file handles the token itself.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from onwards_py.model.pool import KeyDefinition
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """``digest``: SHA-256 of the token, or None without one. ``definition``: what the configuration says of it."""
+    """``digest``: SHA-256 of the token, or None without one. ``definition``: the key definition of that token."""
 
     digest: bytes | None = None
     definition: KeyDefinition | None = None
 
     @property
     def label(self) -> str | None:
-        """The name that logs and metrics may show."""
+        """The id for logs and metrics."""
         return self.definition.id if self.definition is not None else None
 
 
@@ -30,7 +30,7 @@ ANONYMOUS = Principal()
 
 
 def token_of(authorization: bytes | None, api_key: bytes | None) -> bytes | None:
-    """The presented token: ``Authorization: Bearer`` (scheme in any case, RFC 9110 section 11.1) or an API key."""
+    """The token of a request: ``Authorization: Bearer`` (scheme in any case, RFC 9110 section 11.1) or an API key."""
     if authorization is not None:
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() == b"bearer" and (token := token.strip()):
@@ -41,7 +41,7 @@ def token_of(authorization: bytes | None, api_key: bytes | None) -> bytes | None
 def identify(
     authorization: bytes | None, api_key: bytes | None, definitions: Mapping[bytes, KeyDefinition]
 ) -> Principal:
-    """The principal behind the presented token; the anonymous one if there is none."""
+    """The principal of the token; `ANONYMOUS` without a token."""
     token = token_of(authorization, api_key)
     if token is None:
         return ANONYMOUS

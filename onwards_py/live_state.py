@@ -1,6 +1,6 @@
-"""What outlives a reload: counters by stable identity, never by object.
+"""State that survives a reload: counters by stable identity, not by object.
 
-A snapshot is compiled against this once per reload; requests then hold references and look nothing up.
+A snapshot is compiled against this state once per reload; requests use direct references.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from onwards_py.routing.table import ClassifierRoute, LivePool, RouteTable
 
 @dataclass(slots=True)
 class _Observed:
-    """What was learnt by asking, by identity. What a reload has no use for is forgotten."""
+    """Health, latency and budgets by identity. A reload drops those that the new configuration does not use."""
 
     healths: dict[tuple[str, ...], Health] = field(default_factory=dict)
     latencies: dict[tuple[str, ...], PeakEwma] = field(default_factory=dict)
@@ -32,8 +32,8 @@ class _Observed:
 
 
 class LiveState:
-    """Limiters of pools, providers and keys. ``clock`` gives monotonic seconds; ``schedule`` calls back soon, and
-    serves those who wait for a limit."""
+    """Limiters of pools, providers and keys. ``clock`` returns monotonic seconds; ``schedule`` calls a function soon,
+    to admit exchanges from a queue."""
 
     def __init__(self, clock: Callable[[], float], schedule: Schedule = run_now) -> None:
         self._clock = clock
@@ -43,7 +43,7 @@ class LiveState:
         self._keys = KeyLimiters({}, {}, self._new_limiter)
 
     def compile(self, snapshot: Snapshot) -> RouteTable:
-        """The route table of ``snapshot``, its counters those of equal identity so far."""
+        """The route table of ``snapshot``, with the existing counters of equal identity."""
         used: dict[tuple[str, ...], Limiter] = {}
         observed = _Observed()
         targets = {name: self._live_pool(pool, used, observed) for name, pool in snapshot.pools.items()}
@@ -51,7 +51,7 @@ class LiveState:
             name: _with_classifier_route(target, targets) for name, target in targets.items() if target.pool.route_by
         }
         self._keys = self._keys.succeeded_by(snapshot.key_definitions, self._clock())
-        # Who is no longer configured is forgotten, but not while somebody holds a permit of it, or waits for one.
+        # A limiter that is no longer configured is dropped once its last permit is released and its queue is empty.
         busy = {identity: limiter for identity, limiter in self._limiters.items() if limiter.in_use}
         self._limiters = busy | used
         self._observed = observed
@@ -83,13 +83,13 @@ class LiveState:
         return LivePool(pool, limiter, endpoints, endpoints[0] if alone else None, None, budget, hedges)
 
     def _health(self, observed: _Observed, pool: Pool, provider: Provider) -> Health | None:
-        """None where nobody could be asked instead, or nothing is to take it out."""
+        """None if the pool has no alternative to the provider, or if neither ejection nor health checks apply."""
         others = len({other.shared_identity for other in pool.providers if other.weight}) > 1
         if not provider.weight or not others or (pool.ejection is None and provider.health_check is None):
             return None
         identity = (pool.name, provider.shared_identity)
         if identity in observed.healths:
-            return observed.healths[identity]  # the same provider, listed again
+            return observed.healths[identity]  # the pool lists the provider twice
         health = self._observed.healths.get(identity)
         if health is None:
             health = Health(pool.ejection, provider.health_check)
@@ -125,7 +125,7 @@ class LiveState:
         return limiter
 
     def close_queues(self) -> None:
-        """Let nobody in any more who waits for a limit."""
+        """Stop admitting exchanges from the queues."""
         for limiter in (*self._limiters.values(), *self._keys.made()):
             limiter.close_queue()
 
@@ -134,9 +134,9 @@ class LiveState:
 
 
 class KeyLimiters:
-    """The limiters of keys, each made when its key is first used: of many keys few are.
+    """The limiters of keys, each created at the first use of its key, because few of many keys are used.
 
-    ``definitions`` are found by the digest of the token, ``by_id`` are the limiters so far.
+    ``definitions`` by the digest of the token, ``by_id`` the existing limiters.
     """
 
     __slots__ = ("_by_digest", "_by_id", "_definitions", "_make")
@@ -153,7 +153,7 @@ class KeyLimiters:
         self._by_digest: dict[bytes, Limiter] = {}
 
     def get(self, digest: bytes) -> Limiter | None:
-        """The limiter of this token's key; None if it has no limits, and nobody is left who came when it had some."""
+        """The limiter of this token's key; None if it has no limits and no exchange uses an earlier limiter."""
         limiter = self._by_digest.get(digest)
         if limiter is not None:
             return limiter
@@ -169,20 +169,19 @@ class KeyLimiters:
         return limiter
 
     def made(self) -> list[Limiter]:
-        """All that were made so far."""
+        """All limiters created so far."""
         return list(self._by_id.values())
 
     def succeeded_by(self, definitions: Mapping[bytes, KeyDefinition], now: float) -> KeyLimiters:
-        """The limiters of another configuration: what is known by the same id stays, under its new limits. Who is no
-        longer configured, or has no limits any more, is forgotten, but not while somebody holds a permit of it, or
-        waits for one."""
+        """The limiters of another configuration: those with the same id are kept, with their new limits. A limiter
+        without limits, or no longer configured, is dropped once its last permit is released and its queue is empty."""
         kept = {id_: limiter for id_, limiter in self._by_id.items() if limiter.in_use}
         if self._by_id:
             for definition in definitions.values():
                 limiter = self._by_id.get(definition.id)
                 if limiter is None:
                     continue
-                limiter.reconfigure(definition.limits, now)  # no limits too: whoever waits for them may go in
+                limiter.reconfigure(definition.limits, now)  # also without limits: this admits waiting exchanges
                 if definition.limits != NO_LIMITS:
                     kept[definition.id] = limiter
         return KeyLimiters(definitions, kept, self._make)
@@ -199,9 +198,9 @@ def _with_classifier_route(target: LivePool, targets: Mapping[str, LivePool]) ->
 
 @dataclass(frozen=True, slots=True)
 class ActiveConfig:
-    """One generation of configuration, ready for requests. ``needs_principal``: it matters who calls.
-    ``accepted_digests``: digests of the only tokens that anything is open to; None: something is open to all.
-    ``generation`` is this one's and no other's, and keeps nothing alive."""
+    """One generation of the configuration. ``needs_principal``: the caller must be identified.
+    ``accepted_digests``: digests of all tokens that some target accepts; None: at least one target is open.
+    ``generation``: a unique object that references nothing."""
 
     snapshot: Snapshot
     table: RouteTable
@@ -211,13 +210,13 @@ class ActiveConfig:
 
 
 def _current(snapshot: Snapshot, live: LiveState) -> ActiveConfig:
-    told_apart = any(pool.keys is not None or pool.rules for pool in snapshot.pools.values())
+    needs_principal = any(pool.keys is not None or pool.rules for pool in snapshot.pools.values())
     table = live.compile(snapshot)
-    return ActiveConfig(snapshot, table, told_apart or bool(snapshot.key_definitions), table.accepted_digests)
+    return ActiveConfig(snapshot, table, needs_principal or bool(snapshot.key_definitions), table.accepted_digests)
 
 
 class ConfigHolder:
-    """Where the present configuration is found. An exchange takes ``current`` once and keeps it."""
+    """The active configuration. An exchange reads ``current`` once and keeps it."""
 
     __slots__ = ("_live", "current")
 
@@ -226,9 +225,9 @@ class ConfigHolder:
         self.current = _current(snapshot, live)
 
     def close_queues(self) -> None:
-        """The end: whoever still waits for a limit is not let in by others being cut."""
+        """Stop admitting exchanges from the queues, at shutdown, when aborted exchanges release their permits."""
         self._live.close_queues()
 
     def replace(self, snapshot: Snapshot) -> None:
-        """Swap the whole configuration; exchanges in flight keep theirs."""
+        """Activate another configuration; exchanges in flight keep theirs."""
         self.current = _current(snapshot, self._live)

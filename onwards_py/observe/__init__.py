@@ -1,5 +1,4 @@
-"""Observing: access log, metrics, process log.
+"""Observability: access log, metrics, process log.
 
-Lives here: every metric name in one place, the access-log line, redaction. May not: influence an exchange, or block
-the event loop.
+Contains: all metric names, the access-log line. May not: influence an exchange, or block the event loop.
 """

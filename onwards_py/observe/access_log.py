@@ -19,8 +19,8 @@ _MOST_NAMES = 256
 
 
 class LineWriter:
-    """Writes lines to ``stream`` from a thread of its own, named ``name``; what does not fit the queue, and what cannot
-    be written, is dropped and counted. ``stream`` should have no buffer."""
+    """Writes lines to ``stream`` in a separate thread named ``name``. Lines that do not fit the queue or cannot be
+    written are dropped and counted. ``stream`` should be unbuffered."""
 
     def __init__(self, stream: BinaryIO, name: str = "access-log") -> None:
         self._stream = stream
@@ -31,7 +31,7 @@ class LineWriter:
         self.dropped = 0
 
     def write(self, lines: list[bytes]) -> None:
-        """Queue lines (without their ends); never blocks."""
+        """Queue lines (without line ends); never blocks."""
         if not lines:
             return
         try:
@@ -40,7 +40,7 @@ class LineWriter:
             self.dropped += len(lines)
 
     def close(self, seconds: float = 2.0) -> None:
-        """Write what is queued, within ``seconds``."""
+        """Write the queued lines, within ``seconds``."""
         try:
             self._batches.put(None, timeout=seconds)
         except queue.Full:
@@ -54,19 +54,19 @@ class LineWriter:
 
     @property
     def idle(self) -> bool:
-        """True if nothing waits for the thread."""
+        """True if the queue is empty and all its lines are written."""
         return not self._batches.unfinished_tasks
 
     def put(self, batch: bytes) -> None:
-        """Write all of it, in the thread of the caller: only while `idle`, and if the stream will not block.
+        """Write ``batch`` in the caller's thread: only while `idle`, and if the stream will not block.
 
-        If that fails half-way through a line, the next batch begins with a line of its own."""
+        If a write fails within a line, the next batch starts on a new line."""
         data = b"\n" + batch if self._torn else batch
         written = 0
         try:
             while written < len(data):
                 count = self._stream.write(data[written:])
-                if count is None:  # it is full, and does not block: O_NONBLOCK is shared by all who have a pipe open
+                if count is None:  # full and non-blocking: all processes with an open pipe share its O_NONBLOCK
                     raise BlockingIOError
                 written += count
             self._stream.flush()
@@ -135,13 +135,13 @@ def access_line(row: LogRow, to_wall: float) -> bytes:
 
 
 _names: dict[bytes, tuple[bytes, str, str]] = {}
-"""Method, and method and path as text, of the few targets that are asked for again and again."""
+"""Method, and method and path as text, of frequent request targets."""
 
 
 def _remember(method: bytes, target: bytes) -> tuple[bytes, str, str]:
     path = target.partition(b"?")[0][:_MAX_PATH].decode("latin-1")
     names = (method, method.decode("latin-1"), path)
-    if len(target) <= _MAX_PATH and b"?" not in target:  # a query is nothing to keep
+    if len(target) <= _MAX_PATH and b"?" not in target:  # queries vary, and may contain secrets
         if len(_names) >= _MOST_NAMES:
             _names.clear()
         _names[target] = names

@@ -1,4 +1,4 @@
-"""Metrics of local models. Labels are what the configuration names, so their number is bounded."""
+"""Metrics of local models. Labels are names of the configuration, so their number is bounded."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ class EngineMetrics(Collector):
         self._engines = engines
 
     def collect(self) -> Iterator[Metric]:
-        """The families; without samples where there are no engines."""
+        """The families, without samples if there are no engines."""
         gauges: dict[str, tuple[str, Callable[[Engine], float]]] = {
             "onwards_engine_up": (
                 "1 while the model is loaded and its process runs.",
                 lambda engine: engine.state is State.READY,
             ),
             "onwards_engine_load_seconds": (
-                "What loading took the last time.",
+                "Duration of the last loading.",
                 lambda engine: engine.tally.load_seconds,
             ),
             "onwards_engine_in_flight": (
-                "Requests at the engine, waiting ones included.",
+                "Requests at the engine, including waiting ones.",
                 lambda engine: engine.in_flight,
             ),
-            "onwards_engine_waiting": ("Requests that wait for a slot.", lambda engine: engine.waiting),
+            "onwards_engine_waiting": ("Requests waiting for a slot.", lambda engine: engine.waiting),
             "onwards_engine_tokens_per_second": (
-                "Tokens made per second in the last answer.",
+                "Tokens generated per second in the last response.",
                 lambda engine: engine.tally.last_rate,
             ),
         }
         counters: dict[str, tuple[str, Callable[[Engine], float]]] = {
             "onwards_engine_restarts": (
-                "Times the process was started again by itself.",
+                "Automatic restarts of the process.",
                 lambda engine: engine.tally.restarts,
             ),
-            "onwards_engine_prompt_tokens": ("Tokens read.", lambda engine: engine.tally.prompt_tokens),
-            "onwards_engine_completion_tokens": ("Tokens made.", lambda engine: engine.tally.completion_tokens),
+            "onwards_engine_prompt_tokens": ("Prompt tokens processed.", lambda engine: engine.tally.prompt_tokens),
+            "onwards_engine_completion_tokens": ("Tokens generated.", lambda engine: engine.tally.completion_tokens),
             "onwards_engine_prompt_seconds": (
-                "Seconds spent reading tokens.",
+                "Seconds of prompt processing.",
                 lambda engine: engine.tally.prompt_seconds,
             ),
             "onwards_engine_completion_seconds": (
-                "Seconds spent making tokens.",
+                "Seconds of generation.",
                 lambda engine: engine.tally.completion_seconds,
             ),
         }

@@ -1,7 +1,7 @@
 """The process log: standard logging to standard error, one line per record.
 
-A standard error that nobody reads must not stop the event loop: what it does not take at once is left to a thread. What
-cannot be written is dropped.
+A standard error that is not read must not block the event loop: lines that cannot be written at once are left to a
+thread, and lines that cannot be written at all are dropped.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 from onwards_py.observe.access_log import LineWriter
 
-_AT_ONCE = 4096  # PIPE_BUF of Linux: a pipe that is ready takes so much without blocking (pipe(7))
+_AT_ONCE = 4096  # PIPE_BUF of Linux: a ready pipe accepts this much without blocking (pipe(7))
 
 
 class LineHandler(logging.Handler):
-    """Writes records to ``stream``; `close`, which logging calls when the program ends, writes what is queued."""
+    """Writes records to ``stream``; `close`, which logging calls at exit, writes the queued lines."""
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class LineHandler(logging.Handler):
         self._ready.register(stream, select.POLLOUT)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See logging.Handler.emit. Never raises: nothing is worth failing for here."""
+        """See logging.Handler.emit. Never raises, because a log line must not abort an exchange."""
         try:
             line = self.format(record).encode("utf-8", "backslashreplace")
             if len(line) < _AT_ONCE and self._writer.idle and self._ready.poll(0):
@@ -48,6 +48,6 @@ def configure(level: str, stream: BinaryIO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # aiohttp would log requests (lines of ours exist) and quote what it could not parse.
+    # aiohttp would log requests a second time, and quote bytes that it cannot parse.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)

@@ -1,6 +1,6 @@
 """Every metric, in one place. Labels come from closed sets: configured names, status classes, outcomes.
 
-Per exchange a few plain numbers are counted; Prometheus' shapes are made at a scrape.
+An exchange increments a few plain numbers; a scrape converts them to Prometheus' format.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CLASSES = {0: "none", 1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
 
 class Histogram:
-    """Counts per bucket (not cumulative; one more for what lies beyond the last bound) and a sum."""
+    """Counts per bucket (not cumulative; one more for values beyond the last bound) and a sum."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -35,7 +35,7 @@ class Histogram:
         self.total = 0.0
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """Prometheus' form of the buckets."""
+        """The buckets in Prometheus' format."""
         rows: list[tuple[str, float]] = []
         running = 0
         for bound, count in zip((*self.bounds, "+Inf"), self.counts, strict=True):
@@ -45,7 +45,7 @@ class Histogram:
 
 
 class Series:
-    """What is counted for one target and provider."""
+    """The counts of one target and provider."""
 
     __slots__ = ("duration", "first_byte", "requests")
 
@@ -104,7 +104,7 @@ class Metrics(Collector):
             self._count_dropped(row.target, part)
 
     def _count_dropped(self, target: str, part: str) -> None:
-        """Parts are named by the translator, but some after members of the request: so their number is bounded."""
+        """Names of parts may come from a request, so their number is bounded."""
         key = (target, part)
         if key not in self._dropped and len(self._dropped) >= _MOST_PARTS:
             key = (target, "other")
@@ -122,17 +122,17 @@ class Metrics(Collector):
         histogram.total += row.route_by_seconds
 
     def collect(self) -> Iterator[Metric]:
-        """The metric families, as Prometheus wants them; ``before_collect`` is called first."""
+        """The metric families in Prometheus' format; ``before_collect`` is called first."""
         self.before_collect()
         labels = ["target", "provider"]
         requests = CounterMetricFamily(
-            "onwards_requests", "Exchanges that ended.", labels=[*labels, "status_class", "outcome"]
+            "onwards_requests", "Completed exchanges.", labels=[*labels, "status_class", "outcome"]
         )
         duration = HistogramMetricFamily(
-            "onwards_request_duration_seconds", "From the whole request to the last byte.", labels=labels
+            "onwards_request_duration_seconds", "Time from the complete request to the last byte.", labels=labels
         )
         first_byte = HistogramMetricFamily(
-            "onwards_first_byte_seconds", "From the whole request to the response head.", labels=labels
+            "onwards_first_byte_seconds", "Time from the complete request to the response head.", labels=labels
         )
         for key, series in self._series.items():
             for (status_class, outcome), count in series.requests.items():
@@ -147,7 +147,7 @@ class Metrics(Collector):
         )
         route_by_time = HistogramMetricFamily(
             "onwards_route_by_seconds",
-            "From the classifier's request to its label, or to its timeout.",
+            "Time until the classifier's label, its failure or its timeout.",
             labels=["target"],
         )
         dropped = CounterMetricFamily(
@@ -166,20 +166,20 @@ class Metrics(Collector):
         yield from self._gauges()
 
     def _gauges(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("onwards_requests_in_flight", "Exchanges in progress.", value=self._in_flight())
-        targets = GaugeMetricFamily("onwards_target_in_flight", "Permits held per target.", labels=["target"])
+        yield GaugeMetricFamily("onwards_requests_in_flight", "Exchanges in flight.", value=self._in_flight())
+        targets = GaugeMetricFamily("onwards_target_in_flight", "Permits in use per target.", labels=["target"])
         providers = GaugeMetricFamily(
-            "onwards_provider_in_flight", "Permits held per provider.", labels=["target", "provider"]
+            "onwards_provider_in_flight", "Permits in use per provider.", labels=["target", "provider"]
         )
         for target in self._holder.current.table.targets:
             targets.add_metric([target.pool.name], target.limiter.in_flight)
             for endpoint in target.endpoints:
                 providers.add_metric([target.pool.name, endpoint.provider.name], endpoint.limiter.in_flight)
         yield from (targets, providers)
-        yield GaugeMetricFamily("onwards_connections", "Client connections open.", value=self._open_connections())
+        yield GaugeMetricFamily("onwards_connections", "Open client connections.", value=self._open_connections())
         yield CounterMetricFamily(
             "onwards_connections_refused",
-            "Client connections refused: too many, or no descriptor to spare.",
+            "Rejected client connections: too many, or no file descriptor left.",
             value=self._refused_connections(),
         )
         yield CounterMetricFamily(

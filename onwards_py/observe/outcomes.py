@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Final, Literal, get_args
 
 # The side that ended the exchange, and in which phase.
-DONE: Final = "done"  # answered whole, whatever the status
-REFUSED: Final = "refused"  # the request was refused here, for a reason of its own
-OVERLOADED: Final = "overloaded"  # refused here, for a reason of ours
+DONE: Final = "done"  # a complete response, with any status
+REFUSED: Final = "refused"  # rejected by the proxy because of the request
+OVERLOADED: Final = "overloaded"  # rejected by the proxy because of its own state
 UPSTREAM_UNREACHABLE: Final = "upstream_unreachable"  # no connection to any provider tried
 UPSTREAM_TIMEOUT: Final = "upstream_timeout"  # no response head in time
 UPSTREAM_INVALID: Final = "upstream_invalid"  # no valid response head
-UPSTREAM_CUT: Final = "upstream_cut"  # the body broke off
+UPSTREAM_CUT: Final = "upstream_cut"  # the body was truncated
 UPSTREAM_IDLE: Final = "upstream_idle"  # the body stalled
 SIZE_OR_TIME_LIMIT: Final = "size_or_time_limit"  # a size or total-time limit ended the body
-CLIENT_GONE_WAITING: Final = "client_gone_waiting"  # the client left before the response began
-CLIENT_GONE_STREAMING: Final = "client_gone_streaming"  # the client left, or took nothing, during the body
-INTERNAL: Final = "internal"  # a defect of ours
+CLIENT_GONE_WAITING: Final = "client_gone_waiting"  # the client disconnected before the response started
+CLIENT_GONE_STREAMING: Final = "client_gone_streaming"  # the client disconnected or did not read during the body
+INTERNAL: Final = "internal"  # a defect of the proxy
 
 RULE: Final = "rule"  # the reason of a `route_by` metric where a routing rule redirected, and not a classifier
 

@@ -1,4 +1,4 @@
-"""What pools do about failing and busy providers, and what their exchanges use, as metrics."""
+"""Metrics of pools: retries, hedges, health states, queues, charged tokens."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _STATES = [state.value for state in HealthState]
 
 
 class PoolMetrics(Collector):
-    """Counts of exchanges, and what the present configuration's pools and providers are like when scraped.
+    """Counts of exchanges, and the state of the active configuration's pools and providers at a scrape.
 
-    ``tokens`` by target are counted by whoever counts exchanges: that concerns all of those that are metered.
+    ``tokens`` by target: `Metrics.record` increments them, because they apply to every exchange with a token limit.
     """
 
     def __init__(self, holder: ConfigHolder) -> None:
@@ -49,20 +49,20 @@ class PoolMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The families."""
-        yield _by_target("onwards_retries", "Attempts after one that failed.", self._retries)
+        yield _by_target("onwards_retries", "Attempts after a failed one.", self._retries)
         repeats = CounterMetricFamily(
             "onwards_repeats",
-            "Requests sent once more because a kept connection had died.",
+            "Requests repeated because a reused connection had failed.",
             labels=["target", "provider"],
         )
         for names, count in self._repeats.items():
             repeats.add_metric(names, count)
         yield repeats
-        yield _by_target("onwards_hedges", "Exchanges for which two providers were asked at one time.", self._hedges)
+        yield _by_target("onwards_hedges", "Exchanges with a hedged request.", self._hedges)
         yield _by_target("onwards_retry_budget_exhausted", "Exchanges that the retry budget ended.", self._over_budget)
-        yield _by_target("onwards_limited_tokens", "Tokens charged to exchanges under a limit in tokens.", self.tokens)
+        yield _by_target("onwards_limited_tokens", "Tokens charged to exchanges with a token limit.", self.tokens)
         repaired = CounterMetricFamily(
-            "onwards_repaired_answers", "Streams in which 'repair' changed something.", labels=["target", "provider"]
+            "onwards_repaired_answers", "Streams that 'repair' changed.", labels=["target", "provider"]
         )
         for names, count in self._repaired.items():
             repaired.add_metric(names, count)
@@ -73,11 +73,9 @@ class PoolMetrics(Collector):
     def _providers(self) -> Iterator[Metric]:
         labels = ["target", "provider"]
         states = GaugeMetricFamily(
-            "onwards_provider_state", "1 for the state that the provider is in.", labels=[*labels, "state"]
+            "onwards_provider_state", "1 for the current state of the provider.", labels=[*labels, "state"]
         )
-        ejections = CounterMetricFamily(
-            "onwards_provider_ejections", "Times the provider was left out after failures.", labels=labels
-        )
+        ejections = CounterMetricFamily("onwards_provider_ejections", "Ejections of the provider.", labels=labels)
         for target in self._holder.current.table.targets:
             for endpoint in target.endpoints:
                 if endpoint.health is None:
@@ -90,7 +88,7 @@ class PoolMetrics(Collector):
 
     def _waiting(self) -> Metric:
         waiting = GaugeMetricFamily(
-            "onwards_waiting", "Exchanges that wait in line for a limit.", labels=["target", "provider"]
+            "onwards_waiting", "Exchanges in the admission queue of a limit.", labels=["target", "provider"]
         )
         for target in self._holder.current.table.targets:
             own: tuple[tuple[str, Limiter], ...] = (("", target.limiter),)

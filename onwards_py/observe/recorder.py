@@ -1,7 +1,7 @@
-"""Recording exchanges: a row is queued at once, and counted and written together with many others.
+"""Recording exchanges: rows are queued, then counted and written in batches.
 
-Besides costing the client no time, a loop over hundreds of rows runs from warm caches; done one by one, between
-two requests, the same work costs twice as much.
+This does not delay the client, and a loop over hundreds of rows runs from warm CPU caches: the same work between two
+requests costs twice as much.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Recorder:
         self._scheduled = False
 
     def record(self, row: LogRow) -> None:
-        """Count and log an exchange that ended."""
+        """Count and log a completed exchange."""
         pending = self._pending
         pending.append(row)
         if len(pending) >= _MOST:
@@ -42,7 +42,7 @@ class Recorder:
             self._call_later(_SECONDS, self._flush_later)
 
     def flush(self) -> None:
-        """Count and write what was put aside."""
+        """Count and write the queued rows."""
         rows, self._pending = self._pending, []
         to_wall = time.time() - time.monotonic()
         lines = []

@@ -1,4 +1,4 @@
-"""Metrics of the configuration: which one is in force, and what became of attempts to change it."""
+"""Metrics of the configuration: the active file, and the results of reloads."""
 
 from __future__ import annotations
 
@@ -13,28 +13,26 @@ _DIGITS = 16  # enough to tell files apart at a glance
 
 
 class ReloadMetrics(Collector):
-    """Collects from ``status``, as it is when scraped."""
+    """Collects from ``status`` at a scrape."""
 
     def __init__(self, status: ReloadStatus) -> None:
         self._status = status
 
     def collect(self) -> Iterator[Metric]:
-        """The families. The info has one series at a time: that of the file in force."""
+        """The families. The info has one series, of the active file."""
         status = self._status
-        reloads = CounterMetricFamily(
-            "onwards_config_reloads", "Times the configuration was read again.", labels=["result"]
-        )
+        reloads = CounterMetricFamily("onwards_config_reloads", "Reloads of the configuration.", labels=["result"])
         for result, count in status.results.items():
             reloads.add_metric([result], count)
         yield reloads
         yield GaugeMetricFamily(
             "onwards_config_last_reload_successful",
-            "0 while the files hold a configuration that was refused.",
+            "0 while the files contain an invalid configuration.",
             value=status.last_error is None,
         )
         yield GaugeMetricFamily(
             "onwards_config_applied_timestamp_seconds",
-            "When the configuration in force was applied.",
+            "Time at which the active configuration was applied.",
             value=status.applied_at,
         )
-        yield InfoMetricFamily("onwards_config", "The file in force.", value={"sha256": status.sha256[:_DIGITS]})
+        yield InfoMetricFamily("onwards_config", "The active file.", value={"sha256": status.sha256[:_DIGITS]})
