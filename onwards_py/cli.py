@@ -31,6 +31,7 @@ from onwards_py.routing.explain import (
     expected_order,
 )
 from onwards_py.standard_streams import complain
+from onwards_py.wire.api import Api
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -288,7 +289,7 @@ def _rows(pool: Pool) -> list[tuple[str, ...]]:
             *head,
             provider.name,
             str(provider.weight),
-            provider.mode.value,
+            provider.apis.mode(Api.RESPONSES),
             "yes" if provider.credential is not None else "no",
             keys,
             effective_url(provider),

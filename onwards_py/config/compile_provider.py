@@ -9,6 +9,7 @@ from hashlib import sha256
 
 import orjson
 
+from onwards_py.config.compile_apis import compile_apis
 from onwards_py.config.compile_limits import compile_limits
 from onwards_py.config.compile_local import compile_local
 from onwards_py.config.compile_translate import compile_translate
@@ -28,7 +29,6 @@ from onwards_py.model.provider import (
     EchoSettings,
     EngineSettings,
     HealthCheck,
-    Mode,
     Origin,
     Provider,
     Timeouts,
@@ -65,7 +65,6 @@ def compile_provider(shape: ProviderShape, path: Path, reporter: Reporter, env: 
         identity=_identity(shape, local),
         name=shape.name or authority,
         weight=1 if shape.weight is None else shape.weight,
-        mode=shape.open_responses_mode or Mode.NATIVE,
         origin=origin,
         host=authority.encode() if origin is not None else b"",
         base_path=url.path.encode() if url is not None else b"",
@@ -81,7 +80,7 @@ def compile_provider(shape: ProviderShape, path: Path, reporter: Reporter, env: 
         passes_large_events=shape.on_large_event != "cut",
         timeouts=_timeouts(shape.timeouts, remote=origin is not None),
         limits=compile_limits(shape, path, reporter),
-        chat_over_responses=shape.chat_completions_mode == "translate",
+        apis=compile_apis(shape, path, reporter),
         translate=compile_translate(shape.dialect, shape.translate, path, reporter),
         health_check=_health_check(shape, path, reporter),
         **values,

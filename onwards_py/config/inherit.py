@@ -7,11 +7,11 @@ from typing import TypeVar
 from msgspec import structs
 
 from onwards_py.config.diagnostics import Diagnostics, Path, Position
-from onwards_py.config.provider_schema import OpenResponsesShape, Shared
+from onwards_py.config.provider_schema import OpenResponsesShape, ResponsesMode, Shared
 from onwards_py.config.schema import DefaultsShape
 from onwards_py.config.setting_shapes import explicit, settings_of
 from onwards_py.config.shape import Shape
-from onwards_py.model.provider import Mode, Timeouts
+from onwards_py.model.provider import Timeouts
 
 S = TypeVar("S", bound=Shape)
 Level = TypeVar("Level", bound=Shared)
@@ -85,10 +85,10 @@ def _joined(base: dict[str, V], own: dict[str, V]) -> dict[str, V]:
     return {name: value for name, value in base.items() if name.lower() not in own_names} | own
 
 
-def _mode(spelled: OpenResponsesShape, path: Path, reporter: Reporter) -> Mode | None:
+def _mode(spelled: OpenResponsesShape, path: Path, reporter: Reporter) -> ResponsesMode | None:
     if spelled.adapter is None:
         return spelled.mode
-    mode = Mode.TRANSLATE if spelled.adapter else Mode.NATIVE
+    mode = ResponsesMode.TRANSLATE if spelled.adapter else ResponsesMode.NATIVE
     if spelled.mode not in (None, mode):
         reporter.error(path, "'adapter' and 'mode' contradict each other")
     return mode

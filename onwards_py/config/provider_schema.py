@@ -6,6 +6,7 @@ which editors show.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -24,7 +25,8 @@ from onwards_py.config.scalars import (
 from onwards_py.config.shape import Settings, Shape, Toggleable
 from onwards_py.config.translate_schema import Dialect, TranslateShape
 from onwards_py.config.urls import ProxyUrl, Url
-from onwards_py.model.provider import HealthCheck, Mode, Provider, Timeouts
+from onwards_py.model.provider import HealthCheck, Provider, Timeouts
+from onwards_py.wire.api import Api
 
 URL = "URL of an OpenAI-compatible API; request paths are appended, without doubling common segments."
 BASE_URL = "Instead of url: the provider's base URL for SDKs; it replaces the /v1 of request paths."
@@ -41,10 +43,18 @@ class TlsShape(Shape, frozen=True, kw_only=True):
     verify: Annotated[bool | None, Meta(description="Check the provider's certificate. Default: true.")] = None
 
 
+class ResponsesMode(Enum):
+    """What becomes of requests for the Responses API (``open_responses_mode``)."""
+
+    NATIVE = "native"
+    TRANSLATE = "translate"
+    DISABLED = "disabled"
+
+
 class OpenResponsesShape(Shape, frozen=True, kw_only=True):
     """Other spellings of open_responses_mode."""
 
-    mode: Annotated[Mode | None, Meta(description="The same as open_responses_mode.")] = None
+    mode: Annotated[ResponsesMode | None, Meta(description="The same as open_responses_mode.")] = None
     adapter: Annotated[bool | None, Meta(description="true: translate; false: native.")] = None
 
 
@@ -75,12 +85,20 @@ class Shared(Limited, frozen=True, kw_only=True):
         dict[HeaderName, HeaderValue] | None,
         Meta(description="Header fields of every response; they replace the provider's of the same name."),
     ] = None
+    apis: Annotated[
+        list[Api] | None,
+        Meta(
+            description="APIs that the provider implements. A request in another one is translated if possible, else"
+            " rejected. Default: all."
+        ),
+    ] = None
     open_responses_mode: Annotated[
-        Mode | None, Meta(description="Handling of /v1/responses: native, translate, disabled. Default: native.")
+        ResponsesMode | None,
+        Meta(description="Handling of /v1/responses: native, translate, disabled. Default: as apis."),
     ] = None
     chat_completions_mode: Annotated[
         Literal["native", "translate"] | None,
-        Meta(description="translate: the provider implements only the Responses API. Default: native."),
+        Meta(description="translate: the provider implements only the Responses API. Default: as apis."),
     ] = None
     dialect: Annotated[
         Dialect | None, Meta(description="The provider's variant of Chat Completions, for translate. Default: generic.")

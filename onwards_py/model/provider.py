@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import partial
 from typing import Annotated, ClassVar
 
 from onwards_py.messages import Field
+from onwards_py.model.apis import ALL_NATIVE, ApiTable
 from onwards_py.model.limits import NO_LIMITS, Limits
 from onwards_py.setting import Kind, Setting
 from onwards_py.transcode.neutral.settings import TranslateSettings
 from onwards_py.wire.query import Query
 from onwards_py.wire.redaction import Redaction
 from onwards_py.wire.target_url import join, join_sdk_base_url
-
-
-class Mode(Enum):
-    """What a provider does with Open Responses requests (``open_responses_mode``)."""
-
-    NATIVE = "native"
-    TRANSLATE = "translate"
-    DISABLED = "disabled"
-
 
 HEAD_OF_STREAM = 60.0
 """Seconds that the head of a stream may take where another provider can be asked, by default. Providers begin a stream
@@ -161,7 +152,6 @@ class Provider:
     identity: str
     name: str
     weight: int = 1
-    mode: Mode = Mode.NATIVE
     origin: Origin | None = None
     host: bytes = b""
     """Value of the Host field: authority of the URL, with the port if it is not the scheme's."""
@@ -194,8 +184,7 @@ class Provider:
     cut_notice: Annotated[bool, Setting("End a truncated native stream with an error event.")] = False
     timeouts: Timeouts = Timeouts()
     limits: Limits = NO_LIMITS
-    chat_over_responses: bool = False
-    """The provider only has the Responses API: chat requests are translated to it."""
+    apis: ApiTable = ALL_NATIVE
     translate: TranslateSettings | None = None
     """How requests are translated, where they are; None: by the defaults."""
     health_check: HealthCheck | None = None
@@ -203,14 +192,11 @@ class Provider:
     """Identity of the first in the pool that is the same provider (URL, credential and model); empty: this is it."""
     shared_identity: str = field(init=False)
     """The identity that health and rests belong to; limits belong to each one that is listed."""
-    translates: bool = field(init=False)
-    """Whether any request is, so that nothing else need be asked about most of them."""
     join: Callable[[bytes], bytes] = field(init=False, repr=False, compare=False)
     """Path and query to ask this provider for, of a request target in origin form. Raises ProxyError(BAD_REQUEST)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shared_identity", self.duplicate_of or self.identity)
-        object.__setattr__(self, "translates", self.mode is Mode.TRANSLATE or self.chat_over_responses)
         object.__setattr__(self, "join", _joining(self))
 
 

@@ -68,7 +68,7 @@ class Attempt(msgspec.Struct):
 def prepare(exchange: Exchange, routed: RoutedRequest, member: Endpoint) -> Attempt:
     """An attempt at ``member``. Raises ProxyError if this provider cannot serve the request."""
     provider = member.provider
-    if provider.translates:
+    if not provider.apis.all_native:
         translation = translate(provider, routed, exchange.principal)
         if translation is not None:
             return Attempt(exchange, routed, member, translation.outbound, translation)

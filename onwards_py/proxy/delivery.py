@@ -12,7 +12,6 @@ from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.attempt_result import AttemptFailed
 from onwards_py.proxy.buffered_response import BufferedResponse
 from onwards_py.proxy.first_content_gate import is_held, native_gate, retries_verdict
-from onwards_py.proxy.model_lookup import is_responses
 from onwards_py.proxy.outlier_detection import note_ending, note_failure, note_success
 from onwards_py.proxy.response_sink import ResponseSink
 from onwards_py.proxy.translate_response import deliver_translated
@@ -20,6 +19,7 @@ from onwards_py.proxy.upstream_request import error_of, retries_fault
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.transcode.cut_notice import CutNotice
 from onwards_py.transcode.responses.repair.filter import Repair
+from onwards_py.wire.api import Api, api_of
 from onwards_py.wire.rechunk import Rechunker
 
 Clock = Callable[[], float]
@@ -64,7 +64,7 @@ def _commit(attempt: Attempt, now: float) -> None:
 def _pipeline(attempt: Attempt) -> tuple[Filter, ...]:
     exchange, routed, provider, facts = attempt.exchange, attempt.routed, attempt.member.provider, attempt.facts
     pipeline: tuple[Filter, ...] = ()
-    if facts.event_stream and provider.repair and facts.length is None and is_responses(routed.path):
+    if facts.event_stream and provider.repair and facts.length is None and api_of(routed.path) is Api.RESPONSES:
         exchange.repair = Repair(int(time.time()), routed.address.model, limit=provider.max_event_bytes)
         pipeline = (exchange.repair,)
     elif facts.event_stream and provider.rechunk:

@@ -13,9 +13,9 @@ from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import InboundRequest
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider
-from onwards_py.proxy.translated_paths import RESPONSES, below
 from onwards_py.routing.table import LivePool, Route
 from onwards_py.wire import model_scan, multipart, request_decoding
+from onwards_py.wire.api import Api, api_of
 from onwards_py.wire.decoding import coding_of
 from onwards_py.wire.media_type import Media, may_be_json, media_of
 from onwards_py.wire.model_scan import AT_ONCE, BodyFlags, ModelSpan, ScanResult
@@ -56,7 +56,7 @@ def to_be_renamed(address: Address, pool: Pool) -> Provider | None:
     if address.span is None or len(address.body) <= AT_ONCE or not pool.providers:
         return None
     first = pool.providers[0]
-    alike = all(not provider.translates and provider.model_name == first.model_name for provider in pool.providers)
+    alike = all(not provider.apis.translates and provider.model_name == first.model_name for provider in pool.providers)
     return first if alike and first.model_json is not None else None
 
 
@@ -74,7 +74,7 @@ def needs_text(target: LivePool) -> bool:
     return any(
         provider.model_name is not None
         or provider.local is not None
-        or provider.translates
+        or provider.apis.translates
         or provider.timeouts.head_of_stream is not None
         for provider in pool.providers
     )
@@ -150,7 +150,7 @@ def by_query(target: bytes) -> str:
     exact = [unquote_plus(one[0].partition(b"=")[0].decode("latin-1")) == "model" for one in found]
     if exact == [True] and (name := _value(found[0])):
         return name
-    if is_responses(target):
+    if api_of(target) is Api.RESPONSES:
         raise ProxyError(ErrorKind.NO_WEBSOCKET)
     raise ProxyError(
         ErrorKind.MODEL_REQUIRED, "Name one model: '?model=' in the URL, or the Model-Override header.", param="model"
@@ -213,11 +213,6 @@ def _contradiction(place: str, name: str) -> ProxyError:
 
 def _value(found: re.Match[bytes]) -> str:
     return unquote_plus((found[1] or b"").decode("latin-1"))
-
-
-def is_responses(path: bytes) -> bool:
-    """True for the paths of the Responses API."""
-    return below(path, RESPONSES) is not None
 
 
 def header_model(value: bytes) -> str:

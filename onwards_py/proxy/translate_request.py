@@ -13,9 +13,8 @@ import orjson
 
 from onwards_py.auth import Principal
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.model.provider import Mode, Provider
-from onwards_py.proxy.model_lookup import is_responses
-from onwards_py.proxy.translated_paths import CHAT, INPUT_TOKENS, RESPONSES, path_refusal
+from onwards_py.model.provider import Provider
+from onwards_py.proxy.translated_paths import path_refusal
 from onwards_py.proxy.upstream_request import RoutedRequest
 from onwards_py.transcode.chat.read_answer import ChatToEvents
 from onwards_py.transcode.chat.read_request import to_responses
@@ -32,10 +31,14 @@ from onwards_py.transcode.responses.read_request import to_chat
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.outbound_head import outbound_head
 from onwards_py.wire import request_decoding
+from onwards_py.wire.api import COLLECTIONS, Api, api_of
 
-_TRANSLATE: Final = Mode.TRANSLATE
 # The profile is for the proxy; and the answer is read here, so compressing it would be of no use.
 _NOT_FORWARDED = re.compile(rb"\r\n(?:accept-encoding|x-onwards-profile):[^\r]*", re.IGNORECASE)
+
+_CHAT: Final = COLLECTIONS[Api.CHAT_COMPLETIONS]
+_RESPONSES: Final = COLLECTIONS[Api.RESPONSES]
+_INPUT_TOKENS: Final = _RESPONSES + b"/input_tokens"
 
 MakeMachine = Callable[[int, bool], Machine]
 
@@ -76,6 +79,9 @@ def translate(provider: Provider, routed: RoutedRequest, principal: Principal) -
 
     Raises ProxyError if this provider cannot serve the request, and `LocalReply` if no provider is needed.
     """
+    api = api_of(routed.path)
+    if api is None or provider.apis.upstream(api) is api:
+        return None
     path, query, search = routed.path.partition(b"?")
     path = path.rstrip(b"/")
     rest = query + search
@@ -83,17 +89,15 @@ def translate(provider: Provider, routed: RoutedRequest, principal: Principal) -
     if refusal is not None:
         raise refusal
     try:
-        if is_responses(routed.path):
-            return _to_chat(provider, routed, principal, path, rest) if provider.mode is _TRANSLATE else None
-        if provider.chat_over_responses and path.endswith(CHAT):
-            return _to_responses(provider, routed, path, rest)
+        if api is Api.RESPONSES:
+            return _to_chat(provider, routed, principal, path, rest)
+        return _to_responses(provider, routed, path, rest)
     except InvalidRequest as refused:
         raise ProxyError(ErrorKind.BAD_REQUEST, refused.message, param=refused.param, code=refused.code) from refused
-    return None
 
 
 def _to_chat(provider: Provider, routed: RoutedRequest, principal: Principal, path: bytes, rest: bytes) -> Translation:
-    if path.endswith(INPUT_TOKENS):
+    if path.endswith(_INPUT_TOKENS):
         raise LocalReply(orjson.dumps(input_tokens.answer(_decoded(routed))))
     settings = provider.translate or DEFAULTS
     translated = to_chat(_decoded(routed), settings.quirks, _policy(provider, settings, routed, principal))
@@ -102,7 +106,7 @@ def _to_chat(provider: Provider, routed: RoutedRequest, principal: Principal, pa
     def machine(now: int, trusted: bool) -> Machine:
         return ChatToEvents(context, _IDS, now, trusted=trusted)
 
-    outbound = _outbound(provider, routed, path.removesuffix(RESPONSES) + CHAT + rest, translated.chat)
+    outbound = _outbound(provider, routed, path.removesuffix(_RESPONSES) + _CHAT + rest, translated.chat)
     return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
 
 
@@ -114,7 +118,7 @@ def _to_responses(provider: Provider, routed: RoutedRequest, path: bytes, rest: 
     def machine(now: int, trusted: bool) -> Machine:
         return EventsToChunks(context, _IDS, now, trusted=trusted)
 
-    outbound = _outbound(provider, routed, path.removesuffix(CHAT) + RESPONSES + rest, translated.responses)
+    outbound = _outbound(provider, routed, path.removesuffix(_CHAT) + _RESPONSES + rest, translated.responses)
     return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
 
 

@@ -1,4 +1,4 @@
-"""What of an API is served where a provider has only the other one: which paths, and by which methods.
+"""What of an API is served where a provider has only another one: which paths, and by which methods.
 
 Paths below one that is served are not found: nothing is stored here that could be read, cancelled or deleted later.
 """
@@ -6,41 +6,37 @@ Paths below one that is served are not found: nothing is stored here that could 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.model.provider import Mode, Provider
+from onwards_py.model.provider import Provider
 from onwards_py.routing.table import LivePool
+from onwards_py.wire.api import TITLES, Api, api_of, path_below
 
-RESPONSES = b"/responses"
-INPUT_TOKENS = b"/responses/input_tokens"
-CHAT = b"/chat/completions"
+_SERVED: Final = {
+    Api.RESPONSES: (frozenset({b"", b"/input_tokens"}), "creating a response"),
+    Api.CHAT_COMPLETIONS: (frozenset({b""}), "creating a completion"),
+}
+"""What translation serves of an API: the paths behind its collection, and their name in errors."""
 
-_ONLY_RESPONSES = "Of the Responses API, only creating a response is served for this model."
-_ONLY_CHAT = "Of the Chat Completions API, only creating a completion is served for this model."
 
-
-def below(path: bytes, collection: bytes) -> bytes | None:
-    """What of ``path`` (with or without a query) follows ``collection``, without a last slash; None: it is another."""
-    path = path.partition(b"?")[0].rstrip(b"/")
-    if path.endswith(collection) and path.find(collection + b"/") < 0:
-        return b""
-    _, found, rest = path.partition(collection + b"/")
-    return b"/" + rest if found else None
+def not_served(api: Api) -> ProxyError:
+    """The error for an API that a provider neither has nor is asked by another one for."""
+    return ProxyError(ErrorKind.NOT_FOUND, f"The {TITLES[api]} is not served for this model.")
 
 
 def path_refusal(provider: Provider, path: bytes, method: bytes) -> ProxyError | None:
-    """Why ``provider`` cannot be asked at ``path`` by ``method``: 404, or 405 with the method that would do."""
-    if provider.mode is not Mode.NATIVE:
-        rest = below(path, RESPONSES)
-        if rest is not None:
-            if provider.mode is Mode.DISABLED:
-                return ProxyError(ErrorKind.NOT_FOUND)
-            return _verdict(rest in (b"", b"/input_tokens"), method, _ONLY_RESPONSES)
-    if provider.chat_over_responses:
-        rest = below(path, CHAT)
-        if rest is not None:
-            return _verdict(rest == b"", method, _ONLY_CHAT)
-    return None
+    """Why ``provider`` cannot be asked at ``path`` by ``method``: 404, or 405 with the method that is served."""
+    api = api_of(path)
+    upstream = None if api is None else provider.apis.upstream(api)
+    if api is None or upstream is api:
+        return None
+    if upstream is None:
+        return not_served(api)
+    paths, served = _SERVED[api]
+    if path_below(path, api) not in paths:
+        return ProxyError(ErrorKind.NOT_FOUND, f"Of the {TITLES[api]}, only {served} is served for this model.")
+    return None if method == b"POST" else ProxyError(ErrorKind.METHOD_NOT_ALLOWED, allow="POST")
 
 
 def refusal_without_model(targets: Iterable[LivePool], path: bytes, method: bytes) -> ProxyError | None:
@@ -52,12 +48,6 @@ def refusal_without_model(targets: Iterable[LivePool], path: bytes, method: byte
             if refusal is None:
                 return None
     return refusal
-
-
-def _verdict(served: bool, method: bytes, message: str) -> ProxyError | None:
-    if not served:
-        return ProxyError(ErrorKind.NOT_FOUND, message)
-    return None if method == b"POST" else ProxyError(ErrorKind.METHOD_NOT_ALLOWED, allow="POST")
 
 
 def _providers(target: LivePool) -> Iterator[Provider]:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 from urllib.parse import quote
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending
-from onwards_py.model.provider import Mode, Provider
+from onwards_py.model.provider import Provider
 from onwards_py.observe import outcomes
 from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.model_lookup import MODEL_IN_QUERY, is_responses
+from onwards_py.proxy.model_lookup import MODEL_IN_QUERY
 from onwards_py.proxy.redaction import redacted_body, redacted_head
+from onwards_py.proxy.translated_paths import not_served
 from onwards_py.proxy.upstream_request import RoutedRequest
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.outbound_head import upgrade_head
 from onwards_py.transports.tunnel import Handshake, TunnelEnd, handshake
+from onwards_py.wire.api import api_of
 from onwards_py.wire.response_head import examine_response, replace_fields
 
-_DISABLED: Final = Mode.DISABLED
-_TRANSLATE: Final = Mode.TRANSLATE
 _REFUSAL_SECONDS = 5.0  # for the body of a refused handshake
 
 
@@ -34,9 +33,10 @@ def wants_tunnel(routed: RoutedRequest) -> bool:
 def prepare_tunnel(exchange: Exchange, routed: RoutedRequest, member: Endpoint) -> Attempt:
     """An attempt to open a tunnel. Raises ProxyError if this provider does not speak WebSocket here."""
     provider, path = member.provider, routed.path
-    if provider.mode is _DISABLED and is_responses(path):
-        raise ProxyError(ErrorKind.NOT_FOUND, "The Responses API is not served for this model.")
-    if provider.local is not None or (provider.mode is _TRANSLATE and is_responses(path)):
+    api = api_of(path)
+    if api is not None and provider.apis.upstream(api) is None:
+        raise not_served(api)
+    if provider.local is not None or (api is not None and provider.apis.upstream(api) is not api):
         raise ProxyError(ErrorKind.NO_WEBSOCKET)
     if provider.model_name is not None:
         path = MODEL_IN_QUERY.sub(b"model=" + quote(provider.model_name, safe="").encode(), path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, assert_never
+from typing import assert_never
 
 import msgspec
 
@@ -11,8 +11,8 @@ from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.limits.admission import LimiterSet
 from onwards_py.messages import Fault, InboundRequest
 from onwards_py.model.policies import FallbackPolicy
-from onwards_py.model.provider import EngineSettings, Mode, Provider
-from onwards_py.proxy.model_lookup import Address, is_responses
+from onwards_py.model.provider import EngineSettings, Provider
+from onwards_py.proxy.model_lookup import Address
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.table import LivePool
@@ -20,7 +20,6 @@ from onwards_py.transports.base import OutboundRequest, Transport
 from onwards_py.transports.outbound_head import outbound_head
 from onwards_py.wire.request_head import RequestHead
 
-_DISABLED: Final = Mode.DISABLED
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 # Inference leaves nothing behind but a bill; other requests (files, batches, threads) create objects.
 _INFERENCE = re.compile(
@@ -114,10 +113,8 @@ class Transports:
 
 
 def outbound_request(provider: Provider, routed: RoutedRequest) -> OutboundRequest:
-    """The request that this provider gets. Raises ProxyError if it does not serve this path."""
+    """The request that this provider gets, as it came. Raises ProxyError for a target that cannot be joined."""
     request, address = routed.request, routed.address
-    if provider.mode is _DISABLED and is_responses(routed.path):
-        raise ProxyError(ErrorKind.NOT_FOUND, "The Responses API is not served for this model.")
     body, decoded, model = request.body, False, address.model
     if provider.model_name is not None:
         model = provider.model_name

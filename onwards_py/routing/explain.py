@@ -9,11 +9,11 @@ from onwards_py.errors import ProxyError
 from onwards_py.model.limits import Limits, RateLimit
 from onwards_py.model.policies import Affinity, EjectionPolicy, FallbackPolicy, RouteBy, RoutingRule, Strategy
 from onwards_py.model.pool import Pool
-from onwards_py.model.provider import EngineSettings, HealthCheck, Mode, Provider
+from onwards_py.model.provider import EngineSettings, HealthCheck, Provider
+from onwards_py.wire.api import COLLECTIONS, Api
 from onwards_py.wire.query import masked
 
-CHAT_COMPLETIONS = b"/v1/chat/completions"
-_RESPONSES = b"/v1/responses"
+_CHAT_COMPLETIONS = b"/v1" + COLLECTIONS[Api.CHAT_COMPLETIONS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Choice:
     reason: str
 
 
-def effective_url(provider: Provider, target: bytes = CHAT_COMPLETIONS) -> str:
+def effective_url(provider: Provider, target: bytes = _CHAT_COMPLETIONS) -> str:
     """Where a request for ``target`` (a path) arrives, without secrets. For an embedded provider, what answers it."""
     if provider.origin is None:
         return _inside(provider)
@@ -38,18 +38,25 @@ def effective_url(provider: Provider, target: bytes = CHAT_COMPLETIONS) -> str:
 
 def effective_urls(provider: Provider) -> list[tuple[str, str]]:
     """For each API its name, and where requests for it arrive; the health check is one of them."""
-    chat, responses = effective_url(provider), effective_url(provider, _RESPONSES)
     if provider.origin is None:
-        return [("all", chat)]
+        return [("all", effective_url(provider))]
     check = effective_url(provider, (provider.health_check or HealthCheck()).path)
     asked = {name: effective_url(provider, b"/v1/" + name.encode()) for name in ("embeddings", "messages", "models")}
-    to_chat, disabled = provider.mode is Mode.TRANSLATE, provider.mode is Mode.DISABLED
+    asked["messages"] = _api_url(provider, Api.MESSAGES)
     return [
-        ("chat", f"{responses} (translated)" if provider.chat_over_responses else chat),
-        ("responses", f"{chat} (translated)" if to_chat else "(not served)" if disabled else responses),
+        ("chat", _api_url(provider, Api.CHAT_COMPLETIONS)),
+        ("responses", _api_url(provider, Api.RESPONSES)),
         *asked.items(),
         ("health", check if provider.health_check is not None else f"{check} (no health check)"),
     ]
+
+
+def _api_url(provider: Provider, api: Api) -> str:
+    upstream = provider.apis.upstream(api)
+    if upstream is None:
+        return "(not served)"
+    url = effective_url(provider, b"/v1" + COLLECTIONS[upstream])
+    return url if upstream is api else f"{url} (translated)"
 
 
 def _inside(provider: Provider) -> str:

@@ -14,10 +14,9 @@ import orjson
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.neutral.failure import Failure, cut_off
+from onwards_py.wire.api import Api, api_of
 from onwards_py.wire.rechunk import Rechunker
 
-_RESPONSES: Final = re.compile(rb"/responses/?(?:\?|$)")
-_MESSAGES: Final = re.compile(rb"/messages/?(?:\?|$)")
 _NUMBER: Final = re.compile(rb'"sequence_number"[ \t]*:[ \t]*(\d{1,15})\b')
 # Behind these a stream is whole for its client, however the connection ends.
 _ENDED: Final = re.compile(
@@ -59,12 +58,13 @@ class CutNotice:
 
     def _event(self, failure: Failure) -> bytes:
         message = failure.message + _ADVICE
-        if _RESPONSES.search(self._path):
+        api = api_of(self._path)
+        if api is Api.RESPONSES:
             numbers = _NUMBER.findall(self._last)
             number = int(numbers[-1]) + 1 if numbers else 0
             event = {"type": "error", "code": failure.code, "message": message, "param": None}
             return b"event: error\ndata: %b\n\n" % orjson.dumps({**event, "sequence_number": number})
-        if _MESSAGES.search(self._path):
+        if api is Api.MESSAGES:
             kind = "timeout_error" if failure.status == HTTPStatus.GATEWAY_TIMEOUT else "api_error"
             told = {"type": "error", "error": {"type": kind, "message": message}}
             return b"event: error\ndata: %b\n\n" % orjson.dumps(told)

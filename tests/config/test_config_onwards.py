@@ -7,10 +7,11 @@ from hashlib import sha256
 import pytest
 from config_helpers import error, errors, loaded, pool, provider, warnings
 
+from onwards_py.model.apis import ALL_NATIVE, ApiTable
 from onwards_py.model.limits import Limits, RateLimit
 from onwards_py.model.policies import Strategy
 from onwards_py.model.pool import KeyDefinition
-from onwards_py.model.provider import Mode
+from onwards_py.wire.api import Api
 
 
 def digest(token: str) -> bytes:
@@ -60,7 +61,7 @@ def test_a_single_target_limits_its_provider_and_carries_every_field() -> None:
     assert only.credential == (b"X-API-Key", b"k")
     assert (only.model_name, only.model_json) == ("gpt-4", b'"gpt-4"')
     assert only.response_fields == ((b"Input-Price", b"0.1"),)
-    assert (only.weight, only.mode, only.timeouts.first_byte) == (2, Mode.NATIVE, 30.0)
+    assert (only.weight, only.apis, only.timeouts.first_byte) == (2, ALL_NATIVE, 30.0)
     assert (only.trusted, only.propagate_trace) == (True, True)
 
 
@@ -129,7 +130,7 @@ targets:
     first, second = pool(text).providers
     assert first.response_fields == ((b"X-Cost", b"1"), (b"X-Pool", b"p"))
     assert second.response_fields == ((b"X-Pool", b"p"), (b"x-cost", b"2"))
-    assert (first.mode, second.mode) == (Mode.TRANSLATE, Mode.NATIVE)
+    assert (first.apis, second.apis) == (ApiTable(responses=Api.CHAT_COMPLETIONS), ALL_NATIVE)
 
 
 def test_the_id_of_a_key_definition_stands_for_its_key() -> None:

@@ -9,9 +9,10 @@ from config_helpers import error, errors, loaded, pool, provider
 
 from onwards_py.config.diagnostics import ConfigError
 from onwards_py.config.parse import load, parse
+from onwards_py.model.apis import ALL_NATIVE, ApiTable
 from onwards_py.model.policies import FallbackPolicy
 from onwards_py.model.pool import Pool
-from onwards_py.model.provider import EchoSettings, Mode, Timeouts
+from onwards_py.model.provider import EchoSettings, Timeouts
 from onwards_py.model.snapshot import ServerSettings
 from onwards_py.transcode.neutral.policy import OnUnsupported
 
@@ -219,7 +220,7 @@ targets:
         (b"Authorization", b"Bearer own"),
         (b"Authorization", b"Bearer default"),
     )
-    assert (first.mode, second.mode) == (Mode.DISABLED, Mode.NATIVE)
+    assert (first.apis, second.apis) == (ApiTable(responses=None), ALL_NATIVE)
     assert (first.rechunk, first.max_event_bytes, second.rechunk) == (False, 1_000_000, True)
     assert [pool.max_body for pool in snapshot.pools.values()] == [2048, 1024, 1024]
     assert snapshot.max_body == 2048

@@ -252,6 +252,18 @@ async def test_a_request_that_creates_has_to_name_a_model(lane: bool) -> None:
     assert (await refused(lane, asked(b"POST", b"/v1/responses", body=b'{"input":"x"}'))).error["param"] == "model"
 
 
+async def test_apis_decide_what_is_translated_and_what_is_refused(lane: bool) -> None:
+    """`apis`: what the provider lacks is translated to what it has, or refused with 404, and the rest passes."""
+    only_chat: Json = {"open_responses_mode": None, "apis": ["chat_completions"]}
+    async with origin(serve(whole("hello"))) as upstream, running(single(upstream.url, **only_chat), lane=lane) as own:
+        response = await ask(own.port, create())
+        message = await ask(own.port, asked(b"POST", b"/v1/messages", body=b'{"model":"m"}'))
+        embedding = await ask(own.port, asked(b"POST", b"/v1/embeddings", body=b'{"model":"m"}'))
+    assert (response.status, message.status, embedding.status) == (200, 404, 200)
+    assert message.error["message"] == "The Messages API is not served for this model."
+    assert [received.target for received in upstream.requests] == [b"/v1/chat/completions", b"/v1/embeddings"]
+
+
 @pytest.mark.parametrize("request_", [create(), create(stream=True), create(b"/v1/responses/resp_1/cancel")])
 async def test_disabled_is_not_found(lane: bool, request_: bytes) -> None:
     """``open_responses_mode: disabled``: 404 in the envelope, whatever is asked."""
