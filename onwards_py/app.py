@@ -174,7 +174,7 @@ class Application:
         path = self._options.config
         watch = self._options.watch and is_regular(path)
         if self._options.watch and not watch:
-            _log.info("%s is no regular file, and not watched", path)
+            _log.info("%s is not a regular file and is not watched", path)
         self.reload_status.describe(loaded)
         reloader = Reloader(path, env, loaded)
         self._config_watcher = ConfigWatcher(reloader, self.reload_status, self.apply, POLL_INTERVAL if watch else None)
@@ -194,7 +194,7 @@ class Application:
         for warning in (*exposed, *moved):
             _log.warning("%s", warning)
         if late:
-            _log.warning("server: these have other values now, which take a restart: %s", ", ".join(late))
+            _log.warning("server: changed settings that need a restart: %s", ", ".join(late))
 
     async def stop(self, cut_now: asyncio.Event) -> None:
         """Fail readiness, accept nothing new, let exchanges finish until the drain timeout or ``cut_now``, then cut."""
@@ -211,7 +211,7 @@ class Application:
         drain_timeout = self.holder.current.snapshot.server.drain_timeout
         await self._until(lambda: not self.proxy.in_flight, drain_timeout, cut_now)
         if self.proxy.in_flight:
-            _log.warning("cutting %d exchanges that did not finish", self.proxy.in_flight)
+            _log.warning("aborting %d unfinished exchanges", self.proxy.in_flight)
         else:
             await self._flush(cut_now)
         await self._close()
@@ -300,7 +300,10 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
     for warning in listen_address.exposure_warnings(host, application.admin_host, snapshot):
         _log.warning("%s", warning)
     if options.host is None and snapshot.server.host is None and listen_address.is_loopback(host):
-        _log.info("no target asks for a key: only this machine reaches the client port; --host or server.host opens it")
+        _log.info(
+            "no target requires a key: the client port is reachable from this machine only; --host or server.host "
+            "changes that"
+        )
     scheme = "https" if options.tls_cert else "http"
     _log.info("listening on %s://%s:%d, %d targets, lane %s; admin port http://%s:%d",
               scheme, listen_address.bracket_ipv6(host), port, len(snapshot.pools), "on" if options.lane else "off",

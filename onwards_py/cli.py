@@ -111,7 +111,7 @@ _HOST = _Option(
     ListenHost.parse,
     None,
     "address to listen on",
-    "127.0.0.1 if no target asks for a key, else 0.0.0.0",
+    "127.0.0.1 if no target requires a key, else 0.0.0.0",
 )
 _ADMIN_HOST = _Option(
     "admin_host", ("--admin-host",), ListenHost.parse, None, "address of metrics and health checks", "127.0.0.1"

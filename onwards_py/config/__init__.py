@@ -1,5 +1,6 @@
 """Configuration: from ``targets.yaml`` to an immutable snapshot.
 
-Lives here: the typed shape of the file, its parser with positions, the compilation into a snapshot, reading it again.
-Pure but for reading files and environment variables; nothing here knows sockets, and only ``watch`` the event loop.
+Lives here: the accepted keys (``*_schema``, and `onwards_py.setting`), the parser with positions, the compilation into
+a snapshot (``compile*``), and hot reload. It reads files and environment variables, and has no other effects; only
+``watch`` uses the event loop, and no file uses sockets.
 """

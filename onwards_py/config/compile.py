@@ -1,4 +1,4 @@
-"""From the shape of a file to the snapshot: who serves which target, and who may ask for it."""
+"""From a decoded file to the snapshot: the pool of each target, and the keys that it accepts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onwards_py.config.compile_limits import compile_limits
 from onwards_py.config.compile_provider import compile_provider
 from onwards_py.config.compile_resilience import with_resilience
 from onwards_py.config.compile_route_by import check_routes
-from onwards_py.config.compile_rules import check_rules, compile_rules, find_dead_ends
+from onwards_py.config.compile_rules import check_rules, compile_rules, warn_about_dead_ends
 from onwards_py.config.diagnostics import Path
 from onwards_py.config.inherit import Reporter, inherit, resolve_aliases
 from onwards_py.config.limit_schema import Limited
@@ -25,23 +25,25 @@ from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider
 from onwards_py.model.snapshot import AdminSettings, HttpPoolSettings, ServerSettings, Snapshot
 
-# These bound a pool as a whole and are not handed down to its members.
-_OF_THE_POOL = frozenset(Limited.__struct_fields__)
-# What can be said beside route_by: who may use the target, and how much of it.
-_OF_A_RULE = _OF_THE_POOL | {"route_by", "keys", "max_body", "routing_rules"}
+# These limit a pool as a whole; its providers do not inherit them.
+_POOL_LIMITS = frozenset(Limited.__struct_fields__)
+# Keys that are allowed beside route_by: access to the target, and its limits.
+_ALLOWED_BESIDE_ROUTE_BY = _POOL_LIMITS | {"route_by", "keys", "max_body", "routing_rules"}
 
 
 def compile_file(file: FileShape, reporter: Reporter, env: Env) -> Snapshot:
-    """The snapshot; worthless if errors were noted on the way."""
+    """The snapshot. It must not be used if errors were reported."""
     if file.strict_mode:
-        reporter.warn(("strict_mode",), "has no effect: requests and responses are passed on as bytes, not validated")
+        reporter.warn(
+            ("strict_mode",), "has no effect: requests and responses are forwarded as bytes and not validated"
+        )
     keys = Keys(file.auth, file.targets, reporter)
     defaults = resolve_aliases(file.defaults or shape_class(DefaultsShape)(), ("defaults",), reporter)
     compiler = _Compiler(reporter, env, keys, defaults)
     pools = {name: compiler.target(name, shape) for name, shape in file.targets.items()}
     check_routes(pools, reporter)
     check_rules(file, keys.definitions.values(), reporter)
-    find_dead_ends(pools, [Principal(*item) for item in keys.definitions.items()], reporter)
+    warn_about_dead_ends(pools, [Principal(*item) for item in keys.definitions.items()], reporter)
     if not pools:
         reporter.warn(("targets",), "is empty: every request is answered with 404")
     return Snapshot(
@@ -66,9 +68,7 @@ class _Compiler:
         if not name:
             self._reporter.error(path, "a target must have a name")
         if looks_secret(name):
-            self._reporter.warn(
-                path, "this name looks like a secret, and logs and metrics repeat it: choose another one"
-            )
+            self._reporter.warn(path, "this name looks like a secret, and logs and metrics show it: choose another one")
         if isinstance(shape, list):
             return self._list(name, shape, path)
         target = inherit(resolve_aliases(shape, path, self._reporter), self._defaults)
@@ -79,7 +79,7 @@ class _Compiler:
         return self._pool(name, target, path)
 
     def _single(self, name: str, target: TargetShape, path: Path) -> Pool:
-        """Limits of a single target bound its provider, as in Onwards."""
+        """A target with a single provider; its limits apply to that provider, as in Onwards."""
         shape = shape_class(ProviderShape)
         values = {field: getattr(target, field) for field in shape.__struct_fields__}
         provider = compile_provider(shape(**values), path, self._reporter, self._env)
@@ -88,23 +88,23 @@ class _Compiler:
     def _pool(self, name: str, target: TargetShape, path: Path) -> Pool:
         for field in ("url", "base_url", "local", "weight", "name"):
             if self._reporter.has_key((*path, field)):
-                self._reporter.error((*path, field), "beside 'providers' this has no meaning; it belongs to a provider")
+                self._reporter.error((*path, field), "is not allowed beside 'providers'; set it for a provider")
         members: list[Provider | None] = []
         for number, member in enumerate(target.providers or []):
             at = (*path, "providers", number)
-            shape = inherit(resolve_aliases(member, at, self._reporter), target, leave=_OF_THE_POOL)
+            shape = inherit(resolve_aliases(member, at, self._reporter), target, leave=_POOL_LIMITS)
             members.append(compile_provider(shape, at, self._reporter, self._env))
         pool = self._assemble(name, target, members, path, (*path, "providers"))
         return replace(pool, limits=compile_limits(target, path, self._reporter))
 
     def _routed(self, name: str, target: TargetShape, path: Path) -> Pool:
         for field in shape_class(TargetShape).__struct_fields__:
-            if field not in _OF_A_RULE and self._reporter.has_key((*path, field)):
-                self._reporter.error((*path, field), "beside 'route_by' this has no meaning: another target answers")
+            if field not in _ALLOWED_BESIDE_ROUTE_BY and self._reporter.has_key((*path, field)):
+                self._reporter.error(
+                    (*path, field), "is not allowed beside 'route_by': another target serves the requests"
+                )
         if target.route_by is not None and not explicit(target.route_by)["labels"]:
-            self._reporter.error(
-                (*path, "route_by", "labels"), "is empty, so that nothing but the default can be chosen"
-            )
+            self._reporter.error((*path, "route_by", "labels"), "is empty, so only the default can be chosen")
         return replace(
             self._assemble(name, target, None, path, path),
             limits=compile_limits(target, path, self._reporter),
@@ -126,7 +126,7 @@ class _Compiler:
     def _assemble(
         self, name: str, target: TargetShape, members: Sequence[Provider | None] | None, path: Path, place: Path
     ) -> Pool:
-        """The pool of ``members`` (None: it is to have none), which are written at ``place``."""
+        """The pool of ``members``, which are written at ``place``. None: a pool without providers, for ``route_by``."""
         providers = [member for member in members or () if member is not None]
         if members is None:
             pass
@@ -145,8 +145,10 @@ class _Compiler:
 
 
 def _distinct(providers: Sequence[Provider]) -> tuple[Provider, ...]:
-    """Names and identities made unique: two members that look the same are still counted apart, each by its own
-    limits. What is learnt of the provider is learnt of both."""
+    """The providers with unique names and identities.
+
+    Equal providers are counted separately, each by its own limits; they share the health of the provider.
+    """
     names: Counter[str] = Counter()
     identities: Counter[str] = Counter()
     distinct: list[Provider] = []

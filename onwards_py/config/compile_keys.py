@@ -1,4 +1,4 @@
-"""Tokens: from keys and names of keys in the file to the digests that requests are checked against."""
+"""Client keys: from keys and ids in the file to the digests that tokens of requests are compared with."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _DEFINITIONS: Path = ("auth", "key_definitions")
 
 
 class Keys:
-    """The ``auth`` section. A word in a list of keys that is the id of a key definition stands for that key.
+    """The ``auth`` section. An entry of a list of keys that is the id of a key definition stands for that key.
 
-    ``targets`` are the names that ``allowed_targets`` may hold, for hints.
+    ``targets``: all target names, which ``allowed_targets`` may contain.
     """
 
     def __init__(self, auth: AuthShape | None, targets: Collection[str], reporter: Reporter) -> None:
@@ -31,12 +31,14 @@ class Keys:
         auth = auth or AuthShape()
         for id_, shape in (auth.key_definitions or {}).items():
             self._define(id_, shape, (*_DEFINITIONS, id_))
-        self._refuse_ambiguity()
+        self._reject_ambiguous_ids()
         self._global = self._digests(auth.global_keys or (), ("auth", "global_keys"))
 
     def accepted(self, name: str, keys: Sequence[ClientKey] | None, path: Path) -> frozenset[bytes] | None:
-        """Digests of the tokens that the target ``name`` accepts; None: open. An empty list lets nobody in, and a
-        target that is among the ``allowed_targets`` of a key is not open."""
+        """Digests of the tokens that the target ``name`` accepts; None: the target is open.
+
+        An empty list accepts no token. A target that is among the ``allowed_targets`` of a key is not open.
+        """
         listed = self._global if keys is None else self._global | self._digests(keys, path, name)
         named = self._named.get(name)
         if named is not None:
@@ -53,16 +55,14 @@ class Keys:
             self._reporter.error(at, f"is the same key as that of {quoted(other.id)}")
         self._ids[id_] = digest
         if looks_secret(id_):
-            self._reporter.warn(
-                path, "this id looks like a secret, and logs name callers by their ids: choose another one"
-            )
+            self._reporter.warn(path, "this id looks like a secret, and logs show the ids of keys: choose another one")
         limits = compile_limits(shape, path, self._reporter)
         targets = None if shape.allowed_targets is None else frozenset(shape.allowed_targets)
         self.definitions[digest] = KeyDefinition(id_, limits, dict(shape.labels or {}), targets)
-        self._name_targets(shape.allowed_targets, digest, (*path, "allowed_targets"))
+        self._add_allowed_targets(shape.allowed_targets, digest, (*path, "allowed_targets"))
 
     def _digest_of(self, shape: KeyDefinitionShape, path: Path) -> bytes | None:
-        """None: what is wrong was noted."""
+        """None after an error was reported."""
         if isinstance(shape.key_sha256, KeyDigest):
             return shape.key_sha256.value
         if shape.key is None:
@@ -71,11 +71,11 @@ class Keys:
             self._reporter.warn((*path, "key"), "is empty: no client can present it")
         return _digest(shape.key.value)
 
-    def _name_targets(self, allowed: Sequence[str] | None, digest: bytes, path: Path) -> None:
+    def _add_allowed_targets(self, allowed: Sequence[str] | None, digest: bytes, path: Path) -> None:
         if allowed is None:
             return
         if not allowed:
-            self._reporter.warn(path, "is empty: this key may use nothing")
+            self._reporter.warn(path, "is empty: this key may not use any target")
         for index, name in enumerate(allowed):
             if self._reporter.has_key(("targets", name)):
                 self._named.setdefault(name, set()).add(digest)
@@ -83,8 +83,8 @@ class Keys:
                 hint = did_you_mean(name, self._targets)
                 self._reporter.error((*path, index), f"there is no target {quoted(name)}{hint}")
 
-    def _refuse_ambiguity(self) -> None:
-        """The word by which one key is presented must not be the name of another. The message shows neither."""
+    def _reject_ambiguous_ids(self) -> None:
+        """Reject a key that is also the id of another one. The message shows neither of them."""
         for id_, digest in self._ids.items():
             other = self.definitions.get(_digest(id_))
             if other is not None and self._ids[other.id] != digest:
@@ -94,7 +94,7 @@ class Keys:
                 )
 
     def _digests(self, keys: Sequence[ClientKey], path: Path, target: str | None = None) -> frozenset[bytes]:
-        """Digests for one list; ``target`` None: that of global keys."""
+        """Digests of one list of keys; ``target`` None: the list of global keys."""
         digests: set[bytes] = set()
         for index, key in enumerate(keys):
             at = (*path, index)
@@ -105,9 +105,11 @@ class Keys:
             definition = self.definitions.get(digest)
             if definition is not None and definition.targets is not None and target not in definition.targets:
                 if self._reporter.has_key(at):
-                    self._reporter.warn(at, f"does not let {quoted(definition.id)} in beyond its own allowed_targets")
+                    self._reporter.warn(at, f"does not extend the allowed_targets of {quoted(definition.id)}")
             elif self._is_digest(key.value):
-                self._reporter.error(at, "is the digest of a key and would become one itself; give the id instead")
+                self._reporter.error(
+                    at, "is the digest of a key, and would itself be accepted as a key; give the id instead"
+                )
         return frozenset(digests)
 
     def _is_digest(self, word: str) -> bool:

@@ -10,11 +10,11 @@ from onwards_py.model.limits import NO_LIMITS, Limits, QueuePolicy, RateLimit
 
 
 def compile_limits(level: Limited, path: Path, reporter: Reporter) -> Limits:
-    """What ``level``, written at ``path``, bounds; warns of waiting that is spoken of and cannot come about."""
+    """The limits of ``level``, which is written at ``path``. Warns about queue settings without effect."""
     unlimited = level.rate_limit is None and level.concurrency_limit is None and level.token_limit is None
     queued = level.on_limit == "queue"
     if unlimited and reporter.has_key((*path, "on_limit")) and queued:
-        reporter.warn((*path, "on_limit"), "has no effect: nothing is limited here")
+        reporter.warn((*path, "on_limit"), "has no effect: no limit is set here")
     elif not queued and level.queue is not None and reporter.has_key((*path, "queue")):
         reporter.warn((*path, "queue"), "has no effect without 'on_limit: queue'")
     if unlimited:
@@ -28,12 +28,12 @@ def compile_limits(level: Limited, path: Path, reporter: Reporter) -> Limits:
 
 
 def _requests(shape: RateLimitShape) -> RateLimit | None:
-    """A bucket without a size holds what flows in within the unit of its rate, and at least what one request takes."""
+    """The default capacity is one second's or minute's worth, and at least one request."""
     if shape.requests_per_second is not None:
         return _bucket(shape.requests_per_second, 1, shape.burst_size)
     if shape.requests_per_minute is not None:
         return _bucket(shape.requests_per_minute, 60, shape.burst_size)
-    return None  # an error was noted
+    return None  # an error was reported
 
 
 def _tokens(shape: TokenLimitShape) -> RateLimit:

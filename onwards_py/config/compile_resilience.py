@@ -1,4 +1,4 @@
-"""What is done about providers that fail or are slow: from shapes to policies."""
+"""Fallback, ejection, affinity and hedging: from keys to policies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def with_resilience(pool: Pool, target: DefaultsShape, path: Path, reporter: Rep
     fallback = _fallback(target.fallback)
     return replace(
         pool,
-        providers=tuple(_with_patience(provider, pool, fallback) for provider in pool.providers),
+        providers=tuple(_with_head_timeout(provider, pool, fallback) for provider in pool.providers),
         fallback=fallback,
         ejection=_ejection(target.ejection, path, reporter),
         affinity=build_if_enabled(target.affinity),
@@ -28,8 +28,8 @@ def with_resilience(pool: Pool, target: DefaultsShape, path: Path, reporter: Rep
     )
 
 
-def _with_patience(provider: Provider, pool: Pool, fallback: FallbackPolicy) -> Provider:
-    """``provider``, with as much time for the head of a stream as for any other where nobody else can be asked."""
+def _with_head_timeout(provider: Provider, pool: Pool, fallback: FallbackPolicy) -> Provider:
+    """``provider``, without a shorter timeout for the heads of streams if fallback has no other provider to try."""
     streamed, within = provider.timeouts.first_byte_streamed, fallback.only_if_failed_within
     others = any(other.weight and other.shared_identity != provider.shared_identity for other in pool.providers)
     moves_on = fallback.enabled and others and (fallback.max_attempts or len(pool.providers)) > 1
@@ -55,7 +55,7 @@ def _fallback(shape: FallbackShape | None) -> FallbackPolicy:
 
 
 def _ejection(shape: Toggleable[EjectionPolicy] | None, path: Path, reporter: Reporter) -> EjectionPolicy | None:
-    """Providers are ejected unless that is switched off."""
+    """The policy; None if it is disabled."""
     if shape is None:
         return EjectionPolicy()
     policy = build_if_enabled(shape)
@@ -69,5 +69,5 @@ def _ejection(shape: Toggleable[EjectionPolicy] | None, path: Path, reporter: Re
 
 
 def _hedge(shape: Toggleable[HedgePolicy] | None) -> HedgePolicy | None:
-    """None too after it was noted that ``after`` is missing."""
+    """The policy; None if it is absent or disabled, or after the missing ``after`` was reported."""
     return build_if_enabled(shape) if "after" in explicit(shape) else None

@@ -1,4 +1,4 @@
-"""``route_by``: a target that leads to others."""
+"""Checks of ``route_by``: targets that route to other targets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onwards_py.model.pool import Pool
 
 
 def check_routes(pools: Mapping[str, Pool], reporter: Reporter) -> None:
-    """Every rule must lead to targets that answer themselves, so that no route is a circle."""
+    """Every ``route_by`` must name targets with providers, so that there are no loops."""
     for name, pool in pools.items():
         rule = pool.route_by
         if rule is None:
@@ -27,4 +27,4 @@ def _check(target: str, path: Path, pools: Mapping[str, Pool], reporter: Reporte
     if pool is None:
         reporter.error(path, f"there is no target {quoted(target)}; there are: {', '.join(map(quoted, pools))}")
     elif pool.route_by is not None:
-        reporter.error(path, f"the target {quoted(target)} itself leads on by 'route_by'; name one that answers")
+        reporter.error(path, f"the target {quoted(target)} has a 'route_by' itself; name a target with providers")

@@ -1,4 +1,4 @@
-"""``routing_rules``: from shapes to rules, and what is wrong with them."""
+"""``routing_rules``: their compilation and checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onwards_py.routing.rules import first_match, matches, may_use
 
 
 def compile_rules(shapes: Sequence[RoutingRuleShape] | None) -> tuple[RoutingRule, ...]:
-    """The rules of one target; `check_rules` finds what is wrong with them."""
+    """The rules of one target; `check_rules` reports their errors."""
     return tuple(
         RoutingRule(dict(shape.match_labels), shape.action.target if shape.action.type == "redirect" else None)
         for shape in shapes or ()
@@ -22,8 +22,8 @@ def compile_rules(shapes: Sequence[RoutingRuleShape] | None) -> tuple[RoutingRul
 
 
 def check_rules(file: FileShape, definitions: Iterable[KeyDefinition], reporter: Reporter) -> None:
-    """Judge every rule where it is written, once, however many targets inherit it."""
-    labels = _distinct(definitions)
+    """Check every rule once, where it is written, even if many targets inherit it."""
+    labels = _distinct_labels(definitions)
     for name, target in file.targets.items():
         if isinstance(target, TargetShape):
             _check(target.routing_rules, ("targets", name), file, labels, reporter)
@@ -31,29 +31,29 @@ def check_rules(file: FileShape, definitions: Iterable[KeyDefinition], reporter:
         _check(file.defaults.routing_rules, ("defaults",), file, labels, reporter)
 
 
-def find_dead_ends(pools: Mapping[str, Pool], callers: Sequence[Principal], reporter: Reporter) -> None:
-    """Warn of redirects to a target that refuses all the keys which are led there."""
+def warn_about_dead_ends(pools: Mapping[str, Pool], callers: Sequence[Principal], reporter: Reporter) -> None:
+    """Warn about redirects to a target that rejects all keys that match the rule."""
     for name, pool in pools.items():
         if not pool.rules:
             continue
-        led = [(rule, caller) for caller in callers if (rule := _redirect(pool, caller)) is not None]
+        matched = [(rule, caller) for caller in callers if (rule := _matching_rule(pool, caller)) is not None]
         for number, rule in enumerate(pool.rules):
             there = pools.get(rule.redirect or "")
-            concerned = [caller for other, caller in led if other is rule]
+            concerned = [caller for other, caller in matched if other is rule]
             if there is not None and concerned and not any(may_use(there, caller) for caller in concerned):
                 at = ("targets", name, "routing_rules", number, "action", "target")
-                reporter.warn(at, "this target lets in none of the keys that the rule concerns")
+                reporter.warn(at, "this target accepts none of the keys that the rule matches")
 
 
-def _redirect(pool: Pool, caller: Principal) -> RoutingRule | None:
-    """The rule by which ``pool`` leads this caller on."""
+def _matching_rule(pool: Pool, caller: Principal) -> RoutingRule | None:
+    """The rule of ``pool`` that matches this client; None if there is none, or the pool rejects the client."""
     if caller.definition is None or not may_use(pool, caller):
         return None
     return first_match(pool.rules, caller.definition.labels)
 
 
-def _distinct(definitions: Iterable[KeyDefinition]) -> list[Mapping[str, str]]:
-    """The labels that some key has, without repeats: many keys share a few."""
+def _distinct_labels(definitions: Iterable[KeyDefinition]) -> list[Mapping[str, str]]:
+    """The distinct sets of labels of all keys."""
     return list({frozenset(definition.labels.items()): definition.labels for definition in definitions}.values())
 
 

@@ -49,7 +49,9 @@ def _by_key(policy: Policy, shape: TranslateShape, path: Path, reporter: Reporte
     for key in said.keys() - {DEFAULT_KEY}:
         if key.replace("[", ".").partition(".")[0] not in UNSUPPORTED:
             known = ", ".join(sorted(UNSUPPORTED))
-            reporter.error((*path, "translate", "on_unsupported", key), f"names no such field; there are: {known}")
+            reporter.error(
+                (*path, "translate", "on_unsupported", key), f"is not a known field; the known fields are: {known}"
+            )
     rest = {key: value for key, value in said.items() if key != DEFAULT_KEY}
     default = said.get(DEFAULT_KEY, policy.on_unsupported)
     return replace(policy, on_unsupported=default, unsupported=MappingProxyType(rest))

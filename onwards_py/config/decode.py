@@ -1,6 +1,6 @@
-"""From nodes to typed shapes, driven by the types themselves; every problem is noted, none stops the rest.
+"""From YAML nodes to typed shapes, driven by the types themselves. All errors are reported, not only the first.
 
-A value that cannot be read counts as absent afterwards, so that what depends on others can still be checked.
+An invalid value counts as absent afterwards, so that the rest can still be checked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from onwards_py.config.yaml_tree import Mapping, Node, Scalar, Sequence
 
 _NULLS = frozenset(["", "~", "null", "Null", "NULL"])
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-# No leading zeros: YAML 1.1 would read them as octal, everybody else as decimal.
+# No leading zeros: YAML 1.1 reads them as octal, other parsers as decimal.
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.0{1,9})?")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})?(?:\.[0-9]{0,17})?(?:[eE][-+]?[0-9]{1,2})?")
 
@@ -33,31 +33,31 @@ S = TypeVar("S", bound=Shape)
 _TEXT: Final = mi.StrType()
 
 
-class _Nothing(Enum):
+class _Invalid(Enum):
     VALUE = 0
 
 
-NOTHING: Final = _Nothing.VALUE
-"""What an unreadable value becomes."""
+INVALID: Final = _Invalid.VALUE
+"""The result of decoding an invalid value."""
 
 
 class Decoder:
-    """One file's decoding. ``positions`` afterwards says where each path was written."""
+    """Decodes one file. ``positions`` maps each path to its place in the file."""
 
     def __init__(self, diagnostics: Diagnostics, env: Env) -> None:
         self.positions: dict[Path, Position] = {}
         self._diagnostics = diagnostics
         self._env = env
-        # Looked up for every value of a file; the types live as long as the outline.
+        # Caches, as every value of a file is looked up.
         self._members: dict[int, list[mi.Type]] = {}
         self._fields: dict[type, dict[str, mi.Field]] = {}
 
     def file(self, root: Node) -> FileShape | None:
-        """The whole file, or None if not even its outline could be read."""
+        """The whole file, or None if it could not be decoded."""
         return self.mapping(root, FileShape)
 
     def mapping(self, root: Node, shape: type[S]) -> S | None:
-        """A whole text that holds one ``shape``."""
+        """A document that consists of one ``shape``, or None if it could not be decoded."""
         self.positions[()] = root.position
         value = self._struct(root, _outline(shape), ())
         return value if isinstance(value, shape) else None
@@ -87,7 +87,7 @@ class Decoder:
         return {entry.key: self._json(entry.value, (*path, entry.key)) for entry in node.entries}
 
     def _json(self, node: Node, path: Path) -> object:
-        """Any value, as JSON would hold it; words in quotes are always text."""
+        """Any value, as JSON represents it; quoted scalars are always text."""
         if isinstance(node, Mapping):
             return self._object(node, path)
         if isinstance(node, Sequence):
@@ -133,27 +133,27 @@ class Decoder:
                 self.positions[at] = entry.position
                 value = self._value(entry.value, field.type, at)
                 if value is None:
-                    del self.positions[at]  # null is as good as absent
-                values[entry.key] = None if value is NOTHING and not field.required else value
+                    del self.positions[at]  # null means absent
+                values[entry.key] = None if value is INVALID and not field.required else value
             elif path or not (entry.key.startswith("x-") or entry.key == "$schema"):
                 hint = did_you_mean(entry.key, fields)
                 self._diagnostics.error(entry.position, path, f"unknown key {quoted(entry.key)}{hint}")
         for field in kind.fields:
             if field.required and field.name not in values:
                 self._diagnostics.error(self.positions[path], path, f"'{field.name}' is missing")
-                values[field.name] = NOTHING
+                values[field.name] = INVALID
         self._one_of(kind.cls, path)
-        return NOTHING if NOTHING in values.values() else kind.cls(**values)
+        return INVALID if INVALID in values.values() else kind.cls(**values)
 
     def _one_of(self, cls: type, path: Path) -> None:
-        """Of the names in ``one_of`` exactly one must have been given, readable or not."""
+        """Exactly one of the keys in ``one_of`` must be given, valid or not."""
         names: tuple[str, ...] = getattr(cls, "one_of", ())
         given = [name for name in names if (*path, name) in self.positions]
         if names and not given:
-            self._diagnostics.error(self.positions[path], path, f"says neither {' nor '.join(map(repr, names))}")
+            self._diagnostics.error(self.positions[path], path, f"needs {' or '.join(map(repr, names))}")
         for name in given[1:]:
             at = (*path, name)
-            self._diagnostics.error(self.positions[at], at, f"says the same as '{given[0]}'; give one of them")
+            self._diagnostics.error(self.positions[at], at, f"is not allowed beside '{given[0]}'; remove one of them")
 
     def _dict(self, node: Node, kind: mi.DictType, path: Path) -> object:
         if not isinstance(node, Mapping):
@@ -168,7 +168,7 @@ class Decoder:
                 self._diagnostics.error(entry.position, child_path(path, entry.key), str(error))
                 continue
             value = self._value(entry.value, kind.value_type, at)
-            if value is not NOTHING:
+            if value is not INVALID:
                 values[key] = value
         return values
 
@@ -179,8 +179,8 @@ class Decoder:
         for index, item in enumerate(node.items):
             self.positions[(*path, index)] = item.position
             values.append(self._value(item, kind.item_type, (*path, index)))
-        # Without one of its items the others would not stand where they were written.
-        return NOTHING if NOTHING in values else values
+        # Without an invalid item, the others would have the wrong indexes.
+        return INVALID if INVALID in values else values
 
     def _scalar(self, node: Node, kind: mi.Type, path: Path) -> object:
         if not isinstance(node, Scalar) or _is_null(node):
@@ -192,13 +192,13 @@ class Decoder:
             return _read(text, kind, bare=node.plain or substituted)
         except ValueError as error:
             self._diagnostics.error(node.position, path, str(error))
-            return NOTHING
+            return INVALID
 
     def _expected(self, node: Node, what: str, path: Path) -> object:
         self._diagnostics.error(
             self.positions[path] if _is_null(node) else node.position, path, f"expected {what}, found {_found(node)}"
         )
-        return NOTHING
+        return INVALID
 
 
 @cache
@@ -215,7 +215,7 @@ def _form(kind: mi.Type) -> str:
 
 
 def _read(text: str, kind: mi.Type, *, bare: bool) -> object:
-    """``bare``: not in quotes, or substituted, so that it may be a number or a boolean. Raises ValueError."""
+    """``bare``: unquoted or substituted text, which may be a number or a boolean. Raises ValueError."""
     if isinstance(kind, mi.CustomType):
         assert issubclass(kind.cls, Text)
         return kind.cls.parse(text)

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration file, and where. No message ever holds a value of the file: it may be a secret."""
+"""Errors and warnings about a configuration file. No message contains a value of the file, which may be a secret."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from msgspec import Struct
 from onwards_py.config.secret_shapes import LONGEST_WORD, looks_secret
 
 Path = tuple[str | int, ...]
-"""Where in the file's structure: keys and list indexes from the root."""
+"""A place in the file's structure: keys and list indexes from the root."""
 
 
 HIDDEN = "(hidden)"
-"""What is told instead of a name that may be a secret."""
+"""Shown instead of a name that may be a secret."""
 
 
 class Position(Struct, frozen=True, order=True, gc=False):
-    """Line and column, counted from 1; ``NOWHERE`` for what concerns the file as a whole."""
+    """Line and column, counted from 1; ``NOWHERE`` for the file as a whole."""
 
     line: int
     column: int
@@ -45,7 +45,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used. ``problems`` are all that were found, in the order of the file."""
+    """An invalid configuration. ``problems``: all errors, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.position, problem.message)))
@@ -53,7 +53,7 @@ class ConfigError(Exception):
 
 
 class Diagnostics:
-    """Errors and warnings on their way, so that all of a file are found in one go."""
+    """Collects the errors and warnings of one file, so that all of them are reported at once."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -76,27 +76,26 @@ def dotted(path: Path) -> str:
 
 
 def child_path(path: Path, word: str) -> Path:
-    """The path of a key that may be anything: of one that is too long for a name, where it stands is told by its
-    position alone."""
+    """The path of an arbitrary key. A key that is too long for a name is left out; the position shows its place."""
     return (*path, word) if len(word) <= LONGEST_WORD else path
 
 
 def printable(key: str) -> str:
-    """A name as it may be printed: without control characters, and not if it looks like a secret."""
+    """A name for a message: without control characters, and hidden if it looks like a secret."""
     if looks_secret(key):
         return HIDDEN
     return key if key.isprintable() and key else repr(key)
 
 
 def quoted(word: str) -> str:
-    """A word that nobody knows, in quotes; it may be anything, so that a long one is hidden whatever it looks like."""
+    """An unknown word in quotes. It may be anything, so a long one is always hidden."""
     if len(word) > LONGEST_WORD or looks_secret(word):
         return "(hidden, as it is long or looks like a secret)"
     return f"'{printable(word)}'"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint to append to a message, or nothing."""
-    # difflib is quadratic, and no key of ours is that long.
+    """A hint to append to a message; empty if no known word is similar."""
+    # difflib is quadratic, and no known key is that long.
     close = get_close_matches(word, list(known), n=1) if len(word) <= 64 else []
     return f"; did you mean '{close[0]}'?" if close and not looks_secret(close[0]) else ""

@@ -1,4 +1,4 @@
-"""What is said once for several: `defaults` under every target, a target under its providers. The nearer word wins."""
+"""Inheritance: `defaults` apply to every target, and a target's settings to its providers. The nearest value wins."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _NO_EFFECT = "is accepted but has no effect yet"
 
 
 class Reporter:
-    """Where things were written, for messages about them."""
+    """Reports errors and warnings at the place where a path was written."""
 
     def __init__(self, diagnostics: Diagnostics, positions: dict[Path, Position]) -> None:
         self._diagnostics = diagnostics
         self._positions = positions
 
     def has_key(self, path: Path) -> bool:
-        """True if the file has this key, whatever became of its value."""
+        """Whether the file has this key, even with an invalid value."""
         return path in self._positions
 
     def error(self, path: Path, message: str) -> None:
@@ -44,7 +44,7 @@ class Reporter:
 
 
 def resolve_aliases(level: Level, path: Path, reporter: Reporter) -> Level:
-    """One level with its second spellings brought into the first, and warnings about what has no effect."""
+    """One level with alternative spellings replaced by the main one. Warns about keys without effect."""
     changes: dict[str, object] = {}
     if level.open_responses is not None:
         mode = _mode(level.open_responses, (*path, "open_responses"), reporter)
@@ -54,17 +54,17 @@ def resolve_aliases(level: Level, path: Path, reporter: Reporter) -> Level:
     if level.request_timeout_secs is not None:
         timeouts = level.timeouts or settings_of(Timeouts)
         if "first_byte" in explicit(timeouts):
-            reporter.error((*path, "request_timeout_secs"), "says the same as timeouts.first_byte; give one of them")
+            reporter.error((*path, "request_timeout_secs"), "means the same as timeouts.first_byte; remove one of them")
         changes["timeouts"] = structs.replace(timeouts, first_byte=level.request_timeout_secs)
     settled = structs.replace(level, **changes)
     _warn_of_no_effect(settled, path, reporter)
     if isinstance(settled, DefaultsShape):
-        _find_missing(settled, path, reporter)
+        _report_missing_keys(settled, path, reporter)
     return settled
 
 
 def inherit(own: S, base: Shape, leave: frozenset[str] = frozenset()) -> S:
-    """``own`` with what it does not say taken from ``base``, but for the fields in ``leave``."""
+    """``own`` with its absent keys taken from ``base``, except the keys in ``leave``."""
     changes: dict[str, object] = {}
     for name in own.__struct_fields__:
         inherited = getattr(base, name, None)
@@ -94,17 +94,15 @@ def _mode(spelled: OpenResponsesShape, path: Path, reporter: Reporter) -> Respon
     return mode
 
 
-def _find_missing(level: DefaultsShape, path: Path, reporter: Reporter) -> None:
-    """What is needed only where a thing is switched on."""
+def _report_missing_keys(level: DefaultsShape, path: Path, reporter: Reporter) -> None:
+    """Report keys that are required only if a group is enabled."""
     hedge, affinity = level.hedge, level.affinity
     if hedge is not None and hedge.enabled is not False and not reporter.has_key((*path, "hedge", "after")):
         reporter.error((*path, "hedge"), "'after' is missing")
     if affinity is None or affinity.enabled is False:
         return
     if not any(reporter.has_key((*path, "affinity", name)) for name in ("session", "prompt_bytes")):
-        reporter.error(
-            (*path, "affinity"), "says neither 'session' nor 'prompt_bytes', so all conversations look alike"
-        )
+        reporter.error((*path, "affinity"), "needs 'session' or 'prompt_bytes' to identify conversations")
 
 
 def _warn_of_no_effect(level: Shared, path: Path, reporter: Reporter) -> None:

@@ -1,7 +1,7 @@
-"""The JSON Schema of the file, generated from the same types that the decoder reads by: for editors and CI.
+"""The JSON Schema of the file, for editors and CI, generated from the types that drive the decoder.
 
-It accepts everything that the loader accepts. What needs more than one value to judge (two spellings that contradict
-each other, weights that are all zero) only the loader finds.
+It accepts everything that the loader accepts. Errors that involve several values (contradicting spellings, weights that
+are all zero) are found by the loader only.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from onwards_py.config.setting_shapes import struct_type
 from onwards_py.config.shape import Shape
 
 _DIALECT = "http://json-schema.org/draft-07/schema#"
-# Numbers and booleans may also come from a reference, which is a string when the schema sees it.
+# A number or boolean may also be a reference, which is a string for the schema.
 _REFERENCE: JSON = {"type": "string", "pattern": r"\$\{"}
-# Where text is expected, YAML authors may leave the quotes off: 1.10 and no are taken as they look.
+# Text needs no quotes: 1.10 and no are taken literally.
 _TEXT: JSON = {"type": ["string", "number", "boolean"]}
 
 
@@ -50,7 +50,7 @@ def _schema(kind: mi.Type, definitions: dict[str, JSON]) -> JSON:
     if isinstance(kind, mi.Metadata):
         inner = _schema(kind.type, definitions)
         described = kind.extra_json_schema or {}
-        # Beside $ref every other word is ignored in draft 7.
+        # In draft 7, all keywords beside $ref are ignored.
         return {**described, "allOf": [inner]} if described and "$ref" in inner else {**described, **inner}
     if isinstance(kind, mi.UnionType):
         return _union(kind, definitions)

@@ -1,7 +1,7 @@
-"""Where the two ports listen unless somebody says so, and what is worth a warning about it.
+"""The addresses that the two ports listen on, and warnings about them.
 
-Without keys the proxy spends its operator's credentials for whoever reaches it, so it is reachable from this machine
-only.
+Without keys, anyone who can reach the proxy can use the operator's credentials; so by default it is then reachable from
+this machine only.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ EVERYWHERE = "0.0.0.0"
 
 
 def requires_key(snapshot: Snapshot) -> bool:
-    """False if every target is open to everybody."""
+    """Whether some target requires a key."""
     return any(pool.keys is not None for pool in snapshot.pools.values())
 
 
 def client_host(chosen: str | None, snapshot: Snapshot) -> str:
-    """The address that clients are listened for on; ``chosen`` is what the command line or the environment says."""
+    """The address of the client port. ``chosen``: by the command line or the environment; None: not chosen."""
     return chosen or snapshot.server.host or (EVERYWHERE if requires_key(snapshot) else LOOPBACK)
 
 
 def admin_host(chosen: str | None, snapshot: Snapshot) -> str:
-    """The address of the admin port, likewise."""
+    """The address of the admin port; ``chosen`` as for `client_host`."""
     return chosen or snapshot.admin.host or LOOPBACK
 
 
@@ -39,17 +39,17 @@ def addresses(options: ServeOptions, snapshot: Snapshot) -> dict[str, str]:
 
 
 def bracket_ipv6(host: str) -> str:
-    """``host`` as it stands before a port (RFC 3986 section 3.2.2)."""
+    """``host`` as it is written before a port, IPv6 addresses in brackets (RFC 3986 section 3.2.2)."""
     return f"[{host}]" if ":" in host else host
 
 
 def allowed_hosts(options: ServeOptions, snapshot: Snapshot) -> tuple[str, ...]:
-    """Names by which the admin port may be asked for, besides localhost and IP addresses."""
+    """Names that the admin port accepts in Host, besides localhost and IP addresses."""
     return (*options.admin_allowed_hosts, *snapshot.admin.allowed_hosts)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on ``host``."""
+    """Whether a listener on ``host`` is reachable from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -57,23 +57,23 @@ def is_loopback(host: str) -> bool:
 
 
 def exposure_warnings(host: str, admin: str, snapshot: Snapshot) -> list[str]:
-    """Warnings about what others can reach."""
+    """Warnings about listeners that other machines can reach."""
     warnings = []
     if not is_loopback(host) and not requires_key(snapshot):
         warnings.append(
-            f"no target asks for a key, and the client port listens on {host}: everybody who reaches it uses the "
+            f"no target requires a key, and the client port listens on {host}: anyone who can reach it can use the "
             "providers at your expense; set keys (auth.global_keys), or listen on 127.0.0.1"
         )
     if not is_loopback(admin):
         warnings.append(
-            f"the admin port listens on {admin} and has no authentication: keep it from everybody who must not read "
+            f"the admin port listens on {admin} and has no authentication: restrict access to it, because it shows "
             "metrics and the names of targets"
         )
     return warnings
 
 
 def restart_warnings(now: dict[str, str], wanted: dict[str, str]) -> list[str]:
-    """Warnings about addresses (see `addresses`) that would be others after a restart."""
+    """Warnings about addresses (see `addresses`) that a restart would change."""
     return [
         f"the {port} listens on {now[port]} until a restart, and then on {host}"
         for port, host in wanted.items()
@@ -82,8 +82,8 @@ def restart_warnings(now: dict[str, str], wanted: dict[str, str]) -> list[str]:
 
 
 def summary(host: str, admin: str, snapshot: Snapshot) -> str:
-    """One sentence for `check`."""
-    why = "" if requires_key(snapshot) else ", as no target asks for a key" if is_loopback(host) else ""
+    """One sentence for the command `check`."""
+    why = "" if requires_key(snapshot) else ", because no target requires a key" if is_loopback(host) else ""
     return (
         f"serve listens on {host} for clients{why} (--host, server.host), and on {admin} for metrics and health "
         "(--admin-host, admin.host)"

@@ -1,4 +1,4 @@
-"""``NO_PROXY``: which hosts are reached directly, as curl reads it (CURLOPT_NOPROXY, lib/noproxy.c).
+"""``NO_PROXY``: which hosts are requested without the proxy, as curl reads it (CURLOPT_NOPROXY, lib/noproxy.c).
 
 The list holds names, each standing for itself and all names below it, with or without a leading dot; IP addresses; and
 networks in CIDR notation, which concern hosts that are written as addresses: names are not looked up. ``*`` alone is
@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 
 def is_excepted(host: str, port: int, exceptions: str) -> bool:
-    """Whether ``host`` (lower case, an IPv6 address without brackets) is reached directly."""
+    """Whether ``host`` (lower case, an IPv6 address without brackets) is requested without the proxy."""
     if exceptions.strip() == "*":
         return True
     name = host.rstrip(".")
@@ -25,7 +25,7 @@ def is_excepted(host: str, port: int, exceptions: str) -> bool:
 
 
 def _without_port(entry: str, port: int) -> str:
-    """The host or network of an entry; nothing if it is one of another port."""
+    """The host or network of an entry; empty if the entry is for another port."""
     if entry.startswith("["):
         inside, _, rest = entry[1:].partition("]")
         return inside + rest if not rest.startswith(":") else inside if rest == f":{port}" else ""
@@ -41,7 +41,7 @@ def _is_in(address: IPv4Address | IPv6Address, network: str) -> bool:
     start = _address(base)
     if start is None or start.version != address.version or (slash and not (bits.isascii() and bits.isdigit())):
         return False
-    # To curl /0 is no network, but the address itself: who wants no proxy at all writes *.
+    # curl treats /0 as the address itself, not as a network; * matches all hosts.
     length = int(bits) if slash and int(bits) else address.max_prefixlen
     shift = address.max_prefixlen - length
     return shift >= 0 and int(address) >> shift == int(start) >> shift

@@ -1,4 +1,4 @@
-"""What one run of the server is told on its command line."""
+"""Options of the command `serve`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """Where to listen and how; what to serve is in the file at ``config``, and so may be what is None or empty here.
+    """Where to listen and how. Values that are None or empty here may be set in the file at ``config``.
 
     ``lane`` False serves everything through aiohttp. ``tls_cert`` and ``tls_key`` are PEM files, given together.
     ``log_level`` is one of debug, info, warning, error. ``watch``: follow changes of the configuration's files.

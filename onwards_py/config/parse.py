@@ -1,4 +1,4 @@
-"""Loading a configuration: text in, a snapshot and warnings out, or every error of the file at once."""
+"""Loads a configuration: from text to a snapshot with warnings, or to all errors of the file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from onwards_py.model.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that can be used. ``warnings`` name what it says without effect, in the order of the file.
+    """A valid configuration. ``warnings`` are in the order of the file.
 
-    ``sources`` are the files that it was made of: the file itself, secrets, trust stores.
+    ``sources``: the files that it was made of, which are the file itself, secrets and trust stores.
     """
 
     snapshot: Snapshot
@@ -32,7 +32,7 @@ class Loaded:
 def load(path: Path, env: Mapping[str, str], sources: SourceFiles | None = None) -> Loaded:
     """Read and compile a file. ``env`` is what ``${VAR}`` and the proxy variables refer to. Raises ConfigError.
 
-    ``sources`` does the reading; who gives it knows afterwards what was read, even if the load failed.
+    ``sources`` reads the files, and afterwards names those that were read, even if loading failed.
     """
     sources = sources or SourceFiles()
     try:
@@ -59,13 +59,13 @@ def parse(text: str, filename: str, env: Mapping[str, str], sources: SourceFiles
     diagnostics = Diagnostics(filename)
     used: list[object] = []
     try:
-        return _parsed(text, diagnostics, Env(env, Path(filename).parent, sources or SourceFiles()), used)
+        return _parse(text, diagnostics, Env(env, Path(filename).parent, sources or SourceFiles()), used)
     finally:
         _drop(used)
 
 
-def _parsed(text: str, diagnostics: Diagnostics, env: Env, used: list[object]) -> Loaded:
-    """``used`` takes what was needed on the way."""
+def _parse(text: str, diagnostics: Diagnostics, env: Env, used: list[object]) -> Loaded:
+    """Intermediate results are appended to ``used``."""
     root = yaml_tree.read(text, diagnostics)
     decoder = Decoder(diagnostics, env)
     shape = decoder.file(root) if root is not None else None
@@ -78,10 +78,10 @@ def _parsed(text: str, diagnostics: Diagnostics, env: Env, used: list[object]) -
 
 
 def _drop(used: list[object]) -> None:
-    """Let go of trees and shapes piece by piece, of the many values in them one by one.
+    """Free trees and shapes piece by piece.
 
-    At one go that is a single step of the interpreter: for 100,000 keys it would stop the event loop, which goes on
-    beside a reload, for a third of a second.
+    Freeing 100,000 keys at once is one step of the interpreter, which would block the event loop for a third of a
+    second during a reload.
     """
     while used:
         thing = used.pop()

@@ -1,6 +1,6 @@
 """``${VAR}``, ``${VAR:-default}`` and ``${file:/path}`` inside the strings of a configuration.
 
-This happens after parsing, so that what is substituted can never become structure.
+References are replaced after parsing, so that the substituted text can never become structure.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Env:
-    """What references may refer to: environment variables, and the folder that relative paths start from.
+    """The environment of references: variables, and the folder that relative paths start from.
 
-    ``sources`` reads files and remembers which.
+    ``sources`` reads files and records which.
     """
 
     variables: Mapping[str, str]
@@ -33,11 +33,11 @@ class Env:
     sources: SourceFiles = field(default_factory=SourceFiles)
 
     def read_file(self, name: str) -> str:
-        """The text of a small regular file. Raises ValueError saying why not."""
+        """The text of a regular file of at most `MAX_FILE` bytes. Raises ValueError with the reason."""
         path = self.folder / name
         named = HIDDEN if has_secret_shape(name) else repr(str(path))
         try:
-            # Nothing else is opened: a pipe could block, and a device never ends.
+            # Other files are not opened: a pipe could block, and a device may be endless.
             if not is_regular(path):
                 self.sources.note_missing(path)
                 raise ValueError(f"there is no file {named}")
@@ -45,7 +45,7 @@ class Env:
             if len(content) > MAX_FILE:
                 raise ValueError(f"the file {named} is larger than {MAX_FILE} bytes")
             if not content.strip(b"\r\n"):
-                # Never meant: somebody is about to write it, and until then nobody should be served with no secret.
+                # Probably it is being written; until then the proxy must not run without the secret.
                 raise ValueError(f"the file {named} is empty")
             return content.decode()
         except OSError as error:
@@ -55,7 +55,7 @@ class Env:
 
 
 def has_reference(text: str) -> bool:
-    """True if there is anything to substitute."""
+    """Whether ``text`` contains a reference or an escaped one."""
     return "${" in text
 
 
@@ -66,22 +66,22 @@ def substitute(text: str, env: Env) -> str:
         if match[0] == "$${":
             return "${"
         if not match[2]:
-            raise ValueError("'${' without its '}'; write '$${' for a literal '${'")
+            raise ValueError("'${' without a closing '}'; write '$${' for a literal '${'")
         return _resolve(match[1], env)
 
     result = _REFERENCE.sub(replace, text)
     if any("\ud800" <= character <= "\udfff" for character in result):
-        raise ValueError("what is substituted here is not UTF-8")
+        raise ValueError("the substituted text is not UTF-8")
     return result
 
 
 def _resolve(reference: str, env: Env) -> str:
     if reference.startswith("file:"):
-        # Editors end files with a line end, and secrets do not have one.
+        # Editors end files with a line end, which is not part of a secret.
         return env.read_file(reference.removeprefix("file:")).removesuffix("\n").removesuffix("\r")
     name, separator, default = reference.partition(":-")
     if not _NAME.fullmatch(name):
-        raise ValueError("what stands in '${…}' is no variable name; write '$${' for a literal '${'")
+        raise ValueError("the text in '${…}' is not a variable name; write '$${' for a literal '${'")
     value = env.variables.get(name)
     if separator:
         return value or default  # as in a shell, an empty variable counts as unset here

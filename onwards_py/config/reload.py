@@ -1,6 +1,6 @@
-"""Reading a configuration again: what changed on disk is judged as a whole, and what did not change is nothing.
+"""Reloading a configuration: it is loaded completely or rejected, and unchanged content is not a reload.
 
-Nothing here waits, logs or knows the time, and nothing runs concurrently: `watch` says when.
+This file does not wait, log or read clocks, and nothing in it runs concurrently; `watch` decides when it is called.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from onwards_py.config.source_files import (
 
 @dataclass(frozen=True, slots=True)
 class InvalidConfig:
-    """What was read cannot be used."""
+    """The files do not hold a valid configuration."""
 
     problems: tuple[Problem, ...]
 
 
 class Unchanged(Enum):
-    """What was read is nothing new: it is in force; it is again, after something else was refused; or it was refused
-    before and still is. ``MOVING``: it changed while it was read, so that nothing can be said."""
+    """Why there is nothing to apply.
+
+    ``IN_FORCE``: the content is in force. ``RESTORED``: the same, after other content was refused.
+    ``STILL_REFUSED``: the content was refused before. ``MOVING``: a file changed while the files were read.
+    """
 
     IN_FORCE = "in force"
     RESTORED = "restored"
@@ -43,7 +46,7 @@ ReloadResult = Loaded | InvalidConfig | Unchanged
 
 
 class Reloader:
-    """Everything that ``loaded`` was made of, and how it looks now. ``env`` is what references in the file refer to."""
+    """Reloads the files that ``loaded`` was made of. ``env``: the environment variables that references refer to."""
 
     def __init__(self, path: Path, env: Mapping[str, str], loaded: Loaded) -> None:
         self._path = path
@@ -52,30 +55,30 @@ class Reloader:
         self._refused: Digests | None = None
         self._paths = tuple(loaded.sources)
         self._last_signature: tuple[object, ...] | None = None
-        # How the files looked when they were read. It is not known of files that were read before they were looked
-        # at: they are read once more, and found to be the same.
+        # The stat signature at the time of reading. It is unknown for files that were read before their first stat;
+        # they are read once more.
         self._read_signature: tuple[object, ...] | None = None
         self._read_failed = False
         self.must_retry = False
-        """True while what was read last cannot be used since a file was missing or could not be read: it is to be
-        looked at until that is over, even if nobody watches otherwise."""
+        """True while the last reload failed because a file was missing or unreadable: then the files are polled even
+        without ``watch``."""
 
     def has_changed(self) -> bool:
-        """Whether it is time to read: the files look otherwise than when they were read, and as they did at the last
-        look, so that nobody is in the middle of writing them. Looks and does not read."""
+        """Whether to reload: the stat signature differs from that of the last reading, and is the same as at the last
+        poll, so that no write is in progress. Does not read the files."""
         before, self._last_signature = self._last_signature, stat_signature(self._paths)
         return self._last_signature == before and self._last_signature != self._read_signature
 
     def reload(self, *, settled: bool = True) -> ReloadResult:
-        """Judge what is on disk now. A Loaded is to be confirmed by `note_applied`, or by `note_apply_failed`.
+        """Load what is on disk now. The caller confirms a Loaded by `note_applied` or `note_apply_failed`.
 
-        Not ``settled``: nobody has looked twice. Two writes within one tick of the file system's clock look the same,
-        so the files are read once more when looks have found them at rest.
+        Not ``settled``: the files were not polled twice. Two writes within one tick of the file system's clock have the
+        same signature, so the files are read once more at the next poll.
         """
         paths = self._paths
         self._read_signature = stat_signature(paths)
         sources = SourceFiles()
-        result = self._judge(sources)
+        result = self._load_changed(sources)
         if stat_signature(paths) != self._read_signature:
             self._read_signature = None
             return Unchanged.MOVING
@@ -83,7 +86,7 @@ class Reloader:
             self._refused = sources.digests
             self._read_failed = sources.read_failed
             self.must_retry = sources.read_failed or sources.file_missing
-            # What is in force is still looked after too: its files may come back.
+            # The files of the configuration in force are polled too: they may be restored.
             self._paths = tuple(dict.fromkeys((*self._in_force, *sources.digests)))
         elif result in (Unchanged.IN_FORCE, Unchanged.RESTORED):
             self._refused = None
@@ -100,7 +103,7 @@ class Reloader:
         self._follow(loaded.sources)
 
     def note_apply_failed(self, loaded: Loaded) -> None:
-        """``loaded`` could not be put into force. It is not tried again before something changes."""
+        """Applying ``loaded`` failed. It is not tried again before a file changes."""
         self._refused = loaded.sources
         self._follow({**self._in_force, **loaded.sources})
 
@@ -109,14 +112,14 @@ class Reloader:
         self._paths = tuple(files)
         self._read_signature = None
 
-    def _judge(self, sources: SourceFiles) -> ReloadResult:
+    def _load_changed(self, sources: SourceFiles) -> ReloadResult:
         if is_unchanged_on_disk(self._in_force):
             return Unchanged.IN_FORCE if self._refused is None else Unchanged.RESTORED
         if self._refused is not None and is_unchanged_on_disk(self._refused):
             return Unchanged.STILL_REFUSED
         if not is_regular(self._path):
             sources.note_missing(self._path)
-            return InvalidConfig((Problem(str(self._path), NOWHERE, (), "is no file any more"),))
+            return InvalidConfig((Problem(str(self._path), NOWHERE, (), "is not a file any more"),))
         try:
             return load(self._path, self._env, sources)
         except ConfigError as error:
@@ -133,10 +136,10 @@ class ReloadError:
 
 @dataclass(slots=True)
 class ReloadStatus:
-    """Which configuration is in force, and what became of attempts to change it.
+    """The configuration in force, and the results of reloads.
 
-    Never describes a configuration that was refused, but for ``last_error``, which is gone as soon as the files are in
-    force again. ``sha256`` is that of the file itself (hex; empty if nobody knows). Times in seconds since the epoch.
+    ``last_error`` describes the refused content of the files, if there is any; everything else the configuration in
+    force. ``sha256``: of the main file (hex; empty if unknown). Times are in seconds since the epoch.
     """
 
     path: Path
@@ -148,7 +151,7 @@ class ReloadStatus:
     results: dict[str, int] = field(default_factory=lambda: {"applied": 0, "unchanged": 0, "refused": 0})
 
     def describe(self, loaded: Loaded) -> None:
-        """``loaded`` is what is in force."""
+        """Describe ``loaded``, which is in force."""
         self.sha256 = loaded.sources.get(self.path, UNREADABLE)
         self.warnings = len(loaded.warnings)
 
@@ -161,12 +164,12 @@ class ReloadStatus:
         self.results["applied"] += 1
 
     def note_refused(self, problems: tuple[str, ...], now: float) -> None:
-        """What is in force stays."""
+        """The files were refused; the configuration in force stays."""
         self.last_error = ReloadError(now, problems)
         self.results["refused"] += 1
 
     def note_unchanged(self, *, restored: bool = False) -> None:
-        """There was nothing new; ``restored``: what is on disk is in force again."""
+        """A reload found nothing new. ``restored``: after a refusal, the content on disk is that in force again."""
         if restored:
             self.last_error = None
         self.results["unchanged"] += 1

@@ -1,4 +1,4 @@
-"""Kinds of text that mean something: each knows how to read itself and how to describe itself in JSON Schema.
+"""Text with a format: each class parses it, and describes it in JSON Schema.
 
 ``parse`` raises ValueError with a message that never repeats the text: it may be a secret or hold one.
 """
@@ -32,7 +32,7 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAX_SECONDS = 366 * 86400
 _BYTES = {"k": 1, "m": 2, "g": 3, "t": 4}
 
-# These frame messages or belong to one connection: whoever sets them breaks the exchange.
+# Framing and hop-by-hop fields: setting them would break messages.
 _NOT_TO_BE_SET = frozenset(
     [
         "connection",
@@ -50,13 +50,13 @@ _NOT_TO_BE_SET = frozenset(
 
 
 class Text:
-    """Base of all kinds. ``schema`` describes what is accepted besides ``${…}`` references."""
+    """Base class. ``schema``: what is accepted besides ``${…}`` references."""
 
     schema: ClassVar[JSON] = {"type": "string"}
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the text. Raises ValueError."""
+        """Parse the text. Raises ValueError."""
         raise NotImplementedError
 
 
@@ -145,7 +145,7 @@ class StatusPattern(frozenset[int], Text):
 
 
 class ErrorCode(str, Text):
-    """What an error calls itself by."""
+    """The ``code`` of an API error."""
 
     schema: ClassVar[JSON] = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": f"^{_ERROR_CODE.pattern}$"}]}
 
@@ -176,12 +176,12 @@ class HeaderValue(str, Text):
     @classmethod
     def parse(cls, text: str) -> Self:
         if not _FIELD_VALUE.fullmatch(text):
-            raise ValueError("cannot stand in a header: only visible ASCII characters, spaces and tabs")
+            raise ValueError("is not allowed in a header: only visible ASCII characters, spaces and tabs")
         return cls(text)
 
 
 class ProviderKey(Text):
-    """A credential of ours for a provider. ``value`` stays out of every repr."""
+    """A credential for a provider. ``value`` is not in the repr."""
 
     __slots__ = ("value",)
 
@@ -194,7 +194,7 @@ class ProviderKey(Text):
 
 
 class ClientKey(Text):
-    """A token that clients present. ``value`` stays out of every repr."""
+    """A token of a client. ``value`` is not in the repr."""
 
     __slots__ = ("value",)
 
@@ -209,7 +209,7 @@ class ClientKey(Text):
 
 
 class KeyDigest(Text):
-    """The SHA-256 digest of a token that clients present; ``value`` are its 32 bytes."""
+    """The SHA-256 digest of a client's token. ``value``: its 32 bytes."""
 
     __slots__ = ("value",)
     schema: ClassVar[JSON] = {"type": "string", "pattern": f"^{_DIGEST.pattern}$"}
@@ -225,7 +225,7 @@ class KeyDigest(Text):
 
 
 class HostPattern(str, Text):
-    """A host name without a port, ``*.`` and one for all names below it, or ``*``. In lower case."""
+    """A host name without a port, ``*.example.com`` for all subdomains, or ``*``. In lower case."""
 
     schema: ClassVar[JSON] = {"type": "string", "pattern": f"^{_HOST_PATTERN.pattern}$"}
 
@@ -237,7 +237,7 @@ class HostPattern(str, Text):
 
 
 class ListenHost(str, Text):
-    """An address to listen on: an IP address (IPv6 perhaps in brackets, which are taken off), or a host name."""
+    """An address to listen on: an IP address (IPv6 with or without brackets), or a host name."""
 
     schema: ClassVar[JSON] = {"type": "string", "pattern": f"^(?:{_NAME_PATTERN}|{_ADDRESS_PATTERN})$"}
 
@@ -255,7 +255,7 @@ class ListenHost(str, Text):
 
 
 class RequestPath(str, Text):
-    """A path, perhaps with a query, as it stands in a request line."""
+    """A path with an optional query, as in a request line."""
 
     schema: ClassVar[JSON] = {"type": "string", "pattern": f"^{_REQUEST_PATH.pattern}$"}
 
@@ -265,13 +265,13 @@ class RequestPath(str, Text):
             raise ValueError("expected a path that begins with '/', in visible ASCII characters")
         try:
             join(b"", text.encode())
-        except ProxyError as error:  # no request may have it either
+        except ProxyError as error:  # requests must not have it either
             raise ValueError(error.message) from None
         return cls(text)
 
 
 class ParameterName(str, Text):
-    """The name of a query parameter, not encoded."""
+    """The decoded name of a query parameter."""
 
     schema: ClassVar[JSON] = {"type": "string", "minLength": 1}
 
@@ -283,8 +283,7 @@ class ParameterName(str, Text):
 
 
 class ParameterValue(Text):
-    """The value of a query parameter, not encoded. ``value`` stays out of every repr: some providers take their
-    credential there."""
+    """The decoded value of a query parameter. ``value`` is not in the repr: it is the credential at some providers."""
 
     __slots__ = ("value",)
 
@@ -297,7 +296,7 @@ class ParameterValue(Text):
 
 
 class SealKey(Text):
-    """A secret that seals what clients carry for us. ``value`` stays out of every repr."""
+    """A secret for sealing reasoning (`onwards_py.sealing`). ``value`` is not in the repr."""
 
     __slots__ = ("value",)
 
@@ -312,7 +311,7 @@ class SealKey(Text):
 
 
 class JsonObject(Text):
-    """A mapping that is passed on as JSON. ``value``: what JSON would hold."""
+    """A mapping that is passed on as JSON. ``value``: the JSON values."""
 
     __slots__ = ("value",)
     schema: ClassVar[JSON] = {"type": "object"}
@@ -322,6 +321,6 @@ class JsonObject(Text):
 
 
 class Opaque(Text):
-    """An object that is accepted as it is and not looked into."""
+    """A mapping that is accepted without checks."""
 
     schema: ClassVar[JSON] = {"type": "object"}

@@ -1,7 +1,7 @@
-"""What has the shape of a secret, and is therefore not repeated in messages, wherever it was written.
+"""Text that looks like a secret, which messages do not show, wherever it was written.
 
 A key that was pasted one line too high stands where YAML has a name; messages with names go to terminals, CI logs
-and ``/status``. A name that is hidden by mistake costs little: its line and column are told.
+and ``/status``. Hiding a name by mistake costs little: the message has its line and column.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import re
 from itertools import pairwise
 
 LONGEST_WORD = 40
-"""Characters of a word that nobody knows; no key of a configuration is as long."""
+"""Longest unknown word that messages show, in characters; all keys of the configuration are shorter."""
 
 _LONGEST_NAME = 80
 _SHORTEST_RUN = 16
 _LONGEST_RUN = 25
 
-# What providers and code hosts begin their tokens with (GitHub's secret scanning lists these and more).
+# Prefixes of tokens of providers and code hosts (GitHub's secret scanning lists these and more).
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"(?:sk|pk|rk|gsk|csk|sess|glpat|nvapi|github_pat|gh[opusr]|xox[abeoprs]|xapp|dapi)[-_][A-Za-z0-9._-]{3}"
@@ -28,19 +28,19 @@ _TOKEN = re.compile(
     r")"
 )
 _USERINFO = re.compile(r"(?<![^/\s])[^/@\s:]*:[^/@\s]*@")
-# Base64 with its slashes, as AWS's secrets are; in paths and names of models the words between slashes are regular.
+# Base64 with slashes, like AWS secrets. In paths and model names the words between slashes are regular.
 _SLASHED_RUN = re.compile(r"[A-Za-z0-9+/=]{32,}")
 _RUN = re.compile(rf"[A-Za-z0-9+=]{{{_SHORTEST_RUN},}}")
 
 
 def looks_secret(text: str) -> bool:
-    """True for what has the shape of a secret, or is too long for a name."""
+    """Whether ``text`` looks like a secret, or is too long for a name."""
     return len(text) > _LONGEST_NAME or has_secret_shape(text)
 
 
 def has_secret_shape(text: str) -> bool:
-    """True for tokens with a known beginning, digests, UUIDs, URLs with a password, and runs of characters that are
-    too irregular for a word."""
+    """Whether ``text`` contains a token with a known prefix, a digest, a UUID, a URL with a password, or a run of
+    characters that is too irregular for a word."""
     if _TOKEN.search(text) or _USERINFO.search(text):
         return True
     if any(map(_is_irregular, _RUN.findall(text))):
@@ -55,7 +55,7 @@ def _is_irregular(run: str) -> bool:
 
 
 def _changes(run: str) -> int:
-    """How often digits, capitals and other characters take turns."""
+    """How often the class of characters changes: digits, capitals, others."""
     return sum(_class(one) != _class(other) for one, other in pairwise(run))
 
 

@@ -1,4 +1,4 @@
-"""What every shape of the file is made of."""
+"""Base classes of shapes: the mappings of the file, as types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that a configuration was made of, and how to tell that one of them changed."""
+"""The files that a configuration was made of, and the detection of changes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from pathlib import Path
 MAX_FILE = 64 * 1024 * 1024
 
 UNREADABLE = ""
-"""The digest of what is not there, or cannot be read."""
+"""The digest of a file that is missing or unreadable."""
 
 Digests = Mapping[Path, str]
-"""SHA-256 (hex) of each file by its path as it was named."""
+"""SHA-256 (hex) of each file, by its path as written."""
 
 
 class SourceFiles:
-    """Reads the files of one load, each of them once, so that one load never sees two states of a file. Afterwards
-    ``digests`` says what was read, or tried to be; it holds no contents. ``file_missing``: some file was not there.
-    ``read_failed``: some could not be read for another reason (EMFILE, EIO, ESTALE, EACCES), which may pass without any
-    file looking otherwise afterwards."""
+    """Reads each file of one load once, so that a load never sees two states of a file.
+
+    ``digests`` has all files that were read or attempted, without contents. ``file_missing``: a file did not exist.
+    ``read_failed``: a file could not be read for another reason (EMFILE, EIO, ESTALE, EACCES), which may disappear
+    without a change of any stat signature.
+    """
 
     def __init__(self) -> None:
         self.digests: dict[Path, str] = {}
@@ -28,7 +30,7 @@ class SourceFiles:
         self._contents: dict[Path, bytes] = {}
 
     def read(self, path: Path) -> bytes:
-        """At most ``MAX_FILE`` + 1 bytes of a file. Raises OSError, or ValueError for what is no file name."""
+        """At most ``MAX_FILE`` + 1 bytes of a file. Raises OSError, or ValueError for an invalid file name."""
         content = self._contents.get(path)
         if content is None:
             self.digests[path] = UNREADABLE
@@ -41,24 +43,24 @@ class SourceFiles:
         return content
 
     def note_missing(self, path: Path) -> None:
-        """Note that a file was asked for that is none; it may become one."""
+        """Record that a file is missing; it may appear later."""
         self.digests[path] = UNREADABLE
         self.file_missing = True
 
 
 def is_unchanged_on_disk(digests: Digests) -> bool:
-    """Whether reading the same files again would give the same. Reads them."""
+    """Whether all files still have the same content. Reads them."""
     return all(_digest(path) == digest for path, digest in digests.items())
 
 
 def stat_signature(paths: Iterable[Path]) -> tuple[object, ...]:
-    """What stat(2) says of the files behind the paths, symbolic links being followed: it differs once a file was
-    written, replaced, removed, or a link on the way to it leads elsewhere. Reads nothing."""
-    return tuple(map(_looks, paths))
+    """The results of stat(2) for the paths, following symbolic links. It changes when a file is written, replaced or
+    removed, or when a link on the way to it changes. Does not read the files."""
+    return tuple(map(_stat, paths))
 
 
 def is_regular(path: Path) -> bool:
-    """False for what is not there too. A pipe could block who reads it, and is empty the second time."""
+    """Whether ``path`` is an existing regular file. Reading a pipe could block, and a pipe is empty the second time."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -77,12 +79,12 @@ def _digest(path: Path) -> str:
         return UNREADABLE
 
 
-def _looks(path: Path) -> object:
+def _stat(path: Path) -> object:
     try:
         found = path.stat()
     except (OSError, ValueError):
         return None
-    # The change time is there for inodes that are used again and for writers that put the modification time back.
+    # The change time detects reused inodes, and writers that restore the modification time.
     return (
         found.st_dev,
         found.st_ino,

@@ -1,4 +1,4 @@
-"""URLs of providers and proxies, read strictly: what is not clearly meant is refused rather than repaired.
+"""URLs of providers and proxies, parsed strictly: ambiguous input is rejected, not repaired.
 
 Library parsers drop tabs and line ends, fold dot segments and re-encode; here a URL is kept as it was written.
 Messages never repeat it: it may hold a password.
@@ -35,13 +35,13 @@ class Url(Text):
 
     @property
     def authority(self) -> str:
-        """Host, and port if it is not the scheme's; an IPv6 address in brackets."""
+        """Host, with the port unless it is the scheme's default; an IPv6 address is in brackets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
     @property
     def text(self) -> str:
-        """The URL in one spelling."""
+        """The normalised URL."""
         return f"http{'s' if self.tls else ''}://{self.authority}{self.path}"
 
     @classmethod
@@ -55,7 +55,7 @@ class Url(Text):
         if query:
             raise ValueError("must not have a query; give its parameters as 'query', {name: value}")
         if fragment:
-            raise ValueError("must not have a fragment: none is ever sent")
+            raise ValueError("must not have a fragment, which is never sent")
         tls = scheme.lower() == "https"
         host, port = _split(authority, 443 if tls else 80)
         return cls(tls, host, port, _checked_path(path))
@@ -83,7 +83,7 @@ class ProxyUrl(Text):
         credential, at, authority = match[2].rpartition("@")
         host, port = _split(authority, 3128)
         host = f"[{host}]" if ":" in host else host
-        # Characters that a URL cannot hold are encoded, so that the password arrives as it was written.
+        # Characters that are invalid in URLs are encoded, so that the password is sent as written.
         return cls(f"http://{quote(credential, safe='%:!$&()*+,;=~')}{at}{host}:{port}")
 
 

@@ -1,4 +1,4 @@
-"""The one effect of this room: when a configuration is read again, and what is said about it."""
+"""When the configuration is reloaded, and what is logged about it. Uses the event loop, unlike the rest of the room."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _log = logging.getLogger("onwards.config")
 
 POLL_INTERVAL = 0.5
 _RETRY_DELAY = 0.05
-# Parsing is Python and holds the interpreter; this is how soon it lets the event loop have it, in seconds.
+# Parsing holds the interpreter lock; this is how soon the event loop gets it back, in seconds.
 _SWITCH_INTERVAL = 0.0005
 
 
 class ConfigWatcher:
-    """Looks at files every ``interval`` seconds (None: never) and reads them when they changed, or when told to; what
-    could not be read is tried again until it can.
+    """Polls the files every ``interval`` seconds (None: never) and reloads them when they changed, or on request; files
+    that could not be read are retried.
 
-    ``apply`` puts a configuration into force, in the event loop and at one go. Looking and reading happen in a thread.
+    ``apply`` applies a configuration atomically, in the event loop. Polling and reading happen in a thread.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class ConfigWatcher:
         self._task = self._loop.create_task(self._run())
 
     def request_reload(self) -> None:
-        """Read now, whether it seems to be needed or not. Being asked again before that began is being asked once."""
+        """Reload now, whether a change was noticed or not. Further requests before the reload begins are merged."""
         self._reload_requested.set()
 
     async def close(self) -> None:
-        """Look no more. What is being read is not waited for, and will not be applied."""
+        """Stop polling. A reload in progress is not awaited and will not be applied."""
         self._task.cancel()
         await asyncio.wait([self._task])
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -62,12 +62,12 @@ class ConfigWatcher:
             try:
                 if asked or await self._loop.run_in_executor(self._thread, self._reloader.has_changed):
                     self._act(await self._loop.run_in_executor(self._thread, self._read, not asked), asked)
-            except Exception as error:  # whatever it is, the next change has to find somebody who looks
-                _log.exception("reading the configuration again failed; the one in force stays")
+            except Exception as error:  # polling must go on, whatever failed
+                _log.exception("reloading the configuration failed; the current one stays in force")
                 self._status.note_refused((f"internal error: {type(error).__name__}",), time.time())
 
     async def _next(self) -> bool:
-        """Wait until it is time to look (False), or until somebody asks (True)."""
+        """Wait for the next poll (False) or for a request to reload (True)."""
         interval = POLL_INTERVAL if self._interval is None and self._reloader.must_retry else self._interval
         try:
             async with asyncio.timeout(interval):
@@ -78,7 +78,7 @@ class ConfigWatcher:
         return True
 
     def _read(self, settled: bool) -> ReloadResult:
-        with _beside_the_loop():
+        with _low_priority():
             return self._reloader.reload(settled=settled)
 
     def _act(self, result: ReloadResult, asked: bool) -> None:
@@ -87,16 +87,16 @@ class ConfigWatcher:
         elif isinstance(result, InvalidConfig):
             self._refuse(tuple(map(str, result.problems)))
         elif result is Unchanged.MOVING:
-            if asked:  # who watches looks again anyway
+            if asked:  # otherwise the next poll reads the files again
                 self._loop.call_later(_RETRY_DELAY, self.request_reload)
         elif result is Unchanged.IN_FORCE or result is Unchanged.STILL_REFUSED:
-            if asked:  # and not if a file was merely touched
+            if asked:  # a file that was only touched is not worth a log line
                 self._status.note_unchanged()
-                known = "in force" if result is Unchanged.IN_FORCE else "refused before, and it still is"
-                _log.info("configuration unchanged: what is in %s is %s", self._status.path, known)
+                state = "is in force" if result is Unchanged.IN_FORCE else "was refused before"
+                _log.info("configuration unchanged: the content of %s %s", self._status.path, state)
         elif result is Unchanged.RESTORED:
             self._status.note_unchanged(restored=True)
-            _log.info("configuration %d is in %s again", self._status.generation, self._status.path)
+            _log.info("configuration %d is again the content of %s", self._status.generation, self._status.path)
         else:
             assert_never(result)
 
@@ -119,17 +119,17 @@ class ConfigWatcher:
         status.note_refused(problems, time.time())
         for problem in problems:
             _log.error("%s", problem)
-        _log.error("configuration refused for the reasons above (%d); configuration %d stays",
+        _log.error("configuration refused for the %d errors above; configuration %d stays in force",
                    len(problems), status.generation)  # fmt: skip
 
 
 @contextmanager
-def _beside_the_loop() -> Iterator[None]:
-    """What a thread does that makes hundreds of thousands of objects and shall not be felt by the event loop.
+def _low_priority() -> Iterator[None]:
+    """Let this thread make hundreds of thousands of objects without delaying the event loop.
 
-    They are made without cycles, so the collector need not look for any: going through all of them would stop
-    everybody for a third of a second. Frozen and unfrozen, they count as old, which costs nothing. What is garbage
-    before must not become old with them.
+    The objects contain no reference cycles, so the cyclic garbage collector is off: a full pass over them would stop
+    the process for a third of a second. ``freeze`` and ``unfreeze`` move them to the oldest generation at no cost;
+    existing garbage is collected before, so that it does not move with them.
     """
     interval, collecting = sys.getswitchinterval(), gc.isenabled()
     sys.setswitchinterval(_SWITCH_INTERVAL)

@@ -1,4 +1,4 @@
-"""From text to a tree of nodes that know where they stand.
+"""From text to a tree of nodes with positions.
 
 YAML events (PyYAML's parser) are built into nodes here instead of into Python values, for four reasons: every node
 keeps its position; duplicate keys are errors (PyYAML silently takes the last); scalars stay text, so that ``on``,
@@ -20,25 +20,25 @@ MAX_NODES = 5_000_000
 MAX_ALIASED = 200_000
 MAX_DEPTH = 40
 _TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
-# Since 0.2.6 libyaml has a bound of its own (1,000), which it reaches while it reads ahead of the events.
+# Since 0.2.6 libyaml has its own limit (1,000), which it can reach while it reads ahead of the events.
 _LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
 
-# A tab between the tokens of JSON, which YAML does not allow there; strings are stepped over.
+# A tab between JSON tokens, which YAML does not allow; strings are skipped.
 _JSON_TAB = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-# What PyYAML quotes may be part of a secret, unless it is the name of a token.
+# Text that PyYAML quotes may be part of a secret, unless it is the name of a token.
 _QUOTED = re.compile(r"'([^']*)'")
 
 
 class Scalar(Struct, frozen=True, gc=False):
-    """Text. ``plain``: written without quotes, so that it may also mean null, a number or a boolean."""
+    """Text. ``plain``: unquoted, so that it may be null, a number or a boolean."""
 
     position: Position
     text: str
     plain: bool
 
     def __repr__(self) -> str:
-        """Where it stands; the text may be a secret."""
+        """The position only; the text may be a secret."""
         return f"Scalar({self.position})"
 
 
@@ -66,7 +66,7 @@ Node = Scalar | Mapping | Sequence
 
 
 class _Unreadable(Exception):
-    """The text cannot be read further; ``message`` says why."""
+    """Parsing cannot go on; ``message`` is the reason."""
 
     def __init__(self, position: Position, message: str) -> None:
         super().__init__(message)
@@ -75,7 +75,7 @@ class _Unreadable(Exception):
 
 
 def read(text: str, diagnostics: Diagnostics) -> Node | None:
-    """The tree of a YAML or JSON text, or None after noting why there is none."""
+    """The tree of a YAML or JSON text, or None after an error was reported."""
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
         text = _JSON_TAB.sub(lambda match: " " if match[0] == "\t" else match[0], text)
     try:
@@ -115,7 +115,7 @@ class _Builder:
             raise _Unreadable(position, f"more than {MAX_NODES} values")
         if getattr(event, "tag", None) is not None:
             self._diagnostics.error(
-                position, path, "tags (words beginning with '!') are not understood; quote the text"
+                position, path, "tags (words that begin with '!') are not supported; quote the text"
             )
         node = self._content(event, position, path, depth)
         anchor = getattr(event, "anchor", None)
@@ -140,7 +140,7 @@ class _Builder:
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._node(event, path, depth + 1)
             if not isinstance(key, Scalar):
-                self._diagnostics.error(key.position, path, "a key must be a word")
+                self._diagnostics.error(key.position, path, "a key must be text")
                 self._node(next(self._events), path, depth + 1)
                 continue
             value = self._node(next(self._events), _inside(path, key.text), depth + 1)
@@ -159,7 +159,7 @@ class _Builder:
         return Mapping(position, tuple(entries.values()))
 
     def _merge(self, entries: dict[str, Entry], node: Node, path: Path) -> None:
-        """Take over what is not given yet: own keys win over merged ones, earlier merges over later."""
+        """Add the keys that are not given yet: own keys win over merged ones, earlier merges over later ones."""
         for source in node.items if isinstance(node, Sequence) else (node,):
             if not isinstance(source, Mapping):
                 self._diagnostics.error(source.position, (*path, "<<"), "only mappings can be merged")
@@ -169,20 +169,20 @@ class _Builder:
                 entries.setdefault(entry.key, entry)
 
     def _alias(self, event: yaml.AliasEvent, position: Position, depth: int) -> Node:
-        # An anchor is known only behind the end of its node: a node cannot contain itself.
+        # An anchor is defined at the end of its node, so a node cannot contain itself.
         node = self._anchors.get(event.anchor or "")
         if node is None:
             raise _Unreadable(position, "an alias ('*') to an anchor ('&') that is not defined before it")
         if depth + _height(node) > MAX_DEPTH:
             raise _Unreadable(position, _TOO_DEEP)
-        self._spend_aliased(_weight(node), position)
+        self._spend_aliased(_node_count(node), position)
         return node
 
     def _spend_aliased(self, nodes: int, position: Position) -> None:
-        """Count what a short file says often."""
+        """Count the nodes that aliases repeat, against files that expand excessively."""
         self._left_aliased -= nodes
         if self._left_aliased < 0:
-            raise _Unreadable(position, f"more than {MAX_ALIASED} values by aliases, counted as often as they are used")
+            raise _Unreadable(position, f"more than {MAX_ALIASED} values through aliases, counting each use")
 
     def _text(self, event: yaml.ScalarEvent, position: Position, path: Path) -> str:
         if event.value.isascii():
@@ -196,7 +196,7 @@ class _Builder:
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
-    # libyaml takes a twentieth of the time, but not half of a surrogate pair, as JSON may have it.
+    # libyaml is twenty times as fast, but rejects half surrogate pairs, which JSON may contain.
     loader = yaml.SafeLoader if _SURROGATE.search(text) else getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         yield from yaml.parse(text, Loader=loader)
@@ -207,14 +207,14 @@ def _events(text: str) -> Iterator[yaml.Event]:
         pure = loader is yaml.SafeLoader
         before = text[: error.position] if pure else text.encode()[: error.position].decode(errors="ignore")
         position = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
-        raise _Unreadable(position, "a control character stands here") from None
+        raise _Unreadable(position, "a control character is not allowed here") from None
     except (ValueError, OverflowError):
         raise _Unreadable(NOWHERE, "not valid YAML: an escape or a version number is out of range") from None
 
 
 def _inside(path: Path, key: str) -> Path:
-    """The path of what belongs to ``key``, for errors. Nobody knows here which keys there are: a long one is told
-    only where operators choose the names of models."""
+    """The path of the value of ``key``, for errors. The valid keys are not known here, so a long key is shown only
+    where operators choose names of models."""
     return (*path, key) if len(key) <= LONGEST_WORD or path == ("targets",) else (*path, HIDDEN)
 
 
@@ -243,9 +243,9 @@ def _children(node: Node) -> tuple[Node, ...]:
     return tuple(entry.value for entry in node.entries) if isinstance(node, Mapping) else ()
 
 
-def _weight(node: Node) -> int:
-    """How many nodes there are, shared ones counted as often as they are reached."""
-    return 1 + sum(map(_weight, _children(node)))
+def _node_count(node: Node) -> int:
+    """The number of nodes; shared nodes count once per use."""
+    return 1 + sum(map(_node_count, _children(node)))
 
 
 def _height(node: Node) -> int:

@@ -46,9 +46,9 @@ def test_what_is_no_digest_is_an_error_that_does_not_show_it(value: str) -> None
 
 def test_a_definition_has_a_key_or_a_digest_and_not_both() -> None:
     """Either alone says all; both could contradict each other."""
-    assert error_of("a: {labels: {x: y}}") == "f.yaml:1:26: auth.key_definitions.a: says neither 'key' nor 'key_sha256'"
+    assert error_of("a: {labels: {x: y}}") == "f.yaml:1:26: auth.key_definitions.a: needs 'key' or 'key_sha256'"
     both = error_of(f"a: {{key: k, key_sha256: {'a' * 64}}}")
-    assert both == "f.yaml:1:38: auth.key_definitions.a.key_sha256: says the same as 'key'; give one of them"
+    assert both == "f.yaml:1:38: auth.key_definitions.a.key_sha256: is not allowed beside 'key'; remove one of them"
 
 
 def test_an_unreadable_key_is_not_a_missing_one() -> None:
@@ -77,7 +77,7 @@ def test_the_digest_of_a_key_in_a_list_is_an_error() -> None:
     """It would be a key of its own, which everybody who can read the file could present."""
     message = error_of(f"ci: {{key_sha256: {digest('k').hex()}}}", f", keys: [{digest('k').hex()}]")
     assert message.endswith(
-        "targets.m.keys[0]: is the digest of a key and would become one itself; give the id instead"
+        "targets.m.keys[0]: is the digest of a key, and would itself be accepted as a key; give the id instead"
     )
 
 
@@ -127,9 +127,9 @@ auth:
 targets: {m: {url: http://h, keys: [a]}, n: {url: http://h, keys: [ka]}}
 """
     assert warnings(text) == [
-        "f.yaml:3:17: auth.global_keys[0]: does not let 'a' in beyond its own allowed_targets",
-        "f.yaml:4:70: auth.key_definitions.c.allowed_targets: is empty: this key may use nothing",
-        "f.yaml:5:68: targets.n.keys[0]: does not let 'a' in beyond its own allowed_targets",
+        "f.yaml:3:17: auth.global_keys[0]: does not extend the allowed_targets of 'a'",
+        "f.yaml:4:70: auth.key_definitions.c.allowed_targets: is empty: this key may not use any target",
+        "f.yaml:5:68: targets.n.keys[0]: does not extend the allowed_targets of 'a'",
     ]
 
 
@@ -224,7 +224,7 @@ targets:
     (line,) = warnings(text % "paid")
     assert line == (
         "f.yaml:4:92: targets.m.routing_rules[0].action.target: "
-        "this target lets in none of the keys that the rule concerns"
+        "this target accepts none of the keys that the rule matches"
     )
     assert warnings(text % "free") == []
 

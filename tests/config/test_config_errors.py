@@ -48,8 +48,7 @@ def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_the_file() ->
         "f.yaml:9:35: targets.c.providers[0].weight: expected a whole number",
         "f.yaml:10:26: targets.c.providers[1].local.engine: "
         "expected one of classifier, echo, embedding, llama_cpp; did you mean 'echo'?",
-        "f.yaml:11:9: targets.c.providers[2]: "
-        "says neither 'url' nor 'base_url' nor 'local', so there is nowhere to send requests",
+        "f.yaml:11:9: targets.c.providers[2]: needs 'url', 'base_url' or 'local'",
         "f.yaml:12:35: targets.d.onwards_key: the environment variable NOPE is not set",
         "f.yaml:12:56: targets.d.strategy: "
         "expected one of weighted_random, priority, least_inflight, p2c; did you mean 'priority'?",
@@ -57,7 +56,7 @@ def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_the_file() ->
         "f.yaml:13:3: targets.d: this key was already given at line 12, column 3",
         "f.yaml:14:22: targets.e.local: give either 'url' or 'local', not both",
         "f.yaml:15:6: targets.f: expected a mapping or a list, found text",
-        "f.yaml:17:21: auth.key_definitions.k: says neither 'key' nor 'key_sha256'",
+        "f.yaml:17:21: auth.key_definitions.k: needs 'key' or 'key_sha256'",
         "f.yaml:17:59: auth.key_definitions.k.rate_limit.requests_per_second: must be more than 0",
     ]
 
@@ -68,15 +67,15 @@ def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_the_file() ->
         ("auth: {}", "f.yaml:1:1: 'targets' is missing"),
         ("targets:", "f.yaml:1:1: targets: expected a mapping, found nothing"),
         ("targets: {m: }", "f.yaml:1:11: targets.m: expected a mapping or a list, found nothing"),
-        ("targets: {m: {url: null}}", "f.yaml:1:11: targets.m: says neither 'url' nor 'base_url' nor 'local'"),
-        ("targets: {m: {providers: null}}", "f.yaml:1:11: targets.m: says neither 'url' nor 'base_url' nor 'local'"),
+        ("targets: {m: {url: null}}", "f.yaml:1:11: targets.m: needs 'url', 'base_url' or 'local'"),
+        ("targets: {m: {providers: null}}", "f.yaml:1:11: targets.m: needs 'url', 'base_url' or 'local'"),
         ("targets: {'': {url: http://h}}", "f.yaml:1:11: targets.'': a target must have a name"),
         ("targets: {m: {providers: [5]}}", "f.yaml:1:27: targets.m.providers[0]: expected a mapping, found text"),
         ("targets: {m: {url: http://h, keys: [null]}}", "f.yaml:1:37: targets.m.keys[0]: expected text, found nothing"),
         ("targets: {m: {url: http://h, keys: k}}", "f.yaml:1:36: targets.m.keys: expected a list, found text"),
         (
             "targets: {m: {url: http://h, weight: 2, providers: [{url: http://h}]}}",
-            "f.yaml:1:15: targets.m.url: beside 'providers' this has no meaning",
+            "f.yaml:1:15: targets.m.url: is not allowed beside 'providers'",
         ),
         (
             "targets: {m: {url: http://h, open_responses: {mode: native}, open_responses_mode: disabled}}",
@@ -88,7 +87,7 @@ def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_the_file() ->
         ),
         (
             "targets: {m: {url: http://h, timeouts: {first_byte: 1s}, request_timeout_secs: 2}}",
-            "f.yaml:1:58: targets.m.request_timeout_secs: says the same as timeouts.first_byte",
+            "f.yaml:1:58: targets.m.request_timeout_secs: means the same as timeouts.first_byte",
         ),
         (
             "targets: {m: {url: http://h, fallback: {on_error: [a, 'b c']}}}",

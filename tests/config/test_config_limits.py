@@ -80,10 +80,10 @@ targets:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rate_limit: {burst_size: 5}", "targets.m.rate_limit: says neither 'requests_per_second' nor"),
+        ("rate_limit: {burst_size: 5}", "targets.m.rate_limit: needs 'requests_per_second' or"),
         (
             "rate_limit: {requests_per_minute: 5, requests_per_second: 5}",
-            "rate_limit.requests_per_minute: says the same as 'requests_per_second'; give one of them",
+            "rate_limit.requests_per_minute: is not allowed beside 'requests_per_second'; remove one of them",
         ),
         ("rate_limit: {requests_per_minute: 0}", "requests_per_minute: must be more than 0"),
         ("rate_limit: {requests_per_second: 1, burst_size: 0}", "burst_size: must be at least 1"),
@@ -106,7 +106,7 @@ def test_a_limit_that_makes_no_sense_is_an_error(text: str, message: str) -> Non
     [
         (
             "targets: {m: {url: http://h, on_limit: queue}}",
-            "f.yaml:1:30: targets.m.on_limit: has no effect: nothing is",
+            "f.yaml:1:30: targets.m.on_limit: has no effect: no limit is",
         ),
         (
             "targets: {m: {url: http://h, queue: {timeout: 1s}, rate_limit: {requests_per_second: 1}}}",

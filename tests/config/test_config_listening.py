@@ -65,7 +65,7 @@ def test_check_says_where_serve_would_listen(tmp_path: Path, capsys: pytest.Capt
     file.write_text(OPEN)
     assert main(["check", str(file)], {}) == 0
     said = capsys.readouterr().out
-    assert "serve listens on 127.0.0.1 for clients, as no target asks for a key" in said
+    assert "serve listens on 127.0.0.1 for clients, because no target requires a key" in said
     assert "warning" not in said
     assert main(["check", str(file)], {"ONWARDS_HOST": "0.0.0.0", "ONWARDS_ADMIN_HOST": "0.0.0.0"}) == 0
     said = capsys.readouterr().out

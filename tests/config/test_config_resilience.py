@@ -157,7 +157,7 @@ def test_every_word_stands_beside_a_single_url_too() -> None:
         ("hedge: {after: -1}", "hedge.after: expected a duration"),
         ("hedge: {}", "targets.m.hedge: 'after' is missing"),
         ("hedge: {after: 1s, ratio: 2}", "hedge.ratio: must be at most 1"),
-        ("affinity: {}", "targets.m.affinity: says neither 'session' nor 'prompt_bytes'"),
+        ("affinity: {}", "targets.m.affinity: needs 'session' or 'prompt_bytes'"),
         ("affinity: {prompt_bytes: 0}", "prompt_bytes: must be at least 1"),
         ("affinity: {prompt_bytes: 1, max_load: 0.5}", "max_load: must be at least 1"),
         ("affinity: {session: ['a b']}", "session[0]: is not a header name"),
@@ -189,7 +189,7 @@ def test_a_local_provider_is_not_checked() -> None:
     text = "targets: {m: {providers: [{local: {engine: echo}, health_check: {}}]}}"
     assert error(text) == (
         "f.yaml:1:51: targets.m.providers[0].health_check: "
-        "a local provider needs none: its process is watched all the time"
+        "is not allowed for a local provider, whose process is always monitored"
     )
     assert errors("targets: {m: {local: {engine: echo}, health_check: {}}}")
 
@@ -199,7 +199,7 @@ def test_a_mistake_in_defaults_is_reported_there_and_once() -> None:
     text = "defaults: {hedge: {ratio: 0.1}, affinity: {max_load: 2}}\ntargets: {m: {url: http://h}, n: {url: http://h}}"
     assert errors(text) == [
         "f.yaml:1:12: defaults.hedge: 'after' is missing",
-        "f.yaml:1:33: defaults.affinity: says neither 'session' nor 'prompt_bytes', so all conversations look alike",
+        "f.yaml:1:33: defaults.affinity: needs 'session' or 'prompt_bytes' to identify conversations",
     ]
 
 
@@ -209,7 +209,7 @@ def test_nothing_of_it_stands_beside_route_by(word: str) -> None:
     text = (
         f"targets: {{c: {{url: http://h}}, m: {{route_by: {{classifier: c, labels: {{a: c}}, default: c}}, {word}}}}}"
     )
-    assert any("beside 'route_by' this has no meaning" in line for line in errors(text))
+    assert any("is not allowed beside 'route_by'" in line for line in errors(text))
     assert loaded(text.replace(f", {word}", "")).snapshot.pools["m"].route_by is not None
 
 

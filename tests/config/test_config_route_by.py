@@ -53,7 +53,7 @@ def test_a_rule_cannot_lead_to_itself(old: str) -> None:
     """The shortest circle, by any of the names."""
     said = error(changed(old, old.partition(":")[0] + ": auto"))
     assert said.startswith(AT_RULE)
-    assert said.endswith("the target 'auto' itself leads on by 'route_by'; name one that answers")
+    assert said.endswith("the target 'auto' has a 'route_by' itself; name a target with providers")
 
 
 def test_rules_cannot_lead_to_each_other() -> None:
@@ -61,9 +61,9 @@ def test_rules_cannot_lead_to_each_other() -> None:
     other = "  other: {route_by: {classifier: which, labels: {hard: auto}, default: big}}\n"
     assert errors(changed("easy: small", "easy: other") + other) == [
         "f.yaml:6:55: targets.auto.route_by.labels.easy: "
-        "the target 'other' itself leads on by 'route_by'; name one that answers",
+        "the target 'other' has a 'route_by' itself; name a target with providers",
         "f.yaml:7:50: targets.other.route_by.labels.hard: "
-        "the target 'auto' itself leads on by 'route_by'; name one that answers",
+        "the target 'auto' has a 'route_by' itself; name a target with providers",
     ]
 
 
@@ -74,7 +74,9 @@ def test_nothing_that_would_answer_may_stand_beside_a_rule(line: str) -> None:
     """The error is at the word that has no meaning there."""
     said = error(changed("    route_by", f"    {line}\n    route_by"))
     name = line.partition(":")[0]
-    assert said == f"f.yaml:6:5: targets.auto.{name}: beside 'route_by' this has no meaning: another target answers"
+    assert (
+        said == f"f.yaml:6:5: targets.auto.{name}: is not allowed beside 'route_by': another target serves the requests"
+    )
 
 
 @pytest.mark.parametrize("name", ["classifier", "labels", "default"])

@@ -64,7 +64,7 @@ def test_an_alias_bomb_is_refused() -> None:
     """Nine levels of ten references each are a billion values in a short file."""
     lines = ["x-0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"x-{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-    assert "values by aliases, counted as often as they are used" in error("\n".join([*lines, "targets: {}"]))
+    assert "values through aliases, counting each use" in error("\n".join([*lines, "targets: {}"]))
 
 
 def test_a_chain_of_aliases_counts_as_depth() -> None:
@@ -106,12 +106,12 @@ def test_a_byte_order_mark_is_skipped() -> None:
         ("# nothing\n", "f.yaml: the file is empty"),
         ("targets: {}\n---\ntargets: {}\n", "f.yaml:2:1: a second document begins; one file holds one configuration"),
         ("- targets\n", "f.yaml:1:1: expected a mapping, found a list"),
-        ("targets: {}\n[a]: b\n", "f.yaml:2:1: a key must be a word"),
+        ("targets: {}\n[a]: b\n", "f.yaml:2:1: a key must be text"),
         ("targets: {m: {url: !!str http://h}}", "f.yaml:1:20: targets.m.url: tags"),
         ("targets: {m: {url: 'http://h}}", "f.yaml:1:31: not valid YAML: found unexpected end of stream"),
-        ("targets: {}\nserver: \x07\n", "f.yaml:2:9: a control character stands here"),
+        ("targets: {}\nserver: \x07\n", "f.yaml:2:9: a control character is not allowed here"),
         ('targets: {m: {url: "\\U99999999"}}', "f.yaml:1:23: not valid YAML"),
-        ("? [a]\n: b\ntargets: {}", "f.yaml:1:3: a key must be a word"),
+        ("? [a]\n: b\ntargets: {}", "f.yaml:1:3: a key must be text"),
     ],
 )
 def test_text_that_is_no_configuration_says_where(text: str, message: str) -> None:

@@ -63,7 +63,7 @@ def test_the_same_as_url_is_right_or_warned_of(vendor: Vendor) -> None:
         ("base_url: 'https://h/v1beta/openai/v1'", "has two versions"),
         ("url: 'https://h/v1beta/openai/v1'", "has two versions"),
         ("url: 'https://h/v1beta'", "/v1beta/v1/chat/completions; two versions"),
-        ("url: 'https://h/v1p1beta1/x'", "two versions: if this is the base URL that SDKs are given, write base_url"),
+        ("url: 'https://h/v1p1beta1/x'", "two versions: if this is the base URL that SDKs take, write base_url"),
         ("url: 'https://h/V2/'", "/V2/v1/chat/completions; two versions"),
         ("url: 'https://h/openai/deployments/d'", "write base_url instead of url, and query: {api-version: ...}"),
         ("url: 'https://h/v1/chat/completions'", "ends in an endpoint, /chat/completions,"),
@@ -112,7 +112,7 @@ def test_a_url_that_may_be_right_is_not_warned_of(written: str) -> None:
         ("{base_url: ftp://a}", "targets.m.base_url: must begin with http:// or https://"),
         ("{base_url: 'http://a?x=1'}", "targets.m.base_url: must not have a query; give its parameters as 'query'"),
         ("{url: 'http://a#x'}", "targets.m.url: must not have a fragment"),
-        ("{base_url: http://a, providers: []}", "targets.m.base_url: beside 'providers' this has no meaning"),
+        ("{base_url: http://a, providers: []}", "targets.m.base_url: is not allowed beside 'providers'"),
         ("{url: http://a, query: {'': x}}", "a query parameter must have a name"),
         ("{url: http://a, query: {a: x, A: y}}", "targets.m.query.A: this parameter is given twice, in different case"),
         (

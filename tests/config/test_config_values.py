@@ -175,8 +175,8 @@ def test_a_file_gives_its_text_without_the_last_line_end(tmp_path: Path) -> None
         ("${NOPE}", "the environment variable NOPE is not set"),
         ("${file:/no/such}", "there is no file '/no/such'"),
         ("${file:/dev/zero}", "there is no file '/dev/zero'"),
-        ("${X", "'${' without its '}'"),
-        ("${sk-canary}", "no variable name"),
+        ("${X", "'${' without a closing '}'"),
+        ("${sk-canary}", "not a variable name"),
         ("${BAD}", "not UTF-8"),
     ],
 )
@@ -371,7 +371,7 @@ def test_on_unsupported_is_one_word_or_one_for_each_field() -> None:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("{sede: drop}", "names no such field"),
+        ("{sede: drop}", "is not a known field"),
         ("{seed: no}", "expected one of"),
         ("never", "expected one of"),
         ("[drop]", "expected"),

@@ -248,7 +248,7 @@ def test_a_missing_file_is_told_once_and_found_when_it_is_back(path: Path) -> No
     reloader = begun(path)
     text = path.read_text()
     path.unlink()
-    assert problems(settled(reloader)) == [f"{path}: is no file any more"]
+    assert problems(settled(reloader)) == [f"{path}: is not a file any more"]
     assert settled(reloader) is None
     path.write_text(text)
     assert settled(reloader) is Unchanged.RESTORED
@@ -264,7 +264,7 @@ def test_what_is_no_file_any_more_is_not_opened(path: Path, make: Callable[[Path
     reloader = begun(path)
     path.unlink()
     make(path)
-    assert problems(settled(reloader)) == [f"{path}: is no file any more"]
+    assert problems(settled(reloader)) == [f"{path}: is not a file any more"]
     assert settled(reloader) is None
 
 
@@ -356,10 +356,10 @@ async def test_asking_applies_refuses_or_finds_nothing(path: Path, caplog: pytes
     assert bench.applied == [["second"], ["first"]]
     assert bench.status.results == {"applied": 2, "unchanged": 3, "refused": 1}
     assert [record.message.partition(str(path))[0] for record in caplog.records if record.levelno == logging.INFO] == [
-        "configuration unchanged: what is in ",
+        "configuration unchanged: the content of ",
         "configuration 2 applied: ",
-        "configuration unchanged: what is in ",
-        "configuration 2 is in ",
+        "configuration unchanged: the content of ",
+        "configuration 2 is again the content of ",
         "configuration 3 applied: ",
     ]
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 3 + 1

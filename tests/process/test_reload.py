@@ -263,7 +263,7 @@ async def test_what_takes_a_restart_is_named(path: Path, tmp_path: Path) -> None
         path.write_text(server + target("second"))
         await generation(program, 2)
         assert await said(program) == "second"
-        assert "take a restart: max_connections, header_timeout\n" in program.stderr
+        assert "need a restart: max_connections, header_timeout\n" in program.stderr
 
 
 async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     Thread(target=pipe.write_text, args=[target("first")], daemon=True).start()  # waits until somebody reads
     with serving(pipe, tmp_path) as program:
-        assert "is no regular file, and not watched" in program.stderr
+        assert "is not a regular file and is not watched" in program.stderr
         program.signal(signal.SIGHUP)
         await when(program, lambda now: now["last_error"])
         assert await said(program) == "first"
