@@ -13,8 +13,10 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-settings.register_profile("without deadlines", deadline=None)  # other processes may have the machine for a while
-settings.load_profile("without deadlines")
+# Without deadlines: other processes may have the machine for a while.
+settings.register_profile("development", deadline=None, max_examples=20)
+settings.register_profile("ci", deadline=None, max_examples=100)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "development"))
 
 
 def pytest_xdist_auto_num_workers() -> int:

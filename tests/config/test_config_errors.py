@@ -7,8 +7,9 @@ import re
 
 import pytest
 from config_helpers import ALL_SHAPES, AnyVariable, error, errors, loaded
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from onwards_py.config.diagnostics import ConfigError, Problem
 from onwards_py.config.parse import Loaded, parse
@@ -194,7 +195,7 @@ def _outcome(text: str) -> Loaded | tuple[Problem, ...]:
         return failure.problems
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @example("%YAML 1." + "1" * 5000)
 @example("&a" * 3000)
 @example("{" * 3000)
@@ -220,7 +221,7 @@ _NAMES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.recursive(
         _SCALARS,

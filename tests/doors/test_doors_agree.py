@@ -11,6 +11,7 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 from support.gateway import Gateway, running
 from support.origin import Origin, origin
 from support.raw import Client, connect
@@ -112,7 +113,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return head + rest
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(examples(300), derandomize=True, suppress_health_check=list(HealthCheck))
 @given(mutated())
 @example(VALID[0])
 @example(VALID[1])

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import pytest
 from bad_requests import BAD_REQUESTS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from onwards_py.doors.base import Gauges
 from onwards_py.doors.request_parser import Phase, QueuedRequest, RequestParser
@@ -133,7 +134,7 @@ VALID = st.builds(
 CUTS = st.lists(st.integers(0, 5000), max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(VALID, min_size=1, max_size=5), CUTS)
 def test_cutting_a_stream_of_valid_requests_changes_nothing(requests: list[bytes], places: list[int]) -> None:
     """The contract of every stream core: the same requests, in order, however the reads fell."""
@@ -144,7 +145,7 @@ def test_cutting_a_stream_of_valid_requests_changes_nothing(requests: list[bytes
     assert taken(cut(stream, places))[0] == alone
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(VALID, min_size=1, max_size=3))
 def test_single_bytes_give_the_same_requests(requests: list[bytes]) -> None:
     """The hardest cut."""
@@ -152,7 +153,7 @@ def test_single_bytes_give_the_same_requests(requests: list[bytes]) -> None:
     assert taken(stream[n : n + 1] for n in range(len(stream)))[0] == taken([stream])[0]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.lists(
         st.binary(max_size=60)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from limits_world import Caller, World, state_of
 
@@ -270,7 +270,6 @@ def _most(rate: RateLimit, now: float) -> float:
     return rate.burst + rate.per_second * now + 1e-3
 
 
-@settings(deadline=None)
 @given(st.data(), st.lists(st.sampled_from(STEPS), max_size=50))
 def test_whatever_happens_limits_hold_and_nobody_is_lost(data: st.DataObject, steps: list[str]) -> None:
     """All or nothing (checked at each try), permits add up, rates are kept, and whoever waits goes in or is refused
@@ -287,7 +286,6 @@ def test_whatever_happens_limits_hold_and_nobody_is_lost(data: st.DataObject, st
     assert [caller.state for caller in mill.callers if caller.state not in ("in", "out", "refused")] == []
 
 
-@settings(deadline=None)
 @given(st.data(), st.lists(st.sampled_from(["enter", "release"]), max_size=30))
 def test_never_more_than_the_places(data: st.DataObject, steps: list[str]) -> None:
     """Under limits that stay as they are."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from limits_world import Caller, World
 
@@ -309,7 +309,6 @@ SOME_LIMITS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(SOME_LIMITS, STEPS, st.data())
 def test_first_come_first_served(limits: Limits, steps: list[str], data: st.DataObject) -> None:
     """Whatever happens, those who go in do so in the order in which they came, and all do in the end."""

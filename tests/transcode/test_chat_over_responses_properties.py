@@ -25,7 +25,7 @@ from onwards_py.transcode.neutral.quirks import PRESETS
 
 CONTEXT = answer_context()
 WITH_LOGPROBS = answer_context(include=["message.output_text.logprobs"])
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = settings(suppress_health_check=[HealthCheck.too_slow])
 ENDINGS = st.sampled_from(list(Ending))
 CUT_SHORT = ("length", "content_filter")
 

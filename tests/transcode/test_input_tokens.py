@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.responses_promises import Json
 
@@ -175,7 +175,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(NAMES, JSON))
 def test_any_json_has_an_estimate(request_: Json) -> None:
     """A whole number, never less than what opens the answer."""
@@ -183,7 +182,6 @@ def test_any_json_has_an_estimate(request_: Json) -> None:
     assert estimate(request_) >= NOTHING
 
 
-@settings(deadline=None)
 @given(st.text(max_size=50), st.text(max_size=50))
 def test_texts_add_up(one: str, other: str) -> None:
     """The whole is the sum of its parts, in whatever script; so nothing is counted twice."""

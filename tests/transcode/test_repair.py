@@ -21,7 +21,7 @@ from onwards_py.wire.rechunk import EventTooLarge
 
 LLAMA_CPP = (Path(__file__).parents[1] / "data" / "responses" / "llama_cpp.sse").read_bytes()
 NOW = 1_700_000_000
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = settings(suppress_health_check=[HealthCheck.too_slow])
 
 Edit = Callable[[Json], Json | None]
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from request_helpers import DROP, call, image, messages, output, reasoning, text, user
+from support.examples import examples
 
 from onwards_py.transcode.neutral.call_ids import CallIds
 from onwards_py.transcode.neutral.policy import HostedTools, InvalidRequest, Orphans, Policy, TranslationContext
@@ -102,14 +103,14 @@ def check(made: Translated | InvalidRequest) -> None:
     assert orjson.dumps(dict(made.context.echo))
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.dictionaries(FIELDS, VALUES, max_size=6), QUIRKS, st.sampled_from([Policy(), DROP, LENIENT]))
 def test_any_json_anywhere_is_translated_or_refused(fields: dict[str, object], quirks: Any, policy: Policy) -> None:
     """Whatever stands in whatever field."""
     check(translated(fields, quirks, policy))
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.lists(VALUES, min_size=1, max_size=4), st.lists(VALUES, max_size=4), VALUES, QUIRKS)
 def test_any_items_tools_and_choice_are_translated_or_refused(
     items: list[object], tools: list[object], choice: object, quirks: Any
@@ -133,7 +134,7 @@ MEMBERS = (
 )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     st.lists(st.tuples(WORDS, st.dictionaries(st.sampled_from(MEMBERS), ODD, max_size=5)), max_size=4),
     QUIRKS,
@@ -148,7 +149,7 @@ def test_items_and_tools_of_known_types_with_odd_members_are_translated_or_refus
     check(translated({"tools": items}, quirks, policy))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(ITEMS, max_size=14).map(legal), QUIRKS)
 def test_messages_have_the_shape_that_strict_providers_demand(items: list[dict[str, object]], quirks: Any) -> None:
     """Every call is answered exactly once, right behind its message, in the order of the calls; no orphans."""
@@ -166,7 +167,7 @@ def test_messages_have_the_shape_that_strict_providers_demand(items: list[dict[s
     assert waiting == []
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(ITEMS, max_size=14).map(legal))
 def test_templates_with_strict_roles_get_one_system_message_first_and_alternating_roles(
     items: list[dict[str, object]],
@@ -178,7 +179,7 @@ def test_templates_with_strict_roles_get_one_system_message_first_and_alternatin
     assert all(one != other for one, other in pairwise(roles) if one != "tool")
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(ITEMS, max_size=14).map(legal), QUIRKS)
 def test_a_translation_is_the_same_every_time_and_leaves_the_request_alone(
     items: list[dict[str, object]], quirks: Any
@@ -191,7 +192,7 @@ def test_a_translation_is_the_same_every_time_and_leaves_the_request_alone(
     assert orjson.dumps(given_items) == before
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.lists(ITEMS, max_size=8).map(legal), st.lists(VALUES, max_size=3), QUIRKS)
 def test_the_short_way_of_plain_messages_is_the_long_one(
     items: list[dict[str, object]], odd: list[object], quirks: Any

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stream_helpers import PLAIN, call, delta, final, text, thought, usage
 from support.responses_oracle import check_resource, check_wire, events_of
@@ -93,7 +93,6 @@ def resource(answer: Answer) -> dict[str, Any]:
     return found
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 2000), max_size=12), st.sampled_from([b"\n", b"\r\n", b"\r"]), st.booleans())
 def test_G20_the_cut_and_the_line_ends_of_the_provider_do_not_show(
     places: list[int], line_end: bytes, whole: bool
@@ -225,7 +224,6 @@ def test_G11_G12_G13_keep_alives_only_between_the_first_event_and_the_last() -> 
     assert core.keepalive(KeepAlive.EVENT) == b""
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=6), st.sampled_from(Ending))
 def test_any_bytes_have_one_honest_end(pieces: list[bytes], ending: Ending) -> None:
     out, core = streamed(pieces, ending)
@@ -233,7 +231,6 @@ def test_any_bytes_have_one_honest_end(pieces: list[bytes], ending: Ending) -> N
     assert collected(pieces, ending).status >= 499
 
 
-@settings(deadline=None)
 @given(ANY_JSON)
 def test_any_json_in_any_place_is_an_answer_or_a_failure(value: object) -> None:
     raw = json.dumps(value).encode()

@@ -17,7 +17,7 @@ from support.transcoding import answer_context, collect_pieces, translate, trans
 from onwards_py.messages import Ending
 
 CONTEXT = answer_context()
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = settings(suppress_health_check=[HealthCheck.too_slow])
 WITH_LOGPROBS = answer_context(include=["message.output_text.logprobs"])
 ENDINGS = st.sampled_from(list(Ending))
 _TERMINALS = ("response.completed", "response.incomplete", "response.failed")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from reverse_helpers import collected, ended, event, filtered, function_call, heard, message, read, told
 from support.responses_oracle import check_wire, events_of
@@ -23,7 +23,6 @@ from onwards_py.transcode.neutral.surrogates import Halves, well_formed
 from onwards_py.transcode.responses.repair.filter import Repair
 
 CONTEXT = answer_context()
-PATIENT = settings(deadline=None)
 DONE = b"data: [DONE]\n\n"
 TEXT = st.text(st.sampled_from("a<\u00e9\u4e2d\ufffd\U0001f600\U0001f468\U0010ffff"), min_size=1, max_size=8)
 HALVES = st.text(st.sampled_from("ab\ud83d\ude00\U0001f600\udbff\udc00"), max_size=8)
@@ -42,7 +41,6 @@ def cut(text: str, places: Iterable[int]) -> list[str]:
     return ["".join(all_[a:b]) for a, b in pairwise(edges)]
 
 
-@PATIENT
 @given(HALVES, CUTS)
 def test_the_cut_does_not_show(text: str, places: list[int]) -> None:
     """Any text, also with halves that belong to nothing: what comes out is fit for UTF-8, and the same."""
@@ -53,7 +51,6 @@ def test_the_cut_does_not_show(text: str, places: list[int]) -> None:
     out.encode()
 
 
-@PATIENT
 @given(HALVES)
 def test_what_is_read_keeps_what_may_be_completed(text: str) -> None:
     """Halves at the borders, and nothing else that UTF-8 cannot say; and all of it can be written."""
@@ -116,7 +113,6 @@ def said(item: Json) -> str:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CHAT if kind != "name"])
-@PATIENT
 @given(TEXT, CUTS)
 def test_streamed_chat_is_joined(kind: str, text: str, places: list[int]) -> None:
     """Each delta is fit for UTF-8, they add up, and the whole answer is the same."""
@@ -129,7 +125,6 @@ def test_streamed_chat_is_joined(kind: str, text: str, places: list[int]) -> Non
     assert json.loads(collect_pieces([raw], CONTEXT, Ending.DONE).body) == response
 
 
-@PATIENT
 @given(TEXT, CUTS)
 def test_a_name_is_joined(text: str, places: list[int]) -> None:
     pieces = cut(text, places)
@@ -201,7 +196,6 @@ EVENTS: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("kind", EVENTS)
-@PATIENT
 @given(TEXT, CUTS, st.sampled_from(["done", "item", "terminal", "nothing"]))
 def test_streamed_events_are_joined(kind: str, text: str, places: list[int], last: str) -> None:
     """Whether or not the text is told again as a whole; then it is told once."""
@@ -222,7 +216,6 @@ def escaped(events: Iterable[Json]) -> bytes:
     return b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in events)
 
 
-@PATIENT
 @given(TEXT, CUTS, st.booleans())
 def test_streamed_arguments_are_joined(text: str, places: list[int], done: bool) -> None:
     text = arguments(text)

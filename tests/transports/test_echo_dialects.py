@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from echo_helpers import CHAT, NOW, RESPONSES, ask, ask_whole, chat_request, documents, request
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Completion, CreateEmbeddingResponse, FileObject, Model
 from openai.types.audio import Transcription
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from support.examples import examples
 
 from onwards_py.model.provider import EchoSettings
 
@@ -247,7 +248,7 @@ VALUES = st.recursive(
     target=st.sampled_from([CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES]),
     body=st.dictionaries(st.sampled_from(MEMBERS), VALUES, max_size=8),
 )
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_any_object_gets_an_answer(target: bytes, body: dict[str, object]):
     """Whatever the members hold, the answer is 200 or a refusal, and its body is whole."""
     status, pieces = ask(request(target, body))

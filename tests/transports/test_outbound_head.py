@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from onwards_py.messages import Field, Fields
 from onwards_py.model.provider import Provider
@@ -156,7 +157,7 @@ def fields_of(_: RequestHead) -> Fields:
 NAMES = [b"Host", b"A", b"Cookie", b"Authorization", b"X-Api-Key", b"Content-Length", b"Connection", b"tracestate"]
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(
     st.lists(st.sampled_from(NAMES), unique=True).flatmap(st.permutations),
     st.sampled_from([PLAIN, KEYED, TRACED]),

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.coders import FORMS, coded, flushed, name_of
+from support.examples import examples
 
 from onwards_py.messages import Ending
 from onwards_py.wire.decoding import RESPONSE_LIMITS, ContentDecoder, DecodeLimits, Reason, Undecodable, coding_of
@@ -54,7 +55,7 @@ places = st.lists(st.integers(0, 1 << 20), max_size=8)
 
 
 @every_form
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(pieces=st.lists(st.binary(max_size=300), max_size=8), repeat=st.integers(1, 300), at=places)
 def test_what_was_encoded_comes_back_however_it_is_cut(
     form: str, pieces: list[bytes], repeat: int, at: list[int]
@@ -129,7 +130,7 @@ def test_a_bomb_ends_at_its_bound(form: str) -> None:
 
 
 @every_form
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(at=places, noise=st.integers(0, 60_000), zeros=st.integers(0, 80_000))
 def test_a_bound_is_met_at_the_same_byte_however_the_body_is_cut(
     form: str, at: list[int], noise: int, zeros: int
@@ -232,7 +233,7 @@ def test_what_stands_behind_the_end_is_an_error(form: str, tail: bytes) -> None:
 # Damage
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     form=st.sampled_from(FORMS),
     plain=st.binary(max_size=60),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.coders import FORMS, coded, flushed, name_of
+from support.examples import examples
 
 from onwards_py.messages import Ending, ResponseHead
 from onwards_py.wire.decoding_tap import (
@@ -154,7 +155,7 @@ def test_what_cannot_be_decoded_is_content(form: str) -> None:
 
 
 @every_form
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(silence=st.integers(0, 3 * LIMIT), at=st.integers(0, 1000))
 def test_the_verdict_does_not_depend_on_the_cut(form: str, silence: int, at: int) -> None:
     """Nor does it look beyond the limit, by what came and by what came to light."""

@@ -8,8 +8,9 @@ import tracemalloc
 
 import msgspec
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.json_walk import WINDOW, Malformed, Walk
@@ -71,7 +72,7 @@ def is_object(body: bytes) -> bool:
     return True
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(bodies, SIZES)
 @example(b'{"a":[[0],{"b":1}],"c":{"d":[1,2,{"e":null}]}}', 24)
 def test_members_are_those_of_the_standard_library(body: bytes, window: int) -> None:
@@ -86,7 +87,7 @@ def test_members_are_those_of_the_standard_library(body: bytes, window: int) -> 
         assert decoder.raw_decode(body[start:].decode())[0] == value
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(bodies, SIZES, st.data())
 def test_a_damaged_body_is_refused_as_a_decoder_refuses_it(body: bytes, window: int, data: st.DataObject) -> None:
     """Junk in place of up to three bytes anywhere: the verdict is that of a strict decoder, in windows of any size."""

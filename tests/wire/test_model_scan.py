@@ -6,8 +6,9 @@ import json
 import tracemalloc
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.model_scan import MAX_MEMBERS, MAX_NAME, ModelSpan, scan, splice
@@ -292,7 +293,7 @@ def top_level(body: bytes) -> list[tuple[str, JsonValue]]:
     return list(json.loads(body, object_pairs_hook=tuple))
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(bodies())
 @example(b'{"model":"m","a":"\\ud83d\\ude00"}')
 def test_scan_agrees_with_the_standard_library(body: bytes) -> None:
@@ -317,7 +318,7 @@ def _has_control(name: str) -> bool:
     return any(ord(char) < 0x20 or ord(char) == 0x7F for char in name)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.one_of(bodies(), st.just(b'{"model":"m","a":[1,{"b":"c\\u00e9"}],"d":-1.5}')), st.data())
 def test_any_bytes_give_a_span_or_a_refusal(body: bytes, data: st.DataObject) -> None:
     """Damaged at any place, a body still gets an answer; an accepted one is what the standard library reads."""

@@ -7,8 +7,9 @@ import email.policy
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.model_scan import ModelSpan, splice
@@ -297,7 +298,7 @@ def forms(draw: st.DrawFn) -> tuple[bytes, bytes, list[str]]:
     return b"multipart/form-data; boundary=" + quoted, form(*parts, boundary=boundary), models
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(forms())
 def test_model_agrees_with_the_mail_parser(case: tuple[bytes, bytes, list[str]]) -> None:
     """One model field gives its value, as the standard library reads it; none or two give the refusal."""
@@ -316,7 +317,7 @@ def test_model_agrees_with_the_mail_parser(case: tuple[bytes, bytes, list[str]])
     assert theirs == [body[span.start : span.end]] == [models[0].encode()]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(forms(), st.data())
 def test_any_bytes_give_a_span_or_a_refusal(case: tuple[bytes, bytes, list[str]], data: st.DataObject) -> None:
     """Damaged at any place, a form still gets an answer."""
@@ -336,7 +337,7 @@ def test_any_bytes_give_a_span_or_a_refusal(case: tuple[bytes, bytes, list[str]]
         assert damaged[span.start : span.end].decode() == span.name
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.binary(max_size=40), st.binary(max_size=60))
 def test_any_header_and_body_give_an_answer(content_type: bytes, body: bytes) -> None:
     """Bytes without any form are refused too, not stumbled over."""

@@ -11,8 +11,9 @@ from collections.abc import Callable
 import brotli
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.request_decoding import FREE, MAX_MEMBERS, decode, decode_in_steps
@@ -59,7 +60,7 @@ def refusal(codings: bytes, body: bytes, limit: int = MIB) -> ErrorKind:
 
 
 @every_coder
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(data=st.binary(max_size=5000), repeat=st.integers(1, 200))
 def test_what_was_encoded_comes_back(coding: bytes, encode: Callable[[bytes], bytes], data: bytes, repeat: int) -> None:
     """Any data, compressible or not; a limit of exactly its size is enough, one byte less is not."""
@@ -194,7 +195,7 @@ def test_unknown_or_layered_codings_are_unsupported(codings: bytes) -> None:
     assert refusal(codings, gzip.compress(gzip.compress(b"{}"))) is ErrorKind.UNSUPPORTED_ENCODING
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.sampled_from(CODERS), st.binary(max_size=60), st.integers(0, 80), st.binary(min_size=1, max_size=4))
 def test_any_bytes_decode_or_are_refused(
     coder: tuple[bytes, Callable[[bytes], bytes]], plain: bytes, at: int, junk: bytes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Field, Fields
@@ -269,7 +270,7 @@ NAMES = [b"Host", b"X-A", b"Connection", b"Content-Length", b"Transfer-Encoding"
 VALUES = [b"", b"h", b"7", b"chunked", b"x-a, close", b"100-continue", b"\xff", b" "]
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(
     st.lists(st.tuples(st.sampled_from([*NAMES, b"Expect", b"Upgrade", b"cookie"]), st.sampled_from(VALUES))),
     st.sampled_from([b"/", b"http://h/", b"http://h,i/", b"*", b""]),

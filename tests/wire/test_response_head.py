@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Field, ResponseHead
@@ -184,7 +185,7 @@ NAMES = [b"A", b"Connection", b"content-length", b"Transfer-Encoding", b"Set-Coo
 VALUES = [b"", b"0", b"7", b"chunked", b"a, te", b"text/event-stream", b"\xff: x"]
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(
     st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=8),
     st.integers(100, 700),

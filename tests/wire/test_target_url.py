@@ -7,8 +7,9 @@ from collections.abc import Callable
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.target_url import join, join_sdk_base_url, origin_form
@@ -147,7 +148,7 @@ def test_other_forms_and_fragments_are_refused(target: bytes) -> None:
     assert caught.value.kind is ErrorKind.BAD_REQUEST
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(st.sampled_from(BASES), targets, st.sampled_from([join, join_sdk_base_url]))
 def test_whatever_is_asked_for_the_result_lies_under_the_base(
     base: bytes, target: bytes, way: Callable[[bytes, bytes], bytes]
@@ -165,7 +166,7 @@ def test_whatever_is_asked_for_the_result_lies_under_the_base(
         assert climbed.startswith((unquote_to_bytes(base), base))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.sampled_from(BASES), targets)
 def test_join_changes_nothing_but_the_front(base: bytes, target: bytes) -> None:
     """The target's bytes are the end of the result, and joining twice is joining once."""
