@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from onwards_py.config.shape import Shape
+from onwards_py.engines.protocol import EngineName
 from onwards_py.model.provider import EchoSettings, EngineSettings
 
 
@@ -16,7 +17,7 @@ class LocalShape(Shape, frozen=True, kw_only=True):
     flattened: ClassVar[tuple[type, ...]] = (EchoSettings, EngineSettings)
 
     engine: Annotated[
-        Literal["echo", "llama_cpp", "embedding", "classifier"],
+        Literal["echo", EngineName],
         Meta(description="echo repeats the request's text; the others run a model in a separate process."),
     ]
     model: Annotated[

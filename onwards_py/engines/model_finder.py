@@ -232,7 +232,7 @@ def _format_of(path: Path) -> ModelFormat | None:
     if path.is_dir():
         return "sentence_transformers" if all((path / name).is_file() for name in _FOLDER) else None
     format_ = _SUFFIXES.get(path.suffix)
-    if format_ in ("skops", "onnx"):
+    if format_ not in (None, "gguf"):
         return format_
     with path.open("rb") as file:  # model stores keep GGUF files under digests, without a suffix
         return "gguf" if file.read(4) == b"GGUF" else None
