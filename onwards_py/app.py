@@ -31,8 +31,8 @@ from onwards_py.config.reload import Reloader, ReloadStatus
 from onwards_py.config.source_files import is_regular
 from onwards_py.config.watch import POLL_INTERVAL, ConfigWatcher
 from onwards_py.doors.aiohttp_door import AiohttpDoor
-from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
+from onwards_py.doors.listener_load import ListenerLoad
 from onwards_py.live_state import ConfigHolder, LiveState
 from onwards_py.memory import MemoryTrimmer
 from onwards_py.model.snapshot import ServerSettings, Snapshot
@@ -50,7 +50,6 @@ from onwards_py.transports.echo.transport import EchoTransport
 from onwards_py.transports.engine.transport import EngineRegistry, EngineTransport
 from onwards_py.transports.http import HttpTransport
 from onwards_py.transports.loop_detector import LoopDetector
-from onwards_py.write_batch import WriteBatch
 
 _log = logging.getLogger("onwards")
 _BACKLOG = 4096
@@ -72,17 +71,16 @@ class Application:
         self._server_settings = snapshot.server
         clock = time.monotonic  # the same clock as uvloop's, but finer than its milliseconds
         self.holder = holder = ConfigHolder(snapshot, LiveState(clock, self._loop.call_soon))
-        share = descriptors.share(descriptors.limit(), descriptors.in_use(), snapshot.server.max_connections)
-        self.share = share
-        settings = replace(snapshot.server, max_connections=share.clients)
-        self._gauges = Gauges(share.ceiling, share.brim)
+        budget = descriptors.divide(descriptors.limit(), descriptors.in_use(), snapshot.server.max_connections)
+        self.descriptors = budget
+        settings = replace(snapshot.server, max_connections=budget.clients)
+        self._load = ListenerLoad(budget.served_below, budget.refused_below)
         self._lines = LineWriter(access_log)
-        batch = WriteBatch(self._loop)
         self.engines = engines = EngineRegistry()
         self.reload_status = ReloadStatus(options.config, time.time())
         self._started = self._loop.time()
         self._loop_detector = loops = LoopDetector()
-        self._http = http = HttpTransport(snapshot.http_pool, batch, loops, share.providers)
+        self._http = http = HttpTransport(snapshot.http_pool, loops, budget.providers)
         self._local = EngineTransport(engines, http)
         self._transports = Transports(http, EchoTransport(), self._local)
         self._not_found = not_found = NotFoundLog()
@@ -91,8 +89,8 @@ class Application:
             holder,
             in_flight=lambda: self.proxy.in_flight,
             dropped_lines=lambda: self._lines.dropped,
-            open_connections=lambda: self._gauges.connections,
-            refused_connections=lambda: self._gauges.refused,
+            open_connections=lambda: self._load.connections,
+            refused_connections=lambda: self._load.refused,
         )
         self._recorder = Recorder(self.metrics, self._lines, self._loop.call_later)
         self.metrics.before_collect = self._recorder.flush
@@ -106,22 +104,20 @@ class Application:
             is_own_connection=loops.is_own_connection,
             not_found=not_found,
         )
-        self._memory = MemoryTrimmer(lambda: self._gauges.buffered)
-        self._door = AiohttpDoor(proxy, settings, self._gauges)
-        self._lane = (
-            Lane(proxy, settings, self._gauges, hand_over=self._door.take_over, batch=batch) if options.lane else None
-        )
+        self._memory = MemoryTrimmer(lambda: self._load.buffered)
+        self._door = AiohttpDoor(proxy, settings, self._load)
+        self._lane = Lane(proxy, settings, self._load, hand_over=self._door.take_over) if options.lane else None
         self._server: asyncio.Server | None = None
         self._addresses = listen_address.addresses(options, snapshot)
         self.admin_host = self._addresses["admin port"]
-        self._admin = AdminPort(self._admin_pages(), batch, replace(LISTENER_BOUNDS, max_connections=share.admin))
+        self._admin = AdminPort(self._admin_pages(), replace(LISTENER_BOUNDS, max_connections=budget.admin))
         self._config_watcher: ConfigWatcher | None = None
         self.admin_port = 0
         self._ready = self._was_ready = False
 
     async def start(self) -> None:
         """Open the admin port, then the listener. Raises OSError."""
-        self._local.adopt(self.holder.current.snapshot.pools.values())
+        self._local.reconfigure(self.holder.current.snapshot.pools.values())
         self.health_checks.adopt(self.holder.current.table.targets)
         admin_listener = _listen(self.admin_host, self._options.admin_port, "admin port", "--admin-")
         self.admin_host, self.admin_port = admin_listener.getsockname()[:2]
@@ -185,8 +181,8 @@ class Application:
         snapshot = loaded.snapshot
         self.holder.replace(snapshot)
         self._not_found.forget()
-        self._http.adopt(snapshot.http_pool, snapshot.pools.values())
-        self._local.adopt(snapshot.pools.values())
+        self._http.reconfigure(snapshot.http_pool, snapshot.pools.values())
+        self._local.reconfigure(snapshot.pools.values())
         self.health_checks.adopt(self.holder.current.table.targets)
         late = _differences(self._server_settings, snapshot.server)
         exposed = listen_address.exposure_warnings(self._listener.getsockname()[0], listen_address.LOOPBACK, snapshot)
@@ -218,7 +214,7 @@ class Application:
 
     async def _flush(self, cut_now: asyncio.Event) -> None:
         """The last bytes of the last answers may still be on their way to slow clients."""
-        await self._until(lambda: not self._gauges.connections, 5.0, cut_now)
+        await self._until(lambda: not self._load.connections, 5.0, cut_now)
 
     async def _until(self, condition: Callable[[], bool], seconds: float, cut_now: asyncio.Event) -> None:
         """Wait for ``condition``, but not for longer than ``seconds``, nor after ``cut_now``."""
@@ -308,11 +304,11 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
     _log.info("listening on %s://%s:%d, %d targets, lane %s; admin port http://%s:%d",
               scheme, listen_address.bracket_ipv6(host), port, len(snapshot.pools), "on" if options.lane else "off",
               listen_address.bracket_ipv6(application.admin_host), application.admin_port)  # fmt: skip
-    share = application.share
-    if share.clients < snapshot.server.max_connections:
-        _log.log(logging.WARNING if share.clients < _FEW else logging.INFO,
+    budget = application.descriptors
+    if budget.clients < snapshot.server.max_connections:
+        _log.log(logging.WARNING if budget.clients < _FEW else logging.INFO,
                  "%d file descriptors (ulimit -Hn) suffice for %d clients, not for server.max_connections (%d)",
-                 share.limit, share.clients, snapshot.server.max_connections)  # fmt: skip
+                 budget.limit, budget.clients, snapshot.server.max_connections)  # fmt: skip
     # What exists now lives as long as the process: keep the collector from walking it again and again.
     gc.collect()
     gc.freeze()

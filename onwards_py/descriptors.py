@@ -1,7 +1,8 @@
-"""File descriptors: how many this process may have open, and how they are shared out.
+"""File descriptors: how many this process may have open, and how they are divided.
 
-A streamed exchange needs two of them, the client's connection and the provider's. A proxy that accepts clients until
-accept(2) fails (EMFILE) has none left for connections to providers, and can answer no client.
+A streamed exchange needs two of them, the client's connection and the provider's.
+A proxy that accepts clients until accept(2) fails (EMFILE) has no descriptor left to connect to providers, and can
+answer no client.
 """
 
 from __future__ import annotations
@@ -11,31 +12,37 @@ import resource
 from contextlib import suppress
 from dataclasses import dataclass
 
-# The admin port's connections, refused clients on their way out, names being looked up, files being read, pipes.
+# The admin port's connections, refused clients on their way out, name resolution, files being read, pipes.
 _RESERVE = 96
-_LEAST = 4
+_MIN_SHARE = 4
 _inherited: list[int] = []
 
 
 @dataclass(frozen=True, slots=True)
 class DescriptorBudget:
-    """``limit`` descriptors in all: so many connections of ``clients``, and so many to ``providers``. Descriptors from
-    ``ceiling`` on are for neither: the kernel gives the lowest number that is free, so a connection with a number
-    from there says that the rest is needed for other things. Below ``brim``, refused clients may take their time.
-    ``admin``: connections to the admin port, out of the reserve."""
+    """How the descriptors of this process are divided."""
 
     limit: int
+    """Descriptors in all."""
     clients: int
+    """Client connections at the same time."""
     providers: int
-    ceiling: int
-    brim: int
+    """Connections to providers at the same time."""
+    served_below: int
+    """Connections to clients and providers use descriptors below this number.
+
+    The kernel assigns the lowest free number, so a connection with a higher number means that the reserve is in use.
+    """
+    refused_below: int
+    """Refused clients may stay open for a moment if their descriptor is below this number."""
     admin: int
+    """Connections to the admin port, out of the reserve."""
 
 
 def raise_limit() -> tuple[int, int]:
-    """Raise the soft limit to the hard one; returns the soft limit before and now.
+    """Raise the soft limit to the hard one. Returns the soft limit before and after.
 
-    The soft limit of 1,024 is there for programs that use select(2), which this one does not.
+    The soft limit of 1,024 exists for programs that use select(2), which this program does not use.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == hard:
@@ -49,7 +56,7 @@ def raise_limit() -> tuple[int, int]:
 
 
 def restore_limit(pid: int) -> None:
-    """Give a child the soft limit that this process was started with; what it runs may well use select(2)."""
+    """Give a child process the soft limit that this process was started with: the child may use select(2)."""
     if _inherited and hasattr(resource, "prlimit"):
         with suppress(OSError, ValueError):
             _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -57,24 +64,30 @@ def restore_limit(pid: int) -> None:
 
 
 def limit() -> int:
-    """The soft limit now."""
+    """The present soft limit."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def in_use() -> int:
-    """Descriptors that are open now."""
+    """Descriptors that are open."""
     try:
         return len(os.listdir("/proc/self/fd")) - 1  # without the one of the listing
     except OSError:
         return 16
 
 
-def share(limit: int, in_use: int, max_connections: int) -> DescriptorBudget:
-    """Divide ``limit`` descriptors, of which ``in_use`` are taken already: every client can have a provider."""
+def divide(limit: int, in_use: int, max_connections: int) -> DescriptorBudget:
+    """Divide ``limit`` descriptors, ``in_use`` of which are open, so that every client can have a provider."""
     if limit == resource.RLIM_INFINITY:
         limit = 2**31
     spare = max(limit - in_use, 0)
     reserve = min(_RESERVE, spare // 2)
-    half = max((spare - reserve) // 2, _LEAST)
-    admin = max(reserve // 3, _LEAST)
-    return DescriptorBudget(limit, min(max_connections, half), half, limit - reserve, limit - reserve * 2 // 3, admin)
+    half = max((spare - reserve) // 2, _MIN_SHARE)
+    return DescriptorBudget(
+        limit=limit,
+        clients=min(max_connections, half),
+        providers=half,
+        served_below=limit - reserve,
+        refused_below=limit - reserve * 2 // 3,
+        admin=max(reserve // 3, _MIN_SHARE),
+    )

@@ -18,7 +18,6 @@ ORDER = (
     "__init__",
     "memory",
     "descriptors",
-    "write_batch",
     "deadline_timer",
     "eager",
     "setting",

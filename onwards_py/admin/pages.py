@@ -22,7 +22,7 @@ from onwards_py.wire.target_url import authority, origin_form
 
 LISTENER_BOUNDS: Final = replace(
     ServerSettings(),
-    # At most (descriptors.Share): scrapers and probes are few, and what they hold is not there for clients.
+    # At most (DescriptorBudget.admin): scrapers and probes are few, and what they hold is not there for clients.
     max_connections=32,
     max_head_bytes=16 * 1024,
     max_pipelined=1,
@@ -95,8 +95,8 @@ class AdminPages:
     def precheck(self, target: bytes, head: RequestHead) -> None:
         """See Handler.precheck: bodies are refused for their size already."""
 
-    def refused(self, request: InboundRequest, error: ProxyError) -> None:
-        """See Handler.refused: the admin port keeps no log."""
+    def record_refusal(self, request: InboundRequest, error: ProxyError) -> None:
+        """See Handler.record_refusal: the admin port keeps no log."""
 
     def is_own_connection(self, peer: str, port: int) -> bool:
         """See Handler.is_own_connection: no provider leads here that would matter."""

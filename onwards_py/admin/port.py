@@ -10,23 +10,22 @@ import asyncio
 import socket
 
 from onwards_py.admin.pages import LISTENER_BOUNDS, AdminPages
-from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
+from onwards_py.doors.listener_load import ListenerLoad
 from onwards_py.doors.response_writer import ResponseWriter
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.model.snapshot import ServerSettings
 from onwards_py.wire.error_body import send_error
-from onwards_py.write_batch import WriteBatch
 
-_FULL = "the admin port takes no more"
+_FULL = "the admin port has its maximum of connections"
 
 
 class AdminPort:
     """Serves ``pages`` within ``bounds``. Must be made inside the running loop."""
 
-    def __init__(self, pages: AdminPages, batch: WriteBatch, bounds: ServerSettings = LISTENER_BOUNDS) -> None:
-        gauges = Gauges(most_parting=bounds.max_connections // 2, full=_FULL)
-        self._lane = Lane(pages, bounds, gauges, hand_over=_refuse_upgrade, batch=batch)
+    def __init__(self, pages: AdminPages, bounds: ServerSettings = LISTENER_BOUNDS) -> None:
+        load = ListenerLoad(max_refused_open=bounds.max_connections // 2, reason=_FULL)
+        self._lane = Lane(pages, bounds, load, hand_over=_refuse_upgrade)
         self._server: asyncio.Server | None = None
 
     async def listen(self, listener: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""aiohttp's connection, as the aiohttp door has it: bounds and verdicts that aiohttp's own does not keep."""
+"""A connection of the aiohttp door: aiohttp's own, with the limits and the error answers of this proxy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.streams import StreamReader
 
 from onwards_py.deadline_timer import LATENESS
-from onwards_py.doors.base import LINGER_SECONDS, WRITE_BUFFER, refuse_connection
+from onwards_py.doors.base import LINGER_SECONDS, WRITE_BUFFER
+from onwards_py.doors.listener_load import refuse_connection
 from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.doors.send_timeout import SendTimeout
 from onwards_py.doors.shadow_parser import ShadowParser
@@ -29,39 +30,36 @@ _log = logging.getLogger("onwards.door")
 
 
 class SentResponse(web.StreamResponse):
-    """Tells aiohttp that a response was written without it. ``before_close`` is awaited before it closes."""
+    """Reports to aiohttp a response that was written without it. ``before_close`` is awaited before the close."""
 
     def __init__(self, keep_alive: bool, before_close: Callable[[], Awaitable[None]] | None = None) -> None:
         super().__init__()
-        self._keeps = keep_alive
+        self._keeps_alive = keep_alive
         self._before_close = before_close
 
     @property
     def keep_alive(self) -> bool | None:
-        return self._keeps
+        return self._keeps_alive
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing is left to be done."""
+        """Does nothing."""
 
     async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002  (aiohttp's)
-        """Nothing is left to be written."""
+        """Writes nothing."""
         if self._before_close is not None:
             await self._before_close()
 
 
 class DoorConnection(web.RequestHandler):
-    """aiohttp's connection, with flow control passed on to the response that is being written.
-
-    ``serving``: a request is being served, or waits until the client has taken most of the answers before it.
-    """
+    """aiohttp's connection. It passes flow control on to the response that is being written."""
 
     __slots__ = (
         "_body",
         "_counted",
         "_head_since",
-        "_left",
         "_lingering",
-        "_sending",
+        "_send_timeout",
+        "_tunnelled",
         "_wire",
         "door",
         "serving",
@@ -74,25 +72,26 @@ class DoorConnection(web.RequestHandler):
         self.door = door
         self.writer: ResponseWriter | None = None
         self.serving = False
+        """A request is being served, or waits until the client has read most of the earlier answers."""
         self._counted = False
         self._head_since = 0.0
-        self._wire: asyncio.Transport | None = None  # aiohttp forgets its own as soon as it closes
-        self._left = False
+        self._wire: asyncio.Transport | None = None  # aiohttp drops its own reference as soon as it closes
+        self._tunnelled = False
         self._lingering = False
         self._body: StreamReader | None = None  # of the last request
-        self._sending = SendTimeout()
+        self._send_timeout = SendTimeout()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        gauges = self.door.gauges
-        if not gauges.has_room(transport, self.door.settings.max_connections):
-            refuse_connection(cast(asyncio.Transport, transport), gauges)
+        load = self.door.load
+        if not load.has_room(transport, self.door.settings.max_connections):
+            refuse_connection(cast(asyncio.Transport, transport), load)
             return
-        gauges.connections += 1
+        load.connections += 1
         self._counted = True
         self.door.connections.add(self)
         self._wire = cast(asyncio.Transport, transport)
         self._wire.set_write_buffer_limits(high=WRITE_BUFFER)
-        self.door.timer.schedule(self._loop.time() + self.door.shortest)
+        self.door.timer.schedule(self._loop.time() + self.door.shortest_timeout)
         peer = transport.get_extra_info("peername")
         self.shadow = ShadowParser(self.door.handler, self.door.settings, *(peer[:2] if peer else ("", 0)))
         super().connection_made(transport)
@@ -101,9 +100,9 @@ class DoorConnection(web.RequestHandler):
         if self._counted:
             self._counted = False
             self.door.connections.discard(self)
-            self.door.gauges.connections -= 1
+            self.door.load.connections -= 1
             super().connection_lost(exc)
-            # It refers to this connection: apart, both go without the collector.
+            # It refers to this connection. Without that cycle both are freed without the garbage collector.
             self._body = None
             self.shadow.close()
 
@@ -113,24 +112,27 @@ class DoorConnection(web.RequestHandler):
         shadow = self.shadow
         if data:
             shadow.add(data)
-        elif shadow.refusal is None or not shadow.in_chunks:  # enough requests were taken for aiohttp to go on
+        elif shadow.refusal is None or not shadow.in_chunks:  # aiohttp has served enough requests to read on
             super().data_received(data)
-            self._note()
-        # As many as it takes before it pauses; each piece would make it take one more.
+            self._check_parsed()
+        # aiohttp pauses when its queue is full, but would accept one more request with each piece.
         while len(self._messages) < self._max_msg_queue_size and (piece := shadow.next_piece()):
             super().data_received(piece)
-            self._note()
+            self._check_parsed()
         if shadow.refusal is not None and shadow.in_head:
-            super().data_received(b"\0")  # an error to its parser too: answered when its turn comes
-        # aiohttp has no patience of its own to lose with a head that does not end.
+            super().data_received(b"\0")  # an error to aiohttp's parser too, answered after the earlier requests
+        # aiohttp has no timeout of its own for a head that does not end.
         if self.serving or self.has_requests:
             self._head_since = 0.0
         elif self._head_since == 0.0:
             self._head_since = now = self._loop.time()
             self.door.timer.schedule(now + self.door.settings.header_timeout)
 
-    def _note(self) -> None:
-        """See what became of the last piece: a request, or an error of aiohttp's, or one that it has not noticed."""
+    def _check_parsed(self) -> None:
+        """Look at what aiohttp's parser made of the last piece.
+
+        It is a request, or an error of aiohttp's, or an error that only the shadow parser has found.
+        """
         shadow = self.shadow
         if self._messages:
             message, body = self._messages[-1]
@@ -145,68 +147,70 @@ class DoorConnection(web.RequestHandler):
 
     @property
     def refusal(self) -> ProxyError | None:
-        """Why the request that is being served must be refused, if it is the last one and there is a reason."""
+        """Why the request that is being served must be refused: only the last request can have such a reason."""
         return None if self.has_requests else self.shadow.refusal
 
-    async def writable(self) -> None:
-        """A request was made out: wait until the client has taken most of the answers to those before it."""
+    async def wait_writable(self) -> None:
+        """A request was parsed: wait until the client has read most of the earlier answers."""
         self.serving = True
         self._head_since = 0.0
         await self._drain_helper()
 
-    def check(self, now: float) -> float:
-        """Give up a head that has taken too long, and a client that takes nothing; returns when to look again (inf:
-        not at all), see `DeadlineTimer`."""
+    def check_timeouts(self, now: float) -> float:
+        """End a head that takes too long, and a connection whose client reads nothing. Returns when to check again, see
+        `DeadlineTimer`."""
         wire = self._wire
         if wire is None:
             return inf
-        again = self._sending.check(wire, now, self.door.settings.send_timeout)
+        again = self._send_timeout.check(wire, now, self.door.settings.send_timeout)
         if again <= now:
             wire.abort()
-            if self.writer is not None and self.writer.progress is Progress.LEFT:
-                self.connection_lost(None)  # so that what is served ends as it does when a client leaves
+            if self.writer is not None and self.writer.progress is Progress.UPGRADED:
+                self.connection_lost(None)  # so that the exchange ends as it does when a client leaves
             return inf
-        if self._left:
-            self.leave(wire)
+        if self._tunnelled:
+            self.close_tunnelled(wire)
         if not self._head_since or self.serving or self.has_requests or self.transport is None:
             return again
-        patience = self.door.settings.header_timeout
-        if now < self._head_since + patience:
-            return min(again, self._head_since + patience * LATENESS)
+        timeout = self.door.settings.header_timeout
+        if now < self._head_since + timeout:
+            return min(again, self._head_since + timeout * LATENESS)
         self._head_since = 0.0
         self._refuse(ProxyError(ErrorKind.REQUEST_TIMEOUT))
         return again
 
-    def leave(self, wire: asyncio.Transport) -> None:
-        """The connection went on under another protocol, so aiohttp does not hear of its end, and this is it.
+    def close_tunnelled(self, wire: asyncio.Transport) -> None:
+        """The transport has another protocol, so `connection_lost` would not be called.
 
-        But what was still to be sent must go, or be given up, before the connection counts as closed.
+        The connection counts as closed when all bytes have been sent, or the transport was aborted.
         """
-        self._left = bool(wire.get_write_buffer_size())
-        if not self._left:
+        self._tunnelled = bool(wire.get_write_buffer_size())
+        if not self._tunnelled:
             self._loop.call_soon(self.connection_lost, None)
 
     async def linger(self) -> None:
-        """Close, but read on for a moment: a reset for unread bytes would destroy the answer (RFC 9112 section 9.6)."""
+        """Close, but read and drop bytes for a moment: a reset for unread bytes would destroy the answer
+        (RFC 9112 section 9.6)."""
         transport = self.transport
         if transport is not None and transport.can_write_eof():
             self._lingering = True
             transport.write_eof()
-            transport.resume_reading()  # which aiohttp pauses while nobody reads a body
+            transport.resume_reading()  # aiohttp pauses reading while a body is not consumed
             await asyncio.sleep(LINGER_SECONDS)  # cancelled when the client closes
 
     def _refuse(self, error: ProxyError) -> None:
-        """Answer in place of a request that aiohttp has not made out yet, and close."""
+        """Answer a request that aiohttp has not parsed yet, and close."""
         assert self.transport is not None
         peer = self.transport.get_extra_info("peername")
-        self.door.handler.refused(InboundRequest(b"", b"", 1, [], b"", peer[0] if peer else ""), error)
+        self.door.handler.record_refusal(InboundRequest(b"", b"", 1, [], b"", peer[0] if peer else ""), error)
         send_error(ResponseWriter(self.transport, 1, False, False), error)
         self.force_close()
 
     def close_if_idle(self) -> None:
-        """Close if nothing is going on; aiohttp would only stop waiting, and leave the connection open.
+        """Close if no request is being read or served. aiohttp's own method would leave the connection open.
 
-        Nothing is going on while aiohttp waits for a request; between that and `begin` lies a turn of the loop.
+        The connection is idle while aiohttp waits for a request.
+        One turn of the loop lies between that and `wait_writable`.
         """
         waits = self._waiter is not None and not self._waiter.done()
         if waits and not self.has_requests and self.transport is not None:
@@ -220,7 +224,7 @@ class DoorConnection(web.RequestHandler):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._wire is not None:
-            self._sending.check(self._wire, self._loop.time(), self.door.settings.send_timeout)
+            self._send_timeout.check(self._wire, self._loop.time(), self.door.settings.send_timeout)
         if self.writer is not None:
             self.writer.pause_writing()
 
@@ -236,11 +240,11 @@ class DoorConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
-        """aiohttp found the request malformed, or our handler failed: answer in our own words."""
+        """aiohttp found the request malformed, or the handler failed: answer with this proxy's error."""
         if status == 400:
             error = self.shadow.refuse(_parser_error(exc))
-            note = InboundRequest(b"", b"", 1, [], b"", request.remote or "")
-            self.door.handler.refused(note, error)
+            inbound = InboundRequest(b"", b"", 1, [], b"", request.remote or "")
+            self.door.handler.record_refusal(inbound, error)
         else:
             _log.error("an exchange failed inside the proxy", exc_info=exc)
             error = ProxyError(ErrorKind.INTERNAL)

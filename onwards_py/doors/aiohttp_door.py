@@ -1,7 +1,7 @@
-"""The aiohttp door: the reference. It serves everything, at aiohttp's price; the lane hands over what it does not take.
+"""The aiohttp door: the reference implementation, which also serves what the lane hands over.
 
-Requests are parsed by aiohttp; responses are written by the same writer as the lane's, straight to the transport, so
-that both doors give the same bytes.
+aiohttp parses the requests.
+The writer that the lane uses writes the responses to the transport, so both doors send the same bytes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,10 @@ from aiohttp import hdrs, web
 
 from onwards_py.deadline_timer import DeadlineTimer
 from onwards_py.doors.aiohttp_connection import DoorConnection, SentResponse
-from onwards_py.doors.base import (
-    DRAIN_GRACE,
-    MIN_UPLOAD_RATE,
-    Gauges,
-    Handler,
-    check_head,
-)
+from onwards_py.doors.base import DRAIN_GRACE, MIN_UPLOAD_RATE, Handler
 from onwards_py.doors.body_buffer import BodyBuffer
+from onwards_py.doors.guard import check_head
+from onwards_py.doors.listener_load import ListenerLoad
 from onwards_py.doors.response_writer import Progress, ResponseWriter
 from onwards_py.eager import StepTask
 from onwards_py.errors import ErrorKind, ProxyError, body_too_large
@@ -32,23 +28,23 @@ from onwards_py.wire.error_body import send_error
 from onwards_py.wire.request_head import RequestHead
 
 _log = logging.getLogger("onwards.door")
-_LOOK_EVERY = 2.0  # seconds
+_CHECK_INTERVAL = 2.0  # seconds
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class AiohttpDoor:
     """Makes connections for a listener, and for the lane's hand-overs."""
 
-    def __init__(self, handler: Handler, settings: ServerSettings, gauges: Gauges) -> None:
+    def __init__(self, handler: Handler, settings: ServerSettings, load: ListenerLoad) -> None:
         self.handler = handler
         self.settings = settings
-        self.gauges = gauges
+        self.load = load
         self.draining = False
         self.connections: set[DoorConnection] = set()
         self.server = web.Server(self._serve, handler_cancellation=True)
         self._loop = asyncio.get_running_loop()
-        self.shortest = min(settings.header_timeout, settings.send_timeout, _LOOK_EVERY)
-        self.timer = DeadlineTimer(self._look)
+        self.shortest_timeout = min(settings.header_timeout, settings.send_timeout, _CHECK_INTERVAL)
+        self.timer = DeadlineTimer(self._check_timeouts)
         self._options: dict[str, Any] = {
             "keepalive_timeout": settings.keepalive_timeout,
             "access_log": None,
@@ -64,14 +60,14 @@ class AiohttpDoor:
         return DoorConnection(self, **self._options)
 
     def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Go on with a connection of the lane's, from the first byte of an unanswered request."""
+        """Serve a connection of the lane, from the first byte of an unanswered request."""
         connection = self()
         transport.set_protocol(connection)
         connection.connection_made(transport)
         connection.data_received(data)
 
     def drain(self) -> None:
-        """Every answer is the last on its connection from now on; idle connections close in a moment."""
+        """Close each connection after its present answer, and idle connections in a moment."""
         self.draining = True
         for connection in self.connections:
             if connection.writer is not None:
@@ -82,26 +78,26 @@ class AiohttpDoor:
         for connection in list(self.connections):
             connection.close_if_idle()
 
-    def _look(self, now: float) -> float:
-        first = now + self.shortest if self.connections else inf
-        return min([first, *(connection.check(now) for connection in list(self.connections))])
+    def _check_timeouts(self, now: float) -> float:
+        first = now + self.shortest_timeout if self.connections else inf
+        return min([first, *(connection.check_timeouts(now) for connection in list(self.connections))])
 
     async def close(self) -> None:
-        """Cut everything."""
+        """Abort all connections."""
         self.timer.cancel()
         await self.server.shutdown(0.1)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request, from aiohttp's shapes to ours and back."""
+        """Serve one request of aiohttp's."""
         connection, transport = request.protocol, request.transport
         assert isinstance(connection, DoorConnection)
         if transport is None:
             raise asyncio.CancelledError
-        await connection.writable()
+        await connection.wait_writable()
         inbound = _inbound(request)
-        # aiohttp's parser keeps the last trailer field of a chunked request, and gives it to the next request on the
-        # connection as its first header; so there is no next request.
-        # And behind an offer to upgrade that is not taken up it answers nothing any more.
+        # aiohttp's parser keeps the last trailer field of a chunked request, and adds it to the next request's fields.
+        # And after an Upgrade that was not accepted it parses no further request.
+        # So neither kind of request may be followed by another.
         last = hdrs.TRANSFER_ENCODING in request.headers or hdrs.UPGRADE in request.headers
         keep_alive = request.keep_alive and not self.draining and not last
         writer = ResponseWriter(transport, inbound.http_minor, keep_alive, inbound.method == b"HEAD")
@@ -111,29 +107,29 @@ class AiohttpDoor:
         try:
             if connection.refusal is not None:
                 raise connection.refusal
-            head = await self._take_in(request, inbound, transport)
+            head = await self._read_request(request, inbound, transport)
             size = len(inbound.body)
             await _run_handler(self.handler, inbound, head, writer)
         except ProxyError as error:
             writer.keep_alive = False
-            self.handler.refused(inbound, error)
+            self.handler.record_refusal(inbound, error)
             send_error(writer, error)
             before_close = connection.linger
         finally:
-            self.gauges.buffered -= size
+            self.load.buffered -= size
             connection.writer = None
             connection.serving = False
             writer.keep_alive = writer.keep_alive and not self.draining
-        if writer.progress is Progress.LEFT:
-            connection.leave(transport)
+        if writer.progress is Progress.UPGRADED:
+            connection.close_tunnelled(transport)
         elif writer.progress is not Progress.ENDED and writer.progress is not Progress.ABORTED:
             transport.abort()
         return SentResponse(writer.keep_alive and writer.progress is Progress.ENDED, before_close)
 
-    async def _take_in(
+    async def _read_request(
         self, request: web.BaseRequest, inbound: InboundRequest, transport: asyncio.Transport
     ) -> RequestHead:
-        """Guard and body. Raises ProxyError."""
+        """Check the head and read the body. Raises ProxyError."""
         version = f"{request.version.major}.{request.version.minor}"
         head = check_head(self.handler, self.settings, inbound, version, self.settings.max_head_bytes + 1)
         if head.expects_continue and inbound.http_minor and (head.chunked or head.content_length):
@@ -150,19 +146,19 @@ class AiohttpDoor:
         return head
 
     async def _read_body(self, request: web.BaseRequest, inbound: InboundRequest, deadline: asyncio.Timeout) -> None:
-        body, limit, gauges = BodyBuffer(), self.handler.max_body, self.gauges
-        soonest = deadline.when() or inf
+        body, limit, load = BodyBuffer(), self.handler.max_body, self.load
+        first_deadline = deadline.when() or inf
         try:
             async for piece in request.content.iter_any():
                 body.add(piece)
-                gauges.buffered += len(piece)
-                deadline.reschedule(soonest + body.size / MIN_UPLOAD_RATE)
+                load.buffered += len(piece)
+                deadline.reschedule(first_deadline + body.size / MIN_UPLOAD_RATE)
                 if body.size > limit:
                     raise body_too_large(limit)
-                if gauges.buffered > self.settings.max_buffered:
+                if load.buffered > self.settings.max_buffered:
                     raise ProxyError(ErrorKind.OVERLOADED, retry_after=1)
         except BaseException:
-            gauges.buffered -= body.size
+            load.buffered -= body.size
             raise
         inbound.body = body.take()
 
@@ -180,7 +176,10 @@ def _inbound(request: web.BaseRequest) -> InboundRequest:
 
 
 async def _run_handler(handler: Handler, inbound: InboundRequest, head: RequestHead, writer: ResponseWriter) -> None:
-    """Run the handler as the lane does; when aiohttp cancels us, because the client left, so is the handler."""
+    """Run the handler as the lane does.
+
+    aiohttp cancels this coroutine when the client leaves, and that cancels the handler.
+    """
     over: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
 
     def on_done(error: BaseException | None) -> None:

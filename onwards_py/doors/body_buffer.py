@@ -1,4 +1,4 @@
-"""A request body on its way in."""
+"""A request body that is being read."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from io import BytesIO
 
 
 class BodyBuffer:
-    """Pieces of a body, joined as they come: a list would cost 40 bytes and more for a piece of two.
+    """Joins the pieces of a body as they arrive.
 
-    One piece alone stays what it is, without a copy. For more there is a BytesIO: it grows in place, by an eighth at a
-    time, and gives its bytes away without copying them.
+    A list would cost at least 40 bytes for a piece of two bytes.
+    A single piece is kept without a copy.
+    More pieces go into a BytesIO, which grows in place by an eighth at a time and returns its bytes without a copy.
     """
 
     __slots__ = ("_first", "_joined", "size")
@@ -32,7 +33,7 @@ class BodyBuffer:
         self.size += len(piece)
 
     def take(self) -> bytes:
-        """The whole body; nothing of it stays here."""
+        """Return the body and empty the buffer."""
         if self._joined is None:
             body, self._first = self._first, b""
         else:

@@ -1,4 +1,4 @@
-"""Taking requests in: llhttp's callbacks become whole requests, or one refusal. No I/O happens here."""
+"""The request parser of one connection: llhttp's callbacks become complete requests, or one refusal. It does no I/O."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Final
 
 import httptools
 
-from onwards_py.doors.base import Gauges, Handler, check_head
+from onwards_py.doors.base import Handler
 from onwards_py.doors.body_buffer import BodyBuffer
+from onwards_py.doors.guard import check_head
 from onwards_py.doors.head_cache import HeadCache, cache_head
+from onwards_py.doors.listener_load import ListenerLoad
 from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.messages import Fields, InboundRequest
 from onwards_py.model.snapshot import ServerSettings
@@ -19,7 +21,7 @@ from onwards_py.wire.request_head import RequestHead, is_other_protocol, strip_u
 
 
 class Phase(Enum):
-    """Which part of a request is awaited; each has its own patience."""
+    """The part of a request that is awaited. Each phase has a timeout of its own."""
 
     IDLE = "idle"
     HEAD = "head"
@@ -32,15 +34,12 @@ _IDLE: Final = Phase.IDLE
 
 _PADDING = (b" ", b"\t")
 _CHUNK_SIZE = re.compile(rb"(?:\A|\n)([0-9A-Fa-f]+)[ \t]*(?:;[^\n]*)?\r\n\Z")
-_SIZE_LINE: Final = 256  # bytes of it that are kept: the size comes first
-_STEP: Final = 8 * 1024  # a read that is no larger is parsed at once
+_MAX_SIZE_LINE: Final = 256  # bytes that are kept of a chunk's size line: the size comes first
+_STEP: Final = 8 * 1024  # a read up to this size is parsed in one step
 
 
 class QueuedRequest:
-    """A request that waits for its turn; or, with ``refusal``, what must be answered in its place.
-
-    ``upgrade_tail`` is set for a WebSocket request: the bytes that followed its head.
-    """
+    """A request that waits for its turn."""
 
     __slots__ = ("head", "keep_alive", "refusal", "request", "upgrade_tail")
 
@@ -49,17 +48,19 @@ class QueuedRequest:
         self.head = head
         self.keep_alive = keep_alive
         self.refusal: ProxyError | None = None
+        """The error to answer instead of serving the request."""
         self.upgrade_tail: bytes | None = None
+        """Of a WebSocket request: the bytes that followed its head."""
 
 
 class RequestParser:
-    """The parser of one connection. `feed` fills ``ready``; once ``closed``, nothing more is taken."""
+    """The parser of one connection. `feed` fills ``ready``. After ``closed``, all further bytes are ignored."""
 
     def __init__(
         self,
         handler: Handler,
         settings: ServerSettings,
-        gauges: Gauges,
+        load: ListenerLoad,
         peer: str,
         peer_port: int = 0,
         *,
@@ -67,63 +68,65 @@ class RequestParser:
     ) -> None:
         self._handler = handler
         self._settings = settings
-        self._gauges = gauges
+        self._load = load
         self._peer = peer
         self._peer_port = peer_port
         self._parser = httptools.HttpRequestParser(self)
         self._data: bytes | memoryview = b""
         self._target = b""
-        self._earlier = b""  # what came in earlier reads of the head that is coming in
-        self._began = False  # in the present read
+        self._earlier = b""  # of the head that is being read: the bytes of earlier reads
+        self._began = False  # the head began in the present read
         self._fields: Fields = []
         self._body = body or BodyBuffer()
         self._incoming: QueuedRequest | None = None
         self._refusal: ProxyError | None = None
         self._upgrading = False
         self._overhead = 0
-        self._whole = 0
-        self._head_cache: HeadCache | None = None
-        self.known_head: RequestHead | None = None
+        self._completed = 0  # requests in the present read
+        self.head_cache: HeadCache | None = None
         self._unparsed = b""
-        self._parsed = 0  # of these bytes
+        self._parsed = 0  # bytes of _unparsed that have been parsed
         self.phase = _IDLE
-        self._chunk_at = -1  # how much of the body came before the chunk that is coming in; -1: none is
+        self._chunk_at = -1  # size of the body before the present chunk; -1: between chunks
         self._chunk_began = False  # in the present read
-        self._line = b""  # of what may be the line of a chunk's size, from earlier reads
+        self._line = b""  # what may be the beginning of a chunk's size line, from earlier reads
         self.ready: deque[QueuedRequest] = deque()
         self.closed = False
         self.continue_due = False
+        """The client awaits 100 Continue."""
 
     @property
     def body_size(self) -> int:
-        """Bytes of the body that is coming in."""
+        """Bytes of the body that is being read."""
         return self._body.size
 
     @property
     def unparsed(self) -> bool:
-        """Whether bytes wait to be parsed until fewer requests wait."""
+        """True if bytes were read that `resume` has to parse."""
         return bool(self._unparsed)
 
     def feed(self, data: bytes) -> None:
-        """Parse the next bytes. Never raises: what is wrong becomes a refusal, the last thing in ``ready``."""
+        """Parse the next bytes. Never raises: an invalid request becomes a refusal, the last item of ``ready``."""
         if self.closed:
             return
-        before, self._whole = self.phase, 0
+        before, self._completed = self.phase, 0
         if self._unparsed:  # a read that was made before reading paused
             self._unparsed = self._unparsed[self._parsed :] + data
             self._parsed = 0
             self.resume()
             return
-        if self._body_lacks() >= len(data) or (len(data) <= _STEP and not _may_be_foreign(data)):
+        if self._body_remaining() >= len(data) or (len(data) <= _STEP and not _may_be_other_protocol(data)):
             self._parse(data)
         else:
             self._unparsed, self._parsed = data, 0
             self.resume()
-        if before is _IDLE and self.phase is _IDLE and self._whole == 1 and not self.closed and not self._unparsed:
-            self._remember(data)
+        if before is _IDLE and self.phase is _IDLE and self._completed == 1 and not self.closed and not self._unparsed:
+            last = self.ready[-1]
+            if last.head is not None and last.refusal is None:
+                self.head_cache = cache_head(data, last.request, last.head)
 
     def resume(self) -> None:
-        """Parse what was read, in steps, until enough requests wait: a read may hold thousands of small ones."""
+        """Parse what was read, in steps, until enough requests wait. One read may hold thousands of small requests."""
         data, enough = self._unparsed, self._settings.max_pipelined
         view = memoryview(data)
         while self._parsed < len(data) and not self.closed and len(self.ready) < enough:
@@ -134,15 +137,15 @@ class RequestParser:
             self._unparsed = b""
 
     def _step(self) -> int:
-        """How far to parse next: no more than one head, or one body."""
+        """Bytes to parse next: at most one head, or one body."""
         if self.phase is _BODY:
-            return self._body_lacks() or _STEP
+            return self._body_remaining() or _STEP
         start = self._parsed
         end = self._unparsed.find(b"\r\n\r\n", start, start + _STEP)
         return end + 4 - start if end >= 0 else _STEP
 
-    def _body_lacks(self) -> int:
-        """Bytes still to come of a body that was announced; 0 if that is unknown."""
+    def _body_remaining(self) -> int:
+        """Bytes of an announced body that have not arrived. 0 if that is not known."""
         if self.phase is not _BODY or self._incoming is None or self._incoming.head is None:
             return 0
         return (self._incoming.head.content_length or self._body.size) - self._body.size
@@ -150,11 +153,11 @@ class RequestParser:
     def _parse(self, data: bytes | memoryview) -> None:
         self._data = data
         self._began = self._chunk_began = False
-        before, held, ready = self.phase, self._body.size, len(self.ready)
+        phase, size, ready = self.phase, self._body.size, len(self.ready)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._changes_protocol(bytes(data[upgrade.args[0] :]))
+            self._on_upgrade(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserCallbackError as error:
             self.refuse(self._refusal or ProxyError(ErrorKind.INTERNAL))
             if self._refusal is None:
@@ -164,32 +167,14 @@ class RequestParser:
         except httptools.HttpParserError as error:
             self.refuse(ProxyError(ErrorKind.BAD_REQUEST, f"The request is not valid HTTP/1.1: {error}."))
         else:
-            if self.phase is _BODY and not self._body_lacks():
-                self._look_at_chunk(data)
-            self._bound(data, moved=before is not self.phase or self._body.size != held or len(self.ready) != ready)
+            if self.phase is _BODY and not self._body_remaining():
+                self._check_chunk_size(data)
+            progressed = phase is not self.phase or self._body.size != size or len(self.ready) != ready
+            self._check_overhead(data, progressed=progressed)
         self._data = b""
 
-    def match_cached(self, data: bytes) -> InboundRequest | None:
-        """One whole request whose head is that of the one before (``known_head``); None: `feed` must look at it."""
-        cache = self._head_cache
-        if cache is None or self.phase is not _IDLE or self.closed:
-            return None
-        request = cache.match(data)
-        if request is not None:
-            size = len(request.body)
-            if size > self._handler.max_body or self._gauges.buffered + size > self._settings.max_buffered:
-                return None
-            self._gauges.buffered += size
-        return request
-
-    def _remember(self, data: bytes) -> None:
-        last = self.ready[-1]
-        if last.head is not None and last.refusal is None:
-            self._head_cache = cache_head(data, last.request, last.head)
-            self.known_head = last.head
-
     def refuse(self, error: ProxyError) -> None:
-        """Nothing that comes after this is taken; the refusal is answered when its turn comes."""
+        """Answer ``error`` after the requests in ``ready``, and ignore all further bytes."""
         if self.closed:
             return
         self.closed = True
@@ -203,19 +188,22 @@ class RequestParser:
         self.ready.append(incoming)
 
     def release_body(self) -> None:
-        """Forget the body that is coming in."""
-        self._gauges.buffered -= self._body.size
+        """Drop the body that is being read."""
+        self._load.buffered -= self._body.size
         self._body.clear()
 
     def close(self) -> None:
-        """The connection is over. Parser and intake refer to each other; apart, they go without the collector, which
-        comes rarely, and so does the configuration that the last head was read by."""
+        """The connection has ended.
+
+        llhttp's parser and this object refer to each other.
+        Without that cycle both are freed at once, and so is the configuration that the last head was read with.
+        """
         self.release_body()
         self.closed = True
         self._unparsed = b""
         del self._parser
 
-    # llhttp
+    # llhttp's callbacks
 
     def on_message_begin(self) -> None:
         self.phase = _HEAD
@@ -229,7 +217,7 @@ class RequestParser:
         self._target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if value[-1:] in _PADDING:  # no part of the value (RFC 9110 section 5.5), but llhttp leaves it there
+        if value[-1:] in _PADDING:  # not part of the value (RFC 9110 section 5.5), but llhttp does not strip it
             value = value.rstrip(b" \t")
         self._fields.append((name, value))
 
@@ -249,11 +237,11 @@ class RequestParser:
 
     def on_body(self, body: bytes) -> None:
         self._body.add(body)
-        self._gauges.buffered += len(body)
+        self._load.buffered += len(body)
         if self._body.size > self._handler.max_body:
             self._refusal = body_too_large(self._handler.max_body)
             raise self._refusal
-        if self._gauges.buffered > self._settings.max_buffered:
+        if self._load.buffered > self._settings.max_buffered:
             self._refusal = ProxyError(ErrorKind.OVERLOADED, retry_after=1)
             raise self._refusal
 
@@ -266,7 +254,7 @@ class RequestParser:
         self.continue_due = False
         if not self._upgrading:
             self._incoming = None
-            self._whole += 1
+            self._completed += 1
             self.closed = not incoming.keep_alive
             self.ready.append(incoming)
 
@@ -277,8 +265,8 @@ class RequestParser:
         version = parser.get_http_version()
         read = self._earlier + self._data
         method = parser.get_method()
-        looked_at = not self._earlier and not self._unparsed  # by `feed`
-        if not looked_at and _may_be_foreign(read) and is_other_protocol(read, method, self._target):
+        checked_by_feed = not self._earlier and not self._unparsed
+        if not checked_by_feed and _may_be_other_protocol(read) and is_other_protocol(read, method, self._target):
             raise ProxyError(ErrorKind.VERSION)
         request = InboundRequest(
             method,
@@ -296,26 +284,28 @@ class RequestParser:
             self._handler.precheck(request.target, head)
             self.continue_due = True
         self._chunk_at, self._line = -1, b""
-        self._fields = []  # what comes here from now on are trailers: dropped
+        self._fields = []  # fields that follow are trailers, which are dropped
         self._overhead = 0
         self._earlier = b""
         self.phase = _BODY
 
-    def _look_at_chunk(self, data: bytes | memoryview) -> None:
-        """Refuse a chunk whose size passes the bound at once, instead of waiting for its bytes: llhttp takes any size
-        of 64 bits, and does not tell it. Behind the line of the last size in ``data`` there is nothing but its bytes
-        (or trailers, which are no such line)."""
+    def _check_chunk_size(self, data: bytes | memoryview) -> None:
+        """Refuse a chunk at once if its size exceeds the limit, instead of reading its bytes.
+
+        llhttp accepts any size of 64 bits and does not report it.
+        Behind the last size line in ``data`` there are only bytes of the chunk, or trailers, which are no size line.
+        """
         if self._chunk_at >= 0 and self._chunk_began:
             end = len(data) - (self._body.size - self._chunk_at)
             line = _CHUNK_SIZE.search(self._line + data[:end])
             if line is not None and self._chunk_at + int(line[1], 16) > self._handler.max_body:
                 self.refuse(body_too_large(self._handler.max_body))
-        self._line = b"" if self._chunk_at >= 0 else (self._line + data).rpartition(b"\n")[2][:_SIZE_LINE]
+        self._line = b"" if self._chunk_at >= 0 else (self._line + data).rpartition(b"\n")[2][:_MAX_SIZE_LINE]
 
-    def _bound(self, data: bytes | memoryview, *, moved: bool) -> None:
-        """Bound heads, trailers and chunk extensions that arrive without end.
+    def _check_overhead(self, data: bytes | memoryview, *, progressed: bool) -> None:
+        """Limit heads, trailers and chunk extensions.
 
-        ``moved``: this read brought body bytes, or ended something, so it was not all overhead.
+        ``progressed``: this read brought bytes of a body, or completed a part of a request, so it was not all overhead.
         """
         settings = self._settings
         if self.phase is _HEAD:
@@ -326,13 +316,13 @@ class RequestParser:
                 self.refuse(ProxyError(ErrorKind.TARGET_TOO_LONG))
                 return
         else:
-            self._overhead = 0 if moved else self._overhead + len(data)
+            self._overhead = 0 if progressed else self._overhead + len(data)
         if self._overhead > settings.max_head_bytes or len(self._fields) > settings.max_header_count:
             self.refuse(ProxyError(ErrorKind.HEAD_TOO_LARGE))
 
-    def _changes_protocol(self, tail: bytes) -> None:
-        """A WebSocket request waits for its turn like any other; other wishes to upgrade are ignored, as
-        RFC 9110 section 7.8 allows: the head is read again without them."""
+    def _on_upgrade(self, tail: bytes) -> None:
+        """A WebSocket request waits for its turn like any other. Other upgrades are ignored, as RFC 9110 section 7.8
+        allows: the head is parsed again without them."""
         self._upgrading = False
         incoming, self._incoming = self._incoming, None
         if incoming is None or incoming.head is None:
@@ -348,9 +338,9 @@ class RequestParser:
         self._parse(serialise_head(request, strip_upgrade(request.fields)) + tail)
 
 
-def _may_be_foreign(read: bytes) -> bool:
-    """Whether a request of another protocol than HTTP may begin in ``read``: to be parsed in steps, so that it is known
-    where requests begin."""
+def _may_be_other_protocol(read: bytes) -> bool:
+    """True if a request of RTSP or ICE may begin in ``read``. Such a read is parsed in steps, so that it is known where
+    each request begins."""
     return b" RTSP/" in read or b" ICE/" in read
 
 

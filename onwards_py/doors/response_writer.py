@@ -11,59 +11,57 @@ from typing import Final
 import msgspec
 
 from onwards_py.messages import Source, TunnelSide
-from onwards_py.write_batch import WriteBatch
 
-_LINGER_SECONDS = 5.0
-_BATCHED = 16 * 1024
+_ABORT_SECONDS = 5.0
 _STATUS_LINES: dict[tuple[int, bytes], bytes] = {}
-_STATUS_LINES_KEPT = 256
+_MAX_STATUS_LINES = 256
 
 
 def status_line(status: int, reason: bytes) -> bytes:
-    """RFC 9112 section 4; the reason phrase is the upstream's own."""
+    """RFC 9112 section 4. The reason phrase is the upstream's."""
     line = _STATUS_LINES.get((status, reason))
     if line is None:
         line = b"HTTP/1.1 %d %b\r\n" % (status, reason)
-        if len(_STATUS_LINES) < _STATUS_LINES_KEPT:
+        if len(_STATUS_LINES) < _MAX_STATUS_LINES:
             _STATUS_LINES[status, reason] = line
     return line
 
 
 class Progress(Enum):
-    """How far a response has come."""
+    """The state of a response."""
 
-    FRESH = "fresh"
+    FRESH = "fresh"  # not begun
     BEGUN = "begun"
     ENDED = "ended"
     ABORTED = "aborted"
-    LEFT = "left"  # the connection speaks something else now
+    UPGRADED = "upgraded"  # the connection has changed its protocol
 
 
 _ABORTED: Final = Progress.ABORTED
 _BEGUN: Final = Progress.BEGUN
 _ENDED: Final = Progress.ENDED
 _FRESH: Final = Progress.FRESH
-_LEFT: Final = Progress.LEFT
+_UPGRADED: Final = Progress.UPGRADED
 
 
 class ResponseWriter(msgspec.Struct):
-    """One response. ``keep_alive`` says whether the connection may serve another request afterwards.
-
-    ``sent`` counts body bytes, ``paused`` mirrors the transport's high-water mark, ``head`` is what has not been
-    written of the response head, ``batch`` takes whole small answers.
-    """
+    """One response."""
 
     transport: asyncio.Transport
     http_minor: int
     keep_alive: bool
+    """The connection may serve another request afterwards."""
     to_head: bool
+    """The request's method is HEAD."""
     progress: Progress = _FRESH
     paused: bool = False
+    """The transport's buffer is above its high-water mark."""
     sent: int = 0
+    """Body bytes so far."""
     chunked: bool = False
     head: bytes = b""
+    """The response head, until it is written."""
     source: Source | None = None
-    batch: WriteBatch | None = None
 
     # Downstream
 
@@ -72,7 +70,7 @@ class ResponseWriter(msgspec.Struct):
         return self.progress is not _FRESH
 
     def begin(self, status: int, reason: bytes, block: bytes, length: int | None) -> None:
-        """See Downstream.begin. An HTTP/1.0 client gets a body of unknown size up to the connection's end."""
+        """See Downstream.begin. For HTTP/1.0 a body of unknown size lasts until the connection's end."""
         self.progress = _BEGUN
         framing = b""
         if length is None and not self.to_head:
@@ -97,10 +95,7 @@ class ResponseWriter(msgspec.Struct):
         if self.head:
             piece = self.head + piece
             self.head = b""
-        # As `_send`, which would cost one more call for every event.
-        if self.batch is not None and self.batch.waiting:
-            self.batch.flush()
-        try:
+        try:  # as in `_send`, without its call
             self.transport.write(piece)
         except RuntimeError:
             pass
@@ -111,11 +106,10 @@ class ResponseWriter(msgspec.Struct):
             self.progress = _ENDED
             self.sent = len(body)
             line = _STATUS_LINES.get((status, reason)) or status_line(status, reason)
-            data = b"%b%b\r\n%b" % (line, block, body)
-            if self.batch is not None and len(data) < _BATCHED:
-                self.batch.add(self.transport, data)
-            else:
-                self._send(data)
+            try:  # as in `_send`, without its call
+                self.transport.write(b"%b%b\r\n%b" % (line, block, body))
+            except RuntimeError:
+                pass
             return
         self.begin(status, reason, block, length)
         self.write(body)
@@ -123,12 +117,12 @@ class ResponseWriter(msgspec.Struct):
 
     def upgrade(self, reply: bytes, side: TunnelSide) -> None:
         """See Downstream.upgrade."""
-        self.progress = _LEFT
+        self.progress = _UPGRADED
         self.keep_alive = False
         self._send(reply)
         side.attach(self.transport)
         if self.paused:
-            side.pause_writing()  # the transport says it once, and has said it to the protocol before
+            side.pause_writing()  # the transport calls it once, and has called it on the protocol before
 
     def flush(self) -> None:
         if self.head:
@@ -145,24 +139,22 @@ class ResponseWriter(msgspec.Struct):
             self.flush()
 
     def abort(self) -> None:
-        """Close so that the client can tell: short of the announced length, or of the last chunk.
+        """Close before the announced length, or before the last chunk, so that the client notices.
 
-        Where nothing but the close would say that the body ended (HTTP/1.0), the close must be a reset.
+        For HTTP/1.0 without a length the close must be a reset: a normal close would mean the end of the body.
         """
         self.progress = _ABORTED
         self.source = None
         self.keep_alive = False
         self.head = b""
         transport = self.transport
-        if self.batch is not None:
-            self.batch.flush()
         if not self.chunked and not self.http_minor:
             reset(transport)
             return
         transport.close()
         if transport.get_write_buffer_size():
-            # What is already on its way should arrive, but nobody waits for a client that takes nothing.
-            asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.abort)
+            # Sent bytes should arrive, but a client that reads nothing must not keep the connection open.
+            asyncio.get_running_loop().call_later(_ABORT_SECONDS, transport.abort)
 
     def set_source(self, source: Source) -> None:
         self.source = source
@@ -170,14 +162,12 @@ class ResponseWriter(msgspec.Struct):
             source.pause_reading()
 
     def _send(self, data: bytes) -> None:
-        if self.batch is not None and self.batch.waiting:
-            self.batch.flush()  # an answer to an earlier request of this client may be in it
         try:
             self.transport.write(data)
         except RuntimeError:
-            pass  # uvloop's word for a connection that was reset in this very turn; the next one tells us
+            pass  # uvloop raises it if the connection was reset in this turn. connection_lost follows in the next.
 
-    # The door's side
+    # Calls of the door
 
     def pause_writing(self) -> None:
         """The client reads slower than the upstream sends."""

@@ -1,4 +1,4 @@
-"""Whether a client takes what is sent to it: the ``send_timeout`` of both doors."""
+"""The ``send_timeout`` of both doors: a client that reads nothing of what is sent to it."""
 
 from __future__ import annotations
 
@@ -10,39 +10,44 @@ from math import inf
 
 from onwards_py.deadline_timer import LATENESS
 
-# struct tcp_info of linux/tcp.h: eight bytes, 24 words of 32 bits, two rates, then what the peer has acknowledged.
+# struct tcp_info of linux/tcp.h: eight bytes, 24 words of 32 bits, two rates, then tcpi_bytes_acked.
 _ACKED_AT = 120
 _BYTES = struct.Struct("=Q")
 _TCP_INFO = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
 
 
 class SendTimeout:
-    """The progress of one connection's writes, looked at now and then by its door's timer, and when they pause.
+    """The progress of one connection's writes.
 
-    As nginx's ``send_timeout``, the time is that between two steps of progress, not that of the whole answer. But nginx
-    counts its own writes, and the kernel takes the next one only when a third of a send buffer of up to 4 MiB is free:
-    a client that reads slowly would seem to read nothing for minutes. So what counts here is what the client's kernel
-    has acknowledged; where that cannot be told (not Linux, not TCP), what still waits in this process.
+    As with nginx's ``send_timeout``, the time is that between two steps of progress, not that of the whole response.
+    But nginx counts its own writes, and the kernel accepts the next one only when a third of a send buffer of up to
+    4 MiB is free: a slow client would seem to read nothing for minutes.
+    So progress is what the client's kernel has acknowledged.
+    Where that is not known (not Linux, not TCP), progress is what has left this process.
     """
 
-    __slots__ = ("_mark", "_since")
+    __slots__ = ("_progress", "_since")
 
     def __init__(self) -> None:
-        self._mark = -1
+        self._progress = -1
         self._since = 0.0
 
     def check(self, transport: asyncio.Transport, now: float, timeout: float) -> float:
-        """When to look again: inf if nothing waits to be written; ``now``, if for ``timeout`` seconds something has,
-        and nothing of it has gone; else soon enough to notice both within a hundredth of the timeout."""
+        """When to check again.
+
+        inf: no bytes wait to be sent.
+        ``now``: bytes have waited for ``timeout`` seconds without progress.
+        Else a time soon enough to notice progress, or the timeout, within a hundredth of the timeout.
+        """
         waiting = transport.get_write_buffer_size()
         if not waiting:
-            self._mark = -1
+            self._progress = -1
             return inf
-        mark = _acknowledged(transport)
-        if mark is None:
-            mark = waiting
-        if mark != self._mark:
-            self._mark = mark
+        progress = _acknowledged(transport)
+        if progress is None:
+            progress = waiting
+        if progress != self._progress:
+            self._progress = progress
             self._since = now
         if now >= self._since + timeout:
             return now
@@ -50,7 +55,7 @@ class SendTimeout:
 
 
 def _acknowledged(transport: asyncio.Transport) -> int | None:
-    """Bytes that the peer has acknowledged so far."""
+    """Bytes that the client's kernel has acknowledged so far. None: not known."""
     sock = transport.get_extra_info("socket")
     if _TCP_INFO is None or sock is None:
         return None

@@ -259,7 +259,7 @@ class Proxy:
         elif not current.table.may_use_any(principal):
             raise access_error(principal)
 
-    def refused(self, request: InboundRequest, error: ProxyError) -> None:
+    def record_refusal(self, request: InboundRequest, error: ProxyError) -> None:
         """Record a request that a door refused by itself."""
         self._recorder.record(refused_row(request, error, self._clock()))
 

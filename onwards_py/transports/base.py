@@ -1,4 +1,4 @@
-"""What every transport offers: one round trip to one provider."""
+"""The interface of all transports: one round trip to one provider."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from onwards_py.model.provider import Provider
 
 
 class OutboundRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request as it is to leave: ``head`` ends with its blank line; ``body`` is complete.
-
-    ``method`` and ``target`` (raw, as it came from the client) repeat what ``head`` says, for transports that
-    send no bytes. ``model`` is the name that the provider is asked for. ``repeatable``: the
-    operation may be sent twice without harm (RFC 9110 section 9.2.2 idempotent methods). ``deadline`` is when
-    the whole exchange must be over, in the event loop's time (None: never). ``head_timeout``: seconds that the head may
-    take, if those are fewer than the provider's ``timeouts.first_byte``.
-    """
+    """A request to a provider. ``method`` and ``target`` repeat what ``head`` holds, for transports without HTTP."""
 
     method: bytes
     target: bytes
+    """The raw request target of the client."""
     head: bytes
+    """Request line and fields, blank line included."""
     body: bytes
     model: str
+    """The provider's name of the model."""
     repeatable: bool = False
+    """The request may be sent twice without harm (RFC 9110 section 9.2.2: idempotent methods)."""
     deadline: float | None = None
+    """The end of the whole exchange in the event loop's time. None: there is no deadline."""
     head_timeout: float | None = None
+    """Seconds until the head must have arrived, if fewer than the provider's ``timeouts.first_byte``."""
 
 
 class UpstreamResponse(Protocol):
@@ -42,52 +41,53 @@ class UpstreamResponse(Protocol):
 
     @property
     def repeated(self) -> bool:
-        """True if the request had gone out before, on a kept connection that died."""
+        """True if the request was sent twice: the first time on a kept connection that was closed."""
         ...
 
     def complete_body(self) -> bytes | None:
-        """The body, if all of it has arrived already; then nothing else need be called. None: use ``pump``."""
+        """The body, if all of it has arrived. Then no other method need be called. None: use ``pump``."""
         ...
 
     async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
-        """Move the body downstream until it ends, one await for all of it.
+        """Move the body downstream until it ends, with one await for all of it.
 
-        Neither ``end`` nor ``abort`` of the downstream is called: what an ending means is the caller's to say.
-        On cancellation the upstream side is closed before the exception travels on.
+        Calls neither ``end`` nor ``abort`` of the downstream: the caller decides what an ending means.
+        On cancellation the upstream side is closed before the exception is raised.
         """
         ...
 
     async def read(self, limit: int) -> bytes | None:
-        """The whole body, if it ends well within ``limit`` bytes; else None, and the rest is discarded."""
+        """The whole body. None if it does not end well within ``limit`` bytes: then the rest is discarded."""
         ...
 
     def discard(self) -> None:
-        """The body is not wanted: free what carries it, at once."""
+        """Drop the body and free its connection at once."""
         ...
 
 
 class TransportError(Exception):
-    """An attempt that got no response. ``detail`` is for logs: no secrets, no bodies. ``advice`` may be shown to the
-    client if this was the last attempt. ``repeated``: the request had gone out before, on a connection that died."""
+    """An attempt that got no response."""
 
     def __init__(self, fault: Fault, detail: str, advice: str | None = None) -> None:
+        """``detail`` is for logs and holds no secrets and no bodies. ``advice`` may be shown to the client."""
         super().__init__(f"{fault.value}: {detail}")
         self.fault = fault
         self.detail = detail
         self.advice = advice
         self.repeated = False
+        """See UpstreamResponse.repeated."""
 
 
 class Transport(Protocol):
     """Performs one round trip to a provider."""
 
     async def send(self, provider: Provider, request: OutboundRequest) -> UpstreamResponse:
-        """Send and return when the response head is there. Raises TransportError.
+        """Send the request and return when the response head has arrived. Raises TransportError.
 
-        The provider's ``timeouts`` apply. On cancellation nothing is left open.
+        The provider's ``timeouts`` apply. On cancellation no connection is left open.
         """
         ...
 
     async def close(self) -> None:
-        """Free everything; exchanges that still run are cut."""
+        """Free all resources. Running exchanges are aborted."""
         ...

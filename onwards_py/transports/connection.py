@@ -1,7 +1,10 @@
-"""One upstream HTTP/1.1 connection: llhttp finds the messages, this decides what they mean for the connection.
+"""One upstream HTTP/1.1 connection: what the bytes that the parser found mean for the connection and the exchange.
 
-A state machine with three named states. IDLE: pooled; any byte is unsolicited and ends it (RFC 9112 section 9.2: not a
-response). WAITING: a request was sent, its final response head is not whole. BODY: the head is whole.
+A state machine with named states.
+IDLE: the connection is pooled. Any byte is unsolicited and ends it (RFC 9112 section 9.2: it is not a response).
+WAITING: a request was sent or is queued, and its final response head is not complete.
+BODY: the head is complete.
+CLOSED.
 """
 
 from __future__ import annotations
@@ -20,16 +23,16 @@ from onwards_py.messages import Ending, Fault
 from onwards_py.model.provider import Timeouts
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.loop_detector import Address, LoopDetector
+from onwards_py.transports.response_parser import ResponseParser
 from onwards_py.transports.round_trip import RoundTrip
+from onwards_py.transports.send_queue import MAX_QUEUED, SendQueue
 from onwards_py.wire.response_head import extract_head, has_oversized_first_chunk
-from onwards_py.write_batch import WriteBatch
 
-MAX_OVERHEAD = 256 * 1024  # bytes in a row that are not body: heads, trailers, chunk extensions
-MAX_INTERIM = 16
-READ_SIZE = 64 * 1024
+READ_SIZE: Final = 64 * 1024
 
-# Reads are parsed before the next one is made, so all connections share one buffer; a stalled
-# client then costs what is in flight, not a buffer per connection. All of it is for reads out of TLS only.
+# A read is parsed before the next one is made, so all connections share one buffer.
+# A stalled client then costs what is in flight, not a buffer per connection.
+# Reads of unencrypted connections use its beginning only.
 READ_BUFFER: Final = memoryview(bytearray(1024 * 1024))
 _PLAIN_BUFFER: Final = READ_BUFFER[:READ_SIZE]
 
@@ -57,316 +60,290 @@ _NO_TIMEOUTS: Final = Timeouts()  # of a connection that has had no request yet
 
 
 class ClosedBeforeResponse(Exception):
-    """The connection ended before one byte of response. ``sent_at`` is when the request was sent, ``due`` until when
-    the head was waited for, in the event loop's time."""
+    """The connection ended before the first byte of a response. Times are in the event loop's time."""
 
-    def __init__(self, sent_at: float, due: float) -> None:
+    def __init__(self, sent_at: float, head_deadline: float) -> None:
         super().__init__("connection closed before any byte of response")
         self.sent_at = sent_at
-        self.due = due
+        """When the request was sent."""
+        self.head_deadline = head_deadline
 
 
 class UpstreamConnection(asyncio.BufferedProtocol):
-    """Serves one request at a time. ``released`` is called when it may serve the next, ``lost`` when it is gone.
-    ``timer`` calls `check` when the first deadline has come."""
+    """Serves one request at a time."""
+
+    __slots__ = (
+        "_address",
+        "_got_bytes",
+        "_head_deadline",
+        "_last_read",
+        "_loop",
+        "_loop_detector",
+        "_lost",
+        "_parser",
+        "_paused",
+        "_queue",
+        "_released",
+        "_reusable",
+        "_state",
+        "_timeouts",
+        "_timer",
+        "_total_deadline",
+        "_trip",
+        "idle_since",
+        "transport",
+        "unsent",
+    )
 
     def __init__(
         self,
         released: Callable[[UpstreamConnection], None],
         lost: Callable[[UpstreamConnection], None],
-        batch: WriteBatch,
+        queue: SendQueue,
         loop_detector: LoopDetector,
         timer: DeadlineTimer,
     ) -> None:
-        self._loop_detector = loop_detector
-        self._timer = timer
-        self._address: Address | None = None
-        self._batch = batch
+        """``released`` is called when the connection may serve the next request, ``lost`` when it has ended.
+
+        ``timer`` calls `check_timeouts` at the first deadline.
+        """
         self._released = released
         self._lost = lost
-        self._transport: asyncio.Transport | None = None
+        self._queue = queue
+        self._loop_detector = loop_detector
+        self._timer = timer
+        self._loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport | None = None
+        self._address: Address | None = None
+        self._parser: ResponseParser  # from connection_made on
         self._state = _IDLE
         self._trip: RoundTrip | None = None
-        self._raw = b""
-        self._pieces: list[bytes] = []  # body bytes of the read that is being parsed
-        self._own_pieces = 0  # of these belong to the response, once it is complete
-        self.on_body = self._pieces.append  # what the parser calls for each chunk
-        self._parser: httptools.HttpResponseParser  # while there is a connection
-        self._overhead = 0
-        self._interim = 0  # 1xx heads so far; -1 once the final head is whole
-        self._heads = 0
-        self._status = 0
-        self._batched_at = -1
-        self._to_head = False
-        self._answered = False
-        self._complete = False
-        self._must_close = False
+        self.unsent: tuple[bytes, ...] = ()
+        """The request, while it waits in the send queue."""
+        self._got_bytes = False  # of the response
         self._reusable = True
         self._paused = False
-        self._due = 0.0
+        self._head_deadline = 0.0
+        self._total_deadline: float | None = None
         self._timeouts = _NO_TIMEOUTS
-        self._deadline: float | None = None
-        self._last_read = 0.0  # or since when nothing was read, of an answer that has not begun
-        self._loop = asyncio.get_running_loop()
+        self._last_read = 0.0  # until the response begins: when the request was queued
         self.idle_since = 0.0
+        """0: the connection has not served a request."""
 
-    # The exchange's side.
+    # Calls of the exchange
 
-    def start(self, request: OutboundRequest, timeouts: Timeouts, due: float | None = None) -> RoundTrip:
+    def start(self, request: OutboundRequest, timeouts: Timeouts, head_deadline: float | None = None) -> RoundTrip:
         """Send a request.
 
         The round trip's ``head_signal`` is set with the head, or fails with a TransportError or ClosedBeforeResponse.
-        ``due``: the deadline of the head, if the timeouts do not run from now on.
+        ``head_deadline``: if it does not follow from the timeouts and the present time.
 
-        Raises ClosedBeforeResponse if the connection went away since it was chosen.
+        Raises ClosedBeforeResponse if the connection has ended since it was chosen.
         """
-        transport = self._transport
+        transport = self.transport
         if transport is None or self._state is not _IDLE:
             raise ClosedBeforeResponse(0.0, 0.0)
         self._state = _WAITING
         self._trip = trip = RoundTrip(self)
-        self._raw = b""
-        self._overhead = self._interim = 0
-        self._to_head = request.method == b"HEAD"
-        self._answered = self._complete = False
+        self._parser.begin(request.method == b"HEAD")
+        self._got_bytes = False
         self._last_read = now = self._loop.time()
-        if due is None:
+        if head_deadline is None:
             within, sooner = timeouts.first_byte, request.head_timeout
-            due = now + (within if sooner is None or sooner > within else sooner)
-        self._due = due
+            head_deadline = now + (within if sooner is None or sooner > within else sooner)
+        self._head_deadline = deadline = head_deadline
         self._timeouts = timeouts
-        self._deadline = deadline = request.deadline
-        if deadline is not None and deadline < due:
-            due = deadline
-        if due < self._timer.at:
-            self._timer.schedule(due)
-        batch, body = self._batch, request.body
-        self._batched_at = batch.flushes
-        if len(body) < READ_SIZE:
-            batch.add(transport, request.head + body)
+        self._total_deadline = total = request.deadline
+        if total is not None and total < deadline:
+            deadline = total
+        if deadline < self._timer.at:
+            self._timer.schedule(deadline)
+        queue = self._queue
+        queued = queue.connections
+        if not queued:
+            self._loop.call_soon(queue.flush)
+        queued.append(self)
+        if len(request.body) < READ_SIZE:
+            self.unsent = (request.head + request.body,)
         else:
-            self._send_large(transport, request.head, body)
+            self._set_unsent(request.head, request.body)
+        if len(queued) >= MAX_QUEUED:
+            queue.flush()
         return trip
 
-    def _send_large(self, transport: asyncio.Transport, head: bytes, body: bytes) -> None:
-        """Send what is too large to be joined first."""
-        self._batch.add(transport, head)
-        self._batch.add(transport, body)
+    def _set_unsent(self, head: bytes, body: bytes) -> None:
+        """Of a request that is too large to be joined."""
+        self.unsent = (head, body)
 
-    def check(self, now: float, idle_timeout: float) -> float:
-        """Lose patience where it is time to; returns when to look again (inf: not at all), see `DeadlineTimer`."""
+    def check_timeouts(self, now: float, idle_timeout: float) -> float:
+        """End the connection if a deadline has passed. Returns when to check again, see `DeadlineTimer`."""
         state = self._state
         if state is _IDLE:
             if now < self.idle_since + idle_timeout:
                 return self.idle_since + idle_timeout * LATENESS
-            self._end(_END_RESET, None)
+            self._close(_END_RESET, None)
             return inf
         if state is _CLOSED:
             return inf
-        since, deadline = self._last_read, self._deadline
+        since, total_deadline = self._last_read, self._total_deadline
         if state is _WAITING:
-            due, ending = self._due, _END_IDLE
+            deadline, ending = self._head_deadline, _END_IDLE
         else:
-            # Either the upstream has been silent, or the client has taken nothing, for the idle time.
-            due, ending = since + self._timeouts.idle, _END_CLIENT_GONE if self._paused else _END_IDLE
-        again = since + (due - since) * LATENESS
-        if deadline is not None and deadline < due:
-            due, again = deadline, deadline + (self._timeouts.total or 0.0) * (LATENESS - 1.0)
+            # The upstream has sent nothing, or the client has read nothing, for the idle time.
+            deadline, ending = since + self._timeouts.idle, _END_CLIENT_GONE if self._paused else _END_IDLE
+        again = since + (deadline - since) * LATENESS
+        if total_deadline is not None and total_deadline < deadline:
+            deadline, again = total_deadline, total_deadline + (self._timeouts.total or 0.0) * (LATENESS - 1.0)
             ending = _END_IDLE if state is _WAITING else _END_LIMIT
-        if now < due:
+        if now < deadline:
             return again
-        self._end(ending, None)
+        self._close(ending, None)
         return inf
 
-    def cut(self, ending: Ending) -> None:
-        """End what is going on now, for ``ending``'s reason, and the connection with it."""
-        self._end(ending, None)
+    def abort(self, ending: Ending) -> None:
+        """End the round trip with ``ending``, and the connection with it."""
+        self._close(ending, None)
 
     def close_idle(self) -> None:
-        """Close a connection that nobody needs."""
-        self._end(_END_RESET, None)
+        """Close a connection that is not needed."""
+        self._close(_END_RESET, None)
 
     def pause_reading(self) -> None:
-        if not self._paused and self._transport is not None:
+        if not self._paused and self.transport is not None:
             self._paused = True
-            self._transport.pause_reading()
+            self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._paused and self._transport is not None:
+        if self._paused and self.transport is not None:
             self._paused = False
             self._last_read = self._loop.time()
-            self._transport.resume_reading()
+            self.transport.resume_reading()
 
-    # The event loop's side.
+    # Callbacks of the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._address = self._loop_detector.add(self._transport)
-        self._parser = httptools.HttpResponseParser(self)
-        if self._state is _CLOSED:  # not wanted any more before it was there
-            self._transport.abort()
+        self.transport = cast(asyncio.Transport, transport)
+        self._address = self._loop_detector.add(self.transport)
+        self._parser = ResponseParser()
+        if self._state is _CLOSED:  # closed before the connection was made
+            self.transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  (asyncio.BufferedProtocol)
         return _PLAIN_BUFFER
 
     def buffer_updated(self, count: int) -> None:
-        state = self._state
-        if state is _IDLE or state is _CLOSED:
-            self._end(_END_RESET, None)
+        state, parser, trip = self._state, self._parser, self._trip
+        if trip is None or (state is _WAITING and self.unsent and self.idle_since):
+            # Idle, or the request has not left yet: these bytes cannot be its response.
+            self._close(_END_RESET, None)
             return
         data = READ_BUFFER[:count]
         if state is _WAITING:
-            if self._batched_at == self._batch.flushes and self.idle_since:
-                # The request has not left yet: as on an idle connection, nobody has asked for this.
-                self._end(_END_RESET, None)
-                return
-            self._raw += data
-        self._answered = True
+            parser.raw += data
+        self._got_bytes = True
         try:
-            self._parser.feed_data(data)
+            parser.llhttp.feed_data(data)
         except httptools.HttpParserError:
-            # Behind a whole message it only means that the connection cannot be used again.
-            self._must_close = True
+            # Behind a complete message it only means that the connection cannot be used again.
+            parser.must_close = True
         except httptools.HttpParserUpgrade:
-            self._must_close = True
-            self._complete = False
-        trip = self._trip
-        if trip is None:
-            return
+            parser.must_close = True
+            parser.complete = False
         if state is _BODY:
-            pieces = self._pieces
-            if len(pieces) == 1 and not self._complete and not self._must_close:  # most reads of a stream
-                self._overhead = 0
+            pieces = parser.pieces
+            if len(pieces) == 1 and not parser.complete and not parser.must_close:  # most reads of a stream
+                parser.overhead = 0
                 self._last_read = self._loop.time()
-                trip.take(pieces.pop())
+                trip.deliver(pieces.pop())
             else:
-                self._deliver(trip, count)
-        elif self._interim < 0 and (self._complete or not self._must_close):
+                self._on_body(trip, parser, count)
+        elif parser.interim < 0 and (parser.complete or not parser.must_close):
             try:
-                cut = extract_head(self._raw, self._status, self._heads)
+                head = extract_head(parser.raw, parser.status, parser.interim_heads)
             except ProxyError:
-                self._end(_END_RESET, None)
+                self._close(_END_RESET, None)
                 return
-            if not self._complete and has_oversized_first_chunk(self._raw, cut):
-                self._end(_END_RESET, None)
+            if not parser.complete and has_oversized_first_chunk(parser.raw, head):
+                self._close(_END_RESET, None)
                 return
             self._state = _BODY
-            trip.head = cut.head
-            # HTTP/1.0 with a transfer coding is faulty framing (RFC 9112 section 6.1); without one it is rare.
-            self._reusable = cut.http_minor > 0
-            self._raw = b""
-            if self._complete:
-                body = self._take_body()
-                if body:
-                    trip.pieces.append(body)
+            trip.head = head.head
+            # HTTP/1.0 with a transfer coding is faulty framing (RFC 9112 section 6.1). Without one it is rare.
+            self._reusable = head.http_minor > 0
+            parser.raw = b""
+            if parser.complete:
+                trip.pieces += parser.pieces[: parser.own_pieces]
+                parser.pieces.clear()
                 self._finish(trip)
             else:
-                self._deliver(trip, count)
+                self._on_body(trip, parser, count)
                 if self._trip is trip:
                     self._timer.schedule(self._last_read + self._timeouts.idle)
-            # Last: this resumes the exchange, which finds the whole of what was read.
+            # Last: this resumes the exchange, which finds all that was read.
             trip.head_signal.set(None)
-        elif self._must_close or self._is_excessive(count):
-            self._end(_END_RESET, None)
+        elif parser.must_close or parser.is_excessive(count):
+            self._close(_END_RESET, None)
 
     def eof_received(self) -> bool:
-        self._end(_END_EOF, None)
+        self._close(_END_EOF, None)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._address is not None:
             self._loop_detector.discard(self._address)
-        self._end(_END_EOF if exc is None else _END_RESET, exc)
-        if self._transport is not None:
-            del self._parser  # it refers to us: apart, both go without the collector
+        self._close(_END_EOF if exc is None else _END_RESET, exc)
+        if self.transport is not None:
+            self._parser.close()
 
-    # The parser's side.
+    # Steps
 
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if self._complete or self._trip is None:
-            self._must_close = True
-            return
-        if 100 <= status < 200:
-            self._interim += 1
-            return
-        self._heads = self._interim
-        self._interim = -1
-        self._status = status
-        if self._to_head:
-            self._complete = True
-            self._own_pieces = 0
-            self._must_close = True  # the parser waits for a body that HEAD never has
-
-    def on_message_complete(self) -> None:
-        if self._interim < 0 and not self._complete:  # not 1xx: then the final response is still to come
-            self._complete = True
-            self._own_pieces = len(self._pieces)
-            if not self._parser.should_keep_alive():
-                self._must_close = True
-
-    # What a read amounts to.
-
-    def _deliver(self, trip: RoundTrip, count: int) -> None:
-        body = self._take_body()
+    def _on_body(self, trip: RoundTrip, parser: ResponseParser, count: int) -> None:
+        """Deliver the body bytes of the present read, and notice the end of the body."""
+        body = parser.take_body()
         if body:
-            self._overhead = 0
-            trip.take(body)
+            parser.overhead = 0
+            trip.deliver(body)
             if self._trip is not trip:
-                return  # an event was too large: cut while it was delivered
-        elif not self._complete and self._is_excessive(count):
-            self._end(_END_RESET, None)
+                return  # an event was too large, so the round trip was aborted
+        elif not parser.complete and parser.is_excessive(count):
+            self._close(_END_RESET, None)
             return
-        if self._complete:
+        if parser.complete:
             self._finish(trip)
-        elif self._must_close:
-            self._end(_END_RESET, None)
+        elif parser.must_close:
+            self._close(_END_RESET, None)
         else:
             self._last_read = self._loop.time()
 
-    def _take_body(self) -> bytes:
-        """What this read held of the body. Bytes behind a complete response are nobody's."""
-        pieces = self._pieces
-        if self._complete:
-            del pieces[self._own_pieces :]
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        return body
-
-    def _is_excessive(self, count: int) -> bool:
-        """Bound what is neither head nor body in itself, but arrives without end."""
-        self._overhead += count
-        return self._overhead > MAX_OVERHEAD or self._interim > MAX_INTERIM
-
-    # Ends.
-
     def _finish(self, trip: RoundTrip) -> None:
-        """The response is whole."""
-        assert self._transport is not None
+        """The response is complete."""
+        assert self.transport is not None
         self._trip = None
-        if self._must_close or not self._reusable or self._transport.get_write_buffer_size():
+        if self._parser.must_close or not self._reusable or self.unsent or self.transport.get_write_buffer_size():
             self._state = _CLOSED
-            # Closing would wait until the rest of a request is taken that has its answer already: perhaps for ever.
-            self._transport.abort()
+            self.unsent = ()
+            # A close would wait, perhaps for ever, until the provider has read the rest of the request.
+            self.transport.abort()
             self._lost(self)
         else:
             self._state = _IDLE
             if self._paused:
                 self.resume_reading()
             self._released(self)
-        if trip.ended is None:  # nobody waits for it yet
+        if trip.ended is None:  # its end is not awaited yet
             trip.ending = _END_DONE
             trip.connection = None
         else:
             trip.finish(_END_DONE)
 
-    def _end(self, ending: Ending, exc: Exception | None) -> None:
-        """The connection is over, in whatever state it is."""
+    def _close(self, ending: Ending, exc: Exception | None) -> None:
+        """The connection ends, in whatever state it is."""
         state, self._state = self._state, _CLOSED
         if state is _CLOSED:
             return
-        if self._transport is not None:
-            self._transport.abort()
+        self.unsent = ()
+        if self.transport is not None:
+            self.transport.abort()
         self._lost(self)
         trip, self._trip = self._trip, None
         if trip is None:
@@ -379,8 +356,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def _failure(self, ending: Ending, *, closed: bool) -> Exception:
         if ending is _END_IDLE:
             return TransportError(Fault.FIRST_BYTE_TIMEOUT, "no response head in time")
-        if self._answered and closed:
+        if self._got_bytes and closed:
             return TransportError(Fault.CLOSED, "the connection was closed within the response head")
-        if self._answered:
+        if self._got_bytes:
             return TransportError(Fault.INVALID, "not a whole HTTP/1.x response head")
-        return ClosedBeforeResponse(self._last_read, self._due)
+        return ClosedBeforeResponse(self._last_read, self._head_deadline)

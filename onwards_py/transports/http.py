@@ -1,4 +1,4 @@
-"""The HTTP transport: keep-alive pools by origin, and the one repetition that is always safe."""
+"""The HTTP transport: keep-alive pools by origin, and the one retry that is always safe."""
 
 from __future__ import annotations
 
@@ -16,42 +16,45 @@ from onwards_py.transports.connection import ClosedBeforeResponse, UpstreamConne
 from onwards_py.transports.dial import dial
 from onwards_py.transports.loop_detector import LoopDetector
 from onwards_py.transports.round_trip import RoundTrip
+from onwards_py.transports.send_queue import SendQueue
 from onwards_py.transports.tls_connection import TlsConnection
-from onwards_py.write_batch import WriteBatch
 
 REPEAT_WITHIN = 1.0
-"""Seconds after a request was sent on a kept connection in which its death still means that the server had closed it
-before the request came: a reset takes one round trip, and one retransmission at most (RFC 6298: 1 s). Later the server
-may as well have worked on the request (see decision 17)."""
-# Of an origin that no configuration names any more: connections end with the exchange that they carry.
+"""Seconds after sending in which the close of a kept connection means that the server closed it before the request.
+
+A reset takes one round trip, and one retransmission at most (RFC 6298: 1 s).
+Later, the server may have worked on the request (decision 17).
+"""
+
+# Of an origin that is no longer configured: its connections close after their present exchange.
 _RETIRED = HttpPoolSettings(max_idle_per_host=0)
 
 
 class OriginPool:
-    """Connections to one origin. The idle ones are a stack: the warmest serves next, the coldest times out."""
+    """Connections to one origin. The idle ones are a stack: the most recently used serves next."""
 
-    __slots__ = ("_batch", "_loop", "_loop_detector", "_timer", "connections", "idle", "opening", "origin", "settings")
+    __slots__ = ("_loop", "_loop_detector", "_queue", "_timer", "connections", "idle", "opening", "origin", "settings")
 
     def __init__(
         self,
         origin: Origin,
         settings: HttpPoolSettings,
-        batch: WriteBatch,
+        queue: SendQueue,
         loop_detector: LoopDetector,
         timer: DeadlineTimer,
     ) -> None:
-        self._timer = timer
-        self._batch = batch
+        self._queue = queue
         self._loop_detector = loop_detector
+        self._timer = timer
+        self._loop = asyncio.get_running_loop()
         self.origin = origin
         self.settings = settings
         self.idle: list[UpstreamConnection] = []
         self.connections: set[UpstreamConnection] = set()
         self.opening = 0
-        self._loop = asyncio.get_running_loop()
 
-    def adopt(self, origin: Origin, settings: HttpPoolSettings) -> None:
-        """Take over other settings; ``origin`` is equal to the one so far. Idle connections beyond them are closed."""
+    def reconfigure(self, origin: Origin, settings: HttpPoolSettings) -> None:
+        """Use other settings, and close idle connections beyond them. ``origin`` equals the present one."""
         self.origin = origin
         self.settings = settings
         for connection in self.idle[: max(0, len(self.idle) - settings.max_idle_per_host)]:
@@ -59,13 +62,13 @@ class OriginPool:
 
     async def open(self, seconds: float) -> UpstreamConnection:
         """A new connection, within ``seconds``. Raises TransportError."""
-        kind = TlsConnection if self.origin.tls else UpstreamConnection
-        connection = kind(self.released, self.lost, self._batch, self._loop_detector, self._timer)
+        connection_type = TlsConnection if self.origin.tls else UpstreamConnection
+        connection = connection_type(self.released, self.lost, self._queue, self._loop_detector, self._timer)
         self.opening += 1
         try:
             await self._loop.create_task(dial(self.origin, connection, seconds))
         except asyncio.CancelledError:
-            connection.close_idle()  # it may have been made in the very turn of the cancellation
+            connection.close_idle()  # it may have been made in the turn of the cancellation
             raise
         finally:
             self.opening -= 1
@@ -73,6 +76,7 @@ class OriginPool:
         return connection
 
     def released(self, connection: UpstreamConnection) -> None:
+        """The connection may serve another request."""
         if len(self.idle) >= self.settings.max_idle_per_host:
             connection.close_idle()
             return
@@ -82,15 +86,16 @@ class OriginPool:
             self._timer.schedule(now + self.settings.idle_timeout)
 
     def lost(self, connection: UpstreamConnection) -> None:
+        """The connection has ended."""
         self.connections.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
 
-    def sweep(self, now: float) -> float:
-        """Look after every connection's timeouts; returns when to look again (inf: not at all), see `DeadlineTimer`."""
+    def check_timeouts(self, now: float) -> float:
+        """Check all connections. Returns when to check again (inf: not at all), see `DeadlineTimer`."""
         first, idle_timeout = inf, self.settings.idle_timeout
         for connection in list(self.connections):
-            again = connection.check(now, idle_timeout)
+            again = connection.check_timeouts(now, idle_timeout)
             first = min(first, again)
         return first
 
@@ -100,34 +105,33 @@ class OriginPool:
 
 
 class HttpTransport:
-    """Transport over HTTP/1.1. One per process; must be made inside the running loop.
-
-    ``max_connections``: from so many connections on, each new one takes the place of an idle one, if there is any.
-    """
+    """Transport over HTTP/1.1. One per process. Must be made inside the running loop."""
 
     def __init__(
         self,
         settings: HttpPoolSettings,
-        batch: WriteBatch,
         loop_detector: LoopDetector | None = None,
         max_connections: int | None = None,
     ) -> None:
+        """``max_connections``: from this number on, each new connection replaces an idle one, if there is one."""
         self._settings = settings
         self._max_connections = max_connections
-        self._batch = batch
+        self._queue = SendQueue()
         self._loop_detector = loop_detector or LoopDetector()
         self._pools: dict[Origin, OriginPool] = {}
         self._by_provider: dict[str, OriginPool] = {}
-        self._named: frozenset[Origin] | None = None
+        self._configured: frozenset[Origin] | None = None
         self._loop = asyncio.get_running_loop()
-        self._timer = DeadlineTimer(self._sweep)
+        self._timer = DeadlineTimer(self._check_timeouts)
 
     async def send(self, provider: Provider, request: OutboundRequest) -> RoundTrip:
         """See Transport.send.
 
-        A pooled connection may have been closed by the server at the very moment we chose it. If such a reused
-        connection dies without one byte of response, and soon (see REPEAT_WITHIN), the request goes out once more, on
-        a fresh one, and ``repeated`` of the response or of the error says so. ``first_byte`` is for both together.
+        The server may close an idle connection at the moment when it is chosen.
+        If a kept connection is closed without one byte of response, and soon (see REPEAT_WITHIN), the request is sent
+        once more, on a new connection.
+        Then ``repeated`` of the response or of the error is true.
+        ``timeouts.first_byte`` limits both together.
         """
         pool = self._by_provider.get(provider.identity)
         if pool is None or pool.origin is not provider.origin:
@@ -140,47 +144,49 @@ class HttpTransport:
                 return trip
             except ClosedBeforeResponse as closed:
                 if trip is not None:
-                    return await self._resend(provider, request, closed)
+                    return await self._repeat(provider, request, closed)
             except asyncio.CancelledError:
                 if trip is not None:
                     trip.discard()
                 raise
         return await self._send_fresh(provider, request, None)
 
-    def adopt(self, settings: HttpPoolSettings, pools: Iterable[Pool]) -> None:
-        """Take over another configuration. What it does not name is left to the exchanges that still use it."""
+    def reconfigure(self, settings: HttpPoolSettings, pools: Iterable[Pool]) -> None:
+        """Use another configuration. Pools that it does not name remain until their exchanges have ended."""
         self._settings = settings
         named = {provider.origin: provider.origin for pool in pools for provider in pool.providers if provider.origin}
-        self._named = frozenset(named)
-        self._by_provider.clear()  # identities may be gone
+        self._configured = frozenset(named)
+        self._by_provider.clear()  # its identities may no longer exist
         self._pools = {
             origin: pool for origin, pool in self._pools.items() if origin in named or pool.connections or pool.opening
         }
         for origin, pool in self._pools.items():
-            pool.adopt(named.get(origin, origin), self._settings_of(origin))
-        self._timer.schedule(self._loop.time())  # idle connections may have less time from now on
+            pool.reconfigure(named.get(origin, origin), self._settings_of(origin))
+        self._timer.schedule(self._loop.time())  # the idle timeout may be shorter now
 
-    async def _resend(self, provider: Provider, request: OutboundRequest, closed: ClosedBeforeResponse) -> RoundTrip:
-        """The one repetition, if the connection died early enough for it."""
+    async def _repeat(self, provider: Provider, request: OutboundRequest, closed: ClosedBeforeResponse) -> RoundTrip:
+        """Send the request once more, if the connection was closed early enough."""
         if self._loop.time() - closed.sent_at > REPEAT_WITHIN:
             raise TransportError(Fault.CLOSED, "a kept connection was closed before any response") from closed
         try:
-            trip = await self._send_fresh(provider, request, closed.due)
+            trip = await self._send_fresh(provider, request, closed.head_deadline)
         except TransportError as error:
             error.repeated = True
             raise
         trip.repeated = True
         return trip
 
-    async def _send_fresh(self, provider: Provider, request: OutboundRequest, due: float | None) -> RoundTrip:
-        """``due``: until when the head is waited for, if that is not ``first_byte`` from now on."""
+    async def _send_fresh(self, provider: Provider, request: OutboundRequest, head_deadline: float | None) -> RoundTrip:
+        """``head_deadline``: if it is not ``first_byte`` from now on."""
         timeouts = provider.timeouts
-        seconds = timeouts.connect if due is None else min(timeouts.connect, max(0.0, due - self._loop.time()))
+        seconds = timeouts.connect
+        if head_deadline is not None:
+            seconds = min(seconds, max(0.0, head_deadline - self._loop.time()))
         if self._max_connections is not None:
             self._evict_idle(self._max_connections)
         connection = await self._pool_for(provider).open(seconds)
         try:
-            trip = connection.start(request, timeouts, due)
+            trip = connection.start(request, timeouts, head_deadline)
             try:
                 await trip.head_signal
             except asyncio.CancelledError:
@@ -191,7 +197,7 @@ class HttpTransport:
             raise TransportError(Fault.CLOSED, "the connection was closed before any response") from closed
 
     def _evict_idle(self, max_connections: int) -> None:
-        """Close the idle connection that has been so for longest, if there are ``max_connections`` in all pools."""
+        """Close the connection that has been idle for longest, if there are ``max_connections`` in all pools."""
         pools = self._pools.values()
         if sum(len(pool.connections) + pool.opening for pool in pools) >= max_connections:
             idle = [pool.idle[0] for pool in pools if pool.idle]
@@ -201,14 +207,14 @@ class HttpTransport:
     def _pool_for(self, provider: Provider) -> OriginPool:
         pool = self._by_provider.get(provider.identity)
         origin = provider.origin
-        # Exchanges from before a reload may want the same provider at another origin. Most often both are one object.
+        # An exchange from before a reload may use another origin of the same provider. Most often both are one object.
         if pool is None or (pool.origin is not origin and pool.origin != origin):
             return self._pool_of(provider)
         return pool
 
     def _settings_of(self, origin: Origin) -> HttpPoolSettings:
-        """Sockets are those of local models, which are not in the configuration as origins."""
-        known = self._named is None or origin.socket is not None or origin in self._named
+        """Sockets belong to local models, which are not in the configuration as origins."""
+        known = self._configured is None or origin.socket is not None or origin in self._configured
         return self._settings if known else _RETIRED
 
     def _pool_of(self, provider: Provider) -> OriginPool:
@@ -217,16 +223,16 @@ class HttpTransport:
         pool = self._pools.get(origin)
         if pool is None:
             settings = self._settings_of(origin)
-            pool = self._pools[origin] = OriginPool(origin, settings, self._batch, self._loop_detector, self._timer)
+            pool = self._pools[origin] = OriginPool(origin, settings, self._queue, self._loop_detector, self._timer)
         self._by_provider[provider.identity] = pool
         return pool
 
-    def _sweep(self, now: float) -> float:
-        # A copy: a timeout resumes its exchange on the spot, which may go on to a provider never asked before.
-        return min([pool.sweep(now) for pool in list(self._pools.values())], default=inf)
+    def _check_timeouts(self, now: float) -> float:
+        # A copy: a timeout resumes its exchange at once, which may make a pool for another provider.
+        return min([pool.check_timeouts(now) for pool in list(self._pools.values())], default=inf)
 
     async def close(self) -> None:
-        """Close every connection; exchanges that still run see a reset."""
+        """Close all connections. Running exchanges see a reset."""
         for pool in self._pools.values():
             pool.close()
         self._timer.cancel()

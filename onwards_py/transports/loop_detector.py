@@ -1,7 +1,7 @@
-"""Recognising a provider that is this very process: its connections are ours at both ends.
+"""Detection of a provider that is this very process: both ends of such a connection are its own.
 
-A header would tell more (RFC 9110 section 7.6.3), but nothing is added to requests that are passed on. Loops through
-other machines are not seen; limits and timeouts end those.
+A header field would detect more (RFC 9110 section 7.6.3), but no field is added to requests that are passed on.
+Loops through other machines are not detected. Limits and timeouts end them.
 """
 
 from __future__ import annotations
@@ -12,28 +12,29 @@ Address = tuple[str, int]
 
 
 class LoopDetector:
-    """``port`` is what this process listens on (0: nothing). Addresses are those of our ends of connections to it."""
+    """Knows this process's ends of the upstream connections that lead back to it."""
 
-    __slots__ = ("_ours", "port")
+    __slots__ = ("_own_ends", "port")
 
     def __init__(self) -> None:
         self.port = 0
-        self._ours: set[Address] = set()
+        """The port that this process listens on. 0: not known yet."""
+        self._own_ends: set[Address] = set()
 
     def add(self, transport: asyncio.Transport) -> Address | None:
-        """A connection to a provider was made: our end of it, if it may lead back to us."""
+        """A connection to a provider was made. Returns its own end, if it may lead back to this process."""
         peer = transport.get_extra_info("peername")
         if not isinstance(peer, tuple) or peer[1] != self.port:
             return None
         name = transport.get_extra_info("sockname")
         address = (str(name[0]), int(name[1]))
-        self._ours.add(address)
+        self._own_ends.add(address)
         return address
 
     def discard(self, address: Address) -> None:
-        """That connection is gone."""
-        self._ours.discard(address)
+        """The connection with this end was closed."""
+        self._own_ends.discard(address)
 
     def is_own_connection(self, address: str, port: int) -> bool:
-        """Whether a connection that came from there is one of ours."""
-        return bool(self._ours) and (address, port) in self._ours
+        """True if a client connection from this address is an upstream connection of this process."""
+        return bool(self._own_ends) and (address, port) in self._own_ends

@@ -1,4 +1,4 @@
-"""One request and its response on an upstream connection: what the parser found, and where the body goes."""
+"""One request and its response on an upstream connection: the head, and where the body goes."""
 
 from __future__ import annotations
 
@@ -20,37 +20,43 @@ _DONE: Final = Ending.DONE
 _LIMIT: Final = Ending.LIMIT
 _NO_HEAD: Final = ResponseHead(0, b"", b"")
 
-HOLD: Final = 256 * 1024
-"""Bytes kept for an exchange that has not yet said where they go; then the connection is held back."""
+MAX_BUFFERED: Final = 256 * 1024
+"""Bytes of a body that are buffered until its destination is known. Then the connection is paused."""
 
 
 class RoundTrip(msgspec.Struct):
-    """An UpstreamResponse whose head may still be on its way.
+    """An UpstreamResponse whose head may not have arrived yet.
 
-    The connection pushes: `take` for body bytes, `finish` for the end. Until `pump` or `read` says where they go,
-    bytes are kept in ``pieces``.
+    The connection pushes body bytes by `deliver`, and the end by `finish`.
     """
 
     connection: UpstreamConnection | None
-    head_signal: OneShot[None] = msgspec.field(default_factory=OneShot)  # not of the trip itself: that would be a cycle
+    """None after the end of the body."""
+    head_signal: OneShot[None] = msgspec.field(default_factory=OneShot)  # refers to no RoundTrip: that would be a cycle
+    """Set when ``head`` is."""
     head: ResponseHead = _NO_HEAD
     pieces: list[bytes] = []
-    kept: int = 0
+    """Body bytes that arrived before their destination was known."""
+    buffered: int = 0
+    """Bytes in ``pieces``."""
     pipeline: Sequence[Filter] = ()
     write: Callable[[bytes], None] | None = None
+    """The destination of the body."""
     ending: Ending | None = None
+    """None until the end of the body."""
     ended: OneShot[Ending] | None = None
+    """Set with ``ending``, if that is awaited."""
     repeated: bool = False
 
-    # From the connection.
+    # Calls of the connection
 
-    def take(self, data: bytes) -> None:
-        """Body bytes of one read. If their destination is known, they are on their way when this returns."""
+    def deliver(self, data: bytes) -> None:
+        """Send the body bytes of one read to their destination, or buffer them."""
         write = self.write
         if write is None:
             self.pieces.append(data)
-            self.kept += len(data)
-            if self.kept > HOLD and self.connection is not None:
+            self.buffered += len(data)
+            if self.buffered > MAX_BUFFERED and self.connection is not None:
                 self.connection.pause_reading()
             return
         try:
@@ -63,14 +69,14 @@ class RoundTrip(msgspec.Struct):
             write(data)
 
     def finish(self, ending: Ending) -> None:
-        """No more bytes: the first call counts. The connection is no longer ours."""
+        """The body has ended. Later calls are ignored. The connection may serve another request."""
         if self.ending is None:
             self.ending = ending
             self.connection = None
             if self.ended is not None:
                 self.ended.set(ending)
 
-    # From the exchange.
+    # Calls of the exchange
 
     def complete_body(self) -> bytes | None:
         """See UpstreamResponse.complete_body."""
@@ -80,29 +86,29 @@ class RoundTrip(msgspec.Struct):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
-        """Move the body downstream until it ends. See UpstreamResponse.pump."""
+        """See UpstreamResponse.pump."""
         self.pipeline = pipeline
         self.write = downstream.write
         if self.connection is not None:
             downstream.set_source(self.connection)
         if self.pieces:
-            held = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+            buffered = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
             self.pieces = []
             try:
-                self.take(held)
+                self.deliver(buffered)
             except BaseException:
-                self.discard()  # whatever went wrong here, nobody will read the rest
+                self.discard()
                 raise
         if self.ending is None:
             downstream.flush()
-            self._resume_after_hold()
+            self._resume_reading()
             await self._wait()
         assert self.ending is not None
-        self._drain(self.ending)
+        self._finish_filters(self.ending)
         return self.ending
 
     async def read(self, limit: int) -> bytes | None:
-        """The whole body, or None if it did not end well within ``limit`` bytes."""
+        """See UpstreamResponse.read."""
         body: list[bytes] = []
         room = limit
 
@@ -118,14 +124,14 @@ class RoundTrip(msgspec.Struct):
         for piece in self.pieces:
             collect(piece)
         if self.ending is None:
-            self._resume_after_hold()
+            self._resume_reading()
             await self._wait()
         return b"".join(body) if self.ending is _DONE and room >= 0 else None
 
     def discard(self) -> None:
-        """Free the connection now; what still comes is of no interest."""
+        """See UpstreamResponse.discard."""
         if self.connection is not None:
-            self.connection.cut(_LIMIT)
+            self.connection.abort(_LIMIT)
 
     async def _wait(self) -> None:
         self.ended = OneShot()
@@ -133,24 +139,24 @@ class RoundTrip(msgspec.Struct):
             await self.ended
         except asyncio.CancelledError:
             if self.connection is not None:
-                self.connection.cut(_CLIENT_GONE)
+                self.connection.abort(_CLIENT_GONE)
             raise
 
-    def _resume_after_hold(self) -> None:
-        if self.kept > HOLD and self.connection is not None:
+    def _resume_reading(self) -> None:
+        if self.buffered > MAX_BUFFERED and self.connection is not None:
             self.connection.resume_reading()
 
     def _stop(self) -> None:
-        """An event passed the limit: nothing behind it may be delivered."""
+        """An event exceeds the limit: bytes behind it must not be delivered."""
         self.pipeline = ()
-        self.write = _nowhere
+        self.write = _drop
         if self.connection is not None:
-            self.connection.cut(_LIMIT)
+            self.connection.abort(_LIMIT)
         else:
             self.ending = _LIMIT
 
-    def _drain(self, ending: Ending) -> None:
-        """Let the filters give back what they hold, each through those behind it."""
+    def _finish_filters(self, ending: Ending) -> None:
+        """Send what the filters have buffered, each through the filters behind it."""
         pipeline = self.pipeline
         for at, stage in enumerate(pipeline):
             data = stage.finish(ending)
@@ -160,5 +166,5 @@ class RoundTrip(msgspec.Struct):
                 self.write(data)
 
 
-def _nowhere(_: bytes) -> None:
-    """Where bytes go that must not be delivered."""
+def _drop(_: bytes) -> None:
+    """The destination of bytes that must not be delivered."""

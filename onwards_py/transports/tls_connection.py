@@ -1,49 +1,66 @@
-"""An upstream connection inside TLS, with the ``SSLProtocol`` of asyncio or uvloop between us and the socket."""
+"""An upstream connection inside TLS: the ``SSLProtocol`` of asyncio or uvloop lies between it and the socket."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
+from onwards_py.deadline_timer import DeadlineTimer
 from onwards_py.messages import Ending
 from onwards_py.transports.connection import READ_BUFFER, READ_SIZE, State, UpstreamConnection
+from onwards_py.transports.loop_detector import LoopDetector
 from onwards_py.transports.round_trip import RoundTrip
+from onwards_py.transports.send_queue import SendQueue
 
-_UNENCRYPTED: Final = 128 * 1024  # bytes of a request that are handed over before the first of them are on their way
-_NOTHING: Final = memoryview(b"")
+_WRITE_BUFFER: Final = 128 * 1024  # bytes of a request that may wait to be encrypted
+_EMPTY: Final = memoryview(b"")
 
 
 def limit_tls_reading(transport: asyncio.Transport, high: int | None) -> None:
-    """Read no more from the socket above so many bytes that are still encrypted (None: as usual), if this is TLS."""
+    """If this is TLS: stop reading the socket above so many bytes that are not decrypted yet (None: as usual)."""
     set_limits = getattr(transport, "set_read_buffer_limits", None)
     if set_limits is not None and not transport.is_closing():
         set_limits(high)
 
 
 class TlsConnection(UpstreamConnection):
-    """What `SSLProtocol` needs from us beside what the bytes mean.
+    """Works around two properties of `SSLProtocol`.
 
-    Reading: when the socket ends it drops what it has decrypted, or could decrypt, and has not handed over. So nothing
-    may be left there: it is asked for all that there is, and the socket is not read while we do not read.
+    Reading: when the socket ends, `SSLProtocol` drops bytes that it has not handed over, decrypted or not.
+    So it is asked for all bytes that it has, and the socket is not read while this connection does not read.
 
-    Writing: it encrypts at once whatever it is given, into a buffer that the connection keeps for good. So large
-    requests are given to it bit by bit, as the provider takes them.
+    Writing: `SSLProtocol` encrypts at once, into a buffer that the connection keeps for good.
+    So a large body is handed over in pieces, as the provider reads it.
     """
 
-    _unsent: memoryview = _NOTHING
-    _is_full: bool = False
+    __slots__ = ("_is_full", "_rest")
+
+    def __init__(
+        self,
+        released: Callable[[UpstreamConnection], None],
+        lost: Callable[[UpstreamConnection], None],
+        queue: SendQueue,
+        loop_detector: LoopDetector,
+        timer: DeadlineTimer,
+    ) -> None:
+        super().__init__(released, lost, queue, loop_detector, timer)
+        self._rest = _EMPTY  # of the request's body, not yet handed over
+        self._is_full = False
 
     # Reading
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  (asyncio.BufferedProtocol)
-        """Room for all that can be decrypted now: what one read (256 KiB) adds to what is waiting (less than that)."""
+        """Room for all that can be decrypted: one read (256 KiB), and what waited before (less than that)."""
         return READ_BUFFER
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """TLS tells its own end (close_notify) by `eof_received`, before this. Without it anybody on the way may have
-        cut the connection (RFC 9112 section 9.8)."""
-        self._unsent = _NOTHING
-        self._end(Ending.RESET, exc or ConnectionResetError())
+        """The end of TLS (close_notify) calls `eof_received` before this.
+
+        Without it, an attacker on the path may have cut the connection (RFC 9112 section 9.8).
+        """
+        self._rest = _EMPTY
+        self._close(Ending.RESET, exc or ConnectionResetError())
         super().connection_lost(exc)
 
     def pause_reading(self) -> None:
@@ -52,19 +69,19 @@ class TlsConnection(UpstreamConnection):
 
     def resume_reading(self) -> None:
         super().resume_reading()
-        # What is there already is decrypted in the next turn; only then may more be read.
+        # Bytes that were read before are decrypted in the next turn. Only then may more be read.
         self._loop.call_soon(self._limit, None)
 
     def _limit(self, high: int | None) -> None:
-        if self._transport is not None and self._paused is (high == 0):
-            limit_tls_reading(self._transport, high)
+        if self.transport is not None and self._paused is (high == 0):
+            limit_tls_reading(self.transport, high)
 
     # Writing
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert self._transport is not None
-        self._transport.set_write_buffer_limits(_UNENCRYPTED)
+        assert self.transport is not None
+        self.transport.set_write_buffer_limits(_WRITE_BUFFER)
 
     def pause_writing(self) -> None:
         self._is_full = True
@@ -73,23 +90,23 @@ class TlsConnection(UpstreamConnection):
         self._is_full = False
         self._send_rest()
 
-    def _send_large(self, transport: asyncio.Transport, head: bytes, body: bytes) -> None:
-        self._batch.add(transport, head)
-        self._unsent = memoryview(body)
-        self._loop.call_soon(self._send_rest)  # behind the batch
+    def _set_unsent(self, head: bytes, body: bytes) -> None:
+        self.unsent = (head,)
+        self._rest = memoryview(body)
+        self._loop.call_soon(self._send_rest)  # after SendQueue.flush
 
     def _send_rest(self) -> None:
         """Hand over what the provider has room for."""
         if self._state is State.CLOSED:
-            self._unsent = _NOTHING
-        while self._unsent and not self._is_full and self._transport is not None:
-            piece, self._unsent = self._unsent[:READ_SIZE], self._unsent[READ_SIZE:]
-            self._transport.write(piece)
-        if not self._unsent:
-            self._unsent = _NOTHING  # an empty view still holds on to the body
+            self._rest = _EMPTY
+        while self._rest and not self._is_full and self.transport is not None:
+            piece, self._rest = self._rest[:READ_SIZE], self._rest[READ_SIZE:]
+            self.transport.write(piece)
+        if not self._rest:
+            self._rest = _EMPTY  # an empty view still refers to the body
 
     def _finish(self, trip: RoundTrip) -> None:
-        if self._unsent:  # answered before all was asked: nobody takes the rest
-            self._unsent = _NOTHING
+        if self._rest:  # answered before the request was complete, and the provider does not read the rest
+            self._rest = _EMPTY
             self._reusable = False
         super()._finish(trip)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +18,6 @@ from onwards_py.admin.port import AdminPort
 from onwards_py.admin.status import ConfigStatus, Status
 from onwards_py.config.parse import parse
 from onwards_py.model.snapshot import ServerSettings
-from onwards_py.write_batch import WriteBatch
 
 READY = Readiness("ready", [EngineStatus("small", "llama_cpp", "small.gguf", "ready")])
 STATUS = Status("0", 1.5, ConfigStatus("/t.yaml", "ab", 1, "2026-01-01T00:00:00.000Z", 0, None), [])
@@ -36,7 +34,7 @@ async def listening(
 ) -> AsyncIterator[int]:
     """An admin port that knows itself as ``gw``; gives its number."""
     site = AdminPages(registry or CollectorRegistry(), readiness, lambda: STATUS, lambda host: host == "gw")
-    port = AdminPort(site, WriteBatch(asyncio.get_running_loop()), bounds)
+    port = AdminPort(site, bounds)
     listener = free_socket()
     await port.listen(listener)
     try:

@@ -24,7 +24,7 @@ def snapshot(upstream: Origin, targets: str = "") -> Snapshot:
 
 def buffered(gateway: Gateway) -> int:
     """Bytes of request bodies held, over all connections."""
-    return gateway.application._gauges.buffered
+    return gateway.application._load.buffered
 
 
 def post_with(count: int) -> bytes:

@@ -84,7 +84,7 @@ async def test_answers_of_our_own_wait_for_the_client_too(lane: bool) -> None:
     count = 3000
     async with served(serve(), lane=lane) as (gateway, _), reluctant(gateway) as client:
         sending = asyncio.ensure_future(client.send(post(b'{"model":"nobody"}') * count))
-        await until(lambda: gateway.application._gauges.connections and is_full(gateway))
+        await until(lambda: gateway.application._load.connections and is_full(gateway))
         assert transport(gateway).get_write_buffer_size() < 2 * WRITE_BUFFER
         for _ in range(count):
             assert (await client.response()).status == 404
@@ -100,7 +100,7 @@ async def flood(peer: Peer) -> None:
 
 
 async def closed(gateway: Gateway) -> None:
-    await until(lambda: not gateway.application._gauges.connections)
+    await until(lambda: not gateway.application._load.connections)
 
 
 SHORT = "send_timeout: 200ms, keepalive_timeout: 60s"
@@ -171,7 +171,7 @@ async def test_a_client_that_takes_nothing_of_a_tunnel_is_cut(lane: bool) -> Non
         await client.send(HANDSHAKE)
         await until(lambda: gateway.application.proxy.in_flight)
         wire = transport(gateway)
-        await until(lambda: sizes.append(wire.get_write_buffer_size()) or not gateway.application._gauges.connections)
+        await until(lambda: sizes.append(wire.get_write_buffer_size()) or not gateway.application._load.connections)
         assert WRITE_BUFFER < max(sizes) < 1_000_000
     assert [line["outcome"] for line in gateway.lines()] == ["client_gone_streaming"]
 
@@ -194,7 +194,7 @@ async def test_a_client_that_takes_nothing_is_cut_when_its_tunnel_is_over(lane: 
         await until(lambda: gateway.application.proxy.in_flight)
         wires.append(transport(gateway))
         await until(lambda: not gateway.application.proxy.in_flight)
-        assert gateway.application._gauges.connections == 1
+        assert gateway.application._load.connections == 1
         await closed(gateway)
         assert wires[0].is_closing()
     assert [line["outcome"] for line in gateway.lines()] == ["done"]

@@ -86,7 +86,7 @@ async def test_a_body_that_stops_coming_is_given_up(lane: bool, framing: bytes) 
             assert (response.status, response.value(b"connection")) == (408, b"close")
             assert response.error["code"] == "request_timeout"
         assert upstream.requests == []
-        assert gateway.application._gauges.buffered == 0
+        assert gateway.application._load.buffered == 0
 
 
 @BOTH

@@ -45,7 +45,7 @@ async def served_by(script: Script, *, lane: bool) -> AsyncIterator[tuple[Gatewa
 
 async def empty(gateway: Gateway) -> None:
     """Wait until no connection is left and no body is held."""
-    gauges = gateway.application._gauges
+    gauges = gateway.application._load
     async with asyncio.timeout(CAP):
         while gauges.connections or gauges.buffered:  # noqa: ASYNC110  (a gauge is no event)
             await asyncio.sleep(0)

@@ -11,14 +11,13 @@ from support import virtual_time
 from support.virtual_time import FakeTransport
 
 from onwards_py.doors.aiohttp_door import AiohttpDoor
-from onwards_py.doors.base import Gauges
 from onwards_py.doors.lane import Lane
+from onwards_py.doors.listener_load import ListenerLoad
 from onwards_py.doors.response_writer import ResponseWriter
 from onwards_py.errors import ProxyError
 from onwards_py.messages import InboundRequest
 from onwards_py.model.snapshot import ServerSettings
 from onwards_py.wire.request_head import RequestHead
-from onwards_py.write_batch import WriteBatch
 
 HEAD = b"POST /v1/x HTTP/1.1\r\nHost: h\r\n"
 
@@ -39,7 +38,7 @@ class Nobody:
     def precheck(self, target: bytes, head: RequestHead) -> None:
         """Nothing is refused."""
 
-    def refused(self, request: InboundRequest, error: ProxyError) -> None:
+    def record_refusal(self, request: InboundRequest, error: ProxyError) -> None:
         """Nobody keeps it."""
 
     def is_own_connection(self, peer: str, port: int) -> bool:
@@ -57,8 +56,7 @@ class Watched(FakeTransport):
 
 
 def lane_of(settings: ServerSettings) -> Lane:
-    loop = asyncio.get_running_loop()
-    return Lane(Nobody(), settings, Gauges(), hand_over=lambda *_: None, batch=WriteBatch(loop))
+    return Lane(Nobody(), settings, ListenerLoad(), hand_over=lambda *_: None)
 
 
 async def lateness(transport: FakeTransport, began: float, seconds: float) -> float:
@@ -101,7 +99,7 @@ def test_the_aiohttp_door_waits_for_a_head_as_long_as_is_said(seconds: float) ->
     """Its other timeouts have timers of their own."""
 
     async def main() -> None:
-        door = AiohttpDoor(Nobody(), ServerSettings(header_timeout=seconds), Gauges())
+        door = AiohttpDoor(Nobody(), ServerSettings(header_timeout=seconds), ListenerLoad())
         connection, transport = door(), FakeTransport()
         connection.connection_made(transport)
         await asyncio.sleep(seconds * 0.4)

@@ -143,7 +143,7 @@ async def test_refused_in_the_middle_of_a_body_at_once(raw: bytes, status: int, 
             assert (await client.response()).body == b'{"ok":true}'
             assert (await client.response()).status == status
         assert len(upstream.requests) == 1
-        assert gateway.application._gauges.buffered == 0
+        assert gateway.application._load.buffered == 0
 
 
 @BOTH

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
 
-from onwards_py.doors.base import Gauges
+from onwards_py.doors.listener_load import ListenerLoad
 from onwards_py.doors.request_parser import Phase, QueuedRequest, RequestParser
 from onwards_py.doors.response_writer import ResponseWriter
 from onwards_py.errors import ErrorKind, ProxyError
@@ -42,7 +42,7 @@ class Precheck:
     def precheck(self, target: bytes, head: RequestHead) -> None:
         self.checked.append(target)
 
-    def refused(self, request: InboundRequest, error: ProxyError) -> None:
+    def record_refusal(self, request: InboundRequest, error: ProxyError) -> None:
         raise AssertionError("an intake leaves the answer to the connection")
 
 
@@ -67,8 +67,8 @@ class Seen(NamedTuple):
 
 def taken(pieces: Iterable[bytes], settings: ServerSettings = SMALL) -> tuple[list[Seen], RequestParser]:
     """What an intake makes of these reads. What it holds in the end is what the gauge says."""
-    gauges = Gauges()
-    parser = RequestParser(Precheck(), settings, gauges, "peer")
+    load = ListenerLoad()
+    parser = RequestParser(Precheck(), settings, load, "peer")
     pending: list[QueuedRequest] = []
     for piece in pieces:
         parser.feed(piece)
@@ -91,7 +91,7 @@ def taken(pieces: Iterable[bytes], settings: ServerSettings = SMALL) -> tuple[li
         )
         for waiting in parser.ready
     ]
-    assert gauges.buffered == parser.body_size + sum(len(one.body) for one in seen)
+    assert load.buffered == parser.body_size + sum(len(one.body) for one in seen)
     return seen, parser
 
 
@@ -282,16 +282,16 @@ def test_a_chunk_extension_is_bounded() -> None:
 
 def test_all_buffered_bodies_together_are_bounded() -> None:
     """max_buffered is a bound on all connections; what is refused gives its bytes back."""
-    gauges = Gauges()
+    load = ListenerLoad()
     settings = ServerSettings(max_buffered=100)
-    first, second = (RequestParser(Precheck(), settings, gauges, "") for _ in range(2))
+    first, second = (RequestParser(Precheck(), settings, load, "") for _ in range(2))
     first.feed(length_request(b"x" * 90, b"/", b"")[:-10])
     second.feed(length_request(b"y" * 90, b"/", b"")[:-10])
     assert [pending.refusal and pending.refusal.kind for pending in second.ready] == [ErrorKind.OVERLOADED]
-    assert gauges.buffered == 80
+    assert load.buffered == 80
     first.feed(b"x" * 10)
     assert [pending.refusal for pending in first.ready] == [None]
-    assert gauges.buffered == 90
+    assert load.buffered == 90
 
 
 def test_100_is_due_only_for_a_body_that_is_still_to_come() -> None:
@@ -368,7 +368,7 @@ def test_a_request_line_of_another_protocol_is_seen_wherever_it_is_cut() -> None
 
 def memory_of(pieces: Iterable[bytes]) -> tuple[int, RequestParser]:
     """The bytes that an intake comes to hold with these reads, and the intake."""
-    parser = RequestParser(Roomy(), ServerSettings(), Gauges(), "peer")
+    parser = RequestParser(Roomy(), ServerSettings(), ListenerLoad(), "peer")
     gc.collect()
     tracemalloc.start()
     try:
@@ -399,7 +399,7 @@ def test_a_body_in_one_piece_is_not_copied() -> None:
     held, parser = memory_of([length_request(body, b"/", b"")])
     assert held < len(body) + 10_000
     assert parser.ready[0].request.body == body
-    assert parser.known_head is not None, "the next one is recognised"
+    assert parser.head_cache is not None, "the next head is found in the cache"
 
 
 def test_a_read_full_of_small_requests_is_no_load() -> None:

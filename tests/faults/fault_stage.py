@@ -160,8 +160,8 @@ class Stage:
         application = self.gateway.application
         await until(lambda: application.proxy.in_flight == 0)
         assert self.held() == 0, "a permit was not given back"
-        await until(lambda: application._gauges.connections == 0)
-        await until(lambda: application._gauges.buffered == 0)
+        await until(lambda: application._load.connections == 0)
+        await until(lambda: application._load.buffered == 0)
         if not self.ended:
             response = await ask(self.port, post(b'{"model":"%b"}' % WELL.encode()))
             assert (response.status, response.body) == (200, b'{"ok":true}'), "the proxy no longer serves"

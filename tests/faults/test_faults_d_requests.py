@@ -345,9 +345,9 @@ async def leaves_uploading(stage: Stage) -> list[Told]:
     upstream = await stage.single()
     async with connect(stage.port) as client:
         await client.send(head(b"Content-Length: 100") + b'{"model"')
-        await until(lambda: stage.gateway.application._gauges.connections == 1)
+        await until(lambda: stage.gateway.application._load.connections == 1)
         client.rst()
-        await until(lambda: stage.gateway.application._gauges.connections == 0)
+        await until(lambda: stage.gateway.application._load.connections == 0)
     assert not upstream.requests
     return []
 

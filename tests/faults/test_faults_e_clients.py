@@ -115,7 +115,7 @@ async def too_many(stage: Stage) -> list[Told]:
                 assert response.value(b"retry-after") == b"1"
                 assert await more.closed() in (End.CLOSED, End.RESET)
         first.fin()
-        await until(lambda: stage.gateway.application._gauges.connections == 2)
+        await until(lambda: stage.gateway.application._load.connections == 2)
         assert (await stage.ask()).status == 200
     return [SERVED] * 4
 
@@ -267,7 +267,7 @@ async def asks_without_reading(stage: Stage) -> list[Told]:
         for _ in range(20):
             assert (await ask(stage.port, post(b'{"model":"nobody"}'))).status == 404
         assert client._writer.transport.get_write_buffer_size() > 0, "all of it was read"
-        assert stage.gateway.application._gauges.buffered < 2 * MEBIBYTE
+        assert stage.gateway.application._load.buffered < 2 * MEBIBYTE
         stage.go.set()
         for _ in range(200):
             assert (await client.response()).status == 200

@@ -150,7 +150,7 @@ async def test_an_upload_that_breaks_off_is_no_request(lane: bool, begun: bytes,
         await client.send(begun)
         await ask(gateway.port, post())  # by now the gateway has read what was sent
         LEAVINGS[how](client)
-        await until(lambda: gateway.application._gauges.connections == 0)
+        await until(lambda: gateway.application._load.connections == 0)
     assert len(upstream.requests) == 1
     assert all(line["status"] != 413 and line["code"] != "payload_too_large" for line in gateway.lines())
     assert client.raw == b""

@@ -22,7 +22,6 @@ from onwards_py.transports.base import OutboundRequest, UpstreamResponse
 from onwards_py.transports.engine.engine import Engine
 from onwards_py.transports.engine.transport import EngineRegistry, EngineTransport
 from onwards_py.transports.http import HttpTransport
-from onwards_py.write_batch import WriteBatch
 
 T = TypeVar("T")
 FAKE = (fake_engine.__file__,)
@@ -66,7 +65,7 @@ class Bench:
     def __init__(self, folder: Path, first_wait: float) -> None:
         self.folder = folder
         self.engines = EngineRegistry(FAKE, first_wait)
-        self.http = HttpTransport(HttpPoolSettings(), WriteBatch(asyncio.get_running_loop()))
+        self.http = HttpTransport(HttpPoolSettings())
         self.transport = EngineTransport(self.engines, self.http)
 
     def settings(self, plan: dict[str, object] | None = None, **settings: Any) -> EngineSettings:

@@ -15,9 +15,9 @@ from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.connection import ClosedBeforeResponse, UpstreamConnection
 from onwards_py.transports.loop_detector import LoopDetector
 from onwards_py.transports.round_trip import RoundTrip
+from onwards_py.transports.send_queue import SendQueue
 from onwards_py.transports.tls_connection import TlsConnection
 from onwards_py.transports.tunnel import TunnelEnd
-from onwards_py.write_batch import WriteBatch
 
 
 class FakeTransport(asyncio.Transport):
@@ -69,9 +69,9 @@ class Wire:
 
     def __init__(self, kind: type[UpstreamConnection] = UpstreamConnection) -> None:
         self.transport = FakeTransport()
-        self.batch = WriteBatch(asyncio.get_running_loop())
+        self.queue = SendQueue()
         self.released = self.lost = 0
-        self.connection = kind(self._release, self._lose, self.batch, LoopDetector(), DeadlineTimer(self._look))
+        self.connection = kind(self._release, self._lose, self.queue, LoopDetector(), DeadlineTimer(self._look))
         self.connection.connection_made(self.transport)
 
     def ask(self, body: bytes = b"") -> RoundTrip:
@@ -84,12 +84,12 @@ class Wire:
 
     def serve_one(self) -> None:
         trip = self.ask()
-        self.batch.flush()
+        self.queue.flush()
         self.arrives(answer(b"first"))
         assert trip.complete_body() == b"first"
 
     def _look(self, now: float) -> float:
-        return self.connection.check(now, 60.0)
+        return self.connection.check_timeouts(now, 60.0)
 
     def _release(self, connection: UpstreamConnection) -> None:
         self.released += 1
@@ -109,7 +109,7 @@ async def test_what_arrives_before_the_request_has_left_is_not_its_answer(size: 
     wire.arrives(answer(b"somebody else's"))
     with pytest.raises(ClosedBeforeResponse):
         await trip.head_signal
-    wire.batch.flush()
+    wire.queue.flush()
     assert wire.transport.written == sent
     assert (wire.transport.closing, wire.lost) == (True, 1)
 
@@ -118,7 +118,7 @@ async def test_what_arrives_after_it_has_left_is() -> None:
     wire = Wire()
     wire.serve_one()
     trip = wire.ask(b"x" * 200_000)
-    wire.batch.flush()
+    wire.queue.flush()
     wire.arrives(answer(b"second"))
     await trip.head_signal
     assert trip.complete_body() == b"second"

@@ -58,7 +58,7 @@ async def failure(bench: Bench, engine: Engine, timeouts: Timeouts | None = None
 async def test_a_lazy_one_starts_with_the_first_request(bench: Bench) -> None:
     """Knowing of it starts nothing; the request is answered by the process that it started."""
     engine = bench.engine()
-    bench.engines.adopt([pool(engine)])
+    bench.engines.reconfigure([pool(engine)])
     assert (engine.state, engine.starting) == (State.COLD, False)
     answer = await bench.ask(engine)
     assert bench.pids() == [answer["pid"]]
@@ -68,7 +68,7 @@ async def test_a_lazy_one_starts_with_the_first_request(bench: Bench) -> None:
 async def test_an_eager_one_starts_by_itself(bench: Bench) -> None:
     """Without any request; it is starting until it has loaded."""
     engine = bench.engine(eager=True)
-    bench.engines.adopt([pool(engine)])
+    bench.engines.reconfigure([pool(engine)])
     assert (engine.state, engine.starting) == (State.LOADING, True)
     await until(lambda: engine.state is State.READY)
     assert not engine.starting

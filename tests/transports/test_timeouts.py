@@ -18,7 +18,7 @@ from onwards_py.transports.connection import UpstreamConnection
 from onwards_py.transports.http import OriginPool
 from onwards_py.transports.loop_detector import LoopDetector
 from onwards_py.transports.round_trip import RoundTrip
-from onwards_py.write_batch import WriteBatch
+from onwards_py.transports.send_queue import SendQueue
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 LONG = Timeouts(first_byte=1000.0, idle=1000.0)
@@ -29,18 +29,18 @@ class World:
 
     def __init__(self, idle_timeout: float = 500.0) -> None:
         self.loop = asyncio.get_running_loop()
-        self.batch = WriteBatch(self.loop)
-        self.alarm = DeadlineTimer(self._look)
+        self.queue = SendQueue()
+        self.timer = DeadlineTimer(self._look)
         self.looks = 0
         settings = HttpPoolSettings(idle_timeout=idle_timeout)
-        self.pool = OriginPool(Origin(False, "h", 80), settings, self.batch, LoopDetector(), self.alarm)
+        self.pool = OriginPool(Origin(False, "h", 80), settings, self.queue, LoopDetector(), self.timer)
 
     def _look(self, now: float) -> float:
         self.looks += 1
-        return self.pool.sweep(now)
+        return self.pool.check_timeouts(now)
 
     def connection(self) -> UpstreamConnection:
-        connection = UpstreamConnection(self.pool.released, self.pool.lost, self.batch, LoopDetector(), self.alarm)
+        connection = UpstreamConnection(self.pool.released, self.pool.lost, self.queue, LoopDetector(), self.timer)
         connection.connection_made(FakeTransport())
         self.pool.connections.add(connection)
         return connection

@@ -42,7 +42,7 @@ class EngineRegistry:
         self._folder: str | None = None
         self._cache = str(_cache_folder())
 
-    def adopt(self, pools: Iterable[Pool]) -> None:
+    def reconfigure(self, pools: Iterable[Pool]) -> None:
         """Know the engines of a configuration, and start those that are to load at once. Those that it does not name
         end with their last request."""
         places = [provider.local for pool in pools for provider in pool.providers]
@@ -137,10 +137,10 @@ class EngineTransport:
             raise
         return EngineResponse(response, engine, self._engines)
 
-    def adopt(self, pools: Iterable[Pool]) -> None:
-        """Take over another configuration; see EngineRegistry.adopt."""
+    def reconfigure(self, pools: Iterable[Pool]) -> None:
+        """Take over another configuration; see EngineRegistry.reconfigure."""
         self._providers.clear()
-        self._engines.adopt(pools)
+        self._engines.reconfigure(pools)
 
     async def close(self) -> None:
         """End the engines."""

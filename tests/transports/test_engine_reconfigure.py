@@ -28,11 +28,11 @@ def naming(*engines: EngineSettings) -> list[Pool]:
 async def test_an_idle_engine_that_is_not_named_any_more_ends(bench: Bench) -> None:
     """Its process too; the others go on."""
     kept, dropped = bench.engine({"n": 1}), bench.engine({"n": 2})
-    bench.transport.adopt(naming(kept.settings, dropped.settings))
+    bench.transport.reconfigure(naming(kept.settings, dropped.settings))
     for engine in (kept, dropped):
         await bench.ask(engine)
     kept_pid, dropped_pid = bench.pids()
-    bench.transport.adopt(naming(kept.settings))
+    bench.transport.reconfigure(naming(kept.settings))
     await bench.gone(dropped_pid)
     assert bench.engines.all() == [kept]
     assert (await bench.ask(kept))["served"] == 2
@@ -42,9 +42,9 @@ async def test_an_idle_engine_that_is_not_named_any_more_ends(bench: Bench) -> N
 async def test_a_busy_engine_ends_with_its_last_request(bench: Bench) -> None:
     """An exchange keeps the configuration it began with."""
     engine = bench.engine(slots=2)
-    bench.transport.adopt(naming(engine.settings))
+    bench.transport.reconfigure(naming(engine.settings))
     held = [await bench.holding(engine, gate) for gate in ("a", "b")]
-    bench.transport.adopt(naming())
+    bench.transport.reconfigure(naming())
     for gate, call in zip(("a", "b"), held, strict=True):
         assert engine.state is State.READY
         assert bench.engines.all() == [engine]
@@ -58,10 +58,10 @@ async def test_a_busy_engine_ends_with_its_last_request(bench: Bench) -> None:
 async def test_an_engine_that_is_named_again_in_time_goes_on(bench: Bench) -> None:
     """Back before its last request has left: the model is not loaded again."""
     engine = bench.engine()
-    bench.transport.adopt(naming(engine.settings))
+    bench.transport.reconfigure(naming(engine.settings))
     call = await bench.holding(engine)
-    bench.transport.adopt(naming())
-    bench.transport.adopt(naming(engine.settings))
+    bench.transport.reconfigure(naming())
+    bench.transport.reconfigure(naming(engine.settings))
     bench.open("gate")
     (await call.outcome()).discard()
     assert bench.engines.all() == [engine]
@@ -72,7 +72,7 @@ async def test_an_engine_that_is_named_again_in_time_goes_on(bench: Bench) -> No
 async def test_an_old_exchange_that_comes_back_to_it_leaves_nothing_behind(bench: Bench) -> None:
     """By falling back, say. It gets its answer from a process that ends behind it."""
     settings = bench.settings()
-    bench.transport.adopt(naming())
+    bench.transport.reconfigure(naming())
     engine = bench.engines.of(settings)
     assert (await bench.ask(engine))["served"] == 1
     assert bench.engines.all() == []
@@ -82,10 +82,10 @@ async def test_an_old_exchange_that_comes_back_to_it_leaves_nothing_behind(bench
 async def test_an_engine_that_is_dropped_and_made_anew_has_another_socket(bench: Bench) -> None:
     """And requests of the same provider find it."""
     first = bench.engine()
-    bench.transport.adopt(naming(first.settings))
+    bench.transport.reconfigure(naming(first.settings))
     await bench.ask(first)
-    bench.transport.adopt(naming())
-    bench.transport.adopt(naming(first.settings))
+    bench.transport.reconfigure(naming())
+    bench.transport.reconfigure(naming(first.settings))
     (second,) = bench.engines.all()
     assert second is not first
     assert second.socket != first.socket
@@ -96,8 +96,8 @@ async def test_a_reload_does_not_cut_the_wait_of_one_that_fell_short(tmp_path: P
     """Else an engine that cannot load would be tried with every edit of the file."""
     async with benching(tmp_path, 1000.0) as bench:
         pools = naming(bench.settings({"load": "fail", "message": "no"}, eager=True))
-        bench.transport.adopt(pools)
+        bench.transport.reconfigure(pools)
         (engine,) = bench.engines.all()
         await until(lambda: engine.state is State.DOWN)
-        bench.transport.adopt(pools)
+        bench.transport.reconfigure(pools)
         assert bench.engines.all()[0].state is State.DOWN
