@@ -13,10 +13,9 @@ import orjson
 
 from benchmarks import traffic
 from benchmarks.report import table
-from onwards_py.transcode.chat.read_request import to_responses
 from onwards_py.transcode.neutral.policy import Policy
 from onwards_py.transcode.neutral.quirks import Quirks
-from onwards_py.transcode.responses.read_request import to_chat
+from onwards_py.transcode.translation import to_chat, to_responses
 
 ALLOWED = 3.0
 """So many times the CPU of reading and writing the request's JSON may reading, translating and writing take."""
@@ -83,11 +82,11 @@ def _cases() -> list[_Case]:
 
 
 def _to_chat(body: bytes) -> bytes:
-    return orjson.dumps(to_chat(orjson.loads(body), Quirks(), Policy()).chat)
+    return orjson.dumps(to_chat(orjson.loads(body), Quirks(), Policy()).body)
 
 
 def _to_responses(body: bytes) -> bytes:
-    return orjson.dumps(to_responses(orjson.loads(body), Quirks(), Policy()).responses)
+    return orjson.dumps(to_responses(orjson.loads(body), Quirks(), Policy()).body)
 
 
 def _prose(rng: random.Random, words: list[str], length: int) -> str:

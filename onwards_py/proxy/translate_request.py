@@ -17,7 +17,6 @@ from onwards_py.model.provider import Provider
 from onwards_py.proxy.translated_paths import path_refusal
 from onwards_py.proxy.upstream_request import RoutedRequest
 from onwards_py.transcode.chat.read_answer import ChatToEvents
-from onwards_py.transcode.chat.read_request import to_responses
 from onwards_py.transcode.neutral import lenient_json
 from onwards_py.transcode.neutral.answer_body import Machine
 from onwards_py.transcode.neutral.context import Profile
@@ -27,7 +26,7 @@ from onwards_py.transcode.responses import input_tokens
 from onwards_py.transcode.responses.profile import HEADER as PROFILE_FIELD
 from onwards_py.transcode.responses.profile import is_codex, profile_of_client
 from onwards_py.transcode.responses.read_answer import EventsToChunks
-from onwards_py.transcode.responses.read_request import to_chat
+from onwards_py.transcode.translation import to_chat, to_responses
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.outbound_head import outbound_head
 from onwards_py.wire import request_decoding
@@ -106,7 +105,7 @@ def _to_chat(provider: Provider, routed: RoutedRequest, principal: Principal, pa
     def machine(now: int, trusted: bool) -> Machine:
         return ChatToEvents(context, _IDS, now, trusted=trusted)
 
-    outbound = _outbound(provider, routed, path.removesuffix(_RESPONSES) + _CHAT + rest, translated.chat)
+    outbound = _outbound(provider, routed, path.removesuffix(_RESPONSES) + _CHAT + rest, translated.body)
     return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
 
 
@@ -118,7 +117,7 @@ def _to_responses(provider: Provider, routed: RoutedRequest, path: bytes, rest: 
     def machine(now: int, trusted: bool) -> Machine:
         return EventsToChunks(context, _IDS, now, trusted=trusted)
 
-    outbound = _outbound(provider, routed, path.removesuffix(_CHAT) + _RESPONSES + rest, translated.responses)
+    outbound = _outbound(provider, routed, path.removesuffix(_CHAT) + _RESPONSES + rest, translated.body)
     return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
 
 

@@ -18,7 +18,7 @@ from onwards_py.messages import Ending
 from onwards_py.transcode.neutral.context import Context
 from onwards_py.transcode.neutral.policy import Policy
 from onwards_py.transcode.neutral.quirks import PRESETS, Quirks, Think
-from onwards_py.transcode.responses.read_request import to_chat
+from onwards_py.transcode.translation import to_chat
 from support.responses_oracle import events_of
 from support.responses_promises import Json, as_dict
 from support.transcoding import PlainSealer, translate

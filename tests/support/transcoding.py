@@ -13,7 +13,7 @@ from onwards_py.transcode.neutral.context import Context, ToolKind
 from onwards_py.transcode.neutral.pipeline import Answer, AnswerCollector, EventFilter
 from onwards_py.transcode.neutral.policy import Policy
 from onwards_py.transcode.neutral.quirks import PRESETS
-from onwards_py.transcode.responses.read_request import to_chat
+from onwards_py.transcode.translation import to_chat
 from support.responses_oracle import Allowance
 from support.responses_promises import Json
 

@@ -9,7 +9,7 @@ import pytest
 
 from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Policy
 from onwards_py.transcode.neutral.quirks import PRESETS, Quirks
-from onwards_py.transcode.responses.read_request import Translated, to_chat
+from onwards_py.transcode.translation import Translated, to_chat
 
 GENERIC = PRESETS["generic"]
 OPENAI = PRESETS["openai"]
@@ -29,7 +29,7 @@ def translate(
 
 def messages(given: object, *, quirks: Quirks = GENERIC, policy: Policy | None = None, **fields: object) -> Any:
     """The chat messages for this input."""
-    return translate(given, quirks=quirks, policy=policy, **fields).chat["messages"]
+    return translate(given, quirks=quirks, policy=policy, **fields).body["messages"]
 
 
 def generic(**changes: Any) -> Quirks:

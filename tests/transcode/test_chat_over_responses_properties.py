@@ -19,9 +19,9 @@ from support.transcoding import answer_context, translate, whole
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.chat.context import Context
-from onwards_py.transcode.chat.read_request import Translated, to_responses
 from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Orphans, Policy
 from onwards_py.transcode.neutral.quirks import PRESETS
+from onwards_py.transcode.translation import Translated, to_responses
 
 CONTEXT = answer_context()
 WITH_LOGPROBS = answer_context(include=["message.output_text.logprobs"])
@@ -303,8 +303,8 @@ def test_any_request_is_translated_or_refused(
         assert made.param
         assert made.message
     else:
-        assert isinstance(made.responses["input"], list)
-        json.dumps(made.responses)
+        assert isinstance(made.body["input"], list)
+        json.dumps(made.body)
 
 
 def _made(request: Json, dialect: str, policy: Policy) -> Translated | InvalidRequest:

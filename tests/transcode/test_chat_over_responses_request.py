@@ -8,10 +8,10 @@ import pytest
 from reverse_helpers import Json
 from support.responses_schema import schema_breaches
 
-from onwards_py.transcode.chat.read_request import Translated, to_responses
 from onwards_py.transcode.chat.write_messages import NO_OUTPUT
 from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Orphans, Policy, Unanswered
 from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, PRESETS, Quirks, Replay, System
+from onwards_py.transcode.translation import Translated, to_responses
 
 DROP = Policy(on_unsupported=OnUnsupported.DROP)
 KEEP = replace(PRESETS["generic"], system=System.KEEP)
@@ -26,7 +26,7 @@ def translate(
     request = {"model": "m", "messages": list(messages) or [HI], **fields}
     made = to_responses(request, quirks, policy or Policy())
     if fits:
-        assert schema_breaches("CreateResponseBody", made.responses, "request") == []
+        assert schema_breaches("CreateResponseBody", made.body, "request") == []
     return made
 
 
@@ -36,11 +36,11 @@ def as_list(value: object) -> Any:
 
 
 def items(*messages: Json, **more: Any) -> Any:
-    return translate(*messages, **more).responses["input"]
+    return translate(*messages, **more).body["input"]
 
 
 def made(**fields: Any) -> Any:
-    return translate(**fields).responses
+    return translate(**fields).body
 
 
 def refused(*messages: Json, policy: Policy | None = None, **fields: Any) -> InvalidRequest:
@@ -93,8 +93,8 @@ def test_D7_system_messages_become_instructions() -> None:
     ]
     for system in (System.HOIST, System.MERGE_LEADING):
         leading = translate(*said, quirks=replace(PRESETS["generic"], system=system))
-        assert leading.responses["instructions"] == "a\n\nb"
-        assert as_list(leading.responses["input"])[1] == {"type": "message", "role": "developer", "content": "c"}
+        assert leading.body["instructions"] == "a\n\nb"
+        assert as_list(leading.body["input"])[1] == {"type": "message", "role": "developer", "content": "c"}
 
 
 @pytest.mark.parametrize("dialect", sorted(PRESETS))
@@ -102,9 +102,9 @@ def test_D7_system_messages_become_instructions() -> None:
 def test_system_messages_that_stand_alone_are_the_input(dialect: str, role: str) -> None:
     """Providers refuse an input without items."""
     said = translate({"role": role, "content": "a"}, {"role": role, "content": "b"}, quirks=PRESETS[dialect])
-    assert [item["content"] for item in as_list(said.responses["input"])] == ["a", "b"]
-    assert {item["role"] for item in as_list(said.responses["input"])} <= {"system", "developer"}
-    assert "instructions" not in said.responses
+    assert [item["content"] for item in as_list(said.body["input"])] == ["a", "b"]
+    assert {item["role"] for item in as_list(said.body["input"])} <= {"system", "developer"}
+    assert "instructions" not in said.body
 
 
 @pytest.mark.parametrize("role", ["user", "system", "developer"])
@@ -237,7 +237,7 @@ def test_D4_a_call_without_an_output_gets_one() -> None:
     """Right behind the call, since providers refuse it otherwise; or the call goes, or the request."""
     said = [HI, calling(call("c"), call("d")), output("d"), {"role": "user", "content": "go on"}]
     kept = translate(*said)
-    assert [item["type"] for item in as_list(kept.responses["input"])] == [
+    assert [item["type"] for item in as_list(kept.body["input"])] == [
         "message",
         "function_call",
         "function_call_output",
@@ -404,9 +404,9 @@ def test_functions_from_before_tools() -> None:
     """One call at a time, as the old answer has room for one; the context remembers it."""
     one = {"name": "f", "parameters": SCHEMA}
     old = translate(functions=[one], function_call={"name": "f"})
-    assert old.responses["tools"] == [{"type": "function", "name": "f", "parameters": SCHEMA, "strict": False}]
-    assert old.responses["tool_choice"] == {"type": "function", "name": "f"}
-    assert old.responses["parallel_tool_calls"] is False
+    assert old.body["tools"] == [{"type": "function", "name": "f", "parameters": SCHEMA, "strict": False}]
+    assert old.body["tool_choice"] == {"type": "function", "name": "f"}
+    assert old.body["parallel_tool_calls"] is False
     assert old.context.legacy_functions
     assert made(functions=[one], function_call="none")["tool_choice"] == "none"
     assert not translate(tools=[function()]).context.legacy_functions
@@ -466,15 +466,15 @@ def test_plain_fields() -> None:
 @pytest.mark.parametrize("limit", [1, 5, 15, 5.0])
 def test_a_limit_of_tokens_below_the_schemas_is_the_schemas_and_named(name: str, limit: float) -> None:
     translated = translate(**{name: limit})
-    assert (translated.responses["max_output_tokens"], translated.dropped) == (16, (name,))
+    assert (translated.body["max_output_tokens"], translated.dropped) == (16, (name,))
     assert translate(**{name: 16}).dropped == ()
 
 
 def test_streams() -> None:
     """Usage is in the terminal event anyway: the wish for a chunk of it is the answer's business."""
     plain = translate(stream=True, stream_options={"include_usage": True, "continuous_usage_stats": True})
-    assert plain.responses["stream"] is True
-    assert "stream_options" not in plain.responses
+    assert plain.body["stream"] is True
+    assert "stream_options" not in plain.body
     assert plain.context.wants_stream
     assert plain.context.wants_usage_chunk
     assert plain.dropped == ("stream_options.continuous_usage_stats",)
@@ -486,8 +486,8 @@ def test_streams() -> None:
 def test_log_probabilities() -> None:
     """Asked for by name, and by number; other wishes of ``include`` are kept."""
     said = translate(logprobs=True, top_logprobs=2, include=["reasoning.encrypted_content"])
-    assert said.responses["include"] == ["message.output_text.logprobs", "reasoning.encrypted_content"]
-    assert said.responses["top_logprobs"] == 2
+    assert said.body["include"] == ["message.output_text.logprobs", "reasoning.encrypted_content"]
+    assert said.body["top_logprobs"] == 2
     assert said.context.wants_logprobs
     assert refused(logprobs=True, quirks=PRESETS["mistral"]).param == "logprobs"
     assert "include" not in made(logprobs=False)
@@ -512,7 +512,7 @@ def test_what_responses_have_no_words_for(name: str, value: object, neutral: obj
     assert refused(**said).param == name
     left = translate(policy=DROP, **said)
     assert left.dropped == (name,)
-    assert name not in left.responses
+    assert name not in left.body
     nothing: Json = {name: neutral}
     assert translate(**nothing).dropped == ()
 
@@ -553,24 +553,24 @@ def test_unknown_fields_pass() -> None:
         fits=False,
         policy=Policy(),
     )
-    assert said.responses["top_k"] == 5
-    assert said.responses["reasoning"] == {"effort": "low", "summary": "auto"}
-    assert said.responses["truncation"] == "auto"
-    assert said.responses["instructions"] == "first"
+    assert said.body["top_k"] == 5
+    assert said.body["reasoning"] == {"effort": "low", "summary": "auto"}
+    assert said.body["truncation"] == "auto"
+    assert said.body["instructions"] == "first"
     assert said.dropped == ("input",)
-    assert "nothing" not in said.responses
+    assert "nothing" not in said.body
     both = translate({"role": "system", "content": "second"}, HI, instructions="first")
-    assert both.responses["instructions"] == "first\n\nsecond"
+    assert both.body["instructions"] == "first\n\nsecond"
 
 
 def test_the_operators_fields() -> None:
     """``extra`` is added unless it is there, ``drop`` is never sent."""
     quirks = replace(PRESETS["generic"], extra={"truncation": "auto"}, drop=frozenset({"metadata", "temperature"}))
     said = translate(quirks=quirks, metadata={"a": "b"}, truncation="disabled")
-    assert said.responses["truncation"] == "disabled"
-    assert "metadata" not in said.responses
+    assert said.body["truncation"] == "disabled"
+    assert "metadata" not in said.body
     assert said.dropped == ("metadata",)
-    assert translate(quirks=quirks).responses["truncation"] == "auto"
+    assert translate(quirks=quirks).body["truncation"] == "auto"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ ALLOW = Allowance("openai", frozenset({"tool_search_call"}))
 def test_a_search_that_the_client_runs_is_a_function() -> None:
     """One that a server would run is a hosted tool like others."""
     made: Any = translate(tools=[function(), SEARCH])
-    assert made.chat["tools"][1]["function"] == {
+    assert made.body["tools"][1]["function"] == {
         "name": "tool_search",
         "description": "Find tools.",
         "parameters": SEARCH["parameters"],
@@ -45,11 +45,11 @@ def test_a_search_that_the_client_runs_is_a_function() -> None:
     assert made.context.tools["tool_search"] == ToolName(ToolKind.SEARCH, "tool_search")
     assert made.dropped == ()
     bare: Any = translate(tools=[{"type": "tool_search", "execution": "client"}])
-    assert bare.chat["tools"][0]["function"]["parameters"]["required"] == ["query"]
+    assert bare.body["tools"][0]["function"]["parameters"]["required"] == ["query"]
     for hosted in ({"type": "tool_search"}, {**SEARCH, "execution": "server"}):
         assert translate(tools=[function(), hosted]).dropped == ("tools[].tool_search",)
     forced = translate(tools=[function(), SEARCH], tool_choice={"type": "tool_search"})
-    assert forced.chat["tool_choice"] == {"type": "function", "function": {"name": "tool_search"}}
+    assert forced.body["tool_choice"] == {"type": "function", "function": {"name": "tool_search"}}
 
 
 def test_a_call_of_it_comes_back_as_one() -> None:
@@ -89,8 +89,8 @@ def test_arguments_that_are_no_object_are_the_query(arguments: str, read: dict[s
 def test_what_was_found_is_offered_and_named_as_the_model_calls_it() -> None:
     """Chat has no other way to make a tool known; calls of it come back with namespace and name apart."""
     made: Any = translate([user("x"), *FOUND], tools=[SEARCH])
-    assert [tool["function"]["name"] for tool in made.chat["tools"]] == ["tool_search", "mcp__calendar__create"]
-    assistant, tool = made.chat["messages"][1:]
+    assert [tool["function"]["name"] for tool in made.body["tools"]] == ["tool_search", "mcp__calendar__create"]
+    assistant, tool = made.body["messages"][1:]
     assert assistant["tool_calls"][0]["function"] == {"name": "tool_search", "arguments": '{"query":"calendar"}'}
     assert json.loads(tool["content"]) == {
         "tools": [{"name": "mcp__calendar__create", "description": "Create an event."}]
@@ -104,7 +104,7 @@ def test_a_tool_may_be_found_twice_and_be_offered_anyway() -> None:
     again = {**FOUND[1], "call_id": "d", "tools": [CALENDAR, CALENDAR, function("f", description="found")]}
     items_ = [user("x"), *FOUND, {**FOUND[0], "call_id": "d"}, again]
     made: Any = translate(items_, tools=[SEARCH, function("f", description="own")])
-    functions = [tool["function"] for tool in made.chat["tools"]]
+    functions = [tool["function"] for tool in made.body["tools"]]
     assert [one["name"] for one in functions] == ["tool_search", "f", "mcp__calendar__create"]
     assert functions[1]["description"] == "own"
 
@@ -113,8 +113,8 @@ def test_a_search_that_a_server_ran_is_left_out_and_noted() -> None:
     """Nothing was called here; what it found is offered all the same."""
     ran = [{**item, "call_id": None, "execution": "server"} for item in FOUND]
     made: Any = translate([user("x"), *ran])
-    assert made.chat["messages"] == [user("x")]
-    assert len(made.chat["tools"]) == 1
+    assert made.body["messages"] == [user("x")]
+    assert len(made.body["tools"]) == 1
     assert made.dropped == ("input[]",)
 
 
@@ -130,7 +130,7 @@ def test_a_message_of_another_agent_is_told_with_its_names() -> None:
     told = user("Message from /root/a to /root:\nDone.")
     assert messages([agent_message(text("Done."))]) == [told]
     made = translate([agent_message(text("Done."), SECRET)])
-    assert (made.chat["messages"], made.dropped) == ([told], ("input[].content[].encrypted_content",))
+    assert (made.body["messages"], made.dropped) == ([told], ("input[].content[].encrypted_content",))
     assert messages([user("x"), agent_message(SECRET)]) == [user("x")]
     assert refusal([agent_message(text("x"), author=None)]).param == "input[0].author"
 
@@ -139,7 +139,7 @@ def test_the_phase_of_a_message_goes_to_who_knows_it() -> None:
     """Others would refuse the member; for them it is noted."""
     commentary = {"role": "assistant", "content": "Looking.", "phase": "commentary"}
     made = translate([user("x"), commentary], quirks=generic(phase=True))
-    assert made.chat["messages"] == [user("x"), commentary]
+    assert made.body["messages"] == [user("x"), commentary]
     assert made.dropped == ()
 
 

@@ -15,10 +15,10 @@ from support.transcoding import answer_context, whole
 from support.transcoding import translate as translate_stream
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.chat.read_request import to_responses
 from onwards_py.transcode.neutral.images import Image, from_item, read_images
 from onwards_py.transcode.neutral.policy import Policy
 from onwards_py.transcode.neutral.quirks import PRESETS
+from onwards_py.transcode.translation import to_responses
 
 PNG = "iVBORw0KGgo="
 URL = f"data:image/png;base64,{PNG}"
@@ -125,9 +125,9 @@ def test_an_image_of_the_history_is_shown_to_the_model_again() -> None:
     """The output of one turn is the input of the next, for providers with eyes and for others."""
     item = items(events([delta(images=[image()])], allow=ALLOW))[0]
     made: Any = translate([user("draw"), item, user("bluer")])
-    assert made.chat["messages"][0]["content"][2] == {"type": "image_url", "image_url": {"url": URL}}
+    assert made.body["messages"][0]["content"][2] == {"type": "image_url", "image_url": {"url": URL}}
     blind: Any = translate([user("draw"), item, user("bluer")], quirks=generic(images=False))
-    assert [one["role"] for one in blind.chat["messages"]] == ["user", "assistant", "user"]
+    assert [one["role"] for one in blind.body["messages"]] == ["user", "assistant", "user"]
     assert blind.dropped == ("input[].result",)
 
 
@@ -172,7 +172,7 @@ def test_the_other_way_an_image_of_the_history_is_shown_again() -> None:
         "model": "m",
         "messages": [user("draw"), {"role": "assistant", "content": "Here:", "images": [image()]}, user("bluer")],
     }
-    made: Any = to_responses(request, PRESETS["generic"], Policy()).responses["input"]
+    made: Any = to_responses(request, PRESETS["generic"], Policy()).body["input"]
     assert [one["role"] for one in made] == ["user", "assistant", "user", "user"]
     assert made[2]["content"][1] == {"type": "input_image", "image_url": URL}
     blind = to_responses(request, generic(images=False), Policy())

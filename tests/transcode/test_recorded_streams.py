@@ -16,7 +16,7 @@ from support.transcoding import PlainSealer, allowance_of, translate, translate_
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.neutral.policy import Policy
-from onwards_py.transcode.responses.read_request import to_chat
+from onwards_py.transcode.translation import to_chat
 
 NAMES = recorded.names()
 FAILED = {
@@ -114,7 +114,7 @@ def test_D23_a_client_can_send_back_what_it_got(name: str) -> None:
     ]
     question = {"role": "user", "content": "x"}
     turn = {"model": "m", "input": [question, *output, *answers, question]}
-    messages = to_chat(turn, recorded.quirks(name), Policy()).chat["messages"]
+    messages = to_chat(turn, recorded.quirks(name), Policy()).body["messages"]
     assert isinstance(messages, list)
     assert [message["role"] for message in messages if message["role"] == "tool"] == ["tool"] * len(calls)
     assert messages[0]["role"] == messages[-1]["role"] == "user"
@@ -140,7 +140,7 @@ def sent_back(name: str) -> list[Json]:
     turn = {"model": "m", "input": [{"role": "user", "content": "x"}, *output, *answers]}
     return [
         as_dict(message)
-        for message in as_list(to_chat(turn, recorded.quirks(name), Policy(sealer=PlainSealer())).chat["messages"])
+        for message in as_list(to_chat(turn, recorded.quirks(name), Policy(sealer=PlainSealer())).body["messages"])
     ]
 
 

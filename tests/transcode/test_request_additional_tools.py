@@ -19,8 +19,8 @@ def more(*tools: object, **members: object) -> dict[str, object]:
 def offered(*items: object, **fields: Any) -> dict[str, Any]:
     """Chat function name -> chat function."""
     made: Any = translate([*items, user("hi")], **fields)
-    assert made.chat["messages"] == [user("hi")]
-    return {tool["function"]["name"]: tool["function"] for tool in made.chat.get("tools", ())}
+    assert made.body["messages"] == [user("hi")]
+    return {tool["function"]["name"]: tool["function"] for tool in made.body.get("tools", ())}
 
 
 def test_D25_additional_tools_are_offered_beside_those_of_the_request() -> None:
@@ -45,13 +45,13 @@ def test_a_later_declaration_replaces_an_earlier_one() -> None:
     assert [made["description"] for made in found.values()] == ["new"]
     conversation = [user("x"), call("c", "f"), output("c"), more(function("f"))]
     made: Any = translate(conversation, tools=[function("f", description="old")])
-    assert made.chat["messages"][1]["tool_calls"][0]["function"]["name"] == "f"
+    assert made.body["messages"][1]["tool_calls"][0]["function"]["name"] == "f"
 
 
 def test_a_choice_may_name_one_of_them() -> None:
     """They are as good as those of the request."""
     made: Any = translate([more(function("g")), user("x")], tool_choice={"type": "function", "name": "g"})
-    assert made.chat["tool_choice"] == {"type": "function", "function": {"name": "g"}}
+    assert made.body["tool_choice"] == {"type": "function", "function": {"name": "g"}}
 
 
 def test_a_hosted_tool_among_them_follows_the_policy() -> None:
@@ -84,6 +84,6 @@ def test_broken_ones_are_refused_with_their_path(item: object, param: str) -> No
 def test_all_together_count_against_the_bound() -> None:
     """Whichever list they are in."""
     items = [more(function("f")), more(function("g")), user("x")]
-    assert translate(items, policy=Policy(max_tools=2)).chat["tools"]
+    assert translate(items, policy=Policy(max_tools=2)).body["tools"]
     refused = refusal([more(function("h")), *items], policy=Policy(max_tools=2))
     assert (refused.param, refused.code) == ("input[2].tools", "array_above_max_length")

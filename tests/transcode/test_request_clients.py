@@ -57,10 +57,10 @@ CODEX_INPUT: list[Any] = [
 def test_E12_a_whole_request_of_codex_is_translated_for_every_dialect(dialect: str) -> None:
     """Long instructions, every form of tool and reasoning at once; web_search and what is Codex's own are left out."""
     made: Any = translate(CODEX_INPUT, quirks=PRESETS[dialect], **CODEX)
-    roles = [message["role"] for message in made.chat["messages"]]
+    roles = [message["role"] for message in made.body["messages"]]
     assert roles[-3:] == ["assistant", "tool", "tool"]
-    assert [tool["function"]["name"] for tool in made.chat["tools"]] == ["shell", "mcp__git__log", "apply_patch"]
-    assert not made.chat.keys() & {"client_metadata", "include", "store", "instructions", "input"}
+    assert [tool["function"]["name"] for tool in made.body["tools"]] == ["shell", "mcp__git__log", "apply_patch"]
+    assert not made.body.keys() & {"client_metadata", "include", "store", "instructions", "input"}
     assert {"tools[].web_search", "client_metadata", "input[].encrypted_content"} <= set(made.dropped)
     assert made.context.profile is Profile.OPENAI
     assert made.context.include == {ENCRYPTED_REASONING}
@@ -69,7 +69,7 @@ def test_E12_a_whole_request_of_codex_is_translated_for_every_dialect(dialect: s
 def test_E12_the_messages_of_codex_for_a_strict_template() -> None:
     """One system message, one user message, one assistant message with its calls and their outputs."""
     made: Any = translate(CODEX_INPUT, **CODEX)
-    system, asked, said, *outputs = made.chat["messages"]
+    system, asked, said, *outputs = made.body["messages"]
     assert system["content"].endswith("coding agent. \n\nSandbox: none.")
     assert asked == user("<environment_context/>\n\nFix it.")
     assert said["content"] == "Looking."
@@ -94,11 +94,11 @@ def test_llama_index_sends_a_string_and_every_field() -> None:
         "top_p": 1.0,
     }
     made = translate("hi", **fields, include=None, instructions=None, tools=[], tool_choice="auto")
-    assert made.chat == {"model": "m", "messages": [user("hi")], "temperature": 0.1, "top_p": 1.0}
+    assert made.body == {"model": "m", "messages": [user("hi")], "temperature": 0.1, "top_p": 1.0}
     assert made.dropped == ()
 
 
 def test_the_number_of_items_is_bounded() -> None:
     """By policy."""
-    assert translate([user("b"), user("a")], policy=Policy(max_items=2)).chat
+    assert translate([user("b"), user("a")], policy=Policy(max_items=2)).body
     assert refusal([user("b"), user("a")], policy=Policy(max_items=1)).param == "input"

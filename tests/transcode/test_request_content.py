@@ -98,7 +98,7 @@ def test_what_the_provider_has_no_words_for_is_refused_or_dropped_visibly(part: 
     refused = refusal(items)
     assert (refused.param, refused.code) == (f"input[0].content[1]{param}", "unsupported_value")
     made = translate(items, policy=DROP)
-    assert made.chat["messages"] == [user("x")]
+    assert made.body["messages"] == [user("x")]
     assert made.dropped == (f"input[].content[]{param}",)
 
 
@@ -135,7 +135,7 @@ def test_sound_and_video_go_to_who_takes_them() -> None:
 def test_an_inline_part_has_a_limit() -> None:
     """Characters, by policy; the limit itself passes."""
     items = [{"role": "user", "content": [image("data:xxxxx")]}]
-    assert translate(items, policy=Policy(max_part=10)).chat["messages"]
+    assert translate(items, policy=Policy(max_part=10)).body["messages"]
     assert refusal(items, policy=Policy(max_part=9)).param == "input[0].content[0].image_url"
 
 

@@ -12,7 +12,7 @@ from support.responses_schema import schema_breaches
 from onwards_py.transcode.neutral.context import ENCRYPTED_REASONING, Profile
 from onwards_py.transcode.neutral.policy import HostedTools, InvalidRequest, OnUnsupported, Policy
 from onwards_py.transcode.neutral.quirks import HINTS, PRESETS, Effort, Quirks, Structured
-from onwards_py.transcode.responses.read_request import to_chat
+from onwards_py.transcode.translation import to_chat
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
 ECHOED = {
@@ -64,8 +64,8 @@ def test_a_bare_request_sends_nothing_that_was_not_asked_for() -> None:
     """Null is as good as missing."""
     nothing = dict.fromkeys(["temperature", "tools", "tool_choice", "text", "reasoning", "include", "metadata", "seed"])
     expected = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-    assert translate(**nothing).chat == expected
-    assert translate().chat == expected
+    assert translate(**nothing).body == expected
+    assert translate().body == expected
 
 
 def test_the_echo_of_a_bare_request_has_the_defaults_of_the_specification() -> None:
@@ -77,7 +77,7 @@ def test_sampling_travels_as_it_is() -> None:
     """Zero is a value."""
     fields: dict[str, Any] = {"temperature": 0, "top_p": 0.5, "presence_penalty": -1, "frequency_penalty": 0.0}
     made = translate(**fields)
-    assert {name: made.chat[name] for name in fields} == fields
+    assert {name: made.body[name] for name in fields} == fields
     assert {name: made.context.echo[name] for name in fields} == fields
 
 
@@ -85,19 +85,19 @@ def test_sampling_travels_as_it_is() -> None:
 def test_max_output_tokens_goes_under_the_name_that_the_provider_reads(quirks: Any, name: str) -> None:
     """llama-cpp-python ignores the one, OpenAI's reasoning models refuse the other. One token is a legal wish."""
     made = translate(quirks=quirks, max_output_tokens=1)
-    assert made.chat[name] == 1
-    assert len(made.chat) == 3
-    assert translate(quirks=quirks, max_tokens=5).chat[name] == 5
+    assert made.body[name] == 1
+    assert len(made.body) == 3
+    assert translate(quirks=quirks, max_tokens=5).body[name] == 5
 
 
 def test_B3_usage_is_always_asked_for_in_a_stream() -> None:
     """The last event has to carry it; a provider that refuses the option is spared."""
     made = translate(stream=True)
-    assert (made.chat["stream"], made.chat["stream_options"]) == (True, {"include_usage": True})
+    assert (made.body["stream"], made.body["stream_options"]) == (True, {"include_usage": True})
     assert made.context.wants_stream
-    assert "stream_options" not in translate(stream=True, quirks=generic(stream_usage=False)).chat
+    assert "stream_options" not in translate(stream=True, quirks=generic(stream_usage=False)).body
     whole = translate(stream=False)
-    assert not whole.chat.keys() & {"stream", "stream_options"}
+    assert not whole.body.keys() & {"stream", "stream_options"}
     assert not whole.context.wants_stream
     assert translate(stream=True, stream_options={"include_obfuscation": True}).context.obfuscation
 
@@ -105,28 +105,28 @@ def test_B3_usage_is_always_asked_for_in_a_stream() -> None:
 def test_C8_a_schema_without_a_name_gets_one() -> None:
     """Chat completions demands it."""
     made: Any = translate(text={"format": {"type": "json_schema", "schema": SCHEMA}})
-    assert made.chat["response_format"]["json_schema"]["name"] == "response"
+    assert made.body["response_format"]["json_schema"]["name"] == "response"
 
 
 def test_G23_a_json_schema_keeps_its_description_and_strict() -> None:
     """Neither lost nor forced."""
     made: Any = translate(text=json_schema(description="d", strict=True))
-    assert made.chat["response_format"] == {
+    assert made.body["response_format"] == {
         "type": "json_schema",
         "json_schema": {"name": "n", "schema": SCHEMA, "description": "d", "strict": True},
     }
     lax: Any = translate(text=json_schema(strict=False))
-    assert lax.chat["response_format"]["json_schema"]["strict"] is False
+    assert lax.body["response_format"]["json_schema"]["strict"] is False
     bare: Any = translate(text=json_schema())
-    assert bare.chat["response_format"]["json_schema"] == {"name": "n", "schema": SCHEMA}
+    assert bare.body["response_format"]["json_schema"] == {"name": "n", "schema": SCHEMA}
 
 
 def test_G23_response_format_of_chat_completions_is_understood() -> None:
     """Clients send it to this endpoint too."""
     chat = {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}
-    assert translate(response_format=chat).chat["response_format"] == chat
-    assert translate(response_format={"type": "json_object"}).chat["response_format"] == {"type": "json_object"}
-    assert "response_format" not in translate(text={"format": {"type": "text"}}).chat
+    assert translate(response_format=chat).body["response_format"] == chat
+    assert translate(response_format={"type": "json_object"}).body["response_format"] == {"type": "json_object"}
+    assert "response_format" not in translate(text={"format": {"type": "text"}}).body
 
 
 def test_G23_a_format_that_the_provider_lacks_is_refused_or_described() -> None:
@@ -137,13 +137,13 @@ def test_G23_a_format_that_the_provider_lacks_is_refused_or_described() -> None:
     left: Any = translate(
         quirks=generic(structured=Structured.JSON_OBJECT, schema_in_prompt=False), policy=DROP, text=json_schema()
     )
-    assert (left.chat["response_format"], left.chat["messages"]) == ({"type": "json_object"}, [user("hi")])
+    assert (left.body["response_format"], left.body["messages"]) == ({"type": "json_object"}, [user("hi")])
     assert left.dropped == ("text.format",)
     none: Any = translate(
         quirks=generic(structured=Structured.NONE), policy=DROP, text={"format": {"type": "json_object"}}
     )
-    assert "response_format" not in none.chat
-    assert none.chat["messages"][0]["role"] == "system"
+    assert "response_format" not in none.body
+    assert none.body["messages"][0]["role"] == "system"
 
 
 @pytest.mark.parametrize("quirks", [PRESETS["deepseek"], generic(structured=Structured.JSON_OBJECT)])
@@ -153,13 +153,13 @@ def test_G23_a_format_that_the_provider_lacks_is_refused_or_described() -> None:
 def test_where_there_is_only_json_object_the_schema_is_in_the_prompt_as_well(quirks: Quirks, form: Any) -> None:
     """As the provider asks for by its own guide; that nothing holds the model to it is told."""
     made: Any = translate(quirks=quirks, instructions="A", **form)
-    assert made.chat["response_format"] == {"type": "json_object"}
-    said = made.chat["messages"][0]["content"]
+    assert made.body["response_format"] == {"type": "json_object"}
+    said = made.body["messages"][0]["content"]
     assert said.startswith("A\n\nAnswer with a single JSON object that matches")
     assert json.loads(said[said.index("{") :]) == SCHEMA
     assert made.dropped == (f"{next(iter(form)).replace('text', 'text.format')}.strict",)
     forced = translate(quirks=quirks, tools=[function()], tool_choice="required", **form)
-    assert "JSON" not in str(forced.chat["messages"])
+    assert "JSON" not in str(forced.body["messages"])
 
 
 @pytest.mark.parametrize(
@@ -182,19 +182,19 @@ def test_G23_broken_formats_are_refused(text: object, param: str) -> None:
 def test_a_forced_call_wins_over_a_schema() -> None:
     """instructor sends both; servers that hold the answer to the schema could not make the call."""
     made = translate(tools=[function()], tool_choice={"type": "function", "name": "f"}, text=json_schema())
-    assert "response_format" not in made.chat
+    assert "response_format" not in made.body
     assert made.dropped == ("text.format",)
 
 
 def test_logprobs_are_asked_for_by_include_or_by_number() -> None:
     """Either is a wish for them."""
     by_include = translate(include=["message.output_text.logprobs"])
-    assert by_include.chat["logprobs"] is True
-    assert "top_logprobs" not in by_include.chat
+    assert by_include.body["logprobs"] is True
+    assert "top_logprobs" not in by_include.body
     by_number = translate(top_logprobs=3)
-    assert (by_number.chat["logprobs"], by_number.chat["top_logprobs"]) == (True, 3)
+    assert (by_number.body["logprobs"], by_number.body["top_logprobs"]) == (True, 3)
     assert by_number.context.wants_logprobs
-    assert "logprobs" not in translate(top_logprobs=0).chat
+    assert "logprobs" not in translate(top_logprobs=0).body
     assert refusal(top_logprobs=3, quirks=generic(logprobs=False)).param == "top_logprobs"
 
 
@@ -224,15 +224,15 @@ def test_an_effort_that_a_provider_does_not_have_is_the_next_lower(
 ) -> None:
     """As the client is told: its own word is repeated in the answer."""
     made = translate(reasoning={"effort": asked}, quirks=PRESETS[dialect])
-    assert {name: made.chat.get(name) for name in sent} == sent
-    assert ("thinking" in made.chat) is ("thinking" in sent)
+    assert {name: made.body.get(name) for name in sent} == sent
+    assert ("thinking" in made.body) is ("thinking" in sent)
     assert made.dropped == ()
 
 
 @pytest.mark.parametrize(("known", "sent"), [(("low", "high"), "low"), (("high",), "high"), (("max", "none"), "none")])
 def test_the_least_effort_stands_for_those_below_it(known: tuple[str, ...], sent: str) -> None:
     """Nothing is lower; the order in which an operator lists them does not matter."""
-    assert translate(reasoning={"effort": "none"}, quirks=generic(efforts=known)).chat["reasoning_effort"] == sent
+    assert translate(reasoning={"effort": "none"}, quirks=generic(efforts=known)).body["reasoning_effort"] == sent
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_the_least_effort_stands_for_those_below_it(known: tuple[str, ...], sent
 def test_reasoning_effort_is_said_as_the_provider_hears_it(effort: Effort, expected: dict[str, object]) -> None:
     """Or its loss is noted."""
     made = translate(reasoning={"effort": "low", "summary": "auto"}, quirks=generic(effort=effort))
-    assert {name: made.chat[name] for name in made.chat.keys() - {"model", "messages"}} == expected
+    assert {name: made.body[name] for name in made.body.keys() - {"model", "messages"}} == expected
     assert made.dropped == (("reasoning.effort",) if effort is Effort.DROP else ())
     assert made.context.summary == "auto"
 
@@ -259,7 +259,7 @@ def test_template_kwargs_of_the_client_go_before_ours() -> None:
     made = translate(
         reasoning={"effort": "none"}, chat_template_kwargs={"x": 1, "reasoning_effort": "y"}, quirks=quirks
     )
-    assert made.chat["chat_template_kwargs"] == {"enable_thinking": False, "reasoning_effort": "y", "x": 1}
+    assert made.body["chat_template_kwargs"] == {"enable_thinking": False, "reasoning_effort": "y", "x": 1}
 
 
 def test_G22_fields_of_this_api_alone_are_not_forwarded() -> None:
@@ -278,7 +278,7 @@ def test_G22_fields_of_this_api_alone_are_not_forwarded() -> None:
         service_tier="flex",
         text={"verbosity": "low"},
     )
-    assert made.chat.keys() == {"model", "messages"}
+    assert made.body.keys() == {"model", "messages"}
     assert set(made.dropped) == {
         "client_metadata",
         "prompt_cache_key",
@@ -295,7 +295,7 @@ def test_hints_go_to_who_knows_them() -> None:
     """OpenAI takes all but metadata, which it only takes with store."""
     fields: dict[str, Any] = {name: name for name in HINTS - {"metadata", "verbosity"}}
     made = translate(**fields, text={"verbosity": "low"}, metadata={"a": "b"}, quirks=OPENAI)
-    assert made.chat == {
+    assert made.body == {
         "model": "m",
         "messages": [{"role": "user", "content": "hi"}],
         "verbosity": "low",
@@ -307,19 +307,19 @@ def test_hints_go_to_who_knows_them() -> None:
 def test_unknown_fields_pass_but_never_replace_what_the_translation_says() -> None:
     """seed, stop, top_k: chat completions and its vendors know more than this API does."""
     made = translate(seed=1, stop=["x"], top_k=4, messages=[], functions=[], logprobs=True)
-    assert {name: made.chat[name] for name in ("seed", "stop", "top_k")} == {"seed": 1, "stop": ["x"], "top_k": 4}
-    assert made.chat["messages"] == [{"role": "user", "content": "hi"}]
+    assert {name: made.body[name] for name in ("seed", "stop", "top_k")} == {"seed": 1, "stop": ["x"], "top_k": 4}
+    assert made.body["messages"] == [{"role": "user", "content": "hi"}]
     assert set(made.dropped) == {"messages", "functions", "logprobs"}
     both = translate(reasoning={"effort": "low"}, reasoning_effort="high")
-    assert both.chat["reasoning_effort"] == "low"
+    assert both.body["reasoning_effort"] == "low"
 
 
 def test_the_operator_can_add_and_leave_out_fields() -> None:
     """Per provider; what the client says goes before what is added."""
     quirks = generic(drop=frozenset({"temperature"}), extra={"top_k": 1, "seed": 2})
     made = translate(temperature=1, seed=3, quirks=quirks)
-    assert made.chat.keys() == {"model", "messages", "top_k", "seed"}
-    assert (made.chat["top_k"], made.chat["seed"]) == (1, 3)
+    assert made.body.keys() == {"model", "messages", "top_k", "seed"}
+    assert (made.body["top_k"], made.body["seed"]) == (1, 3)
     assert made.dropped == ("temperature",)
 
 
@@ -464,7 +464,7 @@ def test_every_preset_takes_a_conversation_with_tools(dialect: str) -> None:
         {"type": "function_call_output", "call_id": "c", "output": "o"},
     ]
     made: Any = translate(items, tools=[function()], stream=True, quirks=PRESETS[dialect])
-    assert [one["role"] for one in made.chat["messages"]][1:] == ["user", "assistant", "tool"]
+    assert [one["role"] for one in made.body["messages"]][1:] == ["user", "assistant", "tool"]
     assert set(made.dropped) <= {"input[].reasoning"}
 
 

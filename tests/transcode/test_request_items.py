@@ -87,14 +87,14 @@ def test_D3_other_messages_between_call_and_output_move_behind_the_output(role: 
 def test_D4_a_call_without_output_gets_one_that_says_so() -> None:
     """An interrupted turn must not brick the conversation."""
     made = translate([user("hi"), call("a"), user("go on")])
-    assert made.chat["messages"][2] == {"role": "tool", "tool_call_id": "a", "content": NO_OUTPUT}
+    assert made.body["messages"][2] == {"role": "tool", "tool_call_id": "a", "content": NO_OUTPUT}
 
 
 def test_D4_a_call_without_output_can_be_dropped_or_refused() -> None:
     """By policy."""
     items = [user("hi"), call("a"), user("go on")]
     dropped = translate(items, policy=Policy(unanswered=Unanswered.DROP))
-    assert dropped.chat["messages"] == [{"role": "user", "content": "hi\n\ngo on"}]
+    assert dropped.body["messages"] == [{"role": "user", "content": "hi\n\ngo on"}]
     assert dropped.dropped == ("input[]",)
     assert refusal(items, policy=Policy(unanswered=Unanswered.REJECT)).param == "input[1].call_id"
 
@@ -103,7 +103,7 @@ def test_D5_an_output_without_call_is_refused_or_repaired() -> None:
     """InvalidRequest with its path; as repair, its text stays in the conversation."""
     assert refusal([user("hi"), output("nope")]).param == "input[1].call_id"
     made = translate([user("hi"), output("nope", "42")], policy=Policy(orphans=Orphans.REPAIR))
-    assert made.chat["messages"] == [{"role": "user", "content": "hi\n\nOutput of a tool call (nope):\n42"}]
+    assert made.body["messages"] == [{"role": "user", "content": "hi\n\nOutput of a tool call (nope):\n42"}]
 
 
 def test_D6_adjacent_assistant_and_user_messages_are_merged() -> None:
@@ -118,7 +118,7 @@ def test_D7_instructions_and_developer_messages_are_one_system_message_at_the_be
     """Strict templates: 'System message must be at the beginning'."""
     items = [{"role": "developer", "content": "B"}, user("hi"), {"role": "system", "content": "C"}, user("ho")]
     made = translate(items, instructions="A")
-    assert made.chat["messages"] == [
+    assert made.body["messages"] == [
         {"role": "system", "content": "A\n\nB\n\nC"},
         {"role": "user", "content": "hi\n\nho"},
     ]
@@ -152,7 +152,7 @@ def test_D10_images_in_tool_outputs_never_become_text(policy: ToolImages) -> Non
     """Inline, behind in a user message, or a placeholder; base64 stands in no text. Responses case D12."""
     url = "data:image/png;base64,QUJD"
     made = translate([user("x"), call("a"), output("a", [text("see"), image(url)])], quirks=generic(tool_images=policy))
-    found: Any = made.chat["messages"]
+    found: Any = made.body["messages"]
     tool = found[2]
     if policy is ToolImages.INLINE:
         assert [part["type"] for part in tool["content"]] == ["text", "image_url"]
@@ -212,7 +212,7 @@ def test_D14_which_turns_get_their_reasoning_back_is_the_providers_choice(
     said = {"role": "assistant", "content": "x"}
     items = [user("1"), reasoning("r1"), said, user("2"), reasoning("r2"), call("a"), output("a"), user("3")]
     made = translate([*items, reasoning("r3"), said], quirks=generic(replay=replay))
-    found: Any = made.chat["messages"]
+    found: Any = made.body["messages"]
     assert [one.get("reasoning_content") for one in found if one["role"] == "assistant"] == expected
     assert made.dropped == (("input[].reasoning",) if replay is Replay.NONE else ())
 
@@ -254,7 +254,7 @@ def test_D19_long_call_ids_are_shortened_alike_for_call_and_output() -> None:
     """64 characters stay, 65 do not; ids with the same beginning stay apart; the way back is known."""
     exact, one, other = "x" * 64, "x" * 65, "x" * 64 + "y"
     made = translate([call(i) for i in (exact, one, other)] + [output(i) for i in (exact, one, other)])
-    found: Any = made.chat["messages"]
+    found: Any = made.body["messages"]
     ids = [each["id"] for each in found[0]["tool_calls"]]
     assert ids[0] == exact
     assert len(set(ids)) == 3
@@ -308,7 +308,7 @@ def test_D23_our_own_output_is_understood_as_the_next_input() -> None:
         {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}", "status": "completed"},
     ]
     made = translate([user("hi"), *ours, output("c"), user("go")], tools=[function()])
-    found: Any = made.chat["messages"]
+    found: Any = made.body["messages"]
     assert found[1]["content"] == "hello"
     assert found[1]["reasoning_content"] == "why"
     assert found[1]["tool_calls"][0]["id"] == "c"
@@ -329,7 +329,7 @@ def test_D25_unknown_items_are_refused_with_their_path_or_dropped_visibly(kind: 
     items = [user("hi"), {"type": kind, "role": "x", "content": [1]}]
     assert refusal(items).param == "input[1].type"
     made = translate(items, policy=DROP)
-    assert made.chat["messages"] == [{"role": "user", "content": "hi"}]
+    assert made.body["messages"] == [{"role": "user", "content": "hi"}]
     assert made.dropped == ("input[].type",)
 
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from request_helpers import DROP, call, image, messages, output, reasoning, text, user
 from support.examples import examples
 
-from onwards_py.transcode.neutral.call_ids import CallIds
 from onwards_py.transcode.neutral.policy import HostedTools, InvalidRequest, Orphans, Policy, TranslationContext
 from onwards_py.transcode.neutral.quirks import PRESETS
+from onwards_py.transcode.neutral.request import Message, Step
 from onwards_py.transcode.neutral.tool_names import ToolNames
-from onwards_py.transcode.responses.read_content import Joined, join
+from onwards_py.transcode.neutral.turns import Joined, as_parts
 from onwards_py.transcode.responses.read_items import ItemReader
-from onwards_py.transcode.responses.read_request import Translated, to_chat
+from onwards_py.transcode.translation import Translated, to_chat
 
 WORDS = st.sampled_from(
     re.findall(
@@ -99,7 +99,7 @@ def check(made: Translated | InvalidRequest) -> None:
         assert made.param
         assert made.message
         return
-    assert orjson.dumps(made.chat)
+    assert orjson.dumps(made.body)
     assert orjson.dumps(dict(made.context.echo))
 
 
@@ -206,25 +206,36 @@ def test_the_short_way_of_plain_messages_is_the_long_one(
     given_items = [*items, *odd, *plain]
 
     def read(*, together: bool) -> object:
-        scope = TranslationContext(quirks, LENIENT)
-        reader = ItemReader(scope, ToolNames(), CallIds(quirks.short_call_ids))
+        context = TranslationContext(quirks, LENIENT)
+        reader = ItemReader(ToolNames(), context)
         try:
             if together:
-                reader.read_all(given_items)
+                steps = list(reader.read_all(given_items))
             else:
-                for index, item in enumerate(given_items):
-                    reader.read(item, f"input[{index}]")
+                steps = [step for i, item in enumerate(given_items) for step in reader.read(item, f"input[{i}]")]
         except InvalidRequest as refused:
             return refused.param, refused.message
-        return reader.conversation.turns, scope.dropped
+        return [_bare(step) for step in steps], context.dropped
 
     assert read(together=True) == read(together=False)
+
+
+def _bare(step: Step) -> Step:
+    """A user's message of plain text may be its text alone."""
+    plain = isinstance(step, Message) and step.role == "user" and isinstance(step.content, str)
+    return step.content if plain else step
 
 
 @given(st.lists(st.text("ab", max_size=2) | st.lists(st.just({"type": "text", "text": "p"}), min_size=1, max_size=2)))
 def test_many_contents_are_joined_as_two_are(contents: list[Any]) -> None:
     """A string as long as there are only strings, else parts."""
-    assert Joined(*contents).content() == reduce(join, contents, "")
+
+    def two(first: Any, second: Any) -> Any:
+        if isinstance(first, str) and isinstance(second, str):
+            return f"{first}\n\n{second}" if first and second else first or second
+        return as_parts(first) + as_parts(second)
+
+    assert Joined(*contents).content() == reduce(two, contents, "")
 
 
 @pytest.mark.parametrize("role", ["user", "assistant", "system"])

@@ -56,7 +56,7 @@ def routed(*items: dict[str, object]) -> list[Any]:
     """The reasoning details of each assistant message at OpenRouter; nothing may be dropped."""
     made: Any = translate([user("hi"), *items, user("go on")], policy=SEALING, quirks=PRESETS["openrouter"])
     assert made.dropped == ()
-    return [one.get("reasoning_details") for one in made.chat["messages"] if one["role"] == "assistant"]
+    return [one.get("reasoning_details") for one in made.body["messages"] if one["role"] == "assistant"]
 
 
 def sealed(*details: dict[str, object]) -> dict[str, object]:
@@ -108,7 +108,7 @@ def test_G25_a_foreign_blob_is_skipped_visibly_and_what_can_be_read_is_used(poli
     """Another provider's blob would be refused there for ever."""
     items = carried("gAAAAAB", summary=[{"type": "summary_text", "text": "short"}])
     made: Any = translate(items, policy=policy)
-    assert made.chat["messages"][1]["reasoning_content"] == "short"
+    assert made.body["messages"][1]["reasoning_content"] == "short"
     assert made.dropped == ("input[].encrypted_content",)
 
 
@@ -121,7 +121,7 @@ def test_G25_what_is_opaque_goes_back_only_to_who_said_it(origin: str, back: boo
     sealed_by_a = {"reasoning": "why", "reasoning_details": DETAILS, "onwards_origin": "a"}
     items = carried(seal_reasoning({**sealed_by_a, "tool_call_extra_content": {"a": SIGNATURE}}, SEALER))
     made: Any = translate(items, policy=policy, quirks=PRESETS["openrouter"])
-    message = made.chat["messages"][1]
+    message = made.body["messages"][1]
     assert message["reasoning"] == "why"
     assert ("reasoning_details" in message) is ("extra_content" in message["tool_calls"][0]) is back
     assert made.dropped == (() if back else ("input[].encrypted_content",))
@@ -188,7 +188,7 @@ def test_what_came_with_a_call_goes_back_with_it(dialect: str, behind: bool) -> 
     item = {"type": "reasoning", "summary": [], "encrypted_content": blob}
     items = [user("hi"), *([call("a"), item] if behind else [item, call("a")]), call("b"), output("a"), output("b")]
     made: Any = translate(items, policy=SEALING, quirks=PRESETS[dialect])
-    calls = made.chat["messages"][1]["tool_calls"]
+    calls = made.body["messages"][1]["tool_calls"]
     assert calls[0]["extra_content"] == SIGNATURE
     assert "extra_content" not in calls[1]
     assert made.dropped == ()

@@ -23,13 +23,13 @@ def namespace(name: str, *tools: object, **more: object) -> dict[str, object]:
 
 
 def functions(*tools: object, **fields: Any) -> Any:
-    return [tool["function"] for tool in translate(tools=list(tools), **fields).chat["tools"]]  # type: ignore[attr-defined]
+    return [tool["function"] for tool in translate(tools=list(tools), **fields).body["tools"]]  # type: ignore[attr-defined]
 
 
 def test_E1_a_hosted_tool_beside_others_is_left_out_visibly() -> None:
     """Codex always offers web_search; the rest of the request is no worse for it."""
     made = translate(tools=[function(), {"type": "web_search"}])
-    assert len(made.chat["tools"]) == 1  # type: ignore[arg-type]
+    assert len(made.body["tools"]) == 1  # type: ignore[arg-type]
     assert made.dropped == ("tools[].web_search",)
 
 
@@ -45,16 +45,16 @@ def test_E1_hosted_tools_follow_the_policy() -> None:
     tools = [function(), {"type": "web_search", "x": 1}]
     assert refusal(tools=tools, policy=Policy(hosted_tools=HostedTools.REJECT)).param == "tools[1].type"
     alone = translate(tools=tools[1:], policy=Policy(hosted_tools=HostedTools.DROP))
-    assert "tools" not in alone.chat
+    assert "tools" not in alone.body
     passed: Any = translate(tools=tools, policy=Policy(hosted_tools=HostedTools.PASS))
-    assert passed.chat["tools"][1] == {"type": "web_search", "x": 1}
+    assert passed.body["tools"][1] == {"type": "web_search", "x": 1}
     assert passed.dropped == ()
 
 
 def test_E2_members_of_a_namespace_become_functions_and_the_way_back_is_known() -> None:
     """Name and namespace are to be returned apart."""
     made: Any = translate(tools=[namespace("mcp", function("ls"), {**PATCH, "name": "put"})])
-    assert [tool["function"]["name"] for tool in made.chat["tools"]] == ["mcp__ls", "mcp__put"]
+    assert [tool["function"]["name"] for tool in made.body["tools"]] == ["mcp__ls", "mcp__put"]
     assert made.context.tools == {
         "mcp__ls": ToolName(ToolKind.FUNCTION, "ls", "mcp"),
         "mcp__put": ToolName(ToolKind.CUSTOM, "put", "mcp"),
@@ -76,13 +76,13 @@ def test_E2_a_member_whose_flat_name_is_taken_gets_another_one() -> None:
         assert names["a__b"] == ToolName(ToolKind.FUNCTION, "a__b")
         (other,) = set(names) - {"a__b"}
         assert names[other] == ToolName(ToolKind.FUNCTION, "b", "a")
-        assert {tool["function"]["name"] for tool in made.chat["tools"]} == set(names)
+        assert {tool["function"]["name"] for tool in made.body["tools"]} == set(names)
 
 
 def test_E2_odd_namespaces() -> None:
     """Empty: no tools. Nested: opened. Its description is not lost. Two underscores at its end are not doubled."""
-    assert "tools" not in translate(tools=[namespace("a")]).chat
-    assert "tools" not in translate(tools=[{"type": "namespace", "name": "a"}]).chat
+    assert "tools" not in translate(tools=[namespace("a")]).body
+    assert "tools" not in translate(tools=[{"type": "namespace", "name": "a"}]).body
     nested = namespace("a", namespace("b", function("f", description="F"), description="B"), description="A")
     assert functions(nested) == [
         {"name": "a__b__f", "description": "A\n\nB\n\nF", "parameters": {"type": "object", "properties": {}}}
@@ -130,7 +130,7 @@ def test_E3_names_that_a_provider_would_refuse_are_made_plain_and_found_again() 
     """Dots, spaces, other scripts, too many characters."""
     long = "x" * 65
     made: Any = translate(tools=[function("fs.read"), function("fs_read"), function(long), function("größe")])
-    names = [tool["function"]["name"] for tool in made.chat["tools"]]
+    names = [tool["function"]["name"] for tool in made.body["tools"]]
     assert all(len(name) <= 64 and name.replace("_", "").replace("-", "").isascii() for name in names)
     assert [made.context.tools[name].name for name in names] == ["fs.read", "fs_read", long, "größe"]
 
@@ -169,7 +169,7 @@ def test_E6_tool_choice_is_nested_as_chat_completions_wants_it() -> None:
         ({"type": "function", "name": "g", "namespace": "n"}, "n__g"),
     ]:
         made = translate(tools=tools, tool_choice=choice)
-        assert made.chat["tool_choice"] == {"type": "function", "function": {"name": name}}
+        assert made.body["tool_choice"] == {"type": "function", "function": {"name": name}}
         assert made.context.allowed == {name}
 
 
@@ -199,7 +199,7 @@ def test_E6_a_choice_of_a_tool_that_was_left_out_is_refused_or_auto() -> None:
     fields: dict[str, Any] = {"tools": [function(), {"type": "web_search"}], "tool_choice": {"type": "web_search"}}
     assert refusal(**fields).param == "tool_choice"
     made = translate(**fields, policy=DROP)
-    assert made.chat["tool_choice"] == "auto"
+    assert made.body["tool_choice"] == "auto"
     assert "tool_choice" in made.dropped
 
 
@@ -207,7 +207,7 @@ def test_E6_a_choice_of_a_tool_that_was_left_out_is_refused_or_auto() -> None:
 def test_E7_without_tools_neither_choice_nor_parallel_calls_are_sent(choice: str) -> None:
     """Providers refuse them."""
     made = translate(tool_choice=choice, parallel_tool_calls=True, tools=[])
-    assert not made.chat.keys() & {"tools", "tool_choice", "parallel_tool_calls"}
+    assert not made.body.keys() & {"tools", "tool_choice", "parallel_tool_calls"}
     assert made.context.echo["tool_choice"] == choice
 
 
@@ -238,7 +238,7 @@ def test_the_root_of_a_schema_says_that_it_is_an_object(given: dict[str, object]
     """Also of a namespace's members; the echo repeats what was sent. Another type is for the provider to refuse."""
     space = {"type": "namespace", "name": "n", "tools": [function("g", parameters=given)]}
     made: Any = translate(tools=[function("f", parameters=given), space])
-    assert [tool["function"]["parameters"] for tool in made.chat["tools"]] == [sent, sent]
+    assert [tool["function"]["parameters"] for tool in made.body["tools"]] == [sent, sent]
     assert made.context.echo["tools"][0]["parameters"] == given
 
 
@@ -246,12 +246,12 @@ def test_the_root_of_a_schema_says_that_it_is_an_object(given: dict[str, object]
 def test_a_mode_may_come_as_an_object(mode: str) -> None:
     """It is the mode; for a choice among nothing as well."""
     made = translate(tools=[function()], tool_choice={"type": mode})
-    assert (made.chat["tool_choice"], made.context.echo["tool_choice"]) == (mode, mode)
+    assert (made.body["tool_choice"], made.context.echo["tool_choice"]) == (mode, mode)
     assert made.context == translate(tools=[function()], tool_choice=mode).context
     if mode == "required":
         assert refusal(tool_choice={"type": mode}).param == "tool_choice"
     else:
-        assert "tool_choice" not in translate(tool_choice={"type": mode}).chat
+        assert "tool_choice" not in translate(tool_choice={"type": mode}).body
 
 
 @pytest.mark.parametrize("parameters", [None, {}])
@@ -272,9 +272,9 @@ def test_E9_missing_parameters_are_the_empty_object_and_strict_is_only_sent_if_g
 
 def test_E11_a_required_call_among_custom_tools_alone() -> None:
     """Custom tools count as tools."""
-    assert translate(tools=[PATCH], tool_choice="required").chat["tool_choice"] == "required"
+    assert translate(tools=[PATCH], tool_choice="required").body["tool_choice"] == "required"
     quirks = generic(tool_choice_required="any")
-    assert translate(tools=[PATCH], tool_choice="required", quirks=quirks).chat["tool_choice"] == "any"
+    assert translate(tools=[PATCH], tool_choice="required", quirks=quirks).body["tool_choice"] == "any"
 
 
 def allowed(*names: str, **more: object) -> dict[str, object]:
@@ -285,8 +285,8 @@ def test_allowed_tools_are_a_hard_constraint() -> None:
     """Only they are sent; the answer can be checked; the response still shows all tools."""
     tools = [function("a"), function("b"), function("c")]
     made: Any = translate(tools=tools, tool_choice=allowed("a", "c"))
-    assert [tool["function"]["name"] for tool in made.chat["tools"]] == ["a", "c"]
-    assert made.chat["tool_choice"] == "auto"
+    assert [tool["function"]["name"] for tool in made.body["tools"]] == ["a", "c"]
+    assert made.body["tool_choice"] == "auto"
     assert [made.context.may_call(name) for name in "abc"] == [True, False, True]
     assert len(made.context.echo["tools"]) == 3
     assert made.context.echo["tool_choice"] == allowed("a", "c", mode="auto")
@@ -295,15 +295,15 @@ def test_allowed_tools_are_a_hard_constraint() -> None:
 def test_one_allowed_tool_that_is_required_is_the_named_one() -> None:
     """The strongest form that every provider has."""
     made = translate(tools=[function("a"), function("b")], tool_choice=allowed("a", mode="required"))
-    assert made.chat["tool_choice"] == {"type": "function", "function": {"name": "a"}}
+    assert made.body["tool_choice"] == {"type": "function", "function": {"name": "a"}}
 
 
 def test_allowed_tools_stay_whole_for_a_provider_that_knows_them() -> None:
     """All tools stay in the prompt, so its cache holds."""
     tools = [function("a"), function("b")]
     made: Any = translate(tools=tools, tool_choice=allowed("a", mode="required"), quirks=OPENAI)
-    assert len(made.chat["tools"]) == 2
-    assert made.chat["tool_choice"] == {
+    assert len(made.body["tools"]) == 2
+    assert made.body["tool_choice"] == {
         "type": "allowed_tools",
         "allowed_tools": {"mode": "required", "tools": [{"type": "function", "function": {"name": "a"}}]},
     }
@@ -314,7 +314,7 @@ def test_no_call_may_be_made_where_none_is_chosen() -> None:
     """The tools stay visible, the choice is said, and the answer can be checked."""
     for choice in ("none", allowed("f", mode="none")):
         made = translate(tools=[function()], tool_choice=choice)
-        assert made.chat["tool_choice"] == "none"
+        assert made.body["tool_choice"] == "none"
         assert made.context.allowed == frozenset()
         assert not made.context.may_call("f")
     assert translate(tools=[function()]).context.may_call("f")
@@ -323,10 +323,10 @@ def test_no_call_may_be_made_where_none_is_chosen() -> None:
 def test_parallel_calls_are_forbidden_by_the_provider_or_by_us() -> None:
     """The wish travels where it is understood; the answer is held to it in any case."""
     made = translate(tools=[function()], parallel_tool_calls=False)
-    assert made.chat["parallel_tool_calls"] is False
+    assert made.body["parallel_tool_calls"] is False
     assert made.context.one_call
     unaware = translate(tools=[function()], parallel_tool_calls=False, quirks=generic(parallel_tool_calls=False))
-    assert "parallel_tool_calls" not in unaware.chat
+    assert "parallel_tool_calls" not in unaware.body
     assert unaware.context.one_call
 
 
@@ -338,5 +338,5 @@ def test_members_of_a_tool_that_chat_completions_lacks_are_noted() -> None:
 def test_the_number_of_tools_is_bounded() -> None:
     """By policy."""
     tools = [function("a"), function("b")]
-    assert translate(tools=tools, policy=Policy(max_tools=2)).chat["tools"]
+    assert translate(tools=tools, policy=Policy(max_tools=2)).body["tools"]
     assert refusal(tools=tools, policy=Policy(max_tools=1)).param == "tools"

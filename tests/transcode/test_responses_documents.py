@@ -21,8 +21,8 @@ from onwards_py.transcode.responses import read_content as content
 from onwards_py.transcode.responses import read_fields as fields
 from onwards_py.transcode.responses import read_items as items
 from onwards_py.transcode.responses import read_tools as tools
-from onwards_py.transcode.responses.read_request import to_chat
 from onwards_py.transcode.responses.request_echo import choose_profile
+from onwards_py.transcode.translation import to_chat
 
 PAGE = "reference/responses.md"
 GUIDE = "guides/translate.md"
@@ -95,16 +95,16 @@ def test_a_field_becomes_what_the_table_says(row: list[str]) -> None:
         assert refused.value.param == name
         return
     translated = to_chat(request, quirks, Policy())
-    without = to_chat({"model": "m", "input": "Hello."}, quirks, Policy()).chat
+    without = to_chat({"model": "m", "input": "Hello."}, quirks, Policy()).body
     if becomes in ("kept", "dropped"):
-        assert translated.chat == without
+        assert translated.body == without
         assert translated.dropped == ((name,) if becomes == "dropped" else ())
         return
     (own,) = sample if name == OTHERS else (name,)
     chat_names = {own} if becomes == "the same" else set(becomes.split(" / "))
-    assert chat_names & translated.chat.keys()
+    assert chat_names & translated.body.keys()
     if name not in ("model", "input"):
-        assert translated.chat != without
+        assert translated.body != without
     assert translated.dropped == ()
 
 
@@ -131,7 +131,7 @@ def test_every_event_that_is_sent_is_listed() -> None:
 
 def test_the_other_way_every_field_that_is_dealt_with_is_listed() -> None:
     """Of a chat request to a provider that only has Responses."""
-    assert names("Fields of a chat request", "chat field") == reverse.OURS
+    assert names("Fields of a chat request", "chat field") == reverse.READ
 
 
 def word(value: object) -> str:

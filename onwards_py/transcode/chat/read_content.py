@@ -1,24 +1,24 @@
-"""Content parts of chat messages to those of Responses items. Nothing is left out without a refusal or a note."""
+"""Content parts of chat messages. Nothing is left out without a refusal or a note."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, member, name_of
+from onwards_py.transcode.neutral.content import Audio, Content, File, Image, MarkedText, Part, Refusal, Video
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, member, name_of, wrong_type
 from onwards_py.transcode.neutral.request_checks import check_size
 
-Part = dict[str, object]
-Content = str | list[Part]
+JsonPart = Mapping[str, object]
 
 TEXTS = ("text", "input_text", "output_text")
 
 
 def read_content(
-    owner: Mapping[str, object], name: str, where: str, scope: TranslationContext, *, said: bool = False
+    owner: Mapping[str, object], name: str, where: str, context: TranslationContext, *, of_model: bool = False
 ) -> Content:
     """The content that ``owner``, whose path is ``where``, holds under ``name``. Raises InvalidRequest.
 
-    A string stays one, null is empty; an array becomes parts: those of an answer if ``said``, else those of an input.
+    A string stays one, null is empty. ``of_model``: it is an earlier answer, which holds text and refusals alone.
     """
     content = owner.get(name)
     if isinstance(content, str):
@@ -28,85 +28,59 @@ def read_content(
     if isinstance(content, dict):  # one part without its array
         content = [content]
     if not isinstance(content, list):
-        raise InvalidRequest(
-            f"{where}.{name}",
-            f"'{where}.{name}' must be a string or an array, not {name_of(content)}.",
-            "invalid_type",
-        )
+        raise wrong_type(f"{where}.{name}", "a string or an array", content)
     found: list[Part] = []
     for index, part in enumerate(content):
-        made = _read(part, f"{where}.{name}[{index}]", scope, "output_text" if said else "input_text")
+        made = _read(part, f"{where}.{name}[{index}]", context, of_model)
         if made is not None:
             found.append(made)
     return found
 
 
-def plain(content: Content) -> str | None:
-    """The content as one string, if it is nothing but text."""
-    if isinstance(content, str):
-        return content
-    if all(part["type"] in ("input_text", "output_text") for part in content):
-        return "".join(str(part["text"]) for part in content)
-    return None
-
-
-def as_parts(content: Content, kind: str) -> list[Part]:
-    """Content as an array whose text parts are of this kind; an empty string is no part."""
-    if isinstance(content, str):
-        return [{"type": kind, "text": content}] if content else []
-    return content
-
-
-def _read(part: object, where: str, scope: TranslationContext, text_kind: str) -> Part | None:
+def _read(part: object, where: str, context: TranslationContext, of_model: bool) -> Part | None:
     if isinstance(part, str):
-        return {"type": text_kind, "text": part}
+        return part
     if not isinstance(part, dict):
         raise InvalidRequest(where, f"A content part must be an object, not {name_of(part)}.", "invalid_type")
     kind = part.get("type")
-    if "cache_control" in part:
-        scope.drop(f"{where}.cache_control")
     if kind in TEXTS:
-        return {"type": text_kind, "text": _string(part, "text", where)}
-    if kind == "refusal" and text_kind == "output_text":
-        return {"type": "refusal", "refusal": _string(part, "refusal", where)}
+        text = _string(part, "text", where)
+        return MarkedText(text, {"cache_control": part["cache_control"]}, where) if "cache_control" in part else text
+    if "cache_control" in part:
+        context.drop(f"{where}.cache_control")
+    if kind == "refusal" and of_model:
+        return Refusal(_string(part, "refusal", where))
     reader = _READERS.get(kind) if isinstance(kind, str) else None
-    if reader is None or text_kind == "output_text":
-        scope.unsupported(f"{where}.type", f"Content parts of type {kind!r} cannot be sent to this model here.")
+    if reader is None or of_model:
+        context.unsupported(f"{where}.type", f"Content parts of type {kind!r} cannot be sent to this model here.")
         return None
-    return reader(part, where, scope)
+    return reader(part, where, context)
 
 
-def _string(part: Part, name: str, where: str) -> str:
+def _string(part: JsonPart, name: str, where: str) -> str:
     text = part.get(name)
     if not isinstance(text, str):
-        raise InvalidRequest(
-            f"{where}.{name}", f"'{where}.{name}' must be a string, not {name_of(text)}.", "invalid_type"
-        )
+        raise wrong_type(f"{where}.{name}", "a string", text)
     return text
 
 
-def _image(part: Part, where: str, scope: TranslationContext) -> Part | None:
+def _image(part: JsonPart, where: str, context: TranslationContext) -> Part | None:
     image, detail = part.get("image_url"), part.get("detail")
     if isinstance(image, dict):
         detail = image.get("detail", detail)
         image = image.get("url")
-    if not scope.quirks.images:
-        scope.unsupported(where, "This model takes no images.")
+    if not context.quirks.images:
+        context.unsupported(where, "This model takes no images.")
         return None
-    made: Part = {"type": "input_image"}
     if isinstance(image, str) and image:
-        check_size(image, f"{where}.image_url", scope)
-        made["image_url"] = image
-    elif isinstance(part.get("file_id"), str):
-        made["file_id"] = part["file_id"]
-    else:
-        raise InvalidRequest(f"{where}.image_url", f"'{where}.image_url' must be an object with a URL or a data URL.")
-    if detail is not None:
-        made["detail"] = detail
-    return made
+        check_size(image, f"{where}.image_url", context)
+        return Image(image, detail)
+    if isinstance(part.get("file_id"), str):
+        return Image("", detail, part["file_id"], where)
+    raise InvalidRequest(f"{where}.image_url", f"'{where}.image_url' must be an object with a URL or a data URL.")
 
 
-def _file(part: Part, where: str, scope: TranslationContext) -> Part | None:
+def _file(part: JsonPart, where: str, context: TranslationContext) -> Part | None:
     inner = part.get("file")
     source = inner if isinstance(inner, dict) else part
     named = {name: source[name] for name in ("filename", "file_data", "file_id", "file_url") if source.get(name)}
@@ -115,30 +89,31 @@ def _file(part: Part, where: str, scope: TranslationContext) -> Part | None:
     for name, value in named.items():
         if not isinstance(value, str):
             raise InvalidRequest(f"{where}.file.{name}", f"'{name}' of a file must be a string.", "invalid_type")
-        check_size(value, f"{where}.file.{name}", scope)
-    return {"type": "input_file", **named}
+        check_size(value, f"{where}.file.{name}", context)
+    title, data = (str(named[one]) if one in named else None for one in ("filename", "file_data"))
+    return File(title, data, named.get("file_id"), named.get("file_url"), where)
 
 
-def _audio(part: Part, where: str, scope: TranslationContext) -> Part | None:
+def _audio(part: JsonPart, where: str, context: TranslationContext) -> Part | None:
     audio = part.get("input_audio")
     if not isinstance(audio, dict) or not isinstance(audio.get("data"), str):
         raise InvalidRequest(f"{where}.input_audio", f"'{where}.input_audio' must be an object with data and format.")
-    if not scope.quirks.audio:
-        scope.unsupported(where, "This model takes no audio.")
+    if not context.quirks.audio:
+        context.unsupported(where, "This model takes no audio.")
         return None
-    check_size(audio["data"], f"{where}.input_audio.data", scope)
-    return {"type": "input_audio", "input_audio": audio}
+    check_size(audio["data"], f"{where}.input_audio.data", context)
+    return Audio(audio)
 
 
-def _video(part: Part, where: str, scope: TranslationContext) -> Part | None:
+def _video(part: JsonPart, where: str, context: TranslationContext) -> Part | None:
     video = part.get("video_url")
     source = video if isinstance(video, dict) else {"url": video}
     url = member(source, "url", f"{where}.video_url")
-    check_size(url, f"{where}.video_url", scope)
-    return {"type": "input_video", "video_url": url}
+    check_size(url, f"{where}.video_url", context)
+    return Video(url)
 
 
-_READERS: Mapping[str, Callable[[Part, str, TranslationContext], Part | None]] = {
+_READERS: Mapping[str, Callable[[JsonPart, str, TranslationContext], Part | None]] = {
     "image_url": _image,
     "input_image": _image,
     "file": _file,

@@ -1,4 +1,4 @@
-"""A Chat Completions request to a Responses request: the one entrance of the request side."""
+"""A Chat Completions request as a neutral one: the entrance of the reading side."""
 
 from __future__ import annotations
 
@@ -6,117 +6,66 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from onwards_py.transcode.chat.context import Context
-from onwards_py.transcode.chat.read_fields import add_extras, check_supported, check_types, plain_fields
-from onwards_py.transcode.chat.read_messages import ItemMaker
+from onwards_py.transcode.chat.read_fields import check_types, read_fields
+from onwards_py.transcode.chat.read_messages import MessageReader
 from onwards_py.transcode.chat.read_tools import read_choice, read_tools
-from onwards_py.transcode.neutral.policy import InvalidRequest, Policy, TranslationContext, must_be_string, name_of
-from onwards_py.transcode.neutral.quirks import Quirks, Replay
-
-Request = Mapping[str, object]
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, must_be_string, wrong_type
+from onwards_py.transcode.neutral.quirks import Quirks
+from onwards_py.transcode.neutral.request import Request, ToolSet
 
 
 @dataclass(frozen=True, slots=True)
-class Translated:
-    """``responses``: the provider's request. ``context``: what the answer needs.
+class ReadRequest:
+    """A request, and what the writing of its answer needs of it."""
 
-    ``dropped``: paths that do not reach the provider, without indexes, each once.
-    """
+    request: Request
+    wants_usage_chunk: bool
+    """The stream ends with a chunk of usage."""
+    legacy_functions: bool
+    """The request has ``functions``, so the answer has ``function_call``."""
 
-    responses: dict[str, object]
-    context: Context
-    dropped: tuple[str, ...] = ()
+    def context(self, quirks: Quirks) -> Context:
+        """What the answer needs."""
+        request = self.request
+        return Context(
+            model=request.model,
+            quirks=quirks,
+            wants_stream=request.stream,
+            wants_usage_chunk=self.wants_usage_chunk,
+            wants_logprobs=request.logprobs is not None,
+            legacy_functions=self.legacy_functions,
+        )
 
 
-def to_responses(request: Request, quirks: Quirks, policy: Policy) -> Translated:
-    """Translate a request (parsed JSON). Raises InvalidRequest with the path of what cannot be translated.
-
-    Of ``quirks`` those count that are not about the form of chat: ``system``, ``developer_role``, ``images``,
-    ``audio``, ``logprobs``, ``replay``, ``efforts``, ``parallel_tool_calls``, ``drop``, ``extra``,
-    ``empty_answer_failed``.
-    """
-    scope = TranslationContext(quirks, policy)
-    model = must_be_string(request.get("model"), "model")
-    check_types(request)
-    check_supported(request, scope)
-    maker = _read(_messages(request, scope), scope)
-    made: dict[str, object] = {"model": model}
-    if maker.instructions:
-        made["instructions"] = maker.instructions
-    made["input"] = maker.items
-    made.update(plain_fields(request, scope))
-    _add_tools(request, made, scope)
-    add_extras(request, made, scope)
-    options = request.get("stream_options")
-    context = Context(
+def read_request(given: Mapping[str, object], context: TranslationContext) -> ReadRequest:
+    """Read a request (parsed JSON). Raises InvalidRequest with the path of what is wrong or cannot be sent."""
+    model = must_be_string(given.get("model"), "model")
+    check_types(given, context)
+    steps = MessageReader(_messages(given, context), context).read_all()
+    tools = read_tools(given, context)
+    legacy = bool(given.get("functions")) and not given.get("tools")
+    request = Request(
         model=model,
-        quirks=quirks,
-        wants_stream=request.get("stream") is True,
-        wants_usage_chunk=isinstance(options, dict) and options.get("include_usage") is True,
-        wants_logprobs=request.get("logprobs") is True,
-        legacy_functions=bool(request.get("functions")) and not request.get("tools"),
+        path="messages",
+        steps=steps,
+        tools=ToolSet(tools),
+        choice=read_choice(given, tools),
+        # Of the old functions only one is called at a time: an answer has no words for a second call.
+        parallel_calls=False if legacy else given.get("parallel_tool_calls"),
     )
-    return Translated(made, context, tuple(scope.dropped))
+    read_fields(given, request, context)
+    return ReadRequest(request, request.stream_options.get("include_usage") is True, legacy)
 
 
-def _messages(request: Request, scope: TranslationContext) -> list[object]:
-    messages = request.get("messages")
+def _messages(given: Mapping[str, object], context: TranslationContext) -> list[object]:
+    messages = given.get("messages")
+    if messages is None:
+        raise InvalidRequest("messages", "'messages' must be an array, not null.", "missing_required_parameter")
     if not isinstance(messages, list):
-        code = "missing_required_parameter" if messages is None else "invalid_type"
-        raise InvalidRequest("messages", f"'messages' must be an array, not {name_of(messages)}.", code)
+        raise wrong_type("messages", "an array", messages)
     if not messages:
-        raise InvalidRequest("messages", "There is nothing to answer: give 'messages'.", "missing_required_parameter")
-    if len(messages) > scope.policy.max_items:
-        raise InvalidRequest("messages", f"More than {scope.policy.max_items} messages.", "array_above_max_length")
+        message = "There is nothing to answer: give 'messages'."
+        raise InvalidRequest("messages", message, "missing_required_parameter")
+    if len(messages) > context.policy.max_items:
+        raise InvalidRequest("messages", f"More than {context.policy.max_items} messages.", "array_above_max_length")
     return messages
-
-
-def _read(messages: list[object], scope: TranslationContext) -> ItemMaker:
-    replayed: frozenset[int] | None = None
-
-    def replays(index: int) -> bool:
-        nonlocal replayed
-        if replayed is None:
-            replayed = _replayed(messages, scope.quirks.replay)
-        return index in replayed
-
-    maker = ItemMaker(scope, replays)
-    maker.read_all(messages)
-    maker.end()
-    return maker
-
-
-def _replayed(messages: list[object], replay: Replay) -> frozenset[int]:
-    """The messages whose reasoning goes back to the provider; a turn ends with a user's message."""
-    if replay is Replay.NONE:
-        return frozenset()
-    turns: list[list[int]] = [[]]
-    for index, message in enumerate(messages):
-        if isinstance(message, dict) and message.get("role") == "user":
-            turns.append([])
-        elif isinstance(message, dict):
-            turns[-1].append(index)
-    if replay is Replay.LAST:
-        turns = turns[-1:]
-    if replay is Replay.TOOL_TURNS:
-        turns = [turn for turn in turns if any(_has_calls(messages[index]) for index in turn)]
-    return frozenset(index for turn in turns for index in turn)
-
-
-def _has_calls(message: object) -> bool:
-    return isinstance(message, dict) and bool(message.get("tool_calls") or message.get("function_call"))
-
-
-def _add_tools(request: Request, made: dict[str, object], scope: TranslationContext) -> None:
-    """Tools and what goes only with them: providers refuse a choice, or a word on parallel calls, without tools."""
-    tools = read_tools(request, scope)
-    choice = read_choice(request, tools)
-    if not tools:
-        return
-    made["tools"] = tools
-    if choice is not None:
-        made["tool_choice"] = choice
-    parallel = request.get("parallel_tool_calls")
-    if request.get("functions") and not request.get("tools"):
-        parallel = False  # there is no word for a second call
-    if parallel is not None and scope.quirks.parallel_tool_calls:
-        made["parallel_tool_calls"] = parallel

@@ -5,21 +5,19 @@ from __future__ import annotations
 from onwards_py.transcode.chat.reasoning_details import joined
 from onwards_py.transcode.neutral.policy import TranslationContext
 from onwards_py.transcode.neutral.quirks import Quirks, Replay
+from onwards_py.transcode.neutral.request import Reasoning
 from onwards_py.transcode.neutral.turns import Turn
 
-TEXT_FIELDS = ("reasoning_content", "reasoning", "thinking")
-DETAILS = "reasoning_details"
 
-
-def replayed(turns: list[Turn], scope: TranslationContext) -> dict[int, dict[str, object]]:
+def replayed(turns: list[Turn], path: str, context: TranslationContext) -> dict[int, dict[str, object]]:
     """Message fields with earlier reasoning, by the index of the assistant turn that carries it.
 
     Clients that keep one reasoning item for several rounds of calls (Codex) leave the later rounds without: those
     carry the reasoning of the round before, as providers that insist on it refuse a call without any.
     """
-    quirks = scope.quirks
+    quirks = context.quirks
     if quirks.replay is Replay.NONE or not (quirks.reasoning_out or quirks.replay_details):
-        scope.drop("input[].reasoning")
+        context.drop(f"{path}[].reasoning")
         return {}
     spans = _spans(turns)
     if quirks.replay is Replay.LAST:
@@ -28,7 +26,7 @@ def replayed(turns: list[Turn], scope: TranslationContext) -> dict[int, dict[str
     for span in spans:
         if quirks.replay is Replay.TOOL_TURNS and not any(turns[index].calls for index in span):
             continue
-        latest: list[dict[str, object]] = []
+        latest: list[Reasoning] = []
         for index in span:
             turn = turns[index]
             latest = turn.reasoning or latest
@@ -37,16 +35,16 @@ def replayed(turns: list[Turn], scope: TranslationContext) -> dict[int, dict[str
     return found
 
 
-def _fields(items: list[dict[str, object]], quirks: Quirks) -> dict[str, object]:
+def _fields(items: list[Reasoning], quirks: Quirks) -> dict[str, object]:
     fields: dict[str, object] = {}
-    text = _text(items[0]) if len(items) == 1 else "\n\n".join(filter(None, map(_text, items)))
+    text = items[0].text if len(items) == 1 else "\n\n".join(item.text for item in items if item.text)
     if text:
         for name in quirks.reasoning_out:
             fields[name] = text
     if quirks.replay_details:
-        details = joined([item.get(DETAILS) for item in items])
+        details = joined([item.details for item in items])
         if details:
-            fields[DETAILS] = details
+            fields["reasoning_details"] = details
     return fields
 
 
@@ -55,11 +53,3 @@ def _spans(turns: list[Turn]) -> list[range]:
     ends = [index for index, turn in enumerate(turns) if turn.role == "user"]
     starts = [0, *(end + 1 for end in ends)]
     return [range(start, end) for start, end in zip(starts, [*ends, len(turns)], strict=True)]
-
-
-def _text(item: dict[str, object]) -> str:
-    for name in TEXT_FIELDS:
-        text = item.get(name)
-        if isinstance(text, str) and text:
-            return text
-    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from onwards_py.transcode.neutral.content import Content
+from onwards_py.transcode.neutral.content import Written
 
 
 class FunctionCall(TypedDict, total=False):
@@ -27,7 +27,7 @@ class Message(TypedDict, total=False):
     """A message of a request. ``tool_call_id`` in those of role ``tool``; ``tool_calls`` in those of an assistant."""
 
     role: str
-    content: Content | None
+    content: Written | None
     refusal: str
     phase: str
     tool_calls: list[ToolCall]

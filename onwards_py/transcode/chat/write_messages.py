@@ -1,24 +1,38 @@
-"""Turns to chat messages, shaped for strict templates: system first, one message for all calls, outputs behind it."""
+"""The conversation as chat messages, for strict templates: system first, outputs behind the message of all calls."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+
+import orjson
 
 from onwards_py.transcode.chat.replay_reasoning import replayed
 from onwards_py.transcode.chat.shapes import Message, ToolCall
-from onwards_py.transcode.neutral.content import Content, Part
-from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, Unanswered
+from onwards_py.transcode.chat.write_content import split_media, squeeze, write_parts
+from onwards_py.transcode.neutral.call_ids import CallIds
+from onwards_py.transcode.neutral.content import Part, Written, WrittenPart
+from onwards_py.transcode.neutral.policy import NO_OUTPUT, InvalidRequest, TranslationContext, Unanswered
 from onwards_py.transcode.neutral.quirks import EmptyContent, System, ToolImages
-from onwards_py.transcode.neutral.turns import Call, Conversation, Turn
-from onwards_py.transcode.responses.read_content import Joined, join, split_media, squeeze
+from onwards_py.transcode.neutral.request import Call, Step
+from onwards_py.transcode.neutral.turns import Conversation, Joined, Turn
 
-NO_OUTPUT = "No output: the call was interrupted."
+CUSTOM_INPUT = "input"
+"""The one argument of a function that stands for a custom tool."""
+
 _ELSEWHERE = "The output is in the next message."
 _SYSTEM = ("system", "developer")
 
 
-def to_messages(instructions: str, conversation: Conversation, scope: TranslationContext) -> list[Message]:
-    """The chat request's ``messages``. Raises InvalidRequest."""
+def write_messages(
+    steps: Iterable[Step], path: str, instructions: str, call_ids: CallIds, context: TranslationContext
+) -> list[Message]:
+    """The chat request's ``messages``. ``path``: that of the client's. Raises InvalidRequest."""
+
+    def write(parts: Iterable[Part]) -> list[WrittenPart]:
+        return write_parts(parts, context)
+
+    conversation = Conversation(path, context, write)
+    conversation.read(steps)
     turns = conversation.turns
     if instructions:
         turns = [Turn("system", instructions), *turns]
@@ -26,18 +40,18 @@ def to_messages(instructions: str, conversation: Conversation, scope: Translatio
     if conversation.directed or conversation.reasoned:
         full = [Turn("user", turn) if isinstance(turn, str) else turn for turn in turns]
         if conversation.directed:
-            full = _place_system(full, scope)
+            full = _place_system(full, context)
         if conversation.reasoned:
-            reasoning = replayed(full, scope)
+            reasoning = replayed(full, path, context)
         turns = [*full]
-    messages = _Messages(scope)
+    messages = _Messages(call_ids, context)
     for index, turn in enumerate(turns):
         if type(turn) is str and not (messages and messages[-1]["role"] == "user"):
             messages.append({"role": "user", "content": turn})
         elif isinstance(turn, str):
             messages.add("user", turn)
         elif turn.role == "assistant":
-            _add_assistant(messages, turn, reasoning.get(index), scope)
+            messages.add_assistant(turn, reasoning.get(index))
         else:
             messages.add(turn.role, turn.content)
     return messages.whole()
@@ -46,16 +60,17 @@ def to_messages(instructions: str, conversation: Conversation, scope: Translatio
 class _Messages(list[Message]):
     """The messages so far. What joins a message of the user is kept beside it until all are there."""
 
-    def __init__(self, scope: TranslationContext) -> None:
+    def __init__(self, call_ids: CallIds, context: TranslationContext) -> None:
         super().__init__()
-        self._scope = scope
+        self._call_ids = call_ids
+        self._context = context
         self._joined: dict[int, Joined] = {}
 
-    def add(self, role: str, content: Content) -> None:
+    def add(self, role: str, content: Written) -> None:
         """A user or system message; one that follows another user message joins it where roles have to alternate."""
         if type(content) is not str:
-            content = squeeze(content, self._scope)
-        if role != "user" or not self or not self._scope.quirks.merge_roles or self[-1]["role"] != "user":
+            content = squeeze(content, self._context)
+        if role != "user" or not self or not self._context.quirks.merge_roles or self[-1]["role"] != "user":
             self.append({"role": role, "content": content})
         elif (joined := self._joined.get(len(self))) is not None:
             joined.add(content)
@@ -65,13 +80,83 @@ class _Messages(list[Message]):
     def whole(self) -> list[Message]:
         """All of them, with what joined them."""
         for size, joined in self._joined.items():
-            self[size - 1]["content"] = squeeze(joined.content(), self._scope)
+            self[size - 1]["content"] = squeeze(joined.content(), self._context)
         return [*self]
 
+    def add_assistant(self, turn: Turn, reasoning: dict[str, object] | None) -> None:
+        """An assistant message with the outputs of its calls behind it. Raises InvalidRequest."""
+        context = self._context
+        content = turn.whole
+        if type(content) is not str:
+            content = squeeze(content, context)
+        calls = turn.calls
+        if calls is None and content and reasoning is None and not (turn.refusal or turn.phase):
+            self.append({"role": "assistant", "content": content})
+            return
+        if turn.waiting:
+            calls = [call for call in calls or () if call.output is not None or _stays(call, context)]
+        if not (content or turn.refusal or calls or reasoning):
+            return  # an empty message says nothing, and strict providers refuse it
+        message: Message = {"role": "assistant", "content": content}
+        if turn.refusal:
+            message["refusal"] = turn.refusal
+        if turn.phase:
+            message["phase"] = turn.phase
+        if not content and (calls or turn.refusal):
+            _set_empty_content(message, context)
+        if reasoning:
+            message.update(reasoning)  # type: ignore[typeddict-item]
+        self.append(message)
+        if calls:
+            message["tool_calls"] = self._tool_calls(calls)
+            self._add_outputs(calls)
 
-def _place_system(turns: list[Turn], scope: TranslationContext) -> list[Turn]:
+    def _tool_calls(self, calls: list[Call]) -> list[ToolCall]:
+        quirks = self._context.quirks
+        if quirks.call_stand_in is not None and not any(call.extra for call in calls):
+            calls[0].extra = dict(quirks.call_stand_in)  # the first call of a step needs it
+        made: list[ToolCall] = []
+        for call in calls:
+            arguments = _arguments(call, quirks.arguments_as_object)
+            one: ToolCall = {
+                "id": self._call_ids.chat_id(call.call_id),
+                "type": "function",
+                "function": {"name": call.name, "arguments": arguments},
+            }
+            if quirks.call_extras and call.extra is not None:
+                one["extra_content"] = dict(call.extra)
+            made.append(one)
+        return made
+
+    def _add_outputs(self, calls: list[Call]) -> None:
+        """Tool messages in the order of the calls, then what they could not hold."""
+        context = self._context
+        behind: list[WrittenPart] = []
+        for call in calls:
+            chat_id = self._call_ids.chat_id(call.call_id)
+            output = call.output or ""
+            if isinstance(output, str):
+                self.append({"role": "tool", "tool_call_id": chat_id, "content": output})
+                continue
+            text, media = split_media(output)
+            content: Written = text
+            if media and context.quirks.tool_images is ToolImages.INLINE:
+                content = output
+            elif media and context.quirks.tool_images is ToolImages.PLACEHOLDER:
+                context.drop(f"{call.where}.output")
+                note = f"[{len(media)} attachment(s) that cannot be shown]"
+                content = f"{text}\n{note}" if text else note
+            elif media:
+                content = text or _ELSEWHERE
+                behind += [{"type": "text", "text": f"Output of tool call {chat_id} ({call.name}):"}, *media]
+            self.append({"role": "tool", "tool_call_id": chat_id, "content": squeeze(content, context)})
+        if behind:
+            self.add("user", behind)
+
+
+def _place_system(turns: list[Turn], context: TranslationContext) -> list[Turn]:
     """Roles and places of system messages as the provider wants them."""
-    quirks = scope.quirks
+    quirks = context.quirks
     if not quirks.developer_role:
         for turn in turns:
             turn.role = "system" if turn.role == "developer" else turn.role
@@ -86,7 +171,7 @@ def _place_system(turns: list[Turn], scope: TranslationContext) -> list[Turn]:
             rest = _join_assistants(rest)
     if not leading:
         return rest
-    merged = Joined(*(squeeze(turn.content, scope) for turn in leading))
+    merged = Joined(*(squeeze(turn.content, context) for turn in leading))
     return [Turn(leading[0].role, merged.content()), *rest]
 
 
@@ -98,7 +183,7 @@ def _join_assistants(turns: list[Turn]) -> list[Turn]:
         if last is None or last.role != "assistant" or turn.role != "assistant" or last.calls:
             joined.append(turn)
             continue
-        last.add(turn.said)
+        last.add(turn.whole)
         last.refusal = "\n\n".join(filter(None, (last.refusal, turn.refusal)))
         last.calls, last.waiting = turn.calls, turn.waiting
         if turn.reasoning:
@@ -106,92 +191,37 @@ def _join_assistants(turns: list[Turn]) -> list[Turn]:
     return joined
 
 
-def _add_assistant(
-    messages: _Messages, turn: Turn, reasoning: dict[str, object] | None, scope: TranslationContext
-) -> None:
-    content = turn.said
-    if type(content) is not str:
-        content = squeeze(content, scope)
-    calls = turn.calls
-    if calls is None and content and reasoning is None and not (turn.refusal or turn.phase):
-        messages.append({"role": "assistant", "content": content})
-        return
-    if turn.waiting:
-        calls = [call for call in calls or () if call.output is not None or _stays(call, scope)]
-    if not (content or turn.refusal or calls or reasoning):
-        return  # an empty message says nothing, and strict providers refuse it
-    message: Message = {"role": "assistant", "content": content}
-    if turn.refusal:
-        message["refusal"] = turn.refusal
-    if turn.phase:
-        message["phase"] = turn.phase
-    if not content and (calls or turn.refusal):
-        _set_empty_content(message, scope)
-    if reasoning:
-        message.update(reasoning)  # type: ignore[typeddict-item]
-    messages.append(message)
-    if calls:
-        if scope.quirks.call_stand_in is not None:
-            _add_stand_in(calls, scope.quirks.call_stand_in)
-        message["tool_calls"] = [_tool_call(call, scope.quirks.call_extras) for call in calls]
-        _add_outputs(messages, calls, scope)
-
-
-def _stays(call: Call, scope: TranslationContext) -> bool:
+def _stays(call: Call, context: TranslationContext) -> bool:
     """Whether a call without an output stays; providers refuse those, so an interrupted one gets an output."""
-    policy = scope.policy.unanswered
+    policy = context.policy.unanswered
     if policy is Unanswered.REJECT:
         raise InvalidRequest(f"{call.where}.call_id", "No output found for this tool call.")
     if policy is Unanswered.DROP:
-        scope.drop(call.where)
+        context.drop(call.where)
         return False
     call.output = NO_OUTPUT
     return True
 
 
-def _set_empty_content(message: Message, scope: TranslationContext) -> None:
-    quirk = scope.quirks.empty_content
+def _set_empty_content(message: Message, context: TranslationContext) -> None:
+    quirk = context.quirks.empty_content
     if quirk is EmptyContent.OMIT:
         del message["content"]
     else:
         message["content"] = "" if quirk is EmptyContent.EMPTY else None
 
 
-def _add_stand_in(calls: list[Call], stand_in: Mapping[str, object]) -> None:
-    """Who insists on a signature has a word for calls whose own is lost; the first call of a step needs it."""
-    if not any(call.extra for call in calls):
-        calls[0].extra = dict(stand_in)
-
-
-def _tool_call(call: Call, extras: bool) -> ToolCall:
-    made: ToolCall = {
-        "id": call.chat_id,
-        "type": "function",
-        "function": {"name": call.name, "arguments": call.arguments},
-    }
-    if extras and call.extra is not None:
-        made["extra_content"] = call.extra
-    return made
-
-
-def _add_outputs(messages: _Messages, calls: list[Call], scope: TranslationContext) -> None:
-    """Tool messages in the order of the calls, then what they could not hold."""
-    behind: list[Part] = []
-    for call in calls:
-        output = call.output or ""
-        if type(output) is str:
-            messages.append({"role": "tool", "tool_call_id": call.chat_id, "content": output})
-            continue
-        text, media = split_media(output)
-        content: Content = text
-        if media and scope.quirks.tool_images is ToolImages.INLINE:
-            content = output
-        elif media and scope.quirks.tool_images is ToolImages.PLACEHOLDER:
-            scope.drop(f"{call.where}.output")
-            content = join(text, f"[{len(media)} attachment(s) that cannot be shown]", "\n")
-        elif media:
-            content = text or _ELSEWHERE
-            behind += [{"type": "text", "text": f"Output of tool call {call.chat_id} ({call.name}):"}, *media]
-        messages.append({"role": "tool", "tool_call_id": call.chat_id, "content": squeeze(content, scope)})
-    if behind:
-        messages.add("user", behind)
+def _arguments(call: Call, as_object: bool) -> str:
+    """A call's arguments in a form that the provider takes. Broken ones would poison every later turn."""
+    arguments = call.arguments
+    if call.custom:
+        return orjson.dumps({CUSTOM_INPUT: arguments}).decode()
+    if not arguments:
+        return "{}"
+    if not as_object:
+        return arguments
+    try:
+        fits = type(orjson.loads(arguments)) is dict
+    except orjson.JSONDecodeError:
+        fits = False
+    return arguments if fits else orjson.dumps({"arguments": arguments}).decode()

@@ -14,6 +14,9 @@ from onwards_py.transcode.neutral.quirks import Quirks
 _INDEX = re.compile(r"\[\d+\]")
 _LAST_STEP = re.compile(r"(?:\.[^.\[]*|\[\])\Z")
 
+NO_OUTPUT = "No output: the call was interrupted."
+"""The output of a call that never got one, where `Unanswered.SYNTHESIZE` makes one."""
+
 DEFAULT_KEY = "default"
 UNSUPPORTED = frozenset(
     {
@@ -140,6 +143,11 @@ class TranslationContext:
         return self.policy.on_unsupported
 
 
+def wrong_type(param: str, expected: str, value: object) -> InvalidRequest:
+    """The refusal of a ``value`` that is not of the ``expected`` type, as in "a string"."""
+    return InvalidRequest(param, f"'{param}' must be {expected}, not {name_of(value)}.", "invalid_type")
+
+
 def name_of(value: object) -> str:
     """A JSON value's type, in JSON's words."""
     if value is None:
@@ -164,7 +172,7 @@ def member(owner: Mapping[str, object], name: str, where: str) -> str:
 def must_be_string(value: object, param: str) -> str:
     """``value`` if it is a non-empty string. Raises InvalidRequest."""
     if not isinstance(value, str):
-        raise InvalidRequest(param, f"'{param}' must be a string, not {name_of(value)}.", "invalid_type")
+        raise wrong_type(param, "a string", value)
     if not value:
         raise InvalidRequest(param, f"'{param}' must not be empty.")
     return value

@@ -7,20 +7,20 @@ from collections.abc import Collection, Mapping
 from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext
 
 
-def apply_quirks(made: dict[str, object], scope: TranslationContext) -> None:
+def apply_quirks(made: dict[str, object], context: TranslationContext) -> None:
     """Add to a provider's request what it wants besides, and take out what it does not take."""
-    for name, value in scope.quirks.extra.items():
+    for name, value in context.quirks.extra.items():
         made.setdefault(name, value)
-    for name in scope.quirks.drop & made.keys():
+    for name in context.quirks.drop & made.keys():
         del made[name]
-        scope.drop(name)
+        context.drop(name)
 
 
-def check_size(data: str, where: str, scope: TranslationContext) -> None:
+def check_size(data: str, where: str, context: TranslationContext) -> None:
     """One inline image, file or sound is not longer than the operator allows. Raises InvalidRequest."""
-    if len(data) > scope.policy.max_part:
+    if len(data) > context.policy.max_part:
         raise InvalidRequest(
-            where, f"'{where}' is longer than {scope.policy.max_part} characters.", "string_above_max_length"
+            where, f"'{where}' is longer than {context.policy.max_part} characters.", "string_above_max_length"
         )
 
 
@@ -44,7 +44,7 @@ def refuse_empty(content: object, where: str) -> None:
         raise InvalidRequest(where, f"'{where}' must have at least one part.", "empty_array")
 
 
-def plain_text(part: object, kinds: Collection[str]) -> str | None:
+def lone_text(part: object, kinds: Collection[str]) -> str | None:
     """The text of a part that is nothing but text; ``kinds``: the types that such parts have."""
     if not isinstance(part, dict) or part.get("type") not in kinds or "cache_control" in part:
         return None

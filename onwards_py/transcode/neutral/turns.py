@@ -1,53 +1,39 @@
-"""A conversation as turns: what input items become before they are chat messages.
+"""A conversation as turns, for APIs that hold all that one answer consists of in one message.
 
-One assistant turn holds what the provider said in one answer: text, refusal, reasoning and all calls, each call with
-the output that came back for it, wherever in the input that stood.
+One assistant turn holds what the provider wrote in one answer: text, refusal, reasoning and all calls, each call with
+the output that came back for it, wherever in the request that stood.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from onwards_py.transcode.neutral.content import Content
+from onwards_py.transcode.neutral.content import Part, Refusal, Written, WrittenPart
 from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext
-from onwards_py.transcode.responses.read_content import Joined
-
-
-@dataclass(slots=True)
-class Call:
-    """One tool call; ``output`` is None until it is answered. ``where`` is the path of its item.
-
-    ``extra``: what the provider gave along with the call and wants back with it, such as a signature.
-    """
-
-    call_id: str
-    chat_id: str
-    name: str
-    arguments: str
-    where: str
-    output: Content | None = None
-    extra: dict[str, object] | None = None
+from onwards_py.transcode.neutral.request import Call, CallExtra, Message, Output, Reasoning, Step
 
 
 @dataclass(slots=True)
 class Turn:
-    """One message to be. ``reasoning`` holds the provider's own message fields, one mapping for each reasoning item.
+    """One message to be.
 
-    ``waiting`` counts the calls that have no output yet. None is an empty list: most turns of a long session are plain
-    text, and lists that stay empty would be a good part of their cost.
+    None is an empty list: most turns of a long session are plain text, and lists that stay empty would be a good part
+    of their cost.
     """
 
     role: str
-    content: Content = ""
+    content: Written = ""
     refusal: str = ""
     phase: str = ""
     calls: list[Call] | None = None
-    reasoning: list[dict[str, object]] | None = None
+    reasoning: list[Reasoning] | None = None
     waiting: int = 0
+    """How many calls have no output yet."""
     joined: Joined | None = None
 
-    def add(self, content: Content) -> None:
-        """Put ``content`` behind what it has; `said` is both."""
+    def add(self, content: Written) -> None:
+        """Put ``content`` behind what it has; `whole` is both."""
         if self.joined is not None:
             self.joined.add(content)
         elif self.content:
@@ -56,7 +42,7 @@ class Turn:
             self.content = content
 
     @property
-    def said(self) -> Content:
+    def whole(self) -> Written:
         """The whole content."""
         return self.content if self.joined is None else self.joined.content()
 
@@ -65,7 +51,7 @@ class Turn:
         """Whether there are calls and each has its output."""
         return not self.waiting and bool(self.calls)
 
-    def take(self, reasoning: list[dict[str, object]]) -> None:
+    def take(self, reasoning: list[Reasoning]) -> None:
         """Add reasoning; the list becomes the turn's."""
         if self.reasoning is None:
             self.reasoning = reasoning
@@ -73,60 +59,140 @@ class Turn:
             self.reasoning += reasoning
 
 
+def as_parts(content: Written) -> list[WrittenPart]:
+    """Content as an array, for joining; an empty string is no part."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content
+
+
+class Joined:
+    """Many contents as one, each but the first behind an empty line, without copying the first for each."""
+
+    __slots__ = ("_parts", "_texts")
+
+    def __init__(self, *contents: Written) -> None:
+        self._texts: list[str] = []
+        self._parts: list[WrittenPart] = []
+        for content in contents:
+            self.add(content)
+
+    def add(self, content: Written) -> None:
+        """Put it behind the others."""
+        if isinstance(content, str) and not self._parts:
+            if content:
+                self._texts.append(content)
+        elif content:
+            if self._texts:
+                self._parts += as_parts("\n\n".join(self._texts))
+                self._texts = []
+            self._parts += as_parts(content)
+
+    def content(self) -> Written:
+        """All of them."""
+        return self._parts or "\n\n".join(self._texts)
+
+
 class Conversation:
-    """Takes the items in their order, keeps the turns. Calls and outputs find each other by call id alone.
+    """Takes the steps of a request in their order, keeps the turns. Call ids alone join calls and outputs."""
 
-    ``turns``: a string is a user's plain text; it needs no more than that.
-    ``directed``: whether any turn is a system or developer message; ``reasoned``: whether any has reasoning.
-    """
+    __slots__ = (
+        "_answered",
+        "_context",
+        "_extras",
+        "_path",
+        "_reasoning",
+        "_waiting",
+        "_write",
+        "directed",
+        "reasoned",
+        "turns",
+    )
 
-    __slots__ = ("_answered", "_extras", "_reasoning", "_scope", "_waiting", "directed", "reasoned", "turns")
-
-    def __init__(self, scope: TranslationContext) -> None:
-        self._scope = scope
+    def __init__(
+        self, path: str, context: TranslationContext, write: Callable[[Iterable[Part]], list[WrittenPart]]
+    ) -> None:
+        self._path = path
+        self._context = context
+        self._write = write
         self._waiting: dict[str, list[tuple[Turn, Call]]] = {}
         self._answered: dict[str, Turn] = {}  # by call id: the turn of the last call that got its output
-        self._reasoning: list[dict[str, object]] = []
-        self._extras: dict[str, dict[str, object]] = {}
+        self._reasoning: list[Reasoning] = []
+        self._extras: dict[str, Mapping[str, object]] = {}
         self.directed = False
+        """Whether any turn is a system or developer message."""
         self.reasoned = False
+        """Whether any turn has reasoning."""
         self.turns: list[Turn | str] = []
+        """A string is a user's plain text; it needs no more than that."""
 
-    def say(self, role: str, content: Content) -> None:
-        """A message of anybody but the assistant."""
+    def read(self, steps: Iterable[Step]) -> None:
+        """Take all steps. Raises InvalidRequest."""
+        for step in steps:
+            if type(step) is str:
+                if self._reasoning:
+                    self._leave_reasoning()
+                self.turns.append(step)
+            elif type(step) is Message:
+                self._message(step)
+            else:
+                self._other(step)
+        self._leave_reasoning()
+        if self._extras:
+            for turn in self.turns:
+                for call in turn.calls or () if isinstance(turn, Turn) else ():
+                    call.extra = self._extras.get(call.call_id)
+
+    def _other(self, step: Step) -> None:
+        match step:
+            case Call():
+                self._call(step)
+            case Output():
+                self._output(step)
+            case Reasoning():
+                self._reasoning.append(step)  # it belongs to the assistant message or call that comes next
+            case CallExtra():
+                self._extras[step.call_id] = step.extra
+
+    def _message(self, message: Message) -> None:
+        if message.role == "assistant":
+            self._answer(message)
+            return
         if self._reasoning:
             self._leave_reasoning()
-        if role == "user" and type(content) is str:
-            self.turns.append(content)
-            return
-        if role != "user":
+        content = message.content
+        written = content if isinstance(content, str) else self._write(content)
+        if message.role != "user":
             self.directed = True
-        self.turns.append(Turn(role, content))
+        elif isinstance(written, str):
+            self.turns.append(written)
+            return
+        self.turns.append(Turn(message.role, written))
 
-    def answer(self, content: Content, refusal: str, phase: str = "") -> None:
+    def _answer(self, message: Message) -> None:
         """An assistant message. Between a call and its output it belongs to the message that holds the call."""
+        content, refusal = message.content, ""
+        if isinstance(content, str):
+            written: Written = content
+        else:
+            if self._context.quirks.refusal_field:
+                refusal = "".join(part.text for part in content if isinstance(part, Refusal))
+                content = [part for part in content if not isinstance(part, Refusal)]
+            written = self._write(content)
         last = self._last_answer()
         if last is None or not self._goes_on(last):
-            last = Turn("assistant", content, refusal)
+            last = Turn("assistant", written, refusal)
             self.turns.append(last)
         else:
-            last.add(content)
+            last.add(written)
             if refusal:
                 last.refusal = f"{last.refusal}\n\n{refusal}" if last.refusal else refusal
-        last.phase = phase or last.phase
+        last.phase = message.phase or last.phase
         if self._reasoning:
             self._give_reasoning(last)
 
-    def reason(self, fields: dict[str, object]) -> None:
-        """Reasoning; it belongs to the assistant message or call that comes next."""
-        self._reasoning.append(fields)
-
-    def remember(self, call_id: str, extra: dict[str, object]) -> None:
-        """What goes back with a call, which may come before or after it."""
-        self._extras[call_id] = extra
-
-    def call(self, call: Call) -> None:
-        """A call; calls that were not yet all answered share one assistant message. Raises InvalidRequest.
+    def _call(self, call: Call) -> None:
+        """A call; calls that were not yet all answered share one assistant message.
 
         Ids may come again in another round: there are providers that count their calls anew in each. In one round
         they must differ, or no output could be given to the right call.
@@ -135,7 +201,7 @@ class Conversation:
         known = last is not None and self._has(last, call.call_id)
         if known and last is not None and last.waiting:
             raise InvalidRequest(f"{call.where}.call_id", f"Two calls of one round have the id {call.call_id!r}.")
-        if last is None or (last.calls and not last.waiting and (known or not self._scope.quirks.merge_rounds)):
+        if last is None or (last.calls and not last.waiting and (known or not self._context.quirks.merge_rounds)):
             last = Turn("assistant")
             self.turns.append(last)
         if last.calls is None:
@@ -147,26 +213,16 @@ class Conversation:
         if self._reasoning:
             self._give_reasoning(last)
 
-    def output(self, call_id: str, content: Content) -> bool:
-        """A call's output; False if no call waits for it."""
-        waiting = self._waiting.get(call_id)
-        if not waiting:
-            return False
+    def _output(self, output: Output) -> None:
         if self._reasoning:
             self._give_back_reasoning()
-        turn, call = waiting.pop()  # the last one: an earlier turn that still waits was interrupted
-        call.output = content
+        turn, call = self._waiting[
+            output.call_id
+        ].pop()  # the last one: an earlier turn that still waits was interrupted
+        content = output.content
+        call.output = content if isinstance(content, str) else self._write(content)
         turn.waiting -= 1
-        self._answered[call_id] = turn
-        return True
-
-    def end(self) -> None:
-        """No more items."""
-        self._leave_reasoning()
-        if self._extras:
-            for turn in self.turns:
-                for call in turn.calls or () if isinstance(turn, Turn) else ():
-                    call.extra = self._extras.get(call.call_id)
+        self._answered[output.call_id] = turn
 
     def _has(self, turn: Turn, call_id: str) -> bool:
         """Whether a call with this id is in ``turn``, the last one."""
@@ -184,7 +240,7 @@ class Conversation:
         """Whether more text of the assistant belongs to this turn of its own, the last one."""
         if turn.answered:
             return False
-        return bool(turn.calls) or self._scope.quirks.merge_roles or not (turn.content or turn.refusal)
+        return bool(turn.calls) or self._context.quirks.merge_roles or not (turn.content or turn.refusal)
 
     def _give_reasoning(self, turn: Turn) -> None:
         self.reasoned = True
@@ -204,5 +260,5 @@ class Conversation:
         if self._reasoning:
             self._give_back_reasoning()
         if self._reasoning:
-            self._scope.drop("input[].reasoning")
+            self._context.drop(f"{self._path}[].reasoning")
             self._reasoning = []

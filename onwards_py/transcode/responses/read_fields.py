@@ -1,13 +1,13 @@
-"""The request's plain fields: their types in one table, and which of them reach the provider under which name."""
+"""The request's plain fields: their types in one table, and what they are in a neutral request."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from onwards_py.transcode.neutral.context import LOGPROBS
-from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, name_of
-from onwards_py.transcode.neutral.quirks import HINTS, Effort, nearest_effort
-from onwards_py.transcode.neutral.request_checks import apply_quirks
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, wrong_type
+from onwards_py.transcode.neutral.request import COMMON_FIELDS, Member
+from onwards_py.transcode.neutral.request import Request as NeutralRequest
 
 Request = Mapping[str, object]
 
@@ -38,9 +38,11 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
     "include": ((list,), "an array"),
 }
 _AT_LEAST = {"max_output_tokens": 1, "max_tool_calls": 1, "top_logprobs": 0}
-_SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
-_OURS = frozenset({"model", "input", "tools", "tool_choice"}) | _TYPES.keys()
+_OF_CHAT = ("max_tokens", "max_completion_tokens", "n", "response_format")
+"""Fields of chat that are understood here, too."""
+
+_READ = frozenset({"model", "input", "tools", "tool_choice", *_OF_CHAT}) | _TYPES.keys()
 _RESPONSES_ONLY = frozenset(
     {
         "client_metadata",
@@ -52,8 +54,6 @@ _RESPONSES_ONLY = frozenset(
         "prompt_cache_retention",
     }
 )
-_CHAT_OURS = frozenset({"messages", "functions", "function_call", "logprobs", "n", "response_format"})
-_HINTS = tuple(sorted(HINTS))
 _MEANINGFUL = ("context_management", "conversation", "prompt")
 
 
@@ -64,7 +64,7 @@ def check_types(request: Request) -> None:
             continue
         types, words = _TYPES[name]
         if type(value) not in types:
-            raise InvalidRequest(name, f"'{name}' must be {words}, not {name_of(value)}.", "invalid_type")
+            raise wrong_type(name, words, value)
     for name, least in _AT_LEAST.items():
         number = request.get(name)
         if isinstance(number, int) and number < least:
@@ -73,15 +73,15 @@ def check_types(request: Request) -> None:
         raise InvalidRequest("truncation", "'truncation' must be 'auto' or 'disabled'.")
 
 
-def check_server_side(request: Request, scope: TranslationContext) -> None:
+def check_server_side(request: Request, context: TranslationContext) -> None:
     """What only a server with state can do. Raises InvalidRequest."""
     if request.get("background"):
-        scope.unsupported("background", "Background responses are not available for this model.")
-    if request.get("store") and not scope.policy.stores:
-        scope.unsupported("store", "Responses are not stored here; send 'store': false or leave it out.")
+        context.unsupported("background", "Background responses are not available for this model.")
+    if request.get("store") and not context.policy.stores:
+        context.unsupported("store", "Responses are not stored here; send 'store': false or leave it out.")
     for name in _MEANINGFUL:
         if request.get(name):
-            scope.unsupported(name, f"'{name}' is not available for this model.")
+            context.unsupported(name, f"'{name}' is not available for this model.")
     if request.get("n") not in (None, 1):
         raise InvalidRequest("n", "A response holds one answer; 'n' must be 1.")
 
@@ -95,84 +95,29 @@ def include_of(request: Request) -> frozenset[str]:
     return frozenset(names)
 
 
-def plain_fields(request: Request, include: frozenset[str], scope: TranslationContext) -> dict[str, object]:
-    """Sampling, limits, log probabilities, reasoning effort, streaming and hints in the provider's words."""
-    chat: dict[str, object] = {name: request[name] for name in _SAMPLING if request.get(name) is not None}
-    limit = request.get("max_output_tokens")
-    if limit is None:
-        limit = next((request[name] for name in ("max_completion_tokens", "max_tokens") if request.get(name)), None)
-    if limit is not None:
-        chat[scope.quirks.max_tokens] = limit
-    if LOGPROBS in include:
-        _logprobs(request, chat, scope)
-    _reasoning(request, chat, scope)
-    if request.get("stream"):
-        chat["stream"] = True
-        if scope.quirks.stream_usage:
-            chat["stream_options"] = {"include_usage": True}
-    _hints(request, chat, scope)
-    return chat
+def read_fields(request: Request, include: frozenset[str], to: NeutralRequest) -> None:
+    """Sampling, limits, log probabilities, reasoning effort, streaming, hints, and all that this API does not define.
 
-
-def add_extras(request: Request, chat: dict[str, object], scope: TranslationContext) -> None:
-    """Fields that neither API of ours knows reach the provider as they are; what this translation says goes before."""
-    for name, value in request.items():
-        if name in _OURS or value is None or name in ("max_tokens", "max_completion_tokens"):
-            continue
-        if name in _RESPONSES_ONLY or name in _CHAT_OURS:
-            if name not in ("n", "response_format"):
-                scope.drop(name)
-        elif isinstance(value, dict) and isinstance(made := chat.get(name), dict):
-            chat[name] = {**made, **value}
-        else:
-            chat.setdefault(name, value)
-    apply_quirks(chat, scope)
-
-
-def _logprobs(request: Request, chat: dict[str, object], scope: TranslationContext) -> None:
+    Raises InvalidRequest.
+    """
+    to.fields = {name: request[name] for name in COMMON_FIELDS if request.get(name) is not None}
+    limits = ("max_output_tokens", "max_completion_tokens", "max_tokens")  # the last two are chat's
+    where = next((name for name in limits if request.get(name)), None)
+    if where is not None:
+        to.max_tokens = Member(request[where], where)
     top = request.get("top_logprobs")
-    if not scope.quirks.logprobs:
-        param = "top_logprobs" if top else "include"
-        scope.unsupported(param, "Log probabilities are not available for this model.")
-        return
-    chat["logprobs"] = True
-    if top is not None:
-        chat["top_logprobs"] = top
-
-
-def _reasoning(request: Request, chat: dict[str, object], scope: TranslationContext) -> None:
-    reasoning = request.get("reasoning")
-    if not isinstance(reasoning, dict):
-        return
-    effort = reasoning.get("effort")
-    if effort is None:
-        return
-    if not isinstance(effort, str):
-        raise InvalidRequest(
-            "reasoning.effort", f"'reasoning.effort' must be a string, not {name_of(effort)}.", "invalid_type"
-        )
-    effort = nearest_effort(effort, scope.quirks.efforts)
-    match scope.quirks.effort:
-        case Effort.THINKING_OBJECT if effort == "none":
-            chat["thinking"] = {"type": "disabled"}
-        case Effort.REASONING_EFFORT | Effort.THINKING_OBJECT:
-            chat["reasoning_effort"] = effort
-        case Effort.REASONING_OBJECT:
-            chat["reasoning"] = {"effort": effort}
-        case Effort.TEMPLATE_KWARGS:
-            chat["chat_template_kwargs"] = {"enable_thinking": effort != "none", "reasoning_effort": effort}
-        case Effort.DROP:
-            scope.drop("reasoning.effort")
-
-
-def _hints(request: Request, chat: dict[str, object], scope: TranslationContext) -> None:
-    text = request.get("text")
-    for name in _HINTS:
-        source = request if name != "verbosity" else text if isinstance(text, dict) else {}
-        value = source.get(name)
-        if value is None:
-            continue
-        if name in scope.quirks.hints:
-            chat[name] = value
-        elif name != "metadata" and not (name == "service_tier" and value in ("auto", "default")):
-            scope.drop("text.verbosity" if name == "verbosity" else name)
+    if LOGPROBS in include:
+        to.logprobs = Member(top, "top_logprobs" if top else "include")
+    reasoning, text = request.get("reasoning"), request.get("text")
+    effort = reasoning.get("effort") if isinstance(reasoning, dict) else None
+    if effort is not None:
+        if not isinstance(effort, str):
+            raise wrong_type("reasoning.effort", "a string", effort)
+        to.effort = Member(effort, "reasoning.effort")
+    verbosity = text.get("verbosity") if isinstance(text, dict) else None
+    if verbosity is not None:
+        to.verbosity = Member(verbosity, "text.verbosity")
+    to.stream = bool(request.get("stream"))
+    to.parallel_calls = request.get("parallel_tool_calls")
+    to.extra = {name: value for name, value in request.items() if name not in _READ and value is not None}
+    to.own = _RESPONSES_ONLY

@@ -1,14 +1,13 @@
-"""Input items, one by one, into a conversation: a table by item type."""
+"""Input items, one by one, as steps of a conversation: a table by item type."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import orjson
 
-from onwards_py.transcode.chat.replay_reasoning import TEXT_FIELDS
-from onwards_py.transcode.neutral.call_ids import CallIds
-from onwards_py.transcode.neutral.content import Content, Part
+from onwards_py.transcode.neutral.content import Content, Image, join
 from onwards_py.transcode.neutral.images import from_item
 from onwards_py.transcode.neutral.listed_parts import listed_parts
 from onwards_py.transcode.neutral.policy import (
@@ -18,52 +17,50 @@ from onwards_py.transcode.neutral.policy import (
     TranslationContext,
     member,
     name_of,
+    wrong_type,
 )
-from onwards_py.transcode.neutral.request_checks import check_size, plain_text, refuse_empty
+from onwards_py.transcode.neutral.request import Call, CallExtra, Message, Output, Reasoning, Step
+from onwards_py.transcode.neutral.request_checks import check_size, lone_text, refuse_empty
 from onwards_py.transcode.neutral.sealed import open_reasoning
 from onwards_py.transcode.neutral.tool_names import ToolNames
-from onwards_py.transcode.neutral.turns import Call, Conversation
-from onwards_py.transcode.responses.read_content import TEXTS, join, read_content, read_parts
-from onwards_py.transcode.responses.read_tools import CUSTOM_INPUT
+from onwards_py.transcode.responses.read_content import TEXTS, read_content
 from onwards_py.transcode.responses.reasoning_item import CALL_EXTRAS, ORIGIN
 from onwards_py.transcode.responses.tool_search import NAME as SEARCH
 from onwards_py.transcode.responses.tool_search import found_text
 
 Item = dict[str, object]
 _FOREIGN = "input[].encrypted_content"
+_TEXT_FIELDS = ("reasoning_content", "reasoning", "thinking")
 _ROLES = ("user", "assistant", "system", "developer")
 
 
 class ItemReader:
-    """Reads items into ``conversation``. Raises InvalidRequest."""
+    """Reads items. What one item says is put into a list of steps that `read` returns. Raises InvalidRequest."""
 
-    def __init__(self, scope: TranslationContext, names: ToolNames, call_ids: CallIds) -> None:
-        self.conversation = Conversation(scope)
-        self._scope = scope
+    def __init__(self, names: ToolNames, context: TranslationContext) -> None:
+        self._context = context
         self._names = names
-        self._call_ids = call_ids
+        self._steps: list[Step] = []
+        self._open: Counter[str] = Counter()  # by call id: how many calls have no output yet
 
-    def read_all(self, items: Sequence[object]) -> None:
-        """The items of ``input`` in their order.
+    def read_all(self, items: Sequence[object]) -> Iterator[Step]:
+        """The steps of ``input``, in its order.
 
         Most of a long session is messages of plain text: those take a short way, for which no path is made.
         """
         for index, item in enumerate(items):
             if type(item) is dict:
                 kind = item.get("type")
-                if (kind == "message" or kind is None) and self._said_plainly(item):
+                if (kind == "message" or kind is None) and (step := _plain_message(item)) is not None:
+                    yield step
                     continue
-                reader = _READERS.get(kind) if type(kind) is str else None
-                if reader is not None:
-                    reader(self, item, f"input[{index}]")
-                    continue
-            self.read(item, f"input[{index}]")
+            yield from self.read(item, f"input[{index}]")
 
-    def read(self, item: object, where: str) -> None:
-        """One item; ``where`` is its path in the request."""
+    def read(self, item: object, where: str) -> list[Step]:
+        """The steps of one item; ``where`` is its path in the request."""
+        self._steps = []
         if isinstance(item, str):  # a bare string among items, as some clients send
-            self.conversation.say("user", item)
-            return
+            return [item]
         if not isinstance(item, dict):
             raise InvalidRequest(where, f"An input item must be an object, not {name_of(item)}.", "invalid_type")
         kind = item.get("type")
@@ -72,9 +69,10 @@ class ItemReader:
         reader = _READERS.get(kind) if isinstance(kind, str) else None
         if reader is None:
             what = f"of type {kind!r}" if isinstance(kind, str) else "without a type"
-            self._scope.unsupported(f"{where}.type", f"Input items {what} cannot be sent to this model.")
-            return
-        reader(self, item, where)
+            self._context.unsupported(f"{where}.type", f"Input items {what} cannot be sent to this model.")
+        else:
+            reader(self, item, where)
+        return self._steps
 
     def message(self, item: Item, where: str) -> None:
         """A message of any role."""
@@ -82,32 +80,31 @@ class ItemReader:
         if role not in _ROLES:
             raise InvalidRequest(f"{where}.role", f"'{where}.role' must be one of {', '.join(_ROLES)}, not {role!r}.")
         phase = item.get("phase")
-        kept = role == "assistant" and isinstance(phase, str) and self._scope.quirks.phase
+        kept = role == "assistant" and isinstance(phase, str) and self._context.quirks.phase
         if phase is not None and not kept:
-            self._scope.drop(f"{where}.phase")
-        if role == "assistant":
-            self._answer(item, where, str(phase) if kept else "")
-            return
-        if "content" not in item:
-            raise InvalidRequest(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
-        refuse_empty(item["content"], f"{where}.content")
-        self.conversation.say(role, read_content(item, "content", where, self._scope))
+            self._context.drop(f"{where}.phase")
+        if role != "assistant":
+            if "content" not in item:
+                raise InvalidRequest(f"{where}.content", f"'{where}.content' is missing.", "missing_required_parameter")
+            refuse_empty(item["content"], f"{where}.content")
+        content = read_content(item, "content", where, self._context)
+        self._steps.append(Message(role, content, str(phase) if kept else ""))
 
     def function_call(self, item: Item, where: str) -> None:
         """A call of a function, perhaps of a namespace."""
         arguments = item.get("arguments")
-        if type(arguments) is not str or not self._fits(arguments):
-            arguments = self._arguments(arguments, where)
-        self._call(item, arguments, where)
+        if isinstance(arguments, dict):
+            arguments = orjson.dumps(arguments).decode()
+        elif arguments is not None and not isinstance(arguments, str):
+            raise wrong_type(f"{where}.arguments", "a string", arguments)
+        self._call(item, arguments or "", where)
 
     def custom_call(self, item: Item, where: str) -> None:
-        """A call of a custom tool: its free text is the one argument of the function that stands for it."""
+        """A call of a custom tool, with its free text."""
         text = item.get("input")
         if not isinstance(text, str):
-            raise InvalidRequest(
-                f"{where}.input", f"'{where}.input' must be a string, not {name_of(text)}.", "invalid_type"
-            )
-        self._call(item, orjson.dumps({CUSTOM_INPUT: text}).decode(), where)
+            raise wrong_type(f"{where}.input", "a string", text)
+        self._call(item, text, where, custom=True)
 
     def call_output(self, item: Item, where: str) -> None:
         """What came back from a call, function or custom."""
@@ -117,27 +114,27 @@ class ItemReader:
         if listed is not None:
             item = {**item, "output": listed}
         content = output if type(output) is str and listed is None else self._output(item, where)
-        if self.conversation.output(call_id, content):
+        if self._open[call_id]:
+            self._open[call_id] -= 1
+            self._steps.append(Output(call_id, content))
             return
-        if self._scope.policy.orphans is Orphans.REJECT:
+        if self._context.policy.orphans is Orphans.REJECT:
             raise InvalidRequest(f"{where}.call_id", f"No tool call found for the output with call_id {call_id!r}.")
-        self.conversation.say("user", join(f"Output of a tool call ({call_id}):", content, "\n"))
+        self._quote(f"Output of a tool call ({call_id}):", content)
 
     def search_call(self, item: Item, where: str) -> None:
         """A search for tools. One without a call id was run by a server, and is nothing that a model called here."""
         if item.get("call_id") is None:
-            self._scope.drop(where)
+            self._context.drop(where)
             return
-        arguments = item.get("arguments")
-        text = (
-            arguments if isinstance(arguments, str) else orjson.dumps({} if arguments is None else arguments).decode()
-        )
+        given = item.get("arguments")
+        text = given if isinstance(given, str) else orjson.dumps({} if given is None else given).decode()
         self.function_call({**item, "name": SEARCH, "namespace": None, "arguments": text}, where)
 
     def search_output(self, item: Item, where: str) -> None:
         """What a search found: the tools are offered with all others, and named here."""
         if item.get("call_id") is None:
-            self._scope.drop(where)
+            self._context.drop(where)
             return
         self.call_output({**item, "output": found_text(item.get("tools"), self._names)}, where)
 
@@ -148,46 +145,48 @@ class ItemReader:
         parts = content if isinstance(content, list) else []
         readable = [part for part in parts if not (isinstance(part, dict) and part.get("type") == "encrypted_content")]
         if len(readable) < len(parts):
-            self._scope.drop(f"{where}.content[].encrypted_content")
+            self._context.drop(f"{where}.content[].encrypted_content")
             if not readable:
                 return
-        said = read_content(
-            {"content": readable if isinstance(content, list) else content}, "content", where, self._scope
-        )
-        self.conversation.say("user", join(f"Message from {author} to {recipient}:", said, "\n"))
+        given = {"content": readable if isinstance(content, list) else content}
+        text = read_content(given, "content", where, self._context)
+        self._quote(f"Message from {author} to {recipient}:", text)
 
     def reasoning(self, item: Item, where: str) -> None:
         """Reasoning: what we sealed ourselves before what can be read."""
         blob = item.get("encrypted_content")
         fields: dict[str, object] | None = None
         if isinstance(blob, str) and blob:
-            fields = open_reasoning(blob, self._scope.policy.sealer)
+            fields = open_reasoning(blob, self._context.policy.sealer)
             if fields is None:
                 self._foreign(where)
             else:
                 fields = self._readable(fields)
         if fields is None:
             text = _texts(item.get("content"), "") or _texts(item.get("summary"), "\n\n")
-            fields = {"reasoning_content": text} if text else None
-        if fields is None:
+            self._steps += [Reasoning(text)] if text else ()
             return
-        self._remember(fields.pop(CALL_EXTRAS, None))
+        extras = fields.pop(CALL_EXTRAS, None)
+        for call_id, extra in extras.items() if isinstance(extras, dict) else ():
+            if isinstance(extra, dict):
+                self._steps.append(CallExtra(call_id, extra))
         if fields:
-            self.conversation.reason(fields)
+            details = fields.get("reasoning_details")
+            texts = (one for name in _TEXT_FIELDS if isinstance(one := fields.get(name), str) and one)
+            self._steps.append(Reasoning(next(texts, ""), details if isinstance(details, list) else ()))
 
     def image(self, item: Item, where: str) -> None:
         """An image that the model made: chat has no place for one in what an assistant said, so a user shows it."""
         image = from_item(item)
         if image is None:
-            self._scope.drop(where)
+            self._context.drop(where)
             return
-        if not self._scope.quirks.images:
-            self._scope.drop(f"{where}.result")
-            self.conversation.answer("[An image that cannot be shown]", "")
+        if not self._context.quirks.images:
+            self._context.drop(f"{where}.result")
+            self._steps.append(Message("assistant", "[An image that cannot be shown]"))
             return
-        check_size(image.result, f"{where}.result", self._scope)
-        part: Part = {"type": "image_url", "image_url": {"url": image.data_url}}
-        self.conversation.say("user", [{"type": "text", "text": "The image that you made:"}, part])
+        check_size(image.result, f"{where}.result", self._context)
+        self._steps.append(Message("user", ["The image that you made:", Image(image.data_url)]))
 
     def compaction(self, item: Item, where: str) -> None:
         """A summary in place of earlier turns: only the server that encrypted it can read it, and we make none."""
@@ -203,88 +202,53 @@ class ItemReader:
         message = f"Item with id {ident!r} not found: items are not stored. Send it whole, as by 'store: false'."
         raise InvalidRequest(f"{where}.id", message, "item_not_found")
 
-    def _said_plainly(self, item: Item) -> bool:
-        """Take a message that is plain text; False if it is not one."""
-        role, content = item.get("role"), item.get("content")
-        if type(content) is list and len(content) == 1:
-            content = plain_text(content[0], TEXTS)
-        if type(content) is not str or ("phase" in item and item["phase"] is not None):
-            return False
-        if role == "user":
-            self.conversation.say(role, content)
-        elif role == "assistant":
-            self.conversation.answer(content, "")
-        else:
-            return False
-        return True
+    def _quote(self, title: str, content: Content) -> None:
+        """Show what somebody else wrote, as a message of the user: it is not the user's own, but has no other place."""
+        self._steps.append(Message("user", join(title, content, "\n")))
 
     def _output(self, item: Item, where: str) -> Content:
         if "output" not in item:
             raise InvalidRequest(f"{where}.output", f"'{where}.output' is missing.", "missing_required_parameter")
         output = item["output"]
         if isinstance(output, str | list) or output is None:
-            return read_content(item, "output", where, self._scope)
+            return read_content(item, "output", where, self._context)
         return orjson.dumps(output).decode()
 
-    def _call(self, item: Item, arguments: str, where: str) -> None:
+    def _call(self, item: Item, arguments: str, where: str, *, custom: bool = False) -> None:
         call_id = member(item, "call_id", where)
         name = member(item, "name", where)
         namespace = item.get("namespace")
-        chat_name = self._names.chat_name(name, namespace if isinstance(namespace, str) else None)
-        self.conversation.call(Call(call_id, self._call_ids.chat_id(call_id), chat_name, arguments, where))
-
-    def _fits(self, arguments: str) -> bool:
-        """Whether the provider takes these arguments, byte for byte."""
-        if not self._scope.quirks.arguments_as_object:
-            return arguments != ""
-        try:
-            return type(orjson.loads(arguments)) is dict
-        except orjson.JSONDecodeError:
-            return False
-
-    def _arguments(self, arguments: object, where: str) -> str:
-        """Arguments in a form that the provider takes. Broken ones would poison every later turn."""
-        if isinstance(arguments, dict):
-            return orjson.dumps(arguments).decode()
-        if arguments is None or arguments == "":
-            return "{}"
-        if not isinstance(arguments, str):
-            param = f"{where}.arguments"
-            raise InvalidRequest(param, f"'{param}' must be a string, not {name_of(arguments)}.", "invalid_type")
-        return orjson.dumps({"arguments": arguments}).decode()
-
-    def _answer(self, item: Item, where: str, phase: str) -> None:
-        """An assistant message; what it refused stands apart for providers that know refusals."""
-        content = item.get("content")
-        parts = content if isinstance(content, list) and self._scope.quirks.refusal_field else []
-        refusals = [part for part in parts if isinstance(part, dict) and part.get("type") == "refusal"]
-        if not refusals:
-            self.conversation.answer(read_content(item, "content", where, self._scope), "", phase)
-            return
-        refusal = _texts(read_parts(refusals, f"{where}.content", self._scope), "")
-        rest = read_parts([part for part in parts if part not in refusals], f"{where}.content", self._scope)
-        self.conversation.answer(rest, refusal, phase)
-
-    def _remember(self, extras: object) -> None:
-        for call_id, extra in extras.items() if isinstance(extras, dict) else ():
-            if isinstance(extra, dict):
-                self.conversation.remember(call_id, extra)
+        flat = self._names.chat_name(name, namespace if isinstance(namespace, str) else None)
+        self._steps.append(Call(call_id, flat, arguments, where, custom))
+        self._open[call_id] += 1
 
     def _readable(self, fields: dict[str, object]) -> dict[str, object] | None:
         """What of a provider's own fields this provider can read: of another's, the text if there is any."""
         origin = fields.pop(ORIGIN, None)
-        if not origin or not self._scope.policy.origin or origin == self._scope.policy.origin:
+        if not origin or not self._context.policy.origin or origin == self._context.policy.origin:
             return fields
-        readable = {name: value for name, value in fields.items() if name in TEXT_FIELDS}
+        readable = {name: value for name, value in fields.items() if name in _TEXT_FIELDS}
         if len(readable) < len(fields):
-            self._scope.drop(_FOREIGN)
+            self._context.drop(_FOREIGN)
         return readable or None
 
     def _foreign(self, where: str) -> None:
-        if self._scope.policy.foreign_reasoning is ForeignReasoning.REJECT:
+        if self._context.policy.foreign_reasoning is ForeignReasoning.REJECT:
             message = "This reasoning was not encrypted here and cannot be read."
             raise InvalidRequest(f"{where}.encrypted_content", message, "invalid_encrypted_content")
-        self._scope.drop(_FOREIGN)
+        self._context.drop(_FOREIGN)
+
+
+def _plain_message(item: Item) -> Step | None:
+    """The step of a message that is plain text; None if it is not one."""
+    role, content = item.get("role"), item.get("content")
+    if type(content) is list and len(content) == 1:
+        content = lone_text(content[0], TEXTS)
+    if type(content) is not str or ("phase" in item and item["phase"] is not None):
+        return None
+    if role == "user":
+        return content
+    return Message(role, content) if role == "assistant" else None
 
 
 def _texts(parts: object, between: str) -> str:

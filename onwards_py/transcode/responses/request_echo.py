@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onwards_py.transcode.neutral.context import Profile
-from onwards_py.transcode.responses.read_format import Format
-from onwards_py.transcode.responses.read_tools import ToolSet
+from onwards_py.transcode.neutral.request import ToolSet
 
 _EFFORTS = ("none", "low", "medium", "high", "xhigh")
 _NEAREST_EFFORT = {"minimal": "low", "max": "xhigh"}
@@ -39,14 +38,20 @@ def choose_profile(request: Mapping[str, object]) -> Profile:
 
 
 def make_echo(
-    request: Mapping[str, object], offer: ToolSet, choice: object, form: Format, *, profile: Profile, stores: bool
+    request: Mapping[str, object],
+    offered: ToolSet,
+    choice: object,
+    form: Mapping[str, object],
+    *,
+    profile: Profile,
+    stores: bool,
 ) -> dict[str, object]:
-    """The 22 members. ``request`` has passed `check_types`; ``choice`` is a `Choice`'s echo."""
+    """The 22 members. ``request`` has passed `check_types`; ``choice`` and ``form`` are as they are to be repeated."""
     echo: dict[str, object] = {"model": request.get("model")}
     for name, default in _DEFAULTS.items():
         value = request.get(name)
         echo[name] = default if value is None else value
-    echo["tools"] = _tools(request.get("tools"), offer, profile)
+    echo["tools"] = _tools(request.get("tools"), offered, profile)
     echo["tool_choice"] = _choice(choice) if profile is Profile.OPENRESPONSES else choice
     echo["text"] = _text(request.get("text"), form, profile)
     echo["reasoning"] = _reasoning(request.get("reasoning"), profile)
@@ -58,7 +63,7 @@ def make_echo(
     return echo
 
 
-def _tools(tools: object, offer: ToolSet, profile: Profile) -> list[object]:
+def _tools(tools: object, offered: ToolSet, profile: Profile) -> list[object]:
     """The tools that the model was offered: functions in full; other kinds have no place in the specification's schema.
 
     Secrets of tools that a server runs are not repeated.
@@ -74,7 +79,7 @@ def _tools(tools: object, offer: ToolSet, profile: Profile) -> list[object]:
             source = inner if isinstance(inner, dict) else tool
             members = ("name", "description", "parameters", "strict")
             echo.append({"type": "function", **{member: source.get(member) for member in members}})
-        elif profile is Profile.OPENAI and tool.get("type") not in offer.left_out:
+        elif profile is Profile.OPENAI and tool.get("type") not in offered.left_out:
             echo.append({member: value for member, value in tool.items() if member not in _SECRETS})
     return echo
 
@@ -90,8 +95,8 @@ def _choice(choice: object) -> object:
     return {"type": "function", "name": choice["name"]}
 
 
-def _text(text: object, form: Format, profile: Profile) -> dict[str, object]:
-    shown = dict(form.echo)
+def _text(text: object, form: Mapping[str, object], profile: Profile) -> dict[str, object]:
+    shown = dict(form)
     if profile is Profile.OPENRESPONSES and "schema" in shown:
         shown["schema"] = None  # the specification's schema admits nothing else
     echo: dict[str, object] = {"format": shown}

@@ -1,0 +1,135 @@
+"""The conversation as input items: calls and outputs keep their order, and each call gets its output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from onwards_py.transcode.neutral.call_ids import CallIds
+from onwards_py.transcode.neutral.content import Content, plain_text
+from onwards_py.transcode.neutral.policy import NO_OUTPUT, InvalidRequest, TranslationContext, Unanswered
+from onwards_py.transcode.neutral.quirks import System
+from onwards_py.transcode.neutral.request import Call, Message, Output, Reasoning, Step
+from onwards_py.transcode.responses.write_content import write_content, write_flat
+
+Item = dict[str, object]
+
+
+class ItemWriter:
+    """Makes ``items`` of the steps of a conversation."""
+
+    def __init__(self, path: str, context: TranslationContext) -> None:
+        self.items: list[Item] = []
+        self._path = path
+        self._context = context
+        self._ids = CallIds(False)
+        self._instructions: list[str] = []
+        self._waiting: dict[str, Item] = {}  # by call id: the items of calls that have no output yet
+        self._left: list[Item] = []  # items of calls whose id came again before they had one
+        self._reasons = 0
+
+    @property
+    def instructions(self) -> str:
+        """The system messages at the beginning, where the provider wants them in one place."""
+        return "\n\n".join(filter(None, self._instructions))
+
+    def write(self, steps: Iterable[Step]) -> None:
+        """All steps. Raises InvalidRequest."""
+        for step in steps:
+            if type(step) is str:
+                self.items.append({"type": "message", "role": "user", "content": step})
+            elif type(step) is Message:
+                self._message(step)
+            else:
+                self._other(step)
+        if not self.items:  # providers refuse an empty input
+            for text in self._instructions:
+                self._add("developer", text)
+            self._instructions = []
+        unanswered = [*self._left, *self._waiting.values()]
+        if unanswered:
+            self._answer_all(unanswered)
+
+    def _other(self, step: Step) -> None:
+        match step:
+            case Call():
+                self._call(step)
+            case Output():
+                call_id = self._ids.chat_id(step.call_id)
+                call = self._waiting.pop(call_id)
+                output = write_flat(step.content, self._context)
+                self.items.append({"type": _output_type(call), "call_id": call_id, "output": output})
+            case Reasoning():
+                self._reasoning(step)
+
+    def _message(self, message: Message) -> None:
+        role, content = message.role, message.content
+        if role == "user":
+            self._add(role, content)
+        elif role != "assistant":
+            self._direct(role, content)
+        else:
+            item: Item = {"type": "message", "role": role, "content": write_flat(content, self._context, of_model=True)}
+            if message.phase:
+                item["phase"] = message.phase
+            self.items.append(item)
+
+    def _add(self, role: str, content: Content) -> None:
+        self.items.append({"type": "message", "role": role, "content": write_content(content, self._context)})
+
+    def _direct(self, role: str, content: Content) -> None:
+        """A message of the system: the first ones are the instructions, later ones stay in their place.
+
+        There they are developer items: Responses has one role for what stands above the user, and instructions that
+        came from the middle of a conversation would rewrite its beginning.
+        """
+        quirks = self._context.quirks
+        if quirks.system is System.KEEP:
+            self._add("developer" if role == "developer" and quirks.developer_role else "system", content)
+            return
+        text = None if self.items else plain_text(content)
+        if text is None:
+            self._add("developer", content)
+            return
+        write_content(content, self._context)
+        self._instructions.append(text)
+
+    def _call(self, call: Call) -> None:
+        call_id = self._ids.chat_id(call.call_id)
+        kind, text = ("custom_tool_call", "input") if call.custom else ("function_call", "arguments")
+        arguments = call.arguments if call.custom else call.arguments or "{}"
+        item: Item = {"type": kind, "call_id": call_id, "name": call.name, text: arguments}
+        self.items.append(item)
+        if call_id in self._waiting:
+            self._left.append(self._waiting[call_id])
+        self._waiting[call_id] = item
+
+    def _reasoning(self, reasoning: Reasoning) -> None:
+        for piece in reasoning.opaque:
+            item: Item = {"type": "reasoning", "summary": [], "encrypted_content": piece["data"]}
+            id_ = piece.get("id")
+            if isinstance(id_, str) and id_:
+                item["id"] = id_
+            self.items.append(item)
+        if reasoning.text and not reasoning.opaque:
+            # As a summary: the specification's schema has no other place for it in an input.
+            summary = [{"type": "summary_text", "text": reasoning.text}]
+            self.items.append({"type": "reasoning", "id": f"rs_{self._reasons}", "summary": summary})
+            self._reasons += 1
+
+    def _answer_all(self, unanswered: list[Item]) -> None:
+        """Look after calls without an output, which providers refuse."""
+        policy = self._context.policy.unanswered
+        if policy is Unanswered.REJECT:
+            raise InvalidRequest(self._path, f"The tool call {unanswered[0]['call_id']!r} has no output.")
+        missing = set(map(id, unanswered))
+        kept: list[Item] = []
+        for item in self.items:
+            if id(item) not in missing:
+                kept.append(item)
+            elif policy is Unanswered.SYNTHESIZE:
+                kept += [item, {"type": _output_type(item), "call_id": item["call_id"], "output": NO_OUTPUT}]
+        self.items = kept
+
+
+def _output_type(call: Item) -> str:
+    return f"{call['type']}_output"

@@ -1,0 +1,137 @@
+"""A request as a provider of Responses wants it: the entrance of the writing side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onwards_py.transcode.neutral.context import LOGPROBS
+from onwards_py.transcode.neutral.policy import TranslationContext
+from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, nearest_effort
+from onwards_py.transcode.neutral.request import PENALTIES, Member, Request
+from onwards_py.transcode.neutral.request_checks import apply_quirks
+from onwards_py.transcode.responses.write_items import ItemWriter
+from onwards_py.transcode.responses.write_tools import write_choice, write_format, write_tool
+
+_SAME = (
+    *("temperature", "top_p", "metadata", "user"),
+    *("safety_identifier", "prompt_cache_key", "service_tier"),
+)
+UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
+    "n": (1,),
+    "stop": ([],),
+    "seed": (),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
+    "audio": (),
+}
+"""Fields of chat without words in Responses, and their values that mean the same as leaving them out."""
+
+DROPPED = ("prediction",)
+"""Fields without words in Responses that change nothing in what an answer means."""
+
+_LEAST_TOKENS = 16
+"""The least ``max_output_tokens`` that the specification's schema allows, and that OpenAI takes."""
+
+Json = dict[str, object]
+
+
+def write_request(request: Request, context: TranslationContext) -> Json:
+    """The provider's request. Raises InvalidRequest."""
+    _check_supported(request, context)
+    writer = ItemWriter(request.path, context)
+    writer.write(request.steps)
+    body: Json = {"model": request.model}
+    instructions = "\n\n".join(filter(None, (request.instructions, writer.instructions)))
+    if instructions:
+        body["instructions"] = instructions
+    body["input"] = writer.items
+    _add_fields(request, body, context)
+    if request.tools.tools:  # providers refuse a choice, or a word on parallel calls, without tools
+        body["tools"] = [write_tool(tool) for tool in request.tools.tools]
+        choice = write_choice(request.choice)
+        if choice is not None:
+            body["tool_choice"] = choice
+        if request.parallel_calls is not None and context.quirks.parallel_tool_calls:
+            body["parallel_tool_calls"] = request.parallel_calls
+    _add_extra(request, body, context)
+    return body
+
+
+def _check_supported(request: Request, context: TranslationContext) -> None:
+    for name, value in request.chat_only.items():
+        if name in DROPPED:
+            context.drop(name)
+        elif value not in UNSUPPORTED[name]:
+            context.unsupported(name, f"'{name}' is not available for this model.")
+
+
+def _add_fields(request: Request, body: Json, context: TranslationContext) -> None:
+    """Sampling, limits, formats, reasoning, streaming and hints.
+
+    ``store`` is always sent: left out it means false to chat, and true to Responses. Penalties are sent where they are
+    not 0: the specification has them, OpenAI's own Responses has not.
+    """
+    fields = request.fields
+    body |= {name: fields[name] for name in _SAME if name in fields}
+    body |= {name: fields[name] for name in PENALTIES if fields.get(name)}
+    if request.max_tokens is not None:
+        body["max_output_tokens"] = _limit(request.max_tokens, context)
+    body["store"] = request.store
+    if request.effort is not None:
+        # What is common among providers of chat is no bound here: the specification of Responses lists more.
+        # By identity, since an operator may name the same ones.
+        efforts = () if context.quirks.efforts is COMMON_EFFORTS else context.quirks.efforts
+        body["reasoning"] = {"effort": nearest_effort(str(request.effort.value), efforts)}
+    text: Json = {} if request.format is None else {"format": write_format(request.format)}
+    if request.verbosity is not None:
+        text["verbosity"] = request.verbosity.value
+    if text:
+        body["text"] = text
+    if request.logprobs is not None:
+        _logprobs(request.logprobs, body, context)
+    if request.stream:
+        body["stream"] = True
+        _stream_options(request.stream_options, body, context)
+
+
+def _limit(limit: Member, context: TranslationContext) -> object:
+    """The limit of tokens, at least the schema's: of a smaller one only that there is a limit reaches the provider."""
+    value = limit.value
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LEAST_TOKENS:
+        context.drop(limit.where)
+        return _LEAST_TOKENS
+    return value
+
+
+def _logprobs(asked: Member, body: Json, context: TranslationContext) -> None:
+    if not context.quirks.logprobs:
+        context.unsupported(asked.where, "Log probabilities are not available for this model.")
+        return
+    body["include"] = [LOGPROBS]
+    if asked.value is not None:
+        body["top_logprobs"] = asked.value
+
+
+def _stream_options(options: Mapping[str, object], body: Json, context: TranslationContext) -> None:
+    for name, value in options.items():
+        if name == "include_obfuscation":
+            body["stream_options"] = {name: value}
+        elif name != "include_usage":
+            context.drop(f"stream_options.{name}")
+
+
+def _add_extra(request: Request, body: Json, context: TranslationContext) -> None:
+    """Fields that the client's API does not define reach the provider as they are; ``input`` is the conversation."""
+    for name, value in request.extra.items():
+        made = body.get(name)
+        if name == "input" or name in request.own:
+            context.drop(name)
+        elif isinstance(value, dict) and isinstance(made, dict):
+            body[name] = {**made, **value}
+        elif isinstance(value, list) and isinstance(made, list):
+            body[name] = [*made, *(one for one in value if one not in made)]
+        elif name == "instructions" and isinstance(value, str) and isinstance(made, str):
+            body[name] = f"{value}\n\n{made}"
+        else:
+            body.setdefault(name, value)
+    apply_quirks(body, context)
