@@ -13,6 +13,7 @@ import pytest
 from support.tables import table
 
 from onwards_py.transcode.chat import read_fields as reverse
+from onwards_py.transcode.chat import write_request
 from onwards_py.transcode.neutral import policy as policies
 from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import InvalidRequest, Policy
@@ -78,7 +79,7 @@ FIELDS = rows("Request fields", "field")
 
 def test_every_field_that_is_dealt_with_is_listed() -> None:
     """And none that is not."""
-    known = fields._OURS | fields._RESPONSES_ONLY | fields._CHAT_OURS | {"max_tokens", "max_completion_tokens"}
+    known = fields._READ | fields._RESPONSES_ONLY | write_request._OURS
     assert names("Request fields", "field") == known
 
 
