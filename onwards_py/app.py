@@ -92,7 +92,7 @@ class Application:
             open_connections=lambda: self._load.connections,
             refused_connections=lambda: self._load.refused,
         )
-        self._recorder = Recorder(self.metrics, self._lines, self._loop.call_later)
+        self._recorder = Recorder(self.metrics, self._lines, self._loop.call_later, lambda: time.time() - clock())
         self.metrics.before_collect = self._recorder.flush
         self.proxy = proxy = Proxy(
             holder,

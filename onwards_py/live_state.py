@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.wait_queue import Schedule, run_now
+from onwards_py.messages import Clock
 from onwards_py.model.limits import NO_LIMITS, Limits
 from onwards_py.model.policies import RetryBudgetPolicy, Strategy
 from onwards_py.model.pool import KeyDefinition, Pool
@@ -35,7 +36,7 @@ class LiveState:
     """Limiters of pools, providers and keys. ``clock`` returns monotonic seconds; ``schedule`` calls a function soon,
     to admit exchanges from a queue."""
 
-    def __init__(self, clock: Callable[[], float], schedule: Schedule = run_now) -> None:
+    def __init__(self, clock: Clock, schedule: Schedule = run_now) -> None:
         self._clock = clock
         self._schedule = schedule
         self._limiters: dict[tuple[str, ...], Limiter] = {}

@@ -7,6 +7,7 @@ dataclass where it should be, at a sixth of the price; with ``gc=False`` where i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol
 
@@ -16,6 +17,15 @@ Field = tuple[bytes, bytes]
 """One header field line: name and value, without the colon, the padding or the line end."""
 
 Fields = list[Field]
+
+Clock = Callable[[], float]
+"""Gives seconds of a monotonic clock: for deadlines, durations and health. The same one everywhere in a process."""
+
+WallClock = Callable[[], float]
+"""Gives Unix time in seconds: for what leaves the process, and for dates in header fields."""
+
+Random = Callable[[], float]
+"""Gives numbers in [0, 1)."""
 
 
 class Ending(Enum):

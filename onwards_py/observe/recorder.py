@@ -6,7 +6,6 @@ requests costs twice as much.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from onwards_py.observe.access_log import LineWriter, access_line
@@ -18,18 +17,26 @@ _MOST = 512
 
 
 class Recorder:
-    """Feeds metrics and access log. ``call_later(seconds, callback)`` schedules on the event loop."""
+    """Feeds metrics and access log. ``call_later(seconds, callback)`` schedules on the event loop.
 
-    __slots__ = ("_call_later", "_lines", "_metrics", "_pending", "_scheduled")
+    ``to_wall`` gives what makes Unix time of the seconds in rows; it changes when the system's clock is set.
+    """
+
+    __slots__ = ("_call_later", "_lines", "_metrics", "_pending", "_scheduled", "_to_wall")
 
     def __init__(
-        self, metrics: Metrics, lines: LineWriter, call_later: Callable[[float, Callable[[], None]], object]
+        self,
+        metrics: Metrics,
+        lines: LineWriter,
+        call_later: Callable[[float, Callable[[], None]], object],
+        to_wall: Callable[[], float],
     ) -> None:
         self._metrics = metrics
         self._lines = lines
         self._call_later = call_later
         self._pending: list[LogRow] = []
         self._scheduled = False
+        self._to_wall = to_wall
 
     def record(self, row: LogRow) -> None:
         """Count and log a completed exchange."""
@@ -44,7 +51,7 @@ class Recorder:
     def flush(self) -> None:
         """Count and write the queued rows."""
         rows, self._pending = self._pending, []
-        to_wall = time.time() - time.monotonic()
+        to_wall = self._to_wall()
         lines = []
         for row in rows:
             self._metrics.record(row)

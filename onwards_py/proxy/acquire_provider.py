@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.limits.admission import try_acquire
+from onwards_py.messages import Clock
 from onwards_py.proxy.admission_queue import QueueTicket
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.routing.balancer import Endpoint
@@ -26,7 +25,7 @@ def acquire_provider(exchange: Exchange, plan: FallbackPlan, now: float) -> Endp
     return None
 
 
-async def wait_for_provider(exchange: Exchange, plan: FallbackPlan, clock: Callable[[], float]) -> Endpoint | None:
+async def wait_for_provider(exchange: Exchange, plan: FallbackPlan, clock: Clock) -> Endpoint | None:
     """Wait in the queues of full providers, if none was tried yet; None if no provider has a queue to wait in. Raises
     ProxyError."""
     if exchange.attempts:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from onwards_py.eager import OneShot
 from onwards_py.limits.admission import Rejection
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.wait_queue import Waiter, WaitQueue
+from onwards_py.messages import Clock
 from onwards_py.proxy.exchange import Exchange
 
 
-async def acquire_or_wait(exchange: Exchange, limiters: Sequence[Limiter], clock: Callable[[], float]) -> None:
+async def acquire_or_wait(exchange: Exchange, limiters: Sequence[Limiter], clock: Clock) -> None:
     """Take all permits, waiting for them where the operator wishes it. Raises ProxyError.
 
     What is waited for holds no permits meanwhile; whoever comes later does not overtake.
@@ -31,7 +32,7 @@ async def acquire_or_wait(exchange: Exchange, limiters: Sequence[Limiter], clock
 class QueueTicket:
     """One exchange's place in the lines of the limits that keep it waiting; left at the end of the context."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._waiter = Waiter(self._wake)
         self._signal: OneShot[None] = OneShot()

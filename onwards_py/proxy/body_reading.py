@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Final, TypeVar
 
 from onwards_py.eager import OneShot
+from onwards_py.messages import Clock
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ class BodyReading:
 
     __slots__ = ("_clock", "_line", "active")
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._line: deque[OneShot[None]] = deque()
         self.active = 0

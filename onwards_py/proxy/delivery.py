@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.messages import Ending, Fault, Filter
+from onwards_py.messages import Clock, Ending, Fault, Filter
 from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.attempt_result import AttemptFailed
 from onwards_py.proxy.buffered_response import BufferedResponse
@@ -21,8 +20,6 @@ from onwards_py.transcode.cut_notice import CutNotice
 from onwards_py.transcode.responses.repair.filter import Repair
 from onwards_py.wire.api import Api, api_of
 from onwards_py.wire.rechunk import Rechunker
-
-Clock = Callable[[], float]
 
 _DONE: Final = Ending.DONE
 _ANSWERED_WITH_ERROR: Final = "The upstream service answered with an error."

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Final
 
-from onwards_py.messages import OWN_FAULTS
+from onwards_py.messages import OWN_FAULTS, Clock
 from onwards_py.transports.base import TransportError
 
 _log = logging.getLogger("onwards.proxy")
@@ -21,7 +20,7 @@ _LACKING: Final = (
 class FailureLog:
     """One of the process. Names are those of the configuration, so what is remembered is bounded."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._last: dict[tuple[str, str], float] = {}
         self._swallowed: dict[tuple[str, str], int] = {}

@@ -7,10 +7,9 @@ Only the beginning is held; a slow response is not an empty one, so after a boun
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 
-from onwards_py.messages import Ending, Fault
+from onwards_py.messages import Clock, Ending, Fault
 from onwards_py.model.policies import HoldPolicy
 from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.response_sink import CommitGate
@@ -21,8 +20,6 @@ from onwards_py.transcode.neutral.pipeline import EventFilter
 from onwards_py.wire.decoding import DECODABLE
 from onwards_py.wire.decoding_tap import first_content_detector_for, is_readable_sse
 from onwards_py.wire.first_content import CONTENT, CUT, Verdict, VerdictKind
-
-Clock = Callable[[], float]
 
 _DEFAULT_HOLD: Final = HoldPolicy()
 _JSON: Final = re.compile(rb"\r\ncontent-type:[ \t]*application/(?:[a-z.+-]+\+)?json\b", re.IGNORECASE)

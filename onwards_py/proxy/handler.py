@@ -12,7 +12,7 @@ from onwards_py.auth import ANONYMOUS, Principal, identify
 from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.limits.admission import LimiterSet
 from onwards_py.live_state import ActiveConfig, ConfigHolder
-from onwards_py.messages import Downstream, InboundRequest
+from onwards_py.messages import Clock, Downstream, InboundRequest, Random
 from onwards_py.observe.log_row import LogRow
 from onwards_py.observe.outcomes import RULE
 from onwards_py.proxy.admission_queue import acquire_or_wait
@@ -47,7 +47,7 @@ _READS = (b"GET", b"HEAD")
 _MODEL_REQUIRED: Final = ErrorKind.MODEL_REQUIRED
 
 
-class Recorder(Protocol):
+class RowRecorder(Protocol):
     """Counts and logs exchanges that have ended."""
 
     def record(self, row: LogRow) -> None: ...
@@ -65,10 +65,10 @@ class Proxy:
         self,
         holder: ConfigHolder,
         transports: Transports,
-        recorder: Recorder,
+        recorder: RowRecorder,
         *,
-        clock: Callable[[], float],
-        random: Callable[[], float],
+        clock: Clock,
+        random: Random,
         started: int,
         is_own_connection: Callable[[str, int], bool],
         not_found: NotFoundLog,

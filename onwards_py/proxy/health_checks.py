@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
 from onwards_py.eager import StepTask
-from onwards_py.messages import OWN_FAULTS
+from onwards_py.messages import OWN_FAULTS, Clock, Random
 from onwards_py.model.provider import HealthCheck, Provider, Timeouts
 from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.routing.balancer import Endpoint
@@ -31,9 +31,7 @@ class HealthChecks:
     ``clock`` gives monotonic seconds, ``random`` numbers in [0, 1): checks are spread over their interval.
     """
 
-    def __init__(
-        self, http: Transport, clock: Callable[[], float], random: Callable[[], float], not_found: NotFoundLog
-    ) -> None:
+    def __init__(self, http: Transport, clock: Clock, random: Random, not_found: NotFoundLog) -> None:
         self._http = http
         self._not_found = not_found
         self._clock = clock
@@ -74,8 +72,8 @@ class _Checker:
         http: Transport,
         check: HealthCheck,
         members: list[Endpoint],
-        clock: Callable[[], float],
-        random: Callable[[], float],
+        clock: Clock,
+        random: Random,
         *,
         not_found: NotFoundLog,
     ) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from onwards_py.messages import Downstream, Ending, Source
+from onwards_py.messages import Clock, Downstream, Ending, Source
 from onwards_py.proxy.delayed_close import DelayedClose
 from onwards_py.transcode.neutral.answer_body import Machine
 from onwards_py.transcode.neutral.failure import Failure
@@ -74,7 +74,7 @@ class ResponseSink:
         self,
         downstream: Downstream,
         commit: Callable[[], None],
-        clock: Callable[[], float],
+        clock: Clock,
         events: TranslatedEvents | None = None,
     ) -> None:
         self._downstream = downstream

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from onwards_py.errors import ProxyError
-from onwards_py.messages import Fault
+from onwards_py.messages import Clock, Fault, Random
 from onwards_py.model.policies import HedgePolicy
 from onwards_py.proxy.acquire_provider import acquire_provider, exclude, no_provider_error, wait_for_provider
 from onwards_py.proxy.attempt import Attempt, prepare
@@ -52,8 +52,8 @@ class RetryLoop:
     def __init__(
         self,
         transports: Transports,
-        clock: Callable[[], float],
-        random: Callable[[], float],
+        clock: Clock,
+        random: Random,
         not_found: NotFoundLog,
     ) -> None:
         self._transports = transports

@@ -36,7 +36,7 @@ _NO_GATES: Final = LimiterSet.of(())
 _MOST_TOKENS = 16  # if the classifier is a language model
 
 
-class Choice(msgspec.Struct, frozen=True):
+class TargetChoice(msgspec.Struct, frozen=True):
     """The target that is to answer, and why it is that one."""
 
     target: LivePool
@@ -47,11 +47,11 @@ Subrequest = Callable[[InboundRequest, "ResponseBuffer", LivePool], Coroutine[An
 """Serve this request by this target, to the end."""
 
 
-async def choose(routed: RoutedRequest, leads: ClassifierRoute, subrequest: Subrequest) -> Choice:
+async def choose(routed: RoutedRequest, leads: ClassifierRoute, subrequest: Subrequest) -> TargetChoice:
     """Ask the classifier; the default's turn comes if it says nothing useful in time."""
     text = last_user_text(routed.address.body, _LONGEST_TEXT)
     if text is None:
-        return Choice(leads.default, "no_text")
+        return TargetChoice(leads.default, "no_text")
     buffer = ResponseBuffer()
     finished: OneShot[None] = OneShot()
 
@@ -65,15 +65,15 @@ async def choose(routed: RoutedRequest, leads: ClassifierRoute, subrequest: Subr
     try:
         await finished
         if not running.done:
-            return Choice(leads.default, "timeout")
+            return TargetChoice(leads.default, "timeout")
     finally:
         timer.cancel()
         running.cancel()
     label = buffer.label()
     if label is None:
-        return Choice(leads.default, "failed")
+        return TargetChoice(leads.default, "failed")
     target = leads.labels.get(label)
-    return Choice(leads.default, "other_label") if target is None else Choice(target, "label")
+    return TargetChoice(leads.default, "other_label") if target is None else TargetChoice(target, "label")
 
 
 def question(model: str, text: str) -> InboundRequest:

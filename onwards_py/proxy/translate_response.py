@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -12,7 +11,7 @@ import msgspec
 import orjson
 
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.messages import Ending, Fault
+from onwards_py.messages import Clock, Ending, Fault
 from onwards_py.model.provider import Provider
 from onwards_py.observe import outcomes
 from onwards_py.observe.outcomes import Outcome
@@ -32,8 +31,6 @@ from onwards_py.transcode.neutral.failure import Failure, from_body
 from onwards_py.transcode.neutral.pipeline import Answer as ClientResponse
 from onwards_py.transcode.neutral.pipeline import AnswerCollector, EventFilter
 from onwards_py.wire.response_head import provider_lines, retry_after
-
-Clock = Callable[[], float]
 
 _LONGEST_BODY = 64 * 1024 * 1024  # of a whole answer, which is held to be translated
 _LONGEST_DROPPED = 1000  # characters of the header that lists what was left out

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, assert_never
 
 from onwards_py.limits.counters import Limiter
+from onwards_py.messages import Random
 from onwards_py.model.policies import Affinity, Strategy
 from onwards_py.model.provider import Provider
 from onwards_py.routing.affinity import salt_of, score
@@ -42,7 +43,7 @@ class Endpoint:
 def choose(
     strategy: Strategy,
     endpoints: Sequence[Endpoint],
-    random: Callable[[], float],
+    random: Random,
     now: float = 0.0,
     *,
     without: Collection[Endpoint] = (),
@@ -75,9 +76,7 @@ def choose(
     return _draw(equals, random) if len(equals) > 1 else equals[0]
 
 
-def choose_fast_path(
-    strategy: Strategy, endpoints: Sequence[Endpoint], random: Callable[[], float], now: float
-) -> Endpoint | None:
+def choose_fast_path(strategy: Strategy, endpoints: Sequence[Endpoint], random: Random, now: float) -> Endpoint | None:
     """`choose` for the case of nearly all requests, at a quarter of its price: nobody is out, limited or drained, and
     no key is to be followed. None: that is not so."""
     by_weight = strategy is _WEIGHTED_RANDOM
@@ -148,7 +147,7 @@ def _by_key(free: list[Endpoint], affinity: Affinity, key: bytes) -> Endpoint:
     return max(roomy or free, key=lambda endpoint: score(key, endpoint.salt, endpoint.provider.weight))
 
 
-def _cheaper_of_two(free: Sequence[Endpoint], random: Callable[[], float], now: float) -> Endpoint:
+def _cheaper_of_two(free: Sequence[Endpoint], random: Random, now: float) -> Endpoint:
     first = int(random() * len(free))
     second = int(random() * (len(free) - 1))
     one, other = free[first], free[second + (second >= first)]
@@ -160,7 +159,7 @@ def _cost(endpoint: Endpoint, now: float) -> float:
     return endpoint.latency.cost(now, in_flight, weight) if endpoint.latency is not None else in_flight / weight
 
 
-def _draw(endpoints: Sequence[Endpoint], random: Callable[[], float]) -> Endpoint:
+def _draw(endpoints: Sequence[Endpoint], random: Random) -> Endpoint:
     point = random() * sum(endpoint.provider.weight for endpoint in endpoints)
     for endpoint in endpoints:
         point -= endpoint.provider.weight

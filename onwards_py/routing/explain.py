@@ -17,7 +17,7 @@ _CHAT_COMPLETIONS = b"/v1" + COLLECTIONS[Api.CHAT_COMPLETIONS]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RankedProvider:
     """A provider and why it stands where it stands in the order of a pool."""
 
     provider: Provider
@@ -65,14 +65,16 @@ def _inside(provider: Provider) -> str:
     return "(embedded) echo"
 
 
-def expected_order(pool: Pool) -> list[Choice]:
+def expected_order(pool: Pool) -> list[RankedProvider]:
     """The providers in the order in which an idle pool is expected to try them; drained ones come last."""
     active = [provider for provider in pool.providers if provider.weight > 0]
     drained = [
-        Choice(provider, "weight 0: drained, never chosen") for provider in pool.providers if not provider.weight
+        RankedProvider(provider, "weight 0: drained, never chosen")
+        for provider in pool.providers
+        if not provider.weight
     ]
     if pool.strategy is Strategy.PRIORITY:
-        return [Choice(provider, _rank(place)) for place, provider in enumerate(active)] + drained
+        return [RankedProvider(provider, _rank(place)) for place, provider in enumerate(active)] + drained
     if pool.strategy is Strategy.WEIGHTED_RANDOM:
         load = "lowest load per weight, drawn by weight among equals"
     elif pool.strategy is Strategy.LEAST_INFLIGHT:
@@ -83,7 +85,7 @@ def expected_order(pool: Pool) -> list[Choice]:
         assert_never(pool.strategy)
     total = sum(provider.weight for provider in active)
     by_weight = sorted(active, key=lambda provider: -provider.weight)
-    return [Choice(member, f"{member.weight / total:.0%} when idle: {load}") for member in by_weight] + drained
+    return [RankedProvider(member, f"{member.weight / total:.0%} when idle: {load}") for member in by_weight] + drained
 
 
 def describe_route_by(rule: RouteBy) -> str:

@@ -7,13 +7,13 @@ that earlier exchanges have ejected come last in a pass: when all that are in ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
 
 from onwards_py.limits.admission import Rejection
-from onwards_py.messages import Fault
+from onwards_py.messages import Fault, Random
 from onwards_py.model.policies import FallbackPolicy, Strategy
 from onwards_py.routing.balancer import Endpoint, choose, choose_fast_path
 from onwards_py.routing.health import HealthState
@@ -35,7 +35,7 @@ class FallbackPlan(msgspec.Struct):
     """
 
     target: LivePool
-    random: Callable[[], float]
+    random: Random
     key: bytes | None = None
     policy: FallbackPolicy = _NO_FALLBACK
     attempts: int = 0

@@ -39,7 +39,7 @@ from onwards_py.app import Application
 from onwards_py.limits.wait_queue import WaitQueue
 from onwards_py.observe.log_row import LogRow
 from onwards_py.observe.outcomes import CLIENT_GONE_WAITING
-from onwards_py.proxy.handler import Recorder
+from onwards_py.proxy.handler import RowRecorder
 
 
 def around(name: str, kind: type[Around]) -> Defect:
@@ -72,7 +72,7 @@ def _asleep(application: Application) -> None:
 class Forgetful:
     """A recorder that drops the rows of clients that left."""
 
-    def __init__(self, inner: Recorder) -> None:
+    def __init__(self, inner: RowRecorder) -> None:
         self.inner = inner
 
     def record(self, row: LogRow) -> None:

@@ -173,7 +173,7 @@ def test_records_are_written_by_the_timer_by_number_and_by_a_flush() -> None:
     )
     stream, timers = io.BytesIO(), Timers()
     writer = LineWriter(stream)
-    recorder = Recorder(metrics, writer, timers.call_later)
+    recorder = Recorder(metrics, writer, timers.call_later, lambda: 0.0)
 
     def end_one() -> None:
         recorder.record(LogRow(1.0, 0.0, 2.0, b"POST", b"/v1/x", "", 4))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import orjson
 
+from onwards_py.messages import WallClock
+
 SERVER_ERRORS = 500
 """Statuses from here on are the server's doing."""
 
@@ -25,7 +27,7 @@ class Ask:
     model: str
     body: bytes
     text: str | None
-    now: Callable[[], float]
+    now: WallClock
     new_id: Callable[[str], str]
 
 

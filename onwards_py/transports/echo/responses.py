@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
 
+from onwards_py.messages import WallClock
 from onwards_py.transports.echo.answers import DONE, Ask, Refusal, Streamed, Whole
 from onwards_py.transports.echo.params import JsonObject, flag, parse, text
 from onwards_py.transports.echo.response_fields import echoed
@@ -69,7 +70,7 @@ class _Response:
     said: Reply
     encoded: orjson.Fragment
     usage: JsonObject
-    now: Callable[[], float]
+    now: WallClock
 
     def snapshot(self, status: str, **rest: object) -> JsonObject:
         """The Response object with every required member; ``rest`` replaces the nulls."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from itertools import count, islice
 
-from onwards_py.messages import BodySink, Ending, Fault, Fields, Filter, ResponseHead
+from onwards_py.messages import BodySink, Ending, Fault, Fields, Filter, ResponseHead, WallClock
 from onwards_py.model.provider import EchoSettings, Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.echo.answers import Ask, Streamed, Whole, injected
@@ -35,7 +35,7 @@ class EchoTransport:
     ``error_rate * n``, rounded down, get ``error_status``. Ids are numbered.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: WallClock = time.time) -> None:
         self._clock = clock
         self._numbers = count(1)
         self._asked: dict[str, int] = {}
