@@ -53,14 +53,14 @@ from onwards_py.transports.loop_detector import LoopDetector
 
 _log = logging.getLogger("onwards")
 _BACKLOG = 4096
-_FEW = 2048  # clients; with fewer, an operator should know that it is for want of descriptors
-# What can be taken over while it runs; every other setting of the listener needs a restart.
-_CHANGEABLE = frozenset(["drain_timeout", "host"])  # of the host `listen_address.restart_warnings` knows more
+_FEW_CLIENTS = 2048  # below this, a limit by file descriptors is worth a warning
+# Applied by a reload; every other setting of the listener needs a restart.
+_RELOADABLE = frozenset(["drain_timeout", "host"])  # for host see `listen_address.restart_warnings`
 
 
 class Application:
-    """Everything of one process, made inside its running loop. ``listener`` is given, not made here, so that it
-    may be inherited or shared."""
+    """All parts of one process, created inside its running loop. ``listener`` is an argument, so that it can be
+    inherited or shared."""
 
     def __init__(
         self, snapshot: Snapshot, options: ServeOptions, listener: socket.socket, access_log: BinaryIO
@@ -69,7 +69,7 @@ class Application:
         self._options = options
         self._listener = listener
         self._server_settings = snapshot.server
-        clock = time.monotonic  # the same clock as uvloop's, but finer than its milliseconds
+        clock = time.monotonic  # the clock of uvloop, with a finer resolution than its milliseconds
         self.holder = holder = ConfigHolder(snapshot, LiveState(clock, self._loop.call_soon))
         budget = descriptors.divide(descriptors.limit(), descriptors.in_use(), snapshot.server.max_connections)
         self.descriptors = budget
@@ -127,7 +127,7 @@ class Application:
         self._loop_detector.port = self._listener.getsockname()[1]
         self._server = await self._loop.create_server(
             factory, sock=self._listener, ssl=tls, backlog=_BACKLOG,
-            # A client that does not finish the handshake holds a descriptor, and is not counted yet.
+            # A client that does not finish the handshake holds a descriptor, but is not counted yet.
             ssl_handshake_timeout=self._server_settings.header_timeout if tls is not None else None,
         )  # fmt: skip
         self._ready = True
@@ -150,14 +150,14 @@ class Application:
         )
 
     def _readiness(self) -> Readiness:
-        """Ready means that requests are taken in, and that every model that is to load at the start has been tried."""
+        """Ready: requests are accepted, and the loading of every eager model has succeeded or failed."""
         engines = [
             EngineStatus(engine.name, engine.settings.engine, engine.settings.model, engine.state.value)
             for engine in self.engines.all()
         ]
         if not self._ready:
             return Readiness("draining", engines)
-        # A model that a reload adds is no reason to turn away requests for all the others.
+        # A model that a reload adds does not make the proxy unready for other requests.
         self._was_ready = self._was_ready or not any(engine.starting for engine in self.engines.all())
         return Readiness("ready" if self._was_ready else "loading", engines)
 
@@ -165,8 +165,8 @@ class Application:
         return status_of(self.reload_status, self.holder.current.table.targets, self._loop.time() - self._started)
 
     def follow(self, loaded: Loaded, env: Mapping[str, str]) -> ConfigWatcher:
-        """From now on take over what becomes of the files that ``loaded``, the configuration in force, was made of;
-        without ``options.watch`` only when the result is asked to."""
+        """Start hot reload of the files that ``loaded``, the configuration in force, was made of; without
+        ``options.watch`` only on request (`ConfigWatcher.request_reload`)."""
         path = self._options.config
         watch = self._options.watch and is_regular(path)
         if self._options.watch and not watch:
@@ -177,7 +177,7 @@ class Application:
         return self._config_watcher
 
     def apply(self, loaded: Loaded) -> None:
-        """Put a configuration into force; exchanges in flight keep the one they began with."""
+        """Apply a configuration; exchanges in flight keep the one they began with."""
         snapshot = loaded.snapshot
         self.holder.replace(snapshot)
         self._not_found.forget()
@@ -193,14 +193,14 @@ class Application:
             _log.warning("server: changed settings that need a restart: %s", ", ".join(late))
 
     async def stop(self, cut_now: asyncio.Event) -> None:
-        """Fail readiness, accept nothing new, let exchanges finish until the drain timeout or ``cut_now``, then cut."""
+        """Become unready, stop accepting, wait for exchanges until the drain timeout or ``cut_now``, abort the rest."""
         self._ready = False
         if self._lane is not None:
             self._lane.drain()
         self._door.drain()
         if self._config_watcher is not None:
             await self._config_watcher.close()
-        for _ in range(3):  # what has connected already is accepted before the listener goes
+        for _ in range(3):  # accept connections that are already established
             await asyncio.sleep(0)
         if self._server is not None:
             self._server.close()
@@ -213,7 +213,7 @@ class Application:
         await self._close()
 
     async def _flush(self, cut_now: asyncio.Event) -> None:
-        """The last bytes of the last answers may still be on their way to slow clients."""
+        """Wait until slow clients have received the end of their responses."""
         await self._until(lambda: not self._load.connections, 5.0, cut_now)
 
     async def _until(self, condition: Callable[[], bool], seconds: float, cut_now: asyncio.Event) -> None:
@@ -241,8 +241,8 @@ class Application:
 
 
 def _differences(now: ServerSettings, wanted: ServerSettings) -> list[str]:
-    """Names of the settings that would take a restart."""
-    names = [field.name for field in fields(ServerSettings) if field.name not in _CHANGEABLE]
+    """Names of changed settings that need a restart."""
+    names = [field.name for field in fields(ServerSettings) if field.name not in _RELOADABLE]
     return [name for name in names if getattr(now, name) != getattr(wanted, name)]
 
 
@@ -256,7 +256,7 @@ def _tls(options: ServeOptions) -> ssl.SSLContext | None:
 
 
 def _listen(host: str, port: int, what: str, options: str) -> socket.socket:
-    """A listener: the ``what``. Raises OSError, which names the options (``options`` is their beginning) to change."""
+    """Create a listening socket. ``what`` and ``options``, the prefix of its options, are for the text of OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -264,7 +264,7 @@ def _listen(host: str, port: int, what: str, options: str) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     try:
         listener.bind((host, port))
-    except (OSError, TypeError) as error:  # TypeError: what IDNA does not take for a name
+    except (OSError, TypeError) as error:  # TypeError: a name that IDNA rejects
         listener.close()
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise OSError(
@@ -306,13 +306,13 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
               listen_address.bracket_ipv6(application.admin_host), application.admin_port)  # fmt: skip
     budget = application.descriptors
     if budget.clients < snapshot.server.max_connections:
-        _log.log(logging.WARNING if budget.clients < _FEW else logging.INFO,
+        _log.log(logging.WARNING if budget.clients < _FEW_CLIENTS else logging.INFO,
                  "%d file descriptors (ulimit -Hn) suffice for %d clients, not for server.max_connections (%d)",
                  budget.limit, budget.clients, snapshot.server.max_connections)  # fmt: skip
-    # What exists now lives as long as the process: keep the collector from walking it again and again.
+    # Existing objects live as long as the process: exclude them from garbage collection.
     gc.collect()
     gc.freeze()
-    # Exchanges make no cycles; the collector should not look for them every few hundred requests.
+    # Exchanges create no reference cycles, so frequent collections would find nothing.
     gc.set_threshold(100_000, 20, 50)
     await stop.wait()
     _log.info("stopping: waiting for exchanges to finish")
@@ -321,9 +321,9 @@ async def _run(loaded: Loaded, options: ServeOptions) -> None:
 
 
 def serve(options: ServeOptions) -> int:
-    """Run until told to stop. Raises ConfigError; returns the exit code (0, or 1 for a failure at run time)."""
+    """Run until a signal stops it. Raises ConfigError; returns the exit code: 0, or 1 after a run-time failure."""
     logs.configure(options.log_level, standard_streams.unbuffered(sys.stderr))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody who can heed it; the file is read anyway
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the handler is installed; the file is read anyway
     before, now = descriptors.raise_limit()
     if before != now:
         _log.info("the limit of open file descriptors was raised from %d to %d", before, now)

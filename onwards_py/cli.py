@@ -1,6 +1,6 @@
-"""The command line: parses arguments, maps failures to exit codes, prints. Nothing else is decided here.
+"""The command line: parses arguments, maps failures to exit codes, and prints results.
 
-Exit codes: 0 fine, 1 failed at run time, 2 wrong usage or wrong configuration.
+Exit codes: 0 success, 1 run-time failure, 2 wrong usage or invalid configuration.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ OK, FAILED, USAGE = 0, 1, 2
 
 _EXAMPLES = """\
 examples:
-  onwards-py serve                                  serve targets.yaml of this folder on port 3000
+  onwards-py serve                                  serve targets.yaml in this folder on port 3000
   onwards-py serve -f /etc/onwards.yaml --port 80   another file, another port
-  onwards-py check targets.yaml                     all errors, or the route table
-  onwards-py check --urls targets.yaml              where the requests for each API go
-  onwards-py route gpt-4                            which providers a model goes to, and why
-  onwards-py models                                 local models: named, installed, loaded
-  onwards-py schema > targets.schema.json           JSON Schema for editors
+  onwards-py check targets.yaml                     print all errors, or the route table
+  onwards-py check --urls targets.yaml              print the URLs of each API
+  onwards-py route gpt-4                            print the providers of a model, in order, with reasons
+  onwards-py models                                 list local models: configured, installed, loaded
+  onwards-py schema > targets.schema.json           print the JSON Schema for editors
 
 Every option of serve can also be given as an environment variable, for example ONWARDS_PORT for --port;
-the command line wins. Exit codes: 0 fine, 1 failed at run time, 2 wrong usage or configuration.
+the command line takes precedence. Exit codes: 0 success, 1 run-time failure, 2 wrong usage or invalid configuration.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """An option of serve with its environment twin. ``read`` raises ValueError with a reason. ``told``: what help says
-    of the default, where that is not known before the configuration is read."""
+    """An option of serve and its environment variable. ``parse`` raises ValueError with a reason. ``default_text``
+    replaces the default in the help, where it depends on the configuration."""
 
     name: str
     flags: tuple[str, ...]
-    read: Callable[[str], object]
+    parse: Callable[[str], object]
     default: object
     help: str
-    told: str = ""
+    default_text: str = ""
 
     @property
     def variable(self) -> str:
@@ -68,8 +68,8 @@ class _Option:
 
     @property
     def shown_default(self) -> str:
-        if self.told:
-            return self.told
+        if self.default_text:
+            return self.default_text
         return "on" if self.default is True else str(self.default) if self.default else "none"
 
 
@@ -127,13 +127,13 @@ _OPTIONS = (
         ("--admin-allowed-hosts",),
         _names,
         (),
-        "names to ask for metrics by, besides IP addresses",
+        "host names that the admin port accepts, besides localhost and IP addresses",
     ),
-    _Option("lane", ("--lane",), _switch, True, "on: the fast listener; off: aiohttp serves everything"),
+    _Option("lane", ("--lane",), _switch, True, "on: the fast listener; off: aiohttp serves all requests"),
     _Option("log_level", ("--log-level",), _level, "info", "debug, info, warning or error"),
-    _Option("tls_cert", ("--tls-cert",), _file, None, "PEM file with the certificate chain to serve TLS with"),
+    _Option("tls_cert", ("--tls-cert",), _file, None, "PEM file with the certificate chain for TLS"),
     _Option("tls_key", ("--tls-key",), _file, None, "PEM file with its private key"),
-    _Option("watch", ("--watch", "-w"), _switch, True, "on: follow changes of the file; off: SIGHUP only"),
+    _Option("watch", ("--watch", "-w"), _switch, True, "on: reload when the file changes; off: on SIGHUP only"),
 )
 
 
@@ -141,8 +141,8 @@ _TITLES = ("TARGET", "STRATEGY", "PROVIDER", "WEIGHT", "MODE", "CREDENTIAL", "CL
 _URL_TITLES = ("TARGET", "PROVIDER", "API", "REQUESTS GO TO")
 
 
-class _Usage(Exception):
-    """Arguments or environment variables that cannot be used."""
+class _UsageError(Exception):
+    """Invalid arguments or environment variables."""
 
 
 def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> int:
@@ -171,7 +171,7 @@ def _run(arguments: Sequence[str] | None, env: Mapping[str, str]) -> int:
         code = commands[given.command](given, env)
         sys.stdout.flush()  # here, where a closed pipe can still be handled
         return code
-    except _Usage as error:
+    except _UsageError as error:
         complain(f"onwards-py: {error}")
         return USAGE
     except ConfigError as error:
@@ -186,7 +186,7 @@ def _run(arguments: Sequence[str] | None, env: Mapping[str, str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The grammar of the command line."""
+    """The parser of the command line."""
     grammar = argparse.ArgumentParser(
         prog="onwards-py",
         description="A transparent, byte-level reverse proxy for LLM APIs.",
@@ -200,17 +200,17 @@ def parser() -> argparse.ArgumentParser:
     for option in _OPTIONS:
         text = f"{option.help} ({option.variable}; default: {option.shown_default})"
         serve.add_argument(*option.flags, dest=option.name, metavar=option.name.upper(), help=text)
-    check = commands.add_parser("check", help="say what is wrong with a configuration, or where it leads")
+    check = commands.add_parser("check", help="validate a configuration and print its route table")
     check.add_argument("config", nargs="?", metavar="FILE", help="default: ONWARDS_CONFIG, or targets.yaml")
-    check.add_argument("--urls", action="store_true", help="print where the requests for each API go")
-    route = commands.add_parser("route", help="say which providers serve a model, in which order, and why")
-    route.add_argument("model", metavar="MODEL", help="the name that a client puts in 'model'")
+    check.add_argument("--urls", action="store_true", help="print the URLs that requests for each API are sent to")
+    route = commands.add_parser("route", help="print the providers of a model, in order, with reasons")
+    route.add_argument("model", metavar="MODEL", help="the model name, as clients send it")
     route.add_argument(*_CONFIG.flags, dest="config", metavar="FILE", help="default: ONWARDS_CONFIG, or targets.yaml")
-    models = commands.add_parser("models", help="list local models: those that targets name, and those installed")
+    models = commands.add_parser("models", help="list local models: configured and installed ones")
     models.add_argument(*_CONFIG.flags, dest="config", metavar="FILE", help="default: ONWARDS_CONFIG, or targets.yaml")
     models.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
     for option, metavar in ((_ADMIN_HOST, "HOST"), (_ADMIN_PORT, "PORT")):
-        text = "where the proxy that serves the file is asked what is loaded"
+        text = "admin port of the running proxy, which reports the loaded models"
         models.add_argument(*option.flags, dest=option.name, metavar=metavar, help=text)
     commands.add_parser("schema", help="print the JSON Schema of the configuration")
     return grammar
@@ -219,14 +219,14 @@ def parser() -> argparse.ArgumentParser:
 def _value(option: _Option, given: argparse.Namespace, env: Mapping[str, str]) -> object:
     text, source = getattr(given, option.name, None), option.flags[0]
     if text is None:
-        # An empty variable counts as unset: that is how compose files leave one out.
+        # An empty variable counts as unset, because compose files cannot omit variables.
         text, source = env.get(option.variable) or None, option.variable
     if text is None:
         return option.default
     try:
-        return option.read(text)
+        return option.parse(text)
     except ValueError as error:
-        raise _Usage(f"{source}: {error}") from None
+        raise _UsageError(f"{source}: {error}") from None
 
 
 def _load(given: argparse.Namespace, env: Mapping[str, str]) -> Loaded:
@@ -236,10 +236,10 @@ def _load(given: argparse.Namespace, env: Mapping[str, str]) -> Loaded:
 
 
 def serve_options(given: argparse.Namespace, env: Mapping[str, str]) -> ServeOptions:
-    """What serve is told by its arguments and environment variables. Raises a usage error."""
+    """The options of serve, from arguments and environment variables. Raises a usage error."""
     values = {option.name: _value(option, given, env) for option in _OPTIONS}
     if (values["tls_cert"] is None) != (values["tls_key"] is None):
-        raise _Usage("--tls-cert and --tls-key must be given together")
+        raise _UsageError("--tls-cert and --tls-key must be given together")
     return ServeOptions(**values)  # type: ignore[arg-type]
 
 
@@ -247,7 +247,7 @@ def _serve(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     options = serve_options(given, env)
     reason = objection()
     if reason is not None:
-        raise _Usage(reason)
+        raise _UsageError(reason)
     # Imported here: the other commands need neither the event loop nor the servers.
     from onwards_py.app import serve
 
@@ -267,7 +267,7 @@ def _check(given: argparse.Namespace, env: Mapping[str, str]) -> int:
 
 
 def _print_listening(snapshot: Snapshot, given: argparse.Namespace, env: Mapping[str, str]) -> None:
-    """Where serve would listen, in this environment."""
+    """Print the addresses that serve would listen on in this environment."""
     host, admin = (_value(option, given, env) for option in (_HOST, _ADMIN_HOST))
     assert host is None or isinstance(host, str)
     assert admin is None or isinstance(admin, str)
@@ -331,7 +331,7 @@ def _models(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     assert isinstance(path, Path)
     assert host is None or isinstance(host, str)
     assert isinstance(port, int)
-    # Without a configuration there is still to be said what is installed; a file that was named must be there.
+    # Installed models are listed without a configuration too; but a file that was given must exist.
     asked = given.config is not None or bool(env.get(_CONFIG.variable))
     snapshot = load(path, env).snapshot if asked or path.is_file() else None
     states = None if snapshot is None else states_of(path, listen_address.admin_host(host, snapshot), port)

@@ -1,4 +1,4 @@
-"""``onwards-py models``: the local models that targets name, and those that installed packages ship besides."""
+"""``onwards-py models``: the local models that targets use, and the other models in installed packages."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _ABSENT: Final = "-"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One line. ``target`` None: no target names it; ``engine`` then lists those that could run it.
+    """One line. ``target`` None: no target uses the model; ``engine`` then lists the engines that can load it.
 
-    ``bytes`` and ``path`` are None for what is not found, and ``advice`` says what to do about it. ``state`` is
-    ``missing_requirements``, what the proxy that serves this file said, or ``not running``; None if no target names it.
+    ``bytes`` and ``path`` are None if the model was not found; ``advice`` is then the remedy. ``state`` is ``missing``,
+    the state that the running proxy reports, or ``not running``; None if no target uses the model.
     """
 
     target: str | None
@@ -38,35 +38,35 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def states_of(config: Path, admin_host: str, admin_port: int) -> dict[str, str] | None:
-    """What the proxy that serves ``config``, and has this admin port, says of its engines, by `loaded_key`; None if
-    none does."""
+    """States of the engines of the running proxy with this admin port, by `loaded_key`; None if no proxy serves
+    ``config`` there."""
     engines = running_engines(config, admin_host, admin_port)
     return None if engines is None else {loaded_key(one.engine, one.model): one.state for one in engines}
 
 
 def loaded_key(engine: str, model: str) -> str:
-    """How the state of an engine is found: by the engine and the model as `EngineSettings` has them."""
+    """The key of an engine's state: engine and model as in `EngineSettings`."""
     return f"{engine} {model}"
 
 
 def run(snapshot: Snapshot | None, loaded: Mapping[str, str] | None, out: TextIO, *, as_json: bool = False) -> int:
-    """Print the models; 0. ``snapshot`` None: there is no configuration. ``loaded``: states by `loaded_key` of the
-    proxy that runs, None if none does; engines that it does not know are ``not running``."""
+    """Print the models, and return 0. ``snapshot`` None: there is no configuration. ``loaded``: states by `loaded_key`
+    from the running proxy, None if there is none; other engines are ``not running``."""
     rows = list_models(snapshot, loaded or {})
     out.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n" if as_json else _text(rows))
     return 0
 
 
 def list_models(snapshot: Snapshot | None, loaded: Mapping[str, str]) -> list[Row]:
-    """First what targets name, in the order of the configuration, then what is only installed."""
-    named = list(_named(snapshot, loaded)) if snapshot is not None else []
-    known = {row.path for row in named}
-    return [*named, *(_unnamed(model) for model in installed_models() if str(model.path) not in known)]
+    """First the models of targets, in the order of the configuration, then the models that are only installed."""
+    configured = list(_configured(snapshot, loaded)) if snapshot is not None else []
+    known = {row.path for row in configured}
+    return [*configured, *(_unused(model) for model in installed_models() if str(model.path) not in known)]
 
 
-def _named(snapshot: Snapshot, loaded: Mapping[str, str]) -> Iterator[Row]:
+def _configured(snapshot: Snapshot, loaded: Mapping[str, str]) -> Iterator[Row]:
     for pool in snapshot.pools.values():
-        # Providers of one pool that share a process are one line.
+        # One line for providers of a pool that share a process.
         for settings in dict.fromkeys(one.local for one in pool.providers if isinstance(one.local, EngineSettings)):
             yield _row(pool.name, settings, loaded)
 
@@ -74,7 +74,7 @@ def _named(snapshot: Snapshot, loaded: Mapping[str, str]) -> Iterator[Row]:
 def _row(target: str, settings: EngineSettings, loaded: Mapping[str, str]) -> Row:
     engine = cast("EngineName", settings.engine)
     advice = missing_requirements(settings.model, engine, install_command())
-    # A proxy may still run what was removed since; what is not here is not ready.
+    # A proxy may still run a model whose files were removed; it could not be loaded again.
     running = loaded.get(loaded_key(engine, settings.model), _NOT_RUNNING)
     state = "missing" if advice is not None else running
     try:
@@ -84,19 +84,19 @@ def _row(target: str, settings: EngineSettings, loaded: Mapping[str, str]) -> Ro
     return Row(target, [engine], settings.model, model.bytes, str(model.path), state, advice)
 
 
-def _unnamed(model: ModelFile) -> Row:
+def _unused(model: ModelFile) -> Row:
     return Row(None, list(model.engines()), model.source, model.bytes, str(model.path), None, None)
 
 
 def _text(rows: Sequence[Row]) -> str:
     if not rows:
-        return "No local models: no target names one, and no installed package ships one.\n"
+        return "No local models: no target uses one, and no installed package contains one.\n"
     cells = [_TITLES, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
     advice = [f"{row.target}: {row.advice}" for row in rows if row.advice is not None]
     if any(row.target is None for row in rows):
-        advice.append(f"Models without a target ({_ABSENT}) are installed; a target can use them by 'model: ...'.")
+        advice.append(f"Models without a target ({_ABSENT}) are installed; a target can use them with 'model: ...'.")
     return "\n".join([*lines, *([""] if advice else []), *advice]) + "\n"
 
 
@@ -113,7 +113,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _size(count: int) -> str:
-    """In powers of ten, as package indexes and download pages tell sizes."""
+    """In powers of ten, like package indexes and download pages."""
     for unit, one in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= one:
             return f"{count / one:.1f} {unit}" if count < 10 * one else f"{count / one:.0f} {unit}"

@@ -1,8 +1,8 @@
-"""Sealed blobs that clients carry for us: AES-256-GCM, with a list of keys so that they can be changed without a break.
+"""Sealed data that clients store for the proxy: AES-256-GCM, with a list of keys for rotation.
 
-``ow1.`` and base64url of: key id (4 bytes), nonce (12), ciphertext with its tag (16). The first key seals, each opens.
-What a blob was sealed for, its audience, is authenticated with it: one principal's blob is nothing to another.
-A random nonce is safe for 2**32 blobs with one key (NIST SP 800-38D, section 8.3).
+The format is ``ow1.`` and the base64url encoding of: key id (4 bytes), nonce (12), ciphertext with its tag (16). The
+first key seals; every key opens. The audience is authenticated with the data, so that data sealed for one principal
+does not open for another. A random nonce is safe for 2**32 blobs with one key (NIST SP 800-38D, section 8.3).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Key:
 
 
 class Keyring:
-    """The configured secrets, newest first. A secret has any form, but at least 16 bytes; ValueError if not."""
+    """The configured secrets, newest first. Raises ValueError for a secret of less than 16 bytes."""
 
     __slots__ = ("_keys",)
 
@@ -44,7 +44,7 @@ class Keyring:
         self._keys = tuple(map(_derive, secrets))
 
     def sealer(self, audience: str) -> BoundSealer:
-        """Seals and opens for ``audience``, such as a key's id; blobs of another audience do not open."""
+        """Seals and opens for ``audience``, such as the id of a key; data of another audience does not open."""
         return BoundSealer(self._keys, audience.encode())
 
 
@@ -58,14 +58,14 @@ class BoundSealer:
         self._audience = audience
 
     def seal(self, plain: bytes) -> str:
-        """Printable and opaque: no two blobs are alike, and nobody else can make or read one."""
+        """Printable text that only the proxy can create and read; equal input gives different text."""
         key = self._keys[0]
         nonce = os.urandom(_NONCE)
         closed = key.cipher.encrypt(nonce, plain, self._audience)
         return _PREFIX + base64.urlsafe_b64encode(key.ident + nonce + closed).decode()
 
     def open(self, sealed: str) -> bytes | None:
-        """What was sealed; None for anything that was not sealed with one of the keys for this audience."""
+        """The sealed data; None for text that was not sealed with one of the keys for this audience."""
         if not sealed.startswith(_PREFIX):
             return None
         try:

@@ -1,8 +1,8 @@
-"""By which names the admin port may be asked for.
+"""Which names in Host the admin port accepts.
 
-A page in a browser on this machine can have its own name resolve to 127.0.0.1 after it was loaded (DNS rebinding), and
-then read what it likes from here; all that tells such a request apart is the name in Host. An IP address in Host was
-looked up by nobody, so nothing can have been rebound.
+A web page in a browser on this machine can change the address of its own name to 127.0.0.1 after loading (DNS
+rebinding), and could then read the admin pages; only the name in Host distinguishes such a request. An IP address in
+Host involves no DNS, so it cannot be rebound.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from onwards_py.config.listen_address import is_loopback
 
 
 def is_allowed(host: str, names: Sequence[str], listening_on: str) -> bool:
-    """Whether a request for ``host`` (the value of Host, with or without a port) is meant for a listener on
-    ``listening_on``. ``names``: allowed ones in lower case; ``*.example.com`` is all below it, ``*`` is any."""
+    """Whether a listener on ``listening_on`` accepts ``host`` (the value of Host, with or without a port).
+
+    ``names``: allowed names in lower case; ``*.example.com`` allows all subdomains, ``*`` any name.
+    """
     name = _without_port(host).lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 section 6.3: never looked up elsewhere
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 section 6.3: never resolved by DNS
         return True
     try:
         address = ip_address(name.strip("[]"))

@@ -22,20 +22,20 @@ from onwards_py.wire.target_url import authority, origin_form
 
 LISTENER_BOUNDS: Final = replace(
     ServerSettings(),
-    # At most (DescriptorBudget.admin): scrapers and probes are few, and what they hold is not there for clients.
+    # The upper limit (DescriptorBudget.admin): scrapers and probes are few, and clients need the descriptors.
     max_connections=32,
     max_head_bytes=16 * 1024,
     max_pipelined=1,
     header_timeout=10.0,
     body_timeout=10.0,
-    keepalive_timeout=15.0,  # also for a connection on which nothing has come yet
+    keepalive_timeout=15.0,  # also for a connection without any request yet
 )
-"""What the admin port puts up with."""
+"""The limits of the admin port's listener."""
 
 _JSON: Final = b"application/json"
 _PAGES: Final = "The admin port has /metrics, /healthz, /readyz and /status."
 _MISDIRECTED: Final = (
-    "The admin port does not know itself by the name in Host. Ask for it by IP address, or add the name to "
+    "The admin port does not accept the name in Host. Use its IP address, or add the name to "
     "admin.allowed_hosts (--admin-allowed-hosts)."
 )
 
@@ -50,7 +50,7 @@ class EngineStatus(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """What ``/readyz`` says: ``ready`` with 200, anything else with 503."""
+    """The page ``/readyz``: status 200 if ``ready``, otherwise 503."""
 
     status: Literal["ready", "loading", "draining"]
     engines: list[EngineStatus]
@@ -63,8 +63,8 @@ class _Page(msgspec.Struct, frozen=True):
 
 
 class AdminPages:
-    """The Handler of the admin port. ``readiness`` and ``status`` are asked each time; ``readiness`` is ``draining``
-    from the first signal to stop on. ``is_allowed`` judges the value of Host."""
+    """The Handler of the admin port. ``readiness`` and ``status`` are called for each request of their pages;
+    ``readiness`` is ``draining`` from the first signal to stop. ``is_allowed`` checks the value of Host."""
 
     max_body = 0
 
@@ -93,20 +93,20 @@ class AdminPages:
         downstream.answer(page.status, reason, block, len(page.body), page.body)
 
     def precheck(self, target: bytes, head: RequestHead) -> None:
-        """See Handler.precheck: bodies are refused for their size already."""
+        """See Handler.precheck: the lane rejects all bodies, by size."""
 
     def record_refusal(self, request: InboundRequest, error: ProxyError) -> None:
         """See Handler.record_refusal: the admin port keeps no log."""
 
     def is_own_connection(self, peer: str, port: int) -> bool:
-        """See Handler.is_own_connection: no provider leads here that would matter."""
+        """See Handler.is_own_connection: loops through the admin port are not detected."""
         del peer, port
         return False
 
     def _page(self, request: InboundRequest) -> _Page:
         host = _value(request, b"host")
         named = authority(request.target)
-        # An HTTP/1.0 probe may come without Host; a browser never does.
+        # An HTTP/1.0 probe may lack Host; a browser always sends it.
         for name in (host, named.decode("latin-1") if named is not None else None):
             if name is not None and not self._is_allowed(name):
                 raise ProxyError(ErrorKind.MISDIRECTED, _MISDIRECTED)

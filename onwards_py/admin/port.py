@@ -1,7 +1,7 @@
-"""The admin port's listener: a lane of its own, with bounds of its own.
+"""The listener of the admin port: a lane with its own limits.
 
-The lane has what a port needs that strangers may find: deadlines for heads, bounds on what is read and held, and no
-banner. Its connections are few, and they are not counted among those of clients.
+The lane protects a port that strangers may find: deadlines for heads, limits on reading and buffering, and no banner.
+Its connections are few, and do not count as client connections.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class AdminPort:
         self._server: asyncio.Server | None = None
 
     async def listen(self, listener: socket.socket) -> None:
-        """Serve connections to ``listener`` from now on."""
+        """Start to serve connections to ``listener``."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._lane, sock=listener, backlog=LISTENER_BOUNDS.max_connections)
 
     def close(self) -> None:
-        """Listen no more, and cut what is left."""
+        """Stop listening, and close all connections."""
         if self._server is not None:
             self._server.close()
         self._lane.close()

@@ -1,4 +1,4 @@
-"""``/status``: the configuration in force, and how its targets and providers are. Nothing of it is secret."""
+"""``/status``: the configuration in force, and the state of its targets and providers, without secrets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from onwards_py.routing.table import LivePool
 
 
 class ReloadErrorStatus(msgspec.Struct, frozen=True):
-    """What the files hold instead of the configuration in force, and why it cannot be used."""
+    """Why the present content of the files is not in force."""
 
     at: str
     problems: tuple[str, ...]
 
 
 class ConfigStatus(msgspec.Struct, frozen=True):
-    """The configuration in force. ``sha256`` is that of the file; ``warnings`` are counted; times are RFC 3339."""
+    """The configuration in force. ``sha256``: of the main file; ``warnings``: their number; times are RFC 3339."""
 
     path: str
     sha256: str
@@ -32,7 +32,7 @@ class ConfigStatus(msgspec.Struct, frozen=True):
 
 
 class ProviderStatus(msgspec.Struct, frozen=True):
-    """``host`` is the authority of its URL, empty for a local provider; ``health`` is None if it is never left out."""
+    """``host``: the authority of its URL, empty for a local provider. ``health``: None if it is never ejected."""
 
     name: str
     host: str
@@ -49,7 +49,7 @@ class TargetStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """All that ``/status`` says."""
+    """The page ``/status``."""
 
     version: str
     uptime_seconds: float
