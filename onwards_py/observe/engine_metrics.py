@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from onwards_py.transports.engine.engine import Engine, State
+from onwards_py.transports.engine.engine import EngineState, EngineSupervisor
 
 _LABELS = ("engine", "model")
 
@@ -15,15 +15,15 @@ _LABELS = ("engine", "model")
 class EngineMetrics(Collector):
     """Collects from the engines that ``engines`` returns when scraped."""
 
-    def __init__(self, engines: Callable[[], list[Engine]]) -> None:
+    def __init__(self, engines: Callable[[], list[EngineSupervisor]]) -> None:
         self._engines = engines
 
     def collect(self) -> Iterator[Metric]:
         """The families, without samples if there are no engines."""
-        gauges: dict[str, tuple[str, Callable[[Engine], float]]] = {
+        gauges: dict[str, tuple[str, Callable[[EngineSupervisor], float]]] = {
             "onwards_engine_up": (
                 "1 while the model is loaded and its process runs.",
-                lambda engine: engine.state is State.READY,
+                lambda engine: engine.state is EngineState.READY,
             ),
             "onwards_engine_load_seconds": (
                 "Duration of the last loading.",
@@ -39,7 +39,7 @@ class EngineMetrics(Collector):
                 lambda engine: engine.tally.last_rate,
             ),
         }
-        counters: dict[str, tuple[str, Callable[[Engine], float]]] = {
+        counters: dict[str, tuple[str, Callable[[EngineSupervisor], float]]] = {
             "onwards_engine_restarts": (
                 "Automatic restarts of the process.",
                 lambda engine: engine.tally.restarts,

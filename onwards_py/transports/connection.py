@@ -37,17 +37,17 @@ READ_BUFFER: Final = memoryview(bytearray(1024 * 1024))
 _PLAIN_BUFFER: Final = READ_BUFFER[:READ_SIZE]
 
 
-class State(Enum):
+class ConnectionState(Enum):
     IDLE = "idle"
     WAITING = "waiting"
     BODY = "body"
     CLOSED = "closed"
 
 
-_BODY: Final = State.BODY
-_CLOSED: Final = State.CLOSED
-_IDLE: Final = State.IDLE
-_WAITING: Final = State.WAITING
+_BODY: Final = ConnectionState.BODY
+_CLOSED: Final = ConnectionState.CLOSED
+_IDLE: Final = ConnectionState.IDLE
+_WAITING: Final = ConnectionState.WAITING
 
 _END_CLIENT_GONE: Final = Ending.CLIENT_GONE
 _END_DONE: Final = Ending.DONE

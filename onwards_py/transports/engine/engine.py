@@ -28,8 +28,8 @@ _LEAVE_SECONDS = 2.0
 _PERHAPS_TOO_LITTLE = "The local model's process died while it loaded: perhaps its bound on memory is too low."
 
 
-class State(Enum):
-    """``DOWN``: it fell, and is started again after a wait."""
+class EngineState(Enum):
+    """``DOWN``: the process exited, and is started again after a delay."""
 
     COLD = "cold"
     LOADING = "loading"
@@ -53,7 +53,7 @@ class EngineCounters:
     """Tokens per second of the last answer."""
 
 
-class Engine:
+class EngineSupervisor:
     """``name`` is what logs and metrics call it; ``socket`` where its process listens; ``cache`` a folder for files
     that are made from models; ``program`` what the interpreter is to run; ``first_wait`` is how many seconds pass
     between a fall and the next start, doubled with each further fall. ``in_flight`` counts requests from being let in
@@ -72,7 +72,7 @@ class Engine:
         self.settings = settings
         self.name = name
         self.socket = socket
-        self.state = State.COLD
+        self.state = EngineState.COLD
         self.in_flight = 0
         self.tally = EngineCounters()
         self.advice: str | None = None
@@ -108,7 +108,7 @@ class Engine:
     def exiting(self) -> bool:
         """True while its process is ending, and that is not known here as its end yet."""
         process = self._process
-        return self.state is State.READY and process is not None and (process.terminating or process.exiting)
+        return self.state is EngineState.READY and process is not None and (process.terminating or process.exiting)
 
     async def ready(self, seconds: float) -> None:
         """Return when it can be asked; starts it if need be. Needs a task. Raises TransportError.
@@ -122,7 +122,7 @@ class Engine:
                     await asyncio.shield(self._settled)
             except TimeoutError:
                 raise TransportError(Fault.FIRST_BYTE_TIMEOUT, f"engine {self.name} is still loading") from None
-        if self.state is not State.READY:
+        if self.state is not EngineState.READY:
             raise self.unavailable("it could not be loaded")
 
     def unavailable(self, detail: str) -> TransportError:
@@ -131,15 +131,15 @@ class Engine:
 
     def wake(self) -> None:
         """Start it if it does not run. Raises TransportError while the wait after a fall lasts."""
-        if self.state in (State.COLD, State.DOWN):
+        if self.state in (EngineState.COLD, EngineState.DOWN):
             if self._loop.time() < self._not_before:
                 raise self.unavailable("it fell, and is not started again yet")
             self.start()
 
     def start(self) -> None:
         """Begin to load, unless that has begun."""
-        if self.state in (State.COLD, State.DOWN):
-            self.state = State.LOADING
+        if self.state in (EngineState.COLD, EngineState.DOWN):
+            self.state = EngineState.LOADING
             self._settled = self._loop.create_future()
             settings = self.settings
             self._process = EngineProcess(
@@ -149,12 +149,12 @@ class Engine:
 
     async def exited(self, seconds: float) -> None:
         """Wait until a process that does not answer any more is known to have ended, at most ``seconds``."""
-        if self._life is not None and self.state is State.READY:
+        if self._life is not None and self.state is EngineState.READY:
             await asyncio.wait([self._life], timeout=seconds)
 
     async def close(self) -> None:
         """End the process, and do not start it again."""
-        self.state = State.CLOSED
+        self.state = EngineState.CLOSED
         for timer in (self._restart, self._progress):
             if timer is not None:
                 timer.cancel()
@@ -177,7 +177,7 @@ class Engine:
     def _fell(self, reason: str) -> None:
         if self._progress is not None:
             self._progress.cancel()
-        was_ready, closed = self.state is State.READY, self.state is State.CLOSED
+        was_ready, closed = self.state is EngineState.READY, self.state is EngineState.CLOSED
         if not closed:
             now = self._loop.time()
             if was_ready and now - self._ready_at >= _HEALTHY_AFTER:
@@ -187,7 +187,7 @@ class Engine:
             if not was_ready and self._died_by_itself and self.settings.memory is not None:
                 self.advice = self.advice or _PERHAPS_TOO_LITTLE
             self._not_before = now + wait
-            self.state = State.DOWN
+            self.state = EngineState.DOWN
             _log.error("engine %s: %s; next start not before %g s", self.name, reason, wait)
             # A lazy engine that never loaded waits for somebody to ask again.
             if was_ready or self.settings.eager:
@@ -196,7 +196,7 @@ class Engine:
             self._settled.set_result(None)
 
     def _start_again(self) -> None:
-        if self.state is State.DOWN:
+        if self.state is EngineState.DOWN:
             self.tally.restarts += 1
             self.start()
 
@@ -216,9 +216,9 @@ class Engine:
     def _loaded(self, report: Ready) -> None:
         if self._progress is not None:
             self._progress.cancel()
-        if self.state is not State.LOADING:
+        if self.state is not EngineState.LOADING:
             return
-        self.state = State.READY
+        self.state = EngineState.READY
         self.advice = None
         self._ready_at = self._loop.time()
         self.tally.loads += 1

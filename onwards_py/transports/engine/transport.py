@@ -17,7 +17,7 @@ from onwards_py.messages import OWN_FAULTS, BodySink, Ending, Fault, Fields, Fil
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import EngineSettings, Origin, Provider
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
-from onwards_py.transports.engine.engine import FIRST_WAIT, Engine, State
+from onwards_py.transports.engine.engine import FIRST_WAIT, EngineState, EngineSupervisor
 from onwards_py.transports.engine.process import PROGRAM
 
 _PACKAGE = "package:"
@@ -29,13 +29,13 @@ _NOTICE_SECONDS = 2.0
 class EngineRegistry:
     """All local models of the process, by their settings; equal settings share one.
 
-    ``program`` and ``first_wait``: see `Engine`.
+    ``program`` and ``first_wait``: see `EngineSupervisor`.
     """
 
     def __init__(self, program: Sequence[str] = PROGRAM, first_wait: float = FIRST_WAIT) -> None:
         self._program = program
         self._first_wait = first_wait
-        self._engines: dict[EngineSettings, Engine] = {}
+        self._engines: dict[EngineSettings, EngineSupervisor] = {}
         self._named: frozenset[EngineSettings] | None = None
         self._numbers = itertools.count()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -50,12 +50,12 @@ class EngineRegistry:
         self._named = frozenset(named)
         for settings in named:
             engine = self.of(settings)
-            if settings.eager and engine.state is State.COLD:  # one that fell has its own time to start again
+            if settings.eager and engine.state is EngineState.COLD:  # one that fell has its own time to start again
                 engine.start()
         for engine in self.all():
             self.close_if_unused(engine)
 
-    def close_if_unused(self, engine: Engine) -> None:
+    def close_if_unused(self, engine: EngineSupervisor) -> None:
         """A request has left ``engine``. If that was the last, and no configuration names the engine, it ends."""
         if engine.in_flight or self._named is None or engine.settings in self._named:
             return
@@ -64,18 +64,18 @@ class EngineRegistry:
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
-    def of(self, settings: EngineSettings) -> Engine:
+    def of(self, settings: EngineSettings) -> EngineSupervisor:
         """The engine with these settings, made if need be."""
         engine = self._engines.get(settings)
         if engine is None:
             socket = f"{self._own_folder()}/{next(self._numbers)}.sock"
-            engine = Engine(
+            engine = EngineSupervisor(
                 settings, self._name(settings), socket, self._cache, self._program, first_wait=self._first_wait
             )
             self._engines[settings] = engine
         return engine
 
-    def all(self) -> list[Engine]:
+    def all(self) -> list[EngineSupervisor]:
         """Every engine, in the order in which they became known."""
         return list(self._engines.values())
 
@@ -146,7 +146,7 @@ class EngineTransport:
         """End the engines."""
         await self._engines.close()
 
-    async def _ask(self, engine: Engine, provider: Provider, request: OutboundRequest) -> UpstreamResponse:
+    async def _ask(self, engine: EngineSupervisor, provider: Provider, request: OutboundRequest) -> UpstreamResponse:
         outbound = _outbound(request)
         over_socket = self._over_socket(engine, provider)
         due = self._loop.time() + provider.timeouts.first_byte
@@ -156,7 +156,7 @@ class EngineTransport:
         while True:
             if engine.exiting:
                 await self._loop.create_task(engine.exited(_NOTICE_SECONDS))
-            if engine.state is not State.READY:
+            if engine.state is not EngineState.READY:
                 engine.wake()  # here, not in the task: who asks may be gone before that begins
                 await self._loop.create_task(engine.ready(due - self._loop.time()))
                 over_socket = _with_first_byte(over_socket, due - self._loop.time())
@@ -173,7 +173,7 @@ class EngineTransport:
             last = True
             await self._loop.create_task(engine.exited(_NOTICE_SECONDS))
 
-    def _over_socket(self, engine: Engine, provider: Provider) -> Provider:
+    def _over_socket(self, engine: EngineSupervisor, provider: Provider) -> Provider:
         known = self._providers.get(provider.identity)
         origin = Origin(tls=False, host="engine", port=0, socket=engine.socket)
         if known is None or known.timeouts != provider.timeouts or known.origin != origin:
@@ -191,9 +191,9 @@ class EngineResponse:
 
     __slots__ = ("_engine", "_engines", "_response")
 
-    def __init__(self, response: UpstreamResponse, engine: Engine, engines: EngineRegistry) -> None:
+    def __init__(self, response: UpstreamResponse, engine: EngineSupervisor, engines: EngineRegistry) -> None:
         self._response = response
-        self._engine: Engine | None = engine
+        self._engine: EngineSupervisor | None = engine
         self._engines = engines
 
     @property
@@ -265,7 +265,7 @@ class ReadyResponse:
         """Nothing is held."""
 
 
-def _full(engine: Engine) -> ReadyResponse:
+def _full(engine: EngineSupervisor) -> ReadyResponse:
     message = f"All {engine.settings.slots} slots of this local model are taken and its queue is full."
     error = {"message": message, "type": "server_error", "param": None, "code": "engine_overloaded"}
     body = msgspec.json.encode({"error": error})
