@@ -9,7 +9,7 @@ with a `Setting`; its type and default are those of the field:
 
         merged_by_key: ClassVar = True
 
-        interval: Annotated[float, Setting("From one check to the next.", Kind.TIMEOUT)] = 10.0
+        interval: Annotated[float, Setting("From one check to the next.", ValueKind.TIMEOUT)] = 10.0
         healthy_after: Annotated[int, Setting("Successes in a row that restore the provider.", ge=1)] = 2
 
 From this follow the keys that the file may hold, with their bounds and descriptions (`config.setting_shapes`), the JSON
@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Kind(Enum):
+class ValueKind(Enum):
     """How a value is written in the file, where the field's type alone does not say."""
 
     DURATION = "duration"
@@ -73,7 +73,7 @@ class Setting:
     """
 
     description: str
-    kind: Kind | None = None
+    kind: ValueKind | None = None
     key: str | None = None
     default: str | None = None
     ge: float | None = None

@@ -29,7 +29,7 @@ from onwards_py.config.scalars import (
     Timeout,
 )
 from onwards_py.config.shape import Settings, Shape, Toggleable
-from onwards_py.setting import Kind, Setting
+from onwards_py.setting import Setting, ValueKind
 
 S = TypeVar("S", bound=Shape)
 T = TypeVar("T")
@@ -49,17 +49,17 @@ class _Kind:
     compiled: Callable[[Any], object]
 
 
-_KINDS: Final[Mapping[Kind, _Kind]] = {
-    Kind.DURATION: _Kind(Duration, float),
-    Kind.TIMEOUT: _Kind(Timeout, float),
-    Kind.MILLISECONDS: _Kind(Annotated[int, Meta(ge=0, le=86_400_000)], lambda count: count / 1000),
-    Kind.SIZE: _Kind(Size, int),
-    Kind.LISTEN_HOST: _Kind(ListenHost, str),
-    Kind.HOST_PATTERNS: _Kind(list[HostPattern], lambda names: tuple(map(str, names))),
-    Kind.HEADER_NAMES: _Kind(list[HeaderName], lambda names: tuple(name.lower().encode() for name in names)),
-    Kind.REQUEST_PATH: _Kind(RequestPath, lambda path: path.encode()),
-    Kind.STATUSES: _Kind(list[StatusPattern], lambda patterns: frozenset[int]().union(*patterns)),
-    Kind.ERROR_CODES: _Kind(list[ErrorCode], lambda codes: frozenset(code.lower() for code in codes)),
+_KINDS: Final[Mapping[ValueKind, _Kind]] = {
+    ValueKind.DURATION: _Kind(Duration, float),
+    ValueKind.TIMEOUT: _Kind(Timeout, float),
+    ValueKind.MILLISECONDS: _Kind(Annotated[int, Meta(ge=0, le=86_400_000)], lambda count: count / 1000),
+    ValueKind.SIZE: _Kind(Size, int),
+    ValueKind.LISTEN_HOST: _Kind(ListenHost, str),
+    ValueKind.HOST_PATTERNS: _Kind(list[HostPattern], lambda names: tuple(map(str, names))),
+    ValueKind.HEADER_NAMES: _Kind(list[HeaderName], lambda names: tuple(name.lower().encode() for name in names)),
+    ValueKind.REQUEST_PATH: _Kind(RequestPath, lambda path: path.encode()),
+    ValueKind.STATUSES: _Kind(list[StatusPattern], lambda patterns: frozenset[int]().union(*patterns)),
+    ValueKind.ERROR_CODES: _Kind(list[ErrorCode], lambda codes: frozenset(code.lower() for code in codes)),
 }
 
 
@@ -252,13 +252,13 @@ def _default_text(field: Field[Any], setting: Setting) -> str | None:
     return _number_text(value, setting.kind) if isinstance(value, int | float) else str(value)
 
 
-def _number_text(value: float, kind: Kind | None) -> str:
-    if kind is Kind.SIZE:
+def _number_text(value: float, kind: ValueKind | None) -> str:
+    if kind is ValueKind.SIZE:
         size, unit = next((value // 1024**power, unit) for power, unit in zip((3, 2, 1, 0), (*_UNITS, "B"), strict=True)
                           if value % 1024**power == 0)  # fmt: skip
         return f"{size}{unit}"
-    if kind is Kind.MILLISECONDS:
+    if kind is ValueKind.MILLISECONDS:
         return f"{value * 1000:g}"
-    if kind in (Kind.DURATION, Kind.TIMEOUT) and value:
+    if kind in (ValueKind.DURATION, ValueKind.TIMEOUT) and value:
         return f"{value:g}s" if value >= 1 else f"{value * 1000:g}ms"
     return str(value) if isinstance(value, int) else f"{value:g}"

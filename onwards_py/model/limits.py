@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from onwards_py.setting import Kind, Setting
+from onwards_py.setting import Setting, ValueKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class QueuePolicy:
     merged_by_key: ClassVar = True
 
     max_waiting: Annotated[int, Setting("Largest number of waiting exchanges.", ge=1)] = 100
-    timeout: Annotated[float, Setting("Longest wait of an exchange.", Kind.TIMEOUT)] = 30.0
+    timeout: Annotated[float, Setting("Longest wait of an exchange.", ValueKind.TIMEOUT)] = 30.0
 
 
 @dataclass(frozen=True, slots=True)

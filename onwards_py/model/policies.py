@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, ClassVar
 
-from onwards_py.setting import Kind, Setting
+from onwards_py.setting import Setting, ValueKind
 
 
 class Strategy(Enum):
@@ -36,8 +36,8 @@ class HoldPolicy:
 
     merged_by_key: ClassVar = True
 
-    max_bytes: Annotated[int, Setting("Largest number of held bytes.", Kind.SIZE)] = 256 * 1024
-    max_time: Annotated[float, Setting("Longest hold.", Kind.TIMEOUT)] = 10.0
+    max_bytes: Annotated[int, Setting("Largest number of held bytes.", ValueKind.SIZE)] = 256 * 1024
+    max_time: Annotated[float, Setting("Longest hold.", ValueKind.TIMEOUT)] = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class EjectionPolicy:
         Setting("Share of failed requests that ejects; 0 disables this rule.", ge=0, le=1, zero_is_none=True),
     ] = 0.5
     min_requests: Annotated[int, Setting("Minimum number of requests for failure_rate.", ge=1)] = 20
-    window: Annotated[float, Setting("Time window of failure_rate.", Kind.TIMEOUT)] = 30.0
+    window: Annotated[float, Setting("Time window of failure_rate.", ValueKind.TIMEOUT)] = 30.0
     auth_failures: Annotated[
         int | None,
         Setting(
@@ -68,9 +68,9 @@ class EjectionPolicy:
         ),
     ] = 5
     base_time: Annotated[
-        float, Setting("Duration of the first ejection; doubles with each further one.", Kind.TIMEOUT)
+        float, Setting("Duration of the first ejection; doubles with each further one.", ValueKind.TIMEOUT)
     ] = 5.0
-    max_time: Annotated[float, Setting("Longest ejection.", Kind.TIMEOUT)] = 10.0
+    max_time: Annotated[float, Setting("Longest ejection.", ValueKind.TIMEOUT)] = 10.0
 
 
 DEFAULT_EJECTION = EjectionPolicy()
@@ -86,7 +86,7 @@ class Affinity:
 
     session: Annotated[
         tuple[bytes, ...],
-        Setting("Headers that identify a conversation; the first one present is used.", Kind.HEADER_NAMES),
+        Setting("Headers that identify a conversation; the first one present is used.", ValueKind.HEADER_NAMES),
     ] = ()
     prompt_bytes: Annotated[
         int | None,
@@ -102,7 +102,7 @@ class HedgePolicy:
     """Sends a request to a second provider when the first is slow; the first response head wins."""
 
     after: Annotated[
-        float, Setting("Time without a response before the hedged request is sent. Required.", Kind.TIMEOUT)
+        float, Setting("Time without a response before the hedged request is sent. Required.", ValueKind.TIMEOUT)
     ]
     ratio: Annotated[float, Setting("Share of the requests for which this is done.", ge=0, le=1)] = 0.05
 
@@ -122,7 +122,7 @@ class RetrySamePolicy:
     attempts: Annotated[int, Setting("Number of retries.", ge=1)] = 1
     statuses: Annotated[
         frozenset[int],
-        Setting("Statuses that cause a retry.", Kind.STATUSES, key="on_status", default="[429, 5xx]"),
+        Setting("Statuses that cause a retry.", ValueKind.STATUSES, key="on_status", default="[429, 5xx]"),
     ] = frozenset({429, *range(500, 600)})
     on_reset: Annotated[
         bool, Setting("Also retry after a reset, even if the provider may have worked on the request.")
@@ -141,13 +141,13 @@ class FallbackPolicy:
     enabled: Annotated[bool, Setting("Enables fallback.")] = False
     statuses: Annotated[
         frozenset[int],
-        Setting("Statuses that cause another attempt: 503, 50 or 50x, 5 or 5xx.", Kind.STATUSES, "on_status"),
+        Setting("Statuses that cause another attempt: 503, 50 or 50x, 5 or 5xx.", ValueKind.STATUSES, "on_status"),
     ] = frozenset()
     codes: Annotated[
         frozenset[str],
         Setting(
             "Error codes that cause another attempt, with any status.",
-            Kind.ERROR_CODES,
+            ValueKind.ERROR_CODES,
             key="on_error",
             default="none",
         ),
@@ -165,7 +165,7 @@ class FallbackPolicy:
         float | None,
         Setting(
             "Bound on the sum of all waits, in milliseconds.",
-            Kind.MILLISECONDS,
+            ValueKind.MILLISECONDS,
             key="max_total_backoff_ms",
             default="none",
         ),
@@ -174,7 +174,7 @@ class FallbackPolicy:
         float | None,
         Setting(
             "Time after the request's arrival beyond which no further attempt starts.",
-            Kind.MILLISECONDS,
+            ValueKind.MILLISECONDS,
             key="only_if_failed_within_ms",
             default="none",
         ),
@@ -190,7 +190,7 @@ class FallbackPolicy:
         float,
         Setting(
             "Longest Retry-After for which the proxy waits; 0: it never waits.",
-            Kind.MILLISECONDS,
+            ValueKind.MILLISECONDS,
             key="max_retry_after_ms",
         ),
     ] = 10.0
@@ -211,4 +211,4 @@ class RouteBy:
     classifier: Annotated[str, Setting("The target that returns the label.")]
     labels: Annotated[Mapping[str, str], Setting("The target of each label.")]
     default: Annotated[str, Setting("The target for other labels, and if the classifier fails or is slow.")]
-    timeout: Annotated[float, Setting("Timeout of the classifier.", Kind.TIMEOUT)] = 0.1
+    timeout: Annotated[float, Setting("Timeout of the classifier.", ValueKind.TIMEOUT)] = 0.1

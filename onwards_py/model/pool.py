@@ -19,7 +19,7 @@ from onwards_py.model.policies import (
     Strategy,
 )
 from onwards_py.model.provider import Provider
-from onwards_py.setting import Kind, Setting
+from onwards_py.setting import Setting, ValueKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Pool:
     fallback: FallbackPolicy = NO_FALLBACK
     keys: frozenset[bytes] | None = field(default=None, repr=False)
     limits: Limits = NO_LIMITS
-    max_body: Annotated[int, Setting("Largest request body.", Kind.SIZE)] = 64 * 1024 * 1024
+    max_body: Annotated[int, Setting("Largest request body.", ValueKind.SIZE)] = 64 * 1024 * 1024
     route_by: RouteBy | None = None
     ejection: EjectionPolicy | None = DEFAULT_EJECTION
     affinity: Affinity | None = None

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from onwards_py.messages import Field
 from onwards_py.model.apis import ALL_NATIVE, ApiTable
 from onwards_py.model.limits import NO_LIMITS, Limits
-from onwards_py.setting import Kind, Setting
+from onwards_py.setting import Setting, ValueKind
 from onwards_py.transcode.neutral.settings import TranslateSettings
 from onwards_py.wire.query import Query
 from onwards_py.wire.redaction import Redaction
@@ -31,21 +31,23 @@ class Timeouts:
 
     merged_by_key: ClassVar = True
 
-    connect: Annotated[float, Setting("Time for DNS, TCP and TLS.", Kind.TIMEOUT)] = 5.0
+    connect: Annotated[float, Setting("Time for DNS, TCP and TLS.", ValueKind.TIMEOUT)] = 5.0
     first_byte: Annotated[
         float,
         Setting(
             "Time from the sent request to the complete response head.",
-            Kind.TIMEOUT,
+            ValueKind.TIMEOUT,
             default="600s; 60s for streams if fallback has another remote provider to try",
         ),
     ] = 600.0
     """By default as long as the SDKs of OpenAI and Anthropic wait: a whole answer is silence until it is done."""
-    idle: Annotated[float, Setting("Time between two reads of a body.", Kind.TIMEOUT)] = 300.0
-    total: Annotated[float | None, Setting("Time for the whole exchange.", Kind.TIMEOUT, default="no bound")] = None
+    idle: Annotated[float, Setting("Time between two reads of a body.", ValueKind.TIMEOUT)] = 300.0
+    total: Annotated[float | None, Setting("Time for the whole exchange.", ValueKind.TIMEOUT, default="no bound")] = (
+        None
+    )
     first_token: Annotated[
         float | None,
-        Setting("Time to the first event of a stream with content.", Kind.TIMEOUT, default="no bound"),
+        Setting("Time to the first event of a stream with content.", ValueKind.TIMEOUT, default="no bound"),
     ] = None
     first_byte_streamed: float | None = None
     """Instead of ``first_byte`` for a request that asks for a stream; None: the same."""
@@ -80,8 +82,8 @@ class Origin:
 class EchoSettings:
     """The embedded provider, which answers without a model. Delays are in seconds."""
 
-    first_token_delay: Annotated[float, Setting("echo: wait before the response starts.", Kind.DURATION)] = 0.0
-    token_delay: Annotated[float, Setting("echo: wait between two tokens.", Kind.DURATION)] = 0.0
+    first_token_delay: Annotated[float, Setting("echo: wait before the response starts.", ValueKind.DURATION)] = 0.0
+    token_delay: Annotated[float, Setting("echo: wait between two tokens.", ValueKind.DURATION)] = 0.0
     error_status: Annotated[int, Setting("echo: status of injected errors.", ge=400, le=599)] = 500
     error_rate: Annotated[float, Setting("echo: share of requests answered with an error.", ge=0, le=1)] = 0.0
     cut_after: Annotated[int | None, Setting("echo: truncate streams after this number of tokens.", ge=0)] = None
@@ -113,15 +115,17 @@ class EngineSettings:
     ] = None
     memory: Annotated[
         int | None,
-        Setting("A model: bound on the memory of its process, without the mapped file.", Kind.SIZE, default="none"),
+        Setting(
+            "A model: bound on the memory of its process, without the mapped file.", ValueKind.SIZE, default="none"
+        ),
     ] = None
     gpu_layers: Annotated[int, Setting("llama_cpp: layers to put on a GPU.", ge=0, le=100_000)] = 0
     nice: Annotated[int, Setting("A model: nice value of its process.", ge=0, le=19)] = 5
     eager: bool = False
     hang_timeout: Annotated[
-        float, Setting("A model: time without a response after which its process is killed.", Kind.TIMEOUT)
+        float, Setting("A model: time without a response after which its process is killed.", ValueKind.TIMEOUT)
     ] = 10.0
-    load_timeout: Annotated[float, Setting("A model: time for loading.", Kind.TIMEOUT)] = 300.0
+    load_timeout: Annotated[float, Setting("A model: time for loading.", ValueKind.TIMEOUT)] = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +134,12 @@ class HealthCheck:
 
     merged_by_key: ClassVar = True
 
-    path: Annotated[bytes, Setting("Path of the check.", Kind.REQUEST_PATH)] = field(
+    path: Annotated[bytes, Setting("Path of the check.", ValueKind.REQUEST_PATH)] = field(
         default=b"/v1/models",
         repr=False,  # its query may hold a credential
     )
-    interval: Annotated[float, Setting("Time between two checks.", Kind.TIMEOUT)] = 10.0
-    timeout: Annotated[float, Setting("Timeout of a check.", Kind.TIMEOUT)] = 5.0
+    interval: Annotated[float, Setting("Time between two checks.", ValueKind.TIMEOUT)] = 10.0
+    timeout: Annotated[float, Setting("Timeout of a check.", ValueKind.TIMEOUT)] = 5.0
     unhealthy_after: Annotated[int, Setting("Consecutive failures that make the provider unhealthy.", ge=1)] = 3
     healthy_after: Annotated[int, Setting("Consecutive successes that make the provider healthy.", ge=1)] = 2
 
@@ -176,7 +180,7 @@ class Provider:
     trusted: Annotated[bool, Setting("A provider of your own.")] = False
     rechunk: Annotated[bool, Setting("Write only complete events of a stream.")] = True
     repair: Annotated[bool, Setting("Repair defective Responses streams of a native provider.")] = False
-    max_event_bytes: Annotated[int, Setting("Largest buffered event of a stream.", Kind.SIZE, key="max_event")] = (
+    max_event_bytes: Annotated[int, Setting("Largest buffered event of a stream.", ValueKind.SIZE, key="max_event")] = (
         8 * 1024 * 1024
     )
     passes_large_events: bool = True

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from onwards_py.model.pool import KeyDefinition, Pool
-from onwards_py.setting import Kind, Setting
+from onwards_py.setting import Setting, ValueKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class HttpPoolSettings:
 
     max_idle_per_host: Annotated[int, Setting("Largest number of idle connections per host.", ge=0)] = 1024
     idle_timeout: Annotated[
-        float, Setting("Time after which an idle connection is closed.", Kind.DURATION, key="idle_timeout_secs")
+        float, Setting("Time after which an idle connection is closed.", ValueKind.DURATION, key="idle_timeout_secs")
     ] = 90.0
 
 
@@ -31,25 +31,28 @@ class ServerSettings:
         str | None,
         Setting(
             "Address to listen on.",
-            Kind.LISTEN_HOST,
+            ValueKind.LISTEN_HOST,
             default="127.0.0.1 if no target requires a key, else 0.0.0.0",
         ),
     ] = None
     max_connections: Annotated[int, Setting("Largest number of client connections.", ge=1)] = 10_000
-    max_head_bytes: Annotated[int, Setting("Largest request head.", Kind.SIZE)] = 64 * 1024
+    max_head_bytes: Annotated[int, Setting("Largest request head.", ValueKind.SIZE)] = 64 * 1024
     max_header_count: Annotated[int, Setting("Largest number of header fields of a request.", ge=1)] = 128
-    max_target_bytes: Annotated[int, Setting("Largest request target.", Kind.SIZE)] = 16 * 1024
-    max_buffered: Annotated[int, Setting("Total size of all buffered request bodies.", Kind.SIZE)] = 1024 * 1024 * 1024
+    max_target_bytes: Annotated[int, Setting("Largest request target.", ValueKind.SIZE)] = 16 * 1024
+    max_buffered: Annotated[int, Setting("Total size of all buffered request bodies.", ValueKind.SIZE)] = (
+        1024 * 1024 * 1024
+    )
     max_pipelined: Annotated[int, Setting("Largest number of waiting requests on one connection.", ge=1)] = 16
-    header_timeout: Annotated[float, Setting("Time for a request head to arrive.", Kind.TIMEOUT)] = 30.0
-    body_timeout: Annotated[float, Setting("Time for a request body to arrive.", Kind.TIMEOUT)] = 120.0
+    header_timeout: Annotated[float, Setting("Time for a request head to arrive.", ValueKind.TIMEOUT)] = 30.0
+    body_timeout: Annotated[float, Setting("Time for a request body to arrive.", ValueKind.TIMEOUT)] = 120.0
     send_timeout: Annotated[
-        float, Setting("Time without progress after which a client that does not read is disconnected.", Kind.TIMEOUT)
+        float,
+        Setting("Time without progress after which a client that does not read is disconnected.", ValueKind.TIMEOUT),
     ] = 60.0
     keepalive_timeout: Annotated[
-        float, Setting("Time after which an idle client connection is closed.", Kind.TIMEOUT)
+        float, Setting("Time after which an idle client connection is closed.", ValueKind.TIMEOUT)
     ] = 75.0
-    drain_timeout: Annotated[float, Setting("Time for exchanges to finish at shutdown.", Kind.DURATION)] = 600.0
+    drain_timeout: Annotated[float, Setting("Time for exchanges to finish at shutdown.", ValueKind.DURATION)] = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +61,13 @@ class AdminSettings:
 
     host: Annotated[
         str | None,
-        Setting("Address to listen on; changes need a restart.", Kind.LISTEN_HOST, default="127.0.0.1"),
+        Setting("Address to listen on; changes need a restart.", ValueKind.LISTEN_HOST, default="127.0.0.1"),
     ] = None
     allowed_hosts: Annotated[
         tuple[str, ...],
         Setting(
             "Names allowed in Host besides localhost and IP addresses; *.example.com allows subdomains, * every name.",
-            Kind.HOST_PATTERNS,
+            ValueKind.HOST_PATTERNS,
         ),
     ] = ()
 

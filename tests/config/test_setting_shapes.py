@@ -20,7 +20,7 @@ from onwards_py.config.references import Env
 from onwards_py.config.setting_shapes import build, build_if_enabled, explicit, keys_of, settings_of, shape_class
 from onwards_py.config.shape import Settings, Shape, Toggleable
 from onwards_py.config.yaml_tree import read
-from onwards_py.setting import Kind, Setting
+from onwards_py.setting import Setting, ValueKind
 
 
 class Colour(Enum):
@@ -34,7 +34,7 @@ class Inner:
 
     merged_by_key: ClassVar = True
 
-    after: Annotated[float, Setting("Needed where it is on.", Kind.TIMEOUT)]
+    after: Annotated[float, Setting("Needed where it is on.", ValueKind.TIMEOUT)]
     ratio: Annotated[float, Setting("A share.", ge=0, le=1)] = 0.5
 
 
@@ -47,11 +47,11 @@ class Group:
 
     must: Annotated[str, Setting("Required.")]
     colour: Annotated[Colour, Setting("One of two.")] = Colour.RED
-    wait: Annotated[float, Setting("Short.", Kind.TIMEOUT)] = 0.1
-    delay: Annotated[float, Setting("None.", Kind.DURATION)] = 0.0
-    grace: Annotated[float, Setting("Another unit.", Kind.MILLISECONDS, key="grace_ms")] = 1.5
-    size: Annotated[int, Setting("Bytes.", Kind.SIZE)] = 8 * 1024 * 1024
-    odd: Annotated[int, Setting("Bytes.", Kind.SIZE)] = 1000
+    wait: Annotated[float, Setting("Short.", ValueKind.TIMEOUT)] = 0.1
+    delay: Annotated[float, Setting("None.", ValueKind.DURATION)] = 0.0
+    grace: Annotated[float, Setting("Another unit.", ValueKind.MILLISECONDS, key="grace_ms")] = 1.5
+    size: Annotated[int, Setting("Bytes.", ValueKind.SIZE)] = 8 * 1024 * 1024
+    odd: Annotated[int, Setting("Bytes.", ValueKind.SIZE)] = 1000
     count: Annotated[int | None, Setting("Many; 0: never.", ge=0, zero_is_none=True)] = 5
     most: Annotated[int | None, Setting("At most.", ge=1, default="no bound")] = None
     words: Annotated[tuple[str, ...], Setting("Some.", choices=("a", "b"))] = ()

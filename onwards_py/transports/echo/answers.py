@@ -17,7 +17,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class EchoRequest:
     """One request, and the world as far as an answer needs it.
 
     ``model`` is the name that answers carry. ``text``: answer with this instead of the echo.
@@ -32,7 +32,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class CompleteAnswer:
     """A complete JSON answer. ``tokens``: how many of the body's words were generated."""
 
     body: bytes
@@ -41,7 +41,7 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class Streamed:
+class StreamedAnswer:
     """An event stream, each element one whole event.
 
     ``words`` yields one event per generated word, ``tokens`` in all; ``opening`` goes before and
@@ -54,7 +54,7 @@ class Streamed:
     tokens: int
 
 
-class Refusal(Exception):
+class EchoError(Exception):
     """The request cannot be answered. ``param`` names the member at fault, if there is one."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Refusal(Exception):
         self.code = code
 
 
-def refused(refusal: Refusal) -> Whole:
+def error_answer(refusal: EchoError) -> CompleteAnswer:
     """The OpenAI error envelope for a refusal: all four members are always there."""
     envelope = {
         "error": {
@@ -77,12 +77,14 @@ def refused(refusal: Refusal) -> Whole:
             "code": refusal.code,
         }
     }
-    return Whole(orjson.dumps(envelope), status=refusal.status)
+    return CompleteAnswer(orjson.dumps(envelope), status=refusal.status)
 
 
-def injected(status: int) -> Whole:
+def injected_error(status: int) -> CompleteAnswer:
     """The answer that stands for a failure of the provider (``error_status``)."""
-    return refused(Refusal("This error was asked for by the configuration.", status=status, code="injected_error"))
+    return error_answer(
+        EchoError("This error was asked for by the configuration.", status=status, code="injected_error")
+    )
 
 
 def _error_type(status: int) -> str:

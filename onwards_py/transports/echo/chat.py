@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from onwards_py.transports.echo.answers import Ask, Streamed, Whole
+from onwards_py.transports.echo.answers import CompleteAnswer, EchoRequest, StreamedAnswer
 from onwards_py.transports.echo.chunks import FINGERPRINT, Chunks, finish_reason, usage_of, wants_usage
 from onwards_py.transports.echo.params import JsonObject, flag, integer, parse
 from onwards_py.transports.echo.words import Reply, count_all, last_user_text, messages, reply
@@ -14,7 +14,7 @@ from onwards_py.transports.echo.words import Reply, count_all, last_user_text, m
 MOST_CHOICES = 8
 
 
-def answer(ask: Ask) -> Whole | Streamed:
+def answer(ask: EchoRequest) -> CompleteAnswer | StreamedAnswer:
     """The user's last message, said back. Raises Refusal."""
     body = parse(ask.body)
     conversation = messages(body, "messages")
@@ -34,7 +34,7 @@ def answer(ask: Ask) -> Whole | Streamed:
         return _streamed(envelope, wants_usage(body), [said] * choices, usage)
     envelope["choices"] = [_choice(index, said) for index in range(choices)]
     envelope["usage"] = usage
-    return Whole(orjson.dumps(envelope), tokens)
+    return CompleteAnswer(orjson.dumps(envelope), tokens)
 
 
 def _limit(body: JsonObject) -> int | None:
@@ -53,9 +53,9 @@ def _choice(index: int, said: Reply) -> JsonObject:
     }
 
 
-def _streamed(envelope: JsonObject, include_usage: bool, replies: list[Reply], usage: JsonObject) -> Streamed:
+def _streamed(envelope: JsonObject, include_usage: bool, replies: list[Reply], usage: JsonObject) -> StreamedAnswer:
     chunks = Chunks(envelope | {"object": "chat.completion.chunk"}, b'"delta":{"content":', b"}", include_usage)
-    return Streamed(
+    return StreamedAnswer(
         opening=_opening(chunks, replies),
         words=chunks.words(replies),
         closing=_closing(chunks, replies, usage),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from onwards_py.transports.echo.answers import Ask, Streamed, Whole
+from onwards_py.transports.echo.answers import CompleteAnswer, EchoRequest, StreamedAnswer
 from onwards_py.transports.echo.chunks import FINGERPRINT, Chunks, finish_reason, usage_of, wants_usage
 from onwards_py.transports.echo.inputs import read_inputs
 from onwards_py.transports.echo.params import JsonObject, flag, integer, parse
@@ -16,7 +16,7 @@ MOST_CHOICES = 8
 MOST_PROMPTS = 64
 
 
-def answer(ask: Ask) -> Whole | Streamed:
+def answer(ask: EchoRequest) -> CompleteAnswer | StreamedAnswer:
     """Each prompt, said back ``n`` times; choices are numbered prompt by prompt. Raises Refusal."""
     body = parse(ask.body)
     prompts = read_inputs(body, "prompt", MOST_PROMPTS)
@@ -34,10 +34,10 @@ def answer(ask: Ask) -> Whole | Streamed:
     }
     if flag(body, "stream"):
         chunks = Chunks(envelope, b'"text":', b"", wants_usage(body))
-        return Streamed((), chunks.words(replies), _closing(chunks, replies, usage), tokens)
+        return StreamedAnswer((), chunks.words(replies), _closing(chunks, replies, usage), tokens)
     envelope["choices"] = [_choice(index, said.text, said) for index, said in enumerate(replies)]
     envelope["usage"] = usage
-    return Whole(orjson.dumps(envelope), tokens)
+    return CompleteAnswer(orjson.dumps(envelope), tokens)
 
 
 def _choice(index: int, text: str, said: Reply) -> JsonObject:

@@ -9,7 +9,7 @@ import struct
 
 import orjson
 
-from onwards_py.transports.echo.answers import Ask, Refusal, Whole
+from onwards_py.transports.echo.answers import CompleteAnswer, EchoError, EchoRequest
 from onwards_py.transports.echo.inputs import read_inputs
 from onwards_py.transports.echo.params import JsonObject, integer, one_of, parse
 
@@ -20,14 +20,14 @@ MOST_NUMBERS = DIMENSIONS * MOST_INPUTS
 """How many numbers one answer may hold: the work is done in one turn of the event loop."""
 
 
-def answer(ask: Ask) -> Whole:
+def answer(ask: EchoRequest) -> CompleteAnswer:
     """One vector for each text. Raises Refusal."""
     body = parse(ask.body)
     inputs = read_inputs(body, "input", MOST_INPUTS)
     dimensions = integer(body, "dimensions", 1, MOST_DIMENSIONS) or DIMENSIONS
     as_base64 = one_of(body, "encoding_format", ("float", "base64"), "float") == "base64"
     if len(inputs) * dimensions > MOST_NUMBERS:
-        raise Refusal(f"Texts times dimensions may be at most {MOST_NUMBERS}.", param="input")
+        raise EchoError(f"Texts times dimensions may be at most {MOST_NUMBERS}.", param="input")
     tokens = sum(each.tokens for each in inputs)
     document: JsonObject = {
         "object": "list",
@@ -38,7 +38,7 @@ def answer(ask: Ask) -> Whole:
         "model": ask.model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
-    return Whole(orjson.dumps(document))
+    return CompleteAnswer(orjson.dumps(document))
 
 
 def vector(text: str, dimensions: int) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onwards_py.transports.echo.answers import Refusal
+from onwards_py.transports.echo.answers import EchoError
 from onwards_py.transports.echo.params import JsonObject
 from onwards_py.transports.echo.words import count
 
@@ -23,11 +23,11 @@ def read_inputs(body: JsonObject, name: str, most: int) -> list[Input]:
     if isinstance(value, str):
         return [Input(value, count(value))]
     if not isinstance(value, list) or not value:
-        raise Refusal(f"'{name}' must be a string or an array that is not empty.", param=name)
+        raise EchoError(f"'{name}' must be a string or an array that is not empty.", param=name)
     if isinstance(value[0], int):
         return [_from_tokens(value, name)]
     if len(value) > most:
-        raise Refusal(f"'{name}' may hold at most {most} texts.", param=name)
+        raise EchoError(f"'{name}' may hold at most {most} texts.", param=name)
     return [_one(item, name) for item in value]
 
 
@@ -36,10 +36,10 @@ def _one(item: object, name: str) -> Input:
         return Input(item, count(item))
     if isinstance(item, list):
         return _from_tokens(item, name)
-    raise Refusal(f"'{name}' must hold strings or arrays of integers.", param=name)
+    raise EchoError(f"'{name}' must hold strings or arrays of integers.", param=name)
 
 
 def _from_tokens(tokens: list[object], name: str) -> Input:
     if not all(isinstance(token, int) and not isinstance(token, bool) for token in tokens):
-        raise Refusal(f"'{name}' must hold strings or arrays of integers.", param=name)
+        raise EchoError(f"'{name}' must hold strings or arrays of integers.", param=name)
     return Input(" ".join(map(str, tokens)), len(tokens))

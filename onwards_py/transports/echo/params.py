@@ -1,6 +1,6 @@
 """Reading a request body: typed access to the members of foreign JSON.
 
-Every reader takes null for absent, and raises ``Refusal`` with the member's name for a wrong value.
+Every reader takes null for absent, and raises ``EchoError`` with the member's name for a wrong value.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 
 import orjson
 
-from onwards_py.transports.echo.answers import Refusal
+from onwards_py.transports.echo.answers import EchoError
 
 JsonObject = dict[str, object]
 """A parsed JSON object whose members are not yet known."""
@@ -20,9 +20,9 @@ def parse(body: bytes) -> JsonObject:
     try:
         value: object = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise Refusal("The body is not valid JSON.") from None
+        raise EchoError("The body is not valid JSON.") from None
     if not isinstance(value, dict):
-        raise Refusal("The body is not a JSON object.")
+        raise EchoError("The body is not a JSON object.")
     return value
 
 
@@ -42,7 +42,7 @@ def flag(body: JsonObject, name: str, default: bool = False) -> bool:
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise Refusal(f"'{name}' is not a boolean.", param=name)
+        raise EchoError(f"'{name}' is not a boolean.", param=name)
     return value
 
 
@@ -52,10 +52,10 @@ def integer(body: JsonObject, name: str, lowest: int, highest: int | None = None
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool):
-        raise Refusal(f"'{name}' is not an integer.", param=name)
+        raise EchoError(f"'{name}' is not an integer.", param=name)
     if value < lowest or (highest is not None and value > highest):
         bounds = f"at least {lowest}" if highest is None else f"from {lowest} to {highest}"
-        raise Refusal(f"'{name}' must be {bounds}.", param=name)
+        raise EchoError(f"'{name}' must be {bounds}.", param=name)
     return value
 
 
@@ -65,7 +65,7 @@ def number(body: JsonObject, name: str, default: float) -> float:
     if value is None:
         return default
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise Refusal(f"'{name}' is not a number.", param=name)
+        raise EchoError(f"'{name}' is not a number.", param=name)
     return value
 
 
@@ -74,7 +74,7 @@ def text(body: JsonObject, name: str) -> str | None:
     value = body.get(name)
     if value is None or isinstance(value, str):
         return value
-    raise Refusal(f"'{name}' is not a string.", param=name)
+    raise EchoError(f"'{name}' is not a string.", param=name)
 
 
 def one_of(body: JsonObject, name: str, allowed: tuple[str, ...], default: str) -> str:
@@ -83,5 +83,5 @@ def one_of(body: JsonObject, name: str, allowed: tuple[str, ...], default: str) 
     if value is None:
         return default
     if not isinstance(value, str) or value not in allowed:
-        raise Refusal(f"'{name}' must be one of: {', '.join(allowed)}.", param=name)
+        raise EchoError(f"'{name}' must be one of: {', '.join(allowed)}.", param=name)
     return value

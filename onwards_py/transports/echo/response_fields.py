@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import orjson
 
-from onwards_py.transports.echo.answers import Refusal
+from onwards_py.transports.echo.answers import EchoError
 from onwards_py.transports.echo.params import JsonObject, as_list, as_object, flag, integer, number, one_of, text
 
 _EFFORTS = {
@@ -59,7 +59,7 @@ def _frozen(value: object, name: str) -> orjson.Fragment:
     try:
         return orjson.Fragment(orjson.dumps(value))
     except orjson.JSONEncodeError:
-        raise Refusal(f"'{name}' is nested too deeply.", param=name) from None
+        raise EchoError(f"'{name}' is nested too deeply.", param=name) from None
 
 
 def _is_function(tool: object) -> bool:

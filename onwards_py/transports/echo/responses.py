@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import orjson
 
 from onwards_py.messages import WallClock
-from onwards_py.transports.echo.answers import DONE, Ask, Refusal, Streamed, Whole
+from onwards_py.transports.echo.answers import DONE, CompleteAnswer, EchoError, EchoRequest, StreamedAnswer
 from onwards_py.transports.echo.params import JsonObject, flag, parse, text
 from onwards_py.transports.echo.response_fields import echoed
 from onwards_py.transports.echo.words import Reply, count, count_all, last_user_text, messages, reply
 
 
-def answer(ask: Ask) -> Whole | Streamed:
+def answer(ask: EchoRequest) -> CompleteAnswer | StreamedAnswer:
     """The user's last message, said back. Raises Refusal."""
     body = parse(ask.body)
     conversation = _conversation(body)
@@ -35,8 +35,8 @@ def answer(ask: Ask) -> Whole | Streamed:
         now=ask.now,
     )
     if not flag(body, "stream"):
-        return Whole(orjson.dumps(response.finished()), len(said.words))
-    return Streamed(_opening(response), _words(response), _closing(response), len(said.words))
+        return CompleteAnswer(orjson.dumps(response.finished()), len(said.words))
+    return StreamedAnswer(_opening(response), _words(response), _closing(response), len(said.words))
 
 
 def _conversation(body: JsonObject) -> list[JsonObject]:
@@ -44,7 +44,7 @@ def _conversation(body: JsonObject) -> list[JsonObject]:
     if isinstance(said, str):
         return [{"role": "user", "content": said}]
     if said is None and body.get("previous_response_id") is None:
-        raise Refusal("'input' is required.", param="input")
+        raise EchoError("'input' is required.", param="input")
     return messages(body, "input") if said is not None else []
 
 

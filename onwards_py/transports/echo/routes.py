@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from onwards_py.transports.echo import chat, completions, embeddings, responses, small
-from onwards_py.transports.echo.answers import Ask, Refusal, Streamed, Whole, refused
+from onwards_py.transports.echo.answers import CompleteAnswer, EchoError, EchoRequest, StreamedAnswer, error_answer
 
-_Builder = Callable[[Ask], Whole | Streamed]
+_Builder = Callable[[EchoRequest], CompleteAnswer | StreamedAnswer]
 
 _POST: Mapping[bytes, _Builder] = {
     b"/chat/completions": chat.answer,
@@ -21,15 +21,15 @@ _POST: Mapping[bytes, _Builder] = {
 _MODELS = b"/models"
 
 
-def answer(method: bytes, target: bytes, ask: Ask) -> Whole | Streamed:
+def answer(method: bytes, target: bytes, ask: EchoRequest) -> CompleteAnswer | StreamedAnswer:
     """The answer to one request: refusals come back as answers too.
 
     ``target`` is the raw request target; its query is ignored and ``/v1`` in front is optional.
     """
     try:
         return _builder(method, _path(target))(ask)
-    except Refusal as refusal:
-        return refused(refusal)
+    except EchoError as refusal:
+        return error_answer(refusal)
 
 
 def _path(target: bytes) -> bytes:
@@ -44,7 +44,7 @@ def _builder(method: bytes, path: bytes) -> _Builder:
         _expect(method, b"GET")
         return small.models if path == _MODELS else small.model
     if path not in _POST:
-        raise Refusal("The echo engine does not serve this path.", status=404, code="not_found")
+        raise EchoError("The echo engine does not serve this path.", status=404, code="not_found")
     _expect(method, b"POST")
     return _POST[path]
 
@@ -52,4 +52,4 @@ def _builder(method: bytes, path: bytes) -> _Builder:
 def _expect(method: bytes, wanted: bytes) -> None:
     if method != wanted:
         message = f"This path is served for {wanted.decode()} only."
-        raise Refusal(message, status=405, code="method_not_allowed")
+        raise EchoError(message, status=405, code="method_not_allowed")

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import orjson
 
-from onwards_py.transports.echo.answers import Ask, Whole
+from onwards_py.transports.echo.answers import CompleteAnswer, EchoRequest
 from onwards_py.transports.echo.params import JsonObject
 
 
-def models(ask: Ask) -> Whole:
+def models(ask: EchoRequest) -> CompleteAnswer:
     """GET /models: the one model that was asked for."""
-    return Whole(orjson.dumps({"object": "list", "data": [_model(ask)]}))
+    return CompleteAnswer(orjson.dumps({"object": "list", "data": [_model(ask)]}))
 
 
-def model(ask: Ask) -> Whole:
+def model(ask: EchoRequest) -> CompleteAnswer:
     """GET /models/{id}: any id exists."""
-    return Whole(orjson.dumps(_model(ask)))
+    return CompleteAnswer(orjson.dumps(_model(ask)))
 
 
-def file(ask: Ask) -> Whole:
+def file(ask: EchoRequest) -> CompleteAnswer:
     """POST /files: a receipt. ``bytes`` is the size of the request body, form framing included."""
     document: JsonObject = {
         "id": ask.new_id("file-echo-"),
@@ -29,13 +29,13 @@ def file(ask: Ask) -> Whole:
         "purpose": "user_data",
         "status": "processed",
     }
-    return Whole(orjson.dumps(document))
+    return CompleteAnswer(orjson.dumps(document))
 
 
-def transcription(ask: Ask) -> Whole:
+def transcription(ask: EchoRequest) -> CompleteAnswer:
     """POST /audio/transcriptions and /audio/translations: the configured text, or a fixed one."""
-    return Whole(orjson.dumps({"text": "echo" if ask.text is None else ask.text}))
+    return CompleteAnswer(orjson.dumps({"text": "echo" if ask.text is None else ask.text}))
 
 
-def _model(ask: Ask) -> JsonObject:
+def _model(ask: EchoRequest) -> JsonObject:
     return {"id": ask.model or "echo", "object": "model", "created": int(ask.now()), "owned_by": "echo"}

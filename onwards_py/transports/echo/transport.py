@@ -15,7 +15,7 @@ from itertools import count, islice
 from onwards_py.messages import BodySink, Ending, Fault, Fields, Filter, ResponseHead, WallClock
 from onwards_py.model.provider import EchoSettings, Provider
 from onwards_py.transports.base import OutboundRequest, TransportError
-from onwards_py.transports.echo.answers import Ask, Streamed, Whole, injected
+from onwards_py.transports.echo.answers import CompleteAnswer, EchoRequest, StreamedAnswer, injected_error
 from onwards_py.transports.echo.pacer import Pacer
 from onwards_py.transports.echo.routes import answer
 from onwards_py.wire.rechunk import EventTooLarge
@@ -47,12 +47,12 @@ class EchoTransport:
         settings = provider.local
         assert isinstance(settings, EchoSettings), "other providers have another transport"
         if self._is_error_due(provider.identity, settings.error_rate):
-            made: Whole | Streamed = injected(settings.error_status)
+            made: CompleteAnswer | StreamedAnswer = injected_error(settings.error_status)
         else:
-            ask = Ask(request.model, request.body, settings.text, self._clock, self._new_id)
+            ask = EchoRequest(request.model, request.body, settings.text, self._clock, self._new_id)
             made = answer(request.method, request.target, ask)
         pacer = Pacer(provider.timeouts, self._live)
-        if isinstance(made, Streamed):
+        if isinstance(made, StreamedAnswer):
             return _streamed(made, settings, pacer)
         await _work(pacer, _duration(made, settings))
         return _whole(made, settings, pacer)
@@ -182,14 +182,14 @@ async def _work(pacer: Pacer, seconds: float) -> None:
     raise TransportError(Fault.FIRST_BYTE_TIMEOUT, f"the local engine takes {seconds:g} s")
 
 
-def _duration(made: Whole, settings: EchoSettings) -> float:
+def _duration(made: CompleteAnswer, settings: EchoSettings) -> float:
     """Seconds until all words are there; refusals and injected errors come at once."""
     if made.status != HTTPStatus.OK:
         return 0.0
     return settings.first_token_delay + settings.token_delay * max(0, made.tokens - 1)
 
 
-def _whole(made: Whole, settings: EchoSettings, pacer: Pacer) -> EchoResponse:
+def _whole(made: CompleteAnswer, settings: EchoSettings, pacer: Pacer) -> EchoResponse:
     body = made.body
     fields: Fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     head = ResponseHead.of(made.status, _reason(made.status), fields)
@@ -199,7 +199,7 @@ def _whole(made: Whole, settings: EchoSettings, pacer: Pacer) -> EchoResponse:
     return EchoResponse(head, len(made.body), _slices(body), ending, pacer)
 
 
-def _streamed(made: Streamed, settings: EchoSettings, pacer: Pacer) -> EchoResponse:
+def _streamed(made: StreamedAnswer, settings: EchoSettings, pacer: Pacer) -> EchoResponse:
     fields: Fields = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
     cut = _is_cut(settings, made.tokens)
     ending = Ending.RESET if cut else Ending.DONE
@@ -211,7 +211,7 @@ def _slices(body: bytes) -> Iterator[Step]:
         yield 0.0, body[start : start + _SLICE]
 
 
-def _events(made: Streamed, settings: EchoSettings, cut: bool) -> Iterator[Step]:
+def _events(made: StreamedAnswer, settings: EchoSettings, cut: bool) -> Iterator[Step]:
     for event in made.opening:
         yield 0.0, event
     delay = settings.first_token_delay

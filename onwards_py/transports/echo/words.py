@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from onwards_py.transports.echo.answers import Refusal
+from onwards_py.transports.echo.answers import EchoError
 from onwards_py.transports.echo.params import JsonObject, as_list
 
 _WORD = re.compile(r"\S+\s*|\s+")
@@ -42,10 +42,10 @@ def messages(body: JsonObject, name: str) -> list[JsonObject]:
     """The messages of a conversation: objects only. Raises Refusal for anything else, or for none."""
     found = body.get(name)
     if not isinstance(found, list) or not found:
-        raise Refusal(f"'{name}' must be an array with at least one message.", param=name)
+        raise EchoError(f"'{name}' must be an array with at least one message.", param=name)
     for index, message in enumerate(found):
         if not isinstance(message, dict):
-            raise Refusal(f"'{name}[{index}]' is not an object.", param=name)
+            raise EchoError(f"'{name}[{index}]' is not an object.", param=name)
     return found
 
 
