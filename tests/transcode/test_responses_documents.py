@@ -8,10 +8,12 @@ from dataclasses import fields as fields_of
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from support.tables import table
 
+from onwards_py.config.translate_schema import Dialect
 from onwards_py.transcode.chat import read_fields as reverse
 from onwards_py.transcode.chat import write_request
 from onwards_py.transcode.neutral import policy as policies
@@ -27,6 +29,7 @@ from onwards_py.transcode.translation import to_chat
 
 PAGE = "reference/responses.md"
 GUIDE = "guides/translate.md"
+SHARED = "### Settings of a provider, a target, or all targets"
 OTHERS = "anything else"
 TRANSCODE = Path(items.__file__).parent.parent
 WRITERS = [
@@ -157,6 +160,12 @@ def test_the_dialects_differ_as_the_guide_says() -> None:
         ]
         expected[dialect] = ", ".join(f"{name}: {word(getattr(quirks, name))}" for name in different) or "–"
     assert {row[0]: row[1] for row in table(GUIDE, "dialect")} == expected
+
+
+def test_every_preset_can_be_configured() -> None:
+    """``dialect`` accepts the name of each preset, and the reference lists them."""
+    row = next(row for row in table("reference/configuration.md", "key", SHARED) if row[0] == "dialect")
+    assert tuple(row[1].split(" / ")) == get_args(Dialect) == tuple(PRESETS)
 
 
 def test_the_policies_default_to_what_the_guide_says() -> None:
