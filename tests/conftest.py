@@ -13,6 +13,8 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+pytest.register_assert_rewrite("support", "fault_providers", "fault_stage")
+
 # Without deadlines: other processes may have the machine for a while.
 settings.register_profile("development", deadline=None, max_examples=20)
 settings.register_profile("ci", deadline=None, max_examples=100)
@@ -23,6 +25,12 @@ def pytest_xdist_auto_num_workers() -> int:
     """Half as many again as there are cores for ``-n auto``: many tests wait for processes and providers."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores + (cores + 1) // 2
+
+
+@pytest.fixture(params=[True, False], ids=["lane", "aiohttp"])
+def lane(request: pytest.FixtureRequest) -> bool:
+    """The door that the gateway listens with: the byte lane, or aiohttp. A test that takes it runs behind both."""
+    return bool(request.param)
 
 
 def pytest_asyncio_loop_factories(

@@ -76,7 +76,7 @@ def test_the_lane_waits_as_long_as_is_said(setting: str, sent: bytes, seconds: f
     """For a head, a body, or the next request; also behind a connection that is older."""
 
     async def main() -> None:
-        lane = lane_of(ServerSettings(**{setting: seconds}))
+        lane = lane_of(ServerSettings(**{setting: seconds}))  # type: ignore[arg-type]
         older = lane()
         older.connection_made(FakeTransport())
         await asyncio.sleep(seconds * 0.37)

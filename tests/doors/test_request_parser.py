@@ -86,7 +86,7 @@ def taken(pieces: Iterable[bytes], settings: ServerSettings = SMALL) -> tuple[li
             list(waiting.request.fields),
             waiting.request.body,
             waiting.keep_alive,
-            waiting.refusal and waiting.refusal.kind,
+            waiting.refusal and waiting.refusal.kind,  # type: ignore[arg-type]
             waiting.upgrade_tail,
         )
         for waiting in parser.ready

@@ -165,7 +165,7 @@ async def test_a_client_that_takes_nothing_is_cut(
     server = "send_timeout: 200ms, max_connections: 1"
     async with origin(flood, serve()) as upstream, listening(upstream, files, lane=lane, server=server) as port:
         async with secure(port, authority) as client:
-            client._writer.transport.pause_reading()
+            client._writer.transport.pause_reading()  # type: ignore[attr-defined]
             await client.send(post(fields=fields))
             async with asyncio.timeout(CAP):
                 await gone.wait()

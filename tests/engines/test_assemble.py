@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from itertools import pairwise
 
 import pytest
@@ -20,7 +21,7 @@ HEAD: Json = {"id": "chatcmpl-1", "created": 7, "model": "m", "object": "chat.co
 USAGE: Json = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 
 
-def chunk(delta: Json, index: int = 0, **rest: object) -> Json:
+def chunk(delta: Mapping[str, object], index: int = 0, **rest: object) -> Json:
     return {**HEAD, "choices": [{"index": index, "delta": delta, "finish_reason": None, **rest}]}
 
 

@@ -5,6 +5,7 @@ Chunks as llama.cpp b11549 sends them for an answer that a grammar makes an emoj
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from onwards_py.engines.chunk_assembler import ChunkAssembler
@@ -13,7 +14,7 @@ from onwards_py.engines.llama_chunks import ChunkRewriter
 UNTOLD = {"token": "", "bytes": [], "logprob": -9999.0, "top_logprobs": []}
 
 
-def progress(delta: dict[str, object]) -> dict[str, object]:
+def progress(delta: Mapping[str, object]) -> dict[str, object]:
     """What comes while the prompt is read; its delta has a role, and is not for clients."""
     choice = {"finish_reason": None, "index": 0, "delta": delta}
     return {"choices": [choice], "prompt_progress": {"total": 31}, "timings": {"prompt_n": 1, "predicted_n": 0}}
@@ -40,7 +41,7 @@ def retold(*chunks: dict[str, object], top: int | None = 0, legacy: bool = False
     telling = ChunkRewriter("mine", top, legacy)
     telling.run(0, same_prompt=False)
     told = [telling.chunk(chunk) for chunk in chunks]
-    return [chunk["choices"][0] for chunk in [*told, telling.rest()] if chunk is not None]
+    return [chunk["choices"][0] for chunk in [*told, telling.rest()] if chunk is not None]  # type: ignore[index]
 
 
 ROLE = {"role": "assistant", "content": None}
@@ -52,7 +53,7 @@ def test_the_first_chunk_has_the_role_whatever_its_first_character_takes() -> No
     assert first["delta"] == {"role": "assistant", "content": "😀"}
     assert second["delta"] == {"content": "a"}
     role = {"choices": [{"finish_reason": None, "index": 0, "delta": ROLE}]}
-    first, second, _ = retold(progress(ROLE), role, said("a", 1, token("a")), *end("stop", 2))
+    first, second, _ = retold(progress(ROLE), role, said("a", 1, token("a")), *end("stop", 2))  # type: ignore[arg-type]
     assert (first["delta"], second["delta"]) == (ROLE, {"content": "a"})
 
 

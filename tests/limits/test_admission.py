@@ -36,7 +36,7 @@ def test_requests_that_come_too_quickly_are_told_when_to_come_again() -> None:
     assert verdict.retry_in == pytest.approx(6.0)
     assert (verdict.error.kind, verdict.error.code) == (ErrorKind.RATE_LIMIT, "rate_limit")
     assert verdict.error.retry_after == pytest.approx(6.0)
-    assert verdict.error.limit == LimitState("requests", 3, 0, pytest.approx(26.0))
+    assert verdict.error.limit == LimitState("requests", 3, 0, pytest.approx(26.0))  # type: ignore[arg-type]
 
 
 def test_places_that_are_all_taken_are_told_so() -> None:
@@ -59,7 +59,7 @@ def test_tokens_that_are_used_up_are_told_so() -> None:
     assert verdict.retry_in == pytest.approx(5.0)
     assert (verdict.error.kind, verdict.error.code) == (ErrorKind.RATE_LIMIT, "rate_limit")
     assert "tokens" in verdict.error.message
-    assert verdict.error.limit == LimitState("tokens", 600, 50, pytest.approx(55.0))
+    assert verdict.error.limit == LimitState("tokens", 600, 50, pytest.approx(55.0))  # type: ignore[arg-type]
     assert try_acquire([limit], 0.0, 50.0) is None
 
 
@@ -72,7 +72,7 @@ def test_what_was_used_is_trued_up() -> None:
     assert limit.tokens.remaining(0.0) == -400.0
     verdict = blocked(limit, estimate=100.0)
     assert verdict.retry_in == pytest.approx(50.0)
-    assert verdict.error.limit == LimitState("tokens", 600, 0, pytest.approx(100.0))
+    assert verdict.error.limit == LimitState("tokens", 600, 0, pytest.approx(100.0))  # type: ignore[arg-type]
     assert try_acquire([limit], 50.0, 100.0) is None
     limit.charge(-10_000.0)
     assert limit.tokens.remaining(50.0) == 600.0
@@ -239,7 +239,7 @@ class Mill:
             self.world.run()
         elif step == "reload":
             self.reload(self.data.draw(st.sampled_from(self.limiters)))
-        elif (caller := self.some("waiting" if step == "tired" else "in")) is not None:
+        elif (caller := self.some("waiting" if step == "tired" else "in")) is not None:  # type: ignore[assignment]
             if step == "settle":
                 for limiter in caller.limiters:
                     limiter.charge(-caller.estimate)

@@ -209,7 +209,7 @@ def test_who_leaves_and_stands_at_the_end_again_is_asked_once() -> None:
         line.leave(waiter)
         line.enqueue(waiter)
 
-    waiters = [Waiter(lambda number=number: stand_again(waiters[number])) for number in range(2)]  # type: ignore[misc]
+    waiters = [Waiter(lambda number=number: stand_again(waiters[number])) for number in range(2)]  # type: ignore[has-type, misc]
     for waiter in waiters:
         line.enqueue(waiter)
     line.wake()

@@ -207,7 +207,7 @@ async def test_a_key_that_is_taken_away_is_refused_with_the_next_request(
                 path.write_text(keys.format(keys_then))
                 program.signal(signal.SIGHUP)
                 if keys_then != "sk-a, sk-b":
-                    await when(program, lambda now, before=before: now["generation"] != before["generation"])
+                    await when(program, lambda now, before=before: now["generation"] != before["generation"])  # type: ignore[misc]
                 found = [await _chat(revoked, "sk-a"), await _chat(kept, "sk-b")]
                 assert found == wanted, keys_then
 

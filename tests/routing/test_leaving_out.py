@@ -139,8 +139,8 @@ def fast(seconds: float, in_flight: int = 0) -> Endpoint:
 def test_p2c_takes_the_cheaper_of_two() -> None:
     """Time to first byte, times the load with this exchange."""
     for number in (0.0, 0.3, 0.6, 0.9):
-        assert choose(Strategy.P2C, (fast(1.0), fast(3.0)), lambda n=number: n, NOW).provider.name == "1.0"
-        assert choose(Strategy.P2C, (fast(1.0, 3), fast(3.0)), lambda n=number: n, NOW).provider.name == "3.0"
+        assert choose(Strategy.P2C, (fast(1.0), fast(3.0)), lambda n=number: n, NOW).provider.name == "1.0"  # type: ignore[misc, union-attr]
+        assert choose(Strategy.P2C, (fast(1.0, 3), fast(3.0)), lambda n=number: n, NOW).provider.name == "3.0"  # type: ignore[misc, union-attr]
 
 
 def test_p2c_draws_two_different_ones_all_pairs_alike() -> None:

@@ -120,14 +120,14 @@ async def test_half_a_large_event_is_not_made_a_whole_one(lane: bool) -> None:
 
 async def test_an_event_that_is_cut_for_its_size_is_told(lane: bool) -> None:
     options = {"max_event": "1kB", "on_large_event": "cut"}
-    response, _ = await told(lane, cutting(EVENTS[CHAT], b"data: " + b"x" * 2000, silent=True), **options)
+    response, _ = await told(lane, cutting(EVENTS[CHAT], b"data: " + b"x" * 2000, silent=True), **options)  # type: ignore[arg-type]
     assert response.body.startswith(EVENTS[CHAT] + b'data: {"error":')
     assert b"limit of size" in response.body
 
 
 @pytest.mark.parametrize("options", [{"cut_notice": False}, {"rechunk": False}], ids=["by default", "not re-chunked"])
 async def test_nothing_is_added_otherwise(lane: bool, options: dict[str, object]) -> None:
-    response, _ = await told(lane, cutting(EVENTS[CHAT]), **options)
+    response, _ = await told(lane, cutting(EVENTS[CHAT]), **options)  # type: ignore[arg-type]
     assert (response.body, response.end) == (EVENTS[CHAT], End.CLOSED)
 
 

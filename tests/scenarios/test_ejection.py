@@ -187,7 +187,7 @@ async def test_an_ejected_one_is_asked_before_the_client_is_told_that_none_answe
 
     failed, well = answer(b"no", b"503 Oops"), answer(b"yes")
     strict = {"fallback": ON, "ejection": {"consecutive_failures": 1, "base_time": "60s"}}
-    async with pooled(lane, turning(failed, well), turning(well, failed), target=strict) as (_, gateway):
+    async with pooled(lane, turning(failed, well), turning(well, failed), target=strict) as (_, gateway):  # type: ignore[arg-type]
         assert (await ask(gateway.port, post())).status == 200
         assert health(gateway).state is HealthState.EJECTED
         turned.set()

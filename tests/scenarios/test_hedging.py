@@ -246,7 +246,7 @@ async def test_a_first_that_was_too_late_is_not_asked_again_for_a_second_that_di
 
     policy = {**ON, "retry_same": {"on_reset": True}}
     options = {"fallback": policy, "timeouts": {"first_byte": "300ms"}}
-    async with hedged(lane, too_late, dies, **options) as (origins, gateway):
+    async with hedged(lane, too_late, dies, **options) as (origins, gateway):  # type: ignore[arg-type]
         assert (await ask(gateway.port, post())).status == 502
     assert [len(upstream.requests) for upstream in origins] == [1, 1]
 

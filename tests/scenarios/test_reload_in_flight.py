@@ -131,7 +131,7 @@ async def test_two_hundred_generations_leave_nothing_behind(lane: bool) -> None:
                 before = weakref.ref(holder.current.table)
                 gc.disable()
                 apply(gateway, generation(number, (one.url, other.url)[number % 2]))
-                await until(lambda before=before: before() is None)
+                await until(lambda before=before: before() is None)  # type: ignore[misc]
                 gc.enable()
                 if number % 50 == 0:
                     assert (await ask(gateway.port, ASK)).status == 200

@@ -198,7 +198,7 @@ async def test_a_key_needs_both_targets_allowed_for_a_redirect(lane: bool) -> No
     """``allowed_targets`` are those that may answer, however the caller gets there."""
     for allowed, status in ((["big"], 403), (["big", "small"], 200)):
         async with origin() as upstream:
-            definitions = {"trial": {**DEFINITIONS["free"], "allowed_targets": allowed}}
+            definitions = {"trial": {**DEFINITIONS["free"], "allowed_targets": allowed}}  # type: ignore[dict-item]
             targets = {
                 "big": {"url": upstream.url, "routing_rules": [FREE_TO_SMALL]},
                 "small": {"url": upstream.url, "keys": []},

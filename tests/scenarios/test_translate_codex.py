@@ -139,7 +139,7 @@ async def test_messages_have_their_phase_for_codex_alone(lane: bool) -> None:
 
 async def test_replayed_reasoning_without_content_is_understood(lane: bool) -> None:
     """Codex sends ``content: null`` and a blob of whoever it talked to before."""
-    reasoning = {"type": "reasoning", "summary": [], "content": None, "encrypted_content": "gAAAAA"}
+    reasoning = {"type": "reasoning", "summary": [], "content": None, "encrypted_content": "gAAAAA"}  # type: ignore[var-annotated]
     said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi."}]}
     user = as_list(REQUEST["input"])[1]
     request = {**REQUEST, "input": [user, reasoning, said, user]}

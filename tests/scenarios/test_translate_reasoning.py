@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from support.chat_upstream import DONE, create, end, frame, streamed, whole
@@ -16,7 +17,7 @@ from support.targets import snapshot
 SECRET = "a secret of sixteen bytes or more"
 FUNCTION: Json = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}
 CALL: Json = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-ASKED: Json = {"tools": [FUNCTION], "store": False, "include": ["reasoning.encrypted_content"]}
+ASKED: dict[str, Any] = {"tools": [FUNCTION], "store": False, "include": ["reasoning.encrypted_content"]}
 USER: Json = {"type": "message", "role": "user", "content": "hi"}
 RESULT: Json = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
 THOUGHT = whole({"reasoning_content": "Let me look.", "tool_calls": [CALL]}, "tool_calls")

@@ -1,21 +1,24 @@
 """WebSocket handshakes are passed through, and then the connection is a tunnel, over both doors."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from support.gateway import running
 from support.origin import Peer, origin, serve
 from support.raw import End, connect, get, post
 from support.targets import single, snapshot
 
 from onwards_py.config.parse import parse
+from onwards_py.model.snapshot import Snapshot
 
 pytestmark = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 
 
-def snapshot_for(port: int, extra: str = ""):
+def snapshot_for(port: int, extra: str = "") -> Snapshot:
     text = f"targets:\n  m:\n    url: http://127.0.0.1:{port}/v1\n    onwards_key: sk-provider\n{extra}"
     return parse(text, "targets.yaml", {}).snapshot
 
@@ -25,6 +28,7 @@ class Provider:
 
     def __init__(self) -> None:
         self.handshakes: list[web.Request] = []
+        self.port = 0
         self.closed = asyncio.Event()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
@@ -45,11 +49,13 @@ class Provider:
 
 
 @pytest.fixture
-async def provider(aiohttp_server):
+async def provider(aiohttp_server: Callable[[web.Application], Awaitable[TestServer]]) -> Provider:
     provider = Provider()
     app = web.Application()
     app.router.add_get("/v1/realtime", provider.serve)
-    provider.port = (await aiohttp_server(app)).port
+    port = (await aiohttp_server(app)).port
+    assert port is not None
+    provider.port = port
     return provider
 
 

@@ -57,7 +57,7 @@ def test_a_character_cut_in_half_keeps_the_log_probabilities_of_both_halves() ->
 def test_a_whole_answer_with_empty_text_keeps_them() -> None:
     choice = {"index": 0, "message": {"content": ""}, "logprobs": {"content": [FIRST]}, "finish_reason": "stop"}
     (item,) = whole({"choices": [choice]}, CONTEXT)["output"]  # type: ignore[misc]
-    assert item["content"][0]["logprobs"] == [FIRST]
+    assert item["content"][0]["logprobs"] == [FIRST]  # type: ignore[has-type]
 
 
 def test_tokens_of_something_else_make_no_text() -> None:

@@ -50,7 +50,7 @@ def test_B2_of_usage_on_every_chunk_the_last_counts() -> None:
 def test_usage_is_found_where_single_providers_put_it(place: str) -> None:
     known = {"prompt_tokens": 3, "completion_tokens": 4}
     choice = {"choices": [{"delta": {}, "usage": known}]}
-    assert tokens(events([text("a"), choice if place == "choice" else {"x_groq": {"usage": known}}])) == (3, 4, 7)
+    assert tokens(events([text("a"), choice if place == "choice" else {"x_groq": {"usage": known}}])) == (3, 4, 7)  # type: ignore[list-item]
 
 
 def test_B3_B5_B16_without_usage_the_end_comes_all_the_same_and_says_zeros() -> None:

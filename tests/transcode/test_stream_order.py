@@ -144,7 +144,7 @@ def test_annotations_become_events_and_stay_in_the_part_each_once() -> None:
 def test_C6_log_probabilities_have_every_member_and_are_those_of_their_delta() -> None:
     token = {"token": "a", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "b", "logprob": -1}]}
     chunk = {"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [token], "refusal": None}}]}
-    out = events([chunk, text("b")])
+    out = events([chunk, text("b")])  # type: ignore[list-item]
     first, second = of_type(out, "output_text.delta")
     known = {"token": "a", "logprob": -0.5, "bytes": [], "top_logprobs": [{"token": "b", "logprob": -1, "bytes": []}]}
     assert (first["logprobs"], second["logprobs"]) == ([known], [])
@@ -159,7 +159,7 @@ def test_a_refusal_is_a_part_of_the_message_and_the_answer_is_complete() -> None
 
 def test_other_choices_than_the_first_are_left_out() -> None:
     second = {"choices": [{"index": 1, "delta": {"content": "x"}}]}
-    out = events([text("a"), second, {"choices": [{"delta": {"content": "b"}}]}])
+    out = events([text("a"), second, {"choices": [{"delta": {"content": "b"}}]}])  # type: ignore[list-item]
     assert [event["delta"] for event in of_type(out, "output_text.delta")] == ["a", "b"]
 
 
@@ -167,7 +167,7 @@ def test_a_whole_message_at_the_end_of_a_stream_repeats_it_and_is_left_out() -> 
     """Perplexity sends what has been said so far with every chunk, others once in the last one."""
     last = {"choices": [{"message": {"role": "assistant", "content": "ab"}, "finish_reason": "stop"}]}
     beside = {"choices": [{"delta": {"content": "b"}, "message": {"content": "ab"}}]}
-    out = events([text("a"), beside, last], None)
+    out = events([text("a"), beside, last], None)  # type: ignore[list-item]
     assert [event["delta"] for event in of_type(out, "output_text.delta")] == ["a", "b"]
 
 

@@ -70,7 +70,7 @@ def event_filter(trusted: bool = False, **limits: int) -> EventFilter:
 
 
 def streamed(pieces: list[bytes], ending: Ending = Ending.DONE, **limits: int) -> tuple[bytes, EventFilter]:
-    core = event_filter(**limits)
+    core = event_filter(**limits)  # type: ignore[arg-type]
     out = b"".join([core.feed(piece) for piece in pieces]) + core.finish(ending)
     assert out == b"" or check_wire(out) == []
     return out, core

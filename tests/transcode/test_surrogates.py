@@ -161,7 +161,7 @@ def test_the_input_of_a_custom_tool_is_joined() -> None:
     context = answer_context(tools=[{"type": "custom", "name": "patch"}])
     for pieces in (['{"input":"a\ud83d', '\ude00b"}'], ['{"input":"a\\ud8', "3d\\u", 'de00b"}']):
         calls = [{"tool_calls": [{"index": 0, "function": {"name": "patch", "arguments": one}}]} for one in pieces]
-        out = translate(b"".join(map(chunk, calls)) + chunk({}, "tool_calls") + DONE, context, Ending.DONE)
+        out = translate(b"".join(map(chunk, calls)) + chunk({}, "tool_calls") + DONE, context, Ending.DONE)  # type: ignore[arg-type]
         (item,) = as_list(as_dict(events_of(out)[-1]["response"])["output"])
         assert as_dict(item)["input"] == "a\U0001f600b"
 
@@ -238,7 +238,7 @@ def test_a_half_of_events_that_nothing_completes_is_a_replacement_character_in_t
 
 
 def test_a_whole_answer_with_halves_in_its_parts_is_joined() -> None:
-    parts = [{"type": "output_text", "text": piece, "annotations": []} for piece in ("a\ud83d", "\ude00b")]
+    parts = [{"type": "output_text", "text": piece, "annotations": []} for piece in ("a\ud83d", "\ude00b")]  # type: ignore[var-annotated]
     response = ended(output=[{**message(""), "content": parts}])["response"]
     answer = json.loads(collected([json.dumps(response).encode()]).body)
     assert answer["choices"][0]["message"]["content"] == "a\U0001f600b"

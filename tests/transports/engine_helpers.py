@@ -89,7 +89,7 @@ class Bench:
 
     async def ask(self, engine: EngineSupervisor, timeouts: Timeouts | None = None, **body: object) -> dict[str, Any]:
         """The document of a whole answer, which must be 200."""
-        response = await self.send(engine, timeouts, **body).outcome()
+        response = await self.send(engine, timeouts, **body).outcome()  # type: ignore[arg-type]
         assert response.head.status == 200
         raw = await driven(response.read(1 << 20))
         assert raw is not None, "the answer was not whole"

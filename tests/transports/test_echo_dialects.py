@@ -23,7 +23,7 @@ COMPLETIONS = b"/v1/completions"
 EMBEDDINGS = b"/v1/embeddings"
 
 
-def test_chat_says_the_last_user_message_back():
+def test_chat_says_the_last_user_message_back() -> None:
     """The last of several user messages, its text parts joined, under the model name that was asked for."""
     conversation = [
         {"role": "system", "content": "Be kind."},
@@ -31,7 +31,7 @@ def test_chat_says_the_last_user_message_back():
         {"role": "user", "content": [{"type": "text", "text": "Grüße,  "}, {"type": "image_url"}]},
         {"role": "assistant", "content": "said before"},
     ]
-    conversation[2]["content"].append({"type": "text", "text": "Welt\n"})  # type: ignore[attr-defined]
+    conversation[2]["content"].append({"type": "text", "text": "Welt\n"})  # type: ignore[index]
     document = ask_whole(request(CHAT, {"messages": conversation}, model="org/m"))
     chat = ChatCompletion.model_validate(document)
     assert (chat.id, chat.model, chat.created) == ("chatcmpl-echo-1", "org/m", int(NOW))
@@ -39,7 +39,7 @@ def test_chat_says_the_last_user_message_back():
     assert chat.choices[0].finish_reason == "stop"
 
 
-def test_chat_counts_words_as_tokens():
+def test_chat_counts_words_as_tokens() -> None:
     """Prompt: the words of all messages; completion: those of all choices; every detail is there."""
     outbound = request(
         CHAT,
@@ -51,7 +51,7 @@ def test_chat_counts_words_as_tokens():
     assert usage["completion_tokens_details"]["reasoning_tokens"] == 0
 
 
-def test_configured_text_replaces_the_echo():
+def test_configured_text_replaces_the_echo() -> None:
     """``text`` is the answer of every interface that generates text, whatever was asked."""
     fixed = EchoSettings(text="a fixed answer")
     assert ask_whole(chat_request("hi"), fixed)["choices"][0]["message"]["content"] == "a fixed answer"
@@ -69,13 +69,13 @@ def test_configured_text_replaces_the_echo():
         ({"max_tokens": None}, "one two three", "stop"),
     ],
 )
-def test_chat_honours_its_token_limits(limits: dict[str, object], text: str, reason: str):
+def test_chat_honours_its_token_limits(limits: dict[str, object], text: str, reason: str) -> None:
     """Words beyond the limit are left out and the reason is ``length``; the newer name wins."""
     choice = ask_whole(chat_request("one two three", **limits))["choices"][0]
     assert (choice["message"]["content"], choice["finish_reason"]) == (text, reason)
 
 
-def test_chat_stream_is_role_words_finish_done():
+def test_chat_stream_is_role_words_finish_done() -> None:
     """The role comes first, each word with its white space, then the reason, then [DONE]."""
     _, events = ask(chat_request(" one  two\nthree", stream=True, max_tokens=3))
     assert events[-1] == b"data: [DONE]\n\n"
@@ -87,7 +87,7 @@ def test_chat_stream_is_role_words_finish_done():
     assert all(chunk.usage is None for chunk in chunks)
 
 
-def test_chat_stream_ends_with_usage_if_asked():
+def test_chat_stream_ends_with_usage_if_asked() -> None:
     """With ``include_usage`` every chunk has the member, null but in the last, which has no choices."""
     _, events = ask(chat_request("one two", stream=True, stream_options={"include_usage": True}))
     found = documents(events)
@@ -98,7 +98,7 @@ def test_chat_stream_ends_with_usage_if_asked():
     assert all("usage" not in document for document in documents(events))
 
 
-def test_chat_choices_are_streamed_in_turn():
+def test_chat_choices_are_streamed_in_turn() -> None:
     """With ``n`` each choice has its role, all its words and its reason, under its own index."""
     _, events = ask(chat_request("one two", stream=True, n=2))
     choices = [document["choices"][0] for document in documents(events)]
@@ -110,14 +110,14 @@ def test_chat_choices_are_streamed_in_turn():
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\u2028 \x00 é 😀", '"\\quoted\\"', "x" * 70_000])
-def test_words_joined_are_the_text(text: str):
+def test_words_joined_are_the_text(text: str) -> None:
     """Whatever the text, the streamed words and the whole answer say it unchanged."""
     _, events = ask(chat_request(text, stream=True))
     streamed = "".join(document["choices"][0]["delta"].get("content", "") for document in documents(events))
     assert streamed == ask_whole(chat_request(text))["choices"][0]["message"]["content"] == text
 
 
-def test_user_who_said_nothing_gets_an_empty_answer():
+def test_user_who_said_nothing_gets_an_empty_answer() -> None:
     """No user message, or one without text, is answered with an empty text, not an error."""
     for conversation in ([{"role": "system", "content": "x"}], [{"role": "user", "content": None}]):
         document = ask_whole(request(CHAT, {"messages": conversation}))
@@ -133,7 +133,7 @@ def test_user_who_said_nothing_gets_an_empty_answer():
         ([[7, 8], [9]], ["7 8", "9"], 3),
     ],
 )
-def test_completions_say_each_prompt_back(prompt: object, texts: list[str], tokens: int):
+def test_completions_say_each_prompt_back(prompt: object, texts: list[str], tokens: int) -> None:
     """One choice for each prompt; token numbers are said as decimals."""
     completion = Completion.model_validate(ask_whole(request(COMPLETIONS, {"prompt": prompt})))
     assert [choice.text for choice in completion.choices] == texts
@@ -141,7 +141,7 @@ def test_completions_say_each_prompt_back(prompt: object, texts: list[str], toke
     assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (tokens, tokens)
 
 
-def test_completions_stream_words_then_reasons():
+def test_completions_stream_words_then_reasons() -> None:
     """Words of both prompts in turn, then a reason for each, usage, and [DONE]."""
     body = {"prompt": ["one two", "three"], "stream": True, "max_tokens": 1, "stream_options": {"include_usage": True}}
     _, events = ask(request(COMPLETIONS, body))
@@ -153,7 +153,7 @@ def test_completions_stream_words_then_reasons():
     assert chunks[-1]["usage"]["total_tokens"] == 3 + 2
 
 
-def test_embeddings_are_unit_vectors_of_the_text():
+def test_embeddings_are_unit_vectors_of_the_text() -> None:
     """Equal texts give equal vectors, others do not; each has length one and its own index."""
     document = ask_whole(request(EMBEDDINGS, {"input": ["a b", "c", "a b"]}))
     answer = CreateEmbeddingResponse.model_validate(document)
@@ -165,7 +165,7 @@ def test_embeddings_are_unit_vectors_of_the_text():
     assert (answer.usage.prompt_tokens, answer.usage.total_tokens) == (5, 5)
 
 
-def test_embeddings_in_base64_are_the_same_numbers():
+def test_embeddings_in_base64_are_the_same_numbers() -> None:
     """``encoding_format: base64`` packs the same vector as little-endian 32-bit floats."""
     body = {"input": "text", "dimensions": 5}
     plain = ask_whole(request(EMBEDDINGS, body))["data"][0]["embedding"]
@@ -174,7 +174,7 @@ def test_embeddings_in_base64_are_the_same_numbers():
 
 
 @pytest.mark.parametrize(("tokens", "count"), [([1, 2, 3], 1), ([[1, 2], [3]], 2)])
-def test_embeddings_take_token_numbers(tokens: object, count: int):
+def test_embeddings_take_token_numbers(tokens: object, count: int) -> None:
     """An array of integers is one text, an array of arrays several; each number counts as a token."""
     document = ask_whole(request(EMBEDDINGS, {"input": tokens}))
     assert len(document["data"]) == count
@@ -220,7 +220,7 @@ REFUSED: list[tuple[bytes, Any, str | None]] = [
 
 
 @pytest.mark.parametrize(("target", "body", "param"), REFUSED)
-def test_wrong_body_is_refused_by_name(target: bytes, body: object, param: str | None):
+def test_wrong_body_is_refused_by_name(target: bytes, body: object, param: str | None) -> None:
     """400 in the error envelope, with the name of the member at fault."""
     status, pieces = ask(request(target, body), EchoSettings(first_token_delay=5.0))
     error = json.loads(b"".join(pieces))["error"]
@@ -249,7 +249,7 @@ VALUES = st.recursive(
     body=st.dictionaries(st.sampled_from(MEMBERS), VALUES, max_size=8),
 )
 @examples(300)
-def test_any_object_gets_an_answer(target: bytes, body: dict[str, object]):
+def test_any_object_gets_an_answer(target: bytes, body: dict[str, object]) -> None:
     """Whatever the members hold, the answer is 200 or a refusal, and its body is whole."""
     status, pieces = ask(request(target, body))
     assert status in {200, 400}
@@ -263,7 +263,7 @@ def test_any_object_gets_an_answer(target: bytes, body: dict[str, object]):
 @pytest.mark.parametrize(
     "target", [b"/v1/chat/completions?api-version=1", b"/chat/completions", b"http://host:1/v1/chat/completions"]
 )
-def test_paths_are_known_in_every_form(target: bytes):
+def test_paths_are_known_in_every_form(target: bytes) -> None:
     """The query does not matter, ``/v1`` may be missing, and a target may be in absolute form."""
     status, _ = ask(request(target, {"messages": [{"role": "user", "content": "hi"}]}))
     assert status == 200
@@ -281,13 +281,13 @@ def test_paths_are_known_in_every_form(target: bytes):
         (b"POST", b"/v1/models", 405, "method_not_allowed"),
     ],
 )
-def test_unknown_places_are_refused(method: bytes, target: bytes, status: int, code: str):
+def test_unknown_places_are_refused(method: bytes, target: bytes, status: int, code: str) -> None:
     """404 for a path that is not served, 405 for a method that is not, both in the error envelope."""
     answered, pieces = ask(request(target, b"--form", method))
     assert (answered, json.loads(b"".join(pieces))["error"]["code"]) == (status, code)
 
 
-def test_models_are_listed():
+def test_models_are_listed() -> None:
     """The model that was asked for is the one there is, in the list and alone."""
     document = ask_whole(request(b"/v1/models", b"", b"GET"))
     assert document["object"] == "list"
@@ -295,7 +295,7 @@ def test_models_are_listed():
     assert Model.model_validate(ask_whole(request(b"/v1/models/org/m", b"", b"GET"))).id == "demo"
 
 
-def test_forms_get_small_answers():
+def test_forms_get_small_answers() -> None:
     """A file upload is receipted with its size in bytes, a transcription has a text."""
     form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n\xff\x00\r\n--b--\r\n'
     receipt = FileObject.model_validate(ask_whole(request(b"/v1/files", form)))

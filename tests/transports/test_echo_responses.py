@@ -63,7 +63,7 @@ def assert_complete(response: dict[str, Any]) -> None:
     assert {name for name, value in response.items() if value is None} <= NULLABLE
 
 
-def test_whole_response_has_every_member():
+def test_whole_response_has_every_member() -> None:
     """A plain request is answered with all 31 members, and the SDK's strict model accepts them."""
     document = ask_whole(request(RESPONSES, {"input": "one two"}))
     assert_complete(document)
@@ -73,7 +73,7 @@ def test_whole_response_has_every_member():
     assert (document["created_at"], document["completed_at"]) == (int(NOW), int(NOW))
 
 
-def test_usage_counts_words_of_input_and_instructions():
+def test_usage_counts_words_of_input_and_instructions() -> None:
     """Both details are there, the one the SDK wants besides the specification's too."""
     items = [
         {"role": "developer", "content": "a b"},
@@ -91,7 +91,7 @@ def test_usage_counts_words_of_input_and_instructions():
     }
 
 
-def test_request_members_are_said_back():
+def test_request_members_are_said_back() -> None:
     """What the request sets is in the answer as it was set."""
     members: dict[str, object] = {
         "instructions": "be kind",
@@ -146,14 +146,14 @@ def test_request_members_are_said_back():
         ("tool_choice", {"type": "mcp", "server_label": "s"}, "auto"),
     ],
 )
-def test_request_members_are_brought_into_the_answers_shape(name: str, given: object, said: object):
+def test_request_members_are_brought_into_the_answers_shape(name: str, given: object, said: object) -> None:
     """Where the answer's schema is narrower than the request's, the echo is completed, rounded or left out."""
     document = ask_whole(request(RESPONSES, {"input": "hi", name: given}))
     assert_complete(document)
     assert document[name] == (given if said is None else said)
 
 
-def test_stream_has_the_order_of_the_specification():
+def test_stream_has_the_order_of_the_specification() -> None:
     """Created, in progress, item, part, deltas, and everything closed again in reverse."""
     events = stream({"input": "one two"})
     assert [event["type"].removeprefix("response.") for event in events] == [
@@ -173,7 +173,7 @@ def test_stream_has_the_order_of_the_specification():
 
 @pytest.mark.parametrize("text", ["one two", "", '"é\n'])
 @pytest.mark.parametrize("limit", [None, 1])
-def test_stream_events_have_every_member(text: str, limit: int | None):
+def test_stream_events_have_every_member(text: str, limit: int | None) -> None:
     """Each event has exactly the members of its kind, and the SDK's models accept it."""
     for event in stream({"input": text, "max_output_tokens": limit}):
         assert set(event) == EVENT_MEMBERS[event["type"]] | {"type", "sequence_number"}
@@ -182,7 +182,7 @@ def test_stream_events_have_every_member(text: str, limit: int | None):
             assert_complete(event["response"])
 
 
-def test_stream_says_one_text_under_one_id():
+def test_stream_says_one_text_under_one_id() -> None:
     """Deltas joined, text, part, item and final output agree; ids do not change along the way."""
     events = stream({"input": "one two  three"})
     by_type = {event["type"].removeprefix("response."): event for event in events}
@@ -197,7 +197,7 @@ def test_stream_says_one_text_under_one_id():
     assert len({event["response"]["id"] for event in events if "response" in event}) == 1
 
 
-def test_stream_opens_empty():
+def test_stream_opens_empty() -> None:
     """The first snapshots are in progress, without output or usage; item and part begin empty."""
     created, in_progress, item, part, *_ = stream({"input": "one"})
     assert created["response"] == in_progress["response"]
@@ -207,13 +207,13 @@ def test_stream_opens_empty():
     assert part["part"] == {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
 
 
-def test_final_snapshot_equals_the_whole_answer():
+def test_final_snapshot_equals_the_whole_answer() -> None:
     """Streamed or not, the finished response is the same object."""
     body: dict[str, object] = {"input": "one two", "temperature": 0.5}
     assert stream(body)[-1]["response"] == ask_whole(request(RESPONSES, body))
 
 
-def test_limit_makes_the_response_incomplete():
+def test_limit_makes_the_response_incomplete() -> None:
     """Cut by ``max_output_tokens``: item and response incomplete, the reason said, no completion time."""
     body: dict[str, object] = {"input": "one two", "max_output_tokens": 1}
     for document in (ask_whole(request(RESPONSES, body)), stream(body)[-1]["response"]):
@@ -225,7 +225,7 @@ def test_limit_makes_the_response_incomplete():
     assert stream(body)[-1]["type"] == "response.incomplete"
 
 
-def test_continued_response_needs_no_input():
+def test_continued_response_needs_no_input() -> None:
     """With ``previous_response_id`` the input may be missing; there is nothing to say back then."""
     document = ask_whole(request(RESPONSES, {"previous_response_id": "resp_1"}))
     assert document["output"][0]["content"][0]["text"] == ""

@@ -39,7 +39,7 @@ def fields(response: EchoResponse) -> dict[bytes, bytes]:
     return dict(response.head.fields)
 
 
-def test_whole_answer_announces_its_length_and_type():
+def test_whole_answer_announces_its_length_and_type() -> None:
     """200 OK, JSON, and a Content-Length that equals both ``length`` and the body."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -53,7 +53,7 @@ def test_whole_answer_announces_its_length_and_type():
     play(scenario)
 
 
-def test_stream_announces_an_event_stream_without_length():
+def test_stream_announces_an_event_stream_without_length() -> None:
     """A stream's size is not known, its type says UTF-8, and it must not be cached."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -68,7 +68,7 @@ def test_stream_announces_an_event_stream_without_length():
     play(scenario)
 
 
-def test_without_delays_no_timer_is_made():
+def test_without_delays_no_timer_is_made() -> None:
     """A plain echo, whole or streamed, never waits for the clock."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -80,7 +80,7 @@ def test_without_delays_no_timer_is_made():
     play(scenario)
 
 
-def test_whole_answer_comes_after_all_its_words():
+def test_whole_answer_comes_after_all_its_words() -> None:
     """Two seconds to the first word and half a second for each of the two others: the head comes at 3 s."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -91,7 +91,7 @@ def test_whole_answer_comes_after_all_its_words():
     play(scenario)
 
 
-def test_stream_starts_at_once_and_spaces_its_words():
+def test_stream_starts_at_once_and_spaces_its_words() -> None:
     """Head and role chunk at 0 s, words from 2 s on every half second, the rest with the last word."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -104,7 +104,7 @@ def test_stream_starts_at_once_and_spaces_its_words():
     play(scenario)
 
 
-def test_head_does_not_wait_for_the_first_word():
+def test_head_does_not_wait_for_the_first_word() -> None:
     """A stream without a role chunk flushes the head before its first wait; one without waits has no need to."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -119,7 +119,7 @@ def test_head_does_not_wait_for_the_first_word():
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 4])
-def test_paused_stream_produces_nothing(stop_after: int):
+def test_paused_stream_produces_nothing(stop_after: int) -> None:
     """From the pause until the client reads again, no event is sent, delays or not; then all the rest is."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -138,7 +138,7 @@ def test_paused_stream_produces_nothing(stop_after: int):
     play(scenario)
 
 
-def test_large_whole_answer_is_held_back_too():
+def test_large_whole_answer_is_held_back_too() -> None:
     """A whole answer goes out in slices, and stops between them while the client does not read."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -157,7 +157,7 @@ def test_large_whole_answer_is_held_back_too():
 
 
 @pytest.mark.parametrize("after", [0.0, 1.0, 2.2])
-def test_cancelled_stream_stops_at_once(after: float):
+def test_cancelled_stream_stops_at_once(after: float) -> None:
     """Cancelled before the first word, in front of it or between two words: nothing more is sent or waited for."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -176,7 +176,7 @@ def test_cancelled_stream_stops_at_once(after: float):
     play(scenario)
 
 
-def test_cancelled_while_paused_or_between_turns():
+def test_cancelled_while_paused_or_between_turns() -> None:
     """A pause and the yield within a long answer can be cancelled like any other wait."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -195,7 +195,7 @@ def test_cancelled_while_paused_or_between_turns():
     play(scenario)
 
 
-def test_cancelled_before_the_head_leaves_nothing():
+def test_cancelled_before_the_head_leaves_nothing() -> None:
     """An answer that is still being worked on is given up with its timers, the total one too."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -207,7 +207,7 @@ def test_cancelled_before_the_head_leaves_nothing():
     play(scenario)
 
 
-def test_long_answer_lets_others_run():
+def test_long_answer_lets_others_run() -> None:
     """A thousand words without delay take many turns of the event loop, not one."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -242,17 +242,17 @@ def errors_among(rate: float, requests: int) -> list[int]:
     ("rate", "failed"),
     [(0.0, []), (1.0, list(range(1, 11))), (0.5, [2, 4, 6, 8, 10]), (0.3, [4, 7, 10]), (0.1, [10])],
 )
-def test_errors_are_spread_evenly(rate: float, failed: list[int]):
+def test_errors_are_spread_evenly(rate: float, failed: list[int]) -> None:
     """An error is due whenever the rates of the requests so far add up to a whole number."""
     assert errors_among(rate, 10) == failed
 
 
-def test_error_rate_is_met_exactly_over_a_hundred():
+def test_error_rate_is_met_exactly_over_a_hundred() -> None:
     """0.29 times 100 is a little less than 29 in binary; 29 errors are meant."""
     assert len(errors_among(0.29, 100)) == 29
 
 
-def test_errors_are_counted_for_each_provider():
+def test_errors_are_counted_for_each_provider() -> None:
     """One provider's requests do not bring the other's error nearer, and a new object does not start anew."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -275,7 +275,7 @@ def test_errors_are_counted_for_each_provider():
         (529, b"", "server_error"),
     ],
 )
-def test_injected_error_comes_at_once_in_the_envelope(status: int, reason: bytes, kind: str):
+def test_injected_error_comes_at_once_in_the_envelope(status: int, reason: bytes, kind: str) -> None:
     """No delay, no cut, the four members of the error envelope; a status without a name has no reason."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -292,7 +292,7 @@ def test_injected_error_comes_at_once_in_the_envelope(status: int, reason: bytes
 
 
 @pytest.mark.parametrize("cut_after", [0, 1, 3])
-def test_stream_is_cut_after_its_words(cut_after: int):
+def test_stream_is_cut_after_its_words(cut_after: int) -> None:
     """So many words, then RESET: no finish chunk and no [DONE], even if no word is missing."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -306,7 +306,7 @@ def test_stream_is_cut_after_its_words(cut_after: int):
     play(scenario)
 
 
-def test_whole_answer_is_cut_inside_its_body():
+def test_whole_answer_is_cut_inside_its_body() -> None:
     """The announced length stays that of the whole body; some of it comes, then RESET."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -319,7 +319,7 @@ def test_whole_answer_is_cut_inside_its_body():
     play(scenario)
 
 
-def test_answer_shorter_than_the_cut_is_whole():
+def test_answer_shorter_than_the_cut_is_whole() -> None:
     """``cut_after`` beyond the last word cuts nothing."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -358,7 +358,7 @@ class Pairs:
         return out
 
 
-def test_events_pass_the_filters_in_order():
+def test_events_pass_the_filters_in_order() -> None:
     """Each event is fed alone; what a filter holds back comes later, what it leaves at its end passes the next."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -374,7 +374,7 @@ def test_events_pass_the_filters_in_order():
     play(scenario)
 
 
-def test_filters_are_told_of_a_cut():
+def test_filters_are_told_of_a_cut() -> None:
     """The filters' last word is written for a broken stream too, after its ending was said to them."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -386,7 +386,7 @@ def test_filters_are_told_of_a_cut():
     play(scenario)
 
 
-def test_event_beyond_the_limit_ends_the_stream():
+def test_event_beyond_the_limit_ends_the_stream() -> None:
     """An event too large for the re-chunker ends in LIMIT; the events before it were delivered."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -398,7 +398,7 @@ def test_event_beyond_the_limit_ends_the_stream():
     play(scenario)
 
 
-def test_events_before_one_beyond_the_limit_are_delivered():
+def test_events_before_one_beyond_the_limit_are_delivered() -> None:
     """Two events that reach the re-chunker together are judged apart: the small one still goes out."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -411,7 +411,7 @@ def test_events_before_one_beyond_the_limit_are_delivered():
     play(scenario)
 
 
-def test_read_returns_the_body_within_the_limit():
+def test_read_returns_the_body_within_the_limit() -> None:
     """``read`` gives all of it up to exactly the limit, and None beyond."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -428,7 +428,7 @@ def test_read_returns_the_body_within_the_limit():
     play(scenario)
 
 
-def test_read_of_a_cut_body_is_none():
+def test_read_of_a_cut_body_is_none() -> None:
     """A body that broke off is not a body."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -439,7 +439,7 @@ def test_read_of_a_cut_body_is_none():
     play(scenario)
 
 
-def test_finished_body_leaves_no_timer():
+def test_finished_body_leaves_no_timer() -> None:
     """Pumped or read to its end, a response no longer watches the total time."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -452,7 +452,7 @@ def test_finished_body_leaves_no_timer():
     play(scenario)
 
 
-def test_discarded_response_leaves_no_timer():
+def test_discarded_response_leaves_no_timer() -> None:
     """``discard`` also ends the watch over the total time."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -464,7 +464,7 @@ def test_discarded_response_leaves_no_timer():
     play(scenario)
 
 
-def test_first_byte_timeout_applies_to_whole_answers():
+def test_first_byte_timeout_applies_to_whole_answers() -> None:
     """A head that would come after ``first_byte`` seconds does not come at all, and is given up at that time."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -476,7 +476,7 @@ def test_first_byte_timeout_applies_to_whole_answers():
     play(scenario)
 
 
-def test_idle_timeout_applies_between_words():
+def test_idle_timeout_applies_between_words() -> None:
     """The stream ends in IDLE as long after its last event as the timeout says."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -488,21 +488,21 @@ def test_idle_timeout_applies_between_words():
     play(scenario)
 
 
-def test_idle_time_does_not_run_while_the_client_holds_back():
+def test_idle_time_does_not_run_while_the_client_holds_back() -> None:
     """A pause longer than ``idle`` is the client's doing and ends nothing."""
 
     async def scenario(loop: VirtualLoop) -> None:
         recorder = Recorder(stop_after=1)
         response = await opened(EchoSettings(), "one two", timeouts=Timeouts(idle=1.5), stream=True)
         pumping = Driven(response.pump([], recorder))
-        loop.call_later(30.0, lambda: recorder.source and recorder.source.resume_reading())
+        loop.call_later(30.0, lambda: recorder.source and recorder.source.resume_reading())  # type: ignore[func-returns-value]
         await asyncio.sleep(31)
         assert pumping.result is Ending.DONE
 
     play(scenario)
 
 
-def test_total_timeout_ends_every_phase():
+def test_total_timeout_ends_every_phase() -> None:
     """Before the head it is a first-byte timeout; in the body it is LIMIT, during a pause too."""
 
     async def scenario(loop: VirtualLoop) -> None:
@@ -521,7 +521,7 @@ def test_total_timeout_ends_every_phase():
     play(scenario)
 
 
-def test_close_cuts_what_still_runs():
+def test_close_cuts_what_still_runs() -> None:
     """Closing the transport resets bodies on their way, and fails answers that have no head yet."""
 
     async def scenario(loop: VirtualLoop) -> None:

@@ -30,7 +30,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def lost(bench: Bench, engine: EngineSupervisor, **body: object) -> TransportError:
     """How a request fails that brings the process down."""
     with pytest.raises(TransportError) as caught:
-        await bench.send(engine, **body).outcome()
+        await bench.send(engine, **body).outcome()  # type: ignore[arg-type]
     return caught.value
 
 
@@ -81,7 +81,7 @@ async def test_waits_between_restarts_grow(tmp_path: Path, caplog: pytest.LogCap
         for count in range(1, 6):
             await until(lambda: engine.state in (EngineState.COLD, EngineState.READY))
             await lost(bench, engine, do="die")
-            await until(lambda count=count: len(WAIT.findall(caplog.text)) == count)
+            await until(lambda count=count: len(WAIT.findall(caplog.text)) == count)  # type: ignore[misc]
         assert [float(wait) for wait in WAIT.findall(caplog.text)] == [0, 0.01, 0.02, 0.04, 0.08]
 
 

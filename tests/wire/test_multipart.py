@@ -36,7 +36,7 @@ def model_of(content_type: bytes, body: bytes) -> ModelSpan:
         try:
             next(steps)
         except StopIteration as stop:
-            return stop.value.require_span()
+            return stop.value.require_span()  # type: ignore[no-any-return]
 
 
 def refusal(body: bytes, content_type: bytes = TYPE) -> ProxyError:

@@ -55,7 +55,8 @@ def by_the_standard(data: bytes) -> list[tuple[bytes, bytes]]:
         else:
             line += data[i : i + 1]
             i += 1
-    name, values = b"", []
+    name = b""
+    values: list[bytes] = []
     for text in [*lines, line, b""]:
         field, _, value = text.partition(b":")
         value = value[1:] if value[:1] == b" " else value

@@ -1,9 +1,0 @@
-"""Every scenario runs behind both doors."""
-
-import pytest
-
-
-@pytest.fixture(params=[True, False], ids=["lane", "aiohttp"])
-def lane(request: pytest.FixtureRequest) -> bool:
-    """Which door the gateway listens with: the byte lane, or aiohttp."""
-    return bool(request.param)
