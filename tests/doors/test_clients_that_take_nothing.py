@@ -50,7 +50,7 @@ def transport(gateway: Gateway) -> asyncio.Transport:
     application = gateway.application
     connections = [*(application._lane.connections if application._lane else ()), *application._door.connections]
     (connection,) = connections
-    return connection._transport if hasattr(connection, "_transport") else connection._wire
+    return connection._transport if hasattr(connection, "_transport") else connection._wire  # type: ignore[no-any-return]
 
 
 def is_full(gateway: Gateway) -> bool:
@@ -171,7 +171,7 @@ async def test_a_client_that_takes_nothing_of_a_tunnel_is_cut(lane: bool) -> Non
         await client.send(HANDSHAKE)
         await until(lambda: gateway.application.proxy.in_flight)
         wire = transport(gateway)
-        await until(lambda: sizes.append(wire.get_write_buffer_size()) or not gateway.application._load.connections)
+        await until(lambda: sizes.append(wire.get_write_buffer_size()) or not gateway.application._load.connections)  # type: ignore[func-returns-value]
         assert WRITE_BUFFER < max(sizes) < 1_000_000
     assert [line["outcome"] for line in gateway.lines()] == ["client_gone_streaming"]
 

@@ -22,7 +22,7 @@ def translate(
     quirks: Quirks = GENERIC,
     policy: Policy | None = None,
     **fields: object,
-) -> Translated:
+) -> Translated:  # type: ignore[type-arg]
     """Translate a request with this ``input`` and these further fields."""
     return to_chat({"model": "m", "input": given, **fields}, quirks, policy or Policy())
 

@@ -27,7 +27,7 @@ def delta(finish: str | None = None, **members: object) -> Json:
 
 
 def text(content: str, **more: object) -> Json:
-    return delta(None, content=content, **more)
+    return delta(content=content, **more)  # type: ignore[arg-type]
 
 
 def thought(content: str) -> Json:

@@ -8,8 +8,7 @@ import pytest
 from reverse_helpers import Json
 from support.responses_schema import schema_breaches
 
-from onwards_py.transcode.chat.write_messages import NO_OUTPUT
-from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Orphans, Policy, Unanswered
+from onwards_py.transcode.neutral.policy import NO_OUTPUT, InvalidRequest, OnUnsupported, Orphans, Policy, Unanswered
 from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, PRESETS, Quirks, Replay, System
 from onwards_py.transcode.translation import Translated, to_responses
 
@@ -21,7 +20,7 @@ SCHEMA: Json = {"type": "object", "properties": {"a": {"type": "string"}}}
 
 def translate(
     *messages: Json, quirks: Quirks = PRESETS["generic"], policy: Policy | None = None, fits: bool = True, **fields: Any
-) -> Translated:
+) -> Translated:  # type: ignore[type-arg]
     """The translation of these messages; ``fits``: the specification has a schema for what comes out."""
     request = {"model": "m", "messages": list(messages) or [HI], **fields}
     made = to_responses(request, quirks, policy or Policy())
@@ -465,9 +464,9 @@ def test_plain_fields() -> None:
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 @pytest.mark.parametrize("limit", [1, 5, 15, 5.0])
 def test_a_limit_of_tokens_below_the_schemas_is_the_schemas_and_named(name: str, limit: float) -> None:
-    translated = translate(**{name: limit})
+    translated = translate(**{name: limit})  # type: ignore[arg-type]
     assert (translated.body["max_output_tokens"], translated.dropped) == (16, (name,))
-    assert translate(**{name: 16}).dropped == ()
+    assert translate(**{name: 16}).dropped == ()  # type: ignore[arg-type]
 
 
 def test_streams() -> None:

@@ -15,7 +15,7 @@ from onwards_py.transcode.neutral.quirks import HINTS, PRESETS, Effort, Quirks, 
 from onwards_py.transcode.translation import to_chat
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
-ECHOED = {
+ECHOED = {  # type: ignore[var-annotated]
     "model": "m",
     "previous_response_id": None,
     "instructions": None,
@@ -64,7 +64,7 @@ def test_a_bare_request_sends_nothing_that_was_not_asked_for() -> None:
     """Null is as good as missing."""
     nothing = dict.fromkeys(["temperature", "tools", "tool_choice", "text", "reasoning", "include", "metadata", "seed"])
     expected = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-    assert translate(**nothing).body == expected
+    assert translate(**nothing).body == expected  # type: ignore[arg-type]
     assert translate().body == expected
 
 
@@ -335,7 +335,7 @@ def test_the_operator_can_add_and_leave_out_fields() -> None:
 )
 def test_F10_what_needs_a_server_with_state_is_refused_or_dropped_visibly(field: str, value: object) -> None:
     """Never accepted and ignored; the echo says what is true."""
-    assert refusal(**{field: value}).param == field
+    assert refusal(**{field: value}).param == field  # type: ignore[arg-type]
     made = translate(policy=DROP, **{field: value})  # type: ignore[arg-type]
     assert field in made.dropped
     assert (made.context.echo["store"], made.context.echo["background"]) == (False, False)

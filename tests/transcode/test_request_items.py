@@ -22,8 +22,7 @@ from request_helpers import (
     user,
 )
 
-from onwards_py.transcode.chat.write_messages import NO_OUTPUT
-from onwards_py.transcode.neutral.policy import Orphans, Policy, Unanswered
+from onwards_py.transcode.neutral.policy import NO_OUTPUT, Orphans, Policy, Unanswered
 from onwards_py.transcode.neutral.quirks import EmptyContent, Replay, System, ToolImages
 
 
@@ -87,7 +86,7 @@ def test_D3_other_messages_between_call_and_output_move_behind_the_output(role: 
 def test_D4_a_call_without_output_gets_one_that_says_so() -> None:
     """An interrupted turn must not brick the conversation."""
     made = translate([user("hi"), call("a"), user("go on")])
-    assert made.body["messages"][2] == {"role": "tool", "tool_call_id": "a", "content": NO_OUTPUT}
+    assert made.body["messages"][2] == {"role": "tool", "tool_call_id": "a", "content": NO_OUTPUT}  # type: ignore[index]
 
 
 def test_D4_a_call_without_output_can_be_dropped_or_refused() -> None:

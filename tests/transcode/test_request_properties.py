@@ -85,7 +85,7 @@ def legal(items: list[dict[str, object]]) -> list[dict[str, object]]:
     return kept
 
 
-def translated(request: dict[str, object], quirks: Any, policy: Policy) -> Translated | InvalidRequest:
+def translated(request: dict[str, object], quirks: Any, policy: Policy) -> Translated | InvalidRequest:  # type: ignore[type-arg]
     """Nothing but a refusal may be raised."""
     try:
         return to_chat({"model": "m", "input": "hi", **request}, quirks, policy)
@@ -93,7 +93,7 @@ def translated(request: dict[str, object], quirks: Any, policy: Policy) -> Trans
         return refused
 
 
-def check(made: Translated | InvalidRequest) -> None:
+def check(made: Translated | InvalidRequest) -> None:  # type: ignore[type-arg]
     """A refusal names a member and says why; what is made can be sent."""
     if isinstance(made, InvalidRequest):
         assert made.param
@@ -223,7 +223,7 @@ def test_the_short_way_of_plain_messages_is_the_long_one(
 def _bare(step: Step) -> Step:
     """A user's message of plain text may be its text alone."""
     plain = isinstance(step, Message) and step.role == "user" and isinstance(step.content, str)
-    return step.content if plain else step
+    return step.content if plain else step  # type: ignore[return-value, union-attr]
 
 
 @given(st.lists(st.text("ab", max_size=2) | st.lists(st.just({"type": "text", "text": "p"}), min_size=1, max_size=2)))

@@ -32,7 +32,7 @@ def reasoning(chunks: list[Json], context: Context = PLAIN) -> str:
     ],
 )
 def test_H2_reasoning_is_found_under_each_name_and_counted_once(members: Json) -> None:
-    assert reasoning([delta(None, **members), text("yes")]) == "hm"
+    assert reasoning([delta(**members), text("yes")]) == "hm"  # type: ignore[arg-type]
 
 
 def test_D16_text_that_is_said_as_reasoning_too_can_be_left_out_of_the_content() -> None:
