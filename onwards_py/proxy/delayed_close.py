@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from onwards_py.messages import Source
-from onwards_py.transcode.neutral.answer_body import Machine
+from onwards_py.transcode.neutral.machine import Machine
 from onwards_py.transcode.neutral.pipeline import AnswerCollector
 
 _GRACE: Final = 1.0  # seconds between the end mark and the end of the body; waiting saves the connection

@@ -13,8 +13,8 @@ import msgspec
 
 from onwards_py.messages import Clock, Downstream, Ending, Source
 from onwards_py.proxy.delayed_close import DelayedClose
-from onwards_py.transcode.neutral.answer_body import Machine
 from onwards_py.transcode.neutral.failure import Failure
+from onwards_py.transcode.neutral.machine import Machine
 from onwards_py.transcode.neutral.pipeline import EventFilter, KeepAlive
 from onwards_py.transcode.neutral.settings import TranslateSettings
 from onwards_py.wire.first_content import Verdict, VerdictKind

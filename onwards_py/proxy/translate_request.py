@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -16,16 +17,15 @@ from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.model.provider import Provider
 from onwards_py.proxy.translated_paths import path_refusal
 from onwards_py.proxy.upstream_request import RoutedRequest
-from onwards_py.transcode.chat.read_answer import ChatToEvents
 from onwards_py.transcode.neutral import lenient_json
-from onwards_py.transcode.neutral.answer_body import Machine
 from onwards_py.transcode.neutral.context import Profile
+from onwards_py.transcode.neutral.machine import Machine
 from onwards_py.transcode.neutral.policy import InvalidRequest, Policy
 from onwards_py.transcode.neutral.settings import DEFAULTS, TranslateSettings
+from onwards_py.transcode.pairs import chat_over_responses, responses_over_chat
 from onwards_py.transcode.responses import input_tokens
 from onwards_py.transcode.responses.profile import HEADER as PROFILE_FIELD
 from onwards_py.transcode.responses.profile import is_codex, profile_of_client
-from onwards_py.transcode.responses.read_answer import EventsToChunks
 from onwards_py.transcode.translation import to_chat, to_responses
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.outbound_head import outbound_head
@@ -39,7 +39,7 @@ _CHAT: Final = COLLECTIONS[Api.CHAT_COMPLETIONS]
 _RESPONSES: Final = COLLECTIONS[Api.RESPONSES]
 _INPUT_TOKENS: Final = _RESPONSES + b"/input_tokens"
 
-MakeMachine = Callable[[int, bool], Machine]
+MakeMachine = Callable[[bool], Machine]
 
 
 class LocalReply(Exception):
@@ -52,7 +52,7 @@ class LocalReply(Exception):
 
 class Translation(msgspec.Struct, frozen=True):
     """The request for the provider, and what is needed to translate its answer back: ``machine`` makes the state
-    machine of an answer, given the time in Unix seconds and whether the provider's error messages are trusted."""
+    machine of an answer, given whether the provider's error messages are trusted."""
 
     outbound: OutboundRequest
     machine: MakeMachine
@@ -102,8 +102,8 @@ def _to_chat(provider: Provider, routed: RoutedRequest, principal: Principal, pa
     translated = to_chat(_decoded(routed), settings.quirks, _policy(provider, settings, routed, principal))
     context = translated.context
 
-    def machine(now: int, trusted: bool) -> Machine:
-        return ChatToEvents(context, _IDS, now, trusted=trusted)
+    def machine(trusted: bool) -> Machine:
+        return responses_over_chat(context, _IDS, _unix_time, trusted=trusted)
 
     outbound = _outbound(provider, routed, path.removesuffix(_RESPONSES) + _CHAT + rest, translated.body)
     return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
@@ -114,8 +114,8 @@ def _to_responses(provider: Provider, routed: RoutedRequest, path: bytes, rest: 
     translated = to_responses(_decoded(routed), settings.quirks, settings.policy)
     context = translated.context
 
-    def machine(now: int, trusted: bool) -> Machine:
-        return EventsToChunks(context, _IDS, now, trusted=trusted)
+    def machine(trusted: bool) -> Machine:
+        return chat_over_responses(context, _IDS, _unix_time, trusted=trusted)
 
     outbound = _outbound(provider, routed, path.removesuffix(_CHAT) + _RESPONSES + rest, translated.body)
     return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
@@ -179,3 +179,7 @@ def _decoded(routed: RoutedRequest) -> dict[str, object]:
         raise ProxyError(ErrorKind.BAD_REQUEST, "The body must be a JSON object.")
     value.setdefault("model", routed.address.model)
     return value
+
+
+def _unix_time() -> int:
+    return int(time.time())

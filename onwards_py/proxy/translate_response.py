@@ -26,8 +26,9 @@ from onwards_py.proxy.response_sink import ResponseSink, TranslatedEvents
 from onwards_py.proxy.translate_request import Translation
 from onwards_py.proxy.upstream_request import error_of, retries_fault
 from onwards_py.routing.fallback import FallbackPlan
-from onwards_py.transcode.neutral.answer_body import AnswerBody, Machine
+from onwards_py.transcode.neutral.answer_body import AnswerBody
 from onwards_py.transcode.neutral.failure import Failure, from_body
+from onwards_py.transcode.neutral.machine import Machine
 from onwards_py.transcode.neutral.pipeline import Answer as ClientResponse
 from onwards_py.transcode.neutral.pipeline import AnswerCollector, EventFilter
 from onwards_py.wire.response_head import provider_lines, retry_after
@@ -154,8 +155,8 @@ def _sink(attempt: Attempt, translation: Translation, clock: Clock) -> ResponseS
 
 def _machine(attempt: Attempt, translation: Translation) -> tuple[Machine, AnswerBody]:
     provider = attempt.member.provider
-    machine = translation.machine(_unix_time(), _is_trusted(provider))
-    return machine, AnswerBody(machine, _unix_time, event_limit=provider.max_event_bytes, body_limit=_LONGEST_BODY)
+    machine = translation.machine(_is_trusted(provider))
+    return machine, AnswerBody(machine, event_limit=provider.max_event_bytes, body_limit=_LONGEST_BODY)
 
 
 async def _stream(
@@ -270,7 +271,3 @@ def _own_block(dropped: tuple[str, ...], content_type: bytes, length: int | None
         names = ", ".join(_NOT_IN_A_HEADER.sub("?", name) for name in dropped)
         own += b"X-Onwards-Dropped: %b\r\n" % names[:_LONGEST_DROPPED].encode("ascii")
     return own
-
-
-def _unix_time() -> int:
-    return int(time.time())

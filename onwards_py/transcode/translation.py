@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from onwards_py.transcode.chat.context import Context as ChatContext
+from onwards_py.transcode.chat.context import ChatContext
 from onwards_py.transcode.chat.read_request import read_request as read_chat
 from onwards_py.transcode.chat.write_request import write_request as write_chat
-from onwards_py.transcode.neutral.context import Context
 from onwards_py.transcode.neutral.policy import Policy, TranslationContext
 from onwards_py.transcode.neutral.quirks import Quirks
+from onwards_py.transcode.responses.context import ResponsesContext
 from onwards_py.transcode.responses.read_request import read_request as read_responses
 from onwards_py.transcode.responses.write_request import write_request as write_responses
 
@@ -30,13 +30,13 @@ class Translated(Generic[AnswerContext]):
     """Paths that do not reach the provider, without indexes, each once."""
 
 
-def to_chat(request: Mapping[str, object], quirks: Quirks, policy: Policy) -> Translated[Context]:
+def to_chat(request: Mapping[str, object], quirks: Quirks, policy: Policy) -> Translated[ResponsesContext]:
     """A Responses request (parsed JSON) for a provider of Chat Completions. Raises InvalidRequest."""
     translation = TranslationContext(quirks, policy)
     read = read_responses(request, translation)
     neutral = read.request
     written = write_chat(neutral, translation)
-    context = Context(
+    context = ResponsesContext(
         echo=read.echo,
         quirks=quirks,
         profile=read.profile,

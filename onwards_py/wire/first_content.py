@@ -136,11 +136,6 @@ def _judge_event(event: ServerSentEvent) -> Verdict | None:
     return CONTENT if _has_content(value) else None
 
 
-def carries_content(event: dict[str, object]) -> bool:
-    """True if a decoded event has content in it: it neither announces something nor is an error."""
-    return _error_in(event) is None and _has_content(event)
-
-
 # Errors
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import orjson
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.neutral.context import Context
 from onwards_py.transcode.neutral.policy import Policy
 from onwards_py.transcode.neutral.quirks import PRESETS, Quirks, Think
+from onwards_py.transcode.responses.context import ResponsesContext
 from onwards_py.transcode.translation import to_chat
 from support.responses_oracle import events_of
 from support.responses_promises import Json, as_dict
@@ -70,7 +70,7 @@ def quirks(name: str) -> Quirks:
     return replace(preset, think=Think.TAGGED) if "think-tags" in name else preset
 
 
-def context(name: str) -> Context:
+def context(name: str) -> ResponsesContext:
     """The context of the request that the stream answers."""
     more = _ENCRYPTED if name.startswith(("gemini", "openrouter")) else _MORE.get(name, {})
     return to_chat({**_REQUEST, **more}, quirks(name), Policy(sealer=PlainSealer())).context

@@ -10,17 +10,18 @@ from typing import Any
 
 import orjson
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from support.transcoding import CREATED, ENDED, CountingIds
+from support.transcoding import CountingIds, clock
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.chat.context import Context
+from onwards_py.transcode.chat.context import ChatContext
 from onwards_py.transcode.neutral.answer_body import AnswerBody as ResponsesBody
+from onwards_py.transcode.neutral.machine import Machine
 from onwards_py.transcode.neutral.pipeline import Answer, AnswerCollector, EventFilter
-from onwards_py.transcode.responses.read_answer import EventsToChunks
+from onwards_py.transcode.pairs import chat_over_responses
 
 Json = dict[str, Any]
 
-PLAIN = Context("m", wants_usage_chunk=True, wants_stream=True)
+PLAIN = ChatContext("m", wants_usage_chunk=True, wants_stream=True)
 DONE = b"data: [DONE]\n\n"
 USAGE: Json = {
     "input_tokens": 11,
@@ -50,28 +51,31 @@ def function_call(call_id: str, name: str, arguments: object, id_: str = "fc_1")
     return {"type": "function_call", "id": id_, "call_id": call_id, "name": name, "arguments": arguments}
 
 
-def machine(context: Context = PLAIN, **more: Any) -> EventsToChunks:
-    return EventsToChunks(context, CountingIds(), CREATED, **more)
+def machine(context: ChatContext = PLAIN, **more: Any) -> Machine:
+    return chat_over_responses(context, CountingIds(), clock(), **more)
 
 
 def completion(response: Json) -> Json:
     """The chat completion for a provider's whole response, or the error envelope."""
     core = machine()
-    core.whole(response, CREATED)
+    core.whole(response)
     return core.answer() if core.failure is None else core.failure.envelope()
 
 
 def chunks(
-    events: Iterable[Any], *, context: Context = PLAIN, ending: Ending = Ending.DONE, done: bool = False, **more: Any
+    events: Iterable[Any],
+    *,
+    context: ChatContext = PLAIN,
+    ending: Ending = Ending.DONE,
+    done: bool = False,
+    **more: Any,
 ) -> list[Json]:
     """The chunks for these events."""
     core = machine(context, **more)
     out: list[Json] = []
     for one in events:
         out += core.feed(one)
-    if done:
-        core.done()
-    out += core.finish(ending, ENDED)
+    out += core.finish(ending, done=done)
     assert core.finished
     check_chunks(out)
     return out
@@ -150,22 +154,22 @@ def sse(events: Iterable[Any], end: bytes = b"") -> bytes:
     return b"".join(frames) + end
 
 
-def event_filter(context: Context = PLAIN, **more: Any) -> EventFilter:
+def event_filter(context: ChatContext = PLAIN, **more: Any) -> EventFilter:
     core = machine(context, **more)
-    return EventFilter(core, ResponsesBody(core, lambda: ENDED))
+    return EventFilter(core, ResponsesBody(core))
 
 
-def filtered(pieces: Iterable[bytes], ending: Ending = Ending.DONE, context: Context = PLAIN) -> bytes:
+def filtered(pieces: Iterable[bytes], ending: Ending = Ending.DONE, context: ChatContext = PLAIN) -> bytes:
     """What a client that streams is sent; a failure before the first chunk is told as a stream, too."""
     core = event_filter(context)
     out = b"".join(map(core.feed, pieces)) + core.finish(ending)
     return out + core.begin() if core.failure is not None else out
 
 
-def collected(pieces: Iterable[bytes], ending: Ending = Ending.DONE, context: Context = PLAIN) -> Answer:
+def collected(pieces: Iterable[bytes], ending: Ending = Ending.DONE, context: ChatContext = PLAIN) -> Answer:
     """What a client that did not ask for a stream is answered."""
     core = machine(context)
-    collector = AnswerCollector(core, ResponsesBody(core, lambda: ENDED))
+    collector = AnswerCollector(core, ResponsesBody(core))
     for piece in pieces:
         collector.feed(piece)
     answer = collector.finish(ending)

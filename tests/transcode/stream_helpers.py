@@ -7,16 +7,17 @@ from dataclasses import replace
 
 from support.responses_oracle import Allowance, check_events
 from support.responses_promises import Json, as_dict, as_list
-from support.transcoding import CREATED, ENDED, CountingIds, allowance_of, answer_context
+from support.transcoding import CountingIds, allowance_of, answer_context, clock
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.chat.read_answer import ChatToEvents
-from onwards_py.transcode.neutral.context import Context
+from onwards_py.transcode.neutral.machine import Machine
+from onwards_py.transcode.pairs import responses_over_chat
+from onwards_py.transcode.responses.context import ResponsesContext
 
 PLAIN = answer_context()
 
 
-def with_quirks(**quirks: object) -> Context:
+def with_quirks(**quirks: object) -> ResponsesContext:
     """The usual request at a provider with these ways."""
     return replace(PLAIN, quirks=replace(PLAIN.quirks, **quirks))  # type: ignore[arg-type]
 
@@ -49,15 +50,15 @@ def usage(prompt: int, completion: int, **more: object) -> Json:
     return {"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": completion, **more}}
 
 
-def machine(context: Context = PLAIN, **more: object) -> ChatToEvents:
-    return ChatToEvents(context, CountingIds(), CREATED, **more)  # type: ignore[arg-type]
+def machine(context: ResponsesContext = PLAIN, **more: object) -> Machine:
+    return responses_over_chat(context, CountingIds(), clock(), **more)  # type: ignore[arg-type]
 
 
 def events(
     chunks: Iterable[Json],
     finish: str | None = "stop",
     *,
-    context: Context = PLAIN,
+    context: ResponsesContext = PLAIN,
     done: bool = True,
     ending: Ending = Ending.DONE,
     allow: Allowance | None = None,
@@ -67,9 +68,7 @@ def events(
     out: list[Json] = []
     for chunk in [*chunks, *([delta(finish)] if finish else [])]:
         out += core.feed(chunk)
-    if done:
-        core.done()
-    out += core.finish(ending, ENDED)
+    out += core.finish(ending, done=done)
     assert check_events(out, allow or allowance_of(context)) == []
     return out
 

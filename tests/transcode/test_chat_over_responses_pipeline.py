@@ -19,7 +19,6 @@ from reverse_helpers import (
     sse,
     told,
 )
-from support.transcoding import ENDED
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.neutral.answer_body import AnswerBody as ResponsesBody
@@ -121,7 +120,7 @@ def test_limits_of_one_event_and_of_a_body() -> None:
         ({"body_limit": 50}, orjson.dumps(WHOLE)),
     ):
         core = machine()
-        collector = AnswerCollector(core, ResponsesBody(core, lambda: ENDED, **limits))
+        collector = AnswerCollector(core, ResponsesBody(core, **limits))
         collector.feed(body)
         assert collector.finish(Ending.DONE).status == 504
 

@@ -18,7 +18,7 @@ from support.responses_oracle import events_of
 from support.transcoding import answer_context, translate, whole
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.chat.context import Context
+from onwards_py.transcode.chat.context import ChatContext
 from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Orphans, Policy
 from onwards_py.transcode.neutral.quirks import PRESETS
 from onwards_py.transcode.translation import Translated, to_responses
@@ -107,7 +107,7 @@ def test_log_probabilities_survive_the_round_trip(data: st.DataObject, stream: S
     """Each chunk has the tokens of its delta, and none is told twice."""
     stream = data.draw(streams(logprobs=True))
     raw = translate(data.draw(written(stream.chunks)), WITH_LOGPROBS, Ending.DONE)
-    out = heard(read(filtered([raw], context=Context("m", wants_logprobs=True))))
+    out = heard(read(filtered([raw], context=ChatContext("m", wants_logprobs=True))))
     expected = [{**token, "bytes": token["bytes"] or []} for token in stream.logprobs]
     assert out.get("logprobs", []) == expected
 

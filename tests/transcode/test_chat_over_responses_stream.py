@@ -19,10 +19,10 @@ from reverse_helpers import (
     message,
     told,
 )
-from support.transcoding import CREATED, ENDED
+from support.transcoding import CREATED
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.chat.context import Context
+from onwards_py.transcode.chat.context import ChatContext
 from onwards_py.transcode.neutral.quirks import Quirks
 
 CREATED_EVENT = event("created", response={"model": "m-1", "service_tier": "flex", "status": "in_progress"})
@@ -112,10 +112,10 @@ def test_a_failure_is_an_error_chunk_and_the_end(terminal: Json) -> None:
     error = out[0]["error"]
     assert isinstance(error, dict)
     assert (error["code"], error["message"]) == ("rate_limit_exceeded", "The provider's rate limit was reached.")
-    assert core.feed(text("more")) == core.finish(Ending.DONE, ENDED) == []
+    assert core.feed(text("more")) == core.finish(Ending.DONE) == []
     assert core.failure is not None
     assert core.failure.status == 429
-    assert not core.failed_early
+    assert not core.failed_before_output
 
 
 def test_a_trusted_providers_words_are_kept() -> None:
@@ -123,7 +123,7 @@ def test_a_trusted_providers_words_are_kept() -> None:
     core.feed(ended("failed", error={"code": "server_error", "message": "the very words"}))
     assert core.failure is not None
     assert core.failure.message == "the very words"
-    assert core.failed_early
+    assert core.failed_before_output
 
 
 @pytest.mark.parametrize("ending", list(Ending))
@@ -347,14 +347,14 @@ def test_custom_tool_calls_are_told_as_chat_tells_them() -> None:
     assert heard(out)["calls"] == [("c", "patch", "*** Begin")]
     assert heard(out)["finish"] == "tool_calls"
     core = machine()
-    core.whole({"status": "completed", "output": [{**item, "input": "x"}]}, ENDED)
+    core.whole({"status": "completed", "output": [{**item, "input": "x"}]})
     call = {"id": "c", "type": "custom", "custom": {"name": "patch", "input": "x"}}
     assert plain(core.answer())["choices"][0]["message"]["tool_calls"] == [call]
 
 
 def test_a_request_with_functions_is_answered_with_a_function_call() -> None:
     """The API from before tools: one call, without an id; a second one is not told."""
-    core = machine(Context("m", legacy_functions=True))
+    core = machine(ChatContext("m", legacy_functions=True))
     out = core.feed(item_done(function_call("c", "f", '{"a":1}')))
     out += core.feed(item_done(function_call("d", "g", "{}", "fc_2"), 1)) + core.feed(ended())
     deltas = [plain(chunk)["choices"][0]["delta"] for chunk in out]
@@ -440,7 +440,7 @@ def test_log_probabilities_are_told_if_they_were_asked_for() -> None:
     events = [text("hi", logprobs=[token]), ended()]
     top = [{"token": "ho", "logprob": -1, "bytes": None}]
     expected = [{"token": "hi", "logprob": -0.5, "bytes": None, "top_logprobs": top}]
-    assert heard(chunks(events, context=Context("m", wants_logprobs=True)))["logprobs"] == expected
+    assert heard(chunks(events, context=ChatContext("m", wants_logprobs=True)))["logprobs"] == expected
     assert "logprobs" not in heard(chunks(events))
 
 
@@ -449,7 +449,7 @@ def test_usage_is_told_if_it_was_asked_for_and_is_known() -> None:
     known = chunks([text("hi"), ended(usage=USAGE)])
     assert known[-1]["choices"] == []
     assert [chunk["usage"] for chunk in known[:-1]] == [None] * (len(known) - 1)
-    unasked = chunks([text("hi"), ended(usage=USAGE)], context=Context("m"))
+    unasked = chunks([text("hi"), ended(usage=USAGE)], context=ChatContext("m"))
     assert not any("usage" in chunk for chunk in unasked)
     core = machine()
     assert all(chunk["choices"] for chunk in core.feed(text("hi")) + core.feed(ended(usage=None)))
@@ -493,9 +493,9 @@ def test_B13_an_answer_that_is_empty_on_purpose_has_empty_content(output: list[J
 
 def test_B13_an_answer_with_nothing_in_it_failed_of_a_provider_that_is_known_for_it() -> None:
     """And one that has no end but the mark, of any provider."""
-    core = machine(Context("m", Quirks(empty_answer_failed=True)))
+    core = machine(ChatContext("m", quirks=Quirks(empty_answer_failed=True)))
     core.feed(ended())
-    assert core.failed_early
+    assert core.failed_before_output
     assert "error" in chunks([], done=True)[-1]
 
 

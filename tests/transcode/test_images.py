@@ -139,8 +139,7 @@ def test_sound_is_named_as_dropped_and_its_words_are_the_text(owner: str, dialec
     core = machine(answer_context(dialect))
     core.feed({"choices": [{"index": 0, owner: {"audio": {"id": "a", "data": "AA==", "transcript": words}}}]})
     core.feed(delta("stop"))
-    core.done()
-    core.finish(Ending.DONE, 1)
+    core.finish(Ending.DONE, done=True)
     assert (core.failure, core.dropped) == (None, (f"choices[].{owner}.audio.data",))
     final: Any = core.answer()
     assert final["output"][0]["content"][0]["text"] == words

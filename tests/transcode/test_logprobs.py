@@ -7,11 +7,11 @@ from reverse_helpers import Json, chunks, ended, event, heard, message
 from stream_helpers import call, delta, events, final, items, machine, of_type, text, thought, with_quirks
 from support.transcoding import answer_context, whole
 
-from onwards_py.transcode.chat.context import Context
+from onwards_py.transcode.chat.context import ChatContext
 from onwards_py.transcode.neutral.quirks import Think
 
 CONTEXT = answer_context(include=["message.output_text.logprobs"])
-CHAT = Context("m", wants_stream=True, wants_logprobs=True)
+CHAT = ChatContext("m", wants_stream=True, wants_logprobs=True)
 
 
 def token(text_: str, *bytes_: int) -> Json:
@@ -73,7 +73,7 @@ def test_an_answer_does_not_begin_with_a_token_that_says_nothing() -> None:
     core = machine(CONTEXT)
     assert core.feed(said("", FIRST)) == []
     core.feed({"error": {"message": "no"}})
-    assert core.failed_early
+    assert core.failed_before_output
 
 
 def test_text_that_was_held_back_to_be_told_from_a_tag_keeps_them() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from request_helpers import refusal, translate, user
 
-from onwards_py.transcode.neutral.context import ENCRYPTED_REASONING, Profile
+from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import Policy
 from onwards_py.transcode.neutral.quirks import PRESETS
+from onwards_py.transcode.responses.context import ENCRYPTED_REASONING
 
 OBJECT = {"type": "object", "properties": {"command": {"type": "string"}}, "additionalProperties": False}
 CODEX: dict[str, Any] = {

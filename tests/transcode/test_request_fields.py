@@ -9,9 +9,10 @@ import pytest
 from request_helpers import DROP, GENERIC, OPENAI, function, generic, refusal, translate, user
 from support.responses_schema import schema_breaches
 
-from onwards_py.transcode.neutral.context import ENCRYPTED_REASONING, Profile
+from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import HostedTools, InvalidRequest, OnUnsupported, Policy
 from onwards_py.transcode.neutral.quirks import HINTS, PRESETS, Effort, Quirks, Structured
+from onwards_py.transcode.responses.context import ENCRYPTED_REASONING
 from onwards_py.transcode.translation import to_chat
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -193,7 +194,7 @@ def test_logprobs_are_asked_for_by_include_or_by_number() -> None:
     assert "top_logprobs" not in by_include.body
     by_number = translate(top_logprobs=3)
     assert (by_number.body["logprobs"], by_number.body["top_logprobs"]) == (True, 3)
-    assert by_number.context.wants_logprobs
+    assert "message.output_text.logprobs" in by_number.context.include
     assert "logprobs" not in translate(top_logprobs=0).body
     assert refusal(top_logprobs=3, quirks=generic(logprobs=False)).param == "top_logprobs"
 

@@ -9,8 +9,8 @@ from support.responses_promises import Json, as_dict, as_list
 from support.transcoding import CREATED, ENDED, answer_context
 from support.transcoding import whole as whole_answer
 
-from onwards_py.transcode.neutral.context import Context
 from onwards_py.transcode.neutral.quirks import Think
+from onwards_py.transcode.responses.context import ResponsesContext
 
 
 def answer(finish: str | None = "stop", **message: object) -> Json:
@@ -19,7 +19,7 @@ def answer(finish: str | None = "stop", **message: object) -> Json:
     return {"id": "chatcmpl-9", "object": "chat.completion", "model": "m-1", "choices": [choice], "usage": usage}
 
 
-def whole(chat: Json, context: Context = PLAIN, trusted: bool = False) -> dict[str, Any]:
+def whole(chat: Json, context: ResponsesContext = PLAIN, trusted: bool = False) -> dict[str, Any]:
     resource = whole_answer(chat, context, trusted=trusted)
     assert check_resource(resource) == []
     return resource

@@ -35,7 +35,7 @@ TRANSCODE = Path(items.__file__).parent.parent
 WRITERS = [
     *TRANSCODE.glob("responses/*_item.py"),
     TRANSCODE / "responses/output_events.py",
-    TRANSCODE / "chat/read_answer.py",
+    TRANSCODE / "responses/write_answer.py",
 ]
 
 TOOL = {"type": "function", "name": "look"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from stream_helpers import PLAIN, call, delta, entry, events, final, items, kinds, machine, of_type, text
 from support.responses_promises import Json
-from support.transcoding import ENDED, answer_context
+from support.transcoding import answer_context
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.neutral.context import ToolKind, ToolName
@@ -261,8 +261,7 @@ def test_a_call_outside_the_allowed_tools_is_suppressed() -> None:
     core = machine(context)
     for chunk in chunks:
         core.feed(chunk)
-    core.done()
-    assert kinds(core.finish(Ending.DONE, ENDED)) == ["message", "function_call"]
+    assert kinds(core.finish(Ending.DONE, done=True)) == ["message", "function_call"]
     assert final(events([chunks[1]], context=context))["status"] == "failed"
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onwards_py.transcode.responses.custom_input import CustomInput
+from onwards_py.transcode.chat.custom_input import CustomInput
 
 
 def unwrap(pieces: list[str]) -> tuple[str, bool]:

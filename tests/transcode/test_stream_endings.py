@@ -17,7 +17,7 @@ from stream_helpers import (
     with_quirks,
 )
 from support.responses_promises import Json, as_dict
-from support.transcoding import ENDED, answer_context
+from support.transcoding import answer_context
 
 from onwards_py.messages import Ending
 
@@ -37,8 +37,7 @@ def test_B1_the_terminal_event_waits_for_usage_behind_the_finish_reason() -> Non
     assert core.feed(delta("stop")) == []
     assert core.feed(usage(3, 4)) == []
     assert core.feed({"choices": [], "usage": None}) == []
-    core.done()
-    assert tokens(core.finish(Ending.DONE, ENDED)) == (3, 4, 7)
+    assert tokens(core.finish(Ending.DONE, done=True)) == (3, 4, 7)
 
 
 def test_B2_of_usage_on_every_chunk_the_last_counts() -> None:
@@ -240,7 +239,7 @@ def test_incomplete_can_be_called_completed_for_clients_that_raise_on_it() -> No
     """The event and the status only: ``incomplete_details`` and the item's status still tell the truth."""
     core = machine(with_quirks(incomplete_as_completed=True))
     core.feed(text("a", finish="length"))
-    out = core.finish(Ending.DONE, ENDED)
+    out = core.finish(Ending.DONE)
     assert (out[-1]["type"], out_status(out)) == ("response.completed", "completed")
     assert final(out)["incomplete_details"] == {"reason": "max_output_tokens"}
     assert items(out)[0]["status"] == "incomplete"

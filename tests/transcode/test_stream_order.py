@@ -99,8 +99,7 @@ def test_A22_A24_sequence_numbers_count_every_event_that_is_sent_from_zero() -> 
     """Responses case A25."""
     core = machine()
     out = core.feed(text("a")) + core.keepalive() + core.feed(text("b"))
-    core.done()
-    out += core.finish(Ending.DONE, 1) + core.keepalive()
+    out += core.finish(Ending.DONE, done=True) + core.keepalive()
     assert [event["sequence_number"] for event in out] == list(range(len(out)))
 
 
@@ -126,8 +125,8 @@ def test_A40_empty_content_neither_opens_a_message_nor_closes_reasoning() -> Non
 def test_A41_nothing_comes_after_the_terminal_event() -> None:
     core = machine()
     core.feed(text("a"))
-    core.finish(Ending.DONE, 1)
-    assert core.feed(text("b")) == core.finish(Ending.DONE, 1) == core.begin() == []
+    core.finish(Ending.DONE)
+    assert core.feed(text("b")) == core.finish(Ending.DONE) == core.begin() == []
 
 
 def test_annotations_become_events_and_stay_in_the_part_each_once() -> None:

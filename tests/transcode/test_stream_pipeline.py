@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from stream_helpers import PLAIN, call, delta, final, text, thought, usage
 from support.responses_oracle import check_resource, check_wire, events_of
 from support.responses_promises import Json
-from support.transcoding import CREATED, ENDED, CountingIds
+from support.transcoding import CountingIds, clock
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.chat.read_answer import ChatToEvents
 from onwards_py.transcode.neutral.answer_body import AnswerBody as ChatBody
+from onwards_py.transcode.neutral.machine import Machine
 from onwards_py.transcode.neutral.pipeline import Answer, AnswerCollector, EventFilter, KeepAlive
+from onwards_py.transcode.pairs import responses_over_chat
 
 CHUNKS = [
     delta(role="assistant", content=""),
@@ -60,12 +61,12 @@ def sse(chunks: list[Json], end: bytes = DONE) -> bytes:
     return b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks) + end
 
 
-def body(machine: ChatToEvents, **limits: int) -> ChatBody:
-    return ChatBody(machine, lambda: ENDED, **limits)
+def body(machine: Machine, **limits: int) -> ChatBody:
+    return ChatBody(machine, **limits)
 
 
 def event_filter(trusted: bool = False, **limits: int) -> EventFilter:
-    machine = ChatToEvents(PLAIN, CountingIds(), CREATED, trusted=trusted)
+    machine = responses_over_chat(PLAIN, CountingIds(), clock(), trusted=trusted)
     return EventFilter(machine, body(machine, **limits))
 
 
@@ -77,7 +78,7 @@ def streamed(pieces: list[bytes], ending: Ending = Ending.DONE, **limits: int) -
 
 
 def collected(pieces: list[bytes], ending: Ending = Ending.DONE, **limits: int) -> Answer:
-    machine = ChatToEvents(PLAIN, CountingIds(), CREATED)
+    machine = responses_over_chat(PLAIN, CountingIds(), clock())
     core = AnswerCollector(machine, body(machine, **limits))
     for piece in pieces:
         core.feed(piece)

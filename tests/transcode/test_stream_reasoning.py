@@ -5,14 +5,14 @@ from stream_helpers import PLAIN, delta, events, items, kinds, text, with_quirks
 from support.responses_promises import Json, as_dict, as_list
 from support.transcoding import PlainSealer, answer_context
 
-from onwards_py.transcode.neutral.context import Context
 from onwards_py.transcode.neutral.quirks import Think
 from onwards_py.transcode.neutral.sealed import open_reasoning
+from onwards_py.transcode.responses.context import ResponsesContext
 
 SEALING = answer_context(include=["reasoning.encrypted_content"])
 
 
-def reasoning(chunks: list[Json], context: Context = PLAIN) -> str:
+def reasoning(chunks: list[Json], context: ResponsesContext = PLAIN) -> str:
     """The one reasoning item's text."""
     (item,) = [item for item in items(events(chunks, context=context)) if item["type"] == "reasoning"]
     return str(as_dict(as_list(item["content"])[0])["text"])

@@ -1,24 +1,24 @@
-"""What an answer must know of its request: everything that `to_responses` leaves for `EventsToChunks`."""
+"""What the answer to a chat request must know of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from onwards_py.transcode.neutral.quirks import Quirks
+from onwards_py.transcode.neutral.context import AnswerContext
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ChatContext(AnswerContext):
     """One translated request.
 
-    ``model``: as the client asked for it, for answers that do not name theirs. ``wants_usage_chunk``: the stream ends
-    with a chunk of usage. ``legacy_functions``: the request spoke of ``functions``, so the answer speaks of
-    ``function_call``.
+    ``model``: as the client asked for it, for answers that do not name theirs. ``legacy_functions``: the request has
+    ``functions``, so the answer has ``function_call``, which can hold one call only.
     """
 
     model: str
-    quirks: Quirks = field(default_factory=Quirks)
-    wants_stream: bool = False
-    wants_usage_chunk: bool = False
     wants_logprobs: bool = False
     legacy_functions: bool = False
+
+    def __post_init__(self) -> None:
+        if self.legacy_functions:
+            object.__setattr__(self, "one_call", True)

@@ -1,16 +1,16 @@
-"""How an answer ended: finish reasons, usage, and what they make of the response."""
+"""How a provider's chat answer ended: finish reasons, usage, and what they mean."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 from onwards_py.messages import Ending
+from onwards_py.transcode.neutral.deltas import Failed, Finished, Stop, Usage
 from onwards_py.transcode.neutral.failure import Failure, cut_off
 
 
-class Finish(Enum):
+class FinishReason(Enum):
     """What a provider's ``finish_reason`` means."""
 
     STOP = "stop"
@@ -20,85 +20,65 @@ class Finish(Enum):
     ERROR = "error"
 
 
-_FINISH: Mapping[str, Finish] = {
-    **dict.fromkeys(("tool_calls", "function_call", "tool_use", "tool_call"), Finish.CALLS),
-    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length", "token_limit"), Finish.LENGTH),
-    **dict.fromkeys(("max_length", "context_length", "model_context_window_exceeded"), Finish.LENGTH),
-    **dict.fromkeys(("content_filter", "content_filtered", "safety", "recitation", "sensitive"), Finish.FILTER),
-    **dict.fromkeys(("prohibited_content", "blocklist", "spii", "image_safety", "refusal"), Finish.FILTER),
-    **dict.fromkeys(("error", "insufficient_system_resource", "network_error", "abort", "aborted"), Finish.ERROR),
-    **dict.fromkeys(("cancelled", "canceled", "malformed_function_call", "repetition_truncation"), Finish.ERROR),
+_REASONS: Mapping[str, FinishReason] = {
+    **dict.fromkeys(("tool_calls", "function_call", "tool_use", "tool_call"), FinishReason.CALLS),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length", "token_limit"), FinishReason.LENGTH),
+    **dict.fromkeys(("max_length", "context_length", "model_context_window_exceeded"), FinishReason.LENGTH),
+    **dict.fromkeys(("content_filter", "content_filtered", "safety", "recitation", "sensitive"), FinishReason.FILTER),
+    **dict.fromkeys(("prohibited_content", "blocklist", "spii", "image_safety", "refusal"), FinishReason.FILTER),
+    **dict.fromkeys(("error", "insufficient_system_resource", "network_error", "abort", "aborted"), FinishReason.ERROR),
+    **dict.fromkeys(("cancelled", "canceled", "malformed_function_call", "repetition_truncation"), FinishReason.ERROR),
 }
 
 
-def read_finish(reason: object) -> Finish | None:
-    """The meaning of a ``finish_reason``; None where there is none. A word that nobody knows means a normal stop."""
+def read_finish(reason: object) -> FinishReason | None:
+    """The meaning of a ``finish_reason``; None where there is none. An unknown word means a normal stop."""
     if not reason or not isinstance(reason, str):
         return None
-    return _FINISH.get(reason.casefold(), Finish.STOP)
+    return _REASONS.get(reason.casefold(), FinishReason.STOP)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the terminal event says. At most one of ``reason`` (incomplete) and ``failure`` (failed)."""
-
-    reason: str | None = None
-    failure: Failure | None = None
-
-    @property
-    def cut(self) -> bool:
-        """Whether the last item was stopped in its middle."""
-        return self.reason is not None or self.failure is not None
-
-    @property
-    def status(self) -> str:
-        if self.failure is not None:
-            return "failed"
-        return "completed" if self.reason is None else "incomplete"
+COMPLETED = Finished(Stop.END)
+TOO_LONG = Finished(Stop.LENGTH)
 
 
-COMPLETED = Verdict()
-TOO_LONG = Verdict(reason="max_output_tokens")
-
-
-def judge(finish: Finish | None, ending: Ending, done: bool, proof: bool) -> Verdict:
+def resolve_ending(
+    finish: FinishReason | None, ending: Ending, *, done: bool, finish_is_final: bool
+) -> Finished | Failed:
     """What the end of the stream means.
 
-    ``done``: ``[DONE]`` was seen, or the answer is a whole one; then it is whole, even if no finish reason came.
-    ``proof``: nothing came after the finish reason; then it counts even if the connection broke afterwards.
+    ``done``: ``[DONE]`` came, or the answer is a whole one; then it is whole, even if no finish reason came.
+    ``finish_is_final``: nothing came after the finish reason; then it counts even if the connection broke afterwards.
     """
-    if not done and (finish is None or not (proof or ending is Ending.DONE)):
-        return Verdict(failure=cut_off(ending))
+    if not done and (finish is None or not (finish_is_final or ending is Ending.DONE)):
+        return Failed(cut_off(ending))
     match finish:
-        case Finish.LENGTH:
+        case FinishReason.LENGTH:
             return TOO_LONG
-        case Finish.FILTER:
-            return Verdict(reason="content_filter")
-        case Finish.ERROR:
-            return Verdict(failure=Failure(502, "server_error", "The provider could not finish its answer."))
-        case Finish.STOP | Finish.CALLS | None:
+        case FinishReason.FILTER:
+            return Finished(Stop.FILTER)
+        case FinishReason.ERROR:
+            return Failed(Failure(502, "server_error", "The provider could not finish its answer."))
+        case FinishReason.STOP | FinishReason.CALLS | None:
             return COMPLETED
 
 
-def read_usage(usage: Mapping[str, object]) -> dict[str, object]:
-    """Usage as the Responses API says it: integers throughout, zeros for what is not known."""
+def read_usage(usage: Mapping[str, object]) -> Usage:
+    """Usage as the provider counted it, with zeros for what is not known."""
     prompt = _details(usage, "prompt_tokens_details", "input_tokens_details")
     completion = _details(usage, "completion_tokens_details", "output_tokens_details")
     input_tokens = _count(usage, "prompt_tokens", "input_tokens")
     output_tokens = _count(usage, "completion_tokens", "output_tokens")
     cached = _count(prompt, "cached_tokens") or _count(usage, "prompt_cache_hit_tokens", "cached_tokens")
     reasoning = _count(completion, "reasoning_tokens") or _count(usage, "reasoning_tokens")
-    return {
-        "input_tokens": input_tokens,
-        "input_tokens_details": {
-            **_extras(prompt),
-            "cached_tokens": cached,
-            "cache_write_tokens": _count(prompt, "cache_write_tokens", "cache_creation_tokens"),
-        },
-        "output_tokens": output_tokens,
-        "output_tokens_details": {**_extras(completion), "reasoning_tokens": reasoning},
-        "total_tokens": _count(usage, "total_tokens") or input_tokens + output_tokens,
-    }
+    written = _count(prompt, "cache_write_tokens", "cache_creation_tokens")
+    return Usage(
+        input_tokens,
+        output_tokens,
+        _count(usage, "total_tokens") or input_tokens + output_tokens,
+        {**_integers(prompt), "cached_tokens": cached, "cache_write_tokens": written},
+        {**_integers(completion), "reasoning_tokens": reasoning},
+    )
 
 
 def _details(usage: Mapping[str, object], *names: str) -> Mapping[str, object]:
@@ -113,5 +93,5 @@ def _count(usage: Mapping[str, object], *names: str) -> int:
     return 0
 
 
-def _extras(details: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in details.items() if type(value) is int}
+def _integers(details: Mapping[str, object]) -> dict[str, int]:
+    return {name: value for name, value in details.items() if type(value) is int and abs(value) < 2**53}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onwards_py.transcode.chat.context import Context
+from onwards_py.transcode.chat.context import ChatContext
 from onwards_py.transcode.chat.read_fields import check_types, read_fields
 from onwards_py.transcode.chat.read_messages import MessageReader
 from onwards_py.transcode.chat.read_tools import read_choice, read_tools
@@ -24,10 +24,10 @@ class ReadRequest:
     legacy_functions: bool
     """The request has ``functions``, so the answer has ``function_call``."""
 
-    def context(self, quirks: Quirks) -> Context:
+    def context(self, quirks: Quirks) -> ChatContext:
         """What the answer needs."""
         request = self.request
-        return Context(
+        return ChatContext(
             model=request.model,
             quirks=quirks,
             wants_stream=request.stream,

@@ -1,193 +1,273 @@
-"""The client's side of an answer: chunks, and at the same time the whole that they add up to."""
+"""Writes an answer for a client of Chat Completions: deltas in, chunks out, and the whole that they add up to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from onwards_py.transcode.chat.context import Context
-from onwards_py.transcode.chat.write_ending import TIERS
-from onwards_py.transcode.neutral.answer_body import Out
-from onwards_py.transcode.neutral.context import Ids
-from onwards_py.transcode.responses.item_tracker import Call
-from onwards_py.transcode.responses.output_items import Field
+from onwards_py.transcode.chat.context import ChatContext
+from onwards_py.transcode.neutral.context import Ids, ToolKind
+from onwards_py.transcode.neutral.deltas import (
+    CallDelta,
+    CallEnd,
+    CallStart,
+    Citations,
+    Delta,
+    Failed,
+    Finished,
+    ItemEnd,
+    MessageStart,
+    Metadata,
+    OpaqueReasoning,
+    PartStart,
+    ReasoningDelta,
+    ReasoningStart,
+    RefusalDelta,
+    Started,
+    Stop,
+    TextDelta,
+    Usage,
+)
+from onwards_py.transcode.neutral.images import Image
+from onwards_py.transcode.neutral.machine import Out
+from onwards_py.transcode.neutral.sealed import RESPONSES_REASONING
+
+_TIERS = frozenset({"default", "flex", "scale", "priority"})
+"""What clients with closed enumerations understand; ``auto`` is a wish, and no answer to it."""
 
 
-class Answer:
-    """One answer. Until `begin` nothing is said; what ``model`` and ``service_tier`` are by then, chunks tell."""
+_REASONS = {Stop.LENGTH: "length", Stop.FILTER: "content_filter"}
+
+
+class _Call:
+    __slots__ = ("call_id", "custom", "name", "number", "texts")
+
+    def __init__(self, start: CallStart, number: int, call_id: str) -> None:
+        self.name = start.name
+        self.custom = start.kind is ToolKind.CUSTOM
+        self.call_id = call_id
+        self.number = number
+        self.texts: list[str] = []
+
+    def entry(self, text: str) -> Out:
+        """The call as ``tool_calls`` has it, but for its number."""
+        if self.custom:
+            return {"id": self.call_id, "type": "custom", "custom": {"name": self.name, "input": text}}
+        return {"id": self.call_id, "type": "function", "function": {"name": self.name, "arguments": text}}
+
+
+class ChatWriter:
+    """One answer; a `Writer`. ``clock``: the time in seconds since the epoch.
+
+    Model and service tier are those that are known when it begins.
+    """
 
     __slots__ = (
         "_annotations",
+        "_calls",
         "_chunks",
+        "_content",
         "_context",
         "_created",
         "_details",
+        "_finish_reason",
         "_head",
         "_id",
+        "_ids",
         "_images",
         "_logprobs",
+        "_model",
+        "_reasoning",
+        "_refusal",
+        "_service_tier",
+        "_usage",
         "begun",
-        "calls",
-        "finish_reason",
-        "length",
-        "model",
-        "service_tier",
-        "texts",
-        "usage",
+        "dropped",
     )
 
-    def __init__(self, context: Context, ids: Ids, created: int) -> None:
+    announcements = frozenset({Started, Metadata, MessageStart, PartStart, ReasoningStart, CallEnd, ItemEnd, Usage})
+
+    def __init__(self, context: ChatContext, ids: Ids, clock: Callable[[], int]) -> None:
         self.begun = False
-        self.model = context.model
-        self.service_tier = ""
-        self.texts: dict[Field, list[str]] = {field: [] for field in Field}
-        self.length = 0
-        self.calls: list[Call] = []
-        self.finish_reason: str | None = None
-        self.usage: Mapping[str, object] | None = None
+        self.dropped: dict[str, None] = {}
         self._context = context
+        self._ids = ids
         self._id = ids.new_id("chatcmpl-")
-        self._created = created
+        self._created = clock()
+        self._model = context.model
+        self._service_tier = ""
         self._head: Out = {}
         self._chunks: list[Out] = []
-        self._logprobs: list[object] = []
-        self._annotations: list[object] = []
-        self._details: list[object] = []
-        self._images: list[object] = []
-
-    @property
-    def with_logprobs(self) -> bool:
-        """Whether the client wants log probabilities."""
-        return self._context.wants_logprobs
+        self._content: list[str] = []
+        self._refusal: list[str] = []
+        self._reasoning: list[str] = []
+        self._logprobs: list[Out] = []
+        self._annotations: list[Out] = []
+        self._images: list[Out] = []
+        self._details: list[Out] = []
+        self._calls: dict[int, _Call] = {}
+        self._finish_reason: str | None = None
+        self._usage: Out | None = None
 
     def begin(self) -> None:
-        """Say the role, if that was not done."""
+        """The role, unless it was written already."""
         if not self.begun:
             self.begun = True
             self._head = self._members("chat.completion.chunk")
-            self._chunk({"role": "assistant", "content": ""}, None, None)
+            self._chunk({"role": "assistant", "content": ""})
 
     def pause(self) -> None:
-        """Say nothing, in a chunk."""
-        self._chunk({}, None, None)
+        """An empty chunk."""
+        self._chunk({})
 
-    def text(self, field: Field, text: str, logprobs: list[object]) -> None:
-        """Say more in one of the texts."""
-        if field is Field.CONTENT:
-            self.length += len(text)
-        self.texts[field].append(text)
-        if logprobs and self._context.wants_logprobs:
-            self._logprobs += logprobs
-            self._say({field.value: text}, logprobs)
-        else:
-            self._say({field.value: text})
-
-    def annotate(self, annotations: list[object]) -> None:
-        """Say what the content cites."""
-        self._annotations += annotations
-        self._say({"annotations": annotations})
-
-    def image(self, url: str) -> None:
-        """Show an image, in the form that clients know of OpenRouter."""
-        entry = {"type": "image_url", "image_url": {"url": url}, "index": len(self._images)}
-        self._images.append(entry)
-        self._say({"images": [entry]})
-
-    def detail(self, detail: Out) -> None:
-        """Say something opaque about the reasoning, which a client may give back."""
-        detail["index"] = len(self._details)
-        self._details.append(detail)
-        self._say({"reasoning_details": [detail]})
-
-    def announce(self, call: Call) -> None:
-        """Say that there is a call, of which as yet nothing is known but the id and the name."""
-        if self._context.legacy_functions:
-            if self.calls:
-                call.hidden = True  # there is no word for a second one
-                return
-            self._say({"function_call": {"name": call.name, "arguments": ""}})
-        else:
-            entry: Out = {"index": len(self.calls), "id": call.call_id, "type": "function"}
-            if call.custom:
-                entry |= {"type": "custom", "custom": {"name": call.name, "input": ""}}
-            else:
-                entry["function"] = {"name": call.name, "arguments": ""}
-            self._say({"tool_calls": [entry]})
-        call.number = len(self.calls)
-        self.calls.append(call)
-
-    def arguments(self, call: Call) -> None:
-        """Say what of the arguments was not said yet."""
-        fresh = call.take()
-        if not fresh:
-            return
-        if self._context.legacy_functions:
-            self._say({"function_call": {"arguments": fresh}})
-        elif call.custom:
-            self._say({"tool_calls": [{"index": call.number, "custom": {"input": fresh}}]})
-        else:
-            self._say({"tool_calls": [{"index": call.number, "function": {"arguments": fresh}}]})
-
-    def end(self, reason: str) -> None:
-        """Say why it ended, and what it took, if the client wants to know and the provider said so."""
-        self.begin()
-        self.finish_reason = reason
-        self._chunk({}, None, reason)
-        if self._context.wants_usage_chunk and self.usage is not None:
-            self._chunks.append({**self._head, "choices": [], "usage": self.usage})
-
-    def fail(self, envelope: Out) -> None:
-        """Say that there will be no more."""
-        self._chunks.append(envelope)
+    def put(self, delta: Delta) -> None:
+        """Write one delta."""
+        _PUT[type(delta)](self, delta)
 
     def take(self) -> list[Out]:
         """The chunks since the last call."""
         chunks, self._chunks = self._chunks, []
         return chunks
 
-    def completion(self) -> Out:
-        """The whole answer."""
+    def ends_with_done(self, failed: bool) -> bool:
+        """Not behind an error."""
+        return not failed
+
+    def answer(self) -> Out:
+        """The whole completion."""
         choice: Out = {
             "index": 0,
             "message": self._message(),
             "logprobs": {"content": self._logprobs, "refusal": None} if self._context.wants_logprobs else None,
-            "finish_reason": self.finish_reason,
+            "finish_reason": self._finish_reason,
         }
         whole: Out = {**self._members("chat.completion"), "choices": [choice]}
-        if self.usage is not None:
-            whole["usage"] = self.usage
+        if self._usage is not None:
+            whole["usage"] = self._usage
         return whole
 
+    def _start(self, _delta: Started) -> None:
+        self.begin()
+
+    def _skip(self, _delta: Delta) -> None:
+        """Chat has no items, so they neither begin nor end."""
+
+    def _learn(self, delta: Metadata) -> None:
+        self._model = delta.model or self._model
+        self._service_tier = delta.service_tier or self._service_tier
+
+    def _text(self, delta: TextDelta) -> None:
+        self._content.append(delta.text)
+        if delta.logprobs and self._context.wants_logprobs:
+            self._logprobs += delta.logprobs
+            self._chunk({"content": delta.text}, list(delta.logprobs))
+        elif delta.text:
+            self._chunk({"content": delta.text})
+
+    def _refuse(self, delta: RefusalDelta) -> None:
+        self._refusal.append(delta.text)
+        self._chunk({"refusal": delta.text})
+
+    def _reason(self, delta: ReasoningDelta) -> None:
+        self._reasoning.append(delta.text)
+        self._chunk({"reasoning_content": delta.text})
+
+    def _cite(self, delta: Citations) -> None:
+        annotations: list[Out] = []
+        for one in delta.citations:
+            citation = {"start_index": one.start, "end_index": one.end, "url": one.url, "title": one.title}
+            annotations.append({"type": "url_citation", "url_citation": citation})
+        self._annotations += annotations
+        self._chunk({"annotations": annotations})
+
+    def _image(self, image: Image) -> None:
+        """An image in the form that clients know of OpenRouter."""
+        entry: Out = {"type": "image_url", "image_url": {"url": image.data_url}, "index": len(self._images)}
+        self._images.append(entry)
+        self._chunk({"images": [entry]})
+
+    def _seal(self, delta: OpaqueReasoning) -> None:
+        """What only the provider can read, in the form that clients know of OpenRouter and give back."""
+        if delta.origin != RESPONSES_REASONING:
+            self.dropped["reasoning"] = None
+            return
+        detail: Out = {"type": "reasoning.encrypted", "id": delta.id or None, "format": delta.origin}
+        detail |= {"data": delta.data, "index": len(self._details)}
+        self._details.append(detail)
+        self._chunk({"reasoning_details": [detail]})
+
+    def _start_call(self, delta: CallStart) -> None:
+        call = _Call(delta, len(self._calls), delta.call_id or self._ids.new_id("call_"))
+        self._calls[delta.number] = call
+        if self._context.legacy_functions:
+            self._chunk({"function_call": {"name": call.name, "arguments": ""}})
+        else:
+            self._chunk({"tool_calls": [{"index": call.number, **call.entry("")}]})
+
+    def _arguments(self, delta: CallDelta) -> None:
+        call = self._calls[delta.number]
+        call.texts.append(delta.text)
+        if self._context.legacy_functions:
+            self._chunk({"function_call": {"arguments": delta.text}})
+        elif call.custom:
+            self._chunk({"tool_calls": [{"index": call.number, "custom": {"input": delta.text}}]})
+        else:
+            self._chunk({"tool_calls": [{"index": call.number, "function": {"arguments": delta.text}}]})
+
+    def _count(self, usage: Usage) -> None:
+        self._usage = {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.total_tokens,
+            "prompt_tokens_details": {"cached_tokens": 0, **usage.input_details},
+            "completion_tokens_details": {"reasoning_tokens": 0, **usage.output_details},
+        }
+
+    def _finish(self, delta: Finished) -> None:
+        self._finish_reason = reason = self._reason_of(delta.stop)
+        self._chunk({}, None, reason)
+        if self._context.wants_usage_chunk and self._usage is not None:
+            self._chunks.append({**self._head, "choices": [], "usage": self._usage})
+
+    def _fail(self, delta: Failed) -> None:
+        self._chunks.append(delta.failure.envelope())
+
+    def _reason_of(self, stop: Stop) -> str:
+        if stop is not Stop.END:
+            return _REASONS[stop]
+        if not self._calls:
+            return "stop"
+        return "function_call" if self._context.legacy_functions else "tool_calls"
+
     def _members(self, object_: str) -> Out:
-        members: Out = {"id": self._id, "object": object_, "created": self._created, "model": self.model}
-        if self.service_tier in TIERS:
-            members["service_tier"] = self.service_tier
+        members: Out = {"id": self._id, "object": object_, "created": self._created, "model": self._model}
+        if self._service_tier in _TIERS:
+            members["service_tier"] = self._service_tier
         return members
 
     def _message(self) -> Out:
-        content, refusal, reasoning = ("".join(self.texts[field]) for field in Field)
+        content, refusal, reasoning = map("".join, (self._content, self._refusal, self._reasoning))
         message: Out = {
             "role": "assistant",
-            "content": content if content or not (refusal or self.calls) else None,
+            "content": content if content or not (refusal or self._calls) else None,
             "refusal": refusal or None,
             "annotations": self._annotations,
         }
         if reasoning:
-            message[Field.REASONING.value] = reasoning
+            message["reasoning_content"] = reasoning
         if self._images:
             message["images"] = self._images
         if self._details:
             message["reasoning_details"] = self._details
-        if self.calls and self._context.legacy_functions:
-            message["function_call"] = {"name": self.calls[0].name, "arguments": self.calls[0].arguments}
-        elif self.calls:
-            message["tool_calls"] = list(map(_tool_call, self.calls))
+        entries = [call.entry("".join(call.texts)) for call in self._calls.values()]
+        if entries and self._context.legacy_functions:
+            message["function_call"] = entries[0]["function"]
+        elif entries:
+            message["tool_calls"] = entries
         return message
 
-    def _say(self, delta: Out, logprobs: list[object] | None = None) -> None:
-        self.begin()
-        self._chunk(delta, logprobs, None)
-
-    def _chunk(self, delta: Out, logprobs: list[object] | None, reason: str | None) -> None:
+    def _chunk(self, delta: Out, logprobs: list[Out] | None = None, reason: str | None = None) -> None:
+        if not self.begun:
+            self.begin()
         tokens = {"content": logprobs, "refusal": None} if logprobs else None
         choice = {"index": 0, "delta": delta, "logprobs": tokens, "finish_reason": reason}
         chunk: Out = {**self._head, "choices": [choice]}
@@ -196,8 +276,20 @@ class Answer:
         self._chunks.append(chunk)
 
 
-def _tool_call(call: Call) -> Out:
-    if call.custom:
-        return {"id": call.call_id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
-    function = {"name": call.name, "arguments": call.arguments}
-    return {"id": call.call_id, "type": "function", "function": function}
+_W = ChatWriter
+_PUT: Mapping[type, Callable[..., None]] = {
+    Started: _W._start,
+    Metadata: _W._learn,
+    TextDelta: _W._text,
+    RefusalDelta: _W._refuse,
+    Citations: _W._cite,
+    ReasoningDelta: _W._reason,
+    OpaqueReasoning: _W._seal,
+    CallStart: _W._start_call,
+    CallDelta: _W._arguments,
+    Image: _W._image,
+    Usage: _W._count,
+    Finished: _W._finish,
+    Failed: _W._fail,
+    **dict.fromkeys((MessageStart, PartStart, ReasoningStart, CallEnd, ItemEnd), _W._skip),
+}

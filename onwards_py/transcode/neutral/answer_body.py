@@ -6,96 +6,22 @@ answer begins with a brace, and no line of an event stream does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from enum import Enum
-from typing import Protocol
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.neutral import lenient_json
-from onwards_py.transcode.neutral.failure import Failure, cut_off, from_value, malformed
+from onwards_py.transcode.neutral.failure import cut_off, from_value, malformed
+from onwards_py.transcode.neutral.machine import Machine, Out
 from onwards_py.wire.sse import OversizedEvent, ServerSentEvent, SSEDecoder
-
-Out = dict[str, object]
-"""What the client is sent: an event of the Responses API, or a chunk of a chat completion."""
 
 LARGEST_EVENT = 16 << 20
 """Bytes that one event of the provider may have by default."""
 
-LARGEST_ANSWER = 64 << 20
+LARGEST_BODY = 64 << 20
 """Bytes that a whole answer of the provider may have by default."""
 
 _BOM = b"\xef\xbb\xbf"
-
-
-class Machine(Protocol):
-    """The state machine of one answer: values in, what the client is to be sent out; one terminal, then nothing."""
-
-    @property
-    def trusted(self) -> bool:
-        """Whether the provider's error messages are passed on."""
-        ...
-
-    @property
-    def begun(self) -> bool:
-        """Whether anything was returned."""
-        ...
-
-    @property
-    def finished(self) -> bool:
-        """Whether the end was returned; what comes later is ignored."""
-        ...
-
-    @property
-    def failure(self) -> Failure | None:
-        """Why the answer failed, if it did."""
-        ...
-
-    @property
-    def failed_early(self) -> bool:
-        """Whether it failed before anything was due, so that the failure can be told as an HTTP status."""
-        ...
-
-    @property
-    def dropped(self) -> tuple[str, ...]:
-        """Paths, without indexes, of what the provider said and the client is not told."""
-        ...
-
-    @property
-    def marks_end(self) -> bool:
-        """Whether ``[DONE]`` stands behind the end that it came to."""
-        ...
-
-    def begin(self) -> list[Out]:
-        """What comes first, unless it was returned already."""
-        ...
-
-    def keepalive(self) -> list[Out]:
-        """Something that says nothing; none before the beginning or after the end."""
-        ...
-
-    def feed(self, value: Mapping[str, object], /) -> list[Out]:
-        """Take one event or chunk."""
-        ...
-
-    def whole(self, value: Mapping[str, object], now: int, /) -> list[Out]:
-        """Take an answer that came as a whole, which is its end, too. ``now``: seconds since the epoch."""
-        ...
-
-    def done(self) -> None:
-        """The provider said that its stream is whole (``[DONE]``)."""
-        ...
-
-    def fail(self, failure: Failure, /) -> list[Out]:
-        """End with ``failure``, whatever came so far."""
-        ...
-
-    def finish(self, ending: Ending, now: int, /) -> list[Out]:
-        """End as ``ending`` and what came before say."""
-        ...
-
-    def answer(self) -> Out:
-        """The whole answer, once it ended without a failure."""
-        ...
 
 
 class _Kind(Enum):
@@ -107,21 +33,19 @@ class _Kind(Enum):
 class AnswerBody:
     """A provider's answer, streamed or whole: ``feed`` bytes, ``finish`` once; both return what the client is sent.
 
-    ``now`` tells the seconds since the epoch. ``event_limit`` and ``body_limit`` are in bytes.
+    ``event_limit`` and ``body_limit`` are in bytes.
     """
 
-    __slots__ = ("_body_limit", "_decoder", "_held", "_kind", "_machine", "_now", "_size")
+    __slots__ = ("_body_limit", "_decoder", "_held", "_kind", "_machine", "_size")
 
     def __init__(
         self,
         machine: Machine,
-        now: Callable[[], int],
         *,
         event_limit: int = LARGEST_EVENT,
-        body_limit: int = LARGEST_ANSWER,
+        body_limit: int = LARGEST_BODY,
     ) -> None:
         self._machine = machine
-        self._now = now
         self._body_limit = body_limit
         self._decoder = SSEDecoder(event_limit)
         self._kind = _Kind.UNKNOWN
@@ -130,7 +54,7 @@ class AnswerBody:
 
     def feed(self, piece: bytes) -> list[Out]:
         """Take the next bytes."""
-        if self._machine.finished:
+        if self._machine.state.ended:
             return []
         if self._kind is _Kind.UNKNOWN:
             piece = self._recognise(piece)
@@ -149,7 +73,7 @@ class AnswerBody:
             return []
         if self._kind is _Kind.WHOLE:
             return self._whole(b"".join(self._held), ending)
-        return self._events(self._decoder.finish(ending)) + machine.finish(ending, self._now())
+        return self._events(self._decoder.finish(ending)) + machine.finish(ending)
 
     def _recognise(self, piece: bytes) -> bytes:
         """See by the first byte that means something what kind of body this is; return what counts of it so far."""
@@ -180,7 +104,7 @@ class AnswerBody:
             value = {"error": value}
         if not isinstance(value, dict):
             return self._machine.fail(malformed("something that is not an answer"))
-        return self._machine.whole(value, self._now())
+        return self._machine.whole(value)
 
     def _stream(self, piece: bytes) -> list[Out]:
         try:
@@ -199,19 +123,18 @@ class AnswerBody:
         machine = self._machine
         data = event.data
         if data == b"[DONE]" or data.strip() == b"[DONE]":
-            machine.done()
-            return machine.finish(Ending.DONE, self._now())
+            return machine.finish(Ending.DONE, done=True)
         try:
             value = lenient_json.loads(data)
         except ValueError:
             if event.name == b"error":
                 return machine.fail(from_value(data.decode("utf-8", "replace"), machine.trusted))
             return machine.fail(malformed("an event that is not JSON")) if data.lstrip()[:1] == b"{" else []
-        if event.name == b"error" or _is_listed_error(value):
+        if event.name == b"error" or (isinstance(value, list) and _is_listed_error(value)):
             return machine.fail(from_value(value, machine.trusted))
         return machine.feed(value) if isinstance(value, dict) else []
 
 
-def _is_listed_error(value: object) -> bool:
+def _is_listed_error(value: list[object]) -> bool:
     """Whether a value is an array around an error, as Google's are."""
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and bool(value[0].get("error"))
+    return bool(value) and isinstance(value[0], dict) and bool(value[0].get("error"))

@@ -1,4 +1,4 @@
-"""What an answer must know of its request: everything that `to_chat` leaves for `ChatToEvents`."""
+"""What an answer must know of its request: everything that the request leaves for the answer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from types import MappingProxyType
 from typing import Protocol
 
 from onwards_py.transcode.neutral.quirks import Quirks
-
-ENCRYPTED_REASONING = "reasoning.encrypted_content"
-LOGPROBS = "message.output_text.logprobs"
 
 
 class Ids(Protocol):
@@ -64,46 +61,26 @@ class ToolName:
     namespace: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """One translated request.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerContext:
+    """One translated request, as far as every reader and writer must know it.
 
-    ``echo``: the members of the ResponseResource that repeat the request, with the specification's defaults: model,
-      previous_response_id, instructions, tools, tool_choice, truncation, parallel_tool_calls, text, top_p,
-      presence_penalty, frequency_penalty, top_logprobs, temperature, reasoning, max_output_tokens, max_tool_calls,
-      store, background, service_tier, metadata, safety_identifier, prompt_cache_key (22 keys). Missing of the 31:
-      id, object, created_at, completed_at, status, incomplete_details, output, error, usage.
-    ``tools``: chat function name -> the client's name of it.
-    ``allowed``: chat function names that may be called; None: all of ``tools``. A call outside must be suppressed.
+    ``tools``: the provider's function name -> the client's name of it.
+    ``allowed``: function names that may be called; None: all of ``tools``. Any other call is left out.
     ``one_call``: the client forbade parallel calls and the provider cannot be told, or may not obey: keep the first.
-    ``call_ids``: chat call id -> the client's, for those that had to be shortened.
-    ``obfuscation``: the deltas of a stream carry padding; if the client asked; most would rather save the bytes.
-    ``include``: as asked for. ``summary``: the wish for a reasoning summary (auto, concise, detailed) or None.
-    ``phased``: the client knows the phases of messages, as Codex does: those of the answer have theirs.
-    ``sealer``: what mints ``encrypted_content`` if ``include`` asks for it; None: none is minted. ``origin``: as in
-      `Policy`; it is sealed, too.
+    ``call_ids``: the provider's call id -> the client's, for those that had to be shortened.
+    ``wants_usage_chunk``: the stream ends with its usage.
+    ``keeps_opaque``: the client carries what only the provider can read of its reasoning, and gives it back.
     """
 
-    echo: Mapping[str, object]
     quirks: Quirks = field(default_factory=Quirks)
-    profile: Profile = Profile.OPENRESPONSES
     tools: Mapping[str, ToolName] = field(default_factory=lambda: MappingProxyType({}))
     allowed: frozenset[str] | None = None
     one_call: bool = False
     call_ids: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    include: frozenset[str] = frozenset()
     wants_stream: bool = False
-    wants_usage_chunk: bool = True
-    obfuscation: bool = False
-    summary: str | None = None
-    phased: bool = False
-    sealer: Sealer | None = None
-    origin: str = ""
-
-    @property
-    def wants_logprobs(self) -> bool:
-        """Whether the answer's text carries log probabilities."""
-        return LOGPROBS in self.include
+    wants_usage_chunk: bool = False
+    keeps_opaque: bool = field(default=False, init=False)
 
     def tool(self, name: str) -> ToolName | None:
         """The tool that a model means by ``name``; None if it was not offered.

@@ -10,9 +10,9 @@ import orjson
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.neutral import lenient_json
-from onwards_py.transcode.neutral.answer_body import AnswerBody, Machine, Out
+from onwards_py.transcode.neutral.answer_body import AnswerBody
 from onwards_py.transcode.neutral.failure import Failure
-from onwards_py.wire.first_content import carries_content
+from onwards_py.transcode.neutral.machine import Machine, Out, State
 from onwards_py.wire.sse import DONE, encode_comment, encode_event
 
 _KEEPALIVE_COMMENT = encode_comment(b"keepalive")
@@ -38,21 +38,25 @@ class EventFilter:
 
     ``begin`` when the response must be committed to although nothing is there to be told yet. As long as nothing was
     returned, a failed answer returns nothing either: ``failure`` says then what to answer instead, or that another
-    provider may be tried. ``has_content``: an event that was returned has content in it.
+    provider may be tried.
     """
 
-    __slots__ = ("_body", "_machine", "_withheld", "has_content")
+    __slots__ = ("_body", "_machine", "_withheld")
 
     def __init__(self, machine: Machine, body: AnswerBody) -> None:
         self._machine = machine
         self._body = body
         self._withheld: list[Out] = []
-        self.has_content = False
 
     @property
     def failure(self) -> Failure | None:
         """Why the answer failed before anything of it was returned."""
         return self._machine.failure if self._withheld else None
+
+    @property
+    def has_content(self) -> bool:
+        """Whether an event that was returned has content in it."""
+        return self._machine.has_content
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -78,7 +82,7 @@ class EventFilter:
     def keepalive(self, how: KeepAlive) -> bytes:
         """Something to send on an idle stream; nothing before the beginning and after the end."""
         machine = self._machine
-        if how is KeepAlive.OFF or not machine.begun or machine.finished:
+        if how is KeepAlive.OFF or machine.state is not State.OPEN:
             return b""
         return _KEEPALIVE_COMMENT if how is KeepAlive.COMMENT else _encode(machine.keepalive())
 
@@ -93,15 +97,14 @@ class EventFilter:
     def _deliver(self, events: list[Out]) -> bytes:
         if not events:
             return b""
-        if self._machine.failed_early:
+        if self._machine.failed_before_output:
             self._withheld = events
             return b""
         return self._written(events)
 
     def _written(self, events: list[Out]) -> bytes:
         machine = self._machine
-        self.has_content = self.has_content or any(map(carries_content, events))
-        return _encode(events) + (DONE if machine.finished and machine.marks_end else b"")
+        return _encode(events) + (DONE if machine.ends_with_done else b"")
 
 
 class AnswerCollector:

@@ -16,6 +16,18 @@ from onwards_py.transcode.neutral.context import Sealer
 
 _REASONING = b"\x01"
 
+CHAT_FIELDS = "chat message"
+"""Origin of opaque reasoning that is the fields of a chat message."""
+
+RESPONSES_REASONING = "openai-responses-v1"
+"""Origin of opaque reasoning that is the ``encrypted_content`` of a reasoning item."""
+
+ORIGIN = "onwards_origin"
+"""Not a field of a chat message: the provider that sent it."""
+
+CALL_EXTRAS = "tool_call_extra_content"
+"""Not a field of a chat message: call id -> ``extra_content``, to be put back on the calls themselves."""
+
 
 def seal_reasoning(fields: Mapping[str, object], sealer: Sealer) -> str:
     """The blob for a reasoning item; ``fields`` are the provider's message fields that carry reasoning."""

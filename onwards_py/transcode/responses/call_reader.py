@@ -1,45 +1,59 @@
-"""Tells a client the calls of an answer: each once, with its id and name first, however they come."""
+"""Reads the calls of an answer: each is written once, with its id and name first, however they come."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
 
-from onwards_py.transcode.chat.write_answer import Answer
-from onwards_py.transcode.neutral.context import Ids
-from onwards_py.transcode.responses.item_tracker import Call, Item, Items
+from onwards_py.transcode.neutral.context import ToolKind
+from onwards_py.transcode.neutral.deltas import CallDelta, CallStart, Delta
+from onwards_py.transcode.responses.item_tracker import ItemTracker, TrackedCall, TrackedItem
 from onwards_py.transcode.responses.output_items import arguments_of, text_of
 
 Event = Mapping[str, object]
 
 
-class CallTeller:
-    """Writes one answer's calls to ``answer``; ignores other items. ``size``: characters of arguments."""
+class CallReader:
+    """The deltas of one answer's calls go to ``out``. ``size``: characters of arguments; ``count``: calls announced.
 
-    __slots__ = ("_answer", "_call_ids", "_ids", "_items", "size")
+    ``only_one``: the client cannot be given a second call. Items that are no calls are ignored.
+    """
 
-    def __init__(self, answer: Answer, ids: Ids, items: Items) -> None:
+    __slots__ = ("_ids", "_items", "_only_one", "_out", "count", "size")
+
+    def __init__(self, out: list[Delta], items: ItemTracker, only_one: bool) -> None:
         self.size = 0
-        self._answer = answer
-        self._ids = ids
+        self.count = 0
+        self._out = out
         self._items = items
-        self._call_ids: set[str] = set()
+        self._only_one = only_one
+        self._ids: set[str] = set()
 
     @property
     def nameless(self) -> bool:
         """Whether there is a call whose name has not come."""
         return any(item.call is not None and not item.call.name for item in self._items.all)
 
-    def delta(self, item: Item, text: str, custom: bool) -> None:
+    @property
+    def broken(self) -> bool:
+        """Whether the arguments of an announced call stop in their middle."""
+        calls = [item.call for item in self._items.all if item.call is not None]
+        return any(call.number is not None and call.broken for call in calls)
+
+    def delta(self, item: TrackedItem, text: str, custom: bool) -> None:
         """More of a call's arguments, or of a custom tool's input."""
         call = item.call
-        if call is not None and not call.settled:
-            call.custom |= custom and call.number is None
-            self.size += len(text)
+        if call is None or call.settled:
+            return
+        self.size += len(text)
+        if call.number is None:
+            call.custom |= custom
             call.put(text)
             self._advance(call)
+        elif text := call.add(text):
+            self._out.append(CallDelta(call.number, text))
 
-    def arguments_done(self, item: Item, event: Event, custom: bool) -> None:
+    def arguments_done(self, item: TrackedItem, event: Event, custom: bool) -> None:
         """A call's arguments as a whole."""
         call = item.call
         if call is not None and not call.settled:
@@ -47,18 +61,18 @@ class CallTeller:
             call.name = call.name or text_of(event, "name")
             self._settle(call, arguments_of(event))
 
-    def added(self, item: Item, value: Event) -> None:
-        """A call begins. The arguments that it has already are believed in the end: most say them again in deltas."""
+    def added(self, item: TrackedItem, value: Event) -> None:
+        """A call begins. The arguments that it has already are believed in the end: most come again in deltas."""
         if item.call is not None:
             self._learn(item, item.call, value)
             item.call.spare = arguments_of(value) or ""
 
-    def done(self, item: Item, value: Event) -> None:
+    def done(self, item: TrackedItem, value: Event) -> None:
         """A call as a whole."""
         call = item.call
         if call is not None:
             self._learn(item, call, value)
-            call.identified = True  # whatever it was not told by now will not come
+            call.identified = True  # an id that has not come by now will not come
             arguments = arguments_of(value)
             self._settle(call, arguments if arguments is not None or call.arguments else call.spare)
 
@@ -77,12 +91,12 @@ class CallTeller:
             self._advance(call)
 
     def match(self, values: list[dict[str, object]]) -> list[dict[str, object]]:
-        """Finish the calls that streamed with what they are said to be in the end; returns those that did not stream.
+        """Finish the calls that streamed with what they are in the end; returns those that did not stream.
 
         Calls are the same by their id, or by their place where the stream gave no id.
         """
         seen = [item for item in self._items.all if item.call is not None]
-        by_id: dict[str, deque[Item]] = {}
+        by_id: dict[str, deque[TrackedItem]] = {}
         for item in seen:
             if item.call is not None and item.call.given_id:
                 by_id.setdefault(item.call.given_id, deque()).append(item)
@@ -97,13 +111,13 @@ class CallTeller:
                 new.append(value)
         return new
 
-    def _finish(self, item: Item, value: dict[str, object]) -> None:
+    def _finish(self, item: TrackedItem, value: dict[str, object]) -> None:
         if not item.done:
             item.final = value
             self.done(item, value)
 
-    def _learn(self, item: Item, call: Call, value: Event) -> None:
-        """Take what an item says of its call's identity."""
+    def _learn(self, item: TrackedItem, call: TrackedCall, value: Event) -> None:
+        """Take what an item has of its call's identity."""
         call.name = call.name or text_of(value, "name")
         call.custom |= value.get("type") == "custom_tool_call" and call.number is None
         given = text_of(value, "call_id")
@@ -113,26 +127,27 @@ class CallTeller:
             self._items.identify(item, given)
         self._advance(call)
 
-    def _settle(self, call: Call, full: str | None) -> None:
+    def _settle(self, call: TrackedCall, full: str | None) -> None:
         before = len(call.arguments)
         call.settle(full)
         self.size += len(call.arguments) - before
         self._advance(call)
 
-    def _advance(self, call: Call) -> None:
-        """Tell what can be told of a call: nothing before its name and its id."""
+    def _advance(self, call: TrackedCall) -> None:
+        """Write what can be written of a call: nothing before its name and its id."""
         if not call.name or not call.identified or call.hidden:
             return
         if call.number is None:
-            call.call_id = self._call_id(call.given_id)
-            self._answer.announce(call)
-            if call.hidden:
+            if self._only_one and self.count:
+                call.hidden = True
                 return
-        self._answer.arguments(call)
-
-    def _call_id(self, given: str) -> str:
-        """The provider's id if it will do, else ours: a client could not tell two calls with one id apart."""
-        if not given or given in self._call_ids:
-            given = self._ids.new_id("call_")
-        self._call_ids.add(given)
-        return given
+            call.number = self.count
+            self.count += 1
+            # A client could not tell two calls with one id apart.
+            call_id = "" if call.given_id in self._ids else call.given_id
+            self._ids.add(call.given_id)
+            kind = ToolKind.CUSTOM if call.custom else ToolKind.FUNCTION
+            self._out.append(CallStart(call.number, call_id, call.name, kind))
+        text = call.take()
+        if text:
+            self._out.append(CallDelta(call.number, text))

@@ -1,4 +1,4 @@
-"""What of an answer was said already, so that what comes whole, after or instead of its deltas, is said exactly once.
+"""What of an answer was written already, so that what comes whole, after or instead of its deltas, is written once.
 
 Providers leave events out: deltas without their ``added``, only the ``done`` events, only the terminal with its
 ``output``. Others change ids from event to event, or count indexes wrongly. So an item is found by its id, else by
@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 from onwards_py.transcode.neutral.lenient_json import is_cut
 from onwards_py.transcode.neutral.surrogates import Halves, well_formed
-from onwards_py.transcode.responses.output_items import Field, Kind
+from onwards_py.transcode.responses.output_items import Field, ItemKind
 
 
-class Voice:
+class TextAccumulator:
     """One text of one item, which may have several parts."""
 
     __slots__ = ("_closed", "_halves", "_part", "_pieces", "_start")
@@ -27,8 +27,8 @@ class Voice:
         self._part: int | None = None
 
     @property
-    def silent(self) -> bool:
-        """Whether nothing was said."""
+    def empty(self) -> bool:
+        """Whether no text came."""
         return not self._pieces
 
     def next_part(self) -> None:
@@ -37,7 +37,7 @@ class Voice:
         self._closed = False
 
     def put(self, text: str) -> str:
-        """More was said; returns what of it can be told by now."""
+        """More text came; returns what of it can be written by now."""
         if self._closed:
             self.next_part()
         text = self._halves.feed(text)
@@ -46,7 +46,7 @@ class Voice:
         return text
 
     def separate(self, separator: str) -> str:
-        """What follows belongs to another part, behind ``separator``; returns what is to be told of both."""
+        """What follows belongs to another part, behind ``separator``; returns what is to be written of both."""
         separator = self._add(self._halves.finish() + separator)
         self.next_part()
         return separator
@@ -56,21 +56,21 @@ class Voice:
         return self._add(self._halves.finish())
 
     def forget(self) -> None:
-        """What was kept back was told in another way."""
+        """What was kept back was written in another way."""
         self._halves.forget()
 
     def part_done(self, full: str, part: int | None) -> str:
-        """A part is known in full; returns what of it was not said. ``part``: its index, if known."""
+        """A part is known in full; returns what of it had not come. ``part``: its index, if known."""
         if self._closed and part != self._part:
             self.next_part()
-        full, said = well_formed(full), "".join(self._pieces[self._start :])
+        full, came = well_formed(full), "".join(self._pieces[self._start :])
         # There are providers that call each token a part, and the whole text one, too.
-        rest = "" if not said and full == "".join(self._pieces) else rest_of(said, full)
+        rest = "" if not came and full == "".join(self._pieces) else rest_of(came, full)
         self._closed, self._part = True, part
         return self._end(rest)
 
     def done(self, full: str) -> str:
-        """All parts are known in full; returns what of them was not said."""
+        """All parts are known in full; returns what of them had not come."""
         return self._end(rest_of("".join(self._pieces), well_formed(full)))
 
     def _end(self, rest: str) -> str:
@@ -83,19 +83,18 @@ class Voice:
         return text
 
 
-class Call:
+class TrackedCall:
     """One tool call.
 
     ``number``: its place among the calls; None until it was announced, and for good if it is ``hidden``.
-    ``given_id``: the provider's id of it, ``call_id`` the client's. ``identified``: the provider's id is known, or will
-    never be. ``settled``: its arguments are known in full. ``spare``: arguments told too early to be believed.
+    ``given_id``: the provider's id of it. ``identified``: that id is known, or will never be.
+    ``settled``: its arguments are known in full. ``spare``: arguments that came too early to be believed.
     """
 
     __slots__ = (
         "_backlog",
         "_halves",
         "_pieces",
-        "call_id",
         "custom",
         "given_id",
         "hidden",
@@ -107,7 +106,6 @@ class Call:
     )
 
     def __init__(self) -> None:
-        self.call_id = ""
         self.given_id = ""
         self.name = ""
         self.custom = False
@@ -132,15 +130,20 @@ class Call:
         """Whether the arguments stop in their middle, so that they must have been cut."""
         return not self.custom and is_cut(self.arguments)
 
-    def put(self, text: str) -> None:
-        """Take more arguments."""
+    def add(self, text: str) -> str:
+        """Take more arguments; returns what of them can be written by now."""
         text = self._halves.feed(text)
         if text:
             self._pieces.append(text)
+        return text
+
+    def put(self, text: str) -> None:
+        """Take more arguments, for `take`."""
+        if text := self.add(text):
             self._backlog.append(text)
 
     def settle(self, full: str | None) -> None:
-        """The arguments are known in full (None: they were not told again)."""
+        """The arguments are known in full (None: they were not repeated)."""
         if full:
             rest = rest_of(self.arguments, well_formed(full))
             kept = self._halves.finish()
@@ -152,24 +155,25 @@ class Call:
         self.put(self._halves.finish())
 
     def take(self) -> str:
-        """What was not sent yet."""
+        """What was not written yet."""
         backlog, self._backlog = self._backlog, []
         return "".join(backlog)
 
 
-class Item:
+class TrackedItem:
     """One item of the answer. ``id``: the provider's, perhaps empty, and perhaps another item's, too.
 
-    ``final``: what it was said to be as a whole, once it was.
-    ``opening``, ``part``: the characters of content that were said before it, and before its current part.
-    ``channel``: which of the two forms of reasoning counts; ``summary_index``: which part of it is told.
-    ``spoke``: anything of it was told. ``logprobs``: how many tokens had theirs.
+    ``final``: the item as a whole, once it came so.
+    ``opening``, ``part``: the characters of content that came before it, and before its current part.
+    ``channel``: which of the two forms of reasoning counts; ``summary_index``: which part of it is written.
+    ``emitted``: anything of it was written. ``logprobs``: how many tokens had theirs.
     """
 
     __slots__ = (
-        "annotations",
         "call",
         "channel",
+        "citations",
+        "emitted",
         "final",
         "id",
         "index",
@@ -177,12 +181,11 @@ class Item:
         "logprobs",
         "opening",
         "part",
-        "spoke",
         "summary_index",
-        "voices",
+        "texts",
     )
 
-    def __init__(self, kind: Kind, id_: str, index: int | None, opening: int) -> None:
+    def __init__(self, kind: ItemKind, id_: str, index: int | None, opening: int) -> None:
         self.kind = kind
         self.id = id_
         self.index = index
@@ -191,15 +194,17 @@ class Item:
         self.final: Mapping[str, object] | None = None
         self.channel = ""
         self.summary_index = 0
-        self.spoke = False
+        self.emitted = False
         self.logprobs = 0
-        self.annotations: list[object] = []
-        self.voices = {field: Voice() for field in Field} if kind is not Kind.CALL else {}
-        self.call = Call() if kind is Kind.CALL else None
+        self.citations: list[object] = []
+        self.texts: dict[Field, TextAccumulator] = {}
+        self.call = TrackedCall() if kind == "call" else None
+        if self.call is None:
+            self.texts = {"content": TextAccumulator(), "refusal": TextAccumulator(), "reasoning": TextAccumulator()}
 
     @property
     def done(self) -> bool:
-        """Whether it was told as a whole."""
+        """Whether it came as a whole."""
         return self.final is not None
 
     @property
@@ -208,22 +213,22 @@ class Item:
         return not self.done and not (self.call is not None and self.call.settled)
 
 
-class Items:
+class ItemTracker:
     """The items of an answer, in order of first sight."""
 
-    __slots__ = ("_by_call_id", "_by_id", "_by_index", "_last", "all")
+    __slots__ = ("_by_call_id", "_by_index", "_last", "all", "by_id")
 
     def __init__(self) -> None:
-        self.all: list[Item] = []
-        self._by_id: dict[str, Item] = {}
-        self._by_index: dict[tuple[Kind, int], Item] = {}
-        self._by_call_id: dict[str, Item] = {}
-        self._last: dict[Kind, Item] = {}
+        self.all: list[TrackedItem] = []
+        self.by_id: dict[str, TrackedItem] = {}
+        self._by_index: dict[tuple[ItemKind, int], TrackedItem] = {}
+        self._by_call_id: dict[str, TrackedItem] = {}
+        self._last: dict[ItemKind, TrackedItem] = {}
 
-    def find(self, kind: Kind, id_: str, index: int | None, *, settled: bool = False) -> Item | None:
-        """The item that an event speaks of; ``id_`` may be empty. ``settled``: its arguments may be known already."""
+    def find(self, kind: ItemKind, id_: str, index: int | None, *, settled: bool = False) -> TrackedItem | None:
+        """The item that an event belongs to; ``id_`` may be empty. ``settled``: its arguments may be known already."""
         known = self.known(id_, index)
-        if known is not None and known.kind is kind:
+        if known is not None and known.kind == kind:
             return known
         there = self._by_index.get((kind, index)) if index is not None else None
         if there is not None and (there.open or (settled and not there.done)):
@@ -233,39 +238,39 @@ class Items:
             return last
         return None
 
-    def add(self, kind: Kind, id_: str, index: int | None, opening: int) -> Item:
+    def add(self, kind: ItemKind, id_: str, index: int | None, opening: int) -> TrackedItem:
         """Remember a new item."""
-        item = Item(kind, id_, index, opening)
+        item = TrackedItem(kind, id_, index, opening)
         self.all.append(item)
         self._last[kind] = item
         if id_:
-            self._by_id[id_] = item
+            self.by_id[id_] = item
         if index is not None:
             self._by_index[kind, index] = item
         return item
 
-    def known(self, id_: str, index: int | None) -> Item | None:
+    def known(self, id_: str, index: int | None) -> TrackedItem | None:
         """The item with this id, of whatever kind; of several the one with this index, else the last one.
 
         An index that is not the item's own may be a wrong one, but not once the item is done.
         """
-        item = self._by_id.get(id_) if id_ else None
-        if item is None or index in (None, item.index):
+        item = self.by_id.get(id_) if id_ else None
+        if item is None or index is None or index == item.index:
             return item
-        there = self._by_index.get((item.kind, index)) if index is not None else None
+        there = self._by_index.get((item.kind, index))
         if there is not None and there.id == id_:
             return there
         return None if item.done and item.index is not None else item
 
-    def by_call_id(self, call_id: str) -> Item | None:
+    def by_call_id(self, call_id: str) -> TrackedItem | None:
         """The item of a call, by the id that its output will have to carry."""
         return self._by_call_id.get(call_id)
 
-    def identify(self, item: Item, call_id: str) -> None:
-        """Remember what the provider calls a call."""
+    def identify(self, item: TrackedItem, call_id: str) -> None:
+        """Remember the provider's id of a call."""
         self._by_call_id.setdefault(call_id, item)
 
 
-def rest_of(said: str, full: str) -> str:
-    """What ``full`` has behind what was said. Where the two differ the deltas count: they cannot be taken back."""
-    return full[len(said) :] if full.startswith(said) else ""
+def rest_of(came: str, full: str) -> str:
+    """What ``full`` has behind what came. Where the two differ the deltas count: they cannot be taken back."""
+    return full[len(came) :] if full.startswith(came) else ""

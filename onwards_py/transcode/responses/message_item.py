@@ -1,170 +1,111 @@
-"""A message item on its way out: text and refusal parts, one after the other."""
+"""A message of a response: text and refusal parts, one after the other."""
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Sequence
 
-from onwards_py.transcode.neutral.surrogates import Halves
-from onwards_py.transcode.responses.output_events import Item, Output, status
-
-
-class PartKind(Enum):
-    TEXT = "output_text"
-    REFUSAL = "refusal"
+from onwards_py.transcode.neutral.deltas import Citation, TextDelta
+from onwards_py.transcode.responses.output_events import EventLog, Item, OpenItem, status
 
 
 class _Part:
-    __slots__ = (
-        "annotations",
-        "announced",
-        "announced_annotations",
-        "early",
-        "fresh",
-        "halves",
-        "kind",
-        "logprobs",
-        "texts",
-    )
+    __slots__ = ("annotations", "logprobs", "refusal", "texts")
 
-    def __init__(self, kind: PartKind) -> None:
-        self.kind = kind
-        self.announced = False
+    def __init__(self, refusal: bool) -> None:
+        self.refusal = refusal
         self.texts: list[str] = []
-        self.fresh: list[tuple[str, list[object]]] = []
-        self.logprobs: list[object] = []
-        self.early: list[object] = []  # log probabilities of tokens whose text has not come
-        self.halves = Halves()
-        self.annotations: list[object] = []
-        self.announced_annotations = 0
-
-    def put(self, text: str, logprobs: list[object]) -> None:
-        if logprobs:
-            self.logprobs += logprobs
-        if not text:
-            self.early += logprobs
-            return
-        if self.early:
-            logprobs, self.early = self.early + logprobs, []
-        self.texts.append(text)
-        self.fresh.append((text, logprobs))
-
-    def end(self) -> None:
-        """No more of it comes. Tokens whose text never came are told with none."""
-        self.put(self.halves.finish(), [])
-        if self.early:
-            self.fresh.append(("", self.early))
+        self.logprobs: list[Item] = []
+        self.annotations: list[Item] = []
 
     def shape(self) -> Item:
         """The part as it is now."""
         text = "".join(self.texts)
-        if self.kind is PartKind.REFUSAL:
+        if self.refusal:
             return {"type": "refusal", "refusal": text}
-        return {"type": "output_text", "text": text, "annotations": self.annotations, "logprobs": self.logprobs}
+        # Copies: the events that hold the part are written later than it grows.
+        annotations, logprobs = list(self.annotations), list(self.logprobs)
+        return {"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs}
 
 
-_EMPTY: dict[PartKind, Item] = {
-    PartKind.TEXT: {"type": "output_text", "text": "", "annotations": [], "logprobs": []},
-    PartKind.REFUSAL: {"type": "refusal", "refusal": ""},
-}
+class MessageItem(OpenItem):
+    """``phased``: the client knows the phases of messages."""
 
+    __slots__ = ("_part", "_phased", "_shapes")
 
-class MessageItem:
-    """Serial part of an answer; see `Segment`. ``phase``: set before it is closed, for clients that know phases."""
+    def __init__(self, log: EventLog, phased: bool) -> None:
+        super().__init__(log, "msg_")
+        self._phased = phased
+        self._part: _Part | None = None
+        self._shapes: list[Item] = []
+        self._announce(self._shape("in_progress", []))
 
-    __slots__ = ("_at", "_index", "_parts", "id", "opened", "phase")
+    def begin_part(self, refusal: bool) -> _Part:
+        """Begin a part; what follows belongs to it."""
+        self._end_part()
+        self._part = _Part(refusal)
+        self._place["content_index"] = len(self._shapes)
+        self._emit("response.content_part.added", part=self._part.shape())
+        return self._part
 
-    whole = True
-    ready = True
-
-    def __init__(self) -> None:
-        self.opened = False
-        self.id = ""
-        self.phase = ""
-        self._index = 0
-        self._parts: list[_Part] = []
-        self._at = 0
-
-    def begin_part(self, kind: PartKind) -> None:
-        self._parts.append(_Part(kind))
-
-    def put(self, text: str, logprobs: list[object]) -> None:
-        """Take more of the current part. Text may be empty, where a character takes several tokens."""
-        part = self._parts[-1]
-        text = part.halves.feed(text)
-        if text and not logprobs and not part.early:
-            part.texts.append(text)
-            part.fresh.append((text, logprobs))
-        else:
-            part.put(text, logprobs)
-
-    def annotate(self, annotations: list[object]) -> None:
-        """Add annotations to the current text part, each once: providers repeat them."""
-        known = self._parts[-1].annotations
-        known += [annotation for annotation in annotations if annotation not in known]
-
-    def open(self, out: Output) -> None:
-        self.opened = True
-        self.id = out.ids.new_id("msg_")
-        self._index = out.item_added(self._shape("in_progress", []))
-
-    def drain(self, out: Output) -> None:
-        part = self._parts[self._at]
-        self._drain_part(out, part)
-        while self._at + 1 < len(self._parts):
-            self._close_part(out, part)
-            self._at += 1
-            part = self._parts[self._at]
-            self._drain_part(out, part)
-
-    def close(self, out: Output, cut: bool) -> bool:
-        self._close_part(out, self._parts[self._at])
-        out.item_done(self._shape(status(cut), [part.shape() for part in self._parts]))
-        return not cut
-
-    def _shape(self, status_: str, content: list[Item]) -> Item:
-        item: Item = {"type": "message", "id": self.id, "status": status_, "role": "assistant", "content": content}
-        if self.phase:
-            item["phase"] = self.phase
-        return item
-
-    def _drain_part(self, out: Output, part: _Part) -> None:
-        if not part.announced:
-            part.announced = True
-            self._say(out, "response.content_part.added", part=_EMPTY[part.kind])
-        fresh, part.fresh = part.fresh, []
-        for text, logprobs in fresh:
-            event: Item = {
+    def text(self, delta: TextDelta) -> None:
+        """Write more text."""
+        part = self._part or self.begin_part(False)
+        logprobs: list[Item] = []
+        if delta.logprobs:
+            logprobs = [_without_null(token) for token in delta.logprobs]
+            part.logprobs += logprobs
+        part.texts.append(delta.text)
+        self._log.emit(
+            {
                 "type": "response.output_text.delta",
                 "sequence_number": 0,
-                "item_id": self.id,
-                "output_index": self._index,
-                "content_index": self._at,
-                "delta": text,
+                **self._place,
+                "delta": delta.text,
+                "logprobs": logprobs,
             }
-            if part.kind is PartKind.TEXT:
-                event["logprobs"] = logprobs
-            else:
-                event["type"] = "response.refusal.delta"
-            out.emit(event)
-        if part.announced_annotations < len(part.annotations):
-            self._announce_annotations(out, part)
+        )
 
-    def _announce_annotations(self, out: Output, part: _Part) -> None:
-        start = part.announced_annotations
-        part.announced_annotations = len(part.annotations)
-        for index, annotation in enumerate(part.annotations[start:], start):
-            self._say(out, "response.output_text.annotation.added", annotation_index=index, annotation=annotation)
+    def refuse(self, text: str) -> None:
+        """Write more of a refusal."""
+        part = self._part or self.begin_part(True)
+        part.texts.append(text)
+        self._emit("response.refusal.delta", delta=text)
 
-    def _close_part(self, out: Output, part: _Part) -> None:
-        part.end()
-        self._drain_part(out, part)
+    def cite(self, citations: Sequence[Citation]) -> None:
+        """Write what the text cites."""
+        part = self._part or self.begin_part(False)
+        for citation in citations:
+            annotation: Item = {"type": "url_citation", "start_index": citation.start, "end_index": citation.end}
+            annotation |= {"url": citation.url, "title": citation.title}
+            index = len(part.annotations)
+            part.annotations.append(annotation)
+            self._emit("response.output_text.annotation.added", annotation_index=index, annotation=annotation)
+
+    def close(self, complete: bool, final: bool) -> None:
+        self._end_part()
+        item = self._shape(status(complete), self._shapes)
+        if self._phased:
+            item["phase"] = "final_answer" if final else "commentary"
+        self._log.item_done(item)
+
+    def _shape(self, status_: str, content: list[Item]) -> Item:
+        return {"type": "message", "id": self.id, "status": status_, "role": "assistant", "content": content}
+
+    def _end_part(self) -> None:
+        part, self._part = self._part, None
+        if part is None:
+            return
         shape = part.shape()
-        if part.kind is PartKind.TEXT:
-            self._say(out, "response.output_text.done", text=shape["text"], logprobs=part.logprobs)
+        if part.refusal:
+            self._emit("response.refusal.done", refusal=shape["refusal"])
         else:
-            self._say(out, "response.refusal.done", refusal=shape["refusal"])
-        self._say(out, "response.content_part.done", part=shape)
+            self._emit("response.output_text.done", text=shape["text"], logprobs=shape["logprobs"])
+        self._emit("response.content_part.done", part=shape)
+        self._shapes.append(shape)
 
-    def _say(self, out: Output, type_: str, **more: object) -> None:
-        place = {"item_id": self.id, "output_index": self._index, "content_index": self._at}
-        out.emit({"type": type_, "sequence_number": 0, **place, **more})
+
+def _without_null(token: Item) -> Item:
+    """A token with ``bytes`` and ``top_logprobs`` that are never null, as the schema wants them."""
+    top = token["top_logprobs"]
+    others = [{**one, "bytes": one["bytes"] or []} for one in top] if isinstance(top, list) else []
+    return {**token, "bytes": token["bytes"] or [], "top_logprobs": others}

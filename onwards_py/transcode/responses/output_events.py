@@ -1,9 +1,8 @@
-"""The client's side of a streamed answer: events in order, and the items that are final."""
+"""The client's side of a streamed response: events in order, and the items that are final."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from onwards_py.transcode.neutral.context import Ids
 from onwards_py.transcode.responses.padding import padding
@@ -15,39 +14,7 @@ Item = dict[str, object]
 """One item of ``output``."""
 
 
-class Segment(Protocol):
-    """An item on its way out. Those of one answer stand in a queue; only the first is open, the others collect."""
-
-    @property
-    def opened(self) -> bool: ...
-
-    @property
-    def ready(self) -> bool:
-        """Whether enough is known to open it."""
-        ...
-
-    @property
-    def whole(self) -> bool:
-        """Whether it may be closed as soon as another waits behind it."""
-        ...
-
-    def open(self, out: Output) -> None:
-        """Announce it, empty."""
-        ...
-
-    def drain(self, out: Output) -> None:
-        """Send what was collected since."""
-        ...
-
-    def close(self, out: Output, cut: bool) -> bool:
-        """Send its end. ``cut``: the answer stopped inside it. Returns whether it is complete.
-
-        A call whose arguments are the beginning of some JSON was cut, too, whatever the provider says of the end.
-        """
-        ...
-
-
-class Output:
+class EventLog:
     """Collects events and numbers them when they are emitted, so that no number is ever left out or used twice.
 
     ``pads``: deltas carry padding.
@@ -89,9 +56,30 @@ class Output:
         self.emit({"type": "response.output_item.done", "sequence_number": 0, "output_index": index, "item": item})
 
 
-def status(cut: bool) -> str:
+class OpenItem:
+    """The item of a response that is open; ``place`` is what its events have to find it by."""
+
+    __slots__ = ("_log", "_place", "id")
+
+    def __init__(self, log: EventLog, prefix: str) -> None:
+        self.id = log.ids.new_id(prefix)
+        self._log = log
+        self._place: Event = {}
+
+    def _announce(self, item: Item) -> None:
+        self._place = {"item_id": self.id, "output_index": self._log.item_added(item)}
+
+    def _emit(self, type_: str, **more: object) -> None:
+        self._log.emit({"type": type_, "sequence_number": 0, **self._place, **more})
+
+    def close(self, complete: bool, final: bool) -> None:
+        """End the item. Not ``complete``: the answer stopped inside it. ``final``: see `ItemEnd`."""
+        raise NotImplementedError
+
+
+def status(complete: bool) -> str:
     """The status of a final item."""
-    return "incomplete" if cut else "completed"
+    return "completed" if complete else "incomplete"
 
 
 def lifecycle(type_: str, resource: Mapping[str, object]) -> Event:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onwards_py.transcode.neutral.context import LOGPROBS
 from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, wrong_type
 from onwards_py.transcode.neutral.request import COMMON_FIELDS, Member
 from onwards_py.transcode.neutral.request import Request as NeutralRequest
+from onwards_py.transcode.responses.context import LOGPROBS
 
 Request = Mapping[str, object]
 

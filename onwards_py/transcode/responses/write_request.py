@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onwards_py.transcode.neutral.context import LOGPROBS
 from onwards_py.transcode.neutral.policy import TranslationContext
 from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, nearest_effort
 from onwards_py.transcode.neutral.request import PENALTIES, Member, Request
 from onwards_py.transcode.neutral.request_checks import apply_quirks
+from onwards_py.transcode.responses.context import LOGPROBS
 from onwards_py.transcode.responses.write_items import ItemWriter
 from onwards_py.transcode.responses.write_tools import write_choice, write_format, write_tool
 

@@ -1,0 +1,256 @@
+"""The items of one answer in their order: chat providers interleave them, and other APIs have one open at a time.
+
+The first item of the queue is open and its deltas go out at once; the others wait with theirs. Each is closed as soon
+as another waits behind it and no more of it can come. So the order is that of first sight, nothing is lost, and what a
+provider sends serially leaves at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable
+
+from onwards_py.transcode.chat.call_table import CallTable
+from onwards_py.transcode.chat.queued_items import QueuedImage, QueuedItem, QueuedMessage, QueuedReasoning
+from onwards_py.transcode.chat.read_delta import CallFragment, Fragment, ReasoningFragment
+from onwards_py.transcode.chat.streamed_call import CallRegister, StreamedCall
+from onwards_py.transcode.chat.think_tags import ThinkSplitter
+from onwards_py.transcode.neutral.context import AnswerContext, Ids
+from onwards_py.transcode.neutral.deltas import Citations, Delta, RefusalDelta, TextDelta
+from onwards_py.transcode.neutral.images import Image
+from onwards_py.transcode.neutral.quirks import Think
+
+_WEIGHT_OF_TOKEN = 200  # characters, about, that the log probabilities of one token take
+
+
+class ItemQueue:
+    """All of an answer's items that are not closed yet; ``out`` has the deltas that `take` returns.
+
+    ``size``: characters of what was put. ``suppressed``: whether calls were left out that the client did not allow.
+    """
+
+    __slots__ = (
+        "_accepted",
+        "_calls",
+        "_context",
+        "_early",
+        "_ids",
+        "_images",
+        "_queue",
+        "_register",
+        "_some_opened",
+        "_splitter",
+        "_tail",
+        "out",
+        "size",
+        "suppressed",
+    )
+
+    def __init__(self, context: AnswerContext, ids: Ids) -> None:
+        self.out: list[Delta] = []
+        self.size = 0
+        self.suppressed = False
+        self._some_opened = False
+        self._context = context
+        self._ids = ids
+        self._queue: deque[QueuedItem] = deque()
+        self._tail: QueuedItem | None = None  # what stands last, if it takes what follows
+        self._calls = CallTable()
+        self._register = CallRegister()
+        self._accepted = 0
+        self._images: set[str] = set()
+        self._early: list[dict[str, object]] = []  # log probabilities of tokens whose text has not come
+        think = context.quirks.think
+        self._splitter = None if think is Think.OFF else ThinkSplitter(think)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no item."""
+        return not self._queue and not self._some_opened
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing has come at all."""
+        return self.empty and not self.suppressed
+
+    @property
+    def nameless(self) -> bool:
+        """Whether there is a call whose name has not come."""
+        return any(not item.ready for item in self._queue)
+
+    def take(self) -> list[Delta]:
+        """The deltas since the last call."""
+        deltas = self.out[:]
+        self.out.clear()
+        return deltas
+
+    def put(self, fragment: Fragment) -> None:
+        """Take one fragment."""
+        if isinstance(fragment, TextDelta):
+            self.size += len(fragment.text) + _WEIGHT_OF_TOKEN * len(fragment.logprobs)
+            tail = self._tail
+            if self._splitter is not None:
+                self._put_split(fragment, self._splitter)
+            elif isinstance(tail, QueuedMessage) and not tail.refusal and not self._early:
+                tail.text(fragment)
+                return  # it changes nothing for those before it
+            else:
+                self._put_text(fragment)
+        elif isinstance(fragment, CallFragment):
+            self.size += len(fragment.arguments)
+            self._put_call(fragment)
+        elif isinstance(fragment, ReasoningFragment):
+            self.size += len(fragment.text) + (len(repr(fragment.details)) if fragment.details else 0)
+            self._put_reasoning(fragment)
+        elif isinstance(fragment, RefusalDelta):
+            self.size += len(fragment.text)
+            self._message(True).refuse(fragment.text)
+        elif isinstance(fragment, Citations):
+            self._message(False).cite(fragment.citations)
+        else:
+            self._put_image(fragment)
+        self._advance()
+
+    def put_empty_message(self) -> None:
+        """An answer must not be without items: give it an empty one."""
+        self._put_own_text("", [])
+
+    def flush(self) -> None:
+        """No more comes: names are whole, and what was held back as the beginning of a tag is none."""
+        for item in list(self._queue):
+            if isinstance(item, StreamedCall):
+                item.end_name()
+                self._admit(item, new=False)
+        if self._splitter is not None:
+            self._put_pieces(self._splitter.finish(), [])
+        self._advance()
+
+    def finish(self, cut: bool) -> bool:
+        """Close everything. ``cut``: the answer stopped in its last item. Returns whether all items are complete."""
+        named = [item for item in self._queue if item.ready]
+        complete = len(named) == len(self._queue)
+        for number, item in enumerate(named, 1):
+            if not item.opened:
+                item.open(self.out)
+            item.drain()
+            complete &= item.close(not (cut and number == len(named)), self._is_final(named[number:]))
+        self._queue.clear()
+        return complete
+
+    def _put_reasoning(self, fragment: ReasoningFragment) -> None:
+        if fragment.text or self._context.keeps_opaque:
+            self._reasoning().put(fragment)
+
+    def _reasoning(self) -> QueuedReasoning:
+        """The reasoning item that takes more reasoning."""
+        tail = self._tail
+        if not isinstance(tail, QueuedReasoning):
+            tail = QueuedReasoning(self._context)
+            self._push(tail)
+        return tail
+
+    def _put_text(self, delta: TextDelta) -> None:
+        if delta.text or (isinstance(self._tail, QueuedMessage) and not self._tail.refusal):
+            self._put_own_text(delta.text, delta.logprobs)
+        else:
+            self._early += delta.logprobs  # empty text begins no message
+
+    def _put_own_text(self, text: str, logprobs: Iterable[dict[str, object]]) -> None:
+        tokens = [*self._early, *logprobs]
+        self._early = []
+        self._message(False).text(TextDelta(text, tokens))
+
+    def _put_split(self, delta: TextDelta, splitter: ThinkSplitter) -> None:
+        pieces = splitter.feed(delta.text)
+        if not pieces and not isinstance(self._tail, QueuedReasoning):
+            self._put_text(TextDelta("", delta.logprobs))  # held back, or empty
+        self._put_pieces(pieces, delta.logprobs)
+
+    def _put_pieces(self, pieces: Iterable[tuple[bool, str]], logprobs: Iterable[dict[str, object]]) -> None:
+        for reasoning, text in pieces:
+            if reasoning:
+                self._early = []  # of the tag
+                self._put_reasoning(ReasoningFragment(text))
+            else:
+                self._put_own_text(text, logprobs)
+                logprobs = []
+
+    def _message(self, refusal: bool) -> QueuedMessage:
+        """The message that takes more, with the right part at its end."""
+        tail = self._tail
+        if not isinstance(tail, QueuedMessage):
+            tail = QueuedMessage(refusal)
+            self._push(tail)
+        elif tail.refusal is not refusal:
+            tail.begin_part(refusal)
+        return tail
+
+    def _put_call(self, fragment: CallFragment) -> None:
+        call = self._calls.find(fragment)
+        new = call is None
+        if call is not None:
+            self._calls.learn(fragment, call)
+        elif fragment.empty:
+            return  # what concerns no call in particular
+        else:
+            call = StreamedCall(self._context, self._register)
+            self._calls.add(fragment, call)
+        if new or not call.admitted:
+            self._admit(call, new)
+        if call.hidden:
+            return
+        if fragment.extra is not None and self._context.keeps_opaque:
+            # What must come back with a call travels in the reasoning item before it, which clients do not read.
+            self._reasoning().put_extra(call.identify() or call.mint(self._ids), fragment.extra)
+        if new:
+            self._push(call)
+        call.put(fragment.arguments)
+
+    def _put_image(self, image: Image) -> None:
+        """An image comes whole, and again with the last chunk at some gateways."""
+        if image.result not in self._images:
+            self._images.add(image.result)
+            self.size += len(image.result)
+            self._push(QueuedImage(image))
+
+    def _admit(self, call: StreamedCall, new: bool) -> None:
+        """Check a call against what the client allows, as soon as its name is known."""
+        if new and self._context.one_call and self._accepted:
+            self._hide(call)
+        self._accepted += new
+        if call.ready and not call.admitted:
+            call.admitted = True
+            if not self._context.may_call(call.chat_name):
+                self._accepted -= 1
+                self._hide(call)
+
+    def _hide(self, call: StreamedCall) -> None:
+        """The client has ruled this call out: tool_choice is a hard constraint, whatever the provider made of it."""
+        call.hidden = True
+        self.suppressed = True
+        if call in self._queue:
+            self._queue.remove(call)
+
+    def _push(self, item: QueuedItem) -> None:
+        self._queue.append(item)
+        self._tail = item
+
+    def _advance(self) -> None:
+        """Send what the first item has; go on to the next one as far as can be."""
+        queue = self._queue
+        while queue:
+            head = queue[0]
+            if not head.opened:
+                if not head.ready:
+                    return
+                head.open(self.out)
+                self._some_opened = True
+            head.drain()
+            if len(queue) == 1 or not head.whole:
+                return
+            queue.popleft()
+            head.close(True, self._is_final(queue))
+
+    def _is_final(self, behind: Collection[QueuedItem]) -> bool:
+        """Whether a message is the final answer: only images follow it, and the turn goes on with no call."""
+        return not self._accepted and all(isinstance(item, QueuedImage) for item in behind)

@@ -1,0 +1,197 @@
+"""Items of an answer in the queue that puts them in order: messages, reasoning, images; `streamed_call` has calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from onwards_py.transcode.chat.read_delta import DEFAULT_FIELD, ReasoningFragment
+from onwards_py.transcode.chat.reasoning_details import Details
+from onwards_py.transcode.neutral.context import AnswerContext
+from onwards_py.transcode.neutral.deltas import (
+    Citation,
+    Citations,
+    Delta,
+    ItemEnd,
+    MessageStart,
+    OpaqueReasoning,
+    PartStart,
+    ReasoningDelta,
+    ReasoningStart,
+    RefusalDelta,
+    TextDelta,
+)
+from onwards_py.transcode.neutral.images import Image
+from onwards_py.transcode.neutral.sealed import CALL_EXTRAS, CHAT_FIELDS
+from onwards_py.transcode.neutral.surrogates import Halves
+
+
+class QueuedItem(Protocol):
+    """An item of the queue. ``ready``: enough is known to open it. ``whole``: it may be closed once another waits."""
+
+    @property
+    def opened(self) -> bool: ...
+
+    @property
+    def ready(self) -> bool: ...
+
+    @property
+    def whole(self) -> bool: ...
+
+    def open(self, out: list[Delta], /) -> None:
+        """It is first in the queue: what it has goes to ``out``, and so does what follows."""
+        ...
+
+    def drain(self) -> None:
+        """Send what was collected since it was opened."""
+        ...
+
+    def close(self, complete: bool, final: bool, /) -> bool:
+        """Send its end. Not ``complete``: the answer stopped inside it. Returns whether it is complete after all.
+
+        A call whose arguments are the beginning of some JSON was cut, too, whatever the provider claims of the end.
+        """
+        ...
+
+
+class _Item:
+    """What the items of this file share: until one is opened, its deltas wait."""
+
+    __slots__ = ("_out", "opened")
+
+    ready = True
+    whole = True
+
+    def __init__(self, start: Delta) -> None:
+        self.opened = False
+        self._out: list[Delta] = [start]
+
+    def open(self, out: list[Delta]) -> None:
+        self.opened = True
+        out += self._out
+        self._out = out
+
+    def drain(self) -> None:
+        """Once opened it keeps nothing back."""
+
+    def close(self, complete: bool, final: bool) -> bool:
+        self._out.append(ItemEnd(complete, final))
+        return complete
+
+
+class QueuedMessage(_Item):
+    """A message. ``refusal``: whether its current part is one."""
+
+    __slots__ = ("_citations", "_early", "_halves", "refusal")
+
+    def __init__(self, refusal: bool) -> None:
+        super().__init__(MessageStart())
+        self._early: list[dict[str, object]] = []  # log probabilities of tokens whose text has not come
+        self._start_part(refusal)
+
+    def begin_part(self, refusal: bool) -> None:
+        """What follows belongs to another part."""
+        self._end_part()
+        self._start_part(refusal)
+
+    def text(self, delta: TextDelta) -> None:
+        """Take more text. It may be empty, where a character takes several tokens."""
+        text = self._halves.feed(delta.text)
+        if text and not self._early:
+            self._out.append(delta if text is delta.text else TextDelta(text, delta.logprobs))
+        elif text:
+            self._out.append(TextDelta(text, [*self._early, *delta.logprobs]))
+            self._early = []
+        else:
+            self._early += delta.logprobs
+
+    def refuse(self, text: str) -> None:
+        """Take more of the refusal."""
+        if text := self._halves.feed(text):
+            self._out.append(RefusalDelta(text))
+
+    def cite(self, citations: Sequence[Citation]) -> None:
+        """Take citations of the current part, each once: providers repeat them."""
+        fresh = [citation for citation in citations if citation not in self._citations]
+        if fresh:
+            self._citations += fresh
+            self._out.append(Citations(fresh))
+
+    def close(self, complete: bool, final: bool) -> bool:
+        self._end_part()
+        return super().close(complete, final)
+
+    def _start_part(self, refusal: bool) -> None:
+        self.refusal = refusal
+        self._halves = Halves()
+        self._citations: list[Citation] = []
+        self._out.append(PartStart(refusal))
+
+    def _end_part(self) -> None:
+        kept = self._halves.finish()
+        if kept and self.refusal:
+            self._out.append(RefusalDelta(kept))
+        elif kept or self._early:
+            self._out.append(TextDelta(kept, self._early))
+            self._early = []
+
+
+class QueuedReasoning(_Item):
+    """Reasoning, with the opaque pieces that the provider wants back if the client carries them."""
+
+    __slots__ = ("_details", "_extras", "_field", "_halves", "_keeps_opaque", "_texts")
+
+    def __init__(self, context: AnswerContext) -> None:
+        super().__init__(ReasoningStart())
+        self._keeps_opaque = context.keeps_opaque
+        self._halves = Halves()
+        self._field = DEFAULT_FIELD
+        self._texts: list[str] = []
+        self._details = Details()
+        self._extras: dict[str, dict[str, object]] = {}
+
+    def put(self, fragment: ReasoningFragment) -> None:
+        """Take more reasoning."""
+        if fragment.text:
+            self._field = fragment.field
+            self._add(self._halves.feed(fragment.text))
+        if fragment.details and self._keeps_opaque:
+            self._details.put(fragment.details)
+
+    def put_extra(self, call_id: str, extra: Mapping[str, object]) -> None:
+        """Take what must go back with a call; it is opaque like the rest of what is sealed."""
+        self._extras[call_id] = {**self._extras.get(call_id, {}), **extra}
+
+    def close(self, complete: bool, final: bool) -> bool:
+        self._add(self._halves.finish())
+        if self._keeps_opaque:
+            self._out.append(OpaqueReasoning(CHAT_FIELDS, self._fields()))
+        return super().close(complete, final)
+
+    def _add(self, text: str) -> None:
+        if text:
+            self._out.append(ReasoningDelta(text))
+            if self._keeps_opaque:
+                self._texts.append(text)
+
+    def _fields(self) -> dict[str, object]:
+        """The provider's own message fields, to be given back as they were."""
+        text = "".join(self._texts)
+        fields: dict[str, object] = {self._field: text} if text else {}
+        if self._details:
+            fields["reasoning_details"] = self._details.merged()
+        if self._extras:
+            fields[CALL_EXTRAS] = self._extras
+        return fields
+
+
+class QueuedImage(_Item):
+    """An image. It comes whole, and is complete however the answer ends."""
+
+    __slots__ = ()
+
+    def __init__(self, image: Image) -> None:
+        super().__init__(image)
+
+    def close(self, complete: bool, final: bool) -> bool:  # noqa: ARG002 an image comes whole or not at all
+        return super().close(True, final)

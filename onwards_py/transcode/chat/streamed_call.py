@@ -1,0 +1,187 @@
+"""A tool call of a chat answer as it comes: its name in pieces, its arguments repeated, too early or cut."""
+
+from __future__ import annotations
+
+from onwards_py.transcode.chat.custom_input import CustomInput
+from onwards_py.transcode.chat.json_nesting import JsonNesting
+from onwards_py.transcode.neutral.call_ids import LONGEST
+from onwards_py.transcode.neutral.context import AnswerContext, Ids, ToolKind, ToolName
+from onwards_py.transcode.neutral.deltas import CallDelta, CallEnd, CallStart, Delta
+from onwards_py.transcode.neutral.lenient_json import is_cut, is_json
+from onwards_py.transcode.neutral.surrogates import Halves, well_formed
+
+_NO_ARGUMENTS = "{}"
+
+
+class CallRegister:
+    """What the calls of one answer share: the ids that are taken, and how many calls were opened."""
+
+    __slots__ = ("ids", "opened")
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self.opened = 0
+
+
+class StreamedCall:
+    """An item of the queue, see `QueuedItem`. ``chat_id`` and ``chat_name`` are the provider's, perhaps empty yet.
+
+    ``ready``: the name is whole, so that the item can be announced.
+    ``admitted``: the name was checked against what the client allows; ``hidden``: it is left out.
+    """
+
+    __slots__ = (
+        "_beyond",
+        "_call_id",
+        "_context",
+        "_fragments",
+        "_fresh",
+        "_halves",
+        "_length",
+        "_nesting",
+        "_number",
+        "_out",
+        "_register",
+        "_sent",
+        "_unread",
+        "_unwrap",
+        "_whole",
+        "admitted",
+        "chat_id",
+        "chat_name",
+        "hidden",
+        "opened",
+        "ready",
+    )
+
+    def __init__(self, context: AnswerContext, register: CallRegister) -> None:
+        self.opened = False
+        self.ready = False
+        self.chat_id = ""
+        self.chat_name = ""
+        self.admitted = False
+        self.hidden = False
+        self._context = context
+        self._register = register
+        self._call_id: str | None = None
+        self._number = 0
+        self._out: list[Delta] = []
+        self._fragments: list[str] = []
+        self._fresh: list[str] = []
+        self._halves = Halves()
+        self._length = 0
+        self._unread: list[str] = []
+        self._nesting = JsonNesting()
+        self._whole = False
+        self._beyond = False  # a whole text and more of it: no text that follows can mend that
+        self._unwrap: CustomInput | None = None
+        self._sent: list[str] = []
+
+    def put_name(self, piece: str) -> None:
+        """Take more of the name, until it is whole. Some providers cut it, others repeat it with each fragment.
+
+        A name is whole as soon as it is a tool's that was offered, and in any case when arguments follow.
+        """
+        if self.ready:
+            return
+        joined, tools = self.chat_name + piece, self._context.tools
+        if piece == self.chat_name and (piece in tools or not self._context.begins(joined)):
+            return
+        self.chat_name = piece if piece in tools and joined not in tools else joined
+        self.ready = self._context.is_whole(self.chat_name)
+
+    def end_name(self) -> None:
+        """No more of the name can follow."""
+        if not self.ready and self.chat_name:
+            self.ready = True
+            self.chat_name = well_formed(self.chat_name)
+
+    def identify(self) -> str:
+        """The client's id of the call, settled here: the provider's if it will do, else empty."""
+        if self._call_id is None:
+            wanted = self._context.call_ids.get(self.chat_id, self.chat_id)
+            self._call_id = wanted if 0 < len(wanted) <= LONGEST and wanted not in self._register.ids else ""
+            self._register.ids.add(wanted)
+        return self._call_id
+
+    def mint(self, ids: Ids) -> str:
+        """An id for a call that has none."""
+        self._call_id = ids.new_id("call_")
+        return self._call_id
+
+    @property
+    def arguments(self) -> str:
+        """All that came so far."""
+        if len(self._fragments) > 1:
+            self._fragments = ["".join(self._fragments)]
+        return self._fragments[0] if self._fragments else ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether no more can follow in the arguments, since they are a whole JSON object."""
+        if self._unread:
+            self._nesting.feed("".join(self._unread))
+            self._unread = []
+            self._whole = self._nesting.closed and not self._beyond and is_json(self.arguments)
+            self._beyond = self._nesting.closed and not self._whole
+        return self._whole
+
+    def repeats(self, text: str) -> bool:
+        """Whether ``text``, behind whole arguments, adds nothing: white space, the same, or what they stand for."""
+        return not text.strip() or text == self.arguments or self._is_placeholder
+
+    def put(self, text: str) -> None:
+        """Take more arguments; a whole repetition of what is there counts once."""
+        text = self._halves.feed(text)
+        if not text or (len(text) == self._length and self.whole and text == self.arguments):
+            return
+        if self._length == len(_NO_ARGUMENTS) and self._is_placeholder and text.lstrip().startswith("{"):
+            self._fragments, self._fresh, self._length = [], [], 0
+            self._unread, self._nesting = [], JsonNesting()
+        self._fragments.append(text)
+        self._fresh.append(text)
+        self._unread.append(text)
+        self._length += len(text)
+
+    @property
+    def _is_placeholder(self) -> bool:
+        """Some providers send ``{}`` first and the arguments afterwards; so it is believed only in the end."""
+        return self._length == len(_NO_ARGUMENTS) and self.arguments == _NO_ARGUMENTS
+
+    def open(self, out: list[Delta]) -> None:
+        tool = self._context.tool(self.chat_name) or ToolName(ToolKind.FUNCTION, self.chat_name)
+        self.opened = True
+        self._out = out
+        self._number = self._register.opened
+        self._register.opened += 1
+        self._unwrap = CustomInput() if tool.kind is ToolKind.CUSTOM else None
+        out.append(CallStart(self._number, self.identify(), tool.name, tool.kind, tool.namespace))
+
+    def drain(self) -> None:
+        if self._fresh and not (self._length == len(_NO_ARGUMENTS) and self._is_placeholder):
+            self._flush()
+
+    def close(self, complete: bool, final: bool) -> bool:  # noqa: ARG002 calls are not the answer
+        self.put(self._halves.finish())
+        self._flush()
+        if self._unwrap is not None:
+            self._send(self._unwrap.finish())
+        elif complete and not self.arguments.strip():
+            self._send(_NO_ARGUMENTS)
+        text = "".join(self._sent)
+        complete &= not (is_cut(text) if self._unwrap is None else self._unwrap.broken)
+        self._out.append(CallEnd(self._number, text, complete))
+        return complete
+
+    def _flush(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        for fragment in fresh:
+            text = fragment if self._unwrap is None else self._unwrap.feed(fragment)
+            if text:
+                self._sent.append(text)
+                self._out.append(CallDelta(self._number, text))
+
+    def _send(self, text: str) -> None:
+        if text:
+            self._sent.append(text)
+            self._out.append(CallDelta(self._number, text))

@@ -1,0 +1,223 @@
+"""The machine of one answer: a reader of the provider's API and a writer of the client's, with one end between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Protocol
+
+from onwards_py.messages import Ending
+from onwards_py.transcode.neutral.deltas import Delta, Failed, Finished, TextDelta
+from onwards_py.transcode.neutral.failure import Failure, cut_off
+
+Out = dict[str, object]
+"""What the client is sent: an event of the Responses API, or a chunk of a chat completion."""
+
+LARGEST_ANSWER = 64 << 20
+"""Characters of text, reasoning and arguments that an answer may have by default."""
+
+
+class Reader(Protocol):
+    """Reads one answer of a provider. Any JSON value in any place gives deltas, or none.
+
+    ``size``: about how many characters are kept of the answer. ``dropped``: paths, without indexes, of what no delta
+    was made of. ``trusted``: the provider's error messages are passed on.
+    """
+
+    trusted: bool
+    dropped: dict[str, None]
+
+    @property
+    def size(self) -> int: ...
+
+    def feed(self, value: Mapping[str, object], /) -> list[Delta]:
+        """Take one event or chunk; a `Finished` or `Failed` among the deltas is the last of all."""
+        ...
+
+    def whole(self, value: Mapping[str, object], /) -> list[Delta]:
+        """Take an answer that came as a whole, up to `Finished` or `Failed`."""
+        ...
+
+    def finish(self, ending: Ending, done: bool, /) -> list[Delta]:
+        """The stream ended, up to `Finished` or `Failed`. ``done``: the provider said that it is whole."""
+        ...
+
+    def abandon(self) -> list[Delta]:
+        """What remains to be written of an answer that is about to fail."""
+        ...
+
+
+class Writer(Protocol):
+    """Writes one answer for a client: ``put`` deltas, ``take`` what they became.
+
+    ``announcements``: the deltas that give a client no content. ``dropped``: what its API has no place for.
+    """
+
+    begun: bool
+    dropped: dict[str, None]
+
+    @property
+    def announcements(self) -> frozenset[type]: ...
+
+    def begin(self) -> None:
+        """Write what comes first, unless it was written already."""
+        ...
+
+    def pause(self) -> None:
+        """Write something without content, to keep the stream alive."""
+        ...
+
+    def put(self, delta: Delta, /) -> None: ...
+
+    def take(self) -> list[Out]:
+        """What was written since the last call."""
+        ...
+
+    def answer(self) -> Out:
+        """The whole answer, once it finished."""
+        ...
+
+    def ends_with_done(self, failed: bool, /) -> bool:
+        """Whether ``[DONE]`` stands behind the last event."""
+        ...
+
+
+class State(Enum):
+    """How far an answer has come. ``ended``: nothing more is written, and what the provider sends is ignored."""
+
+    IDLE = "idle", False  # nothing was written, so that another provider can still be asked
+    OPEN = "open", False
+    FINISHED = "finished", True  # the one terminal event was written
+    FAILED = "failed", True
+    FAILED_BEFORE_OUTPUT = "failed before output", True  # it can still become an HTTP status of its own
+
+    def __init__(self, label: str, ended: bool) -> None:
+        self.label = label
+        self.ended = ended
+
+
+class _Step(Enum):
+    BEGIN = "begin"
+    FINISH = "finish"
+    FAIL = "fail"
+
+
+_NEXT: Mapping[State, Mapping[_Step, State]] = {
+    State.IDLE: {
+        _Step.BEGIN: State.OPEN,
+        _Step.FINISH: State.FINISHED,
+        _Step.FAIL: State.FAILED_BEFORE_OUTPUT,
+    },
+    State.OPEN: {
+        _Step.BEGIN: State.OPEN,
+        _Step.FINISH: State.FINISHED,
+        _Step.FAIL: State.FAILED,
+    },
+}
+
+
+class Machine:
+    """Values of a provider in, events for the client out: one terminal event, then none.
+
+    ``limit``: characters that the answer may have. ``has_content``: content was returned, or the end of an
+    answer that did not fail.
+    """
+
+    __slots__ = ("_limit", "_reader", "_writer", "failure", "has_content", "state", "trusted")
+
+    def __init__(self, reader: Reader, writer: Writer, *, limit: int = LARGEST_ANSWER) -> None:
+        self.state = State.IDLE
+        self.failure: Failure | None = None
+        self.has_content = False
+        self.trusted = reader.trusted
+        self._reader = reader
+        self._writer = writer
+        self._limit = limit
+
+    @property
+    def finished(self) -> bool:
+        """Whether the end was returned."""
+        return self.state.ended
+
+    @property
+    def failed_before_output(self) -> bool:
+        """Whether it failed before anything was written, so that the client can be given an HTTP status."""
+        return self.state is State.FAILED_BEFORE_OUTPUT
+
+    @property
+    def ends_with_done(self) -> bool:
+        """Whether ``[DONE]`` stands behind the end."""
+        return self.state.ended and self._writer.ends_with_done(self.failure is not None)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Paths, without indexes, of what the provider sent and the client is not given."""
+        return (*self._reader.dropped, *self._writer.dropped)
+
+    def begin(self) -> list[Out]:
+        """What comes first, unless it was returned already."""
+        if self.state is not State.IDLE:
+            return []
+        self._writer.begin()
+        self._go(_Step.BEGIN)
+        return self._writer.take()
+
+    def keepalive(self) -> list[Out]:
+        """An event without content; none before the beginning and after the end."""
+        if self.state is not State.OPEN:
+            return []
+        self._writer.pause()
+        return self._writer.take()
+
+    def feed(self, value: Mapping[str, object]) -> list[Out]:
+        """Take one event or chunk."""
+        if self.state.ended:
+            return []
+        out = self._write(self._reader.feed(value))
+        if self._reader.size > self._limit and not self.state.ended:
+            out += self.fail(cut_off(Ending.LIMIT))
+        return out
+
+    def whole(self, value: Mapping[str, object]) -> list[Out]:
+        """Take an answer that came as a whole, which is its end, too."""
+        return [] if self.state.ended else self._write(self._reader.whole(value))
+
+    def finish(self, ending: Ending, *, done: bool = False) -> list[Out]:
+        """The stream ended. ``done``: the provider said that it is whole (``[DONE]``)."""
+        return [] if self.state.ended else self._write(self._reader.finish(ending, done))
+
+    def fail(self, failure: Failure) -> list[Out]:
+        """End with ``failure``, whatever came so far."""
+        return [] if self.state.ended else self._write([*self._reader.abandon(), Failed(failure)])
+
+    def answer(self) -> Out:
+        """The whole answer, once it ended without a failure."""
+        return self._writer.answer()
+
+    def _write(self, deltas: list[Delta]) -> list[Out]:
+        if not deltas:
+            return []
+        last = deltas[-1]
+        if type(last) is Finished and self._reader.size > self._limit:
+            last = deltas[-1] = Failed(cut_off(Ending.LIMIT))
+        writer = self._writer
+        for delta in deltas:
+            writer.put(delta)
+        if type(last) is Finished:
+            self._go(_Step.FINISH)
+        elif type(last) is Failed:
+            self.failure = last.failure
+            self._go(_Step.FAIL)
+        elif self.state is State.IDLE and writer.begun:
+            self._go(_Step.BEGIN)
+        if not self.has_content:
+            self.has_content = any(map(self._is_content, deltas))
+        return writer.take()
+
+    def _go(self, step: _Step) -> None:
+        self.state = _NEXT[self.state][step]
+
+    def _is_content(self, delta: Delta) -> bool:
+        if isinstance(delta, TextDelta):
+            return delta.text != ""
+        return not isinstance(delta, Failed) and type(delta) not in self._writer.announcements
