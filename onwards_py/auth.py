@@ -20,11 +20,6 @@ class Principal(msgspec.Struct, frozen=True):
     digest: bytes | None = None
     definition: KeyDefinition | None = None
 
-    @property
-    def label(self) -> str | None:
-        """The id for logs and metrics."""
-        return self.definition.id if self.definition is not None else None
-
 
 ANONYMOUS = Principal()
 

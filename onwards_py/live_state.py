@@ -219,11 +219,13 @@ def _current(snapshot: Snapshot, live: LiveState) -> ActiveConfig:
 class ConfigHolder:
     """The active configuration. An exchange reads ``current`` once and keeps it."""
 
-    __slots__ = ("_live", "current")
+    __slots__ = ("_live", "current", "max_body")
 
     def __init__(self, snapshot: Snapshot, live: LiveState) -> None:
         self._live = live
         self.current = _current(snapshot, live)
+        self.max_body = snapshot.max_body
+        """The largest request body of any target, for the doors."""
 
     def close_queues(self) -> None:
         """Stop admitting exchanges from the queues, at shutdown, when aborted exchanges release their permits."""
@@ -232,3 +234,4 @@ class ConfigHolder:
     def replace(self, snapshot: Snapshot) -> None:
         """Activate another configuration; exchanges in flight keep theirs."""
         self.current = _current(snapshot, self._live)
+        self.max_body = snapshot.max_body

@@ -50,11 +50,10 @@ def test_which_token_is_presented(authorization: bytes | None, api_key: bytes | 
     assert token_of(authorization, api_key) == token
 
 
-def test_a_defined_token_has_a_label_and_another_has_none() -> None:
+def test_a_defined_token_has_its_definition_and_another_has_none() -> None:
     """Logs show the id of a definition, never a token."""
     assert identify(b"Bearer sk-a", None, DEFINITIONS) == Principal(sha256(b"sk-a").digest(), ALICE)
-    assert identify(b"Bearer sk-a", None, DEFINITIONS).label == "alice"
-    assert identify(b"Bearer sk-b", None, DEFINITIONS).label is None
+    assert identify(b"Bearer sk-b", None, DEFINITIONS).definition is None
     assert identify(None, None, DEFINITIONS) is ANONYMOUS
     assert ANONYMOUS.digest is None
 

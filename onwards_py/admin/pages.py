@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from onwards_py.admin.status import Status
+from onwards_py.doors.base import BodyLimit
 from onwards_py.doors.response_writer import ResponseWriter
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import InboundRequest
@@ -67,6 +68,11 @@ class AdminPages:
     ``readiness`` is ``draining`` from the first signal to stop. ``is_allowed`` checks the value of Host."""
 
     max_body = 0
+
+    @property
+    def config(self) -> BodyLimit:
+        """See Handler.config."""
+        return self
 
     def __init__(
         self,

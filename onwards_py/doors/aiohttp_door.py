@@ -146,7 +146,7 @@ class AiohttpDoor:
         return head
 
     async def _read_body(self, request: web.BaseRequest, inbound: InboundRequest, deadline: asyncio.Timeout) -> None:
-        body, limit, load = BodyBuffer(), self.handler.max_body, self.load
+        body, limit, load = BodyBuffer(), self.handler.config.max_body, self.load
         first_deadline = deadline.when() or inf
         try:
             async for piece in request.content.iter_any():

@@ -23,6 +23,13 @@ WRITE_BUFFER = 16 * 1024
 """Bytes that may wait for a slow client before its provider is paused. One read may come on top."""
 
 
+class BodyLimit(Protocol):
+    """The part of the configuration that the doors read for each request."""
+
+    max_body: int
+    """Bytes of request body that a door may read."""
+
+
 class Handler(Protocol):
     """The one handler behind both doors."""
 
@@ -46,6 +53,6 @@ class Handler(Protocol):
         ...
 
     @property
-    def max_body(self) -> int:
-        """Bytes of request body that a door may read."""
+    def config(self) -> BodyLimit:
+        """The limit of request bodies, which a reload may change."""
         ...

@@ -38,8 +38,8 @@ def check_head(
     if head.upgrade == b"websocket" and request.method == b"GET" and (head.chunked or head.content_length):
         # RFC 6455 section 4.2.1: 400 for an invalid handshake. Some servers would read the body as bytes of the tunnel.
         raise ProxyError(ErrorKind.BAD_REQUEST, "A WebSocket handshake must not have a body.")
-    if head.content_length is not None and head.content_length > handler.max_body:
-        raise body_too_large(handler.max_body)
+    if head.content_length is not None and head.content_length > handler.config.max_body:
+        raise body_too_large(handler.config.max_body)
     if head.chunked or (head.content_length is not None and head.content_length > _LARGE_BODY):
         handler.precheck(request.target, head)
     return head

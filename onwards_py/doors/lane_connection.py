@@ -83,7 +83,7 @@ class LaneConnection(asyncio.Protocol):
             request = cache.match(data)
             if request is not None:
                 lane, size = self._lane, len(request.body)
-                if size <= lane.handler.max_body and lane.load.buffered + size <= lane.settings.max_buffered:
+                if size <= lane.handler.config.max_body and lane.load.buffered + size <= lane.settings.max_buffered:
                     lane.load.buffered += size
                     self._run_handler(request, cache.head, not lane.draining)
                     return

@@ -238,8 +238,8 @@ class RequestParser:
     def on_body(self, body: bytes) -> None:
         self._body.add(body)
         self._load.buffered += len(body)
-        if self._body.size > self._handler.max_body:
-            self._refusal = body_too_large(self._handler.max_body)
+        if self._body.size > self._handler.config.max_body:
+            self._refusal = body_too_large(self._handler.config.max_body)
             raise self._refusal
         if self._load.buffered > self._settings.max_buffered:
             self._refusal = ProxyError(ErrorKind.OVERLOADED, retry_after=1)
@@ -298,8 +298,8 @@ class RequestParser:
         if self._chunk_at >= 0 and self._chunk_began:
             end = len(data) - (self._body.size - self._chunk_at)
             line = _CHUNK_SIZE.search(self._line + data[:end])
-            if line is not None and self._chunk_at + int(line[1], 16) > self._handler.max_body:
-                self.refuse(body_too_large(self._handler.max_body))
+            if line is not None and self._chunk_at + int(line[1], 16) > self._handler.config.max_body:
+                self.refuse(body_too_large(self._handler.config.max_body))
         self._line = b"" if self._chunk_at >= 0 else (self._line + data).rpartition(b"\n")[2][:_MAX_SIZE_LINE]
 
     def _check_overhead(self, data: bytes | memoryview, *, progressed: bool) -> None:

@@ -76,6 +76,7 @@ class Exchange(msgspec.Struct):
         """What the log and the metrics keep. The exchange has ended; its body is released."""
         request, body = self.request, self.request.body
         request.body = b""
+        definition = self.principal.definition
         return LogRow(
             self.began,
             self.committed,
@@ -85,7 +86,7 @@ class Exchange(msgspec.Struct):
             request.peer,
             len(body),
             self.downstream.sent,
-            self.principal.label,
+            None if definition is None else definition.id,
             self.target,
             self.provider,
             self.status,

@@ -74,7 +74,7 @@ class Proxy:
         not_found: NotFoundLog,
     ) -> None:
         self.is_own_connection = is_own_connection
-        self._holder = holder
+        self.config = holder
         self._attempts = RetryLoop(transports, clock, random, not_found)
         self._recorder = recorder
         self._clock = clock
@@ -84,16 +84,12 @@ class Proxy:
         self._small = BodyReading(clock)
         self._large = BodyReading(clock)
 
-    @property
-    def max_body(self) -> int:
-        return self._holder.current.snapshot.max_body
-
     async def handle(self, request: InboundRequest, head: RequestHead, downstream: Downstream) -> None:
         """Answer one request; every way out gives the permits back and leaves a record."""
         exchange = Exchange(request, downstream, self._clock())
         self.in_flight += 1
         try:
-            current = self._holder.current
+            current = self.config.current
             routed = self._admit(exchange, head, current)
             if routed is None:
                 if exchange.status:
@@ -206,7 +202,7 @@ class Proxy:
 
     def _path_error(self, exchange: Exchange, head: RequestHead) -> ProxyError | None:
         """Why a request that names no model would be refused whichever it named; None: it has to name one."""
-        table = self._holder.current.table
+        table = self.config.current.table
         names = table.list_models(exchange.principal)
         targets = filter(None, map(table.find, names))
         return refusal_without_model(targets, head.path or exchange.request.target, exchange.request.method)
@@ -249,7 +245,7 @@ class Proxy:
 
     def precheck(self, target: bytes, head: RequestHead) -> None:
         """Refuse what the head alone decides, before a body is asked for (RFC 9110 section 10.1.1)."""
-        current = self._holder.current
+        current = self.config.current
         origin_form(target)
         principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
         if head.model_override is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from support import virtual_time
@@ -26,6 +26,10 @@ class Nobody:
     """A handler that answers every request with 204."""
 
     max_body = 1000
+
+    @property
+    def config(self) -> Self:
+        return self
 
     def handle(
         self, request: InboundRequest, head: RequestHead, downstream: ResponseWriter

@@ -6,7 +6,7 @@ import gc
 import tracemalloc
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import pytest
 from bad_requests import BAD_REQUESTS
@@ -29,6 +29,10 @@ class Precheck:
     """A handler of which only the precheck matters."""
 
     max_body = 5000
+
+    @property
+    def config(self) -> Self:
+        return self
 
     def __init__(self) -> None:
         self.checked: list[bytes] = []
