@@ -19,7 +19,7 @@ from onwards_py.config.json_schema import render
 from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import Loaded, load
 from onwards_py.config.scalars import HostPattern, ListenHost
-from onwards_py.interpreter import objection
+from onwards_py.interpreter import unsupported_reason
 from onwards_py.model.pool import Pool
 from onwards_py.model.snapshot import Snapshot
 from onwards_py.routing.explain import (
@@ -30,7 +30,7 @@ from onwards_py.routing.explain import (
     effective_urls,
     expected_order,
 )
-from onwards_py.standard_streams import complain
+from onwards_py.standard_streams import print_error
 from onwards_py.wire.api import Api
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -148,11 +148,11 @@ class _UsageError(Exception):
 def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> int:
     """Run one command and return its exit code. Without arguments those of the process are taken."""
     env = os.environ if env is None else env
-    standard_streams.open_missing()
+    standard_streams.reopen_closed()
     try:
         return _run(arguments, env)
     finally:
-        standard_streams.finish()
+        standard_streams.flush()
 
 
 def _run(arguments: Sequence[str] | None, env: Mapping[str, str]) -> int:
@@ -172,16 +172,16 @@ def _run(arguments: Sequence[str] | None, env: Mapping[str, str]) -> int:
         sys.stdout.flush()  # here, where a closed pipe can still be handled
         return code
     except _UsageError as error:
-        complain(f"onwards-py: {error}")
+        print_error(f"onwards-py: {error}")
         return USAGE
     except ConfigError as error:
         count = len(error.problems)
-        complain(f"{error}\n{count} error{'s' if count > 1 else ''}")
+        print_error(f"{error}\n{count} error{'s' if count > 1 else ''}")
         return USAGE
     except BrokenPipeError:
         return FAILED  # the reader of our output has seen enough
     except OSError as error:
-        complain(f"onwards-py: {error}")
+        print_error(f"onwards-py: {error}")
         return FAILED
 
 
@@ -245,7 +245,7 @@ def serve_options(given: argparse.Namespace, env: Mapping[str, str]) -> ServeOpt
 
 def _serve(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     options = serve_options(given, env)
-    reason = objection()
+    reason = unsupported_reason()
     if reason is not None:
         raise _UsageError(reason)
     # Imported here: the other commands need neither the event loop nor the servers.
@@ -308,7 +308,7 @@ def _route(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     pools = _load(given, env).snapshot.pools
     pool = pools.get(given.model)
     if pool is None:
-        complain(f"no target has this name; there are: {', '.join(pools) or 'none'}")
+        print_error(f"no target has this name; there are: {', '.join(pools) or 'none'}")
         return FAILED
     if pool.route_by is not None:
         print(f"target {pool.name}: {describe_route_by(pool.route_by)}")

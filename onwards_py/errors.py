@@ -1,4 +1,4 @@
-"""Every failure that a client can be told about, in one table: kind -> status, type, code."""
+"""Every error that a client can get, in one table: kind -> status, type, code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INTERNAL: Final = "internal_error"
 
 @dataclass(frozen=True, slots=True)
 class ErrorSpec:
-    """How a kind of failure is presented: HTTP status, and ``type`` and ``code`` of the envelope."""
+    """The HTTP status of a kind of error, and the ``type`` and ``code`` of its envelope."""
 
     status: int
     type: str
@@ -35,7 +35,7 @@ class ErrorSpec:
 
 
 class ErrorKind(Enum):
-    """The closed set of failures. The value is the whole presentation, so that none can be forgotten."""
+    """The closed set of errors. Each member's value is its specification, so none can lack one."""
 
     BAD_REQUEST = ErrorSpec(400, _INVALID, "bad_request", _CLIENT, "The request is malformed.")
     MODEL_REQUIRED = ErrorSpec(
@@ -86,7 +86,7 @@ class ErrorKind(Enum):
         _CLIENT,
         "Only 'Expect: 100-continue' is understood.",
     )
-    # The one status at which Codex goes on over HTTP at once; all others it tries again and again.
+    # Codex falls back to HTTP at once after this status. After any other it retries the WebSocket.
     NO_WEBSOCKET = ErrorSpec(
         426,
         _INVALID,
@@ -94,7 +94,7 @@ class ErrorKind(Enum):
         _CLIENT,
         "This is not served over WebSocket. Use HTTP.",
     )
-    # RFC 9110 section 15.5.20; etcd answers DNS rebinding with the same.
+    # RFC 9110 section 15.5.20. etcd uses it against DNS rebinding too.
     MISDIRECTED = ErrorSpec(
         421,
         _INVALID,
@@ -186,23 +186,19 @@ class ErrorKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """A limit that was passed. ``name``: ``requests``, ``tokens`` or ``concurrent-requests``. ``limit`` is what may be
-    used up at once, ``remaining`` what is left of it, ``reset`` the seconds until all of it is there again (None: not
-    known)."""
+    """A limit that was exceeded."""
 
     name: str
+    """``requests``, ``tokens`` or ``concurrent-requests``."""
     limit: int
+    """How much may be used at once."""
     remaining: int
     reset: float | None = None
+    """Seconds until all of the limit is available again. None: not known."""
 
 
 class ProxyError(Exception):
-    """A failure with a presentation. ``message`` overrides the kind's own; it never holds a secret.
-
-    ``param`` names the request parameter at fault, as in the OpenAI error envelope; ``code`` is the kind's own unless
-    something more exact is known. ``retry_after`` is in seconds. ``limit`` is the one that was passed. ``allow``: the
-    methods that would do, for 405.
-    """
+    """An error to send to the client."""
 
     def __init__(
         self,
@@ -215,6 +211,13 @@ class ProxyError(Exception):
         limit: LimitState | None = None,
         allow: str | None = None,
     ) -> None:
+        """``message`` and ``code``: instead of the kind's own. ``message`` must hold no secret.
+
+        ``param``: the request parameter at fault, as in the OpenAI error envelope.
+        ``retry_after``: in seconds.
+        ``limit``: the limit that was exceeded.
+        ``allow``: the methods that the path supports, for 405.
+        """
         super().__init__(message or kind.value.message)
         self.kind = kind
         self.message = message or kind.value.message
@@ -226,5 +229,5 @@ class ProxyError(Exception):
 
 
 def body_too_large(limit: int) -> ProxyError:
-    """413 that says how much would be allowed (bytes)."""
+    """413, with the maximum size in bytes."""
     return ProxyError(ErrorKind.BODY_TOO_LARGE, f"Request body too large: the maximum allowed size is {limit} bytes.")

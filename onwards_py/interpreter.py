@@ -1,4 +1,4 @@
-"""Whether this interpreter runs the program that was tested: with its assertions, and with parsers in C."""
+"""Checks that the interpreter runs the program as it was tested: with assertions, and with parsers in C."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _COMPILED = {
 }
 
 
-def objection() -> str | None:
-    """Why nothing should be served, and what to do about it; None: nothing is wrong.
+def unsupported_reason() -> str | None:
+    """Why this interpreter is not supported, and what to do about it. None: it is supported.
 
-    Pure-Python parsers read HTTP otherwise than llhttp: they accept requests that providers understand in another
-    way, and they were not measured.
+    Parsers in pure Python read HTTP otherwise than llhttp.
+    They accept requests that providers understand differently, and they were not tested or measured.
     """
     if not __debug__:
         return (

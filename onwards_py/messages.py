@@ -1,8 +1,8 @@
-"""What crosses rooms: requests, response heads, endings, and the shapes of filters and downstreams.
+"""Types that several rooms use: requests, response heads, endings, and the protocols of filters and downstreams.
 
-Everything here is plain data or a protocol. Field names and values are ``bytes`` exactly as they
-were on the wire; order, case and repeats are kept. What is made per request is a ``msgspec.Struct``: as frozen as a
-dataclass where it should be, at a sixth of the price; with ``gc=False`` where it can be no part of a cycle.
+Field names and values are ``bytes`` exactly as on the wire, with their order, case and repetitions.
+Objects that are made per request are ``msgspec.Struct``s, which cost a sixth of a dataclass.
+They have ``gc=False`` where they cannot be part of a cycle.
 """
 
 from __future__ import annotations
@@ -31,55 +31,53 @@ Random = Callable[[], float]
 class Ending(Enum):
     """Why a body stream ended. Every place that maps it is closed by ``assert_never``."""
 
-    DONE = "done"  # framing says that the message is whole
-    EOF = "eof"  # the peer closed although its framing promised more
-    RESET = "reset"  # the connection broke, or what arrived on it is not HTTP
-    IDLE = "idle"  # nothing arrived for longer than the idle timeout
-    LIMIT = "limit"  # a size or total-time limit of ours was passed
-    CLIENT_GONE = "client_gone"  # downstream went away; nothing more can be delivered
+    DONE = "done"  # the message is complete by its framing
+    EOF = "eof"  # the peer closed before the message was complete
+    RESET = "reset"  # the connection was reset, or its bytes are not HTTP
+    IDLE = "idle"  # no byte arrived for the idle timeout
+    LIMIT = "limit"  # a limit of size or of total time was exceeded
+    CLIENT_GONE = "client_gone"  # the client closed the connection
 
 
 class Fault(Enum):
-    """How an attempt failed before a whole response head arrived."""
+    """How an attempt failed before a complete response head arrived."""
 
     CONNECT = "connect"  # DNS, TCP, TLS or the proxy's CONNECT: no request byte was sent
     CONNECT_TIMEOUT = "connect_timeout"  # the same, by the clock
-    FIRST_BYTE_TIMEOUT = "first_byte_timeout"  # sent, and no whole head within timeouts.first_byte
-    CLOSED = "closed"  # sent on a fresh connection, which then died without a whole head
-    INVALID = "invalid"  # what came back is not an HTTP response that may be forwarded
+    FIRST_BYTE_TIMEOUT = "first_byte_timeout"  # sent, and no complete head within timeouts.first_byte
+    CLOSED = "closed"  # sent on a new connection, which was closed before a complete head
+    INVALID = "invalid"  # the bytes are not an HTTP response that may be forwarded
     UNAVAILABLE = "unavailable"  # the transport itself cannot serve (a local engine is not installed)
-    EXHAUSTED = "exhausted"  # we have no descriptor or memory left to connect with: not the provider's failure
-    NO_PORT = "no_port"  # this machine has no address or port left toward the provider: neither is that
+    EXHAUSTED = "exhausted"  # this process has no descriptor or memory left to connect: not the provider's failure
+    NO_PORT = "no_port"  # this machine has no port left toward the provider: not the provider's failure
 
 
 OWN_FAULTS: Final = frozenset({Fault.EXHAUSTED, Fault.NO_PORT})
-"""Faults that say nothing of the provider."""
+"""Faults that the provider did not cause."""
 
 
 class ResponseHead(msgspec.Struct, frozen=True, gc=False):
-    """A response head as it arrived: never normalised, hop-by-hop fields still inside.
-
-    ``lines``: the field lines, each *preceded* by CRLF (empty: no fields).
-    """
+    """A response head as it arrived, not normalised, with its hop-by-hop fields."""
 
     status: int
     reason: bytes
     lines: bytes
+    """The field lines, each *preceded* by CRLF (empty: there are no fields)."""
 
     @classmethod
     def of(cls, status: int, reason: bytes, fields: Fields) -> ResponseHead:
-        """A head made of fields."""
+        """A head with these fields."""
         return cls(status, reason, b"".join(b"\r\n%b: %b" % field for field in fields))
 
     @property
     def fields(self) -> Fields:
-        """The fields, one by one."""
+        """The fields as pairs."""
         pairs = [line.partition(b":") for line in self.lines.split(b"\r\n")[1:]]
         return [(name, value.strip(b" \t")) for name, _, value in pairs]
 
     @property
     def ends_by_close(self) -> bool:
-        """No framing: the body lasts until the connection closes (RFC 9112 section 6.3, rule 8)."""
+        """True if the body lasts until the connection closes (RFC 9112 section 6.3, rule 8)."""
         return not any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.fields)
 
 
@@ -87,16 +85,16 @@ class Filter(Protocol):
     """A pure transformer of a byte stream: ``feed`` until the end, then ``finish`` once."""
 
     def feed(self, piece: bytes) -> bytes:
-        """Take the next bytes and return what is ready, in order (perhaps nothing)."""
+        """Take the next bytes. Returns the bytes that are ready, in order, perhaps none."""
         ...
 
     def finish(self, ending: Ending) -> bytes:
-        """Return what remains; the filter is spent afterwards."""
+        """Return the remaining bytes. The filter cannot be used afterwards."""
         ...
 
 
 class Source(Protocol):
-    """What feeds a downstream and can be told to hold back."""
+    """The source of a body, which a slow client pauses."""
 
     def pause_reading(self) -> None: ...
 
@@ -104,83 +102,86 @@ class Source(Protocol):
 
 
 class TunnelSide(Protocol):
-    """What takes over a connection that leaves HTTP."""
+    """One side of a tunnel: the protocol of a connection after its upgrade."""
 
     def attach(self, transport: object) -> None:
         """Take over the connection's transport."""
         ...
 
     def pause_writing(self) -> None:
-        """Hold back what is sent, until the transport calls ``resume_writing``."""
+        """Send no more, until the transport calls ``resume_writing``."""
         ...
 
 
 class BodySink(Protocol):
-    """Where a body goes, piece by piece. Calls are synchronous and never block."""
+    """The destination of a body. Calls are synchronous and never block."""
 
     def write(self, piece: bytes) -> None:
-        """Send body bytes; the head travels with the first of them."""
+        """Send body bytes. The head is sent with the first of them."""
         ...
 
     def flush(self) -> None:
-        """The next body byte may be long in coming: send the head now."""
+        """Send the head now: the first body byte may take long."""
         ...
 
     def set_source(self, source: Source) -> None:
-        """Say whom to pause while the client reads slower than the source sends."""
+        """Set the source to pause while the client reads slower than the source sends."""
         ...
 
 
 class Downstream(BodySink, Protocol):
-    """Toward the client: one response.
+    """One response to the client.
 
     Order: ``begin``, any number of ``write``, then exactly one of ``end`` and ``abort``.
     """
 
     @property
     def committed(self) -> bool:
-        """True from ``begin`` on: no other answer can be given any more."""
+        """True from ``begin`` on: no other response can be sent."""
         ...
 
     @property
     def sent(self) -> int:
-        """Body bytes handed over so far."""
+        """Body bytes so far."""
         ...
 
     def begin(self, status: int, reason: bytes, block: bytes, length: int | None) -> None:
         """Commit to a response.
 
-        ``block`` is the joined field lines (each with its CRLF), free of framing and
-        connection fields other than a ``Content-Length`` that equals ``length``.
-        ``length`` is the announced body size in bytes, or None if it is not known.
+        ``block``: the joined field lines, each with its CRLF.
+        It has no framing or connection fields except a ``Content-Length`` that equals ``length``.
+        ``length``: the body size in bytes. None: it is not known.
         """
         ...
 
     def end(self) -> None:
-        """The body is whole: finish its framing."""
+        """The body is complete: send the end of its framing."""
         ...
 
     def abort(self) -> None:
-        """The body is not whole: make sure that the client can tell."""
+        """The body is not complete: close so that the client notices."""
         ...
 
     def answer(self, status: int, reason: bytes, block: bytes, length: int | None, body: bytes) -> None:
-        """``begin``, ``write`` and ``end`` in one, for a body that is there as a whole."""
+        """``begin``, ``write`` and ``end`` in one call, for a complete body."""
         ...
 
     def upgrade(self, reply: bytes, side: TunnelSide) -> None:
-        """Send ``reply`` as it is and give the connection away."""
+        """Send ``reply`` unchanged, and give the connection to ``side``."""
         ...
 
 
 class InboundRequest(msgspec.Struct, gc=False):
-    """One whole request as a door took it in. ``target`` is raw; ``fields`` are all header field lines. ``peer``: the
-    client's address. ``peer_port`` is told of the first request of a connection at least, and else 0."""
+    """A complete request as a door has read it."""
 
     method: bytes
     target: bytes
+    """The raw request target."""
     http_minor: int
     fields: Fields
+    """All header field lines."""
     body: bytes
     peer: str
+    """The client's address."""
     peer_port: int = 0
+    """The client's port: set at least for the first request of a connection, else 0."""

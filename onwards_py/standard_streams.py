@@ -1,4 +1,4 @@
-"""Standard input, output and error, as somebody may have left them: closed, full, broken."""
+"""Standard input, output and error, which may be closed, full or broken when the program starts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import BinaryIO, TextIO, cast
 _NAMES = ("stdin", "stdout", "stderr")
 
 
-def open_missing() -> None:
-    """Let descriptors 0 to 2 that are closed (``>&-``) lead to /dev/null.
+def reopen_closed() -> None:
+    """Connect closed descriptors 0 to 2 (``>&-``) to /dev/null.
 
-    Python then has no such stream, and the next file or socket would get the number: what libraries and children
-    write to standard error would go to some client.
+    Otherwise Python has no such stream, and the next file or socket gets the number.
+    Then output of libraries and child processes to standard error would go to a client.
     """
     for descriptor, name in enumerate(_NAMES):
         try:
             os.fstat(descriptor)
         except OSError:
-            nowhere = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
-            if nowhere != descriptor:
-                os.dup2(nowhere, descriptor)
-                os.close(nowhere)
+            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
             os.set_inheritable(descriptor, True)
         if getattr(sys, name) is None:
             mode = "w" if descriptor else "r"
@@ -31,26 +31,28 @@ def open_missing() -> None:
 
 
 def unbuffered(stream: TextIO) -> BinaryIO:
-    """The same stream for bytes that are written at once or not at all: a buffer that cannot be emptied, since the
-    disk is full, would be tried again when the program ends, and make that a failure."""
+    """The same stream without a buffer.
+
+    On a full disk a buffer would be written again when the program ends, and make that end a failure.
+    """
     with suppress(OSError, ValueError):
         stream.flush()
     return cast(BinaryIO, getattr(stream.buffer, "raw", stream.buffer))
 
 
-def complain(text: str) -> None:
-    """Print to standard error, if anything can be printed there."""
+def print_error(text: str) -> None:
+    """Print to standard error. Errors of writing are ignored."""
     with suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 
 
-def finish() -> None:
-    """Write what is buffered; what cannot be written is dropped, lest the interpreter fail with it at its end."""
+def flush() -> None:
+    """Write the buffers. What cannot be written is dropped: otherwise the interpreter would fail with it at its end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
             with suppress(OSError, ValueError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, stream.fileno())
-                os.close(nowhere)
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, stream.fileno())
+                os.close(null)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from onwards_py.memory import WORTH, MemoryTrimmer, resident, trim
+from onwards_py.memory import MIN_GROWTH, MemoryTrimmer, resident, trim
 
 
 class Process:
@@ -27,27 +27,27 @@ async def test_what_was_freed_is_given_back_once() -> None:
     """When the process has grown by enough, and most of that is not in use; and then not again."""
     process = Process()
     freed = MemoryTrimmer(lambda: process.held, lambda: process.size, process.give_back)
-    process.size += WORTH - 1
-    assert freed.look() is None
-    process.size += WORTH
-    process.held = WORTH + 10_000_000
-    assert freed.look() is None, "bodies are being held"
+    process.size += MIN_GROWTH - 1
+    assert freed.check() is None
+    process.size += MIN_GROWTH
+    process.held = MIN_GROWTH + 10_000_000
+    assert freed.check() is None, "bodies are being held"
     process.held = 1_000_000
-    work = freed.look()
+    work = freed.check()
     assert work is not None
-    assert freed.look() is None, "it is being done"
+    assert freed.check() is None, "it is being done"
     await work
-    assert freed.look() is None
+    assert freed.check() is None
     assert process.given_back == 1
-    process.size += WORTH
-    process.held = WORTH // 2 - 1
-    work = freed.look()
+    process.size += MIN_GROWTH
+    process.held = MIN_GROWTH // 2 - 1
+    work = freed.check()
     assert work is not None
     await work
     assert process.given_back == 2
     process.held = 0
     process.size += 30_000_000
-    work = freed.look()
+    work = freed.check()
     assert work is not None, "what was in use the last time is free now"
     await work
     assert process.size == 60_000_000
@@ -58,11 +58,11 @@ async def test_a_process_that_is_large_for_good_is_left_alone() -> None:
     """What could not be given back is what it is from then on."""
     process = Process()
     freed = MemoryTrimmer(lambda: 0, lambda: process.size, lambda: None)
-    process.size += 2 * WORTH
-    work = freed.look()
+    process.size += 2 * MIN_GROWTH
+    work = freed.check()
     assert work is not None
     await work
-    assert freed.look() is None
+    assert freed.check() is None
     freed.close()
 
 

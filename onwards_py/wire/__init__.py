@@ -1,5 +1,6 @@
-"""The wire: bytes in, bytes and events out.
+"""Wire formats: bytes in, bytes and events out. Pure.
 
-Pure. Lives here: header rules, the model scan, target joining, SSE framing, the error envelope. Knows no
-provider, key or API dialect. May not: touch sockets, clocks, files, the event loop or the log.
+In this room: header rules, the model scan, target joining, SSE framing, the error envelope.
+It knows no provider, key or API dialect.
+It uses no sockets, clocks, files, event loop or log.
 """

@@ -1,9 +1,10 @@
-"""Whether an error says that the input is longer than the model's context, in anybody's words. Pure.
+"""Errors of all vendors that mean: the input is longer than the model's context. Pure.
 
-Clients that are told ``context_length_exceeded`` shorten the conversation and ask again; told anything else they give
-up. Providers say it by a code of theirs, or only in a sentence. What is looked for are sentences, not words: an error
-about a parameter called ``context_length`` is another thing, and so are limits of the answer and of a minute. Each
-pattern stands in the tests with a message, its source and its date.
+Clients shorten the conversation and retry after the code ``context_length_exceeded``, and give up after other codes.
+Providers use a code of their own, or only a sentence.
+The patterns match sentences, not words: an error about a parameter ``context_length`` is a different error, and so are
+limits of the output and rate limits.
+The tests have a message for each pattern, with its source and date.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-_LONGEST: Final = 4000  # characters of a message that are looked at
+_LONGEST: Final = 4000  # characters of a message that are searched
 
 # Codes and types, as a whole.
 _NAME: Final = re.compile(
@@ -65,11 +66,11 @@ THROTTLED: Final = (
     r"rate.?limit|too many requests|please wait before trying again|\b[TR]PM\b"
     r"|\b(?:tokens?|requests?) per[ -](?:second|minute|min|hour|day)\b|\bper[ -](?:minute|day) (?:limit|quota)"
 )
-"""How messages tell of a limit of a time: a pattern, for any case. They may say that the input is too long for it."""
+"""A pattern of messages about a rate limit, in any case. Such a message may also mean that the input is too long."""
 
 _THROTTLED: Final = re.compile(THROTTLED, re.IGNORECASE)
 
-# "'context_length' (9000) exceeds the model's context length": what is too large is the value of a parameter.
+# "'context_length' (9000) exceeds the model's context length": a parameter is too large, not the input.
 _PARAMETER: Final = re.compile(
     r"\W*(?:(?:the|parameter|value|of|for|invalid) )*\W?(?!input_|prompt_)[a-z]+_\w+\W?(?: parameter)?(?: \([\d,]+\))? "
     r"(?:exceeds|is|must|should|cannot) ",
@@ -78,14 +79,15 @@ _PARAMETER: Final = re.compile(
 
 
 def is_context_overflow(names: Iterable[object], messages: Iterable[object]) -> bool:
-    """``names``: codes and types of the error, of which one that is no string says nothing; ``messages`` likewise."""
+    """True if a code or type in ``names``, or a message in ``messages``, means a context overflow. Values that are not
+    strings are ignored."""
     if any(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
         return True
     return any(isinstance(text, str) and _overflows(text[:_LONGEST]) for text in messages)
 
 
 def is_throttling(messages: Iterable[object]) -> bool:
-    """Whether one of ``messages`` tells of a limit of a time, as of the tokens of a minute."""
+    """True if one of ``messages`` is about a rate limit, such as tokens per minute."""
     return any(isinstance(text, str) and _THROTTLED.search(text[:_LONGEST]) for text in messages)
 
 

@@ -1,7 +1,7 @@
-"""Undo a content coding (RFC 9110 section 8.4) while the bytes pass: what has arrived is decoded at once.
+"""Decode a content coding (RFC 9110 section 8.4) as the bytes arrive.
 
-A few bytes can unfold to gigabytes. So every decoder is asked for no more than there is room for, and how much room
-there is grows with what was fed.
+A few bytes can decode to gigabytes.
+So each decoder is asked for limited output, and the limit grows with the input.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Reason(Enum):
 
     UNKNOWN = "is in a coding that is not known"
     CORRUPT = "is corrupt"
-    CUT = "is cut short"
-    GOES_ON = "goes on after its end"
+    TRUNCATED = "is cut short"
+    TRAILING_DATA = "goes on after its end"
     TOO_LARGE = "decodes to more than is allowed"
 
 
 class Undecodable(Exception):
-    """Data cannot be decoded. ``ready`` was decoded before, in the same call, and is still to be delivered."""
+    """Data cannot be decoded. ``ready`` was decoded before the error, in the same call, and must still be delivered."""
 
     def __init__(self, reason: Reason, ready: bytes = b"") -> None:
         super().__init__(reason.value)
@@ -47,26 +47,26 @@ class Undecodable(Exception):
 
 
 class DecodeLimits(NamedTuple):
-    """How much may come out: ``free`` bytes, and ``ratio`` more for each byte that went in, but ``total`` at most.
-
-    ``members``: most gzip members (RFC 1952 section 2.2) or zstd frames (RFC 8878 section 3) in a row.
-    """
+    """Limits of the output: ``free`` bytes, and ``ratio`` more for each byte of input, but ``total`` at most."""
 
     free: int
     ratio: int
     total: int
     members: int
+    """Maximum of gzip members (RFC 1952 section 2.2) or zstd frames (RFC 8878 section 3) in a row."""
 
 
 RESPONSE_LIMITS: Final = DecodeLimits(free=16 << 20, ratio=128, total=1 << 30, members=100_000)
-"""A model that repeats itself packs well, but not without end. There are servers that make a member of every flush."""
+"""Text of a model that repeats itself compresses well, but not without limit. Some servers make a member per flush."""
 
 
 class ContentDecoder:
-    """Stream core: coded bytes in, decoded bytes out, nothing that could be decoded is held back.
+    """Coded bytes in, decoded bytes out. All that can be decoded is returned at once.
 
-    ``coding`` is a member of `DECODABLE`. Raises Undecodable; afterwards it is spent. What comes out of a whole body,
-    and whether it is one, does not depend on how it was cut. Of a corrupt one a beginning comes out, whose length does.
+    ``coding`` is a member of `DECODABLE`.
+    Raises Undecodable. Then the decoder cannot be used again.
+    The output of a valid body, and whether it is valid, does not depend on how the input was cut.
+    Of a corrupt body a beginning is decoded, whose length depends on it.
     """
 
     __slots__ = ("_bounds", "_fed", "_made", "_make", "_members", "_most_members", "_unit")
@@ -84,7 +84,7 @@ class ContentDecoder:
         self._made = 0
 
     def feed(self, piece: bytes) -> bytes:
-        """Return all that follows from the bytes so far."""
+        """Return all that can be decoded."""
         ready: list[bytes] = []
         try:
             for part in self.parts(piece):
@@ -95,10 +95,10 @@ class ContentDecoder:
         return ready[0] if len(ready) == 1 else b"".join(ready)
 
     def parts(self, piece: Data) -> Iterator[bytes]:
-        """The same bit by bit, for those who do not keep it; of zstd the bits can be large. To be run to its end."""
+        """`feed` in parts, for callers that do not keep them. Parts of zstd can be large. Iterate to the end."""
         view = memoryview(piece)
         while view:
-            # The allowance only changes at fixed places of the input, so that it does not depend on the cut.
+            # The limit changes at fixed offsets of the input only, so it does not depend on how the input was cut.
             into = self._fed % _STEP
             bounds = self._bounds
             allowed = min(bounds.free + bounds.ratio * (self._fed - into), bounds.total)
@@ -108,12 +108,9 @@ class ContentDecoder:
             view = view[len(within) :]
 
     def finish(self, ending: Ending) -> bytes:
-        """Nothing was held back. Raises Undecodable if all bytes came, but not the end of what they coded.
-
-        No bytes at all are nothing, whatever their coding.
-        """
+        """Returns no bytes. Raises Undecodable if the body ended within the coded data. An empty body is valid."""
         if ending is Ending.DONE and self._unit is not None:
-            raise Undecodable(Reason.CUT)
+            raise Undecodable(Reason.TRUNCATED)
         return b""
 
     def _decode(self, data: Data, allowed: int) -> Iterator[bytes]:
@@ -135,7 +132,7 @@ class ContentDecoder:
 
     def _begin(self, data: Data) -> _Unit:
         if self._members == self._most_members:
-            raise Undecodable(Reason.GOES_ON)
+            raise Undecodable(Reason.TRAILING_DATA)
         self._members += 1
         return self._make(data)
 
@@ -144,11 +141,12 @@ class ContentDecoder:
 
 
 class _Unit(Protocol):
-    """One member, frame or stream. After each call: ``rest`` is what was not read, ``pending`` says that there is
-    output without further input, ``ended`` that this was all."""
+    """The decoder of one member, frame or stream. The attributes are set by each call."""
 
     rest: Data
+    """Input that was not read."""
     pending: bool
+    """There is more output without further input."""
     ended: bool
 
     def decode(self, data: Data, room: int) -> bytes:
@@ -177,7 +175,7 @@ class _Inflate:
 
 
 class _Zstd:
-    """A zstd frame. This decoder cannot be told where to stop, so it gets only as much as can hardly overflow."""
+    """A zstd frame. This decoder has no output limit, so it gets only as much input as hardly exceeds the limit."""
 
     __slots__ = ("_stream", "ended", "pending", "rest")
 
@@ -196,7 +194,7 @@ class _Zstd:
 
 
 class _Brotli:
-    """A brotli stream. It takes all of its input, and complains itself of what stands behind its end."""
+    """A brotli stream. It reads all of its input, and raises an error for data behind its end."""
 
     __slots__ = ("_stream", "ended", "pending", "rest")
 
@@ -210,20 +208,20 @@ class _Brotli:
         most = min(room + 1, _OUTPUT)
         decoded: bytes = stream.process(data, output_buffer_limit=most)
         self.ended = stream.is_finished()
-        # Input that was all read can still have output to come, also below the limit: until nothing comes any more.
+        # There can be more output although all input was read and the limit was not reached, until a call returns none.
         self.pending = not self.ended and (decoded != b"" or not stream.can_accept_more_data())
         return decoded
 
 
 _Make = Callable[[Data], _Unit]
-"""Makes the decoder of what begins with this."""
+"""Makes the decoder for data that begins with the argument."""
 
 
 class _Coding(NamedTuple):
-    """``decoder`` is called once for a body; ``repeats``: several units in a row are one body."""
-
     decoder: Callable[[], _Make]
+    """Called once for a body."""
     repeats: bool
+    """A body may be several units in a row."""
 
 
 def _gzip() -> _Make:
@@ -232,7 +230,7 @@ def _gzip() -> _Make:
 
 def _deflate() -> _Make:
     # RFC 1950 section 2.2: the zlib format begins with method 8. Bare deflate data, which some senders mean by the
-    # name, would have to begin with a stored block with padding bits set, which no encoder writes.
+    # name, would begin so only with a stored block with padding bits set, which no encoder writes.
     return lambda data: _Inflate(15 if data[0] & 0x0F == 8 else -15)
 
 
@@ -254,11 +252,14 @@ _CODINGS: Final = {
 }
 
 DECODABLE: Final = frozenset(_CODINGS)
-"""Codings that can be undone, in lower case."""
+"""Codings that can be decoded, in lower case."""
 
 
 def coding_of(value: bytes) -> bytes:
-    """The coding that a Content-Encoding names, in lower case: empty if none but ``identity``; several, which are not
-    undone here, are joined by commas. ``value``: of all its lines, joined by commas."""
+    """The coding of a Content-Encoding, in lower case. Empty: none but ``identity``.
+
+    Several codings, which are not decoded here, are joined by commas.
+    ``value``: of all its lines, joined by commas.
+    """
     names = [part.strip(b" \t").lower() for part in value.split(b",")]
     return b",".join([name for name in names if name not in (b"", b"identity")])

@@ -1,4 +1,4 @@
-"""Reading a copy of an answer that has a content coding, while its own bytes travel on as they are."""
+"""Taps that decode a copy of a response with a content coding, while its bytes pass unchanged."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from onwards_py.wire.usage import UsageScanner
 
 
 def is_readable_sse(facts: ResponseFacts) -> bool:
-    """True of Server-Sent Events that can be read, if need be by undoing their coding."""
+    """True for Server-Sent Events without a content coding, or with one that can be decoded."""
     return facts.event_stream or (facts.coded_events and facts.coding in DECODABLE)
 
 
 def usage_scanner_for(facts: ResponseFacts, limit: int) -> UsageScanner:
-    """What sees an answer pass by; ``limit`` as in `UsageScanner`."""
+    """The scanner for a response. ``limit``: see `UsageScanner`."""
     return DecodingUsageScanner(limit, facts.coding) if facts.coding in DECODABLE else UsageScanner(limit)
 
 
 def first_content_detector_for(facts: ResponseFacts, limit: int) -> FirstContentDetector:
-    """What judges an answer's opening; ``limit`` as in `FirstContentDetector`."""
+    """The detector for a response. ``limit``: see `FirstContentDetector`."""
     if facts.coding in DECODABLE:
         return DecodingFirstContentDetector(facts.coded_events, limit, facts.coding)
     return FirstContentDetector(facts.event_stream, limit)
 
 
 class DecodingUsageScanner(UsageScanner):
-    """The same of what is coded: passes the bytes on as they are, and remembers what they say.
+    """A `UsageScanner` of the decoded copy. The bytes pass unchanged.
 
-    ``seen`` counts decoded bytes. Once it shows that nothing can be decoded any more the answer counts as one that
-    cannot be read (``undecodable``), and the bytes as they came count.
+    ``seen`` counts decoded bytes.
+    After a decoding error the response is ``undecodable``, and ``seen`` counts its bytes as they arrive.
     """
 
     __slots__ = ("_decoding", "_passed")
@@ -60,13 +60,16 @@ class DecodingUsageScanner(UsageScanner):
         return piece
 
     def tokens(self) -> int | None:
-        """See UsageScanner. What was decoded before it broke off is not relied on."""
+        """See UsageScanner. None after a decoding error."""
         return None if self.undecodable else super().tokens()
 
 
 class DecodingFirstContentDetector(FirstContentDetector):
-    """The same of what is coded. What cannot be decoded counts as content, as does an opening of which more than
-    ``limit`` bytes came, or came to light, without a verdict."""
+    """A `FirstContentDetector` of the decoded copy.
+
+    Bytes that cannot be decoded count as content.
+    So do more than ``limit`` bytes, coded or decoded, without a verdict.
+    """
 
     __slots__ = ("_coded_left", "_decoding")
 

@@ -1,7 +1,7 @@
 """Decode a request body's ``Content-Encoding`` into a bounded copy (RFC 9110 §8.4).
 
-The copy is only read, to learn what the request asks for; the original bytes travel on. A body of a
-few kilobytes can unfold to gigabytes, so it is decoded no further than the limit.
+The copy is only read; the original bytes are passed on.
+A body of a few kilobytes can decode to gigabytes, so decoding stops at the limit.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ FREE = 4 * 1024 * 1024
 RATIO = 100
 """A body may decode to FREE bytes, and RATIO more for each byte that was sent (both within the limit).
 
-JSON of coding agents packs five to twenty times, repetitive text fifty times; deflate can do a thousand, zstd thirty
-thousand. What is within FREE costs some ten milliseconds to read, whatever it is.
+JSON of coding agents compresses by a factor of five to twenty, repetitive text by fifty.
+deflate can reach a thousand, zstd thirty thousand.
+Reading FREE bytes takes about ten milliseconds.
 """
 
 
 def decode(codings: bytes, body: bytes, limit: int) -> bytes:
-    """Return ``body`` without its content coding, at most ``limit`` bytes; see also RATIO.
+    """Return ``body`` without its content coding: at most ``limit`` bytes, see also RATIO.
 
-    ``codings`` is the value of Content-Encoding (of all its lines, joined by commas): one of zstd,
-    gzip, x-gzip, br and deflate in any case, besides any number of ``identity``. ``deflate`` is the
-    zlib format; bare deflate data, which some senders mean by it, is taken too.
+    ``codings`` is the value of Content-Encoding (of all its lines, joined by commas): one of zstd, gzip, x-gzip, br and
+    deflate in any case, and any number of ``identity``.
+    ``deflate`` is the zlib format; bare deflate data, which some senders mean by it, is accepted too.
 
     Raises:
         ProxyError: UNSUPPORTED_ENCODING for an unknown coding or more than one; BAD_REQUEST if the
@@ -50,7 +51,7 @@ def decode(codings: bytes, body: bytes, limit: int) -> bytes:
 
 
 def decode_in_steps(codings: bytes, body: bytes, limit: int) -> Generator[None, None, bytes]:
-    """The same in steps of a millisecond or so: yields between them."""
+    """`decode` in steps: yields about every millisecond."""
     coding = coding_of(codings)
     if not coding:
         if len(body) > limit:
@@ -60,14 +61,14 @@ def decode_in_steps(codings: bytes, body: bytes, limit: int) -> Generator[None, 
     try:
         decoding = ContentDecoder(coding, DecodeLimits(min(FREE, limit), RATIO, limit, MAX_MEMBERS))
         view = memoryview(body)
-        for at in range(0, len(body), _STEP):  # there are bytes that nothing comes out of
+        for at in range(0, len(body), _STEP):  # input may produce no output
             for part in decoding.parts(view[at : at + _STEP]):
                 buffer.write(part)
                 yield
             yield
         decoding.finish(Ending.DONE)
         if not body:
-            raise Undecodable(Reason.CUT)
+            raise Undecodable(Reason.TRUNCATED)
     except Undecodable as error:
         _refuse(error.reason, min(limit, FREE + RATIO * len(body)))
     return buffer.getvalue()

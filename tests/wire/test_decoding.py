@@ -171,7 +171,7 @@ def test_members_in_a_row_are_one_body_up_to_a_bound(form: str) -> None:
         result = Result(name_of(form), pieces, SMALL)
         assert (result.reason, result.out) == (None, b"ababab")
         over = Result(name_of(form), [*pieces, unit], SMALL)
-        assert (over.reason, over.out) == (Reason.GOES_ON, b"ababab")
+        assert (over.reason, over.out) == (Reason.TRAILING_DATA, b"ababab")
 
 
 def test_a_member_for_each_of_many_events_is_read() -> None:
@@ -213,7 +213,7 @@ def test_a_body_that_ends_too_early_is_told(form: str) -> None:
     """Cut at any byte; but only if it ended well for those who do not look inside."""
     body = coded(form, EVENT % 1)
     for size in range(1, len(body)):
-        assert Result(name_of(form), [body[:size]]).reason is Reason.CUT
+        assert Result(name_of(form), [body[:size]]).reason is Reason.TRUNCATED
         decoding = ContentDecoder(name_of(form))
         decoding.feed(body[:size])
         assert [decoding.finish(ending) for ending in Ending if ending is not Ending.DONE] == [b""] * 5
@@ -224,9 +224,9 @@ def test_a_body_that_ends_too_early_is_told(form: str) -> None:
 def test_what_stands_behind_the_end_is_an_error(form: str, tail: bytes) -> None:
     """In the same piece or the next one."""
     body = coded(form, b"{}")
-    assert Result(name_of(form), [body + tail]).reason in (Reason.CORRUPT, Reason.GOES_ON, Reason.CUT)
+    assert Result(name_of(form), [body + tail]).reason in (Reason.CORRUPT, Reason.TRAILING_DATA, Reason.TRUNCATED)
     later = Result(name_of(form), [body, tail])
-    assert later.reason in (Reason.CORRUPT, Reason.GOES_ON, Reason.CUT)
+    assert later.reason in (Reason.CORRUPT, Reason.TRAILING_DATA, Reason.TRUNCATED)
     assert later.out == b"{}"
 
 
