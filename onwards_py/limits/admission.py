@@ -1,4 +1,4 @@
-"""Admission: all limits that concern an exchange grant together, or nothing is taken."""
+"""Admission: an exchange acquires all of its limits, or none."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import msgspec
 from onwards_py.errors import ErrorKind, LimitState, ProxyError
 from onwards_py.limits.counters import Limiter, TokenBucket
 
-_A_MOMENT: Final = 1.0  # seconds; when a permit comes back nobody knows
+_A_MOMENT: Final = 1.0  # seconds; the release of a permit cannot be predicted
 _TOKENS_MESSAGE: Final = "You are using tokens too quickly. Please slow down."
 
-# The order in which limits are looked at.
+# The order in which limits are checked.
 _CONCURRENCY: Final = 0
 _REQUESTS: Final = 1
 _TOKENS: Final = 2
@@ -22,8 +22,8 @@ _TOKENS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why an exchange may not go in. ``limiter`` is the one to wait for, if it has a queue. ``retry_in``: when to wake
-    that queue; None: no clock says, the queue is woken when a permit comes back. ``error``: the refusal."""
+    """Why an exchange is not admitted. ``limiter``: the one to wait for, if it has a queue. ``retry_in``: seconds until
+    that queue should be woken; None: it is woken when a permit is released. ``error``: the error for the client."""
 
     limiter: Limiter
     retry_in: float | None
@@ -31,8 +31,8 @@ class Rejection:
 
 
 class LimiterSet(msgspec.Struct, frozen=True):
-    """Limiters that let an exchange in together, sorted out beforehand: ``bounded`` are those that have a limit, and
-    ``metered`` says whether one of them is in tokens."""
+    """The limiters of an exchange, classified beforehand. ``bounded``: those with a limit. ``metered``: one limits
+    tokens."""
 
     limiters: tuple[Limiter, ...]
     bounded: tuple[Limiter, ...]
@@ -40,16 +40,16 @@ class LimiterSet(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, limiters: tuple[Limiter, ...]) -> LimiterSet:
-        """Sort them out. To be done again after `Limiter.adopt`."""
+        """Classify ``limiters``. Repeat this after `Limiter.reconfigure`."""
         bounded = tuple(limiter for limiter in limiters if limiter.bounded)
         return cls(limiters, bounded, any(limiter.tokens is not None for limiter in bounded))
 
 
 def try_acquire(limiters: Sequence[Limiter], now: float, estimate: float = 0.0) -> Rejection | None:
-    """Take a place, a request and ``estimate`` tokens of every limiter that counts them; or nothing, and say why.
+    """Take a permit, a request and ``estimate`` tokens of every limiter; or nothing, and return the reason.
 
-    Places are looked at first, since they cost nothing to look at. `release` gives the places back; requests are
-    spent, and `Limiter.settle` corrects the tokens. No limiter may be named twice.
+    Permits are checked first, because that is cheapest. `release` returns the permits; requests stay charged, and
+    `Limiter.charge` corrects the tokens. ``limiters`` must not contain one twice.
     """
     for limiter in limiters:
         if limiter.in_flight >= limiter.max_in_flight or (limiter.queue is not None and limiter.full):
@@ -70,14 +70,14 @@ def try_acquire(limiters: Sequence[Limiter], now: float, estimate: float = 0.0) 
 
 
 def admit(limiters: Sequence[Limiter], now: float, estimate: float = 0.0) -> None:
-    """`try_acquire`, or raise ProxyError with all of them untouched."""
+    """`try_acquire`; raises ProxyError, with all limiters unchanged."""
     rejection = try_acquire(limiters, now, estimate)
     if rejection is not None:
         raise rejection.error
 
 
 def release(limiters: Sequence[Limiter]) -> None:
-    """Give the places back: the last byte is through, or never will be."""
+    """Return the permits, after the last byte or the end of the exchange."""
     for limiter in limiters:
         limiter.in_flight -= 1
     for limiter in limiters:
@@ -87,7 +87,7 @@ def release(limiters: Sequence[Limiter]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    """One limit that does not grant. ``wait`` None: not known."""
+    """One exhausted limit. ``wait``: seconds; None: unknown."""
 
     limiter: Limiter
     what: int
@@ -96,9 +96,9 @@ class _Reason:
 
 
 def _rejection(limiters: Sequence[Limiter], now: float, estimate: float) -> Rejection:
-    """The limit that refuses. One without a queue comes before those that let wait, since waiting for them would be in
-    vain; then places, requests, tokens; then the one that takes longest. Retry-After is the longest wait of all:
-    coming back earlier would only be refused by the slower bucket."""
+    """The limit that rejects. A limit without a queue comes first, because waiting for others is useless; then
+    concurrency, requests, tokens; then the longest wait. Retry-After is the longest wait of all limits, because an
+    earlier retry would be rejected by the slowest bucket."""
     reasons = [reason for limiter in limiters for reason in _reasons(limiter, now, estimate)]
     first = min(reasons, key=lambda reason: (reason.limiter.queue is not None, reason.what, -(reason.wait or 0.0)))
     error = ProxyError(
@@ -107,7 +107,7 @@ def _rejection(limiters: Sequence[Limiter], now: float, estimate: float) -> Reje
         retry_after=max(_A_MOMENT if reason.wait is None else reason.wait for reason in reasons),
         limit=first.state,
     )
-    # Behind others the clock does not matter: they are asked first, and wake this one when they have gone in.
+    # Behind other waiters no time is needed: they are admitted first, and then wake this one.
     return Rejection(first.limiter, None if _behind_others(first.limiter) else first.wait, error)
 
 
@@ -117,7 +117,7 @@ def _behind_others(limiter: Limiter) -> bool:
 
 
 def _reasons(limiter: Limiter, now: float, estimate: float) -> Iterator[_Reason]:
-    """All that stands against an exchange at one limiter."""
+    """All exhausted limits of one limiter."""
     places, bucket, tokens = limiter.limits.concurrency, limiter.bucket, limiter.tokens
     behind = _behind_others(limiter)
     if places is not None and (behind or limiter.in_flight >= places):

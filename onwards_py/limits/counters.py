@@ -1,4 +1,4 @@
-"""What limits: a bucket that refills, for requests or for tokens, and a gate with so many places."""
+"""Limiters: token buckets for requests and tokens, and a bound on exchanges in flight."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from math import inf
 from onwards_py.limits.wait_queue import Schedule, WaitQueue
 from onwards_py.model.limits import Limits, RateLimit
 
-# Seconds. Keeps a caller that waits for exactly as long as it was told from being told again, for no more than
-# the rounding of a clock.
+# Seconds. A client that waits exactly for Retry-After must not be rejected because of the rounding of a clock.
 _TOLERANCE = 1e-6
 
 
 class TokenBucket:
-    """Refills at ``per_second`` up to ``burst``; starts full. ``available`` is what it held at the last look; below
-    zero, it is owed."""
+    """Refills at ``per_second`` up to ``burst``; starts full. ``available``: the level at the last check; it may be
+    negative."""
 
     __slots__ = ("_at", "_burst", "_per_second", "available", "limit")
 
@@ -25,7 +24,7 @@ class TokenBucket:
         self._at = now
 
     def wait_for(self, count: float, now: float) -> float:
-        """Seconds until ``count`` are there, or the bucket is full if ``count`` is more; 0 now. Takes nothing."""
+        """Seconds until ``count`` are available, or the bucket is full if ``count`` exceeds it. Takes nothing."""
         available, burst = self.available, self._burst
         if now > self._at:
             available += (now - self._at) * self._per_second
@@ -40,27 +39,27 @@ class TokenBucket:
         return wait if wait > _TOLERANCE else 0.0
 
     def take(self, count: float) -> None:
-        """Take what `wait_for` has just found; all of ``count``, even if that is more than the bucket holds."""
+        """Take ``count``, after `wait_for` has returned 0, even if that exceeds the size of the bucket."""
         self.available -= count
 
     def charge(self, difference: float) -> None:
-        """So much more was used than taken before; less, if negative. Counts from the last look on."""
+        """Take the difference between actual and estimated usage; negative: return it."""
         available = self.available - difference
         self.available = available if available < self._burst else self._burst
 
     def remaining(self, now: float) -> float:
-        """What is there; negative: owed."""
+        """The current level; may be negative."""
         self.wait_for(0.0, now)
         return self.available
 
 
 class Limiter:
-    """The limits of one pool, provider or key, with their state. ``in_flight`` counts held permits, of which there may
-    be ``max_in_flight`` at one time.
+    """The limits of one pool, provider or key, with their state. ``in_flight``: permits in use, at most
+    ``max_in_flight``.
 
-    ``bucket`` counts requests, ``tokens`` tokens; ``queue`` is where one waits instead of being refused. ``bounded``:
-    there is something to ask before a permit is given. ``watched``: a permit that comes back means more than
-    ``in_flight -= 1``: `on_release` after it and, once it is known how many tokens were used, `charge`.
+    ``bucket`` limits requests, ``tokens`` limits tokens; ``queue``: exchanges wait instead of being rejected.
+    ``bounded``: at least one limit exists. ``watched``: the release of a permit needs more than ``in_flight -= 1``:
+    `on_release` after it and, once the usage is known, `charge`.
     """
 
     __slots__ = ("_schedule", "bounded", "bucket", "in_flight", "limits", "max_in_flight", "queue", "tokens", "watched")
@@ -74,9 +73,9 @@ class Limiter:
         self._apply(limits)
 
     def reconfigure(self, limits: Limits, now: float) -> None:
-        """Take over new limits; what did not change keeps its state (a reload is no refill).
+        """Apply new limits; unchanged limits keep their state, so that a reload does not refill a bucket.
 
-        Who waits is asked again: there may be more room now, or no queue any more.
+        Waiting exchanges are tried again: the limit may be higher, or the queue removed.
         """
         if limits.rate != self.limits.rate:
             self.bucket = _bucket(limits.rate, now)
@@ -101,7 +100,7 @@ class Limiter:
 
     @property
     def full(self) -> bool:
-        """True if no place is left, or somebody who came before still waits."""
+        """True if no permit is available, or earlier exchanges are waiting."""
         if self.in_flight >= self.max_in_flight:
             return True
         queue = self.queue
@@ -109,26 +108,26 @@ class Limiter:
 
     @property
     def in_use(self) -> bool:
-        """True while somebody holds a permit, or waits for one."""
+        """True while a permit is in use or an exchange is waiting."""
         return self.in_flight > 0 or (self.queue is not None and self.queue.waiting > 0)
 
     def on_release(self) -> None:
-        """A permit came back (``in_flight`` says so already): whoever waits may try again."""
+        """Try waiting exchanges again after a release (``in_flight`` is already updated)."""
         if self.queue is not None:
             self.queue.wake()
 
     def close_queue(self) -> None:
-        """Nobody who waits is let in any more."""
+        """Stop admitting waiting exchanges."""
         self.queue = None
 
     def refund(self) -> None:
-        """An admitted exchange asked nobody after all: its request is not counted."""
+        """Return the request of an admitted exchange that was not sent to a provider."""
         if self.bucket is not None:
             self.bucket.charge(-1.0)
             self.on_release()
 
     def charge(self, difference: float) -> None:
-        """An admitted exchange used so many tokens more than were estimated (negative: less)."""
+        """Charge the tokens that an admitted exchange used beyond the estimate (negative: refund)."""
         if self.tokens is None:
             return
         self.tokens.charge(difference)

@@ -1,7 +1,7 @@
-"""The line before a limit: first come, first served, and nobody who comes later gets in between.
+"""The wait queue of a limit: first in, first out; later exchanges cannot overtake.
 
-Who waits is asked, not told: each place that comes free asks the head of the queue to try again, and goes on with the
-next one only if the head went in (or gave up).
+The queue holds no permits for its waiters: each released permit makes the head try again, and the next waiter only
+follows if the head was admitted or has left.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Callable
 from onwards_py.model.limits import QueuePolicy
 
 Schedule = Callable[[Callable[[], None]], object]
-"""Calls back soon, and not before it has returned: ``call_soon`` of an event loop."""
+"""Calls the function soon, after the current one has returned: ``call_soon`` of an event loop."""
 
 
 def run_now(callback: Callable[[], None]) -> None:
-    """A schedule without a loop. Not for lines in which more than one limit is waited for."""
+    """A schedule without a loop. Not for waiters in more than one queue."""
     callback()
 
 
 class Waiter:
-    """One who waits. It may stand in several lines at once, and goes in when one of them lets it.
+    """A waiting exchange. It may be in several queues at once, and is admitted by the first one that allows it.
 
-    ``wake`` tries again and has decided when it returns: it went in, and left (`leave`), in this order; or it is still
-    blocked, and stays. ``queues``: where it stands.
+    ``wake`` tries again. When it returns, the exchange was admitted and then left (`leave`), or it is still blocked and
+    stays. ``queues``: the queues that contain it.
     """
 
     __slots__ = ("queues", "wake")
@@ -34,12 +34,12 @@ class Waiter:
         self.queues: list[WaitQueue] = []
 
     def leave(self) -> None:
-        """Leave all lines."""
+        """Leave all queues."""
         for queue in tuple(self.queues):
             queue.leave(self)
 
     def take_turn(self) -> None:
-        """Try again, with the right of way in every queue whose head this is."""
+        """Try again, with priority in every queue whose head this is."""
         heading = [queue for queue in self.queues if queue.head is self]
         for queue in heading:
             queue.serving_head = True
@@ -51,10 +51,10 @@ class Waiter:
 
 
 class WaitQueue:
-    """Those who wait for one limiter. ``serving_head``: it is the head that is just trying, so nobody is in front of
-    it.
+    """The exchanges that wait for one limiter. ``serving_head``: the head is trying at the moment, so that the queue
+    does not block it.
 
-    ``policy`` may be replaced at any time; a shorter bound sends nobody away.
+    ``policy`` may be replaced at any time; a lower bound does not remove waiters.
     """
 
     __slots__ = ("_schedule", "_scheduled", "_serving", "_waiters", "policy", "serving_head")
@@ -69,16 +69,16 @@ class WaitQueue:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of waiters."""
         return len(self._waiters)
 
     @property
     def head(self) -> Waiter | None:
-        """Who is next; None if nobody waits."""
+        """The next waiter; None if the queue is empty."""
         return next(iter(self._waiters), None)
 
     def enqueue(self, waiter: Waiter) -> bool:
-        """Stand at the end, or stay where one stands already. False if the queue is as long as it may be."""
+        """Add ``waiter`` at the end, unless the queue contains it. False if the queue is full."""
         if waiter in self._waiters:
             return True
         if len(self._waiters) >= self.policy.max_waiting:
@@ -88,7 +88,7 @@ class WaitQueue:
         return True
 
     def leave(self, waiter: Waiter) -> None:
-        """Stand here no longer, if one did. Who becomes the head by that is asked soon."""
+        """Remove ``waiter``, if present. A new head tries soon."""
         if waiter not in self._waiters:
             return
         headed = self.head is waiter
@@ -100,13 +100,13 @@ class WaitQueue:
                 self.wake()
 
     def wake(self) -> None:
-        """Something has come free: ask the head soon. Any number of calls until then are one."""
+        """Make the head try again soon. Several calls until then count once."""
         if self._waiters and not self._scheduled:
             self._scheduled = True
             self._schedule(self._serve)
 
     def _serve(self) -> None:
-        """Ask one after the other until one is still blocked. Who stands in queue again since is not asked twice."""
+        """Try the waiters in order until one is still blocked; each at most once."""
         self._scheduled = False
         for _ in range(len(self._waiters)):
             head = self.head

@@ -1,4 +1,4 @@
-"""What bounds a pool, a provider or a key."""
+"""Limits of a pool, a provider or a key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onwards_py.setting import Setting, ValueKind
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """A token bucket: ``per_second`` tokens flow in, ``burst`` is its size."""
+    """A token bucket: ``per_second`` is its refill rate, ``burst`` its size."""
 
     per_second: float
     burst: float
@@ -28,9 +28,10 @@ class QueuePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds a pool, a provider or a key. None: unbounded.
+    """Limits of a pool, a provider or a key. None: unlimited.
 
-    ``rate`` counts requests and ``tokens`` those of prompts and answers. ``queue``: wait instead of being refused.
+    ``rate`` limits requests, ``tokens`` prompt and completion tokens. ``queue``: exchanges wait instead of being
+    rejected.
     """
 
     rate: RateLimit | None = None
