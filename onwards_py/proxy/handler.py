@@ -145,7 +145,9 @@ class Proxy:
                 raise ProxyError(ErrorKind.MODEL_REQUIRED, param="model")
             span = scan(body)
             address = Address(span.name, body, span)
-        route = _route(head, current, address.model, principal)
+        route = head.route
+        if type(route) is not Route or head.resolved_by is not current.generation or head.model != address.model:
+            route = _route(head, current, address.model, principal)
         pool = route.target.pool
         exchange.target = pool.name
         if len(request.body) > pool.max_body or len(address.body) > pool.max_body:
@@ -272,12 +274,10 @@ def _principal(head: RequestHead, current: ActiveConfig) -> Principal:
 
 
 def _route(head: RequestHead, current: ActiveConfig, model: str, principal: Principal) -> Route:
-    """Where to. Found once for a head that a connection repeats, as long as it asks for the same. Raises ProxyError."""
-    if head.resolved_by is not current.generation:
-        return current.table.resolve(model, principal)
-    if head.route is None or head.model != model:
-        head.route = current.table.resolve(model, principal)
-        head.model = model
-    route = head.route
-    assert isinstance(route, Route)
+    """The route to ``model``; kept for the next request that repeats the head and the model. Raises ProxyError."""
+    if current.needs_principal:
+        assert head.resolved_by is current.generation
+    head.resolved_by = current.generation
+    head.route = route = current.table.resolve(model, principal)
+    head.model = model
     return route

@@ -32,7 +32,7 @@ from onwards_py.proxy.outlier_detection import (
 from onwards_py.proxy.redaction import redact
 from onwards_py.proxy.translate_response import early_sink, fail_committed
 from onwards_py.proxy.tunnel import open_tunnel, prepare_tunnel, run_tunnel, wants_tunnel
-from onwards_py.proxy.upstream_request import RoutedRequest, Transports, error_of, retries_fault
+from onwards_py.proxy.upstream_request import RoutedRequest, Transports, error_of, outbound_request, retries_fault
 from onwards_py.routing.affinity import key_of
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.fallback import FallbackPlan
@@ -72,8 +72,12 @@ class RetryLoop:
             return self._retry(exchange, routed, prepare_tunnel, self._run_tunnel)
         if single is None or routed.head.upgrade is not None:
             return self._retry(exchange, routed, prepare, self._run)
-        exchange.provider = single.provider.name
-        attempt = prepare(exchange, routed, single)
+        provider = single.provider
+        exchange.provider = provider.name
+        if not provider.apis.all_native:
+            attempt = prepare(exchange, routed, single)
+        else:
+            attempt = Attempt(exchange, routed, single, outbound_request(provider, routed))
         exchange.attempts = 1
         return self._run(attempt, None)
 
@@ -124,20 +128,26 @@ class RetryLoop:
 
     async def _run(self, attempt: Attempt, plan: FallbackPlan | None) -> AttemptFailed | None:
         """One attempt, to the last byte of its response; the failure, if it did not serve the client."""
-        exchange, hedged = attempt.exchange, attempt.exchange.hedged
+        exchange, hedge, hedged = attempt.exchange, None, 0
         if attempt.translation is not None:
             attempt.sink = early_sink(attempt, self._clock)
-        hedge = None if plan is None else _hedge_of(attempt)
+        if plan is not None:
+            attempt.sent_at = self._clock()
+            hedge, hedged = _hedge_of(attempt), exchange.hedged
         try:
-            if plan is not None and hedge is not None:
-                attempt = await self._race(attempt, plan, hedge)
+            if plan is None or hedge is None:
+                provider, transports = attempt.member.provider, self._transports
+                transport = transports.http if provider.local is None else transports.of(provider)
+                sending = transport.send(provider, attempt.outbound)
+                sink = attempt.sink
+                self._receive(attempt, plan, await (sending if sink is None else sink.before_head(sending)))
             else:
-                self._receive(attempt, plan, await self._sending(attempt))
+                attempt = await self._race(attempt, plan, hedge)
         except TransportError as error:
             if hedge is None:
                 self._on_fault(attempt, error)
-            # Of two attempts at one time the error is that of the last one, and its member is not known here.
-            member = attempt.member if exchange.hedged == hedged else None
+            # Of two attempts at one time the error is that of the last one, and its endpoint is not known here.
+            member = attempt.member if hedge is None or exchange.hedged == hedged else None
             return self._without_response(attempt, plan, error, member)
         status = attempt.response.head.status
         if status >= 400:
@@ -156,14 +166,6 @@ class RetryLoop:
         if try_send_now(attempt, plan, now):
             return None
         return await deliver(attempt, plan, self._clock)
-
-    def _sending(self, attempt: Attempt) -> Coroutine[Any, Any, UpstreamResponse]:
-        """One round trip, up to the head. Raises TransportError."""
-        provider, transports = attempt.member.provider, self._transports
-        attempt.sent_at = self._clock()
-        transport = transports.http if provider.local is None else transports.of(provider)
-        sending = transport.send(provider, attempt.outbound)
-        return sending if attempt.sink is None else attempt.sink.before_head(sending)
 
     def _receive(self, attempt: Attempt, plan: FallbackPlan | None, response: UpstreamResponse) -> None:
         """Take a response whose head may be forwarded, and record what it means for the provider. Raises
@@ -215,8 +217,10 @@ class RetryLoop:
         exchange = attempt.exchange
 
         async def send(attempt: Attempt) -> None:
+            provider, attempt.sent_at = attempt.member.provider, self._clock()
             try:
-                self._receive(attempt, plan, await self._sending(attempt))
+                response = await self._transports.of(provider).send(provider, attempt.outbound)
+                self._receive(attempt, plan, response)
             except TransportError as error:
                 self._on_fault(attempt, error)
                 raise
