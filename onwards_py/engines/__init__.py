@@ -1,5 +1,5 @@
-"""Local models: the programs that run one each, in processes of their own (``python -m onwards_py.engines``).
+"""Local models: programs that run one model each, in separate processes (``python -m onwards_py.engines``).
 
-Lives here: what happens inside such a process, how a model is found, and the contract with the proxy that starts it.
-May not: know targets, pools or anything else of the proxy.
+Lives here: the code of such a process, the search for model files, and the protocol with the proxy. May not: use
+targets, pools or anything else of the proxy.
 """

@@ -1,4 +1,4 @@
-"""``python -m onwards_py.engines``: one model's process. The proxy starts it; it is of no use by hand."""
+"""``python -m onwards_py.engines``: one model's process. The proxy starts it; it cannot be used by hand."""
 
 from onwards_py.engines.runtime import run
 

@@ -1,8 +1,8 @@
-"""What every engine is, as the runtime sees it.
+"""The interface of engines.
 
-An engine is made from its spec, loads once in the main thread before anything listens, and then answers requests by
-functions that block and compute in threads of the runtime's. It knows nothing of HTTP: it is given the decoded body and
-gives back bytes, or raises.
+An engine is created from a launch specification and loads its model once, in the main thread, before the process
+listens. Its handlers then compute responses in worker threads, and may block. An engine does not use HTTP: it gets the
+decoded body, and returns bytes or raises.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Protocol
 from onwards_py.engines.protocol import ComputeCost
 
 Body = dict[str, object]
-"""A request's body: a JSON object, decoded. Its ``model`` is a string that is not empty; the runtime saw to that."""
+"""A decoded JSON request body. The runtime has checked that ``model`` is a non-empty string."""
 
 
 class LoadError(Exception):
-    """The model cannot be served. Its text says what to install or to change; clients may see it: no paths."""
+    """The model cannot be served. The text is the remedy; it contains no paths, because clients may see it."""
 
 
 class EngineError(Exception):
-    """A request that is answered with an error: the envelope's fields and the status.
+    """An error response: the fields of the error object, and the status.
 
     Before `Sink.begin` it becomes a response of ``status``; after it, an event in the stream, which is then cut off.
     """
@@ -46,45 +46,45 @@ class EngineError(Exception):
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> EngineError:
-    """A 400 that names the parameter at fault; to be raised."""
+    """A 400 error about the parameter ``param``, to be raised."""
     return EngineError(400, message, param=param, code=code)
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One request's computation. ``stop`` is set when nobody waits for the answer any more: look at it often.
+    """The computation of one request. ``stop`` is set when the client has left; handlers must check it often.
 
-    ``stop_requested_at`` is when that was (monotonic seconds), None before.
+    ``stop_requested_at``: the time of that (monotonic seconds), or None.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
     stop_requested_at: float | None = None
 
     def request_stop(self, now: float) -> None:
-        """From the event loop; the second call changes nothing."""
+        """Called in the event loop; further calls have no effect."""
         if self.stop_requested_at is None:
             self.stop_requested_at = now
             self.stop.set()
 
 
 class EventSink(Protocol):
-    """Where a computing thread puts a streamed answer."""
+    """Where a worker thread writes a streamed response."""
 
     def begin(self) -> None:
-        """Commit to 200 and ``text/event-stream``: once, before the first event. Errors before it have their status."""
+        """Commit to 200 and ``text/event-stream``: once, before the first event. Errors before it keep their status."""
 
     def event(self, data: bytes) -> bool:
         """Send one event (``data`` without framing: JSON without line ends, or ``[DONE]``).
 
-        Blocks while the client leaves too much unread. False: the job is to stop, and nothing was sent.
+        Blocks while the client has too much unread data. Returns False, without sending, if the job must stop.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class EngineResult:
-    """How a computation ended well. ``body`` is the whole JSON answer; None: all of it went through the sink.
+    """The result of a successful computation. ``body``: the complete JSON response; None: it was streamed to the sink.
 
-    ``cost`` is what it cost; None if nothing was computed.
+    ``cost``: tokens and seconds; None if nothing was computed.
     """
 
     body: bytes | None
@@ -92,27 +92,27 @@ class EngineResult:
 
 
 RouteHandler = Callable[[Body, EventSink, Job], EngineResult]
-"""Answers one request; blocks; runs in one of ``spec.slots`` threads, so engines must bear as many at one time.
+"""Computes the response to one request. Blocks; up to ``spec.slots`` threads call it at one time.
 
-Raises `EngineError`. Anything else that it raises is logged by type and answered with 500. When ``job.stop`` is set it
-returns soon, and what it returns then goes nowhere but for ``cost``.
+Raises `EngineError`. Other exceptions are logged by type and become a 500. After ``job.stop`` is set it returns
+soon, and only the ``cost`` of its result is used.
 """
 
 
 class Engine(Protocol):
-    """Made by ``factory(spec)``, which must be cheap; see `onwards_py.engines.registry`."""
+    """One model. Created by ``factory(spec)``, which must be cheap; see `onwards_py.engines.registry`."""
 
     @property
     def file(self) -> str:
-        """What was loaded, for people: a file's name. After `load`."""
+        """The name of the loaded file, for display. Valid after `load`."""
 
     @property
     def bytes(self) -> int:
-        """How large that file is. After `load`."""
+        """The size of that file. Valid after `load`."""
 
     @property
     def routes(self) -> Mapping[str, RouteHandler]:
-        """Path without ``/v1`` (``/embeddings``) to what answers POST requests for it. After `load`."""
+        """The handlers of POST requests, by path without ``/v1`` (``/embeddings``). Valid after `load`."""
 
     def load(self) -> None:
         """Load the model, in the main thread, blocking. Raises `LoadError`."""

@@ -1,7 +1,7 @@
-"""A sentence-transformers folder as the GGUF file that llama.cpp loads, made once and kept.
+"""Converts a sentence-transformers folder to a GGUF file for llama.cpp, once; the file is cached.
 
-Only what llama.cpp computes alike is taken: BERT with learned positions and GELU, pooled by mean or by the first token.
-Whether the vectors are normalised does not matter here; the engine always does that. Needs numpy and ``gguf``.
+Only models that llama.cpp computes identically are converted: BERT with learned positions and GELU, pooled by mean or
+by the first token. The engine always normalises the vectors. Needs numpy and ``gguf``.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Part of the file's name: a new number whenever other bytes are written for the same model.
+# Part of the file name; increment it when the conversion changes.
 _FORMAT: Final = 1
 _WEIGHTS: Final = "model.safetensors"
 _SOURCES: Final = (_WEIGHTS, "tokenizer.json", "config.json", "modules.json")
 _MODULES: Final = frozenset({"Transformer", "Pooling", "Normalize"})
-_PHANTOM_SPACE: Final = "\u2581"  # llama.cpp marks where words begin; BERT marks where they go on
+_PHANTOM_SPACE: Final = "\u2581"  # llama.cpp marks the beginnings of words, BERT their continuations
 _CONTINUED: Final = "##"
 _WIDTHS: Final = {"F32": 4, "F16": 2, "BF16": 2}
 _FORMS: Final = {"F32": "<f4", "F16": "<f2"}
@@ -74,7 +74,7 @@ class _Tensor(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is read of a folder before anything is written."""
+    """The contents of a folder that are read before writing."""
 
     folder: Path
     config: _Config
@@ -85,10 +85,10 @@ class _Plan:
 
 
 def converted(folder: Path, cache: Path) -> Path:
-    """The GGUF file made of ``folder``; makes it if it is not in ``cache`` yet. Raises `LoadError`.
+    """The GGUF file of ``folder``; converts the folder if ``cache`` does not contain the file. Raises `LoadError`.
 
-    It appears whole or not at all. Of several processes one makes it while the others wait; the lock and what was half
-    written go with the process that fell.
+    It appears whole or not at all. Of several processes one makes it while the others wait; the lock and an incomplete
+    file disappear with a process that crashes.
     """
     final = cache / _name(folder)
     if final.exists():
@@ -107,18 +107,18 @@ def converted(folder: Path, cache: Path) -> Path:
 
 
 def title(folder: Path) -> str:
-    """What to call the model of a folder: packages tend to keep it in one named ``model``."""
+    """The display name of a model folder; in packages the folder itself is often named ``model``."""
     return folder.parent.name if folder.name == "model" else folder.name
 
 
 def discard(file: Path) -> None:
-    """Forget a file of the cache that is damaged."""
+    """Remove a damaged file from the cache."""
     with suppress(OSError):
         file.unlink()
 
 
 def _name(folder: Path) -> str:
-    """Another one for every other content, as far as sizes and times tell, and for every other place."""
+    """The file name, which depends on the path of the folder and on the sizes and times of its files."""
     place = folder.resolve()
     marks = [(file.stat().st_size, file.stat().st_mtime_ns) for file in (place / name for name in _SOURCES)]
     digest = hashlib.sha256(repr((str(place), marks)).encode()).hexdigest()[:16]
@@ -155,7 +155,7 @@ def _objection(config: _Config, modules: list[_Module], tokenizer: WordPiece) ->
 
 
 def _pools_first_token(folder: Path, modules: list[_Module]) -> bool:
-    """True: the first token's vector is the text's; False: the mean of all is."""
+    """Whether pooling uses the first token's vector, instead of the mean of all vectors."""
     path = next((module.path for module in modules if module.type.endswith(".Pooling")), None)
     if path is None:
         raise UnsupportedTokenizer("it has no Pooling module")
@@ -262,7 +262,7 @@ def _as_llama_writes(token: str) -> str:
 
 
 def _renamed(plan: _Plan) -> Iterator[tuple[str, str]]:
-    """Names of the tensors that embeddings need, and what llama.cpp calls them."""
+    """Names of the tensors that embeddings need, and their names in llama.cpp."""
     from gguf import MODEL_ARCH, get_tensor_name_map
 
     names = get_tensor_name_map(MODEL_ARCH.BERT, plan.config.num_hidden_layers)
@@ -276,7 +276,7 @@ def _renamed(plan: _Plan) -> Iterator[tuple[str, str]]:
 
 
 def _is_matrix(name: str, tensor: _Tensor) -> bool:
-    """True for what is multiplied, and for words: kept in half precision. llama.cpp adds the rest in full."""
+    """Whether a tensor is stored in half precision: matrices and word embeddings, but not the others (llama.cpp)."""
     return len(tensor.shape) == 2 and "position_embeddings" not in name and "token_type_embeddings" not in name
 
 
@@ -287,7 +287,7 @@ def _dtype(half: bool) -> np.dtype[np.float16] | np.dtype[np.float32]:
 
 
 def _values(plan: _Plan, name: str) -> NDArray[np.float32]:
-    """A tensor's values, read from the file."""
+    """The values of a tensor, read from the file."""
     import numpy as np
 
     tensor = plan.tensors[name]

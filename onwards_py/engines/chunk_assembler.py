@@ -1,4 +1,4 @@
-"""A whole answer out of a streamed one's chunks: Chat Completions and the older Completions.
+"""Assembles a complete response from the chunks of a stream: Chat Completions and the older Completions.
 
 Pure. An engine that always streams can be stopped at any token, also while it works on an answer that its client wants
 whole; so that answer is put together here. However the text was cut into chunks, the answer is the same.
@@ -15,14 +15,14 @@ _WHOLE_CHAT: Final = "chat.completion"
 
 
 class ChunkAssembler:
-    """Feed it every chunk in spec, then ask for the `response`."""
+    """Takes every chunk, in order, and returns the complete `response`."""
 
     def __init__(self) -> None:
         self._head: Json = {}
         self._choices: dict[int, Json] = {}
 
     def feed(self, chunk: Json) -> None:
-        """Take one chunk; its fields outside of ``choices`` stay as the first chunk had them."""
+        """Add one chunk. Fields outside of ``choices`` keep the value of the first chunk."""
         for name, value in chunk.items():
             if name != "choices":
                 self._head.setdefault(name, value)
@@ -44,11 +44,11 @@ class ChunkAssembler:
 
     @property
     def finished(self) -> bool:
-        """Whether there is a choice, and every one has said why it ended."""
+        """Whether there is a choice, and every choice has a finish reason."""
         return bool(self._choices) and all(choice.get("finish_reason") for choice in self._choices.values())
 
     def response(self, usage: Json) -> Json:
-        """The whole answer, with the choices in spec. Content is null only where there are calls instead."""
+        """The complete response, with the choices in order. Content is null only if there are tool calls."""
         head = dict(self._head)
         for choice in self._choices.values():
             message = choice.get("message")

@@ -1,4 +1,4 @@
-"""What a classifier says about a text, and how a model of any format says it."""
+"""The result of classification, for models of all formats."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Literal
 import msgspec
 
 ScoreSource = Literal["probability", "softmax", "sigmoid", "none"]
-"""Where the numbers come from: the model's own probabilities; its scores, made to sum up to 1 by one of two functions;
-or nowhere, because it gives a label and nothing else, which then gets a 1."""
+"""The source of the probabilities: the model itself; its scores, normalised by a function; or none: the model returns
+a label only, which gets probability 1."""
 
 
 class Classification(msgspec.Struct, frozen=True):
-    """The label of one text, and a number from 0 to 1 for each label that the model knows, in the model's spec."""
+    """The label of one text, and the probability of each label, in the order of the model."""
 
     label: str
     probabilities: dict[str, float]
@@ -22,22 +22,22 @@ class Classification(msgspec.Struct, frozen=True):
 
 
 Classify = Callable[[Sequence[str]], list[Classification]]
-"""A loaded model: one verdict for each text, in spec. Blocks; may run in several threads at one time."""
+"""A loaded model: one result per text, in order. Blocks; several threads may call it at one time."""
 
 
 def checked_classification(label: str, probabilities: dict[str, float], scores: ScoreSource) -> Classification:
-    """A verdict whose numbers are numbers.
+    """A result with finite probabilities.
 
     Raises:
-        ArithmeticError: one of them is infinite or none at all, for which JSON has no word.
+        ArithmeticError: a probability is infinite or NaN, which JSON cannot represent.
     """
     if not all(map(math.isfinite, probabilities.values())):
-        raise ArithmeticError("the model gave a probability that is no number")
+        raise ArithmeticError("the model returned a probability that is not a number")
     return Classification(label, probabilities, scores)
 
 
 def softmax(scores: Sequence[float]) -> list[float]:
-    """Scores of several classes as numbers that sum up to 1. The highest is taken off first, lest ``exp`` overflow."""
+    """Scores as probabilities. The highest score is subtracted first, so that ``exp`` does not overflow."""
     highest = max(scores)
     powers = [math.exp(score - highest) for score in scores]
     total = sum(powers)
@@ -45,7 +45,7 @@ def softmax(scores: Sequence[float]) -> list[float]:
 
 
 def sigmoid(score: float) -> list[float]:
-    """One score between two classes, positive for the second, as two numbers that sum up to 1."""
+    """The score of a binary decision, positive for the second class, as two probabilities."""
     small = math.exp(-abs(score))  # never overflows
     first, second = small / (1 + small), 1 / (1 + small)
     return [first, second] if score >= 0 else [second, first]

@@ -23,7 +23,7 @@ from onwards_py.engines.protocol import ComputeCost, LaunchSpec
 
 _PICKLES = frozenset({".pkl", ".pickle", ".joblib"})
 _BATCH_SIZE = 64
-"""So many texts are computed before the next look at whether anybody still waits."""
+"""Texts computed between two checks of ``job.stop``."""
 
 
 class ClassifierEngine:
@@ -41,10 +41,10 @@ class ClassifierEngine:
         }
 
     def load(self) -> None:
-        """Read the model and classify once, which shows that it does so and brings everything into memory.
+        """Read the model and classify once, which tests the model and loads everything into memory.
 
         Raises:
-            LoadError: there is no such file, it is of a kind that is not taken, or it does not classify texts.
+            LoadError: there is no such file, its format is not supported, or it does not classify texts.
         """
         name = Path(self._spec.model).name
         if Path(name).suffix.lower() in _PICKLES:
@@ -88,9 +88,9 @@ class ClassifierEngine:
         )
 
     def _compute(self, texts: Sequence[str], made: int, job: Job) -> tuple[list[Classification], ComputeCost]:
-        """Verdicts on all texts, or on fewer when the job is stopped; ``made``: how many tokens to report as made."""
+        """Results for all texts, or for fewer if the job is stopped. ``made``: completion tokens to report."""
         if self._classify is None:
-            raise RuntimeError("asked before load()")
+            raise RuntimeError("called before load()")
         results: list[Classification] = []
         words = 0
         start = time.perf_counter()

@@ -14,7 +14,7 @@ from onwards_py.engines.model_finder import install_hint
 
 
 class _Port(Protocol):
-    """An input or output of a model. ``shape``: numbers, names of what may vary, or None."""
+    """An input or output of a model. ``shape``: numbers, names of variable dimensions, or None."""
 
     @property
     def name(self) -> str: ...
@@ -30,7 +30,7 @@ class _Meta(Protocol):
 
 
 class _Session(Protocol):
-    """The little of ``onnxruntime.InferenceSession`` that is used here."""
+    """The part of ``onnxruntime.InferenceSession`` that is used here."""
 
     def get_inputs(self) -> list[_Port]: ...
     def get_outputs(self) -> list[_Port]: ...
@@ -44,7 +44,7 @@ _TENSORS = frozenset({"tensor(float)", "tensor(double)"})
 _QUIET = 4
 
 _Rows = Callable[[object], list[dict[str, float]]]
-"""Makes one dictionary per text of what the second output gave."""
+"""Converts the second output to one dictionary per text."""
 
 
 def load_onnx(path: Path, threads: int) -> Classify:
@@ -62,7 +62,7 @@ def load_onnx(path: Path, threads: int) -> Classify:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads take no CPU
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads use no CPU
     options.log_severity_level = _QUIET
     try:
         session: _Session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -95,7 +95,7 @@ def _why_unreadable(name: str, error: Exception) -> str:
 
 
 def _text_input(name: str, inputs: list[_Port]) -> tuple[str, tuple[int, ...]]:
-    """The input's name and the shape of a batch of texts."""
+    """The name of the input, and the shape of a batch."""
     if len(inputs) == 1 and inputs[0].type == "tensor(string)":
         shape = inputs[0].shape
         if len(shape) == 1:
@@ -107,7 +107,7 @@ def _text_input(name: str, inputs: list[_Port]) -> tuple[str, tuple[int, ...]]:
 
 
 def _reader_of_outputs(name: str, session: _Session) -> _Rows | None:
-    """How to read the second output; None if the model gives labels only."""
+    """The function that reads the second output; None if the model returns labels only."""
     outputs = session.get_outputs()
     kinds = [port.type for port in outputs]
     if kinds and kinds[0] in _LABELS:
@@ -136,7 +136,7 @@ def _of_tensor(labels: list[str]) -> _Rows:
 
 
 def _class_names(name: str, metadata: Mapping[str, str]) -> list[str]:
-    """A tensor of probabilities does not say whose they are, and a guess would be wrong without anybody noticing."""
+    """The labels of a tensor of probabilities, from the metadata; a wrong guess would go unnoticed."""
     try:
         classes = msgspec.json.decode(metadata.get("classes", ""), type=list[str | int])
     except msgspec.MsgspecError:

@@ -1,4 +1,4 @@
-"""The texts in requests to a classifier: Chat Completions, Completions, and ``/classify`` as vLLM has it."""
+"""The texts in requests to a classifier: Chat Completions, Completions, and vLLM's ``/classify``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import cast
 from onwards_py.engines.base import Body, bad_request
 
 MAX_CHARACTERS = 1_000_000
-"""The longest text: nothing can stop the computation of one that has begun, and this many take a tenth of a second."""
+"""The longest text, which takes a tenth of a second; its computation cannot be stopped."""
 
 MAX_TEXTS = 2048
 """The most texts of one request, as in OpenAI's embeddings."""
@@ -72,10 +72,10 @@ def texts_of_input(body: Body) -> list[str]:
 
 
 def wants_stream(body: Body) -> bool:
-    """Whether the answer is to be streamed.
+    """Whether the client requests a stream.
 
     Raises:
-        EngineError: 400 for ``stream``, or for ``n``: a classifier has one answer.
+        EngineError: 400 for ``stream``, or for ``n``: a classifier has one choice.
     """
     if body.get("n") not in (None, 1):
         raise bad_request("A classifier has one answer: 'n' must be 1.", "n")
@@ -86,7 +86,7 @@ def wants_stream(body: Body) -> bool:
 
 
 def wants_usage(body: Body) -> bool:
-    """Whether a stream is to end with its usage.
+    """Whether the client requests usage at the end of a stream.
 
     Raises:
         EngineError: 400 for ``stream_options``.

@@ -1,4 +1,4 @@
-"""A classifier's verdicts in the dialects in which it is asked."""
+"""Results of classification as responses of each API."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _member(verdict: Classification) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierResponse:
-    """One verdict as what a language model would have said: the label. ``words`` stands for tokens in the usage."""
+    """A result as a language model's response whose content is the label. ``words``: prompt tokens in the usage."""
 
     dialect: Api
     model: str
@@ -34,9 +34,9 @@ class ClassifierResponse:
     words: int
 
     def body(self) -> bytes:
-        """The body of an answer that is not streamed. ``classification`` is a member that only classifiers have."""
+        """The body of a complete response. The member ``classification`` is an extension of classifiers."""
         label = self.verdict.label
-        said: dict[str, object] = (
+        content: dict[str, object] = (
             {"message": {"role": "assistant", "content": label, "refusal": None}}
             if self.dialect == "chat"
             else {"text": label}
@@ -44,12 +44,12 @@ class ClassifierResponse:
         kind = "chat.completion" if self.dialect == "chat" else "text_completion"
         return orjson.dumps(
             _identity(_PREFIX[self.dialect], kind, self.model)
-            | {"choices": [{"index": 0, **said, "logprobs": None, "finish_reason": "stop"}]}
+            | {"choices": [{"index": 0, **content, "logprobs": None, "finish_reason": "stop"}]}
             | {"classification": _member(self.verdict), "usage": self._usage()}
         )
 
     def events(self, with_usage: bool) -> Iterator[bytes]:
-        """The data of each event of a streamed answer, ``[DONE]`` included; ``classification`` is in the first."""
+        """The data of each event of a stream, including ``[DONE]``; ``classification`` is in the first."""
         chat = self.dialect == "chat"
         label = self.verdict.label
         head = _identity(_PREFIX[self.dialect], "chat.completion.chunk" if chat else "text_completion", self.model)
@@ -57,8 +57,8 @@ class ClassifierResponse:
         first: dict[str, object] = {"delta": {"role": "assistant", "content": label}} if chat else {"text": label}
         last: dict[str, object] = {"delta": {}} if chat else {"text": ""}
 
-        def chunk(said: dict[str, object], reason: str | None) -> dict[str, object]:
-            return head | {"choices": [{"index": 0, **said, "logprobs": None, "finish_reason": reason}]} | tail
+        def chunk(content: dict[str, object], reason: str | None) -> dict[str, object]:
+            return head | {"choices": [{"index": 0, **content, "logprobs": None, "finish_reason": reason}]} | tail
 
         yield orjson.dumps(chunk(first, None) | {"classification": _member(self.verdict)})
         yield orjson.dumps(chunk(last, "stop"))
@@ -71,7 +71,7 @@ class ClassifierResponse:
 
 
 def classify_response(model: str, verdicts: Sequence[Classification], words: int) -> bytes:
-    """The body of ``/classify``: vLLM's members, and the probabilities by label."""
+    """The body of ``/classify``: the members of vLLM, and the probabilities by label."""
     data = [
         {
             "index": index,

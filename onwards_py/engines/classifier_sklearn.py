@@ -1,4 +1,4 @@
-"""Classical text models of scikit-learn, read from skops files without running anything that a file brings along."""
+"""Text classifiers of scikit-learn, read from skops files without running code of the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from onwards_py.engines.model_finder import install_hint
 
 
 class _Array(Protocol):
-    """The little of a numpy array that is used here."""
+    """The part of a numpy array that is used here."""
 
     def tolist(self) -> list[object]: ...
 
@@ -79,11 +79,11 @@ def _refuse_regressors(path: Path, model: object) -> None:
     from sklearn.base import is_regressor
 
     if not hasattr(model, "predict") or is_regressor(model):
-        raise LoadError(f"{path.name} holds a {type(model).__name__}, which is no classifier.")
+        raise LoadError(f"{path.name} holds a {type(model).__name__}, which is not a classifier.")
 
 
 def compute_in_one_thread(model: object) -> None:
-    """Undo any ``n_jobs``: a pool of threads or processes for one text costs more than it gives."""
+    """Disable ``n_jobs``: for one text, a pool of threads or processes costs more than it saves."""
     parameters = cast("Callable[[], dict[str, object]]", getattr(model, "get_params", dict))()
     parallel = {name: None for name in parameters if name.rpartition("__")[2] == "n_jobs"}
     if parallel:
@@ -91,7 +91,7 @@ def compute_in_one_thread(model: object) -> None:
 
 
 def _ways_to_classify(path: Path, model: object) -> Classify:
-    """The best that the estimator offers: probabilities, else scores of its classes, else the label alone."""
+    """The most informative method of the estimator: probabilities, else scores, else the label only."""
     classes = getattr(model, "classes_", None)
     methods = [name for name in ("predict_proba", "decision_function") if hasattr(model, name)]
     if classes is None or not methods:
@@ -112,12 +112,12 @@ def _by_label(predict: _Method) -> Classify:
 
 def _by_scores(method: _Method, labels: list[str], are_probabilities: bool) -> Classify:
     def classify(texts: Sequence[str]) -> list[Classification]:
-        return [_judge(labels, row, are_probabilities) for row in method(texts).tolist()]
+        return [_classification_of(labels, row, are_probabilities) for row in method(texts).tolist()]
 
     return classify
 
 
-def _judge(labels: list[str], row: object, are_probabilities: bool) -> Classification:
+def _classification_of(labels: list[str], row: object, are_probabilities: bool) -> Classification:
     scores: ScoreSource
     if isinstance(row, float):  # a decision between two classes is one number
         values, scores = sigmoid(row), "sigmoid"

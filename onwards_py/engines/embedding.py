@@ -1,7 +1,7 @@
 """Embeddings by llama.cpp, in this process.
 
-The model is a GGUF file, or a sentence-transformers folder, which is converted once. Requests are computed in portions
-of about one window, so that one whose client has left is given up soon.
+The model is a GGUF file, or a sentence-transformers folder, which is converted once. Requests are computed in batches
+of about one window, so that a request can be stopped soon after its client has left.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _SILENT: Final = -1
 _EUCLIDEAN: Final = 2
 _MOST_PER_PORTION: Final = 32
-# No text has so many characters per token, but for one that is blank: not worth cutting into tokens to be sure.
+# Only blank text has more characters per token; longer inputs are rejected without tokenising them.
 _MOST_CHARACTERS_PER_TOKEN: Final = 256
 _TOO_LONG: Final = re.compile(r"\((\d+) tokens\).*(?:too large|exceeds)")
 
@@ -60,7 +60,7 @@ class _Error(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
-    """What llama.cpp answers: vectors with their usage, or an error."""
+    """The response of llama.cpp: vectors with usage, or an error."""
 
     data: list[_Vector] = []
     usage: _Usage = msgspec.field(default_factory=lambda: _Usage(0))
@@ -68,7 +68,7 @@ class _Answer(msgspec.Struct):
 
 
 class EmbeddingEngine:
-    """One model. ``window`` is the most tokens that one input may have, ``dimension`` the length of a vector."""
+    """One model. ``window``: most tokens of one input. ``dimension``: length of a vector."""
 
     def __init__(self, spec: LaunchSpec) -> None:
         self._spec = spec
@@ -94,7 +94,7 @@ class EmbeddingEngine:
         else:
             self._start_converted(model.path)
             self._tokenizer = WordPiece.read((model.path / "tokenizer.json").read_bytes())
-        self._try_out(model.path.name)
+        self._test(model.path.name)
         self.file = model.path.name if model.format == "gguf" else bert_to_gguf.title(model.path)
         self.bytes = model.bytes
 
@@ -103,7 +103,7 @@ class EmbeddingEngine:
         file = bert_to_gguf.converted(folder, cache)
         try:
             self._start(file)
-        except LoadError:  # damaged after it was made, perhaps
+        except LoadError:  # the cached file may be damaged
             bert_to_gguf.discard(file)
             self._start(bert_to_gguf.converted(folder, cache))
 
@@ -113,9 +113,9 @@ class EmbeddingEngine:
             trained = context_length(file)
         except (ValueError, OSError) as error:
             raise LoadError(f"{file.name} cannot be read: {error}.") from None
-        # Other than chat models, these have no positions beyond their window.
+        # Unlike chat models, embedding models have no positions beyond their window.
         self.window = min(self._spec.context or DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
-        back_door = Path(f"{self._spec.socket}.sock")  # the ending tells llama.cpp what it is
+        back_door = Path(f"{self._spec.socket}.sock")  # llama.cpp recognises a Unix socket by this suffix
         back_door.unlink(missing_ok=True)
         params = binding.CommonParams()
         llama_binding.assign(params, self._settings(file, back_door))
@@ -127,7 +127,9 @@ class EmbeddingEngine:
                 " there memory enough for it?"
             ) from error
         finally:
-            back_door.unlink(missing_ok=True)  # its listener cannot be turned off, but nobody can connect to it
+            back_door.unlink(
+                missing_ok=True
+            )  # llama.cpp's listener cannot be disabled; without its name it is unreachable
 
     def _settings(self, file: Path, back_door: Path) -> Mapping[str, object]:
         spec = self._spec
@@ -136,16 +138,16 @@ class EmbeddingEngine:
             "embedding": True,
             "embd_normalize": _EUCLIDEAN,
             "n_ctx": self.window * spec.slots,
-            # Every token looks at every other, so an input has to be read at once.
+            # Attention is bidirectional, so an input must be processed in one batch.
             "n_batch": self.window,
             "n_ubatch": self.window,
         }
 
-    def _try_out(self, name: str) -> None:
-        """Embed something: whether a model can, and how long its vectors are, shows only then."""
-        answer = self._ask(["a"])
+    def _test(self, name: str) -> None:
+        """Compute one embedding, which tests the model and shows the dimension of its vectors."""
+        answer = self._embed_batch(["a"])
         if answer.error is not None or not answer.data:
-            raise LoadError(f"{name} does not make one vector of a text: it is no embedding model")
+            raise LoadError(f"{name} does not return one vector per text: it is not an embedding model")
         self.dimension = len(_decoded(answer.data[0].embedding))
 
     def embed(self, body: Body, _sink: EventSink, job: Job) -> EngineResult:
@@ -155,21 +157,21 @@ class EmbeddingEngine:
         inputs = self._prepared(request.inputs, job)
         tokens = 0
         vectors: list[NDArray[np.float32]] = []
-        for portion in _portions(inputs, self.window):
+        for batch in _batches(inputs, self.window):
             if job.stop.is_set():
                 return EngineResult(None, ComputeCost(tokens, 0, time.monotonic() - began, 0.0))
-            answer = self._ask(portion)
+            answer = self._embed_batch(batch)
             if answer.error is not None:
-                raise self._blamed(answer.error, portion, len(vectors))
+                raise self._error_of(answer.error, batch, len(vectors))
             tokens += answer.usage.prompt_tokens
             vectors += [_decoded(one.embedding) for one in sorted(answer.data, key=lambda one: one.index)]
         return EngineResult(
-            _written(request, str(body["model"]), vectors, tokens),
+            _response(request, str(body["model"]), vectors, tokens),
             ComputeCost(tokens, 0, time.monotonic() - began, 0.0),
         )
 
     def _prepared(self, inputs: list[Input], job: Job) -> list[Input]:
-        """Inputs as llama.cpp is to get them. Raises `EngineError` for what is known to be too long."""
+        """The inputs for llama.cpp. Raises `EngineError` for an input that is certainly too long."""
         prepared: list[Input] = []
         for number, given in enumerate(inputs):
             if job.stop.is_set():
@@ -182,17 +184,17 @@ class EmbeddingEngine:
             prepared.append(ids)
         return prepared
 
-    def _ask(self, portion: list[Input]) -> _Answer:
+    def _embed_batch(self, batch: list[Input]) -> _Answer:
         if self._server is None:
             raise RuntimeError("not loaded")
-        # Base64 in any case: it is exact, and quicker to read than numbers.
-        request = {"input": portion, "encoding_format": "base64"}
+        # Always base64: it is exact, and faster to parse than numbers.
+        request = {"input": batch, "encoding_format": "base64"}
         return msgspec.json.decode(self._server.handle_embeddings(orjson.dumps(request).decode()), type=_Answer)
 
-    def _blamed(self, error: _Error, portion: list[Input], first: int) -> EngineError:
-        """The error to answer with. llama.cpp does not say which input is at fault, so each is tried alone."""
-        for number, given in enumerate(portion, first):
-            alone = error if len(portion) == 1 else self._ask([given]).error
+    def _error_of(self, error: _Error, batch: list[Input], first: int) -> EngineError:
+        """The error for the client. llama.cpp does not identify the wrong input, so each input is tried alone."""
+        for number, given in enumerate(batch, first):
+            alone = error if len(batch) == 1 else self._embed_batch([given]).error
             if alone is None:
                 continue
             if match := _TOO_LONG.search(alone.message):
@@ -209,19 +211,19 @@ class EmbeddingEngine:
         )
 
 
-def _portions(inputs: list[Input], tokens: int) -> Iterator[list[Input]]:
-    """The inputs in spec, in groups of at least one that have about so many tokens."""
-    portion: list[Input] = []
+def _batches(inputs: list[Input], tokens: int) -> Iterator[list[Input]]:
+    """The inputs in order, in groups of about ``tokens`` tokens, and at least one input."""
+    batch: list[Input] = []
     weight = 0
     for given in inputs:
         own = len(given) // 3 if isinstance(given, str) else len(given)
-        if portion and (weight + own > tokens or len(portion) == _MOST_PER_PORTION):
-            yield portion
-            portion, weight = [], 0
-        portion.append(given)
+        if batch and (weight + own > tokens or len(batch) == _MOST_PER_PORTION):
+            yield batch
+            batch, weight = [], 0
+        batch.append(given)
         weight += own
-    if portion:
-        yield portion
+    if batch:
+        yield batch
 
 
 def _decoded(encoded: str) -> NDArray[np.float32]:
@@ -230,8 +232,8 @@ def _decoded(encoded: str) -> NDArray[np.float32]:
     return np.frombuffer(base64.b64decode(encoded), "<f4")
 
 
-def _written(request: EmbeddingRequest, model: str, vectors: list[NDArray[np.float32]], tokens: int) -> bytes:
-    vectors = [_shortened(vector, request.dimensions) for vector in vectors]
+def _response(request: EmbeddingRequest, model: str, vectors: list[NDArray[np.float32]], tokens: int) -> bytes:
+    vectors = [_truncated(vector, request.dimensions) for vector in vectors]
     data = [
         {
             "object": "embedding",
@@ -245,8 +247,8 @@ def _written(request: EmbeddingRequest, model: str, vectors: list[NDArray[np.flo
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _shortened(vector: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
-    """The first ``dimensions``, of length 1 again."""
+def _truncated(vector: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
+    """The first ``dimensions`` components, normalised."""
     import numpy as np
 
     if dimensions is None or dimensions == len(vector):

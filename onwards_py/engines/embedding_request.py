@@ -1,4 +1,4 @@
-"""What a request for embeddings asks, checked. Pure; the rules are those of OpenAI's ``POST /v1/embeddings``."""
+"""Parses requests for embeddings, by the rules of OpenAI's ``POST /v1/embeddings``. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MOST_INPUTS: Final = 2048
 _LARGEST_ID: Final = 2**31 - 1
 
 Input = str | list[int]
-"""A text, or the model's own token ids, which are taken as they are."""
+"""A text, or token ids of the model, which are used unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
-    """``dimensions`` is how many of the model's are wanted; None: all. ``as_base64`` is for vectors as bytes."""
+    """``dimensions``: components of a vector; None: all. ``as_base64``: encode vectors in base64."""
 
     inputs: list[Input]
     as_base64: bool
@@ -24,7 +24,7 @@ class EmbeddingRequest:
 
 
 def parse_request(body: Body, dimension: int) -> EmbeddingRequest:
-    """The request of a body, for a model of ``dimension``. Raises `EngineError`."""
+    """Parse a body for a model with vectors of ``dimension``. Raises `EngineError`."""
     form = body.get("encoding_format")
     if form not in (None, "float", "base64"):
         raise bad_request("encoding_format must be 'float' or 'base64'.", "encoding_format")

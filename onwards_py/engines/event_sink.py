@@ -1,4 +1,4 @@
-"""From a computing thread into a response, with back-pressure, and out of it again when the client leaves."""
+"""Passes events from a worker thread to a response, with back-pressure; stops when the client leaves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StreamSink:
 
     def begin(self) -> None:
         self.begun = True
-        self._tell()
+        self._wake_reader()
 
     def event(self, data: bytes) -> bool:
         frame = b"data: " + data + b"\n\n"
@@ -36,20 +36,20 @@ class StreamSink:
                 return False
             self._frames.append(frame)
             self._unread += len(frame)
-        self._tell()
+        self._wake_reader()
         return True
 
-    def _tell(self) -> None:
+    def _wake_reader(self) -> None:
         with suppress(RuntimeError):  # the loop is closed: the process ends
             self._loop.call_soon_threadsafe(self._news.set)
 
     def finish(self) -> None:
-        """The computation has returned: no frames come after those that are there."""
+        """The computation has returned: no more frames follow."""
         self._finished = True
         self._news.set()
 
     async def batch(self) -> list[bytes] | None:
-        """Wait for frames, or for the stream's beginning; None: it is at its end, or there is none.
+        """Wait for frames, or for the beginning of the stream. None: the stream is at its end, or there is none.
 
         Frames count as unread until they are `written`.
         """
@@ -65,13 +65,13 @@ class StreamSink:
                 return frames
 
     def written(self, frame: bytes) -> None:
-        """The client has room for more."""
+        """The frame was sent, so that there is room for more."""
         with self._space:
             self._unread -= len(frame)
             self._space.notify()
 
     def stop(self, now: float) -> None:
-        """Nobody reads any more: tell the job, and wake its thread if it waits for room."""
+        """The client has left: stop the job, and wake its thread if it waits for room."""
         self._job.request_stop(now)
         with self._space:
             self._space.notify()

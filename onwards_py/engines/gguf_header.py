@@ -1,6 +1,6 @@
-"""The window that a GGUF file's model was trained for, read from the head of the file.
+"""The context window of a model, read from the header of its GGUF file.
 
-Only the key-value pairs are walked, up to the one that is wanted; the format is that of ggml's ``docs/gguf.md``,
+Only the key-value pairs are read, up to the one that is needed; the format is that of ggml's ``docs/gguf.md``,
 versions 2 and 3.
 """
 
@@ -15,16 +15,16 @@ _VERSIONS = (2, 3)
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _UNSIGNED = {0: "<B", 2: "<H", 4: "<I", 10: "<Q"}
 _STRING, _ARRAY = 8, 9
-# No key and no element of a list in a real file comes near; a damaged file must not make us read all of it.
+# Longer than all strings of real files; a damaged file must not be read completely.
 _LONGEST_STRING = 16 * 1024 * 1024
 
 
 def context_length(path: Path) -> int | None:
-    """The model's own window in tokens; None if the file does not say. Raises `ValueError` for what is no GGUF file."""
+    """The context window in tokens; None if the file does not contain it. Raises `ValueError` for other files."""
     with path.open("rb") as file:
         if file.read(4) != _MAGIC or _number(file, "<I") not in _VERSIONS:
             raise ValueError("not a GGUF file of version 2 or 3")
-        _number(file, "<Q")  # how many tensors there are
+        _number(file, "<Q")  # the number of tensors
         for _ in range(_number(file, "<Q")):
             key = _string(file)
             kind = _number(file, "<I")

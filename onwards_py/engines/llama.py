@@ -1,8 +1,8 @@
 """Chat Completions and Completions by llama.cpp, in this process, through its Python binding ``xllamacpp``.
 
 The binding is llama.cpp's own server code; requests are handed to it as JSON and answered chunk by chunk. Its HTTP
-listener cannot be turned off, so it listens on a Unix socket beside ours, whose name is removed once it has told us
-what the model's template can do: nobody can connect to it.
+listener cannot be disabled, so it listens on a second Unix socket, whose name is removed after a request for the
+properties of the template: then it is unreachable.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from onwards_py.engines.llama_request import CompletionPlan, chat_plan, completi
 from onwards_py.engines.model_finder import ModelNotFound, find_model
 from onwards_py.engines.protocol import DEFAULT_CONTEXT, LaunchSpec
 
-# So many tokens of a prompt are read between two looks at whether anyone still waits. Measured: 256 cost nothing
-# against 2048, 128 cost 13 % of the speed.
+# Prompt tokens between two checks of ``job.stop``. Measured: 256 is as fast as 2048, 128 is 13 % slower.
 _BATCH = 256
 
 
@@ -51,7 +50,7 @@ class LlamaEngine:
             model = find_model(self._spec.model, "llama_cpp")
         except ModelNotFound as error:
             raise LoadError(str(error)) from None
-        back_door = Path(f"{self._spec.socket}.sock")  # the ending tells llama.cpp what it is
+        back_door = Path(f"{self._spec.socket}.sock")  # llama.cpp recognises a Unix socket by this suffix
         params = binding.CommonParams()
         llama_binding.assign(params, self.settings(model.path, back_door))
         try:
@@ -67,7 +66,7 @@ class LlamaEngine:
         self.file, self.bytes = model.path.name, model.bytes
 
     def settings(self, model: Path, back_door: Path) -> Mapping[str, object]:
-        """llama.cpp's parameters by their names in the binding, dots for those of parts. Raises `LoadError`."""
+        """Parameters of llama.cpp by name; dots separate nested names. Raises `LoadError`."""
         spec = self._spec
         try:
             trained = context_length(model)
@@ -97,14 +96,14 @@ class LlamaEngine:
 
     @property
     def server(self) -> Server:
-        """llama.cpp's own server, once it is loaded."""
+        """The server object of llama.cpp. Valid after `load`."""
         if self._server is None:
             raise llama_errors.failure()
         return self._server
 
 
 class _Run:
-    """One request's way through llama.cpp: one call per prompt and choice, one answer."""
+    """One request: one call of llama.cpp per prompt and choice, and one response."""
 
     def __init__(self, plan: CompletionPlan, rewriter: ChunkRewriter, sink: EventSink, job: Job, body: Body) -> None:
         self._plan = plan
@@ -118,10 +117,10 @@ class _Run:
         self._error: Exception | None = None
 
     def all(self, call: Callable[[str, Callback], object]) -> EngineResult:
-        """Work through the plan. Raises `EngineError`, and whatever the sink raises."""
-        for number, ask in enumerate(self._plan.asks()):
+        """Execute the plan. Raises `EngineError`, and exceptions of the sink."""
+        for number, request in enumerate(self._plan.requests()):
             self._rewriter.run(number, same_prompt=number % self._plan.choices > 0)
-            self._one(call, ask)
+            self._one(call, request)
             if self._job.stop.is_set():
                 return EngineResult(None, self._rewriter.cost())
         if not self._plan.stream:
@@ -131,9 +130,9 @@ class _Run:
         self._sink.event(b"[DONE]")
         return EngineResult(None, self._rewriter.cost())
 
-    def _one(self, call: Callable[[str, Callback], object], ask: str) -> None:
+    def _one(self, call: Callable[[str, Callback], object], request: str) -> None:
         try:
-            call(ask, self._callback)
+            call(request, self._callback)
         except (RuntimeError, ValueError) as error:
             if self._rewriter.started:
                 raise
@@ -145,7 +144,7 @@ class _Run:
             raise llama_errors.failure()
 
     def _callback(self, raw: str) -> bool:
-        """Called by llama.cpp; True stops it. Nothing may be raised through its frames."""
+        """Called by llama.cpp; True stops it. Exceptions must not pass through its frames."""
         try:
             self._take(raw)
         except Exception as error:
@@ -183,7 +182,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _template_has_tools(back_door: Path) -> bool:
-    """llama.cpp tries the template with tools when it loads it, and tells the result only over HTTP."""
+    """Whether the template supports tools; llama.cpp reports this over HTTP only."""
     connection = _UnixConnection(back_door)
     try:
         connection.request("GET", "/props")

@@ -1,4 +1,4 @@
-"""llama.cpp's binding ``xllamacpp``: the module, and its parameters by name."""
+"""The Python binding of llama.cpp, ``xllamacpp``: the module, and its parameters by name."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _SILENT = -1
 
 
 class Server(Protocol):
-    """What is used of ``xllamacpp.Server``: all block without the interpreter's lock. Those for text call back once per
-    chunk, and stop when told True."""
+    """The methods of ``xllamacpp.Server`` that are used here. They block without the interpreter lock. Those for text
+    call the callback once per chunk, and stop when it returns True."""
 
     def handle_chat_completions(self, request: str, callback: Callback, /) -> object: ...
 
     def handle_completions(self, request: str, callback: Callback, /) -> object: ...
 
     def handle_embeddings(self, request: str, /) -> str:
-        """Answer a request in JSON with an answer, or ``{"error"}``."""
+        """The JSON response to a JSON request, or ``{"error"}``."""
 
 
 class Binding(Protocol):
-    """What is used of the module ``xllamacpp``. The parameters are llama.cpp's; their attributes are set by name."""
+    """The part of the module ``xllamacpp`` that is used here."""
 
     def CommonParams(self) -> object: ...
 
@@ -45,7 +45,7 @@ def binding() -> Binding:
 
 
 def settings_for(spec: LaunchSpec, file: Path, back_door: Path) -> dict[str, object]:
-    """The parameters that every engine on llama.cpp has, by their names in the binding, dots for those of parts.
+    """Parameters of all engines that use llama.cpp, by name; dots separate nested names.
 
     ``back_door``: where llama.cpp's own listener goes, which cannot be turned off.
     """
@@ -56,7 +56,7 @@ def settings_for(spec: LaunchSpec, file: Path, back_door: Path) -> dict[str, obj
         "n_gpu_layers": spec.gpu_layers,
         "cpuparams.n_threads": spec.threads,
         "cpuparams_batch.n_threads": spec.threads,
-        # Threads that wait sleep: what they would gain by spinning, the proxy would lose.
+        # Waiting threads sleep: spinning would take CPU time from the proxy.
         "cpuparams.poll": 0,
         "cpuparams_batch.poll": 0,
         "n_threads_http": 1,
@@ -71,7 +71,7 @@ def settings_for(spec: LaunchSpec, file: Path, back_door: Path) -> dict[str, obj
 
 
 def assign(params: object, settings: Mapping[str, object]) -> None:
-    """Set llama.cpp's parameters; a dot leads to those of a part (``cpuparams.n_threads``)."""
+    """Set parameters of llama.cpp; dots separate nested names (``cpuparams.n_threads``)."""
     for name, value in settings.items():
         *steps, last = name.split(".")
         part = params

@@ -1,6 +1,6 @@
-"""llama.cpp's chunks, made into what a client sees, and what they tell about the cost.
+"""Rewrites the chunks of llama.cpp for the client, and extracts the cost.
 
-Pure. A request can be several runs of llama.cpp, one per choice and prompt; to the client they are one answer.
+Pure. A request can need several runs of llama.cpp, one per choice and prompt; for the client they are one response.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Final, cast
 from onwards_py.engines.chunk_assembler import Json
 from onwards_py.engines.protocol import ComputeCost
 
-_UNKNOWN: Final = -9999.0  # what OpenAI's API says where it has no log probability
+_UNKNOWN: Final = -9999.0  # OpenAI's value for an unknown log probability
 
 
 @dataclass(slots=True)
 class _Cost:
-    """Of one run: what the usage says, and llama.cpp's own measurements."""
+    """The cost of one run: its usage, and measurements of llama.cpp."""
 
     prompt: int = 0
     completion: int = 0
@@ -28,10 +28,10 @@ class _Cost:
 
 
 class ChunkRewriter:
-    """Tells the chunks of all runs as one stream under one id and under the name that the client used.
+    """Rewrites the chunks of all runs as one stream, with one id and the model name that the client used.
 
-    ``top``: how many alternatives each token's logprobs may show; None: they are not asked for. ``legacy``: logprobs in
-    the form of ``/completions``.
+    ``top``: most alternatives in the logprobs of a token; None: no logprobs requested. ``legacy``: logprobs in the form
+    of ``/completions``.
 
     llama.cpp is silent about a token whose text ends within a character: no chunk, no logprobs, and no role if it is
     the first one. The role is put in its place; such tokens are counted, and told without a log probability.
@@ -51,12 +51,12 @@ class ChunkRewriter:
         self._cost = _Cost()
         self._head: Json = {}
         self.finished = False
-        """Whether the run has told why it ended."""
+        """Whether the run has a finish reason."""
         self.started = False
-        """Whether the run has told anything, if only of its progress."""
+        """Whether the run has sent any chunk, even about its progress."""
 
     def run(self, index: int, *, same_prompt: bool) -> None:
-        """The chunks from here on are of choice ``index``. ``same_prompt``: the run before counted its prompt."""
+        """Begin the run of choice ``index``. ``same_prompt``: the previous run has counted the prompt."""
         self._index = index
         self._offset = 0
         self._has_role = False
@@ -67,7 +67,7 @@ class ChunkRewriter:
         self.started = False
 
     def chunk(self, raw: object) -> Json | None:
-        """What the client sees of a chunk; None: nothing. Usage is kept for `usage_chunk`."""
+        """The chunk for the client; None: it gets none. Usage is kept for `usage_chunk`."""
         if not isinstance(raw, dict):  # llama.cpp sends one ``null`` before some streams
             return None
         self.started = True
@@ -121,7 +121,7 @@ class ChunkRewriter:
             tokens = cast("list[Json]", logprobs.get("content") or []) if isinstance(logprobs, dict) else []
             for token in tokens:
                 token["top_logprobs"] = cast("list[Json]", token.get("top_logprobs") or [])[: self._top]
-            # At a stop the last token is one that ends the answer; no API tells about that.
+            # At a stop, the last token is an end-of-text token, which APIs do not report.
             if tokens or choice.get("finish_reason") == "length":
                 tokens = [*self._uncounted_tokens(len(tokens)), *tokens]
             self._tokens += len(tokens)
@@ -129,7 +129,7 @@ class ChunkRewriter:
                 choice["logprobs"] = self._legacy_logprobs(tokens) if self._legacy else {"content": tokens}
 
     def _uncounted_tokens(self, told: int) -> list[Json]:
-        """The tokens that were made since the last chunk, but for those that this one tells."""
+        """The tokens since the last chunk that this chunk does not contain."""
         count = max(self._cost.made, self._cost.completion) - self._tokens - told
         return [{"token": "", "bytes": [], "logprob": _UNKNOWN, "top_logprobs": []} for _ in range(count)]
 
@@ -147,7 +147,7 @@ class ChunkRewriter:
         }
 
     def usage(self) -> Json:
-        """Of all runs. A prompt that several choices share counts once, as it does where one pays for it."""
+        """The usage of all runs. A prompt that choices share counts once, as OpenAI bills it."""
         own = [cost for cost, same_prompt in self._costs if not same_prompt]
         prompt, completion = sum(cost.prompt for cost in own), sum(cost.completion for cost, _ in self._costs)
         return {
@@ -162,7 +162,7 @@ class ChunkRewriter:
         return {**last, "choices": [], "usage": self.usage()}
 
     def cost(self) -> ComputeCost | None:
-        """What was computed: tokens out of llama.cpp's cache were not. None: nothing."""
+        """The computed tokens, without those in llama.cpp's cache. None: nothing was computed."""
         costs = [cost for cost, _ in self._costs]
         read, made = sum(cost.read for cost in costs), sum(cost.made for cost in costs)
         if not read and not made:

@@ -1,7 +1,7 @@
-"""What llama.cpp says is wrong, in the words and with the status that a client of the API knows.
+"""Converts errors of llama.cpp to errors of the OpenAI API.
 
-Pure. llama.cpp tells of errors in two ways: as an object (a number for a code, types of its own), or by an exception
-when it could not make a prompt of the request; both are the request's fault unless the object says otherwise.
+Pure. llama.cpp reports errors as an object (with numeric codes and types of its own), or as an exception if it cannot
+render the prompt. Both are errors of the request, unless the code of the object is not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _FIELD = re.compile(r"(?:Field|key) '(\w+)'")
 _NOISE = re.compile(
     r"\[json\.exception[^\]]*\] ?|Unable to generate parser for this template\. |Automatic parser generation failed: "
 )
-# Words of llama.cpp's, and the parameters that they can be about: the first of those that the request has.
+# Words in messages of llama.cpp, and the parameters that they may refer to; the first one in the request is used.
 _WORDS = (
     ("Failed to parse tools", ("tools",)),
     ("tool_choice", ("tool_choice",)),
@@ -29,7 +29,7 @@ _WORDS = (
 
 
 def from_error_object(error: object, params: Collection[str]) -> EngineError:
-    """Of ``{"code", "message", "type"}``; ``params`` are the names of what the request has."""
+    """The error for ``{"code", "message", "type"}``. ``params``: names of the parameters in the request."""
     if not isinstance(error, dict):
         return failure()
     if error.get("type") == "exceed_context_size_error":
@@ -45,7 +45,7 @@ def from_error_object(error: object, params: Collection[str]) -> EngineError:
 
 
 def from_message(message: str, params: Collection[str]) -> EngineError:
-    """A 400 with llama.cpp's words, and the parameter that they seem to be about."""
+    """A 400 with the message of llama.cpp, and the parameter that it probably refers to."""
     match = _FIELD.search(message)
     candidates = ((match[1],) if match else (), *(names for words, names in _WORDS if words in message))
     param = next((name for names in candidates for name in names if name in params), None)
@@ -53,7 +53,7 @@ def from_message(message: str, params: Collection[str]) -> EngineError:
 
 
 def context_exceeded(tokens: object, context: object, param: str) -> EngineError:
-    """The prompt leaves no room in the window."""
+    """The prompt does not fit into the context window."""
     return bad_request(
         f"This model's context is of {context} tokens, and the request is of {tokens} tokens. Please shorten it.",
         param,
@@ -62,5 +62,5 @@ def context_exceeded(tokens: object, context: object, param: str) -> EngineError
 
 
 def failure() -> EngineError:
-    """Not the request's fault; what exactly it was stays inside."""
+    """An internal error, without details for the client."""
     return EngineError(500, "The local model failed.", type="server_error", code="engine_error")

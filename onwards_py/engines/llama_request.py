@@ -1,7 +1,7 @@
-"""What a client asks for, checked, and what to ask llama.cpp for.
+"""Checks requests, and converts them for llama.cpp.
 
-Pure. llama.cpp silently ignores many values of a wrong type; here they are refused, with the parameter's name. What it
-understands and OpenAI's API does not have (``top_k``, ``min_p``, ``grammar``, ...) passes untouched.
+Pure. llama.cpp silently ignores many values of a wrong type; here they are rejected, with the name of the parameter.
+Parameters that OpenAI's API lacks (``top_k``, ``min_p``, ``grammar``, ...) are passed on unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 
 from onwards_py.engines.base import Body, bad_request
 
-_SEEDS = 0xFFFF_FFFF  # as a seed, this number asks llama.cpp for a random one
+_SEEDS = 0xFFFF_FFFF  # as a seed, this number means a random seed for llama.cpp
 
 Text = Annotated[str, Meta(min_length=1)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -81,16 +81,16 @@ class _Completion(_Common, kw_only=True):
     best_of: int | None = None
 
 
-# Ours to say, or dangerous to hand on: which slot computes, and what of llama.cpp's own a chunk carries.
-_NOT_HANDED_ON = frozenset(
+# Set by the engine, or unsafe to pass on: the slot, and internal data in chunks.
+_NOT_PASSED_ON = frozenset(
     {
         *("model", "stream", "stream_options", "n", "seed", "prompt", "logprobs", "top_logprobs", "echo", "suffix"),
         *("best_of", "id_slot", "n_probs", "verbose", "__verbose", "return_progress", "return_tokens"),
         *("timings_per_token", "response_fields", "max_completion_tokens"),
     }
 )
-# Always a stream: it can be stopped. Progress and timings: so that reading a long prompt can be stopped too, and so
-# that what a stopped request has cost is known.
+# Always a stream, because it can be stopped. Progress: so that reading a long prompt can be stopped too. Timings: for
+# the cost of a stopped request.
 _ALWAYS: Body = {
     "stream": True,
     "stream_options": {"include_usage": True},
@@ -101,8 +101,8 @@ _ALWAYS: Body = {
 
 @dataclass(frozen=True, slots=True)
 class CompletionPlan:
-    """What to do for a request. ``top``: how many alternatives a token's logprobs may show; None: they are not asked
-    for.
+    """The runs of llama.cpp for a request. ``top``: most alternatives in the logprobs of a token; None: no logprobs
+    requested.
 
     ``prompts``: one, or as many as the client sent in one request (``/completions`` only; ``[None]`` for a chat).
     """
@@ -115,20 +115,20 @@ class CompletionPlan:
     _body: Body
     _seed: int | None
 
-    def asks(self) -> Iterator[str]:
-        """The JSON of every run of llama.cpp: all choices of the first prompt, then of the next."""
+    def requests(self) -> Iterator[str]:
+        """The JSON request of every run: all choices of the first prompt, then of the next."""
         for prompt in self.prompts:
             for number in range(self.choices):
-                ask = dict(self._body)
+                request = dict(self._body)
                 if prompt is not None:
-                    ask["prompt"] = prompt
+                    request["prompt"] = prompt
                 if self._seed is not None:
-                    ask["seed"] = (self._seed + number) % _SEEDS
-                yield orjson.dumps(ask).decode()
+                    request["seed"] = (self._seed + number) % _SEEDS
+                yield orjson.dumps(request).decode()
 
 
 def chat_plan(body: Body, *, has_tools: bool) -> CompletionPlan:
-    """Of a Chat Completions request. ``has_tools``: whether the model's template knows tools. Raises `EngineError`."""
+    """The plan of a Chat Completions request. ``has_tools``: the template supports tools. Raises `EngineError`."""
     asked = _checked(body, _Chat)
     _check_messages(asked.messages)
     _check_format(asked.response_format)
@@ -145,7 +145,7 @@ def chat_plan(body: Body, *, has_tools: bool) -> CompletionPlan:
 
 
 def completion_plan(body: Body) -> CompletionPlan:
-    """Of a Completions request. Raises `EngineError`."""
+    """The plan of a Completions request. Raises `EngineError`."""
     asked = _checked(body, _Completion)
     for name, value in (("echo", asked.echo), ("suffix", asked.suffix)):
         if value:
@@ -157,7 +157,7 @@ def completion_plan(body: Body) -> CompletionPlan:
 
 
 def _plan(body: Body, asked: _Common, own: Body, top: int | None, prompts: list[object]) -> CompletionPlan:
-    handed_on = {name: value for name, value in body.items() if value is not None and name not in _NOT_HANDED_ON}
+    handed_on = {name: value for name, value in body.items() if value is not None and name not in _NOT_PASSED_ON}
     options = asked.stream_options
     plan = CompletionPlan(
         stream=bool(asked.stream),
@@ -169,8 +169,8 @@ def _plan(body: Body, asked: _Common, own: Body, top: int | None, prompts: list[
         _seed=asked.seed,
     )
     try:
-        next(plan.asks())
-    except TypeError:  # orjson's limit on depth; what reads it in llama.cpp is recursive and has none
+        next(plan.requests())
+    except TypeError:  # the depth limit of orjson; the recursive parser of llama.cpp has none
         raise bad_request("The request is nested too deeply.") from None
     return plan
 

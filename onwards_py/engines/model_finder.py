@@ -1,7 +1,7 @@
-"""Where models are: files of the user's, and what installed Python packages ship.
+"""Finds model files: files of the user, and files in installed Python packages.
 
-Packages are read about, never imported: a package that carries a model may need libraries that nobody installed.
-Messages name a file by its last part only, because clients may see them.
+Packages are never imported, because they may need libraries that are not installed; only their metadata is read.
+Messages contain the last part of a path only, because clients may see them.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _FOLDER: Final = ("modules.json", "config.json", "tokenizer.json", _WEIGHTS)
 _EXTRAS: Final[dict[EngineName, str]] = {"llama_cpp": "local", "embedding": "local", "classifier": "classifier"}
 # PEP 508, section "Names".
 _NAME: Final = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE)
-# Not models to be asked: all parts but the first of a GGUF in several files, and projectors of images.
+# Not models: later parts of a GGUF model in several files, and image projectors.
 _PARTS: Final = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$|^mmproj")
-# Runtimes ship small graphs for their own tests.
+# Runtimes contain small graphs for their tests.
 _LEAST_BYTES: Final = 4096
 _HEAD_BYTES: Final = 1024 * 1024
 _TEST_FOLDERS: Final = frozenset({"test", "tests", "testing", "testdata", "datasets", "backend"})
@@ -55,8 +55,8 @@ _TEST_FOLDERS: Final = frozenset({"test", "tests", "testing", "testdata", "datas
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A model that is there. ``path`` is its file or folder, ``bytes`` the size of its weights; ``source`` is how a
-    configuration names it."""
+    """An existing model. ``path``: its file or folder. ``bytes``: the size of its weights. ``source``: its name in a
+    configuration."""
 
     path: Path
     format: ModelFormat
@@ -64,18 +64,18 @@ class ModelFile:
     source: str
 
     def engines(self) -> list[EngineName]:
-        """The engines that it is meant for. Reads the head of a GGUF file; raises OSError."""
+        """The engines for this model. Reads the header of a GGUF file; raises OSError."""
         if self.format == "gguf":
             with self.path.open("rb") as file:
-                # Only models that make one vector of a text say how; the settings stand before the vocabulary.
+                # Only embedding models have a pooling type; it precedes the vocabulary in the file.
                 return ["embedding" if b".pooling_type" in file.read(_HEAD_BYTES) else "llama_cpp"]
         return [engine for engine, formats in _FORMATS_OF.items() if self.format in formats]
 
 
 class ModelNotFound(Exception):
-    """There is no such model, or this engine cannot load it. The text says what to do; clients may see it.
+    """The model does not exist, or the engine cannot load it. The text is the remedy; clients may see it.
 
-    ``package``: the one that would have to be installed.
+    ``package``: the package to install, if one is missing.
     """
 
     def __init__(self, text: str, package: str | None = None) -> None:
@@ -84,8 +84,8 @@ class ModelNotFound(Exception):
 
 
 def find_model(model: str, engine: EngineName) -> ModelFile:
-    """The model that a configuration names: a path (``~`` is the home folder), ``package:NAME`` or
-    ``package:NAME/file`` for one of several that a package ships. Raises `ModelNotFound`."""
+    """The model by its name in a configuration: a path (``~`` is the home folder), ``package:NAME``, or
+    ``package:NAME/file`` if a package contains several models. Raises `ModelNotFound`."""
     if model.startswith(PACKAGE):
         return _shipped_by(model, engine)
     path = Path(model)
@@ -102,14 +102,14 @@ def find_model(model: str, engine: EngineName) -> ModelFile:
 
 
 def install_hint(engine: EngineName) -> str:
-    """How to get the libraries of ``engine``, for clients to see: without paths of this machine."""
+    """How to install the libraries of ``engine``, without paths, because clients may see it."""
     return f"install the extra '{_EXTRAS[engine]}' of onwards-py ('onwards-py models' says by which command)"
 
 
 def missing_requirements(model: str, engine: EngineName, how: InstallCommand | None = None) -> str | None:
-    """What has to be installed or changed before ``engine`` can load ``model``; None if nothing. Imports nothing.
+    """What must be installed or changed for ``engine`` to load ``model``; None if nothing. Imports nothing.
 
-    ``how``: for the operator, the commands are told, which have paths in them.
+    ``how``: the command for the operator, which contains paths; None: the text is for clients.
     """
     try:
         formats: tuple[ModelFormat, ...] = (find_model(model, engine).format,)
@@ -118,7 +118,7 @@ def missing_requirements(model: str, engine: EngineName, how: InstallCommand | N
         formats, reason = _FORMATS_OF[engine], str(error)
         if how is not None and error.package is not None:
             reason = _not_installed(error.package, how.package(error.package))
-    # A model that is not there yet may be of any format: one whose libraries are there will do.
+    # A missing model may have any format: it suffices if the libraries of one format are installed.
     unmet = [_missing_modules(engine, format_) for format_ in formats]
     if not all(unmet):
         return reason
@@ -128,11 +128,11 @@ def missing_requirements(model: str, engine: EngineName, how: InstallCommand | N
 
 
 def installed_models() -> list[ModelFile]:
-    """All models that installed packages ship, by name."""
+    """The models in installed packages, sorted by name."""
     found: dict[str, ModelFile] = {}
     for package in distributions():
         name = package.name
-        if isinstance(name, str) and name not in found:  # the first on the path is the one that counts
+        if isinstance(name, str) and name not in found:  # the first one on the path is imported
             for model in _shipped(package, PACKAGE + _normalised(name)):
                 found.setdefault(model.source, model)
     return sorted(found.values(), key=lambda model: model.source)
@@ -171,10 +171,10 @@ def _any_of(models: list[ModelFile]) -> str:
 
 
 def _shipped(package: Distribution, source: str) -> Iterator[ModelFile]:
-    """The models among the files of a package, each with a source of its own if there are several."""
+    """The models among the files of a package, with distinct sources."""
     models = []
     for name in _candidates(package):
-        with suppress(OSError, ModelNotFound):  # recorded, but gone or something else
+        with suppress(OSError, ModelNotFound):  # a recorded file that is missing or not a model
             models.append(_model_at(Path(str(package.locate_file(name))), source))
     models = [model for model in models if model.bytes >= _LEAST_BYTES]
     if len(models) == 1:
@@ -186,7 +186,7 @@ def _shipped(package: Distribution, source: str) -> Iterator[ModelFile]:
 
 
 def _candidates(package: Distribution) -> Iterator[str]:
-    """Names of files and folders that look like models, from the record of what was installed."""
+    """Names of files and folders that may be models, from the package's RECORD."""
     record = package.read_text("RECORD") or ""
     endings = (*_SUFFIXES, f"/{_WEIGHTS}")
     if not any(ending in record for ending in endings):
@@ -202,7 +202,7 @@ def _candidates(package: Distribution) -> Iterator[str]:
 
 
 def _short_names(paths: list[Path]) -> dict[Path, str]:
-    """The shortest endings of all paths that tell each from the others."""
+    """The shortest distinct endings of all paths."""
     names = {}
     for path in paths:
         length = 1
@@ -228,7 +228,7 @@ def _absent(folder: Path) -> str:
 
 
 def _format_of(path: Path) -> ModelFormat | None:
-    """What a file or folder is; None if it is no model. Raises OSError."""
+    """The format of a file or folder; None if it is not a model. Raises OSError."""
     if path.is_dir():
         return "sentence_transformers" if all((path / name).is_file() for name in _FOLDER) else None
     format_ = _SUFFIXES.get(path.suffix)

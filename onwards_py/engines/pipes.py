@@ -1,4 +1,4 @@
-"""The pipe to and from the proxy: lines of JSON, see `onwards_py.engines.protocol`."""
+"""The pipes from and to the proxy: lines of JSON, see `onwards_py.engines.protocol`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _READ = 65536
 
 
 class ReportWriter:
-    """Writes reports, from any thread. That nobody reads them any more is not noticed here: `LaunchReader` does."""
+    """Writes reports, from any thread. A closed pipe is ignored here; `LaunchReader` detects the end of the proxy."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

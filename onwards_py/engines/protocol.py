@@ -1,7 +1,7 @@
-"""What the proxy and an engine's process say to each other.
+"""The protocol between the proxy and the process of an engine.
 
 The proxy starts ``python -m onwards_py.engines``, writes a `LaunchSpec` as one line of JSON to its standard input, and
-keeps that pipe open: when it closes, however the proxy ended, the engine ends at once. Every further line is a `Ping`.
+keeps that pipe open: when it closes, for whatever reason, the engine exits at once. Every further line is a `Ping`.
 The engine writes one `Report` a line. Requests and responses are HTTP/1.1 over the Unix socket
 that the specification names.
 """
@@ -16,12 +16,12 @@ EngineName = Literal["llama_cpp", "embedding", "classifier"]
 
 
 class LaunchSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What to run. ``model`` is a path, or ``package:NAME``; ``socket`` is where to listen.
+    """The engine to run. ``model``: a path, or ``package:NAME``. ``socket``: the path to listen on.
 
-    ``context`` is the window in tokens of each slot (None: the model's own, at most `DEFAULT_CONTEXT`), ``slots`` how
-    many requests are worked on at one time, ``threads`` how many threads compute. ``memory`` bounds the process's own
-    memory in bytes (None: no bound). ``nice`` is added to the scheduling niceness. ``gpu_layers`` 0: none.
-    ``cache`` is the folder for files that are made once from a model.
+    ``context``: the context window of each slot in tokens (None: the model's own, at most `DEFAULT_CONTEXT`).
+    ``slots``: requests computed at one time. ``threads``: compute threads. ``memory``: limit of the process's own
+    memory in bytes (None: no limit). ``nice`` is added to the niceness. ``gpu_layers``: layers on a GPU. ``cache``: the
+    folder of converted models.
     """
 
     engine: EngineName
@@ -40,13 +40,13 @@ DEFAULT_CONTEXT = 8192
 
 
 class Ping(msgspec.Struct, frozen=True):
-    """Are you there? Answered with a `Pong` of the same number."""
+    """A liveness check; the reply is a `Pong` with the same number."""
 
     number: int
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The model is loaded and the socket listens. ``seconds``: what loading took; ``file`` what was loaded."""
+    """The model is loaded and the socket listens. ``seconds``: loading time; ``file``: name of the loaded file."""
 
     seconds: float
     file: str
@@ -54,20 +54,20 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="failed"):
-    """It cannot work; the process ends. ``message`` says what to do, and may be shown to clients: no paths."""
+    """Loading failed, and the process exits. ``message`` is the remedy, without paths, as clients may see it."""
 
     message: str
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
-    """``stuck``: for how many seconds a computation has not reacted to being stopped; 0 if all is well."""
+    """``stuck``: seconds since a stop was requested that a computation has not followed; 0 if there is none."""
 
     number: int
     stuck: float
 
 
 class ComputeCost(msgspec.Struct, frozen=True, tag="done"):
-    """A request was worked on. Tokens read and made, and the seconds of computing that each took."""
+    """The cost of one request: prompt and completion tokens, and the seconds to compute each."""
 
     prompt_tokens: int
     completion_tokens: int

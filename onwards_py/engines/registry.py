@@ -1,4 +1,4 @@
-"""Which class is which engine. Imported only when asked for: each needs its own libraries."""
+"""The class of each engine, imported on demand, because each needs its own libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine's process may use, and where it may write. Linux's limits where there are any."""
+"""Limits and output of an engine's process; some limits exist on Linux only."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _THREADS = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-_KILL_FIRST = b"500"  # of -1000 to 1000: when memory runs out, an engine goes before its proxy
+_KILL_FIRST = b"500"  # of -1000 to 1000: when memory runs out, the kernel kills an engine before the proxy
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def take_output_descriptors() -> tuple[int, int]:
-    """Descriptors for reports and for log lines, that nothing else knows.
+    """New descriptors for reports and for log lines, which libraries do not use.
 
-    Descriptor 1 leads to where 2 does afterwards: what a library prints must not come among the reports.
+    Afterwards descriptor 1 is a copy of descriptor 2, so that output of libraries is not mixed with the reports.
     """
     reports, log = os.dup(1), os.dup(2)
     os.dup2(2, 1)
@@ -34,8 +34,7 @@ def take_output_descriptors() -> tuple[int, int]:
 
 
 def silence_output() -> None:
-    """Send what libraries print nowhere: llama.cpp, for one, prints grammars that it cannot read, and those are
-    parts of requests."""
+    """Discard the output of libraries, which may contain requests: llama.cpp prints grammars that it cannot parse."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
@@ -43,16 +42,16 @@ def silence_output() -> None:
 
 
 def set_signal_handlers() -> None:
-    """SIGTERM ends the process at once. SIGINT is not for it: a terminal sends ^C to the whole group, and the proxy
-    decides. Called again after loading, because libraries set handlers of their own."""
+    """SIGTERM ends the process at once. SIGINT is ignored: a terminal sends ^C to the whole process group, and the
+    proxy stops its engines itself. Called again after loading, because libraries install handlers."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def die_with_parent() -> None:
-    """Let the kernel end this process with the one that started it.
+    """Let the kernel kill this process when its parent ends.
 
-    The closing of the standard input says the same, but loading can hold the interpreter's lock for seconds.
+    The end of the standard input has the same effect, but loading can hold the interpreter lock for seconds.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
@@ -60,15 +59,15 @@ def die_with_parent() -> None:
 
 
 def apply(spec: LaunchSpec) -> None:
-    """Niceness, memory, threads: before any library that computes is imported."""
+    """Set niceness, memory limit and threads, before any numeric library is imported."""
     for name in _THREADS:
         os.environ[name] = str(spec.threads)
-    # When ggml aborts, it would run a debugger on this process, and print what its functions were working on.
+    # Otherwise ggml runs a debugger when it aborts, and prints the arguments of functions.
     os.environ["GGML_NO_BACKTRACE"] = "1"
     with suppress(OSError):
         os.nice(spec.nice)
     if spec.memory is not None:
-        # Not the address space: the model's file is mapped, and costs nothing that could run out.
+        # Not the address space, which contains the mapped model file.
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_DATA, (spec.memory, spec.memory))
     with suppress(OSError):

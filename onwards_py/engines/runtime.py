@@ -1,4 +1,4 @@
-"""An engine's process from its first line of input to its end; see `onwards_py.engines.protocol`."""
+"""The main program of an engine's process; see `onwards_py.engines.protocol`."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from onwards_py.engines.service import Service
 
 
 def run() -> NoReturn:
-    """Load what is ordered, serve it, and never return: the process ends with its standard input or by a signal."""
+    """Load the specified model and serve it. Never returns: the process ends with its standard input or by a signal."""
     resource_limits.set_signal_handlers()
     resource_limits.die_with_parent()
     to_proxy, log = resource_limits.take_output_descriptors()
     reports = ReportWriter(to_proxy)
     loop = asyncio.new_event_loop()
-    answering = _Answering(loop, reports)
+    responder = _PingResponder(loop, reports)
     try:
-        spec = LaunchReader(0, answering.ping).launch_spec()
+        spec = LaunchReader(0, responder.ping).launch_spec()
         resource_limits.apply(spec)
         began = time.monotonic()
         engine = _loaded(spec)
         resource_limits.set_signal_handlers()
         resource_limits.silence_output()
-        answering.service = service = Service(engine, spec.slots, reports, log)
+        responder.service = service = Service(engine, spec.slots, reports, log)
         _runner = loop.run_until_complete(service.listen(spec.socket))
     except LoadError as error:
         if error.__cause__ is not None:
@@ -50,7 +50,7 @@ def run() -> NoReturn:
 
 def _loaded(spec: LaunchSpec) -> Engine:
     if (everything := missing_requirements(spec.model, spec.engine)) is not None:
-        raise LoadError(everything)  # all that is to be installed, not the first thing that an engine stumbles over
+        raise LoadError(everything)  # all requirements at once, not only the first one that fails
     try:
         engine = make_engine(spec)
         engine.load()
@@ -68,12 +68,12 @@ def _loaded(spec: LaunchSpec) -> Engine:
 
 def _fail(reports: ReportWriter, message: str) -> NoReturn:
     reports.send(LoadFailed(message))
-    # Not through the interpreter's end: libraries that failed to load may hang in theirs.
+    # Without interpreter shutdown, in which libraries that failed to load may hang.
     os._exit(1)
 
 
-class _Answering:
-    """Answers pings from the event loop, so that a loop that does not turn is noticed; while loading, they wait."""
+class _PingResponder:
+    """Answers pings in the event loop, so that a blocked loop is detected. Pings during loading are not answered."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, reports: ReportWriter) -> None:
         self._loop = loop
@@ -81,7 +81,7 @@ class _Answering:
         self.service: Service | None = None
 
     def ping(self, ping: Ping) -> None:
-        """From the reading thread."""
+        """Called in the reading thread."""
         self._loop.call_soon_threadsafe(self._pong, ping.number)
 
     def _pong(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""An engine behind HTTP: requests are read and checked here, computed in threads, and answered from the event loop."""
+"""The HTTP server of an engine: reads and checks requests, and computes them in worker threads."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from onwards_py.engines.pipes import ReportWriter
 from onwards_py.engines.protocol import Pong
 
 _LARGEST_BODY = 64 * 1024 * 1024
-_EXHAUSTED = "engine_out_of_memory"
-_BACKLOG = 4096  # as many as may queue: a Unix socket whose backlog is full refuses at once
+_OUT_OF_MEMORY = "engine_out_of_memory"
+_BACKLOG = 4096  # a Unix socket with a full backlog refuses connections at once
 
 
 class Service:
-    """Answers requests with an engine that has loaded. ``slots`` are computed at one time, the others wait."""
+    """Serves requests with a loaded engine. ``slots`` requests are computed at one time, the others wait."""
 
     def __init__(self, engine: Engine, slots: int, reports: ReportWriter, log: int) -> None:
         self._routes = engine.routes
@@ -39,7 +39,7 @@ class Service:
         """Listen on a Unix socket that only this user can open. Raises `OSError`."""
         app = web.Application(client_max_size=_LARGEST_BODY)
         app.router.add_route("*", "/{path:.*}", self.answer)
-        app.on_response_prepare.append(_bare)
+        app.on_response_prepare.append(_remove_headers)
         runner = web.AppRunner(app, handler_cancellation=True, handle_signals=False, access_log=None)
         await runner.setup()
         mask = os.umask(0o177)
@@ -50,23 +50,23 @@ class Service:
         return runner
 
     def pong(self, number: int) -> Pong:
-        """``stuck`` is that of the job that has not reacted for longest."""
+        """``stuck`` is the longest time since a stop was requested of a running job."""
         now = time.monotonic()
         with self._jobs_lock:
             requested = [job.stop_requested_at for job in self._jobs if job.stop_requested_at is not None]
         return Pong(number, now - min(requested) if requested else 0.0)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Any request."""
+        """Handle any request."""
         try:
             handler = self._handler(request)
             return await self._compute(request, handler, await _body(request))
         except MemoryError:
-            failure = _exhausted()
+            failure = _out_of_memory()
         except EngineError as error:
             failure = error.with_traceback(None)
-        if failure.code == _EXHAUSTED:
-            # Only here: until the error's traceback was gone, it held the request that was too large.
+        if failure.code == _OUT_OF_MEMORY:
+            # Not earlier: the traceback of the error referred to the large request.
             memory.trim()
         response = _json(failure.status, _error(failure))
         if failure.status == 405:
@@ -99,10 +99,10 @@ class Service:
             # Not done: the client has left, and the handler was cancelled or could not write.
             if not work.done():
                 sink.stop(time.monotonic())
-                work.cancel()  # what it may still raise is for nobody
+                work.cancel()  # an exception is of no use any more
 
     def _work(self, handler: RouteHandler, body: Body, sink: StreamSink, job: Job) -> EngineResult:
-        """In a computing thread."""
+        """Runs in a worker thread."""
         with self._jobs_lock:
             self._jobs.add(job)
         try:
@@ -110,7 +110,7 @@ class Service:
         except EngineError:
             raise
         except Exception as error:
-            self._tell(f"a computation failed: {type(error).__name__}")
+            self._log_line(f"a computation failed: {type(error).__name__}")
             raise EngineError(500, "The local model failed.", type="server_error", code="engine_error") from None
         finally:
             with self._jobs_lock:
@@ -119,15 +119,15 @@ class Service:
             self._reports.send(reply.cost)
         return reply
 
-    def _tell(self, line: str) -> None:
+    def _log_line(self, line: str) -> None:
         with suppress(OSError):
             os.write(self._log, line.encode() + b"\n")
 
 
 def _started(slots: int) -> ThreadPoolExecutor:
-    """A pool whose threads all run. Raises LoadError.
+    """A pool in which all threads are started. Raises LoadError.
 
-    A thread's stack counts as memory, and there may be none left for it once requests have come.
+    The stacks of threads count as memory, which might not suffice for them later.
     """
     pool = ThreadPoolExecutor(slots, thread_name_prefix="compute")
     together = threading.Barrier(slots)
@@ -148,8 +148,8 @@ async def _body(request: web.Request) -> Body:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        if error.msg.startswith("Not enough memory"):  # orjson has no other way to say so
-            raise _exhausted() from None
+        if error.msg.startswith("Not enough memory"):  # orjson's only sign of it
+            raise _out_of_memory() from None
         raise bad_request(f"The body is not valid JSON: {error.msg}.") from None
     if not isinstance(body, dict):
         raise bad_request("The body is not a JSON object.")
@@ -160,7 +160,7 @@ async def _body(request: web.Request) -> Body:
 
 
 async def _stream(request: web.Request, sink: StreamSink) -> web.StreamResponse | None:
-    """Send what comes into the sink, one write per event. None: nothing was streamed."""
+    """Send the events of the sink, one write per event. None: the response is not streamed."""
     response: web.StreamResponse | None = None
     while (frames := await sink.batch()) is not None or (sink.begun and response is None):
         if response is None:
@@ -173,7 +173,7 @@ async def _stream(request: web.Request, sink: StreamSink) -> web.StreamResponse 
 
 
 async def _end(request: web.Request, response: web.StreamResponse, work: asyncio.Future[EngineResult]) -> None:
-    """End a stream properly, or by telling of the error and cutting it off short of its last chunk."""
+    """End a stream, or after an error send the error as an event and close without the last chunk."""
     try:
         work.result()
     except EngineError as error:
@@ -184,10 +184,10 @@ async def _end(request: web.Request, response: web.StreamResponse, work: asyncio
         await response.write_eof()
 
 
-def _exhausted() -> EngineError:
-    """The bound on memory is reached: nothing is wrong with the request, and another provider may have room."""
+def _out_of_memory() -> EngineError:
+    """The memory limit is reached. The request is valid, and another provider may be able to serve it."""
     return EngineError(
-        503, "The local model has too little memory for this request.", type="server_error", code=_EXHAUSTED
+        503, "The local model has too little memory for this request.", type="server_error", code=_OUT_OF_MEMORY
     )
 
 
@@ -201,7 +201,7 @@ def _json(status: int, body: bytes) -> web.Response:
     return web.Response(status=status, body=body, headers={"Content-Type": "application/json"})
 
 
-async def _bare(_: web.Request, response: web.StreamResponse) -> None:
-    """The proxy's transport is the only reader."""
+async def _remove_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Remove headers that the proxy, the only client, does not need."""
     for name in ("Server", "Date"):
         response.headers.popall(name, None)

@@ -1,4 +1,4 @@
-"""BERT's way from text to token ids: clean, split at spaces and punctuation, then longest known pieces first.
+"""The tokenizer of BERT: clean the text, split it at spaces and punctuation, then match the longest known pieces.
 
 Pure. llama.cpp has it too, but treats Hangul, spacing marks and very long words otherwise than the models were trained
 with. The rules are those of the ``BertNormalizer``, ``BertPreTokenizer`` and ``WordPiece`` of a ``tokenizer.json``.
@@ -15,18 +15,18 @@ from unicodedata import category, normalize
 import msgspec
 
 _SPACE: Final = re.compile("[ \t\n\r\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
-# Ideographs are words of their own: the blocks that BERT names, without the kana and Hangul.
+# Each ideograph is a word: the Unicode blocks in BERT's tokenizer, without kana and Hangul.
 _IDEOGRAPH: Final = re.compile(
     "([\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f"
     "\U0002b920-\U0002ceaf\uf900-\ufaff\U0002f800-\U0002fa1f])"
 )
-# Not Cn: what is unassigned to one version of Unicode is a letter to the next.
+# Without Cn: code points that are unassigned in one version of Unicode are letters in the next.
 _CONTROLS: Final = frozenset({"Cc", "Cf", "Co", "Cs"})
 _UNKNOWN, _BEGIN, _END, _PADDING, _MASK = "[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"
 
 
 class UnsupportedTokenizer(Exception):
-    """Another kind of tokenizer. The text says what it has that is not known here."""
+    """An unsupported tokenizer. The text names the unsupported feature."""
 
 
 class _Normalizer(msgspec.Struct):
@@ -42,7 +42,7 @@ class _Typed(msgspec.Struct):
 
 
 class _Model(msgspec.Struct):
-    type: str = "WordPiece"  # files of old do not tell
+    type: str = "WordPiece"  # missing in old files
 
 
 class _Outline(msgspec.Struct):
@@ -70,7 +70,7 @@ class _File(msgspec.Struct):
 
 
 class Specials(msgspec.Struct, frozen=True):
-    """Ids of the tokens with a meaning of their own."""
+    """Ids of the special tokens."""
 
     begin: int
     end: int
@@ -114,7 +114,7 @@ class WordPiece:
         return cls(file)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text``, with the tokens that begin and end every input. Names of special tokens stand for these."""
+        """Ids of ``text``, between the tokens that begin and end every input. Names of special tokens become these."""
         ids = [self.specials.begin]
         for part in self._split.split(text) if self._split is not None else (text,):
             special = self._added.get(part)
@@ -128,7 +128,7 @@ class WordPiece:
         return ids
 
     def _tokens(self, word: str) -> Iterator[str]:
-        """A word without spaces, cleaned, cut before and after every mark of punctuation."""
+        """The parts of a word without spaces: cleaned, and split before and after every punctuation mark."""
         if word.isascii() and word.isalnum():
             if word:
                 yield word.lower() if self._normalizer.lowercase else word
@@ -152,7 +152,7 @@ class WordPiece:
             word = _IDEOGRAPH.sub(r" \1 ", word)
         if rules.lowercase if rules.strip_accents is None else rules.strip_accents:
             word = "".join(char for char in normalize("NFD", word) if category(char) != "Mn")
-        # Letter by letter: str.lower() would give the sigma at a word's end another form.
+        # str.lower() would convert a sigma at the end of a word to its final form.
         return word.replace("Σ", "σ").lower() if rules.lowercase else word
 
     def _pieces(self, token: str) -> tuple[int, ...]:

@@ -285,7 +285,7 @@ def test_nulls_are_as_if_they_were_not_there() -> None:
     """Every optional parameter may be null."""
     names = ["stop", "tools", "tool_choice", "response_format", "logprobs", "top_logprobs", "logit_bias", "n", "seed"]
     plan = chat_plan({"model": "m", "messages": USER, **dict.fromkeys(names)}, has_tools=False)
-    (ask,) = plan.asks()
+    (ask,) = plan.requests()
     assert not any(f'"{name}":null' in ask for name in names)
 
 
@@ -302,5 +302,5 @@ def test_what_is_nested_too_deeply_is_refused() -> None:
 def test_every_choice_has_a_seed_of_its_own() -> None:
     """``n`` answers with one seed would be ``n`` times the same; two requests with the same seed are the same."""
     body: Json = {"model": "m", "messages": USER, "n": 3, "seed": 5}
-    asks = list(chat_plan(body, has_tools=False).asks())
+    asks = list(chat_plan(body, has_tools=False).requests())
     assert [f'"seed":{seed}' in ask for seed, ask in zip((5, 6, 7), asks, strict=True)] == [True] * 3

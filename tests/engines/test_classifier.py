@@ -205,8 +205,8 @@ def test_a_file_that_is_no_model_is_refused_by_name(tmp_path: Path, name: str) -
 
 def test_what_does_not_classify_texts_is_refused(save: Save) -> None:
     """No estimator, a regressor, a classifier of numbers, one that gives several labels, one without fitting scores."""
-    assert "no classifier" in refusal(save({"a": 1}))
-    assert "no classifier" in refusal(save(make_pipeline(TfidfVectorizer(), Ridge()).fit(TEXTS, range(40))))
+    assert "not a classifier" in refusal(save({"a": 1}))
+    assert "not a classifier" in refusal(save(make_pipeline(TfidfVectorizer(), Ridge()).fit(TEXTS, range(40))))
     numbers = LogisticRegression().fit([[0.0], [1.0]], ["a", "b"])
     assert "one pipeline" in refusal(save(numbers))
     pairs = [[label, "x" if index % 2 else "y"] for index, label in enumerate(LABELS)]

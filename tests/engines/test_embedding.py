@@ -228,4 +228,4 @@ def test_a_chat_model_is_no_embedding_model(tmp_path_factory: pytest.TempPathFac
         pytest.skip(str(missing_requirements(chat, "embedding")))
     with running(tmp_path_factory.mktemp("chat"), model=chat, context=64) as engine:
         assert isinstance(engine.report, LoadFailed)
-        assert engine.report.message.endswith("does not make one vector of a text: it is no embedding model")
+        assert engine.report.message.endswith("does not return one vector per text: it is not an embedding model")

@@ -114,7 +114,12 @@ def test_the_reference_agrees(both: tuple[WordPiece, object], text: str) -> None
 
 
 # The reference's tables are of an older Unicode: marks and punctuation of later versions are letters to it.
-SETTLED = st.characters(max_codepoint=0xFFFF, exclude_categories=("Cs", "Cn", "Cf", "Mn", "Mc", "Po", "Ps", "Pe", "Pd"))
+# U+166D was punctuation until Unicode 12.
+SETTLED = st.characters(
+    max_codepoint=0xFFFF,
+    exclude_categories=("Cs", "Cn", "Cf", "Mn", "Mc", "Po", "Ps", "Pe", "Pd"),
+    exclude_characters="\u166d",
+)
 
 
 @needs_reference
