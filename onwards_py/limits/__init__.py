@@ -1,4 +1,4 @@
-"""Limits: token buckets, concurrency gates, admission.
+"""Limits: token buckets, bounds on concurrency, admission.
 
 Pure. Time is an argument (seconds of a monotonic clock). May not: wait, read clocks, know HTTP.
 """

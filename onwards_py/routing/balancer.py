@@ -1,4 +1,4 @@
-"""Choosing a provider: a pure function of who is in, who is busy, what is known of them, and a random number."""
+"""Choosing an endpoint: a pure function of health, load, latency and a random number."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _WEIGHTED_RANDOM: Final = Strategy.WEIGHTED_RANDOM
 class Endpoint:
     """A provider with its live state: ``limiter.in_flight`` counts exchanges until their last byte.
 
-    ``health`` None: it is never left out. ``latency`` None: the pool's strategy does not ask. ``salt``: what it puts
-    into rendezvous hashing. ``duplicates``: other endpoints of the pool that are the same provider, listed again; they
-    have one health.
+    ``health`` None: it is never ejected. ``latency`` None: the pool's strategy does not need it. ``salt``: the
+    provider's part of the rendezvous hash. ``duplicates``: other endpoints of the pool with the same provider, which
+    share its health.
     """
 
     __slots__ = ("duplicates", "health", "latency", "limiter", "provider", "salt", "weight")
@@ -50,11 +50,11 @@ def choose(
     affinity: Affinity | None = None,
     key: bytes | None = None,
 ) -> Endpoint | None:
-    """One of ``endpoints`` that may be asked and is not in ``without``; None if there is none. Nothing is changed.
+    """An available endpoint that is not in ``without``; None if there is none. Changes no state.
 
-    ``random`` gives numbers in [0, 1). A ``key`` goes where affinity leads; without one the strategy decides:
-    weighted_random takes the lowest load per weight, so that long streams steer new work elsewhere, and draws by weight
-    among equals; least_inflight ignores weights in the load; priority takes the first; p2c the cheaper one of two.
+    A ``key`` is resolved by affinity. Otherwise the strategy decides: weighted_random takes the lowest load per weight,
+    so that long streams divert new requests, and draws by weight among equals; least_inflight ignores weights in the
+    load; priority takes the first; p2c the cheaper one of two.
     """
     free = candidates(endpoints, now, without)
     if len(free) < 2:
@@ -77,8 +77,8 @@ def choose(
 
 
 def choose_fast_path(strategy: Strategy, endpoints: Sequence[Endpoint], random: Random, now: float) -> Endpoint | None:
-    """`choose` for the case of nearly all requests, at a quarter of its price: nobody is out, limited or drained, and
-    no key is to be followed. None: that is not so."""
+    """`choose` for nearly all requests, at a quarter of its cost: without ejected, limited or drained endpoints, and
+    without an affinity key. None: this case does not apply."""
     by_weight = strategy is _WEIGHTED_RANDOM
     chosen: Endpoint | None = None
     lowest = drawn_from = 0.0
@@ -90,7 +90,7 @@ def choose_fast_path(strategy: Strategy, endpoints: Sequence[Endpoint], random: 
         if chosen is None or load < lowest:
             chosen, lowest, drawn_from = endpoint, load, weight
         elif load == lowest:
-            # Each of those that are equal so far is kept with the probability that its weight gives it.
+            # Reservoir sampling: each of the equal ones is kept with the probability of its weight.
             drawn_from += weight
             if random() * drawn_from < weight:
                 chosen = endpoint
@@ -102,28 +102,28 @@ def choose_fast_path(strategy: Strategy, endpoints: Sequence[Endpoint], random: 
 
 
 def candidates(endpoints: Sequence[Endpoint], now: float, without: Collection[Endpoint] = ()) -> list[Endpoint]:
-    """Who may be asked: not drained (weight 0), with a free place, not in ``without``, and in, or due for a probe.
+    """The available endpoints: not drained (weight 0), not full, not in ``without``, and healthy or due for a probe.
 
-    Never the last: if nobody of ``endpoints`` is in, not even one that is full or in ``without``, those that are out
-    may be asked. That one is full is no reason to ask one that is ejected: it would be the wrong cure.
+    If no endpoint at all is healthy or due, also none that is full or in ``without``, excluded ones are returned, so
+    that the pool always serves. A full healthy endpoint is no reason to use an ejected one.
     """
     free: list[Endpoint] = []
     out: list[Endpoint] = []
-    anyone_in = False
+    any_available = False
     for endpoint in endpoints:
         if not endpoint.provider.weight:
             continue
         health = endpoint.health
-        is_in = health is None or health.excluded_until <= now
-        anyone_in = anyone_in or is_in
+        is_available = health is None or health.excluded_until <= now
+        any_available = any_available or is_available
         if not endpoint.limiter.full and endpoint not in without:
-            (free if is_in else out).append(endpoint)
-    return free if anyone_in else _soonest(out)
+            (free if is_available else out).append(endpoint)
+    return free if any_available else _least_excluded(out)
 
 
-def _soonest(out: list[Endpoint]) -> list[Endpoint]:
-    """Whom to ask if all are out: who would be due first; those who are being tried already come after those who are
-    not, and those that checks call down come last."""
+def _least_excluded(out: list[Endpoint]) -> list[Endpoint]:
+    """The endpoints to use if all are excluded: the one that is due first, then those with a running probe, and then
+    those that fail their health checks."""
     timed: Endpoint | None = None
     trying: list[Endpoint] = []
     due = 0.0
@@ -139,12 +139,12 @@ def _soonest(out: list[Endpoint]) -> list[Endpoint]:
 
 
 def _by_key(free: list[Endpoint], affinity: Affinity, key: bytes) -> Endpoint:
-    """The one with the highest score among those that have less than ``max_load`` times their fair share of all that
-    is in flight and this one (bounded load: a popular key does not sink its provider)."""
+    """The endpoint with the highest score among those with less than ``max_load`` times their fair share of all
+    exchanges, this one included (bounded load: a popular key does not overload its provider)."""
     total = sum(endpoint.limiter.in_flight for endpoint in free) + 1
     share = affinity.max_load * total / sum(endpoint.provider.weight for endpoint in free)
-    roomy = [endpoint for endpoint in free if endpoint.limiter.in_flight < share * endpoint.provider.weight]
-    return max(roomy or free, key=lambda endpoint: score(key, endpoint.salt, endpoint.provider.weight))
+    below_share = [endpoint for endpoint in free if endpoint.limiter.in_flight < share * endpoint.provider.weight]
+    return max(below_share or free, key=lambda endpoint: score(key, endpoint.salt, endpoint.provider.weight))
 
 
 def _cheaper_of_two(free: Sequence[Endpoint], random: Random, now: float) -> Endpoint:

@@ -1,4 +1,4 @@
-"""A budget for further attempts: what a pool may ask beyond what it was asked. Pure."""
+"""A budget for retries and hedged requests. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _LEAST = 10.0
 
 
 class RetryBudget:
-    """A bucket of further attempts: each request puts ``ratio`` of one in, time puts ``per_second`` in, and each
-    further attempt takes one out. It holds what ten seconds bring, at least ten, and starts full.
+    """A token bucket of further attempts: each request adds ``ratio``, each second ``per_second``, and each further
+    attempt takes one. Its size is that of ten seconds, at least ten; it starts full.
 
-    So of n requests within t seconds no more than ``ratio * n + per_second * t`` further attempts come, and a full
-    bucket: a provider that is down is not asked many times as often as one that is well.
+    So n requests within t seconds cause at most ``ratio * n + per_second * t`` further attempts, plus a full bucket: an
+    outage does not multiply the load.
     """
 
     __slots__ = ("_at", "_policy", "_size", "_tokens")
@@ -25,7 +25,7 @@ class RetryBudget:
         self._at = now
 
     def reconfigure(self, policy: RetryBudgetPolicy) -> None:
-        """Take over what a reload says; what was spent stays spent, in proportion to the size."""
+        """Apply the policy of a reload; the fill level is kept in proportion to the size."""
         if policy != self._policy:
             left = self._tokens / self._size
             self._policy = policy
@@ -33,11 +33,11 @@ class RetryBudget:
             self._tokens = left * self._size
 
     def deposit(self) -> None:
-        """A request came."""
+        """Add the share of one request."""
         self._tokens = min(self._size, self._tokens + self._policy.ratio)
 
     def take(self, now: float) -> bool:
-        """Take one further attempt out; False if there is none."""
+        """Take one further attempt; False if the budget is empty."""
         if now > self._at:
             self._tokens = min(self._size, self._tokens + (now - self._at) * self._policy.per_second)
             self._at = now

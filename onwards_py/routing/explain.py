@@ -1,4 +1,4 @@
-"""Saying in words what the balancer will do, for people who check a configuration. Pure."""
+"""Describes in words how a pool behaves, for `check` and `route`. Pure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _CHAT_COMPLETIONS = b"/v1" + COLLECTIONS[Api.CHAT_COMPLETIONS]
 
 @dataclass(frozen=True, slots=True)
 class RankedProvider:
-    """A provider and why it stands where it stands in the order of a pool."""
+    """A provider of a pool, and the reason for its rank."""
 
     provider: Provider
     reason: str
 
 
 def effective_url(provider: Provider, target: bytes = _CHAT_COMPLETIONS) -> str:
-    """Where a request for ``target`` (a path) arrives, without secrets. For an embedded provider, what answers it."""
+    """The URL of requests for ``target`` (a path), without secrets; for a local or embedded provider, its
+    description."""
     if provider.origin is None:
         return _inside(provider)
     try:
@@ -37,7 +38,7 @@ def effective_url(provider: Provider, target: bytes = _CHAT_COMPLETIONS) -> str:
 
 
 def effective_urls(provider: Provider) -> list[tuple[str, str]]:
-    """For each API its name, and where requests for it arrive; the health check is one of them."""
+    """The name of each API with the URL of its requests; the health check is one of them."""
     if provider.origin is None:
         return [("all", effective_url(provider))]
     check = effective_url(provider, (provider.health_check or HealthCheck()).path)
@@ -66,7 +67,7 @@ def _inside(provider: Provider) -> str:
 
 
 def expected_order(pool: Pool) -> list[RankedProvider]:
-    """The providers in the order in which an idle pool is expected to try them; drained ones come last."""
+    """The providers in the expected order of an idle pool; drained ones come last."""
     active = [provider for provider in pool.providers if provider.weight > 0]
     drained = [
         RankedProvider(provider, "weight 0: drained, never chosen")
@@ -89,7 +90,7 @@ def expected_order(pool: Pool) -> list[RankedProvider]:
 
 
 def describe_route_by(rule: RouteBy) -> str:
-    """Which target answers, as a sentence."""
+    """The targets by label, as a sentence."""
     labels = ", ".join(f"{label} -> {target}" for label, target in rule.labels.items())
     return (
         f"the label that {rule.classifier} gives decides: {labels}; "
@@ -98,7 +99,7 @@ def describe_route_by(rule: RouteBy) -> str:
 
 
 def describe_attempts(pool: Pool) -> str:
-    """How often and when the pool tries again, as a sentence."""
+    """The number of attempts and their causes, as a sentence."""
     policy = pool.fallback
     if not policy.enabled:
         return f"one attempt; fallback is off; a response head may take {_head(pool)}"
@@ -122,7 +123,7 @@ def describe_attempts(pool: Pool) -> str:
 
 
 def _head(pool: Pool) -> str:
-    """How long a response head may take."""
+    """The timeout of a response head."""
     found: dict[str, None] = {}
     for provider in pool.providers:
         timeouts = provider.timeouts
@@ -133,7 +134,7 @@ def _head(pool: Pool) -> str:
 
 
 def describe_resilience(pool: Pool) -> list[str]:
-    """What else decides whom a request reaches, and how often: a sentence each, none for what is off."""
+    """Rules, limits and resilience features of a pool, a sentence each; none for those that are off."""
     found = [_rule(rule) for rule in pool.rules]
     found += _limits("target", pool.limits)
     for provider in pool.providers:

@@ -1,13 +1,15 @@
-"""Health of one provider: ejection, probation, and the rest that it asks for. Pure: ``now`` is an argument.
+"""Health of one provider: ejection, probation, and the pause after Retry-After. Pure: ``now`` is an argument.
 
 ::
 
-    IN --failures--> EJECTED --time over, next exchange--> PROBATION --any answer--> IN
-     |                  ^                                      |
-     +--429--> RESTING  +---------------failure----------------+      checks: any --> DOWN --> IN, or EJECTED and due
+    HEALTHY --failures--> EJECTED --time over, next exchange--> PROBATION --any response--> HEALTHY
+     |                       ^                                      |
+     +--429--> RATE_LIMITED  +---------------failure----------------+
 
-Nothing happens by itself: `Health.out_until` is compared with the time by whoever chooses, and everything else happens
-in the calls below. There is no way to stay out for ever but checks that go on failing.
+checks: any --> UNHEALTHY --> HEALTHY, or EJECTED and due
+
+There are no timers: the balancer compares `Health.excluded_until` with the time, and all transitions happen in the
+methods below. A provider is never excluded for ever, except while its health checks fail.
 """
 
 from __future__ import annotations
@@ -18,31 +20,30 @@ from math import inf
 from onwards_py.model.policies import EjectionPolicy
 from onwards_py.model.provider import HealthCheck
 
-LONGEST_REST = 300.0
-"""Seconds: a longer Retry-After is believed to this point only, and then asked about again."""
-_FIRST_REST = 1.0
-_LONGEST_GUESS = 10.0
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds: the longest Retry-After that is honoured; after that the provider is tried again."""
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 10.0
 _NO_CHECK = HealthCheck()
 
 
 class HealthState(Enum):
-    """Where a provider stands."""
+    """A provider's state; the values are those of ``/status`` and metrics."""
 
     HEALTHY = "healthy"
-    RATE_LIMITED = "rate_limited"  # it asked to be left alone, or answered 429
-    EJECTED = "ejected"  # out until its time is over, then due for a probe
-    PROBATION = "probation"  # one exchange tries whether it is well again
-    UNHEALTHY = "unhealthy"  # active checks fail
+    RATE_LIMITED = "rate_limited"  # it sent 429 or Retry-After
+    EJECTED = "ejected"  # excluded for a time, then due for a probe
+    PROBATION = "probation"  # one exchange probes it
+    UNHEALTHY = "unhealthy"  # health checks fail
 
 
 class Health:
-    """What is known of a provider. Times are seconds of a monotonic clock.
+    """The health of a provider. Times are seconds of a monotonic clock.
 
-    ``policy`` None: nothing that exchanges report takes it out, except that it rests. ``check``: the thresholds of the
-    active checks, if there are any. ``excluded_until``: 0.0 while it is in; else the time from which it may be chosen
-    again (of a provider in probation: when another probe may go if nothing is heard of the first; inf: down).
-    ``retry_after_until``: until when the provider itself asked to be left alone (Retry-After). ``successes``: so many
-    so far. ``ejections``: how often it was taken out by failures or by checks.
+    ``policy`` None: results of exchanges do not eject the provider. ``check``: the thresholds of health checks, if
+    there are any. ``excluded_until``: 0.0 while healthy, else the time from which the provider may be chosen again (in
+    probation: when another probe may be sent if the first gives no result; inf: unhealthy). ``retry_after_until``: the
+    end of the provider's own Retry-After. ``successes`` and ``ejections`` are counters.
     """
 
     __slots__ = (
@@ -53,12 +54,12 @@ class Health:
         "_checks_passed",
         "_due",
         "_failed",
-        "_guess",
         "_level",
+        "_pause",
+        "_paused_at",
         "_policy",
         "_refused",
         "_refused_at",
-        "_rested_at",
         "_row",
         "_row_at",
         "_window_at",
@@ -78,33 +79,35 @@ class Health:
         self.retry_after_until = 0.0
         self.successes = 0
         self.ejections = 0
-        # Successes are counted in one place; "in a row" and "in this window" are differences to what it was then.
+        # Successes are counted once; "in a row" and "in this window" are differences to an earlier count.
         self._row = self._row_at = 0
         self._refused = self._refused_at = 0
         self._failed = self._window_at = 0
         self._window_end = -inf
-        self._level = 0  # how often its time out was doubled
-        self._back = -inf  # since when it has been in again
-        self._due = 0.0  # when the probe that runs would have been due
-        self._auth = False  # it was ejected for refusing our credential
-        self._guess = _FIRST_REST
-        self._rested_at = -1
+        self._level = 0  # how often the ejection time was doubled
+        self._back = -inf  # since when it is healthy again
+        self._due = 0.0  # when the current probe was due
+        self._auth = False  # ejected for refusing the credential
+        self._pause = _FIRST_PAUSE
+        self._paused_at = -1
         self._checks_failed = self._checks_passed = 0
 
     def reconfigure(self, policy: EjectionPolicy | None, check: HealthCheck | None, now: float) -> None:
-        """Take over what a reload says. Who was down and is checked no longer is due for a probe."""
+        """Apply the policies of a reload. An unhealthy provider without health checks becomes ejected, due for a
+        probe."""
         if check is None and self.state is HealthState.UNHEALTHY:
             self._out(now, 0.0)
         self._policy = policy
         self._check = check
 
-    # Being asked
+    # Choosing
 
     def try_probe(self, now: float) -> bool:
-        """An exchange goes to this provider. True: as its probe, whose verdict is to be told or `abandon_probe`.
+        """Record that an exchange goes to this provider. True: as its probe, which needs a result or
+        `abandon_probe`.
 
-        Also of a provider whose time is not over (because all are out) the first is a probe; if it fails, nothing
-        changes.
+        If all providers are excluded, the first exchange is a probe before the time is over; its failure changes
+        nothing.
         """
         if self.state is HealthState.RATE_LIMITED and now >= self.excluded_until:
             self.state = HealthState.HEALTHY
@@ -118,31 +121,32 @@ class Health:
         return False
 
     def abandon_probe(self, now: float) -> None:
-        """The probe ended without a verdict (the client left, a limit of ours refused it): the next one may try."""
+        """The probe ended without a result (the client left, the proxy's own limit rejected it): another one may be
+        sent."""
         if self.state is HealthState.PROBATION:
             self.state = HealthState.EJECTED
             self.excluded_until = max(self._due, now)
 
     def may_have_recovered(self, now: float) -> bool:
-        """True if it is out for failures and may be asked before its time, where nobody else is left to ask. Not if it
-        asked to be left alone, or refused our credential: the answer is known."""
+        """True if it is excluded for failures and may be tried early, when no other endpoint is left. False during
+        its own Retry-After, and after it refused the credential: the result is known."""
         out = self.state in (HealthState.EJECTED, HealthState.PROBATION, HealthState.UNHEALTHY)
         return out and self.retry_after_until <= now and not self._auth
 
-    # Verdicts
+    # Results
 
     def succeeded(self) -> None:
-        """It answered as it should, or refused what the client did wrong (4xx): in any case it is alive.
+        """A success, or a 4xx that is the client's fault: in either case the provider works.
 
-        Ends probation. While ejected it changes nothing: such news are from an exchange of before.
+        Ends probation. Ignored while ejected: such a result belongs to an earlier exchange.
         """
         self.successes += 1
         if self.state is HealthState.PROBATION:
             self._in()
 
     def failed(self, now: float, *, late: bool = False) -> None:
-        """No answer, an answer 5xx, or a body that broke off. ``late``: of this exchange `succeeded` was told already,
-        since it began well; that is taken back."""
+        """No response, a 5xx, or a truncated body. ``late``: `succeeded` was recorded for this exchange when its
+        response began, and is reverted."""
         if late:
             self.successes -= 1
         if self.state is HealthState.PROBATION:
@@ -158,8 +162,8 @@ class Health:
             self._eject(policy, now, auth=False)
 
     def lost_connection(self, now: float) -> None:
-        """A kept connection died under a request, which went out once more: a failure in the window, but no verdict of
-        a probe and nothing in a row, since servers close idle connections when they like."""
+        """A reused connection failed and the request was repeated: a failure in the window, but not the result of a
+        probe and not one in a row, since servers may close idle connections at any time."""
         policy = self._policy
         if (
             policy is not None
@@ -169,7 +173,7 @@ class Health:
             self._eject(policy, now, auth=False)
 
     def unauthorised(self, now: float) -> None:
-        """It refused a credential that is ours (401, 402, 403): a rule of its own, and no failure of the provider."""
+        """It refused the configured credential (401, 402, 403): counted by a rule of its own, not as a failure."""
         if self.state is HealthState.PROBATION:
             if self._auth:
                 self._failed_probe(now, auth=True)
@@ -184,15 +188,15 @@ class Health:
             self._eject(policy, now, auth=True)
 
     def rate_limited(self, now: float, seconds: float | None) -> None:
-        """It wants to be left alone for ``seconds`` (429, or 503 with Retry-After), or did not say for how long: then
-        for a second, and twice as long each time that no success came between."""
+        """A 429, or a 503 with Retry-After: pause for ``seconds``. None: for one second, doubled each time without a
+        success in between."""
         if seconds is None:
-            # Answers of exchanges that were sent together are one wish.
+            # Responses to concurrent exchanges count once.
             seconds = (
-                0.0 if self.excluded_until > now and self.state is HealthState.RATE_LIMITED else self._next_guess()
+                0.0 if self.excluded_until > now and self.state is HealthState.RATE_LIMITED else self._next_pause()
             )
         else:
-            seconds = min(max(0.0, seconds), LONGEST_REST)
+            seconds = min(max(0.0, seconds), LONGEST_RETRY_AFTER)
             self.retry_after_until = max(self.retry_after_until, now + seconds)
         if self.state is HealthState.PROBATION:
             self._in()
@@ -202,8 +206,8 @@ class Health:
                 self.state = HealthState.RATE_LIMITED
 
     def checked(self, ok: bool, now: float) -> None:
-        """An active check ended. Enough failures in a row take it out, and enough successes put it back: at once if
-        checks had taken it out, and else to probation, since a check is no exchange."""
+        """The result of a health check. Enough failures in a row make the provider unhealthy, and enough successes
+        restore it: at once if it was unhealthy, else to probation, since a check is not an exchange."""
         check = self._check or _NO_CHECK
         if ok:
             self._checks_failed = 0
@@ -219,10 +223,10 @@ class Health:
             self.excluded_until = inf
             self.ejections += 1
 
-    # How it comes about
+    # Transitions
 
     def _rate_passed(self, policy: EjectionPolicy, now: float) -> bool:
-        """Count a failure; True if there are too many in this window."""
+        """Count a failure; True if the failure rate of this window is reached."""
         if now >= self._window_end:
             self._window_end = now + policy.window
             self._window_at = self.successes
@@ -235,7 +239,7 @@ class Health:
 
     def _eject(self, policy: EjectionPolicy, now: float, *, auth: bool) -> None:
         if now - self._back >= policy.max_time:
-            self._level = 0  # it has been well for a good while
+            self._level = 0  # it was healthy for long enough
         seconds = min(policy.base_time * 2.0**self._level, policy.max_time)
         self._level = min(self._level + 1, 60)
         self.ejections += 1
@@ -244,7 +248,7 @@ class Health:
 
     def _failed_probe(self, now: float, *, auth: bool) -> None:
         if now < self._due:
-            # It was asked before its time, for want of others. That it fails is no news.
+            # It was tried early because no other endpoint was left: its failure changes nothing.
             self.state = HealthState.EJECTED
             self.excluded_until = self._due
         elif self._policy is None:
@@ -274,11 +278,11 @@ class Health:
         elif self.state is HealthState.EJECTED:
             self.excluded_until = min(self.excluded_until, max(now, self.retry_after_until))
 
-    def _next_guess(self) -> float:
-        again = self._rested_at == self.successes
-        self._guess = min(self._guess * 2.0, _LONGEST_GUESS) if again else _FIRST_REST
-        self._rested_at = self.successes
-        return self._guess
+    def _next_pause(self) -> float:
+        again = self._paused_at == self.successes
+        self._pause = min(self._pause * 2.0, _LONGEST_PAUSE) if again else _FIRST_PAUSE
+        self._paused_at = self.successes
+        return self._pause
 
     def _lease(self) -> float:
-        return self._policy.max_time if self._policy is not None else _LONGEST_GUESS
+        return self._policy.max_time if self._policy is not None else _LONGEST_PAUSE

@@ -1,7 +1,7 @@
-"""How long a provider takes to its first byte, as a peak EWMA. Pure.
+"""The time to the first byte of a provider, as a peak EWMA. Pure.
 
-The average jumps to a peak at once and comes down slowly, so that a provider that turns slow is avoided after one
-answer, and is tried again once its bad time has faded.
+The average rises to a peak at once and decays slowly: a provider that becomes slow is avoided after one response, and
+is tried again when its peak has decayed.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from math import exp
 
 DECAY = 10.0
-"""Seconds in which what was observed loses all but 1/e of its weight."""
+"""Seconds in which the weight of an observation falls to 1/e."""
 _FLOOR = 0.001
-"""Seconds: what is assumed of a provider nobody has asked, or not for long. The best there is, and yet not nothing, so
-that the load still counts among providers of which nothing is known."""
+"""Seconds: the latency of a provider without recent observations. It is the lowest possible one, but not 0, so that
+the load still counts among such providers."""
 
 
 class PeakEwma:
-    """Seconds to the first byte of answers that were answers; failures are not told, since they may be quick."""
+    """Seconds to the first byte of successful responses. Failures are not observed, since they may be fast."""
 
     __slots__ = ("_at", "_seconds")
 
@@ -25,7 +25,7 @@ class PeakEwma:
         self._at = 0.0
 
     def observe(self, seconds: float, now: float) -> None:
-        """An answer began ``seconds`` after it was asked for."""
+        """Record that a response began ``seconds`` after its request."""
         kept = self._kept(now)
         if seconds > self._seconds:
             self._seconds = seconds
@@ -34,7 +34,8 @@ class PeakEwma:
         self._at = max(self._at, now)
 
     def cost(self, now: float, in_flight: int, weight: int) -> float:
-        """What one more exchange is expected to wait here: seconds, times the load with it, by weight (at least 1)."""
+        """The expected cost of one more exchange: seconds, times the load including it, divided by the weight (at
+        least 1)."""
         return max(_FLOOR, self._seconds * self._kept(now)) * (in_flight + 1) / weight
 
     def _kept(self, now: float) -> float:

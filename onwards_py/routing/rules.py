@@ -1,4 +1,4 @@
-"""What a target says of a caller: by its keys, and by its rules on the labels of the presented key."""
+"""Access of a caller to a target: by the keys of the target, and by its rules on labels of keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onwards_py.model.pool import Pool
 
 
 def may_use(pool: Pool, principal: Principal) -> bool:
-    """By the keys of the target, and by the targets that the key is allowed."""
+    """True if the target's keys, and the targets that the caller's key is limited to, allow the access."""
     if pool.keys is not None and principal.digest not in pool.keys:
         return False
     definition = principal.definition
@@ -23,7 +23,7 @@ def matches(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
 
 
 def first_match(rules: Sequence[RoutingRule], labels: Mapping[str, str]) -> RoutingRule | None:
-    """The first rule that concerns a key with ``labels``; None: nothing is said of it."""
+    """The first rule that matches ``labels``; None if no rule does."""
     for rule in rules:
         if matches(rule.labels, labels):
             return rule

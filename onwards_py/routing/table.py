@@ -1,6 +1,6 @@
-"""The route table: model name and principal in, route or refusal out.
+"""The route table: from a model name and a principal to a route or an error.
 
-Made once per reload; a request looks up one name and then follows references.
+Built once per reload; a request looks up one name and then follows references.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from onwards_py.routing.rules import first_match, may_use
 
 @dataclass(frozen=True, slots=True)
 class LivePool:
-    """A pool with the live state of itself and its endpoints. ``single``: the only endpoint, where nothing is to be
-    chosen and nothing to fall back to. ``classifier_route``: another target answers. ``retry_budget``: that of further
-    attempts (None: no such bound), ``hedge_budget``: that of hedged ones (None: no hedging)."""
+    """A pool with the live state of itself and its endpoints.
+
+    ``single``: the only endpoint, if there is neither a choice nor a fallback. ``classifier_route``: a classifier
+    chooses another target. ``retry_budget`` None: unbounded; ``hedge_budget`` None: no hedging.
+    """
 
     pool: Pool
     limiter: Limiter
@@ -37,7 +39,7 @@ class LivePool:
 
     @property
     def limiters(self) -> tuple[Limiter, ...]:
-        """What must let an exchange in: the target, and its provider if there is nothing to choose."""
+        """The limiters that must admit an exchange: that of the target, and that of a single endpoint."""
         return (self.limiter,) if self.single is None else (self.limiter, self.single.limiter)
 
     @property
@@ -48,7 +50,7 @@ class LivePool:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierRoute:
-    """``RouteBy`` with the targets themselves."""
+    """``RouteBy`` with resolved targets."""
 
     classifier: LivePool
     labels: Mapping[str, LivePool]
@@ -57,8 +59,8 @@ class ClassifierRoute:
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where an exchange goes, and what must let it in, all at once. ``redirected``: by a routing rule of the
-    target that was asked for, so that the provider must be told another model name."""
+    """The target of an exchange, and the limiters that must admit it together. ``redirected``: by a routing rule of
+    the requested target, so that the provider needs another model name."""
 
     target: LivePool
     limiter_set: LimiterSet
@@ -66,7 +68,7 @@ class Route(msgspec.Struct, frozen=True):
 
     @property
     def limiters(self) -> tuple[Limiter, ...]:
-        """All of them."""
+        """The limiters."""
         return self.limiter_set.limiters
 
 
@@ -74,12 +76,12 @@ class KeyLimiterLookup(Protocol):
     """Finds the limiter of a key."""
 
     def get(self, digest: bytes, /) -> Limiter | None:
-        """By the digest of its token; None if it has no limits."""
+        """By the digest of its token; None if the key has no limits."""
         ...
 
 
 class RouteTable:
-    """Targets by name. ``keys`` are the limiters of tokens that have limits, by digest."""
+    """Targets by name. ``keys``: the limiters of keys with limits."""
 
     def __init__(self, targets: Mapping[str, LivePool], keys: KeyLimiterLookup) -> None:
         self._targets = targets
@@ -88,7 +90,7 @@ class RouteTable:
         self._has_closed = bool(closed)
         self._accepted = frozenset[bytes]().union(*closed)
         self.accepted_digests: frozenset[bytes | None] | None = None
-        """Digests of the only tokens that any target is open to; None: some target is open to all, or there is none."""
+        """The digests of all accepted tokens; None: some target is open to all, or there are no targets."""
         if closed and len(closed) == len(targets):
             self.accepted_digests = frozenset[bytes | None](self._accepted)
         plain = {
@@ -102,7 +104,7 @@ class RouteTable:
     def resolve(self, model: str, principal: Principal) -> Route:
         """The route, or ProxyError: 401, 403, 404, or 503 for a target without providers.
 
-        Of a redirect the limits of the target that it leads to count, and not those of the one that was asked for.
+        After a redirect, the limits of its destination apply, and not those of the requested target.
         """
         digest = principal.digest
         if digest is None:
@@ -115,7 +117,7 @@ class RouteTable:
         return route if key is None else Route(route.target, LimiterSet.of((*route.limiters, key)), route.redirected)
 
     def _resolve_fully(self, model: str, principal: Principal) -> Route:
-        """What is not told by a look: rules, and why there is no route. The limiter of the key is not in it."""
+        """The route where rules apply, or the error. Without the limiter of the key."""
         asked = self._targets.get(model)
         if asked is None:
             raise self._unknown(model, principal)
@@ -127,15 +129,15 @@ class RouteTable:
         return Route(target, LimiterSet.of(target.limiters), target is not asked)
 
     def find(self, model: str) -> LivePool | None:
-        """The target of this name, whoever asks."""
+        """The target of this name, without access control."""
         return self._targets.get(model)
 
     def list_models(self, principal: Principal) -> list[str]:
-        """Names of the targets that this principal may ask for, in the order of the file."""
+        """Names of the targets that the principal may use, in the order of the file."""
         return [name for name, target in self._targets.items() if self._apply_rules(target, principal) is not None]
 
     def may_use_any(self, principal: Principal) -> bool:
-        """Whether this principal may ask for any target."""
+        """True if the principal may use at least one target."""
         return any(self._apply_rules(target, principal) is not None for target in self._targets.values())
 
     @property
@@ -143,9 +145,10 @@ class RouteTable:
         return list(self._targets.values())
 
     def _apply_rules(self, asked: LivePool, principal: Principal) -> LivePool | None:
-        """The target that answers who asks for ``asked``: itself, or where one of its rules leads. None: nobody.
+        """The target after the rules of ``asked``: itself, or the destination of a redirect. None: access denied.
 
-        Rules are for callers with a token. A redirect leads once: rules of its target do not count, but keys do.
+        Rules apply to callers with a token. There is one redirect at most: the rules of its destination do not apply,
+        its keys do.
         """
         if not may_use(asked.pool, principal):
             return None
@@ -158,8 +161,8 @@ class RouteTable:
         return target if target is not None and may_use(target.pool, principal) else None
 
     def _unknown(self, model: str, principal: Principal) -> ProxyError:
-        """As soon as one target is closed, a caller without an accepted key gets the same answer for a
-        missing model as for a closed one: names are not to be found out by asking."""
+        """If at least one target is closed, a caller without an accepted key gets the same error for an unknown
+        model as for a closed one, so that names cannot be enumerated."""
         if self._has_closed and principal.digest not in self._accepted:
             return access_error(principal)
         message = f"The model `{model[:200]}` does not exist or you do not have access to it."
@@ -167,8 +170,8 @@ class RouteTable:
 
 
 def check_access(target: LivePool, principal: Principal) -> None:
-    """Check that a caller whom a classifier leads to ``target`` may use it, by its keys and by those of its rules that
-    deny. Raises ProxyError."""
+    """Check that a caller may use ``target``, which a classifier chose: by its keys and its denying rules. Raises
+    ProxyError."""
     if not may_use(target.pool, principal) or _denied(target.pool, principal):
         raise access_error(principal)
     if not target.is_servable:
@@ -187,5 +190,5 @@ def _labels(principal: Principal) -> Mapping[str, str]:
 
 
 def access_error(principal: Principal) -> ProxyError:
-    """401 for who shows no token, 403 for who shows one that is not accepted."""
+    """401 without a token, 403 with one that is not accepted."""
     return ProxyError(ErrorKind.UNAUTHENTICATED if principal.digest is None else ErrorKind.FORBIDDEN)

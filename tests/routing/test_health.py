@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from onwards_py.model.policies import EjectionPolicy
 from onwards_py.model.provider import HealthCheck
-from onwards_py.routing.health import LONGEST_REST, Health, HealthState
+from onwards_py.routing.health import LONGEST_RETRY_AFTER, Health, HealthState
 
 POLICY = EjectionPolicy(consecutive_failures=3, failure_rate=None, auth_failures=2, base_time=5.0, max_time=40.0)
 BY_RATE = replace(POLICY, consecutive_failures=None, failure_rate=0.5, min_requests=10, window=30.0)
@@ -268,7 +268,7 @@ def test_a_very_long_wish_is_believed_to_a_point() -> None:
     """Somebody asks again sooner than in a day."""
     health = Health(POLICY)
     health.rate_limited(0.0, 86400.0)
-    assert health.excluded_until == LONGEST_REST
+    assert health.excluded_until == LONGEST_RETRY_AFTER
 
 
 def test_without_a_time_the_guess_grows_until_a_success() -> None:
