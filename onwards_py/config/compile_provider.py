@@ -82,7 +82,7 @@ def compile_provider(shape: ProviderShape, path: Path, reporter: Reporter, env: 
         timeouts=_timeouts(shape.timeouts, remote=origin is not None),
         limits=compile_limits(shape, path, reporter),
         apis=compile_apis(shape, path, reporter),
-        translate=compile_translate(shape.dialect, shape.translate, path, reporter),
+        translate=compile_translate(shape.preset, shape.translate, path, reporter),
         health_check=_health_check(shape, path, reporter),
         **values,
     )

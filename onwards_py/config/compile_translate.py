@@ -1,4 +1,4 @@
-"""``dialect`` and ``translate`` of one provider, to the settings that translation uses."""
+"""``preset`` and ``translate`` of one provider, to the settings that translation uses."""
 
 from __future__ import annotations
 
@@ -7,35 +7,30 @@ from types import MappingProxyType
 
 from onwards_py.config.diagnostics import Path
 from onwards_py.config.inherit import Reporter
-from onwards_py.config.translate_schema import QuirksShape, TranslateShape
+from onwards_py.config.setting_shapes import explicit, shape_class
+from onwards_py.config.translate_schema import TranslateShape
 from onwards_py.sealing import Keyring
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import DEFAULT_KEY, UNSUPPORTED, Policy
-from onwards_py.transcode.neutral.quirks import PRESETS, Quirks
 from onwards_py.transcode.neutral.settings import TranslateSettings
-
-_POLICIES = ("hosted_tools", "orphans", "unanswered", "foreign_reasoning")
 
 
 def compile_translate(
-    dialect: str | None, shape: TranslateShape | None, path: Path, reporter: Reporter
+    preset: str | None, shape: TranslateShape | None, path: Path, reporter: Reporter
 ) -> TranslateSettings | None:
-    """The settings; None where nothing is said, so that the defaults count."""
-    if dialect is None and shape is None:
+    """The settings; None where the file has neither key, so that the defaults count."""
+    if preset is None and shape is None:
         return None
-    shape = shape or TranslateShape()
-    defaults = TranslateSettings()
-    said = {name: value for name in _POLICIES if (value := getattr(shape, name)) is not None}
-    policy = _by_key(replace(Policy(), **said), shape, path, reporter)
+    shape = shape or shape_class(TranslateShape)()
+    policy = _by_key(Policy(**explicit(shape, Policy)), shape, path, reporter)
     if shape.profile not in (None, "auto"):
         policy = replace(policy, profile=Profile(shape.profile))
     return TranslateSettings(
-        quirks=_quirks(PRESETS[dialect or "generic"], shape.quirks),
+        quirks=replace(PRESETS[preset or "generic"], **explicit(shape.quirks)),
         policy=policy,
-        keepalive=shape.keepalive or defaults.keepalive,
-        keepalive_interval=float(shape.keepalive_interval or defaults.keepalive_interval),
-        commit_after=None if shape.commit_after is None else float(shape.commit_after),
         keyring=_keyring(shape, path, reporter),
+        **explicit(shape, TranslateSettings),
     )
 
 
@@ -65,21 +60,3 @@ def _keyring(shape: TranslateShape, path: Path, reporter: Reporter) -> Keyring |
     except ValueError as error:
         reporter.error((*path, "translate", "reasoning_keys"), str(error))
         return None
-
-
-def _quirks(preset: Quirks, shape: QuirksShape | None) -> Quirks:
-    if shape is None:
-        return preset
-    said: dict[str, object] = {}
-    for name in shape.__struct_fields__:
-        value = getattr(shape, name)
-        if value is None:
-            continue
-        if name in ("reasoning_in", "reasoning_out", "efforts"):
-            value = tuple(value)
-        elif name in ("hints", "drop"):
-            value = frozenset(value)
-        elif name in ("extra", "call_stand_in"):
-            value = MappingProxyType(dict(value.value))
-        said[name] = value
-    return replace(preset, **said)  # type: ignore[arg-type]

@@ -51,6 +51,10 @@ def resolve_aliases(level: Level, path: Path, reporter: Reporter) -> Level:
         if level.open_responses_mode not in (None, mode):
             reporter.error((*path, "open_responses"), "contradicts open_responses_mode")
         changes["open_responses_mode"] = mode or level.open_responses_mode
+    if level.dialect is not None:
+        if level.preset not in (None, level.dialect):
+            reporter.error((*path, "dialect"), "contradicts preset")
+        changes["preset"] = level.dialect
     if level.request_timeout_secs is not None:
         timeouts = level.timeouts or settings_of(Timeouts)
         if "first_byte" in explicit(timeouts):

@@ -23,7 +23,7 @@ from onwards_py.config.scalars import (
     Timeout,
 )
 from onwards_py.config.shape import Settings, Shape, Toggleable
-from onwards_py.config.translate_schema import Dialect, TranslateShape
+from onwards_py.config.translate_schema import Preset, TranslateShape
 from onwards_py.config.urls import ProxyUrl, Url
 from onwards_py.model.provider import HealthCheck, Provider, Timeouts
 from onwards_py.wire.api import Api
@@ -100,9 +100,10 @@ class Shared(Limited, frozen=True, kw_only=True):
         Literal["native", "translate"] | None,
         Meta(description="translate: the provider implements only the Responses API. Default: as apis."),
     ] = None
-    dialect: Annotated[
-        Dialect | None, Meta(description="The provider's variant of Chat Completions, for translate. Default: generic.")
+    preset: Annotated[
+        Preset | None, Meta(description="The provider's variant of Chat Completions, for translate. Default: generic.")
     ] = None
+    dialect: Annotated[Preset | None, Meta(description="Alternative to preset.")] = None
     translate: Annotated[TranslateShape | None, Meta(description="Settings of translation.")] = None
     open_responses: Annotated[OpenResponsesShape | None, Meta(description="Alternative to open_responses_mode.")] = None
     sanitize_response: Annotated[bool | None, Meta(description="Rebuild responses. Default: false.")] = None

@@ -87,6 +87,10 @@ def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_the_file() ->
             "f.yaml:1:30: targets.m.open_responses: 'adapter' and 'mode' contradict each other",
         ),
         (
+            "targets: {m: {url: http://h, preset: vllm, dialect: openai}}",
+            "f.yaml:1:44: targets.m.dialect: contradicts preset",
+        ),
+        (
             "targets: {m: {url: http://h, timeouts: {first_byte: 1s}, request_timeout_secs: 2}}",
             "f.yaml:1:58: targets.m.request_timeout_secs: means the same as timeouts.first_byte",
         ),

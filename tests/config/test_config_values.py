@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from onwards_py.model.policies import FallbackPolicy
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import EchoSettings, Timeouts
 from onwards_py.model.snapshot import ServerSettings
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import OnUnsupported
 
 
@@ -351,6 +353,21 @@ def test_a_file_that_cannot_be_read_is_a_configuration_error(tmp_path: Path) -> 
     ):
         with pytest.raises(ConfigError, match=message):
             load(path, {})
+
+
+@pytest.mark.parametrize("key", ["preset", "dialect"])
+def test_a_preset_gives_the_quirks_that_the_file_does_not_set(key: str) -> None:
+    """Also under its earlier name; a provider's own preset is stronger than its target's."""
+    quirks = "translate: {quirks: {drop: [seed], extra: {a: 1}, reasoning_in: [r], call_stand_in: {b: 2}}}"
+    text = (
+        f"targets: {{m: {{{key}: openai, providers: [{{url: http://a, {quirks}}}, {{url: http://b, {key}: vllm}}]}}}}"
+    )
+    first, second = pool(text).providers
+    assert first.translate is not None
+    assert second.translate is not None
+    changed = replace(PRESETS["openai"], drop=frozenset({"seed"}), extra={"a": 1}, reasoning_in=("r",))
+    assert first.translate.quirks == replace(changed, call_placeholder={"b": 2})
+    assert second.translate.quirks == PRESETS["vllm"]
 
 
 def test_on_unsupported_is_one_word_or_one_for_each_field() -> None:

@@ -127,7 +127,7 @@ async def test_what_one_provider_cannot_be_asked_is_refused(lane: bool) -> None:
 async def test_each_provider_has_its_own_dialect(lane: bool) -> None:
     """The same request, in the words of whoever is tried."""
     async with origin(serve(BUSY)) as first, origin(serve(streamed(frame(content="x"), end(), DONE))) as second:
-        providers = [{"url": first.url, "dialect": "openai"}, {"url": second.url, "dialect": "mistral"}]
+        providers = [{"url": first.url, "preset": "openai"}, {"url": second.url, "preset": "mistral"}]
         target = {"strategy": "priority", "fallback": FALLBACK, "providers": providers}
         targets = snapshot({"m": {**target, "open_responses_mode": "translate"}})
         async with running(targets, lane=lane) as gateway:

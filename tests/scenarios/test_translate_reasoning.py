@@ -33,7 +33,7 @@ ALICE, BOB = b"Authorization: Bearer sk-alice\r\n", b"Authorization: Bearer sk-b
 
 def targets(url: str, **translate: object) -> Json:
     settings = {"reasoning_keys": [SECRET], **translate}
-    return {"url": url, "open_responses_mode": "translate", "dialect": "deepseek", "translate": settings}
+    return {"url": url, "open_responses_mode": "translate", "preset": "deepseek", "translate": settings}
 
 
 async def first_output(gateway: Gateway, stream: bool, fields: bytes = b"") -> list[Json]:

@@ -127,9 +127,9 @@ targets:
   m:
     url: '{model.url}'
     open_responses_mode: translate
-    dialect: deepseek
+    preset: deepseek
     translate: {{reasoning_keys: ['a secret of sixteen bytes']}}
-  plain: {{url: '{model.url}', open_responses_mode: translate, dialect: vllm}}
+  plain: {{url: '{model.url}', open_responses_mode: translate, preset: vllm}}
   cut: {{url: '{model.url}', open_responses_mode: translate}}
   deepseek-r: {{url: '{model.url}', open_responses_mode: translate}}
   fails: {{url: '{model.url}', open_responses_mode: translate, onwards_model: '429'}}

@@ -86,7 +86,7 @@ def program(
 ) -> Iterator[Program]:
     where = f"url: '{coder.url}', open_responses_mode: translate"
     known = "\n".join(
-        f"  {name}: {{{where}, dialect: vllm, translate: {{reasoning_keys: [a-secret-of-16-bytes]}}}}"
+        f"  {name}: {{{where}, preset: vllm, translate: {{reasoning_keys: [a-secret-of-16-bytes]}}}}"
         for name in TARGETS
     )
     config = f"targets:\n{known}\n  cut: {{{where}}}\n  fails: {{{where}, onwards_model: '429'}}\n"

@@ -32,7 +32,7 @@ def reverse(
     folder = tmp_path_factory.mktemp("reverse")
     responses = f"""
 targets:
-  plain: {{url: '{model.url}', open_responses_mode: translate, dialect: vllm}}
+  plain: {{url: '{model.url}', open_responses_mode: translate, preset: vllm}}
   cut: {{url: '{model.url}', open_responses_mode: translate}}
   fails: {{url: '{model.url}', open_responses_mode: translate, onwards_model: '429'}}
 """

@@ -27,7 +27,7 @@ targets:
   smollm2:
     local: {{engine: llama_cpp, model: '{MODEL}', load: eager, threads: 1, context: 2048}}
     open_responses_mode: translate
-    dialect: llama_cpp
+    preset: llama_cpp
 """
 TOOL: FunctionToolParam = {
     "type": "function",

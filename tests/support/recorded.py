@@ -1,6 +1,6 @@
 """Streams in the shapes of real providers, the request each of them answers, and the events each becomes.
 
-``tests/data/streams/<dialect>-<case>.sse`` is what the provider sends; ``<dialect>-<case>.json`` the events expected
+``tests/data/streams/<preset>-<case>.sse`` is what the provider sends; ``<preset>-<case>.json`` the events expected
 of it. After a wanted change of behaviour, write the expectations anew and read the difference before committing it::
 
     PYTHONPATH=tests python -m support.recorded
@@ -15,8 +15,9 @@ from pathlib import Path
 import orjson
 
 from onwards_py.messages import Ending
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import Policy
-from onwards_py.transcode.neutral.quirks import PRESETS, Quirks, Think
+from onwards_py.transcode.neutral.quirks import Quirks, Think
 from onwards_py.transcode.responses.context import ResponsesContext
 from onwards_py.transcode.translation import to_chat
 from support.responses_oracle import events_of
@@ -65,8 +66,8 @@ def ending(name: str) -> Ending:
 
 def quirks(name: str) -> Quirks:
     """The preset that the name begins with."""
-    dialect = name.partition("-")[0]
-    preset = PRESETS[_DIALECTS.get(dialect, dialect)]
+    preset = name.partition("-")[0]
+    preset = PRESETS[_DIALECTS.get(preset, preset)]
     return replace(preset, think=Think.TAGGED) if "think-tags" in name else preset
 
 

@@ -7,11 +7,11 @@ import itertools
 from collections.abc import Callable, Iterable
 
 from onwards_py.messages import Ending
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.answer_body import AnswerBody as ChatBody
 from onwards_py.transcode.neutral.context import ToolKind
 from onwards_py.transcode.neutral.pipeline import Answer, AnswerCollector, EventFilter
 from onwards_py.transcode.neutral.policy import Policy
-from onwards_py.transcode.neutral.quirks import PRESETS
 from onwards_py.transcode.pairs import responses_over_chat
 from onwards_py.transcode.responses.context import ResponsesContext
 from onwards_py.transcode.translation import to_chat
@@ -47,11 +47,11 @@ class PlainSealer:
         return base64.urlsafe_b64decode(sealed[6:]) if sealed.startswith("plain.") else None
 
 
-def answer_context(dialect: str = "generic", **more: object) -> ResponsesContext:
+def answer_context(preset: str = "generic", **more: object) -> ResponsesContext:
     """The context of a small streamed request with two functions; ``more`` are members of the request."""
     tools = [{"type": "function", "name": name, "parameters": None} for name in ("get_weather", "get_time")]
     request: Json = {"model": "m", "input": "x", "stream": True, "tools": tools, **more}
-    return to_chat(request, PRESETS[dialect], Policy(sealer=PlainSealer())).context
+    return to_chat(request, PRESETS[preset], Policy(sealer=PlainSealer())).context
 
 
 def allowance_of(context: ResponsesContext) -> Allowance:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Policy
-from onwards_py.transcode.neutral.quirks import PRESETS, Quirks
+from onwards_py.transcode.neutral.quirks import Quirks
 from onwards_py.transcode.translation import Translated, to_chat
 
 GENERIC = PRESETS["generic"]

@@ -19,8 +19,8 @@ from support.transcoding import answer_context, translate, whole
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.chat.context import ChatContext
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Orphans, Policy
-from onwards_py.transcode.neutral.quirks import PRESETS
 from onwards_py.transcode.translation import Translated, to_responses
 
 CONTEXT = answer_context()
@@ -295,10 +295,10 @@ _REQUEST = st.fixed_dictionaries(
 @PATIENT
 @given(_REQUEST, st.sampled_from(list(PRESETS)), st.sampled_from(list(OnUnsupported)), st.sampled_from(list(Orphans)))
 def test_any_request_is_translated_or_refused(
-    request: Json, dialect: str, on_unsupported: OnUnsupported, orphans: Orphans
+    request: Json, preset: str, on_unsupported: OnUnsupported, orphans: Orphans
 ) -> None:
     """Any JSON value in any place of a request: what comes out can be written, or the field at fault is named."""
-    made = _made(request, dialect, Policy(on_unsupported=on_unsupported, orphans=orphans))
+    made = _made(request, preset, Policy(on_unsupported=on_unsupported, orphans=orphans))
     if isinstance(made, InvalidRequest):
         assert made.param
         assert made.message
@@ -307,9 +307,9 @@ def test_any_request_is_translated_or_refused(
         json.dumps(made.body)
 
 
-def _made(request: Json, dialect: str, policy: Policy) -> Translated | InvalidRequest:  # type: ignore[type-arg]
+def _made(request: Json, preset: str, policy: Policy) -> Translated | InvalidRequest:  # type: ignore[type-arg]
     try:
-        return to_responses(request, PRESETS[dialect], policy)
+        return to_responses(request, PRESETS[preset], policy)
     except InvalidRequest as refused:
         return refused
 
@@ -326,10 +326,10 @@ def _made(request: Json, dialect: str, policy: Policy) -> Translated | InvalidRe
     ),
     st.sampled_from(list(PRESETS)),
 )
-def test_the_short_way_of_plain_messages_is_the_long_one(messages: list[Json], dialect: str) -> None:
+def test_the_short_way_of_plain_messages_is_the_long_one(messages: list[Json], preset: str) -> None:
     """A member that says nothing changes nothing."""
-    made = _made({"model": "m", "messages": messages}, dialect, Policy())
-    longer = _made({"model": "m", "messages": [{**one, "name": None} for one in messages]}, dialect, Policy())
+    made = _made({"model": "m", "messages": messages}, preset, Policy())
+    longer = _made({"model": "m", "messages": [{**one, "name": None} for one in messages]}, preset, Policy())
     if isinstance(made, InvalidRequest) or isinstance(longer, InvalidRequest):
         assert str(made) == str(longer)
     else:

@@ -8,8 +8,9 @@ import pytest
 from reverse_helpers import Json
 from support.responses_schema import schema_breaches
 
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import NO_OUTPUT, InvalidRequest, OnUnsupported, Orphans, Policy, Unanswered
-from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, PRESETS, Quirks, Replay, System
+from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, Quirks, Replay, System
 from onwards_py.transcode.translation import Translated, to_responses
 
 DROP = Policy(on_unsupported=OnUnsupported.DROP)
@@ -96,11 +97,11 @@ def test_D7_system_messages_become_instructions() -> None:
         assert as_list(leading.body["input"])[1] == {"type": "message", "role": "developer", "content": "c"}
 
 
-@pytest.mark.parametrize("dialect", sorted(PRESETS))
+@pytest.mark.parametrize("preset", sorted(PRESETS))
 @pytest.mark.parametrize("role", ["system", "developer"])
-def test_system_messages_that_stand_alone_are_the_input(dialect: str, role: str) -> None:
+def test_system_messages_that_stand_alone_are_the_input(preset: str, role: str) -> None:
     """Providers refuse an input without items."""
-    said = translate({"role": role, "content": "a"}, {"role": role, "content": "b"}, quirks=PRESETS[dialect])
+    said = translate({"role": role, "content": "a"}, {"role": role, "content": "b"}, quirks=PRESETS[preset])
     assert [item["content"] for item in as_list(said.body["input"])] == ["a", "b"]
     assert {item["role"] for item in as_list(said.body["input"])} <= {"system", "developer"}
     assert "instructions" not in said.body
@@ -528,7 +529,7 @@ def test_each_of_them_is_decided_on_by_its_key() -> None:
 
 
 def test_efforts_that_a_provider_does_not_have_are_the_next_lower() -> None:
-    """Where its dialect says which it has; what is common among providers of chat is no bound here."""
+    """Where its preset says which it has; what is common among providers of chat is no bound here."""
     assert made(reasoning_effort="xhigh", quirks=PRESETS["deepseek"])["reasoning"] == {"effort": "high"}
     assert made(reasoning_effort="xhigh")["reasoning"] == {"effort": "xhigh"}
     said = replace(PRESETS["generic"], efforts=(*COMMON_EFFORTS,))

@@ -15,9 +15,9 @@ from support.transcoding import answer_context, whole
 from support.transcoding import translate as translate_stream
 
 from onwards_py.messages import Ending
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.images import Image, from_item, read_images
 from onwards_py.transcode.neutral.policy import Policy
-from onwards_py.transcode.neutral.quirks import PRESETS
 from onwards_py.transcode.translation import to_responses
 
 PNG = "iVBORw0KGgo="
@@ -132,11 +132,11 @@ def test_an_image_of_the_history_is_shown_to_the_model_again() -> None:
 
 
 @pytest.mark.parametrize("owner", ["delta", "message"])
-@pytest.mark.parametrize("dialect", ["generic", "gemini"])
+@pytest.mark.parametrize("preset", ["generic", "gemini"])
 @pytest.mark.parametrize("words", ["Hi.", ""])
-def test_sound_is_named_as_dropped_and_its_words_are_the_text(owner: str, dialect: str, words: str) -> None:
+def test_sound_is_named_as_dropped_and_its_words_are_the_text(owner: str, preset: str, words: str) -> None:
     """No item holds it; an answer that is nothing but sound is no failure."""
-    core = machine(answer_context(dialect))
+    core = machine(answer_context(preset))
     core.feed({"choices": [{"index": 0, owner: {"audio": {"id": "a", "data": "AA==", "transcript": words}}}]})
     core.feed(delta("stop"))
     core.finish(Ending.DONE, done=True)

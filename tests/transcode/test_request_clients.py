@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from request_helpers import refusal, translate, user
 
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import Policy
-from onwards_py.transcode.neutral.quirks import PRESETS
 from onwards_py.transcode.responses.context import ENCRYPTED_REASONING
 
 OBJECT = {"type": "object", "properties": {"command": {"type": "string"}}, "additionalProperties": False}
@@ -54,10 +54,10 @@ CODEX_INPUT: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("dialect", sorted(PRESETS))
-def test_E12_a_whole_request_of_codex_is_translated_for_every_dialect(dialect: str) -> None:
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_E12_a_whole_request_of_codex_is_translated_for_every_preset(preset: str) -> None:
     """Long instructions, every form of tool and reasoning at once; web_search and what is Codex's own are left out."""
-    made: Any = translate(CODEX_INPUT, quirks=PRESETS[dialect], **CODEX)
+    made: Any = translate(CODEX_INPUT, quirks=PRESETS[preset], **CODEX)
     roles = [message["role"] for message in made.body["messages"]]
     assert roles[-3:] == ["assistant", "tool", "tool"]
     assert [tool["function"]["name"] for tool in made.body["tools"]] == ["shell", "mcp__git__log", "apply_patch"]

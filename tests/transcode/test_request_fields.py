@@ -9,9 +9,10 @@ import pytest
 from request_helpers import DROP, GENERIC, OPENAI, function, generic, refusal, translate, user
 from support.responses_schema import schema_breaches
 
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import HostedTools, InvalidRequest, OnUnsupported, Policy
-from onwards_py.transcode.neutral.quirks import HINTS, PRESETS, Effort, Quirks, Structured
+from onwards_py.transcode.neutral.quirks import HINTS, Effort, Quirks, Structured
 from onwards_py.transcode.responses.context import ENCRYPTED_REASONING
 from onwards_py.transcode.translation import to_chat
 
@@ -200,7 +201,7 @@ def test_logprobs_are_asked_for_by_include_or_by_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "asked", "sent"),
+    ("preset", "asked", "sent"),
     [
         ("generic", "minimal", {"reasoning_effort": "none"}),
         ("generic", "xhigh", {"reasoning_effort": "high"}),
@@ -221,10 +222,10 @@ def test_logprobs_are_asked_for_by_include_or_by_number() -> None:
     ],
 )
 def test_an_effort_that_a_provider_does_not_have_is_the_next_lower(
-    dialect: str, asked: str, sent: dict[str, object]
+    preset: str, asked: str, sent: dict[str, object]
 ) -> None:
     """As the client is told: its own word is repeated in the answer."""
-    made = translate(reasoning={"effort": asked}, quirks=PRESETS[dialect])
+    made = translate(reasoning={"effort": asked}, quirks=PRESETS[preset])
     assert {name: made.body.get(name) for name in sent} == sent
     assert ("thinking" in made.body) is ("thinking" in sent)
     assert made.dropped == ()
@@ -294,7 +295,7 @@ def test_G22_fields_of_this_api_alone_are_not_forwarded() -> None:
 
 def test_hints_go_to_who_knows_them() -> None:
     """OpenAI takes all but metadata, which it only takes with store."""
-    fields: dict[str, Any] = {name: name for name in HINTS - {"metadata", "verbosity"}}
+    fields: dict[str, Any] = {name: name for name in set(HINTS) - {"metadata", "verbosity"}}
     made = translate(**fields, text={"verbosity": "low"}, metadata={"a": "b"}, quirks=OPENAI)
     assert made.body == {
         "model": "m",
@@ -454,8 +455,8 @@ def test_the_profile_follows_the_request_unless_the_operator_says_which() -> Non
     assert translate(policy=Policy(profile=Profile.OPENAI)).context.profile is Profile.OPENAI
 
 
-@pytest.mark.parametrize("dialect", sorted(PRESETS))
-def test_every_preset_takes_a_conversation_with_tools(dialect: str) -> None:
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_every_preset_takes_a_conversation_with_tools(preset: str) -> None:
     """No combination of quirks breaks the translation, and what it drops of this is nothing that a text needs."""
     items = [
         {"role": "developer", "content": "d"},
@@ -464,7 +465,7 @@ def test_every_preset_takes_a_conversation_with_tools(dialect: str) -> None:
         {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c", "output": "o"},
     ]
-    made: Any = translate(items, tools=[function()], stream=True, quirks=PRESETS[dialect])
+    made: Any = translate(items, tools=[function()], stream=True, quirks=PRESETS[preset])
     assert [one["role"] for one in made.body["messages"]][1:] == ["user", "assistant", "tool"]
     assert set(made.dropped) <= {"input[].reasoning"}
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from request_helpers import DROP, call, image, messages, output, reasoning, text, user
 from support.examples import examples
 
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import HostedTools, InvalidRequest, Orphans, Policy, TranslationContext
-from onwards_py.transcode.neutral.quirks import PRESETS
 from onwards_py.transcode.neutral.request import Message, Step
 from onwards_py.transcode.neutral.tool_names import ToolNames
 from onwards_py.transcode.neutral.turns import Joined, as_parts

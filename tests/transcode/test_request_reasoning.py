@@ -11,9 +11,9 @@ from stream_helpers import PLAIN, events, thought
 from stream_helpers import items as items_of
 
 from onwards_py.sealing import Keyring
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import ForeignReasoning, Policy
-from onwards_py.transcode.neutral.quirks import PRESETS
 from onwards_py.transcode.neutral.sealed import open_reasoning, seal_reasoning
 from onwards_py.transcode.responses.profile import profile_of_client
 
@@ -96,11 +96,11 @@ def test_reasoning_between_outputs_and_their_next_round_belongs_to_that_round() 
     assert routed(*items) == [[first], [second]]
 
 
-@pytest.mark.parametrize("dialect", sorted(PRESETS))
-def test_no_reasoning_is_no_loss(dialect: str) -> None:
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_no_reasoning_is_no_loss(preset: str) -> None:
     """A provider that gets none back misses nothing."""
     items = [user("hi"), {"role": "assistant", "content": "x"}, user("y"), call("a"), output("a")]
-    assert translate(items, quirks=PRESETS[dialect]).dropped == ()
+    assert translate(items, quirks=PRESETS[preset]).dropped == ()
 
 
 @pytest.mark.parametrize("policy", [Policy(), SEALING])
@@ -181,13 +181,13 @@ STAND_IN = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 
 
 @pytest.mark.parametrize("behind", [False, True])
-@pytest.mark.parametrize("dialect", ["generic", "gemini"])
-def test_what_came_with_a_call_goes_back_with_it(dialect: str, behind: bool) -> None:
+@pytest.mark.parametrize("preset", ["generic", "gemini"])
+def test_what_came_with_a_call_goes_back_with_it(preset: str, behind: bool) -> None:
     """Gemini refuses a call without its signature; the blob that holds it may stand before or behind the call."""
     blob = seal_reasoning({"tool_call_extra_content": {"a": SIGNATURE, "gone": SIGNATURE}}, SEALER)
     item = {"type": "reasoning", "summary": [], "encrypted_content": blob}
     items = [user("hi"), *([call("a"), item] if behind else [item, call("a")]), call("b"), output("a"), output("b")]
-    made: Any = translate(items, policy=SEALING, quirks=PRESETS[dialect])
+    made: Any = translate(items, policy=SEALING, quirks=PRESETS[preset])
     calls = made.body["messages"][1]["tool_calls"]
     assert calls[0]["extra_content"] == SIGNATURE
     assert "extra_content" not in calls[1]

@@ -8,18 +8,18 @@ from dataclasses import fields as fields_of
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from support.tables import table
 
-from onwards_py.config.translate_schema import Dialect
+from onwards_py.config.setting_shapes import keys_of
 from onwards_py.transcode.chat import read_fields as reverse
 from onwards_py.transcode.chat import write_request
+from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral import policy as policies
 from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import InvalidRequest, Policy
-from onwards_py.transcode.neutral.quirks import PRESETS, Quirks
+from onwards_py.transcode.neutral.quirks import Quirks
 from onwards_py.transcode.responses import read_content as content
 from onwards_py.transcode.responses import read_fields as fields
 from onwards_py.transcode.responses import read_items as items
@@ -150,22 +150,23 @@ def word(value: object) -> str:
     return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
 
 
-def test_the_dialects_differ_as_the_guide_says() -> None:
-    """Each preset, compared field by field with the defaults."""
+def test_the_presets_differ_as_the_guide_says() -> None:
+    """Each preset, compared field by field with the defaults, under the keys of the configuration."""
     plain = Quirks()
+    keys = dict(zip((field.name for field in fields_of(Quirks)), keys_of(Quirks), strict=True))
     expected = {}
-    for dialect, quirks in PRESETS.items():
-        different = [
-            field.name for field in fields_of(Quirks) if getattr(quirks, field.name) != getattr(plain, field.name)
-        ]
-        expected[dialect] = ", ".join(f"{name}: {word(getattr(quirks, name))}" for name in different) or "–"
-    assert {row[0]: row[1] for row in table(GUIDE, "dialect")} == expected
+    for preset, quirks in PRESETS.items():
+        different = {
+            key: getattr(quirks, name) for name, key in keys.items() if getattr(quirks, name) != getattr(plain, name)
+        }
+        expected[preset] = ", ".join(f"{key}: {word(value)}" for key, value in different.items()) or "–"
+    assert {row[0]: row[1] for row in table(GUIDE, "preset")} == expected
 
 
 def test_every_preset_can_be_configured() -> None:
-    """``dialect`` accepts the name of each preset, and the reference lists them."""
-    row = next(row for row in table("reference/configuration.md", "key", SHARED) if row[0] == "dialect")
-    assert tuple(row[1].split(" / ")) == get_args(Dialect) == tuple(PRESETS)
+    """The reference lists each preset; the configuration takes their names from the same table."""
+    row = next(row for row in table("reference/configuration.md", "key", SHARED) if row[0] == "preset")
+    assert tuple(row[1].split(" / ")) == tuple(PRESETS)
 
 
 def test_the_policies_default_to_what_the_guide_says() -> None:

@@ -153,10 +153,10 @@ def test_an_answer_that_stops_with_nothing_to_say_is_an_empty_message(chunks: li
     assert items(out)[0]["content"] == [{"type": "output_text", "text": "", "annotations": [], "logprobs": []}]
 
 
-@pytest.mark.parametrize("dialect", ["gemini", "deepseek"])
-def test_B13_an_empty_answer_of_a_provider_that_fails_in_this_way_failed(dialect: str) -> None:
+@pytest.mark.parametrize("preset", ["gemini", "deepseek"])
+def test_B13_an_empty_answer_of_a_provider_that_fails_in_this_way_failed(preset: str) -> None:
     """BerriAI/litellm#24442; api-docs.deepseek.com on JSON output."""
-    out = events([text("")], "stop", context=answer_context(dialect))
+    out = events([text("")], "stop", context=answer_context(preset))
     assert (kinds(out), out_status(out)) == ([], "failed")
 
 

@@ -113,8 +113,8 @@ class _Messages(list[Message]):
 
     def _tool_calls(self, calls: list[Call]) -> list[ToolCall]:
         quirks = self._context.quirks
-        if quirks.call_stand_in is not None and not any(call.extra for call in calls):
-            calls[0].extra = dict(quirks.call_stand_in)  # the first call of a step needs it
+        if quirks.call_placeholder is not None and not any(call.extra for call in calls):
+            calls[0].extra = dict(quirks.call_placeholder)  # the first call of a step needs it
         made: list[ToolCall] = []
         for call in calls:
             arguments = _arguments(call, quirks.arguments_as_object)

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
+from typing import Annotated
 
+from onwards_py.setting import Setting
 from onwards_py.transcode.neutral.context import Profile, Sealer
 from onwards_py.transcode.neutral.quirks import Quirks
 
@@ -68,32 +70,37 @@ class ForeignReasoning(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The operator's decisions.
-
-    ``unsupported``: what ``on_unsupported`` is for single members, by their paths without indexes (``stop``,
-    ``input[].content[].file_id``) or by the beginning of these.
-    ``profile``: None chooses by the request's own marks. ``sealer`` opens and closes ``encrypted_content``.
-    ``origin``: who the provider is, as sealed reasoning remembers it. What is opaque goes back only to who said it, as
-    others would refuse it for as long as the conversation lasts. Empty: nothing is remembered, and all of it goes back.
-    ``phased``: the client is known to understand the phases of messages; else the request's own marks decide.
-    ``stores``: responses are kept, so ``store: true`` can be promised.
-    ``max_items`` and ``max_tools`` are counts, ``max_part`` is characters of one inline image, file or sound.
-    """
+    """The operator's decisions, and what is known of the client and the provider of one request."""
 
     on_unsupported: OnUnsupported = OnUnsupported.REJECT
     unsupported: Mapping[str, OnUnsupported] = field(default_factory=lambda: MappingProxyType({}))
-    hosted_tools: HostedTools = HostedTools.BESIDE
-    orphans: Orphans = Orphans.REJECT
-    unanswered: Unanswered = Unanswered.SYNTHESIZE
-    foreign_reasoning: ForeignReasoning = ForeignReasoning.SKIP
+    """Overrides ``on_unsupported`` for single members, by their paths without indexes (``stop``,
+    ``input[].content[].file_id``) or by the beginning of these."""
+    hosted_tools: Annotated[HostedTools, Setting("Tools that run on a server: reject, beside, drop or pass.")] = (
+        HostedTools.BESIDE
+    )
+    orphans: Annotated[Orphans, Setting("Tool outputs without their call: reject or repair.")] = Orphans.REJECT
+    unanswered: Annotated[Unanswered, Setting("Calls without their output: synthesize, drop or reject.")] = (
+        Unanswered.SYNTHESIZE
+    )
+    foreign_reasoning: Annotated[ForeignReasoning, Setting("encrypted_content from other servers: skip or reject.")] = (
+        ForeignReasoning.SKIP
+    )
     profile: Profile | None = None
+    """None: chosen by the fields and tools of the request."""
     sealer: Sealer | None = None
+    """Encrypts and decrypts ``encrypted_content``."""
     origin: str = ""
+    """The provider, as sealed reasoning names it. Opaque reasoning goes back only to the provider that made it: others
+    would refuse it for as long as the conversation lasts. Empty: no origin is stored, and all reasoning goes back."""
     stores: bool = False
+    """Responses are stored, so ``store: true`` can be promised."""
     phased: bool = False
+    """The client understands the phases of messages; if false, the request decides."""
     max_items: int = 50_000
     max_tools: int = 4_096
     max_part: int = 64 * 1024 * 1024
+    """Characters of one inline image, file or sound."""
 
 
 class InvalidRequest(Exception):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Annotated, Protocol
 
+from onwards_py.setting import Setting, ValueKind
 from onwards_py.transcode.neutral.context import Sealer
 from onwards_py.transcode.neutral.pipeline import KeepAlive
 from onwards_py.transcode.neutral.policy import Policy
@@ -21,19 +22,23 @@ class SealerMaker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TranslateSettings:
-    """``keepalive_interval`` is the silence, in seconds, after which an idle stream is given a sign of life.
-
-    ``commit_after``: seconds after which a stream begins although the provider has said nothing yet; from then on no
-    other provider can be tried. None: it begins with the provider's first words.
-    ``keyring`` seals reasoning for clients to carry; None: no reasoning is sealed, and none is opened.
-    """
+    """How one provider's answers are translated. Times are in seconds."""
 
     quirks: Quirks = field(default_factory=Quirks)
     policy: Policy = field(default_factory=Policy)
-    keepalive: KeepAlive = KeepAlive.COMMENT
-    keepalive_interval: float = 15.0
-    commit_after: float | None = None
+    keepalive: Annotated[KeepAlive, Setting("Keep-alive on idle streams: comment, event or off.")] = KeepAlive.COMMENT
+    keepalive_interval: Annotated[float, Setting("Time without an event before a keep-alive.", ValueKind.TIMEOUT)] = (
+        15.0
+    )
+    commit_after: Annotated[
+        float | None,
+        Setting(
+            "Start a stream after this time even without content.", ValueKind.TIMEOUT, default="at the first content"
+        ),
+    ] = None
+    """From then on no other provider can be tried."""
     keyring: SealerMaker | None = field(default=None, repr=False)
+    """Encrypts reasoning for clients to carry; None: no reasoning is encrypted or decrypted."""
 
 
 DEFAULTS = TranslateSettings()
