@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 
 import msgspec.inspect as mi
 
@@ -84,3 +85,8 @@ def error(text: str, env: Mapping[str, str] = NOTHING) -> str:
 
 def warnings(text: str, env: Mapping[str, str] = NOTHING) -> list[str]:
     return [str(warning) for warning in loaded(text, env).warnings]
+
+
+def digest(token: str) -> bytes:
+    """What the snapshot keeps of a key."""
+    return sha256(token.encode()).digest()

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 import pytest
-from config_helpers import error, errors, loaded, pool, warnings
+from config_helpers import digest, error, errors, loaded, pool, warnings
 
 from onwards_py.model.policies import RoutingRule
 from onwards_py.model.pool import Pool
-
-
-def digest(token: str) -> bytes:
-    return sha256(token.encode()).digest()
 
 
 def keys_of(definitions: str, target: str = "", extra: str = "") -> Pool:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 import pytest
-from config_helpers import error, errors, loaded, pool, provider, warnings
+from config_helpers import digest, error, errors, loaded, pool, provider, warnings
 
 from onwards_py.model.apis import ALL_NATIVE, ApiTable
 from onwards_py.model.limits import Limits, RateLimit
 from onwards_py.model.policies import Strategy
 from onwards_py.model.pool import KeyDefinition
 from onwards_py.wire.api import Api
-
-
-def digest(token: str) -> bytes:
-    return sha256(token.encode()).digest()
-
 
 EVERYTHING = """{
   "strict_mode": false,

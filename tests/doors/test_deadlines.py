@@ -7,19 +7,12 @@ from contextlib import suppress
 
 import pytest
 from support.gateway import running
-from support.origin import Origin, Peer, answer, origin, serve
+from support.origin import Peer, answer, origin, serve
 from support.raw import CAP, Client, End, Response, connect, post
-
-from onwards_py.config.parse import parse
-from onwards_py.model.snapshot import Snapshot
+from support.targets import single_with
 
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 HEAD = b"POST /v1/x HTTP/1.1\r\nHost: h\r\n"
-
-
-def snapshot(upstream: Origin, server: str) -> Snapshot:
-    text = f"server: {{{server}}}\ntargets: {{m: {{url: '{upstream.url}'}}}}"
-    return parse(text, "targets.yaml", {}).snapshot
 
 
 async def drip(client: Client, piece: bytes) -> Response:
@@ -39,7 +32,7 @@ async def test_a_head_that_stops_coming_is_given_up(lane: bool, start: bytes) ->
     """header_timeout: 408 (RFC 9110 section 15.5.9), then the end."""
     async with (
         origin(serve()) as upstream,
-        running(snapshot(upstream, "header_timeout: 150ms"), lane=lane) as gateway,
+        running(single_with(upstream.url, "header_timeout: 150ms"), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(start)
@@ -53,7 +46,7 @@ async def test_a_dripping_head_is_given_up(lane: bool) -> None:
     """The time is for the whole head: a byte now and then does not buy more of it."""
     async with (
         origin(serve()) as upstream,
-        running(snapshot(upstream, "header_timeout: 150ms"), lane=lane) as gateway,
+        running(single_with(upstream.url, "header_timeout: 150ms"), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(HEAD + b"X: ")
@@ -65,7 +58,7 @@ async def test_a_second_head_has_its_own_time(lane: bool) -> None:
     """Also on a connection that was served before; the time begins with the head's first byte."""
     async with (
         origin(serve()) as upstream,
-        running(snapshot(upstream, "header_timeout: 150ms"), lane=lane) as gateway,
+        running(single_with(upstream.url, "header_timeout: 150ms"), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(post())
@@ -79,7 +72,7 @@ async def test_a_second_head_has_its_own_time(lane: bool) -> None:
 async def test_a_body_that_stops_coming_is_given_up(lane: bool, framing: bytes) -> None:
     """body_timeout: 408, and nothing was sent to a provider."""
     async with origin(serve()) as upstream:
-        config = snapshot(upstream, "body_timeout: 150ms")
+        config = single_with(upstream.url, "body_timeout: 150ms")
         async with running(config, lane=lane) as gateway, connect(gateway.port) as client:
             await client.send(HEAD + framing)
             response = await client.response()
@@ -94,7 +87,7 @@ async def test_a_dripping_body_is_given_up(lane: bool) -> None:
     """A byte now and then does not buy more time."""
     async with (
         origin(serve()) as upstream,
-        running(snapshot(upstream, "body_timeout: 150ms"), lane=lane) as gateway,
+        running(single_with(upstream.url, "body_timeout: 150ms"), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(HEAD + b"Content-Length: 100000\r\n\r\n")
@@ -106,7 +99,7 @@ async def test_a_body_that_comes_at_a_fair_rate_has_more_time(lane: bool) -> Non
     """16 KiB buy a second: what is large may take longer than body_timeout."""
     async with (
         origin(serve()) as upstream,
-        running(snapshot(upstream, "body_timeout: 200ms"), lane=lane) as gateway,
+        running(single_with(upstream.url, "body_timeout: 200ms"), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         body = b'{"model":"m"}'.ljust(200_000)
@@ -126,7 +119,7 @@ async def test_waiting_for_a_provider_is_not_the_clients_fault(lane: bool) -> No
         await peer.send(answer())
 
     async with origin(slow) as upstream:
-        config = snapshot(upstream, "header_timeout: 50ms, body_timeout: 50ms, keepalive_timeout: 50ms")
+        config = single_with(upstream.url, "header_timeout: 50ms, body_timeout: 50ms, keepalive_timeout: 50ms")
         async with running(config, lane=lane) as gateway, connect(gateway.port) as client:
             await client.send(post())
             assert (await client.response()).status == 200
@@ -137,7 +130,7 @@ async def test_a_client_that_never_says_anything_is_closed(lane: bool) -> None:
     """A connection without a first byte is as idle as one between requests."""
     async with (
         origin(serve()) as upstream,
-        running(snapshot(upstream, "keepalive_timeout: 150ms, header_timeout: 150ms"), lane=lane) as gateway,
+        running(single_with(upstream.url, "keepalive_timeout: 150ms, header_timeout: 150ms"), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         assert await client.closed() is End.CLOSED

@@ -10,8 +10,7 @@ import pytest
 from support.gateway import Gateway, running
 from support.origin import STREAM_HEAD, Origin, Peer, Script, chunk, origin, serve
 from support.raw import CAP, Client, ask, connect, post
-
-from onwards_py.config.parse import parse
+from support.targets import single
 
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 LEAVE = pytest.mark.parametrize("leave", [Client.fin, Client.half_close, Client.rst], ids=["FIN", "half-closed", "RST"])
@@ -37,7 +36,7 @@ class Held:
 @asynccontextmanager
 async def served_by(script: Script, *, lane: bool) -> AsyncIterator[tuple[Gateway, Origin]]:
     async with origin(script) as upstream:
-        config = parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
+        config = single(upstream.url)
         async with running(config, lane=lane) as gateway:
             yield gateway, upstream
             await empty(gateway)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from support.examples import examples
 from support.gateway import Gateway, running
 from support.origin import Origin, origin
+from support.pieces import single_bytes
 from support.raw import Client, connect
-
-from onwards_py.config.parse import parse
+from support.targets import single
 
 VALID = [
     b"POST /v1/chat/completions?a=b HTTP/1.1\r\nHost: h:80\r\nX-A: 1\r\nContent-Type: application/json\r\n"
@@ -55,7 +55,7 @@ class Doors:
                 await client.send(*packets(raw))
             if not await answered(client, 0.05):  # it waits for more, and gets it
                 with suppress(ConnectionError):
-                    await client.send(*in_bytes(REST))
+                    await client.send(*single_bytes(REST))
                 await answered(client, 0.5)
         return [received.raw for received in self.upstream.requests[:1]]
 
@@ -63,11 +63,7 @@ class Doors:
 def packets(raw: bytes) -> list[bytes]:
     """What follows a head comes byte by byte: aiohttp forgets a request with something malformed in the same packet."""
     head, blank, rest = raw.partition(b"\r\n\r\n")
-    return [head + blank, *in_bytes(rest)]
-
-
-def in_bytes(data: bytes) -> list[bytes]:
-    return [data[n : n + 1] for n in range(len(data))]
+    return [head + blank, *single_bytes(rest)]
 
 
 async def answered(client: Client, seconds: float) -> bool:
@@ -90,7 +86,7 @@ def doors() -> Iterator[Doors]:
 
         async def start() -> Doors:
             upstream = await stack.enter_async_context(origin())
-            snapshot = parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
+            snapshot = single(upstream.url)
             lane = await stack.enter_async_context(running(snapshot, lane=True))
             aiohttp = await stack.enter_async_context(running(snapshot, lane=False))
             return Doors(runner, upstream, (lane, aiohttp))

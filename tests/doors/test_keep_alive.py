@@ -6,18 +6,11 @@ import asyncio
 
 import pytest
 from support.gateway import running
-from support.origin import Origin, Peer, Script, answer, origin, serve
+from support.origin import Peer, Script, answer, origin, serve
 from support.raw import CAP, Client, End, connect, get, post
-
-from onwards_py.config.parse import parse
-from onwards_py.model.snapshot import Snapshot
+from support.targets import single, single_with
 
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
-
-
-def snapshot(upstream: Origin, server: str = "") -> Snapshot:
-    text = f"server: {{{server}}}\ntargets: {{m: {{url: '{upstream.url}'}}}}"
-    return parse(text, "targets.yaml", {}).snapshot
 
 
 async def echo_target(peer: Peer) -> None:
@@ -40,7 +33,7 @@ async def all_bytes(client: Client, count: int) -> list[bytes]:
 @BOTH
 async def test_a_connection_serves_request_after_request(lane: bool) -> None:
     """RFC 9112 section 9.3: persistent unless one side says close; one upstream connection suffices."""
-    async with origin(echo_target) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+    async with origin(echo_target) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             for n in range(20):
                 await client.send(post(target=b"/%d" % n))
@@ -52,7 +45,7 @@ async def test_a_connection_serves_request_after_request(lane: bool) -> None:
 async def test_pipelined_requests_are_answered_in_order(lane: bool) -> None:
     """RFC 9112 section 9.3.2; of a thousand in one write none is lost, doubled or overtaken."""
     targets = [b"/%d" % n for n in range(1000)]
-    async with origin(echo_target) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+    async with origin(echo_target) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             sending = asyncio.ensure_future(client.send(b"".join(post(target=target) for target in targets)))
             assert await all_bytes(client, 1000) == targets
@@ -63,7 +56,7 @@ async def test_pipelined_requests_are_answered_in_order(lane: bool) -> None:
 @BOTH
 async def test_pipelined_answers_of_our_own_and_the_providers_keep_their_order(lane: bool) -> None:
     """Those that need no provider are ready at once, and wait all the same."""
-    async with origin(echo_target) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+    async with origin(echo_target) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(
                 post(target=b"/1") + get(b"/v1/models") + post(b'{"model":"nobody"}') + post(target=b"/4")
@@ -92,7 +85,7 @@ async def test_a_pipelining_client_is_not_read_beyond_the_queue(lane: bool) -> N
 
     async with (
         origin(held_until(release)) as upstream,
-        running(snapshot(upstream, "max_pipelined: 4"), lane=lane) as gateway,
+        running(single_with(upstream.url, "max_pipelined: 4"), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         padded = post(b'{"model":"m","padding":"' + b"p" * 60_000 + b'"}')
@@ -114,7 +107,7 @@ async def test_of_many_requests_in_one_read_only_a_few_are_made_out(lane: bool) 
 
     async with (
         origin(held_until(release)) as upstream,
-        running(snapshot(upstream), lane=lane) as gateway,
+        running(single(upstream.url), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(post() * 1500)
@@ -146,7 +139,7 @@ async def test_http_1_0_closes_unless_it_asks_to_stay(lane: bool) -> None:
     old = b'POST /v1/x HTTP/1.0\r\n%bContent-Length: 13\r\n\r\n{"model":"m"}'
     async with (
         origin(serve()) as upstream,
-        running(snapshot(upstream), lane=lane) as gateway,
+        running(single(upstream.url), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(old % b"Connection: keep-alive\r\n")
@@ -160,7 +153,7 @@ async def test_http_1_0_closes_unless_it_asks_to_stay(lane: bool) -> None:
 async def test_nothing_is_served_behind_connection_close(lane: bool) -> None:
     """RFC 9112 section 9.6: requests behind the one that says close are not processed."""
     first, second = post(fields=b"Connection: close\r\n"), post(target=b"/late")
-    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+    async with origin(serve()) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(first + second)
             assert (await client.response()).status == 200
@@ -172,7 +165,7 @@ async def test_nothing_is_served_behind_connection_close(lane: bool) -> None:
 async def test_an_idle_connection_is_closed_after_its_time(lane: bool) -> None:
     """keepalive_timeout; no answer is made up for a request that never came."""
     async with origin(serve()) as upstream:
-        config = snapshot(upstream, "keepalive_timeout: 100ms")
+        config = single_with(upstream.url, "keepalive_timeout: 100ms")
         async with running(config, lane=lane) as gateway, connect(gateway.port) as client:
             await client.send(post())
             assert (await client.response()).status == 200
@@ -182,7 +175,10 @@ async def test_an_idle_connection_is_closed_after_its_time(lane: bool) -> None:
 @BOTH
 async def test_one_connection_too_many_is_told_so(lane: bool) -> None:
     """max_connections: 503 and close at once, rather than a client that hangs; a place that is left is given again."""
-    async with origin(serve()) as upstream, running(snapshot(upstream, "max_connections: 2"), lane=lane) as gateway:
+    async with (
+        origin(serve()) as upstream,
+        running(single_with(upstream.url, "max_connections: 2"), lane=lane) as gateway,
+    ):
         async with connect(gateway.port) as first, connect(gateway.port) as second:
             for client in (first, second):
                 await client.send(post())
@@ -210,7 +206,7 @@ async def test_a_refused_connection_that_sends_first_is_not_counted(lane: bool) 
     """Refusing costs no place: a hundred refused ones leave the count as it was."""
     async with (
         origin(serve()) as upstream,
-        running(snapshot(upstream, "max_connections: 1"), lane=lane) as gateway,
+        running(single_with(upstream.url, "max_connections: 1"), lane=lane) as gateway,
         connect(gateway.port) as first,
     ):
         await first.send(post())

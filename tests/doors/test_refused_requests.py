@@ -9,6 +9,7 @@ from bad_requests import BAD_REQUESTS, CODINGS, SMUGGLED, Bad
 from support.gateway import running
 from support.origin import origin
 from support.raw import End, Response, ask, connect, post
+from support.targets import single
 
 from onwards_py.config.parse import parse
 
@@ -18,7 +19,7 @@ BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 async def refusal(pieces: Sequence[bytes], *, lane: bool) -> Response:
     """Send ``pieces`` and a smuggled request behind them; nothing may come of the second, nor reach the provider."""
     async with origin() as upstream:
-        snapshot = parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
+        snapshot = single(upstream.url)
         async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
             await client.send(*pieces, SMUGGLED)
             got = await client.response()
@@ -68,7 +69,7 @@ SOME = BAD_REQUESTS[::10]
 async def test_refused_behind_a_request_that_is_served(bad: Bad, lane: bool) -> None:
     """The answer to the request before it comes first, and whole; then the refusal, then the end."""
     async with origin() as upstream:
-        snapshot = parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
+        snapshot = single(upstream.url)
         async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
             await client.send(post(target=b"/v1/x"))
             assert (await client.response()).body == b'{"ok":true}'
@@ -83,7 +84,7 @@ async def test_refused_behind_a_request_that_is_served(bad: Bad, lane: bool) -> 
 async def test_refused_in_one_packet_with_a_request_that_is_served(bad: Bad, lane: bool) -> None:
     """The same in one packet, although aiohttp's parser forgets the requests in front of a malformed one."""
     async with origin() as upstream:
-        snapshot = parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
+        snapshot = single(upstream.url)
         async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
             await client.send(post(target=b"/v1/x") + bad.raw + SMUGGLED)
             assert (await client.response()).body == b'{"ok":true}'
@@ -137,7 +138,7 @@ IN_CHUNKS = {
 async def test_refused_in_the_middle_of_a_body_at_once(raw: bytes, status: int, lane: bool) -> None:
     """Nobody waits for the rest of it, and behind a request that is served it has its turn."""
     async with origin() as upstream:
-        snapshot = parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
+        snapshot = single(upstream.url)
         async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
             await client.send(post(target=b"/v1/x") + raw)
             assert (await client.response()).body == b'{"ok":true}'
@@ -151,7 +152,7 @@ async def test_a_request_of_another_protocol_is_seen_behind_others(lane: bool) -
     """In one read with one of HTTP, to the same target, and without a line end before it."""
     foreign = post(target=b"/v1/x").replace(b" HTTP/1.1", b" RTSP/1.0")
     async with origin() as upstream:
-        snapshot = parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
+        snapshot = single(upstream.url)
         async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
             await client.send(post(target=b"/v1/x") + foreign + SMUGGLED)
             assert (await client.response()).status == 200
@@ -170,7 +171,7 @@ async def test_lines_of_rtsp_in_a_body_are_no_request(lane: bool) -> None:
     raw = post(body, fields=fields)
     at = raw.index(b"DESCRIBE")
     async with origin() as upstream:
-        snapshot = parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
+        snapshot = single(upstream.url)
         async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
             for pieces in (
                 [raw],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import NamedTuple, Self
 
 import pytest
@@ -13,6 +12,7 @@ from bad_requests import BAD_REQUESTS
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
+from support.pieces import cut_at
 
 from onwards_py.doors.listener_load import ListenerLoad
 from onwards_py.doors.request_parser import Phase, QueuedRequest, RequestParser
@@ -103,12 +103,6 @@ def refusals(pieces: Iterable[bytes]) -> list[ErrorKind | None]:
     return [one.refusal for one in taken(pieces)[0]]
 
 
-def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
-    """``data`` in pieces, none of them empty."""
-    marks = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[a:b] for a, b in pairwise(marks)]
-
-
 def length_request(body: bytes, target: bytes, fields: bytes) -> bytes:
     return b"POST %b HTTP/1.1\r\nHost: h\r\n%bContent-Length: %d\r\n\r\n%b" % (target, fields, len(body), body)
 
@@ -146,7 +140,7 @@ def test_cutting_a_stream_of_valid_requests_changes_nothing(requests: list[bytes
     alone = [one for request in requests for one in taken([request])[0]]
     assert [one.refusal for one in alone] == [None] * len(requests)
     assert taken([stream])[0] == alone
-    assert taken(cut(stream, places))[0] == alone
+    assert taken(cut_at(stream, places))[0] == alone
 
 
 @examples(50)
@@ -170,7 +164,7 @@ def test_single_bytes_give_the_same_requests(requests: list[bytes]) -> None:
 )
 def test_any_bytes_give_requests_or_one_refusal(pieces: list[bytes], places: list[int]) -> None:
     """Total: nothing is raised; a refusal is the last thing, and after it nothing is taken."""
-    seen, parser = taken(cut(b"".join(pieces), places) if places else pieces)
+    seen, parser = taken(cut_at(b"".join(pieces), places) if places else pieces)
     refused = [at for at, one in enumerate(seen) if one.refusal is not None]
     assert refused in ([], [len(seen) - 1])
     if refused:
@@ -185,7 +179,7 @@ def test_a_refusal_does_not_depend_on_the_cut() -> None:
     for bad in BAD_REQUESTS:
         whole = refusals([bad.raw])
         assert [kind is None for kind in whole] == [False], bad.name
-        halves, bytewise = cut(bad.raw, [len(bad.raw) // 2]), [bad.raw[n : n + 1] for n in range(len(bad.raw))]
+        halves, bytewise = cut_at(bad.raw, [len(bad.raw) // 2]), [bad.raw[n : n + 1] for n in range(len(bad.raw))]
         different += [bad.name for pieces in (halves, bytewise) if refusals(pieces) != whole]
     assert different == []
 
@@ -193,7 +187,7 @@ def test_a_refusal_does_not_depend_on_the_cut() -> None:
 def test_a_read_over_many_heads_is_no_large_head() -> None:
     """A read that begins in one head and ends in another may be larger than any head may be."""
     stream = bodiless_request(b"", b"/x", b"X-A: 1\r\n") * 1000
-    assert refusals(cut(stream, [30, len(stream) // 2 + 7, len(stream) - 10])) == [None] * 1000
+    assert refusals(cut_at(stream, [30, len(stream) // 2 + 7, len(stream) - 10])) == [None] * 1000
 
 
 def test_the_phase_tells_what_is_awaited() -> None:
@@ -251,7 +245,7 @@ def test_bounds_hold_in_single_bytes_and_whole(raw: bytes, kind: ErrorKind) -> N
 )
 def test_a_head_without_end_is_refused_before_it_ends(start: bytes, kind: ErrorKind) -> None:
     """A bound that is looked at only when the head is whole would bound nothing."""
-    for pieces in (cut(start, range(0, len(start), 100)), [start[n : n + 1] for n in range(len(start))]):
+    for pieces in (cut_at(start, range(0, len(start), 100)), [start[n : n + 1] for n in range(len(start))]):
         assert refusals(pieces) == [kind]
 
 
@@ -273,14 +267,14 @@ def test_what_is_allowed_at_most_is_taken() -> None:
 def test_trailers_are_bounded(flood: bytes) -> None:
     """They are dropped, but a client may not send them for ever."""
     raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n" + flood
-    for pieces in (cut(raw, range(0, len(raw), 100)), [raw[n : n + 1] for n in range(len(raw))]):
+    for pieces in (cut_at(raw, range(0, len(raw), 100)), [raw[n : n + 1] for n in range(len(raw))]):
         assert refusals(pieces) == [ErrorKind.HEAD_TOO_LARGE]
 
 
 def test_a_chunk_extension_is_bounded() -> None:
     """RFC 9112 section 7.1.1: a recipient ought to limit them."""
     raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"e" * 5000
-    for pieces in (cut(raw, range(0, len(raw), 100)), [raw[n : n + 1] for n in range(len(raw))]):
+    for pieces in (cut_at(raw, range(0, len(raw), 100)), [raw[n : n + 1] for n in range(len(raw))]):
         assert refusals(pieces) == [ErrorKind.HEAD_TOO_LARGE]
 
 
@@ -328,7 +322,7 @@ def test_a_chunk_that_is_too_large_is_refused_by_its_size(size: bytes, before: b
     raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + before + size + b"\r\n"
     for rest in (b"", b"x", b"x\r\n0\r\n"):
         for cuts in ([], [len(raw) - 3], [len(raw) - len(size) - 1], range(len(raw) + 1)):
-            assert refusals(cut(raw + rest, cuts)) == [ErrorKind.BODY_TOO_LARGE]
+            assert refusals(cut_at(raw + rest, cuts)) == [ErrorKind.BODY_TOO_LARGE]
 
 
 @pytest.mark.parametrize("size", [b"1388", b"0000000000001388", b"1388;" + b"f" * 20])
@@ -337,7 +331,7 @@ def test_a_chunk_of_the_size_that_is_allowed_is_awaited(size: bytes) -> None:
     raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\n"
     body = b"\nffffffffffffffff\r\n".ljust(5000, b"f")
     for cuts in ([], [len(raw)], [len(raw) + 19], range(len(raw) + 5000)):
-        (one,), _ = taken(cut(raw + body + b"\r\n0\r\nffffffffffffffff: x\r\n\r\n", cuts))
+        (one,), _ = taken(cut_at(raw + body + b"\r\n0\r\nffffffffffffffff: x\r\n\r\n", cuts))
         assert (one.refusal, one.body) == (None, body)
 
 
@@ -359,7 +353,7 @@ def test_only_a_request_line_names_the_protocol(fields: bytes, body: bytes) -> N
     """Lines that look like one of RTSP or ICE may stand in bodies and values, whatever the cuts."""
     for raw in (length_request(body, b"/v1/x", fields), length_request(body, b"/v1/x", fields) * 2):
         for cuts in ([], [len(raw) - len(body)], [len(raw) - len(body) + 2], range(len(raw))):
-            assert set(refusals(cut(raw, cuts))) == {None}
+            assert set(refusals(cut_at(raw, cuts))) == {None}
 
 
 def test_a_request_line_of_another_protocol_is_seen_wherever_it_is_cut() -> None:
@@ -367,7 +361,7 @@ def test_a_request_line_of_another_protocol_is_seen_wherever_it_is_cut() -> None
     before = length_request(b"x", b"/v1/y", b"")
     raw = before + length_request(b"x", b"/v1/x", b"").replace(b" HTTP/1.1", b" RTSP/1.0")
     for at in range(1, len(raw)):
-        assert refusals(cut(raw, [at])) == [None, ErrorKind.VERSION]
+        assert refusals(cut_at(raw, [at])) == [None, ErrorKind.VERSION]
 
 
 def memory_of(pieces: Iterable[bytes]) -> tuple[int, RequestParser]:

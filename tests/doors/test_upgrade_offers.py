@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 from support.gateway import running
-from support.origin import Origin, origin, serve
+from support.origin import origin, serve
 from support.raw import End, connect, get, post
-
-from onwards_py.config.parse import parse
-from onwards_py.model.snapshot import Snapshot
+from support.targets import single
 
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
@@ -16,10 +14,6 @@ CHUNKED = (
     b'POST /v1/x HTTP/1.1\r\nHost: h\r\n%bX-A: 1\r\nTransfer-Encoding: chunked\r\n\r\nd\r\n{"model":"m"}\r\n0\r\n\r\n'
 )
 OVERRIDE = b"Model-Override: m\r\n"
-
-
-def snapshot(upstream: Origin) -> Snapshot:
-    return parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
 
 
 OFFERS = [
@@ -41,7 +35,7 @@ async def test_an_offer_to_upgrade_is_ignored(lane: bool, name: str, raw: bytes,
 
     aiohttp's parser reads no further behind such a head; its door may close instead, if it says so.
     """
-    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+    async with origin(serve()) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(raw + post(target=b"/next"))
             response = await client.response()
@@ -60,7 +54,7 @@ async def test_an_offer_to_upgrade_is_ignored(lane: bool, name: str, raw: bytes,
 async def test_other_options_of_connection_count_beside_an_offer(lane: bool, order: bytes) -> None:
     """What is asked for is done: the connection ends, and a field that is not for the provider stays here."""
     raw = post(fields=b"Connection: " + order + b"\r\nUpgrade: h2c\r\nX-A: 1\r\n")
-    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+    async with origin(serve()) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(raw)
             response = await client.response()
@@ -82,7 +76,7 @@ HANDSHAKE = get(
 async def test_a_handshake_with_a_body_is_refused(lane: bool, body: bytes, sent: bool) -> None:
     """By its head alone: it is no handshake (RFC 6455 section 4.1), and nobody waits for what is not to come."""
     head, _, rest = (HANDSHAKE[:-2] + body).partition(b"\r\n\r\n")
-    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+    async with origin(serve()) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(head + b"\r\n\r\n" + (rest if sent else b""))
             response = await client.response()
@@ -93,7 +87,7 @@ async def test_a_handshake_with_a_body_is_refused(lane: bool, body: bytes, sent:
 @BOTH
 async def test_a_handshake_that_says_it_has_no_body_is_one(lane: bool) -> None:
     """Content-Length: 0 is the same as none."""
-    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+    async with origin(serve()) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(HANDSHAKE[:-2] + b"Content-Length: 0\r\n\r\n")
             assert (await client.response()).status == 200
@@ -104,7 +98,7 @@ async def test_a_handshake_that_says_it_has_no_body_is_one(lane: bool) -> None:
 @pytest.mark.parametrize(("name", "raw", "body"), OFFERS, ids=[name for name, _, _ in OFFERS])
 async def test_an_offer_to_upgrade_in_single_bytes(lane: bool, name: str, raw: bytes, body: bytes) -> None:
     """The same, however it is cut."""
-    async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
+    async with origin(serve()) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(*(raw[n : n + 1] for n in range(len(raw))))
             assert (await client.response()).status == 200

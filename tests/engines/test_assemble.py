@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.pieces import cut_at
 
 from onwards_py.engines.base import EngineError
 from onwards_py.engines.chunk_assembler import ChunkAssembler, Json
@@ -40,11 +40,6 @@ def message(answer: Json, index: int = 0) -> Json:
     return found
 
 
-def cut(text: str, places: list[int]) -> list[str]:
-    edges = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
-    return [text[a:b] for a, b in pairwise(edges)]
-
-
 @given(st.text(), st.text(), st.text(), st.lists(st.integers(0, 99)), st.booleans())
 def test_the_answer_does_not_depend_on_where_deltas_are_cut(
     content: str, reasoning: str, arguments: str, places: list[int], other_first: bool
@@ -53,9 +48,12 @@ def test_the_answer_does_not_depend_on_where_deltas_are_cut(
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
     first = [chunk({"role": "assistant", "content": None}), chunk({"tool_calls": [call]})]
     pieces = [
-        *(chunk({"reasoning_content": piece}) for piece in cut(reasoning, places)),
-        *(chunk({"content": piece}) for piece in cut(content, places)),
-        *(chunk({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}) for piece in cut(arguments, places)),
+        *(chunk({"reasoning_content": piece}) for piece in cut_at(reasoning, places)),
+        *(chunk({"content": piece}) for piece in cut_at(content, places)),
+        *(
+            chunk({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
+            for piece in cut_at(arguments, places)
+        ),
         chunk({}, finish_reason="stop"),
     ]
     other = [chunk({"role": "assistant", "content": "!"}, index=1), chunk({}, index=1, finish_reason="length")]

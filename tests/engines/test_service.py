@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 import pytest
+from support.program import until
 
 from onwards_py.engines.base import Body, EngineError, EngineResult, EventSink, Job, RouteHandler, bad_request
 from onwards_py.engines.pipes import ReportWriter
@@ -75,12 +76,6 @@ async def running(folder: Path, handler: RouteHandler, slots: int = 1) -> AsyncI
     await runner.cleanup()
     for descriptor in (reports, reports_in, log, log_in):
         os.close(descriptor)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110  (what is waited for happens in another thread)
-            await asyncio.sleep(0.005)
 
 
 async def asked(folder: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 from support.gateway import running
-from support.origin import Peer, Script, answer, origin, refused_port, serve, silent
+from support.origin import Peer, Script, answer, no_answer, origin, refused_port, serve, silent
 from support.raw import ask, connect, get, post
 from support.scene import proxied, until
 from support.targets import pool, snapshot
@@ -16,11 +16,6 @@ ON = {"enabled": True, "on_status": [429, 5]}
 QUICK = {"first_byte": "50ms"}
 OVERLOADED = answer(b"busy", b"503 X")
 BUSY = answer(b'{"error":"busy"}', b"429 Slow Down", b"Retry-After: 17\r\nX-RateLimit-Reset: 9\r\n")
-
-
-async def dies(peer: Peer) -> None:
-    """Take one request and close without a byte of answer."""
-    await peer.request()
 
 
 async def resets(peer: Peer) -> None:
@@ -293,7 +288,7 @@ async def test_a_repetition_is_counted_where_it_was_made(lane: bool) -> None:
     async def dies(peer: Peer) -> None:
         await peer.request()
 
-    async with origin(answers_then_dies, dies) as first, origin() as second:
+    async with origin(answers_then_dies, no_answer) as first, origin() as second:
         targets = pool(first.url, second.url, fallback={"enabled": True, "retry_sent": True})
         async with running(targets, lane=lane) as gateway:
             for _ in range(2):
@@ -306,7 +301,7 @@ async def test_a_repetition_is_counted_where_it_was_made(lane: bool) -> None:
 
 async def test_a_fresh_connection_that_died_is_not_repeated(lane: bool) -> None:
     """The second death, on a fresh connection, is the end: 502."""
-    async with proxied(lane, answers_then_dies, dies, serve()) as (upstream, gateway):
+    async with proxied(lane, answers_then_dies, no_answer, serve()) as (upstream, gateway):
         await ask(gateway.port, post())
         response = await ask(gateway.port, post())
     assert (response.status, response.error["code"]) == (502, "bad_gateway")
@@ -314,7 +309,7 @@ async def test_a_fresh_connection_that_died_is_not_repeated(lane: bool) -> None:
 
 
 @pytest.mark.either_door
-@pytest.mark.parametrize("death", [dies, resets])
+@pytest.mark.parametrize("death", [no_answer, resets])
 @pytest.mark.parametrize(
     ("request_", "retry_sent", "repeated"),
     [

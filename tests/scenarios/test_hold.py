@@ -9,7 +9,19 @@ from contextlib import asynccontextmanager
 import pytest
 from support.chat_upstream import streamed, text, whole
 from support.gateway import Gateway, running
-from support.origin import STREAM_HEAD, Origin, Peer, Script, answer, chunk, once, origin, refused_port, serve
+from support.origin import (
+    STREAM_HEAD,
+    Origin,
+    Peer,
+    Script,
+    answer,
+    breaks_off,
+    chunk,
+    once,
+    origin,
+    refused_port,
+    serve,
+)
 from support.raw import Client, End, ask, connect, post
 from support.responses_promises import Json
 from support.scene import until
@@ -39,11 +51,6 @@ async def held(
             yield [one, two], gateway
 
 
-def cut(*frames: bytes) -> Script:
-    """A stream that breaks off behind ``frames``."""
-    return once(STREAM_HEAD + b"".join(map(chunk, frames)))
-
-
 FAILING = {
     "a JSON error": serve(answer(b'{"error":{"message":"busy","code":"rate_limit_exceeded"}}', fields=JSON)),
     "a failed response": serve(answer(b'{"object":"response","status":"failed","error":null}', fields=JSON)),
@@ -56,8 +63,8 @@ FAILING = {
     "an empty stream": serve(streamed()),
     "nothing but comments": serve(streamed(COMMENT)),
     "nothing but the end mark": serve(streamed(b"data: [DONE]\n\n")),
-    "a cut at once": cut(),
-    "a cut behind the role": cut(ROLE),
+    "a cut at once": breaks_off(),
+    "a cut behind the role": breaks_off(ROLE),
     "a cut body": once(b"HTTP/1.1 200 OK\r\n" + JSON + b"Content-Length: 50\r\n\r\n{"),
 }
 
@@ -172,7 +179,7 @@ async def test_a_failed_answer_is_kept_for_want_of_a_better_one(lane: bool) -> N
 
 async def test_after_content_a_cut_is_a_cut(lane: bool) -> None:
     """And nobody else is asked."""
-    async with held(lane, cut(ROLE, WORD)) as (origins, gateway):
+    async with held(lane, breaks_off(ROLE, WORD)) as (origins, gateway):
         response = await ask(gateway.port, post(BODY))
     assert response.end in (End.CLOSED, End.RESET)
     assert response.body == ROLE + WORD
@@ -183,7 +190,7 @@ async def test_after_content_a_cut_is_a_cut(lane: bool) -> None:
 async def test_what_is_to_be_stored_is_not_asked_twice_for_a_cut(lane: bool) -> None:
     """The first provider may have stored it. An error that it tells of itself moves on all the same."""
     stored = post(b'{"model":"m","store":true}', b"/v1/responses")
-    async with held(lane, cut(CREATED)) as (origins, gateway):
+    async with held(lane, breaks_off(CREATED)) as (origins, gateway):
         assert (await ask(gateway.port, stored)).end in (End.CLOSED, End.RESET)
         assert not origins[1].peers
     async with held(lane, serve(streamed(CREATED, FAILED))) as (origins, gateway):

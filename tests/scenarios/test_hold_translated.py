@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from support.chat_upstream import DONE, create, end, frame, streamed, text, whole
 from support.gateway import Gateway, running
-from support.origin import LAST_CHUNK, STREAM_HEAD, Origin, Peer, Script, answer, chunk, once, origin, serve
+from support.origin import LAST_CHUNK, STREAM_HEAD, Origin, Peer, Script, answer, breaks_off, chunk, origin, serve
 from support.raw import Client, ask, connect, post
 from support.responses_oracle import check_resource, check_wire, events_of
 from support.responses_promises import Json
@@ -48,11 +48,6 @@ async def held(
             yield [one, two], gateway
 
 
-def cut(*frames: bytes) -> Script:
-    """A stream that breaks off behind ``frames``."""
-    return once(STREAM_HEAD + b"".join(map(chunk, frames)))
-
-
 FAILING = {
     "an error as the first event": serve(streamed(ERROR)),
     "an error behind comments": serve(streamed(COMMENT, COMMENT, ERROR)),
@@ -62,11 +57,11 @@ FAILING = {
     "an empty stream": serve(streamed()),
     "nothing but comments": serve(streamed(COMMENT)),
     "a role and no more": serve(streamed(ROLE)),
-    "a cut at once": cut(),
-    "a cut behind comments": cut(COMMENT),
-    "a cut behind the role": cut(ROLE),
+    "a cut at once": breaks_off(),
+    "a cut behind comments": breaks_off(COMMENT),
+    "a cut behind the role": breaks_off(ROLE),
     "an error behind a call's name": serve(streamed(ROLE, CALL, ERROR)),
-    "a cut behind a call's name": cut(ROLE, CALL),
+    "a cut behind a call's name": breaks_off(ROLE, CALL),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.chat_upstream import create, streamed, text
 from support.gateway import running
-from support.origin import STREAM_HEAD, Peer, Script, answer, origin, serve, silent
+from support.origin import STREAM_HEAD, Peer, Script, answer, no_answer, origin, serve, silent
 from support.raw import ask, get, post
 from support.responses_promises import Json
 from support.targets import pool, snapshot
@@ -17,10 +17,6 @@ BUSY = answer(b"busy", b"503 X")
 
 def limited(seconds: int) -> bytes:
     return answer(b"slower", b"429 X", b"Retry-After: %d\r\n" % seconds)
-
-
-async def dies(peer: Peer) -> None:
-    await peer.request()
 
 
 async def dies_within_the_head(peer: Peer) -> None:
@@ -49,7 +45,7 @@ def first_then(failure: bytes, then: bytes = answer(b"again")) -> Script:
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("alone", [True, False])
-@pytest.mark.parametrize("fails", [first_then(BUSY), first_then(limited(0)), dies, dies_within_the_head])
+@pytest.mark.parametrize("fails", [first_then(BUSY), first_then(limited(0)), no_answer, dies_within_the_head])
 async def test_the_same_provider_is_asked_once_more(lane: bool, fails: Script, alone: bool) -> None:
     """Whether there is another one or not; in attempts and in the metric, and out of the budget."""
     async with origin(fails, serve(answer(b"again"))) as first, origin() as second:
@@ -79,7 +75,7 @@ CASES: dict[str, tuple[Script, Json, Json]] = {
     "a timeout": (silent, ON, {"first_byte": "50ms"}),
     "a long Retry-After": (serve(limited(6)), ON, {}),
     "a status that is not listed": (serve(BUSY), {**ON, "retry_same": {"on_status": [429]}}, {}),
-    "a reset that is not wished": (dies, {**ON, "retry_sent": True, "retry_same": {}}, {}),
+    "a reset that is not wished": (no_answer, {**ON, "retry_sent": True, "retry_same": {}}, {}),
     "switched off": (serve(BUSY), {**ON, "retry_same": {"enabled": False}}, {}),
     "the end of all attempts": (serve(BUSY), {**ON, "retry_same": {"attempts": 9}, "max_attempts": 1}, {}),
     "an empty budget": (serve(BUSY), {**ON, "retry_budget": {"ratio": 0, "min_per_second": 0}}, {}),
@@ -121,7 +117,7 @@ async def test_one_that_is_left_out_by_now_is_not_asked_again(lane: bool) -> Non
 
 async def test_what_is_to_be_stored_is_not_sent_again_after_a_reset(lane: bool) -> None:
     """It may be there already."""
-    async with origin(dies, serve()) as upstream:
+    async with origin(no_answer, serve()) as upstream:
         async with running(pool(upstream.url, fallback=ON), lane=lane) as gateway:
             response = await ask(gateway.port, post(b'{"model":"m","store":true}'))
     assert response.status == 502

@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import pytest
-from support.chat_upstream import create, streamed, text, whole
+from support.chat_upstream import create, event, streamed, text, whole
 from support.gateway import running
 from support.levels import KEY, LEVELS, estimate, limited, spent
 from support.origin import answer, origin, serve, streaming
@@ -35,10 +35,6 @@ ANTHROPIC = (
 
 def told(value: object) -> bytes:
     return answer(json.dumps(value).encode(), fields=b"Content-Type: application/json\r\n")
-
-
-def event(value: object) -> bytes:
-    return b"data: %b\n\n" % json.dumps(value).encode()
 
 
 CHARGED = {

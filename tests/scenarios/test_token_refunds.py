@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from support.chat_upstream import DONE, create, frame, streamed, whole
+from support.chat_upstream import DONE, create, event, frame, streamed, whole
 from support.gateway import running
 from support.levels import KEY, LEVELS, estimate, limited, spent
-from support.origin import STREAM_HEAD, Peer, answer, chunk, origin, refused_port, serve
+from support.origin import STREAM_HEAD, Peer, answer, chunk, no_answer, origin, refused_port, serve
 from support.raw import ask, connect, get, post
 from support.responses_promises import Json
 from support.scene import until
@@ -16,15 +14,6 @@ from support.targets import pool
 
 TOKENS: Json = {"token_limit": {"tokens_per_minute": 1, "burst_size": 1000}}
 CHAT = post(b'{"model":"m","messages":[{"role":"user","content":"hello"}]}', fields=KEY)
-
-
-def event(value: object) -> bytes:
-    return b"data: %b\n\n" % json.dumps(value).encode()
-
-
-async def cut(peer: Peer) -> None:
-    """No answer at all."""
-    await peer.request()
 
 
 LARGE = b"HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"x" * 2_000_000)
@@ -40,7 +29,7 @@ FAILING = {
     "500": serve(answer(b'{"error":1}', b"500 Oops")),
     "400": serve(answer(b'{"error":{"usage":{"total_tokens":500}}}', b"400 Bad")),
     "a long 400": refuses_at_length,
-    "no answer": cut,
+    "no answer": no_answer,
     "an error in a 200, translated": serve(streamed(event({"error": {"message": "no", "code": 500}}))),
 }
 

@@ -58,3 +58,8 @@ def create(target: bytes = b"/v1/responses", fields: bytes = b"", **request: obj
 def _frame(choices: list[Json], **more: object) -> bytes:
     body = {**_HEAD, "object": "chat.completion.chunk", "choices": choices, **more}
     return b"data: %b\n\n" % json.dumps(body).encode()
+
+
+def event(value: object) -> bytes:
+    """A frame with any JSON in it."""
+    return b"data: %b\n\n" % json.dumps(value).encode()

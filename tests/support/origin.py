@@ -285,3 +285,13 @@ def streaming(release: asyncio.Event, *events: bytes) -> Script:
             await peer.send(LAST_CHUNK)
 
     return script
+
+
+async def no_answer(peer: Peer) -> None:
+    """Take one request, and close without a byte of answer."""
+    await peer.request()
+
+
+def breaks_off(*frames: bytes) -> Script:
+    """A stream whose connection ends behind ``frames``, without a last chunk."""
+    return once(STREAM_HEAD + b"".join(map(chunk, frames)))

@@ -24,3 +24,8 @@ def single(url: str, **options: object) -> Snapshot:
 def pool(*urls: str, **options: object) -> Snapshot:
     """One target ``m`` with a provider at each of ``urls``, tried in this order."""
     return snapshot({"m": {"strategy": "priority", "providers": [{"url": url} for url in urls], **options}})
+
+
+def single_with(url: str, server: str) -> Snapshot:
+    """One target ``m`` with one provider at ``url``; ``server`` are the members of that section, in YAML."""
+    return parse(f"server: {{{server}}}\ntargets: {{m: {{url: '{url}'}}}}", "targets.yaml", {}).snapshot

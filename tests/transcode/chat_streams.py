@@ -223,12 +223,6 @@ def written(draw: st.DrawFn, chunks: list[Json], done: bool = True) -> bytes:
     return "".join((f": ping{end}{end}" if comments else "") + frame + end + end for frame in frames).encode()
 
 
-def cut(raw: bytes, places: list[int]) -> list[bytes]:
-    """``raw`` in pieces."""
-    bounds = sorted({0, len(raw), *(place % (len(raw) + 1) for place in places)})
-    return [raw[a:b] for a, b in itertools.pairwise(bounds)]
-
-
 PLACES = st.lists(st.integers(0, 5000), max_size=10)
 
 

@@ -10,10 +10,11 @@ import json
 from typing import Any
 
 import orjson
-from chat_streams import JSON, PLACES, Stream, cut, streams, written
+from chat_streams import JSON, PLACES, Stream, streams, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reverse_helpers import DONE, Json, check_chunks, collected, completion, filtered, heard, machine, read, sse, told
+from support.pieces import cut_at
 from support.responses_oracle import events_of
 from support.transcoding import answer_context, translate, whole
 
@@ -60,7 +61,7 @@ def events(stream: Stream) -> list[Json]:
 def test_the_round_trip_says_the_same(data: st.DataObject, stream: Stream, places: list[int]) -> None:
     """Chat stream to events to chat stream: text, refusal, calls, finish reason and usage are what they were."""
     raw = translate(data.draw(written(stream.chunks)), CONTEXT, Ending.DONE)
-    out = filtered(cut(raw, places))
+    out = filtered(cut_at(raw, places))
     assert out.endswith(DONE)
     check_chunks(read(out))
     answers(stream, heard(read(out)))
@@ -71,7 +72,7 @@ def test_the_round_trip_says_the_same(data: st.DataObject, stream: Stream, place
 def test_the_cut_of_the_reads_does_not_show(stream: Stream, places: list[int], ending: Ending, done: bool) -> None:
     """Cut-invariance: the joined output is the same bytes."""
     raw = sse(events(stream), DONE if done else b"")
-    assert filtered(cut(raw, places), ending) == filtered([raw], ending)
+    assert filtered(cut_at(raw, places), ending) == filtered([raw], ending)
 
 
 @PATIENT
@@ -96,9 +97,9 @@ def test_G21_whole_and_streamed_answers_reach_clients_that_asked_for_the_other(
     """A JSON body for a client that streams becomes chunks; a stream for one that does not becomes a body."""
     resource = whole(stream.whole(), CONTEXT)
     body = orjson.dumps(resource)
-    assert heard(read(filtered(cut(body, places)))) == told(orjson.loads(collected(cut(body, places)).body))
+    assert heard(read(filtered(cut_at(body, places)))) == told(orjson.loads(collected(cut_at(body, places)).body))
     raw = sse(events(stream))
-    assert heard(read(filtered([raw]))) == told(orjson.loads(collected(cut(raw, places)).body))
+    assert heard(read(filtered([raw]))) == told(orjson.loads(collected(cut_at(raw, places)).body))
 
 
 @PATIENT
@@ -241,7 +242,7 @@ def test_anything_has_exactly_one_honest_end(
 ) -> None:
     """Any JSON value in any place: chunks that clients can read, then a finish reason with ``[DONE]``, or an error."""
     frames = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events_) + DONE * done
-    out = filtered(cut(frames, places), ending)
+    out = filtered(cut_at(frames, places), ending)
     told_ = read(out)
     check_chunks(told_)
     assert ("error" in told_[-1]) is not out.endswith(DONE)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 
-from chat_streams import PLACES, Stream, cut, strange_chunks, streams, written
+from chat_streams import PLACES, Stream, strange_chunks, streams, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.pieces import cut_at
 from support.responses_oracle import check_resource, check_wire, events_of
 from support.responses_promises import Json, as_dict, as_list
 from support.transcoding import answer_context, collect_pieces, translate, translate_pieces, whole
@@ -58,7 +59,7 @@ def test_a_legal_stream_keeps_every_promise_and_says_what_the_chunks_said(
 ) -> None:
     """Nothing of reasoning, text, refusal and calls is lost, doubled or mixed up, and the end is the one given."""
     raw = data.draw(written(stream.chunks))
-    out = translate_pieces(cut(raw, places), CONTEXT, Ending.DONE)
+    out = translate_pieces(cut_at(raw, places), CONTEXT, Ending.DONE)
     honest(out)
     body = final(out)
     heard = said(body["output"])
@@ -80,7 +81,7 @@ def test_the_cut_of_the_reads_does_not_show(data: st.DataObject, stream: Stream,
     """Cut-invariance: the joined output is the same bytes."""
     raw = data.draw(written(stream.chunks, done=data.draw(st.booleans())))
     ending = data.draw(ENDINGS)
-    assert translate_pieces(cut(raw, places), CONTEXT, ending) == translate(raw, CONTEXT, ending)
+    assert translate_pieces(cut_at(raw, places), CONTEXT, ending) == translate(raw, CONTEXT, ending)
 
 
 @PATIENT
@@ -106,7 +107,7 @@ def test_G21_a_stream_collected_for_a_client_that_did_not_ask_for_one_is_its_las
     """The same response as a body, or an error status with the envelope if it failed."""
     raw = data.draw(written(stream.chunks, done=data.draw(st.booleans())))
     streamed = final(translate(raw, CONTEXT, ending))
-    answer = collect_pieces(cut(raw, places), CONTEXT, ending)
+    answer = collect_pieces(cut_at(raw, places), CONTEXT, ending)
     if streamed["status"] != "failed":
         assert (answer.status, json.loads(answer.body)) == (200, streamed)
     else:
@@ -121,7 +122,7 @@ def test_G21_a_stream_collected_for_a_client_that_did_not_ask_for_one_is_its_las
 def test_G21_a_whole_answer_to_a_client_that_streams_becomes_events(stream: Stream, places: list[int]) -> None:
     """A provider that ignores ``stream``: its JSON body is told in events with the same outcome."""
     raw = json.dumps(stream.whole(), indent=1).encode()
-    out = translate_pieces(cut(raw, places), CONTEXT, Ending.DONE)
+    out = translate_pieces(cut_at(raw, places), CONTEXT, Ending.DONE)
     honest(out)
     assert final(out) == whole(stream.whole(), CONTEXT)
 
@@ -156,7 +157,7 @@ def test_a_stream_that_breaks_off_is_never_presented_as_a_whole_one(data: st.Dat
 @given(st.binary(max_size=300), PLACES, ENDINGS)
 def test_random_bytes_have_one_honest_end(raw: bytes, places: list[int], ending: Ending) -> None:
     """Nothing in them is an answer, so it failed."""
-    out = translate_pieces(cut(raw, places), CONTEXT, ending)
+    out = translate_pieces(cut_at(raw, places), CONTEXT, ending)
     honest(out)
     assert final(out)["status"] == "failed"
 
@@ -170,7 +171,7 @@ def test_a_damaged_stream_has_one_honest_end(
     raw = data.draw(written(stream.chunks))
     start = data.draw(st.integers(0, len(raw)))
     stop = data.draw(st.integers(start, min(len(raw), start + 50)))
-    honest(translate_pieces(cut(raw[:start] + junk + raw[stop:], places), CONTEXT, ending))
+    honest(translate_pieces(cut_at(raw[:start] + junk + raw[stop:], places), CONTEXT, ending))
 
 
 @PATIENT

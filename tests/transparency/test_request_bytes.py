@@ -10,6 +10,7 @@ from odd_requests import CHAT, ODD_REQUESTS, OddRequest, request
 from support.gateway import running
 from support.origin import Origin, answer, origin, serve
 from support.raw import Response, connect
+from support.targets import single
 
 from onwards_py.config.parse import parse
 from onwards_py.model.snapshot import Snapshot
@@ -126,7 +127,7 @@ async def test_without_a_provider_key_the_clients_credential_is_only_removed(lan
     """The client's credential never travels, even where the provider has none of its own."""
     raw = next(odd.raw for odd in ODD_REQUESTS if odd.name == name)
     async with origin(serve(answer())) as upstream:
-        plain = parse(f"targets: {{m: {{url: '{upstream.url}'}}}}", "targets.yaml", {}).snapshot
+        plain = single(upstream.url)
         async with running(plain, lane=lane) as gateway, connect(gateway.port) as client:
             await client.send(raw)
             assert (await client.response()).status == 200

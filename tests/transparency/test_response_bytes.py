@@ -11,18 +11,15 @@ from odd_requests import request
 from odd_responses import ODD_RESPONSES, OddResponse, cut
 from support.gateway import running
 from support.origin import Peer, Script, answer, origin, serve
+from support.pieces import single_bytes
 from support.raw import End, Response, connect
+from support.targets import single
 
 from onwards_py.config.parse import parse
-from onwards_py.model.snapshot import Snapshot
 
 PLAIN = request(b"X-Sentinel: 1")
 OLD = b'POST /v1/x HTTP/1.0\r\nContent-Length: 13\r\n%b\r\n{"model":"m"}'
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
-
-
-def snapshot(url: str) -> Snapshot:
-    return parse(f"targets: {{m: {{url: '{url}'}}}}", "targets.yaml", {}).snapshot
 
 
 def in_pieces(odd: OddResponse, pieces: list[bytes]) -> Script:
@@ -38,10 +35,6 @@ def in_pieces(odd: OddResponse, pieces: list[bytes]) -> Script:
             await peer.send(answer(b"sentinel"))
 
     return script
-
-
-def cut_everywhere(data: bytes) -> list[bytes]:
-    return [data[n : n + 1] for n in range(len(data))]
 
 
 def assert_returned(got: Response, want: tuple[bytes, bytes]) -> None:
@@ -64,7 +57,7 @@ async def test_response_comes_back_unchanged(odd: OddResponse, lane: bool) -> No
     """Status, reason, fields and body, with exactly the documented edits; the next answer is not shifted by a byte."""
     async with (
         origin(in_pieces(odd, [odd.raw]), serve(answer(b"sentinel"))) as upstream,
-        running(snapshot(upstream.url), lane=lane) as gateway,
+        running(single(upstream.url), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(request())
@@ -82,7 +75,7 @@ async def test_response_cut_at_random_places_comes_back_unchanged(odd: OddRespon
     """Where the provider's writes fall, inside the head too, changes nothing for the client."""
     async with (
         origin(in_pieces(odd, cut(odd.raw, 12)), serve(answer(b"sentinel"))) as upstream,
-        running(snapshot(upstream.url), lane=lane) as gateway,
+        running(single(upstream.url), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(request())
@@ -99,8 +92,8 @@ SMALL = [odd for odd in ODD_RESPONSES if len(odd.raw) < 250][::8]
 async def test_response_in_single_bytes_comes_back_unchanged(odd: OddResponse, lane: bool) -> None:
     """The hardest cut: every byte in a write of its own."""
     async with (
-        origin(in_pieces(odd, cut_everywhere(odd.raw)), serve(answer())) as upstream,
-        running(snapshot(upstream.url), lane=lane) as gateway,
+        origin(in_pieces(odd, single_bytes(odd.raw)), serve(answer())) as upstream,
+        running(single(upstream.url), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(request())
@@ -113,7 +106,7 @@ async def test_http_1_0_client_gets_the_body_up_to_the_close(odd: OddResponse, l
     """No chunked coding for HTTP/1.0 (RFC 9112 section 6.1), and the connection closes unless it was asked to stay."""
     async with (
         origin(in_pieces(odd, [odd.raw]), serve(answer())) as upstream,
-        running(snapshot(upstream.url), lane=lane) as gateway,
+        running(single(upstream.url), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(OLD % b"")
@@ -129,7 +122,7 @@ async def test_http_1_0_client_with_keep_alive(odd: OddResponse, lane: bool) -> 
     """A message that tells its own length keeps the connection of an HTTP/1.0 client that asks for it."""
     async with (
         origin(in_pieces(odd, [odd.raw]), serve(answer(b"sentinel"))) as upstream,
-        running(snapshot(upstream.url), lane=lane) as gateway,
+        running(single(upstream.url), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(OLD % b"Connection: keep-alive\r\n")
@@ -161,7 +154,7 @@ async def test_answer_to_head_keeps_its_fields_and_has_no_body(name: str, head: 
 
     async with (
         origin(script, serve(answer(b"sentinel"))) as upstream,
-        running(snapshot(upstream.url), lane=lane) as gateway,
+        running(single(upstream.url), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(b"HEAD /v1/x HTTP/1.1\r\nHost: h\r\nModel-Override: m\r\n\r\n")
@@ -175,7 +168,7 @@ async def test_client_that_says_close_is_closed_after_the_answer(lane: bool) -> 
     """RFC 9112 section 9.6; the only edit to the answer is the field that says so."""
     async with (
         origin(serve(answer())) as upstream,
-        running(snapshot(upstream.url), lane=lane) as gateway,
+        running(single(upstream.url), lane=lane) as gateway,
         connect(gateway.port) as client,
     ):
         await client.send(request(b"Connection: close"))

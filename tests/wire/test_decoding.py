@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.coders import FORMS, coded, flushed, name_of
 from support.examples import examples
+from support.pieces import cut_at
 
 from onwards_py.messages import Ending
 from onwards_py.wire.decoding import RESPONSE_LIMITS, ContentDecoder, DecodeLimits, Reason, Undecodable, coding_of
@@ -41,12 +42,6 @@ class Result:
             self.reason = error.reason
 
 
-def cut(data: bytes, places: list[int]) -> list[bytes]:
-    """Cut at these places, modulo the length."""
-    at = sorted(place % (len(data) + 1) for place in places)
-    return [data[start:end] for start, end in zip([0, *at], [*at, len(data)], strict=True)]
-
-
 def single_bytes(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
 
@@ -62,7 +57,7 @@ def test_what_was_encoded_comes_back_however_it_is_cut(
 ) -> None:
     """Any data, flushed anywhere; the rule of every stream core."""
     body = coded(form, [piece * repeat for piece in pieces])
-    result = Result(name_of(form), cut(body, at))
+    result = Result(name_of(form), cut_at(body, at, empty=True))
     assert (result.reason, result.out) == (None, b"".join(piece * repeat for piece in pieces))
 
 
@@ -138,7 +133,7 @@ def test_a_bound_is_met_at_the_same_byte_however_the_body_is_cut(
     """What may come out grows with what was fed, but not by how it was fed."""
     plain = random.Random(noise).randbytes(noise) + bytes(zeros)
     body = coded(form, plain)
-    one, other = Result(name_of(form), [body], SMALL), Result(name_of(form), cut(body, at), SMALL)
+    one, other = Result(name_of(form), [body], SMALL), Result(name_of(form), cut_at(body, at, empty=True), SMALL)
     assert (one.reason, one.out) == (other.reason, other.out)
     assert one.reason in (None, Reason.TOO_LARGE)
     assert plain.startswith(one.out)
@@ -245,7 +240,10 @@ def test_any_bytes_decode_or_are_refused(form: str, plain: bytes, at: int, junk:
     """Junk, and data damaged in one place: output or the named error, and the same of both however it is cut."""
     body = coded(form, plain)
     for damaged in (junk, plain, body[:at] + junk + body[at + len(junk) :]):
-        one, other = Result(name_of(form), [damaged], SMALL), Result(name_of(form), cut(damaged, cuts), SMALL)
+        one, other = (
+            Result(name_of(form), [damaged], SMALL),
+            Result(name_of(form), cut_at(damaged, cuts, empty=True), SMALL),
+        )
         assert (one.reason is None) is (other.reason is None)
         shorter, longer = sorted((one.out, other.out), key=len)
         assert longer.startswith(shorter)

@@ -1,11 +1,11 @@
 """The re-chunker: events leave whole, at once, and byte for byte."""
 
-import itertools
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.pieces import cut_at
 
 from onwards_py.messages import Ending
 from onwards_py.wire.rechunk import EventTooLarge, Rechunker
@@ -27,11 +27,6 @@ LINE = st.sampled_from(
 STREAM = st.lists(st.tuples(LINE, LINE_END), max_size=30).map(lambda lines: b"".join(a + b for a, b in lines))
 
 
-def cut(data: bytes, places: list[int]) -> list[bytes]:
-    bounds = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[a:b] for a, b in itertools.pairwise(bounds)]
-
-
 def run_all(pieces: list[bytes], limit: int = 1 << 20) -> tuple[bytes, bool]:
     rechunker, out = Rechunker(limit), b""
     for piece in pieces:
@@ -44,7 +39,7 @@ def run_all(pieces: list[bytes], limit: int = 1 << 20) -> tuple[bytes, bool]:
 
 @given(STREAM, st.lists(st.integers(0, 2000), max_size=12))
 def test_bytes_are_unchanged_however_the_stream_is_cut(stream: bytes, places: list[int]) -> None:
-    assert run_all(cut(stream, places)) == (stream, False)
+    assert run_all(cut_at(stream, places)) == (stream, False)
 
 
 @given(STREAM, st.lists(st.integers(0, 2000), max_size=12), st.integers(1, 60))
@@ -52,7 +47,7 @@ def test_the_verdict_about_too_large_an_event_does_not_depend_on_the_cut(
     stream: bytes, places: list[int], limit: int
 ) -> None:
     whole, whole_failed = run_all([stream], limit)
-    parts, parts_failed = run_all(cut(stream, places), limit)
+    parts, parts_failed = run_all(cut_at(stream, places), limit)
     assert parts_failed == whole_failed
     assert parts.rstrip(b"\r\n") == whole.rstrip(b"\r\n")
 
@@ -60,7 +55,7 @@ def test_the_verdict_about_too_large_an_event_does_not_depend_on_the_cut(
 @given(STREAM, st.lists(st.integers(0, 2000), max_size=12))
 def test_every_output_but_the_last_ends_with_a_blank_line(stream: bytes, places: list[int]) -> None:
     rechunker = Rechunker(1 << 20)
-    for piece in cut(stream, places):
+    for piece in cut_at(stream, places):
         ready = rechunker.feed(piece)
         assert ready == b"" or re.search(rb"(\n\n|\n\r\n|\r\r|\n\r)\Z", ready)
 
@@ -97,7 +92,7 @@ def test_too_large_an_event_is_an_error_that_first_delivers_what_came_before() -
 def test_a_large_event_may_pass_in_pieces(stream: bytes, places: list[int], limit: int) -> None:
     """Byte for byte, never more than the limit is held, and ``within`` tells whether the client has half an event."""
     rechunker, out, came = Rechunker(limit, passes=True), b"", 0
-    for piece in cut(stream, places):
+    for piece in cut_at(stream, places):
         out += rechunker.feed(piece)
         came += len(piece)
         assert len(stream[len(out) : came].lstrip(b"\r\n")) <= limit

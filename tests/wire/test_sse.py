@@ -1,10 +1,9 @@
 """Server-sent events: every legal line is read, however the bytes are cut."""
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.pieces import cut_at
 
 from onwards_py.messages import Ending
 from onwards_py.wire.sse import DONE, OversizedEvent, ServerSentEvent, SSEDecoder, encode_comment, encode_event
@@ -25,11 +24,6 @@ LINE = st.sampled_from(
     ]
 )
 STREAM = st.lists(st.tuples(LINE, LINE_END), max_size=30).map(lambda lines: b"".join(a + b for a, b in lines))
-
-
-def cut(data: bytes, places: list[int]) -> list[bytes]:
-    bounds = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 def decode(
@@ -74,7 +68,7 @@ def by_the_standard(data: bytes) -> list[tuple[bytes, bytes]]:
 @given(STREAM, st.lists(st.integers(0, 2000), max_size=12))
 def test_g20_events_are_those_of_the_standard_however_the_stream_is_cut(stream: bytes, places: list[int]) -> None:
     """G20: CR, LF, CRLF, split UTF-8, ``data:`` without a space, several data lines, comments, no last line end."""
-    events, failed = decode(cut(stream, places))
+    events, failed = decode(cut_at(stream, places))
     assert not failed
     assert [(event.name, event.data) for event in events] == by_the_standard(stream)
 
@@ -83,12 +77,12 @@ def test_g20_events_are_those_of_the_standard_however_the_stream_is_cut(stream: 
 def test_the_verdict_about_too_large_an_event_does_not_depend_on_the_cut(
     stream: bytes, places: list[int], limit: int
 ) -> None:
-    assert decode(cut(stream, places), limit=limit) == decode([stream], limit=limit)
+    assert decode(cut_at(stream, places), limit=limit) == decode([stream], limit=limit)
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 300), max_size=8))
 def test_any_bytes_give_the_same_events_however_they_are_cut(stream: bytes, places: list[int]) -> None:
-    assert decode(cut(stream, places)) == decode([stream])
+    assert decode(cut_at(stream, places)) == decode([stream])
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.pieces import cut_at
 
 from onwards_py.messages import Ending
 from onwards_py.wire.usage import UsageScanner, total_tokens_in
@@ -73,11 +73,6 @@ def passed(pieces: list[bytes], limit: int = LIMIT) -> UsageScanner:
     return tail
 
 
-def cut(data: bytes, places: list[int]) -> list[bytes]:
-    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[start:end] for start, end in pairwise(edges)]
-
-
 @pytest.mark.parametrize(("answer", "tokens"), ANSWERS)
 def test_what_an_answer_says_is_found(answer: bytes, tokens: int | None) -> None:
     """In a whole body and in a stream, at once and byte by byte."""
@@ -124,7 +119,7 @@ def test_cutting_changes_nothing(answer: object, noise: bytes, limit: int, data:
     stream = noise + answer[:300] + noise
     limit = max(limit, len(stream) // 2 + 1) if answer == MESSAGES_STREAM else limit
     places = data.draw(st.lists(st.integers(0, 1000), max_size=20))
-    assert passed(cut(stream, places), limit).tokens() == passed([stream], limit).tokens()
+    assert passed(cut_at(stream, places, empty=True), limit).tokens() == passed([stream], limit).tokens()
 
 
 PARTS = st.sampled_from([*b'"usage" : { } "total_tokens" "output_tokens" 1 - .5 \\ " null [ ,'.split(), b" ", b"\xff"])
