@@ -14,14 +14,15 @@ from onwards_py.routing.table import LivePool
 
 def acquire_provider(exchange: Exchange, plan: FallbackPlan, now: float) -> Endpoint | None:
     """The provider to try next, with a permit of it; None if none is left: ``plan.rejections`` are the reasons."""
-    member = plan.next(now)
-    while member is not None:
-        blocked = exchange.acquire((member.limiter,), now)
+    endpoint = plan.next(now)
+    while endpoint is not None:
+        blocked = exchange.acquire((endpoint.limiter,), now)
         if blocked is None:
-            _note(exchange, plan, member)
-            return member
+            exchange.attempts = plan.attempts + len(exchange.repeats)
+            exchange.provider = endpoint.provider.name
+            return endpoint
         plan.rejections.append(blocked)
-        member = plan.next(now) if plan.retries_rate_limit() else None
+        endpoint = plan.next(now) if plan.retries_rate_limit() else None
     return None
 
 
@@ -35,28 +36,29 @@ async def wait_for_provider(exchange: Exchange, plan: FallbackPlan, clock: Clock
         while True:
             reasons = refusals + [
                 blocked
-                for member in plan.endpoints
-                if member.limiter.full and (blocked := try_acquire((member.limiter,), clock())) is not None
+                for endpoint in plan.endpoints
+                if endpoint.limiter.full and (blocked := try_acquire((endpoint.limiter,), clock())) is not None
             ]
             if not reasons:
                 return None
             await ticket.wait(reasons)
             plan.restart(clock())
             refusals = []
-            member = plan.next(clock())
-            if member is None:
+            endpoint = plan.next(clock())
+            if endpoint is None:
                 continue
-            blocked = exchange.acquire((member.limiter,), clock())
+            blocked = exchange.acquire((endpoint.limiter,), clock())
             if blocked is None:
-                _note(exchange, plan, member)
-                return member
+                exchange.attempts = plan.attempts + len(exchange.repeats)
+                exchange.provider = endpoint.provider.name
+                return endpoint
             refusals.append(blocked)
 
 
-def exclude(exchange: Exchange, plan: FallbackPlan, member: Endpoint) -> None:
-    """``member`` cannot serve the request, and did not get it."""
-    plan.exclude(member)
-    member.limiter.refund()
+def exclude(exchange: Exchange, plan: FallbackPlan, endpoint: Endpoint) -> None:
+    """``endpoint`` cannot serve the request, and did not get it."""
+    plan.exclude(endpoint)
+    endpoint.limiter.refund()
     exchange.attempts = plan.attempts + len(exchange.repeats)
     if not plan.attempts:
         exchange.provider = ""
@@ -64,11 +66,6 @@ def exclude(exchange: Exchange, plan: FallbackPlan, member: Endpoint) -> None:
 
 def no_provider_error(target: LivePool) -> ProxyError:
     """The error if no provider could be tried: all are busy, or all are drained."""
-    if any(member.provider.weight for member in target.endpoints):
+    if any(endpoint.provider.weight for endpoint in target.endpoints):
         return ProxyError(ErrorKind.CONCURRENCY_LIMIT, retry_after=1)
     return ProxyError(ErrorKind.NO_PROVIDER)
-
-
-def _note(exchange: Exchange, plan: FallbackPlan, member: Endpoint) -> None:
-    exchange.attempts = plan.attempts + len(exchange.repeats)
-    exchange.provider = member.provider.name

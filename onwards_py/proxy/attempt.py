@@ -56,7 +56,7 @@ class Attempt(msgspec.Struct):
 
     exchange: Exchange
     routed: RoutedRequest
-    member: Endpoint
+    endpoint: Endpoint
     outbound: OutboundRequest
     translation: Translation | None = None
     sink: ResponseSink | None = None
@@ -65,11 +65,11 @@ class Attempt(msgspec.Struct):
     facts: ResponseFacts = _NO_FACTS
 
 
-def prepare(exchange: Exchange, routed: RoutedRequest, member: Endpoint) -> Attempt:
-    """An attempt at ``member``. Raises ProxyError if this provider cannot serve the request."""
-    provider = member.provider
+def prepare(exchange: Exchange, routed: RoutedRequest, endpoint: Endpoint) -> Attempt:
+    """An attempt at ``endpoint``. Raises ProxyError if this provider cannot serve the request."""
+    provider = endpoint.provider
     if not provider.apis.all_native:
         translation = translate(provider, routed, exchange.principal)
         if translation is not None:
-            return Attempt(exchange, routed, member, translation.outbound, translation)
-    return Attempt(exchange, routed, member, outbound_request(provider, routed))
+            return Attempt(exchange, routed, endpoint, translation.outbound, translation)
+    return Attempt(exchange, routed, endpoint, outbound_request(provider, routed))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from onwards_py.proxy.attempt import Attempt
@@ -10,6 +12,7 @@ from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.redaction import replaced
 from onwards_py.proxy.translate_response import send_error_of
 from onwards_py.transcode.neutral.failure import from_body
+from onwards_py.wire.error_codes import may_be_refusal
 
 _SECONDS = 2.0
 
@@ -21,19 +24,18 @@ class BufferedResponse(msgspec.Struct, frozen=True):
     body: bytes
     whole: bool = True
 
-    @property
-    def codes(self) -> frozenset[str]:
+    def codes(self, listed: Collection[str]) -> frozenset[str]:
         """The codes in an error, and the proxy's own for errors that are known by their text, such as
-        context_length_exceeded."""
-        status = self.attempt.response.head.status
-        if status < 400 or not self.whole:
+        context_length_exceeded. If none is ``listed``, only refusals matter: few bodies can be one."""
+        status, coding = self.attempt.response.head.status, self.attempt.facts.coding
+        if status < 400 or not self.whole or not (listed or coding or may_be_refusal(self.body)):
             return frozenset()
-        return from_body(status, decoded_error(self.attempt.facts.coding, self.body), trusted=False).codes
+        return from_body(status, decoded_error(coding, self.body), trusted=False).codes
 
     def send(self, exchange: Exchange, now: float) -> None:
         """See LastResponse."""
         attempt = self.attempt
-        exchange.provider = attempt.member.provider.name
+        exchange.provider = attempt.endpoint.provider.name
         if attempt.translation is not None:
             send_error_of(attempt, attempt.translation, self.body, now)
         else:

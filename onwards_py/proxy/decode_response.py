@@ -22,7 +22,7 @@ OF_AN_ERROR: Final = DecodeLimits(LONGEST_ERROR, 0, LONGEST_ERROR, RESPONSE_LIMI
 async def pump_decoded(attempt: Attempt, sink: BodySink) -> Ending:
     """Move a decoded response into ``sink``. An unknown coding stays; a body that contradicts its coding, or is not
     whole by it, ends as one that broke off."""
-    provider, facts = attempt.member.provider, attempt.facts
+    provider, facts = attempt.endpoint.provider, attempt.facts
     decode = DecodeFilter(facts.coding, attempt.response.discard) if facts.coding in DECODABLE else None
     pipeline: tuple[Filter, ...] = () if decode is None else (decode,)
     if provider.trusted and provider.redaction is not None:  # its error messages are passed on

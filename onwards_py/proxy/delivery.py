@@ -31,7 +31,7 @@ def try_send_now(attempt: Attempt, plan: FallbackPlan | None, now: float) -> boo
         return False
     response, facts = attempt.response, attempt.facts
     if plan is not None and response.head.status < 300:
-        note_success(attempt.member)
+        note_success(attempt.endpoint)
     if facts.event_stream or (body := response.complete_body()) is None:
         return False
     attempt.exchange.pass_on(response.head, facts, body, now)
@@ -48,8 +48,8 @@ async def deliver(attempt: Attempt, plan: FallbackPlan | None, clock: Clock) -> 
     pipeline = _pipeline(attempt)
     ending = await attempt.response.pump(pipeline, attempt.exchange.downstream)
     _finish(attempt, pipeline, ending)
-    if attempt.member.health is not None:
-        note_ending(attempt.member, ending, clock())
+    if attempt.endpoint.health is not None:
+        note_ending(attempt.endpoint, ending, clock())
     return None
 
 
@@ -59,7 +59,7 @@ def _commit(attempt: Attempt, now: float) -> None:
 
 
 def _pipeline(attempt: Attempt) -> tuple[Filter, ...]:
-    exchange, routed, provider, facts = attempt.exchange, attempt.routed, attempt.member.provider, attempt.facts
+    exchange, routed, provider, facts = attempt.exchange, attempt.routed, attempt.endpoint.provider, attempt.facts
     pipeline: tuple[Filter, ...] = ()
     if facts.event_stream and provider.repair and facts.length is None and api_of(routed.path) is Api.RESPONSES:
         exchange.repair = Repair(int(time.time()), routed.address.model, limit=provider.max_event_bytes)
@@ -82,10 +82,10 @@ def _finish(attempt: Attempt, pipeline: tuple[Filter, ...], ending: Ending) -> N
 
 
 async def _deliver_held(attempt: Attempt, plan: FallbackPlan, clock: Clock) -> AttemptFailed | None:
-    exchange, member = attempt.exchange, attempt.member
+    exchange, endpoint = attempt.exchange, attempt.endpoint
 
     def commit() -> None:
-        note_success(member)
+        note_success(endpoint)
         _commit(attempt, clock())
 
     sink = ResponseSink(exchange.downstream, commit, clock)
@@ -96,19 +96,19 @@ async def _deliver_held(attempt: Attempt, plan: FallbackPlan, clock: Clock) -> A
     plan.elapsed = now - exchange.began
     if sink.open:
         _finish(attempt, pipeline, ending)
-        note_ending(member, ending, now)
+        note_ending(endpoint, ending, now)
         return None
     if ending is Ending.CLIENT_GONE:
         exchange.client_left()
         exchange.downstream.abort()
         return None
     if sink.late:
-        note_failure(member, now)
-        retryable = retries_fault(plan, Fault.FIRST_BYTE_TIMEOUT, member, attempt.routed, now)
+        note_failure(endpoint, now)
+        retryable = retries_fault(plan, Fault.FIRST_BYTE_TIMEOUT, endpoint, attempt.routed, now)
         return AttemptFailed(error_of(Fault.FIRST_BYTE_TIMEOUT), retryable)
     assert sink.verdict is not None
     if sink.verdict.status >= 500:
-        note_failure(member, now)
+        note_failure(endpoint, now)
     return AttemptFailed(
         ProxyError(ErrorKind.UPSTREAM_INVALID, _ANSWERED_WITH_ERROR),
         retries_verdict(plan, sink.verdict, attempt, now),

@@ -30,7 +30,7 @@ def is_held(attempt: Attempt, plan: FallbackPlan | None) -> bool:
     """True of a response that must have content in a form that can be read here: no other can be found empty."""
     if plan is None:
         return False
-    hold, first_token = plan.policy.hold, attempt.member.provider.timeouts.first_token
+    hold, first_token = plan.policy.hold, attempt.endpoint.provider.timeouts.first_token
     if hold is None and first_token is None:
         return False
     head, facts = attempt.response.head, attempt.facts
@@ -56,7 +56,7 @@ def _may_be_json(lines: bytes, attempt: Attempt) -> bool:
 def native_gate(attempt: Attempt, plan: FallbackPlan, clock: Clock) -> CommitGate:
     """The gate of a response that passes unchanged."""
     hold = plan.policy.hold
-    first_token = attempt.member.provider.timeouts.first_token if is_readable_sse(attempt.facts) else None
+    first_token = attempt.endpoint.provider.timeouts.first_token if is_readable_sse(attempt.facts) else None
 
     def gives_up(verdict: Verdict) -> bool:
         now = clock()
@@ -70,9 +70,9 @@ def native_gate(attempt: Attempt, plan: FallbackPlan, clock: Clock) -> CommitGat
 def retries_verdict(plan: FallbackPlan, verdict: Verdict, attempt: Attempt, now: float) -> bool:
     """True if a response without content may be followed by another attempt."""
     if verdict.kind is VerdictKind.ERROR:
-        return plan.retries_error(verdict.status, codes_told(verdict.error, verdict.status), attempt.member, now)
+        return plan.retries_error(verdict.status, codes_told(verdict.error, verdict.status), attempt.endpoint, now)
     resendable = safe_to_duplicate(attempt.routed)
-    again = verdict == CUT and resendable and plan.retries_reset(attempt.member, now)
+    again = verdict == CUT and resendable and plan.retries_reset(attempt.endpoint, now)
     return again or plan.retries_fault(Fault.CLOSED, repeatable=resendable)
 
 
@@ -81,7 +81,7 @@ def translated_gate(
 ) -> CommitGate | None:
     """The gate of a translated stream; None: its first event passes."""
     hold = plan.policy.hold if plan is not None and (plan.may_continue or plan.may_retry_same) else None
-    first_token = attempt.member.provider.timeouts.first_token
+    first_token = attempt.endpoint.provider.timeouts.first_token
     if hold is None and first_token is None:
         return None
 
@@ -89,7 +89,7 @@ def translated_gate(
         failure = events.cause
         if plan is None or failure is None:
             return False
-        return plan.retries_error(failure.status, failure.codes, attempt.member, clock()) and plan.may_continue
+        return plan.retries_error(failure.status, failure.codes, attempt.endpoint, clock()) and plan.may_continue
 
     detector = _EventDetector(events, (hold or _DEFAULT_HOLD).max_bytes)
     return CommitGate(detector, gives_up, *_bounds(attempt, hold, first_token, clock))

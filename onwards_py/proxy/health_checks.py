@@ -39,24 +39,24 @@ class HealthChecks:
         self._running: dict[Key, _Checker] = {}
 
     def adopt(self, targets: Iterable[LivePool]) -> None:
-        """Check the members of these targets, and nobody else any more."""
+        """Check the endpoints of these targets, and nobody else any more."""
         wanted: dict[Key, list[Endpoint]] = {}
         told: set[int] = set()  # one that is listed twice in a pool has one health
         for target in targets:
-            for member in target.endpoints:
-                check, health = member.provider.health_check, member.health
+            for endpoint in target.endpoints:
+                check, health = endpoint.provider.health_check, endpoint.health
                 if check is not None and health is not None and id(health) not in told:
                     told.add(id(health))
-                    wanted.setdefault((member.provider.shared_identity, check), []).append(member)
+                    wanted.setdefault((endpoint.provider.shared_identity, check), []).append(endpoint)
         for key in [key for key in self._running if key not in wanted]:
             self._running.pop(key).stop()
-        for key, members in wanted.items():
+        for key, endpoints in wanted.items():
             running = self._running.get(key)
             if running is not None:
-                running.members = members
+                running.endpoints = endpoints
             else:
                 self._running[key] = _Checker(
-                    self._http, key[1], members, self._clock, self._random, not_found=self._not_found
+                    self._http, key[1], endpoints, self._clock, self._random, not_found=self._not_found
                 )
 
     def close(self) -> None:
@@ -65,19 +65,19 @@ class HealthChecks:
 
 
 class _Checker:
-    """Checks one provider, for all pools that it is a member of."""
+    """Checks one provider, for all pools that it is in."""
 
     def __init__(
         self,
         http: Transport,
         check: HealthCheck,
-        members: list[Endpoint],
+        endpoints: list[Endpoint],
         clock: Clock,
         random: Random,
         *,
         not_found: NotFoundLog,
     ) -> None:
-        self.members = members
+        self.endpoints = endpoints
         self._http = http
         self._not_found = not_found
         self._check = check
@@ -92,14 +92,14 @@ class _Checker:
         await asyncio.sleep(self._random() * min(self._check.interval, 1.0))
         while True:
             began = self._clock()
-            ok = await self._is_well(self.members[0].provider)
+            ok = await self._is_well(self.endpoints[0].provider)
             now = self._clock()
-            for member in self.members:
-                if member.health is None or ok is None:
+            for endpoint in self.endpoints:
+                if endpoint.health is None or ok is None:
                     continue
-                before = member.health.state
-                member.health.checked(ok, now)
-                _tell(member, before, member.health.state)
+                before = endpoint.health.state
+                endpoint.health.checked(ok, now)
+                _tell(endpoint, before, endpoint.health.state)
             await asyncio.sleep(max(0.0, began + self._check.interval - now))
 
     async def _is_well(self, provider: Provider) -> bool | None:
@@ -119,11 +119,11 @@ class _Checker:
         return await response.read(_LONGEST_ANSWER) is not None
 
 
-def _tell(member: Endpoint, before: HealthState, after: HealthState) -> None:
+def _tell(endpoint: Endpoint, before: HealthState, after: HealthState) -> None:
     if before is HealthState.UNHEALTHY and after is not HealthState.UNHEALTHY:
-        _log.info("provider %s answers its health checks again", member.provider.name)
+        _log.info("provider %s answers its health checks again", endpoint.provider.name)
     elif after is HealthState.UNHEALTHY and before is not HealthState.UNHEALTHY:
-        _log.warning("provider %s fails its health checks: it is left out", member.provider.name)
+        _log.warning("provider %s fails its health checks: it is left out", endpoint.provider.name)
 
 
 def _on_done(error: BaseException | None) -> None:

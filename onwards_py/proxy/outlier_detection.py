@@ -15,19 +15,19 @@ _NOT_OURS: Final = frozenset({401, 402, 403})
 _BUSY: Final = frozenset({503, 529})
 
 
-def note_head(member: Endpoint, head: ResponseHead, seconds: float, now: float) -> None:
+def note_head(endpoint: Endpoint, head: ResponseHead, seconds: float, now: float) -> None:
     """A response head came after ``seconds``.
 
     What the client did wrong (4xx) is no failure of the provider, but shows that it is alive. 429 is a wish to be left
     alone for a while; and refusals of a credential that is ours count by a rule of their own.
     """
-    if member.latency is not None and head.status < 400:
-        member.latency.observe(seconds, now)
-    health = member.health
+    if endpoint.latency is not None and head.status < 400:
+        endpoint.latency.observe(seconds, now)
+    health = endpoint.health
     if health is None:
         return
     status = head.status
-    if type(member.provider.local) is EngineSettings and status in _BUSY:
+    if type(endpoint.provider.local) is EngineSettings and status in _BUSY:
         return  # how busy our own engines are is known at any time
     if status < 400:
         return  # what it is worth is seen when its body begins
@@ -39,45 +39,45 @@ def note_head(member: Endpoint, head: ResponseHead, seconds: float, now: float) 
             health.failed(now)
         else:
             health.rate_limited(now, wait)
-    elif status in _NOT_OURS and member.provider.credential is not None:
+    elif status in _NOT_OURS and endpoint.provider.credential is not None:
         health.unauthorised(now)
     else:
         health.succeeded()
 
 
-def note_success(member: Endpoint) -> None:
+def note_success(endpoint: Endpoint) -> None:
     """An answer is good enough to be given to the client."""
-    if member.health is not None:
-        member.health.succeeded()
+    if endpoint.health is not None:
+        endpoint.health.succeeded()
 
 
-def note_failure(member: Endpoint, now: float) -> None:
+def note_failure(endpoint: Endpoint, now: float) -> None:
     """No usable answer came."""
-    if member.health is not None:
-        member.health.failed(now)
+    if endpoint.health is not None:
+        endpoint.health.failed(now)
 
 
-def note_fault(member: Endpoint, fault: Fault, now: float) -> None:
+def note_fault(endpoint: Endpoint, fault: Fault, now: float) -> None:
     """No response came, for this reason. What we lack ourselves is no failure of the provider."""
     if fault not in OWN_FAULTS:
-        note_failure(member, now)
+        note_failure(endpoint, now)
 
 
-def note_hedge_lost(member: Endpoint, seconds: float, now: float) -> None:
+def note_hedge_lost(endpoint: Endpoint, seconds: float, now: float) -> None:
     """Another provider, asked later, answered first, after ``seconds`` of silence of this one: a failure, or hedging
     would hide for ever that it is dead."""
-    if member.latency is not None:
-        member.latency.observe(seconds, now)
-    note_failure(member, now)
+    if endpoint.latency is not None:
+        endpoint.latency.observe(seconds, now)
+    note_failure(endpoint, now)
 
 
-def note_stale_connection(member: Endpoint, now: float) -> None:
+def note_stale_connection(endpoint: Endpoint, now: float) -> None:
     """A kept connection died under a request, which was sent again and answered."""
-    if member.health is not None:
-        member.health.lost_connection(now)
+    if endpoint.health is not None:
+        endpoint.health.lost_connection(now)
 
 
-def note_ending(member: Endpoint, ending: Ending, now: float) -> None:
+def note_ending(endpoint: Endpoint, ending: Ending, now: float) -> None:
     """A body ended that had begun well; streams that fail late count, clients that leave do not."""
-    if member.health is not None and ending in _BROKEN:
-        member.health.failed(now, late=True)
+    if endpoint.health is not None and ending in _BROKEN:
+        endpoint.health.failed(now, late=True)

@@ -21,15 +21,12 @@ _SECONDS: Final = 5.0
 _UNREADABLE: Final = ProxyError(ErrorKind.UPSTREAM_INVALID, "The upstream service answered with an error.")
 
 
-async def redact(attempt: Attempt) -> None:
+async def redact(attempt: Attempt, redaction: Redaction) -> None:
     """Blank credentials in an error (a status of 400 or more), for clients, logs and translations.
 
     A coded body is read whole, because no part of it can be searched: it stays as it came if it has no credential in
     it, and else loses its coding. If it does not come in good time and size, it is replaced.
     """
-    redaction = attempt.member.provider.redaction
-    if redaction is None:
-        return
     response = attempt.response
     head = redacted_head(response.head, redaction)
     attempt.facts = facts = msgspec.structs.replace(attempt.facts, block=redaction.redact(attempt.facts.block))

@@ -91,14 +91,14 @@ class RetryLoop:
         error: ProxyError | None = None
         response: LastResponse | None = None
         try:
-            while member := (
+            while endpoint := (
                 acquire_provider(exchange, plan, self._clock()) or await wait_for_provider(exchange, plan, self._clock)
             ):
                 try:
-                    attempt = prepare(exchange, routed, member)
+                    attempt = prepare(exchange, routed, endpoint)
                 except ProxyError as unserved:  # perhaps another provider serves the request
                     error = error or unserved
-                    exclude(exchange, plan, member)
+                    exclude(exchange, plan, endpoint)
                     exchange.release_beyond(permits)
                     continue
                 failed = await run(attempt, plan)
@@ -133,10 +133,12 @@ class RetryLoop:
             attempt.sink = early_sink(attempt, self._clock)
         if plan is not None:
             attempt.sent_at = self._clock()
-            hedge, hedged = _hedge_of(attempt), exchange.hedged
+            hedged, hedge = exchange.hedged, attempt.routed.target.pool.hedge
+            if hedge is not None and (attempt.sink is not None or not safe_to_hedge(attempt.routed)):
+                hedge = None
         try:
             if plan is None or hedge is None:
-                provider, transports = attempt.member.provider, self._transports
+                provider, transports = attempt.endpoint.provider, self._transports
                 transport = transports.http if provider.local is None else transports.of(provider)
                 sending = transport.send(provider, attempt.outbound)
                 sink = attempt.sink
@@ -147,19 +149,19 @@ class RetryLoop:
             if hedge is None:
                 self._on_fault(attempt, error)
             # Of two attempts at one time the error is that of the last one, and its endpoint is not known here.
-            member = attempt.member if hedge is None or exchange.hedged == hedged else None
-            return self._without_response(attempt, plan, error, member)
+            endpoint = attempt.endpoint if hedge is None or exchange.hedged == hedged else None
+            return self._without_response(attempt, plan, error, endpoint)
         status = attempt.response.head.status
-        if status >= 400:
-            await redact(attempt)
+        if status >= 400 and attempt.endpoint.provider.redaction is not None:
+            await redact(attempt, attempt.endpoint.provider.redaction)
         now = self._clock()
         if plan is not None and not (attempt.sink is not None and exchange.downstream.committed):
             plan.elapsed = now - exchange.began
-            retryable = plan.retries_status(status, attempt.member, now)
+            retryable = plan.retries_status(status, attempt.endpoint, now)
             if plan.may_continue and (retryable or (status >= 400 and plan.policy.enabled and plan.policy.codes)):
                 buffered = await drain_body(attempt)
                 if status >= 400:
-                    retryable = plan.retries_error(status, buffered.codes, attempt.member, now)
+                    retryable = plan.retries_error(status, buffered.codes(plan.policy.codes), attempt.endpoint, now)
                 return AttemptFailed(error_of(Fault.INVALID), retryable, buffered)
             if retryable and plan.exhausted:
                 exchange.extra_headers = NO_RETRY
@@ -170,8 +172,8 @@ class RetryLoop:
     def _receive(self, attempt: Attempt, plan: FallbackPlan | None, response: UpstreamResponse) -> None:
         """Take a response whose head may be forwarded, and record what it means for the provider. Raises
         TransportError for any other."""
-        member, head = attempt.member, response.head
-        provider = member.provider
+        endpoint, head = attempt.endpoint, response.head
+        provider = endpoint.provider
         try:
             to_head = attempt.routed.request.method == b"HEAD"
             attempt.facts = examine_response(head, provider.response_fields, to_head=to_head)
@@ -184,23 +186,23 @@ class RetryLoop:
         if plan is not None:
             now = self._clock()
             if response.repeated:
-                note_stale_connection(member, now)
-            note_head(member, head, now - attempt.sent_at, now)
+                note_stale_connection(endpoint, now)
+            note_head(endpoint, head, now - attempt.sent_at, now)
             if head.status >= 400:
-                plan.note_retry_after(member, retry_after(head.lines, time.time()), now)
+                plan.note_retry_after(endpoint, retry_after(head.lines, time.time()), now)
         if head.status >= 400:
             self._not_found.note(provider, head.status, attempt.outbound.target)
 
     def _on_fault(self, attempt: Attempt, error: TransportError) -> None:
         """An attempt got no response: write the log, and record what that means for the provider."""
-        exchange, member = attempt.exchange, attempt.member
-        self._failures.record_failure(exchange.target, member.provider.name, error)
+        exchange, endpoint = attempt.exchange, attempt.endpoint
+        self._failures.record_failure(exchange.target, endpoint.provider.name, error)
         if error.repeated:
-            exchange.note_repeat(member.provider.name)
-        note_fault(member, error.fault, self._clock())
+            exchange.note_repeat(endpoint.provider.name)
+        note_fault(endpoint, error.fault, self._clock())
 
     def _without_response(
-        self, attempt: Attempt, plan: FallbackPlan | None, error: TransportError, member: Endpoint | None
+        self, attempt: Attempt, plan: FallbackPlan | None, error: TransportError, endpoint: Endpoint | None
     ) -> AttemptFailed | None:
         failure = error_of(error.fault, error.advice)
         if fail_committed(attempt, failure):
@@ -209,7 +211,7 @@ class RetryLoop:
             return AttemptFailed(failure, retryable=False)
         now = self._clock()
         plan.elapsed = now - attempt.exchange.began
-        return AttemptFailed(failure, retries_fault(plan, error.fault, member, attempt.routed, now))
+        return AttemptFailed(failure, retries_fault(plan, error.fault, endpoint, attempt.routed, now))
 
     # Hedged
 
@@ -217,7 +219,7 @@ class RetryLoop:
         exchange = attempt.exchange
 
         async def send(attempt: Attempt) -> None:
-            provider, attempt.sent_at = attempt.member.provider, self._clock()
+            provider, attempt.sent_at = attempt.endpoint.provider, self._clock()
             try:
                 response = await self._transports.of(provider).send(provider, attempt.outbound)
                 self._receive(attempt, plan, response)
@@ -226,15 +228,15 @@ class RetryLoop:
                 raise
 
         def second() -> Attempt | None:
-            member = plan.hedge(self._clock())
-            if member is None or exchange.acquire((member.limiter,), self._clock()) is not None:
+            endpoint = plan.hedge(self._clock())
+            if endpoint is None or exchange.acquire((endpoint.limiter,), self._clock()) is not None:
                 return None
             exchange.attempts = plan.attempts + len(exchange.repeats)
             exchange.hedged += 1
             try:
-                return prepare(exchange, attempt.routed, member)
+                return prepare(exchange, attempt.routed, endpoint)
             except ProxyError:
-                exchange.release(member.limiter)
+                exchange.release(endpoint.limiter)
                 return None
 
         def wins(attempt: Attempt) -> bool:
@@ -248,33 +250,33 @@ class RetryLoop:
             hedge.after,
             second,
             wins=wins,
-            on_loser=lambda loser: exchange.release(loser.member.limiter),
+            on_loser=lambda loser: exchange.release(loser.endpoint.limiter),
         )
-        exchange.provider = winner.attempt.member.provider.name
+        exchange.provider = winner.attempt.endpoint.provider.name
         if winner.outrun is not None:
             now = self._clock()
-            note_hedge_lost(winner.outrun.member, now - winner.outrun.sent_at, now)
+            note_hedge_lost(winner.outrun.endpoint, now - winner.outrun.sent_at, now)
         return winner.attempt
 
     # One attempt at a tunnel
 
     async def _run_tunnel(self, attempt: Attempt, plan: FallbackPlan) -> AttemptFailed | None:
-        member = attempt.member
+        endpoint = attempt.endpoint
         try:
             handshake = await open_tunnel(attempt)
         except TransportError as error:
             self._on_fault(attempt, error)
-            return self._without_response(attempt, plan, error, member)
+            return self._without_response(attempt, plan, error, endpoint)
         now, head = self._clock(), handshake.answered.result()
         if head.status < 400:
-            note_success(member)
+            note_success(endpoint)
         else:
-            note_head(member, head, 0.0, now)
-            self._not_found.note(member.provider, head.status, attempt.routed.path)
+            note_head(endpoint, head, 0.0, now)
+            self._not_found.note(endpoint.provider, head.status, attempt.routed.path)
             plan.elapsed = now - attempt.exchange.began
-            plan.note_retry_after(member, retry_after(head.lines, time.time()), now)
+            plan.note_retry_after(endpoint, retry_after(head.lines, time.time()), now)
             try:
-                retried = plan.retries_status(head.status, member, now) and await self._wait(plan)
+                retried = plan.retries_status(head.status, endpoint, now) and await self._wait(plan)
             except BaseException:
                 handshake.abort()
                 raise
@@ -283,9 +285,3 @@ class RetryLoop:
                 return AttemptFailed(no_provider_error(attempt.routed.target), retryable=True, waited=True)
         await run_tunnel(attempt, handshake, self._clock())
         return None
-
-
-def _hedge_of(attempt: Attempt) -> HedgePolicy | None:
-    """The policy by which a second provider may get the same request meanwhile; None: it may not."""
-    policy = attempt.routed.target.pool.hedge
-    return policy if policy is not None and attempt.sink is None and safe_to_hedge(attempt.routed) else None

@@ -71,7 +71,7 @@ class FailedAnswer(msgspec.Struct, frozen=True):
 
     def send(self, exchange: Exchange, now: float) -> None:
         """See LastResponse."""
-        exchange.provider = self.attempt.member.provider.name
+        exchange.provider = self.attempt.endpoint.provider.name
         _answer(self.attempt, self.dropped, self.response, now)
         exchange.outcome = self.outcome
 
@@ -119,12 +119,12 @@ async def deliver_translated(
     now = clock()
     if failed is None:
         if not translation.wants_stream:
-            note_success(attempt.member)
+            note_success(attempt.endpoint)
         elif exchange.outcome in _BROKEN:
-            note_ending(attempt.member, Ending.EOF, now)
+            note_ending(attempt.endpoint, Ending.EOF, now)
         return None
     if failed.response.status >= 500:
-        note_failure(attempt.member, now)
+        note_failure(attempt.endpoint, now)
     return AttemptFailed(error_of(Fault.INVALID), plan is not None and _retries(plan, failed, now), failed)
 
 
@@ -132,8 +132,8 @@ def _retries(plan: FallbackPlan, failed: FailedAnswer, now: float) -> bool:
     attempt = failed.attempt
     plan.elapsed = now - attempt.exchange.began
     if failed.fault is None:
-        return plan.retries_error(failed.response.status, failed.codes, attempt.member, now)
-    return retries_fault(plan, failed.fault, attempt.member, attempt.routed, now)
+        return plan.retries_error(failed.response.status, failed.codes, attempt.endpoint, now)
+    return retries_fault(plan, failed.fault, attempt.endpoint, attempt.routed, now)
 
 
 def _sink(attempt: Attempt, translation: Translation, clock: Clock) -> ResponseSink:
@@ -145,7 +145,7 @@ def _sink(attempt: Attempt, translation: Translation, clock: Clock) -> ResponseS
         if attempt.response is NO_RESPONSE:
             block = _own_block(translation.dropped, b"text/event-stream")
         else:
-            note_success(attempt.member)
+            note_success(attempt.endpoint)
             block = _block(attempt, translation.dropped + events.dropped, b"text/event-stream")
         exchange.commit(200, b"OK", block, None, clock())
 
@@ -154,7 +154,7 @@ def _sink(attempt: Attempt, translation: Translation, clock: Clock) -> ResponseS
 
 
 def _machine(attempt: Attempt, translation: Translation) -> tuple[Machine, AnswerBody]:
-    provider = attempt.member.provider
+    provider = attempt.endpoint.provider
     machine = translation.machine(_is_trusted(provider))
     return machine, AnswerBody(machine, event_limit=provider.max_event_bytes, body_limit=_LONGEST_BODY)
 
@@ -227,7 +227,7 @@ def _failure_of(attempt: Attempt, body: bytes) -> Failure:
     if head.status < 400:  # a redirection: following it would send the client's credentials elsewhere
         raise ProxyError(ErrorKind.UPSTREAM_INVALID)
     body = decoded_error(attempt.facts.coding, body)
-    return from_body(head.status, body, _is_trusted(attempt.member.provider), retry_after(head.lines, time.time()))
+    return from_body(head.status, body, _is_trusted(attempt.endpoint.provider), retry_after(head.lines, time.time()))
 
 
 def _error_of(attempt: Attempt, body: bytes) -> ProxyError:

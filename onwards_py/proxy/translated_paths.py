@@ -54,5 +54,5 @@ def _providers(target: LivePool) -> Iterator[Provider]:
     if target.classifier_route is not None:
         for led in (*target.classifier_route.labels.values(), target.classifier_route.default):
             yield from _providers(led)
-    for member in target.endpoints:
-        yield member.provider
+    for endpoint in target.endpoints:
+        yield endpoint.provider

@@ -30,9 +30,9 @@ def wants_tunnel(routed: RoutedRequest) -> bool:
     return routed.head.upgrade == b"websocket" and routed.request.method == b"GET" and routed.request.http_minor == 1
 
 
-def prepare_tunnel(exchange: Exchange, routed: RoutedRequest, member: Endpoint) -> Attempt:
+def prepare_tunnel(exchange: Exchange, routed: RoutedRequest, endpoint: Endpoint) -> Attempt:
     """An attempt to open a tunnel. Raises ProxyError if this provider does not speak WebSocket here."""
-    provider, path = member.provider, routed.path
+    provider, path = endpoint.provider, routed.path
     api = api_of(path)
     if api is not None and provider.apis.upstream(api) is None:
         raise not_served(api)
@@ -41,17 +41,17 @@ def prepare_tunnel(exchange: Exchange, routed: RoutedRequest, member: Endpoint) 
     if provider.model_name is not None:
         path = MODEL_IN_QUERY.sub(b"model=" + quote(provider.model_name, safe="").encode(), path)
     head = upgrade_head(routed.head, provider.join(path), provider)
-    return Attempt(exchange, routed, member, OutboundRequest(b"GET", routed.path, head, b"", routed.address.model))
+    return Attempt(exchange, routed, endpoint, OutboundRequest(b"GET", routed.path, head, b"", routed.address.model))
 
 
 async def open_tunnel(attempt: Attempt) -> Handshake:
     """Send the handshake. Raises TransportError."""
-    return await handshake(attempt.member.provider, attempt.outbound)
+    return await handshake(attempt.endpoint.provider, attempt.outbound)
 
 
 async def run_tunnel(attempt: Attempt, handshake: Handshake, now: float) -> None:
     """Forward the provider's response; if it is 101, join the two connections until one of them ends."""
-    exchange, provider = attempt.exchange, attempt.member.provider
+    exchange, provider = attempt.exchange, attempt.endpoint.provider
     head = handshake.answered.result()
     assert handshake.transport is not None
     lines = replace_fields(head.lines, provider.response_fields) if provider.response_fields else head.lines

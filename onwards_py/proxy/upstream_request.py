@@ -88,10 +88,12 @@ def retry_after_send(routed: RoutedRequest, policy: FallbackPolicy) -> bool:
     return routed.repeatable or ((policy.retry_sent or policy.hold is not None) and safe_to_duplicate(routed))
 
 
-def retries_fault(plan: FallbackPlan, fault: Fault, member: Endpoint | None, routed: RoutedRequest, now: float) -> bool:
-    """True if another attempt, at ``member`` or elsewhere, may follow one that failed by ``fault``. ``member`` None: it
-    is not known which of two hedged attempts failed."""
-    again = fault is Fault.CLOSED and safe_to_duplicate(routed) and plan.retries_reset(member, now)
+def retries_fault(
+    plan: FallbackPlan, fault: Fault, endpoint: Endpoint | None, routed: RoutedRequest, now: float
+) -> bool:
+    """True if another attempt, at ``endpoint`` or elsewhere, may follow one that failed by ``fault``. ``endpoint``
+    None: it is not known which of two hedged attempts failed."""
+    again = fault is Fault.CLOSED and safe_to_duplicate(routed) and plan.retries_reset(endpoint, now)
     return again or plan.retries_fault(fault, repeatable=retry_after_send(routed, plan.policy))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -31,6 +32,13 @@ REFUSALS: Final = frozenset(
     }
 )
 """Codes by which a provider refuses what the request is about: another one is not to be talked into it."""
+
+_REFUSAL_WORDS: Final = re.compile(rb"content|policy|moderation|prompt|inspection|\\u", re.IGNORECASE)
+
+
+def may_be_refusal(body: bytes) -> bool:
+    """False if a JSON error holds no word of a refusal, so that its codes need not be read to rule one out."""
+    return _REFUSAL_WORDS.search(body) is not None
 
 
 def codes_in(value: object) -> frozenset[str]:

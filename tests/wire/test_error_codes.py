@@ -1,0 +1,36 @@
+"""The search for words of a refusal, which spares most errors from being parsed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from onwards_py.transcode.neutral.failure import from_body
+from onwards_py.wire.error_codes import REFUSALS, may_be_refusal
+
+
+@pytest.mark.parametrize("code", sorted(REFUSALS))
+def test_every_code_of_a_refusal_is_found(code: str) -> None:
+    """In any case, and with any character escaped."""
+    body = json.dumps({"error": {"code": code, "message": "no"}}).encode()
+    assert may_be_refusal(body)
+    assert may_be_refusal(body.upper())
+    escaped = "".join(f"\\u{ord(character):04x}" for character in code)
+    assert may_be_refusal(b'{"error":{"code":"' + escaped.encode() + b'"}}')
+
+
+@pytest.mark.parametrize("text", ["violates our Content Policy", "content management policy", "invalid_prompt"])
+def test_a_text_that_means_a_refusal_is_found(text: str) -> None:
+    """The same texts that `from_body` reads as invalid_prompt."""
+    body = json.dumps({"error": {"message": text}}).encode()
+    assert not REFUSALS.isdisjoint(from_body(400, body, trusted=False).codes)
+    assert may_be_refusal(body)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b'{"error":{"message":"overloaded","code":503}}', b"<html>502 Bad Gateway</html>"]
+)
+def test_an_overloaded_provider_is_none(body: bytes) -> None:
+    """Nothing has to be parsed."""
+    assert not may_be_refusal(body)
