@@ -25,9 +25,9 @@ from onwards_py.admin.pages import LISTENER_BOUNDS, AdminPages, EngineStatus, Re
 from onwards_py.admin.port import AdminPort
 from onwards_py.admin.status import Status, status_of
 from onwards_py.config import listen_address
-from onwards_py.config.options import ServeOptions
-from onwards_py.config.parse import Loaded, load
+from onwards_py.config.parse import LoadedConfig, load
 from onwards_py.config.reload import Reloader, ReloadStatus
+from onwards_py.config.serve_options import ServeOptions
 from onwards_py.config.source_files import is_regular
 from onwards_py.config.watch import POLL_INTERVAL, ConfigWatcher
 from onwards_py.doors.aiohttp_door import AiohttpDoor
@@ -164,7 +164,7 @@ class Application:
     def _status(self) -> Status:
         return status_of(self.reload_status, self.holder.current.table.targets, self._loop.time() - self._started)
 
-    def follow(self, loaded: Loaded, env: Mapping[str, str]) -> ConfigWatcher:
+    def follow(self, loaded: LoadedConfig, env: Mapping[str, str]) -> ConfigWatcher:
         """Start hot reload of the files that ``loaded``, the configuration in force, was made of; without
         ``options.watch`` only on request (`ConfigWatcher.request_reload`)."""
         path = self._options.config
@@ -176,7 +176,7 @@ class Application:
         self._config_watcher = ConfigWatcher(reloader, self.reload_status, self.apply, POLL_INTERVAL if watch else None)
         return self._config_watcher
 
-    def apply(self, loaded: Loaded) -> None:
+    def apply(self, loaded: LoadedConfig) -> None:
         """Apply a configuration; exchanges in flight keep the one they began with."""
         snapshot = loaded.snapshot
         self.holder.replace(snapshot)
@@ -276,7 +276,7 @@ def _listen(host: str, port: int, what: str, options: str) -> socket.socket:
     return listener
 
 
-async def _run(loaded: Loaded, options: ServeOptions) -> None:
+async def _run(loaded: LoadedConfig, options: ServeOptions) -> None:
     snapshot = loaded.snapshot
     listener = _listen(listen_address.client_host(options.host, snapshot), options.port, "client port", "--")
     application = Application(snapshot, options, listener, standard_streams.unbuffered(sys.stdout))

@@ -16,9 +16,9 @@ from onwards_py import __version__, standard_streams
 from onwards_py.config import listen_address
 from onwards_py.config.diagnostics import ConfigError
 from onwards_py.config.json_schema import render
-from onwards_py.config.options import ServeOptions
-from onwards_py.config.parse import Loaded, load
+from onwards_py.config.parse import LoadedConfig, load
 from onwards_py.config.scalars import HostPattern, ListenHost
+from onwards_py.config.serve_options import ServeOptions
 from onwards_py.interpreter import unsupported_reason
 from onwards_py.model.pool import Pool
 from onwards_py.model.snapshot import Snapshot
@@ -229,7 +229,7 @@ def _value(option: _Option, given: argparse.Namespace, env: Mapping[str, str]) -
         raise _UsageError(f"{source}: {error}") from None
 
 
-def _load(given: argparse.Namespace, env: Mapping[str, str]) -> Loaded:
+def _load(given: argparse.Namespace, env: Mapping[str, str]) -> LoadedConfig:
     path = _value(_CONFIG, given, env)
     assert isinstance(path, Path)
     return load(path, env)

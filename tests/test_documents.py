@@ -11,8 +11,8 @@ import pytest
 import yaml
 from support.tables import DOCS, table
 
-from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import parse
+from onwards_py.config.serve_options import ServeOptions
 from onwards_py.errors import ErrorKind
 from onwards_py.messages import Field, ResponseHead
 from onwards_py.model.provider import Provider

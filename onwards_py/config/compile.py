@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from onwards_py.auth import Principal
-from onwards_py.config.compile_keys import Keys
+from onwards_py.config.compile_keys import KeyTable
 from onwards_py.config.compile_limits import compile_limits
 from onwards_py.config.compile_provider import compile_provider
 from onwards_py.config.compile_resilience import with_resilience
@@ -15,7 +15,7 @@ from onwards_py.config.compile_route_by import check_routes
 from onwards_py.config.compile_rules import check_rules, compile_rules, warn_about_dead_ends
 from onwards_py.config.diagnostics import Path
 from onwards_py.config.inherit import Reporter, inherit, resolve_aliases
-from onwards_py.config.limit_schema import Limited
+from onwards_py.config.limit_schema import LimitsShape
 from onwards_py.config.provider_schema import ProviderShape
 from onwards_py.config.references import Env
 from onwards_py.config.schema import DefaultsShape, FileShape, ListedShape, TargetShape
@@ -26,7 +26,7 @@ from onwards_py.model.provider import Provider
 from onwards_py.model.snapshot import AdminSettings, HttpPoolSettings, ServerSettings, Snapshot
 
 # These limit a pool as a whole; its providers do not inherit them.
-_POOL_LIMITS = frozenset(Limited.__struct_fields__)
+_POOL_LIMITS = frozenset(LimitsShape.__struct_fields__)
 # Keys that are allowed beside route_by: access to the target, and its limits.
 _ALLOWED_BESIDE_ROUTE_BY = _POOL_LIMITS | {"route_by", "keys", "max_body", "routing_rules"}
 
@@ -37,7 +37,7 @@ def compile_file(file: FileShape, reporter: Reporter, env: Env) -> Snapshot:
         reporter.warn(
             ("strict_mode",), "has no effect: requests and responses are forwarded as bytes and not validated"
         )
-    keys = Keys(file.auth, file.targets, reporter)
+    keys = KeyTable(file.auth, file.targets, reporter)
     defaults = resolve_aliases(file.defaults or shape_class(DefaultsShape)(), ("defaults",), reporter)
     compiler = _Compiler(reporter, env, keys, defaults)
     pools = {name: compiler.target(name, shape) for name, shape in file.targets.items()}
@@ -57,7 +57,7 @@ def compile_file(file: FileShape, reporter: Reporter, env: Env) -> Snapshot:
 
 
 class _Compiler:
-    def __init__(self, reporter: Reporter, env: Env, keys: Keys, defaults: DefaultsShape) -> None:
+    def __init__(self, reporter: Reporter, env: Env, keys: KeyTable, defaults: DefaultsShape) -> None:
         self._reporter = reporter
         self._env = env
         self._keys = keys

@@ -16,7 +16,7 @@ from onwards_py.model.pool import KeyDefinition
 _DEFINITIONS: Path = ("auth", "key_definitions")
 
 
-class Keys:
+class KeyTable:
     """The ``auth`` section. An entry of a list of keys that is the id of a key definition stands for that key.
 
     ``targets``: all target names, which ``allowed_targets`` may contain.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from onwards_py.config.diagnostics import Path
 from onwards_py.config.inherit import Reporter
-from onwards_py.config.limit_schema import Limited, RateLimitShape, TokenLimitShape
+from onwards_py.config.limit_schema import LimitsShape, RateLimitShape, TokenLimitShape
 from onwards_py.config.setting_shapes import build, settings_of
 from onwards_py.model.limits import NO_LIMITS, Limits, QueuePolicy, RateLimit
 
 
-def compile_limits(level: Limited, path: Path, reporter: Reporter) -> Limits:
+def compile_limits(level: LimitsShape, path: Path, reporter: Reporter) -> Limits:
     """The limits of ``level``, which is written at ``path``. Warns about queue settings without effect."""
     unlimited = level.rate_limit is None and level.concurrency_limit is None and level.token_limit is None
     queued = level.on_limit == "queue"

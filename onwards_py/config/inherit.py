@@ -7,14 +7,14 @@ from typing import TypeVar
 from msgspec import structs
 
 from onwards_py.config.diagnostics import Diagnostics, Path, Position
-from onwards_py.config.provider_schema import OpenResponsesShape, ResponsesMode, Shared
+from onwards_py.config.provider_schema import OpenResponsesShape, ProviderSettingsShape, ResponsesMode
 from onwards_py.config.schema import DefaultsShape
 from onwards_py.config.setting_shapes import explicit, settings_of
 from onwards_py.config.shape import Shape
 from onwards_py.model.provider import Timeouts
 
 S = TypeVar("S", bound=Shape)
-Level = TypeVar("Level", bound=Shared)
+Level = TypeVar("Level", bound=ProviderSettingsShape)
 V = TypeVar("V")
 
 _NO_EFFECT = "is accepted but has no effect yet"
@@ -109,7 +109,7 @@ def _report_missing_keys(level: DefaultsShape, path: Path, reporter: Reporter) -
         reporter.error((*path, "affinity"), "needs 'session' or 'prompt_bytes' to identify conversations")
 
 
-def _warn_of_no_effect(level: Shared, path: Path, reporter: Reporter) -> None:
+def _warn_of_no_effect(level: ProviderSettingsShape, path: Path, reporter: Reporter) -> None:
     if level.sanitize_response:
         reporter.warn((*path, "sanitize_response"), _NO_EFFECT)
     if level.reasoning_translation is not None:

@@ -41,7 +41,7 @@ class ConcurrencyLimitShape(Shape, frozen=True, kw_only=True):
     ]
 
 
-class Limited(Shape, frozen=True, kw_only=True):
+class LimitsShape(Shape, frozen=True, kw_only=True):
     """What can be limited."""
 
     rate_limit: Annotated[

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from onwards_py.config.options import ServeOptions
+from onwards_py.config.serve_options import ServeOptions
 from onwards_py.model.snapshot import Snapshot
 
 LOOPBACK = "127.0.0.1"

@@ -18,7 +18,7 @@ from onwards_py.model.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedConfig:
     """A valid configuration. ``warnings`` are in the order of the file.
 
     ``sources``: the files that it was made of, which are the file itself, secrets and trust stores.
@@ -29,7 +29,7 @@ class Loaded:
     sources: Digests = field(default_factory=dict)
 
 
-def load(path: Path, env: Mapping[str, str], sources: SourceFiles | None = None) -> Loaded:
+def load(path: Path, env: Mapping[str, str], sources: SourceFiles | None = None) -> LoadedConfig:
     """Read and compile a file. ``env`` is what ``${VAR}`` and the proxy variables refer to. Raises ConfigError.
 
     ``sources`` reads the files, and afterwards names those that were read, even if loading failed.
@@ -51,7 +51,7 @@ def load(path: Path, env: Mapping[str, str], sources: SourceFiles | None = None)
     return parse(text, str(path), env, sources)
 
 
-def parse(text: str, filename: str, env: Mapping[str, str], sources: SourceFiles | None = None) -> Loaded:
+def parse(text: str, filename: str, env: Mapping[str, str], sources: SourceFiles | None = None) -> LoadedConfig:
     """Compile YAML or JSON text. Raises ConfigError.
 
     ``filename`` is for messages; relative paths in the text start from its folder. ``sources`` reads other files.
@@ -64,7 +64,7 @@ def parse(text: str, filename: str, env: Mapping[str, str], sources: SourceFiles
         _drop(used)
 
 
-def _parse(text: str, diagnostics: Diagnostics, env: Env, used: list[object]) -> Loaded:
+def _parse(text: str, diagnostics: Diagnostics, env: Env, used: list[object]) -> LoadedConfig:
     """Intermediate results are appended to ``used``."""
     root = yaml_tree.read(text, diagnostics)
     decoder = Decoder(diagnostics, env)
@@ -74,7 +74,7 @@ def _parse(text: str, diagnostics: Diagnostics, env: Env, used: list[object]) ->
     if diagnostics.errors or snapshot is None:
         raise ConfigError(diagnostics.errors)
     warnings = tuple(sorted(diagnostics.warnings, key=lambda problem: problem.position))
-    return Loaded(snapshot, warnings, env.sources.digests)
+    return LoadedConfig(snapshot, warnings, env.sources.digests)
 
 
 def _drop(used: list[object]) -> None:

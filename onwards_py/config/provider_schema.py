@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from onwards_py.config.limit_schema import Limited
+from onwards_py.config.limit_schema import LimitsShape
 from onwards_py.config.local_schema import LocalShape
 from onwards_py.config.scalars import (
     HeaderName,
@@ -58,7 +58,7 @@ class OpenResponsesShape(Shape, frozen=True, kw_only=True):
     adapter: Annotated[bool | None, Meta(description="true: translate; false: native.")] = None
 
 
-class Shared(Limited, frozen=True, kw_only=True):
+class ProviderSettingsShape(LimitsShape, frozen=True, kw_only=True):
     """What can be set for a provider, and above it for all providers of a target or of the file."""
 
     flattened: ClassVar[tuple[type, ...]] = (Provider,)
@@ -130,7 +130,7 @@ class Shared(Limited, frozen=True, kw_only=True):
     ] = None
 
 
-class ProviderShape(Shared, frozen=True, kw_only=True):
+class ProviderShape(ProviderSettingsShape, frozen=True, kw_only=True):
     """One member of a pool: either url, base_url or local."""
 
     url: Annotated[Url | None, Meta(description=URL)] = None

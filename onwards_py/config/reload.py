@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from onwards_py.config.diagnostics import NOWHERE, ConfigError, Problem
-from onwards_py.config.parse import Loaded, load
+from onwards_py.config.parse import LoadedConfig, load
 from onwards_py.config.source_files import (
     UNREADABLE,
     Digests,
@@ -42,13 +42,13 @@ class Unchanged(Enum):
     MOVING = "moving"
 
 
-ReloadResult = Loaded | InvalidConfig | Unchanged
+ReloadResult = LoadedConfig | InvalidConfig | Unchanged
 
 
 class Reloader:
     """Reloads the files that ``loaded`` was made of. ``env``: the environment variables that references refer to."""
 
-    def __init__(self, path: Path, env: Mapping[str, str], loaded: Loaded) -> None:
+    def __init__(self, path: Path, env: Mapping[str, str], loaded: LoadedConfig) -> None:
         self._path = path
         self._env = env
         self._in_force = loaded.sources
@@ -70,7 +70,7 @@ class Reloader:
         return self._last_signature == before and self._last_signature != self._read_signature
 
     def reload(self, *, settled: bool = True) -> ReloadResult:
-        """Load what is on disk now. The caller confirms a Loaded by `note_applied` or `note_apply_failed`.
+        """Load what is on disk now. The caller confirms a LoadedConfig by `note_applied` or `note_apply_failed`.
 
         Not ``settled``: the files were not polled twice. Two writes within one tick of the file system's clock have the
         same signature, so the files are read once more at the next poll.
@@ -96,13 +96,13 @@ class Reloader:
             self._read_signature = None
         return result
 
-    def note_applied(self, loaded: Loaded) -> None:
+    def note_applied(self, loaded: LoadedConfig) -> None:
         """``loaded`` is in force from now on."""
         self._in_force = loaded.sources
         self._refused = None
         self._follow(loaded.sources)
 
-    def note_apply_failed(self, loaded: Loaded) -> None:
+    def note_apply_failed(self, loaded: LoadedConfig) -> None:
         """Applying ``loaded`` failed. It is not tried again before a file changes."""
         self._refused = loaded.sources
         self._follow({**self._in_force, **loaded.sources})
@@ -150,12 +150,12 @@ class ReloadStatus:
     last_error: ReloadError | None = None
     results: dict[str, int] = field(default_factory=lambda: {"applied": 0, "unchanged": 0, "refused": 0})
 
-    def describe(self, loaded: Loaded) -> None:
+    def describe(self, loaded: LoadedConfig) -> None:
         """Describe ``loaded``, which is in force."""
         self.sha256 = loaded.sources.get(self.path, UNREADABLE)
         self.warnings = len(loaded.warnings)
 
-    def note_applied(self, loaded: Loaded, now: float) -> None:
+    def note_applied(self, loaded: LoadedConfig, now: float) -> None:
         """``loaded`` is in force from now on."""
         self.describe(loaded)
         self.applied_at = now

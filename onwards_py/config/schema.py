@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from onwards_py.config.limit_schema import Limited
+from onwards_py.config.limit_schema import LimitsShape
 from onwards_py.config.local_schema import LocalShape
-from onwards_py.config.provider_schema import BASE_URL, URL, ProviderShape, Shared, Weight
+from onwards_py.config.provider_schema import BASE_URL, URL, ProviderSettingsShape, ProviderShape, Weight
 from onwards_py.config.resilience_schema import FallbackShape
 from onwards_py.config.scalars import ClientKey, KeyDigest
 from onwards_py.config.shape import Settings, Shape, Toggleable
@@ -41,7 +41,7 @@ class ListedShape(ProviderShape, frozen=True, kw_only=True):
     keys: Annotated[list[ClientKey] | None, Meta(description=_KEYS)] = None
 
 
-class DefaultsShape(Shared, frozen=True, kw_only=True):
+class DefaultsShape(ProviderSettingsShape, frozen=True, kw_only=True):
     """What can be set for a target, and above it for all targets."""
 
     flattened: ClassVar[tuple[type, ...]] = (Provider, Pool)
@@ -80,7 +80,7 @@ class TargetShape(DefaultsShape, frozen=True, kw_only=True):
     ] = None
 
 
-class KeyDefinitionShape(Limited, frozen=True, kw_only=True):
+class KeyDefinitionShape(LimitsShape, frozen=True, kw_only=True):
     """A key with an id: key or key_sha256, with its limits, labels and targets."""
 
     one_of: ClassVar[tuple[str, ...]] = ("key", "key_sha256")

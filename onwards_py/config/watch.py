@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import assert_never
 
-from onwards_py.config.parse import Loaded
+from onwards_py.config.parse import LoadedConfig
 from onwards_py.config.reload import InvalidConfig, Reloader, ReloadResult, ReloadStatus, Unchanged
 
 _log = logging.getLogger("onwards.config")
@@ -34,7 +34,7 @@ class ConfigWatcher:
         self,
         reloader: Reloader,
         status: ReloadStatus,
-        apply: Callable[[Loaded], None],
+        apply: Callable[[LoadedConfig], None],
         interval: float | None = POLL_INTERVAL,
     ) -> None:
         self._reloader = reloader
@@ -82,7 +82,7 @@ class ConfigWatcher:
             return self._reloader.reload(settled=settled)
 
     def _act(self, result: ReloadResult, asked: bool) -> None:
-        if isinstance(result, Loaded):
+        if isinstance(result, LoadedConfig):
             self._apply(result)
         elif isinstance(result, InvalidConfig):
             self._refuse(tuple(map(str, result.problems)))
@@ -100,7 +100,7 @@ class ConfigWatcher:
         else:
             assert_never(result)
 
-    def _apply(self, loaded: Loaded) -> None:
+    def _apply(self, loaded: LoadedConfig) -> None:
         try:
             self._apply_config(loaded)
         except Exception:

@@ -8,7 +8,7 @@ from support.gateway import running
 from support.raw import ask, get
 from support.targets import snapshot
 
-from onwards_py.config.parse import Loaded
+from onwards_py.config.parse import LoadedConfig
 
 TARGETS = {
     "pool": {
@@ -60,6 +60,6 @@ async def test_it_describes_every_target_and_provider() -> None:
 async def test_it_follows_what_is_applied() -> None:
     """Targets are those of the table that requests use."""
     async with running(snapshot(TARGETS), lane=True) as gateway:
-        gateway.application.apply(Loaded(snapshot({"other": {"url": "http://b"}})))
+        gateway.application.apply(LoadedConfig(snapshot({"other": {"url": "http://b"}})))
         status = json.loads((await ask(gateway.admin_port, get(b"/status"))).body)
         assert [target["name"] for target in status["targets"]] == ["other"]

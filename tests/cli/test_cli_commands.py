@@ -8,7 +8,7 @@ import pytest
 
 from onwards_py import __version__
 from onwards_py.cli import main, parser, serve_options
-from onwards_py.config.options import ServeOptions
+from onwards_py.config.serve_options import ServeOptions
 
 CONFIG = """\
 auth: {global_keys: [sk-canary-client]}

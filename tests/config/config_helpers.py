@@ -8,7 +8,7 @@ from hashlib import sha256
 import msgspec.inspect as mi
 
 from onwards_py.config.diagnostics import ConfigError
-from onwards_py.config.parse import Loaded, parse
+from onwards_py.config.parse import LoadedConfig, parse
 from onwards_py.config.schema import FileShape
 from onwards_py.config.setting_shapes import struct_type
 from onwards_py.model.pool import Pool
@@ -54,7 +54,7 @@ class AnyVariable(Mapping[str, str]):
         return 0
 
 
-def loaded(text: str, env: Mapping[str, str] = NOTHING, filename: str = "f.yaml") -> Loaded:
+def loaded(text: str, env: Mapping[str, str] = NOTHING, filename: str = "f.yaml") -> LoadedConfig:
     return parse(text, filename, env)
 
 

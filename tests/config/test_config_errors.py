@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 
 from onwards_py.config.diagnostics import ConfigError, Problem
-from onwards_py.config.parse import Loaded, parse
+from onwards_py.config.parse import LoadedConfig, parse
 
 MANY = """\
 target: {}
@@ -192,7 +192,7 @@ _PIECES = st.lists(st.sampled_from([*_WORDS, "\n  ", "\n    ", "\n  - "]), max_s
 _TEXTS = st.one_of(st.text(max_size=200), _PIECES.map(" ".join), _PIECES.map("".join))
 
 
-def _outcome(text: str) -> Loaded | tuple[Problem, ...]:
+def _outcome(text: str) -> LoadedConfig | tuple[Problem, ...]:
     try:
         return parse(text, "f.yaml", AnyVariable())
     except ConfigError as failure:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from config_helpers import NOTHING
 
-from onwards_py.config.parse import Loaded, load
+from onwards_py.config.parse import LoadedConfig, load
 from onwards_py.config.reload import InvalidConfig, Reloader, ReloadResult, ReloadStatus, Unchanged
 from onwards_py.config.watch import ConfigWatcher
 
@@ -45,7 +45,7 @@ def settled(reloader: Reloader) -> ReloadResult | None:
     if not reloader.has_changed():
         return None
     result = reloader.reload()
-    if isinstance(result, Loaded):
+    if isinstance(result, LoadedConfig):
         reloader.note_applied(result)
         assert settled(reloader) is Unchanged.IN_FORCE
     tick()
@@ -64,7 +64,7 @@ def tick() -> None:
 
 def names(result: ReloadResult | None) -> list[str]:
     """The targets of what was put into force."""
-    assert isinstance(result, Loaded), result
+    assert isinstance(result, LoadedConfig), result
     return list(result.snapshot.pools)
 
 
@@ -199,7 +199,7 @@ def test_a_changed_secret_is_a_changed_configuration(path: Path) -> None:
     for token in ("sk-2", "sk-3"):
         rename_over(secret, token)
         result = settled(reloader)
-        assert isinstance(result, Loaded)
+        assert isinstance(result, LoadedConfig)
         credential = result.snapshot.pools["m"].providers[0].credential
         assert credential == (b"Authorization", f"Bearer {token}".encode())
 
@@ -213,7 +213,7 @@ def test_a_changed_trust_store_is_another_origin(path: Path) -> None:
     reloader = begun(path)
     store.write_text("-----BEGIN CERTIFICATE-----\ntwo")
     result = settled(reloader)
-    assert isinstance(result, Loaded)
+    assert isinstance(result, LoadedConfig)
     after = result.snapshot.pools["m"].providers[0]
     assert after.identity == before.identity
     assert after.origin != before.origin
@@ -297,7 +297,7 @@ def test_what_could_not_be_put_into_force_is_not_tried_again(path: Path) -> None
     reloader.has_changed()
     assert reloader.has_changed()
     result = reloader.reload()
-    assert isinstance(result, Loaded)
+    assert isinstance(result, LoadedConfig)
     reloader.note_apply_failed(result)
     assert settled(reloader) is Unchanged.STILL_REFUSED
     assert settled(reloader) is None
@@ -320,7 +320,7 @@ class Bench:
         self.fail = False
         self.watcher = ConfigWatcher(Reloader(path, {}, loaded), self.status, self._apply, None)
 
-    def _apply(self, loaded: Loaded) -> None:
+    def _apply(self, loaded: LoadedConfig) -> None:
         if self.fail:
             raise RuntimeError("planted")
         self.applied.append(list(loaded.snapshot.pools))

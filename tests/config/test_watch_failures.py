@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.program import until
 
-from onwards_py.config.parse import Loaded, load
+from onwards_py.config.parse import LoadedConfig, load
 from onwards_py.config.reload import InvalidConfig, Reloader, ReloadResult, ReloadStatus, Unchanged
 from onwards_py.config.watch import ConfigWatcher
 
@@ -56,7 +56,7 @@ def test_a_file_that_could_not_be_opened_is_opened_again(path: Path) -> None:
         assert looked(reloader) is Unchanged.STILL_REFUSED
         assert looked(reloader) is Unchanged.STILL_REFUSED
     result = looked(reloader)
-    assert isinstance(result, Loaded)
+    assert isinstance(result, LoadedConfig)
     assert list(result.snapshot.pools) == ["second"]
 
 
@@ -94,7 +94,7 @@ class Bench:
         self.reloader = Reloader(path, {}, loaded)
         self.watcher = ConfigWatcher(self.reloader, self.status, self._apply, None)
 
-    def _apply(self, loaded: Loaded) -> None:
+    def _apply(self, loaded: LoadedConfig) -> None:
         self.applied.append(list(loaded.snapshot.pools))
 
 

@@ -17,8 +17,8 @@ from support.origin import Origin, Peer, answer, origin, serve
 from support.raw import CAP, Client, End, post
 
 from onwards_py.app import Application
-from onwards_py.config.options import ServeOptions
 from onwards_py.config.parse import parse
+from onwards_py.config.serve_options import ServeOptions
 
 BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 from support.tables import table
 
-from onwards_py.config.parse import Loaded
+from onwards_py.config.parse import LoadedConfig
 from onwards_py.config.reload import ReloadStatus
 from onwards_py.model.snapshot import Snapshot
 from onwards_py.observe.reload_metrics import ReloadMetrics
@@ -15,8 +15,8 @@ from onwards_py.observe.reload_metrics import ReloadMetrics
 PATH = Path("targets.yaml")
 
 
-def loaded(digit: str) -> Loaded:
-    return Loaded(Snapshot({}), sources={PATH: digit * 64})
+def loaded(digit: str) -> LoadedConfig:
+    return LoadedConfig(Snapshot({}), sources={PATH: digit * 64})
 
 
 def shown(status: ReloadStatus) -> dict[str, float]:

@@ -12,7 +12,7 @@ from support.origin import answer, origin, serve
 from support.raw import ask, get, post
 from support.targets import snapshot
 
-from onwards_py.config.parse import Loaded
+from onwards_py.config.parse import LoadedConfig
 from onwards_py.model.snapshot import Snapshot
 
 NOT_FOUND = serve(answer(b"{}", b"404 Not Found"))
@@ -49,7 +49,7 @@ async def test_the_first_is_told_once_with_the_url_that_was_asked(lane: bool, to
             for _ in range(3):
                 assert (await ask(gateway.port, post())).status == int(status[:3])
             (line,) = told
-            gateway.application.apply(Loaded(targets))
+            gateway.application.apply(LoadedConfig(targets))
             await ask(gateway.port, post())
     assert f" answered {status[:3].decode()} to {upstream.url}/v2/v1/chat/completions: " in line
     assert len(list(told)) == 2

@@ -14,7 +14,7 @@ from support.raw import End, ask, connect, post
 from support.scene import until
 from support.targets import single, snapshot
 
-from onwards_py.config.parse import Loaded
+from onwards_py.config.parse import LoadedConfig
 from onwards_py.model.snapshot import Snapshot
 
 ASK = post(b'{"model":"m"}')
@@ -22,7 +22,7 @@ EVENT = b'data: {"n":1}\n\n'
 
 
 def apply(gateway: Gateway, wanted: Snapshot) -> None:
-    gateway.application.apply(Loaded(wanted))
+    gateway.application.apply(LoadedConfig(wanted))
 
 
 class Leaving:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from onwards_py.app import Application
-from onwards_py.config.options import ServeOptions
+from onwards_py.config.serve_options import ServeOptions
 from onwards_py.model.snapshot import Snapshot
 
 
