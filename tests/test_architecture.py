@@ -6,7 +6,7 @@ Imports are read with ``ast``, so nothing is imported to be checked; what stands
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -109,6 +109,16 @@ def imported_siblings(path: str, source: str) -> list[str]:
     return sorted((folders & dialects) - {steps[1], SHARED_BY_DIALECTS})
 
 
+def repeated_classes(files: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Public class names that several of ``files`` (path and source) define, with the paths."""
+    places: dict[str, list[str]] = {}
+    for path, source in files:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path)
+    return {name: paths for name, paths in places.items() if len(paths) > 1}
+
+
 def sources() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
@@ -117,6 +127,26 @@ def sources() -> list[Path]:
 def test_every_file_keeps_the_order_of_rooms_and_the_caps(file: Path) -> None:
     """Imports point downward, pure rooms import nothing worldly, no file or function is over its cap."""
     assert violations(file.relative_to(PACKAGE).as_posix(), file.read_text()) == []
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "transcode").rglob("*.py")), ids=lambda file: file.stem)
+def test_no_dialect_imports_another(file: Path) -> None:
+    """What two dialects share stands in ``neutral``; what puts them together stands outside of their folders."""
+    assert imported_siblings(file.relative_to(PACKAGE).as_posix(), file.read_text()) == []
+
+
+def test_a_class_name_stands_in_one_place() -> None:
+    """One name, one meaning, over the whole package; names that begin with ``_`` are a module's own."""
+    assert repeated_classes((str(file.relative_to(PACKAGE)), file.read_text()) for file in sources()) == {}
+
+
+def test_a_repeated_class_name_is_found() -> None:
+    """In two rooms or in two files of one room, nested classes too; private ones and imports do not count."""
+    files = [
+        ("wire/a.py", "class Answer: ...\nclass _Own: ...\nclass Once: ...\n"),
+        ("proxy/b.py", "class Outer:\n    class Answer: ...\nclass _Own: ...\nfrom onwards_py.wire.a import Once\n"),
+    ]
+    assert repeated_classes(files) == {"Answer": ["wire/a.py", "proxy/b.py"]}
 
 
 def test_the_order_names_the_rooms_that_exist() -> None:

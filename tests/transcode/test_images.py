@@ -16,7 +16,7 @@ from support.transcoding import translate as translate_stream
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.chat.presets import PRESETS
-from onwards_py.transcode.neutral.images import Image, from_item, read_images
+from onwards_py.transcode.neutral.images import GeneratedImage, from_item, read_images
 from onwards_py.transcode.neutral.policy import Policy
 from onwards_py.transcode.translation import to_responses
 
@@ -88,20 +88,20 @@ def test_an_image_that_is_elsewhere_is_named_in_the_text() -> None:
     "value", [None, 1, "", [], [1, None, {}, {"image_url": 1}, {"image_url": {}}, {"url": ""}], {}]
 )
 def test_what_is_no_image_is_none(value: object) -> None:
-    assert list(read_images(value)) in ([], [Image("", url="")])
+    assert list(read_images(value)) in ([], [GeneratedImage("", url="")])
     assert kinds(events([text("x"), delta(images=value)])) == ["message"]
 
 
 @pytest.mark.parametrize(
     ("url", "found"),
     [
-        ("data:image/svg+xml,%3Csvg/%3E", Image("PHN2Zy8+", "svg")),
-        ("data:image/svg+xml;charset=utf-8;base64,AA==", Image("AA==", "svg")),
-        ("data:;base64,AA==", Image("AA==")),
-        ("data:application/octet-stream;base64,AA==", Image("AA==")),
+        ("data:image/svg+xml,%3Csvg/%3E", GeneratedImage("PHN2Zy8+", "svg")),
+        ("data:image/svg+xml;charset=utf-8;base64,AA==", GeneratedImage("AA==", "svg")),
+        ("data:;base64,AA==", GeneratedImage("AA==")),
+        ("data:application/octet-stream;base64,AA==", GeneratedImage("AA==")),
     ],
 )
-def test_data_urls(url: str, found: Image) -> None:
+def test_data_urls(url: str, found: GeneratedImage) -> None:
     """With parameters, without base64, of a type that nobody names."""
     assert list(read_images([url])) == [found]
 

@@ -17,7 +17,7 @@ from onwards_py.transcode.chat.streamed_call import CallRegister, StreamedCall
 from onwards_py.transcode.chat.think_tags import ThinkSplitter
 from onwards_py.transcode.neutral.context import AnswerContext, Ids
 from onwards_py.transcode.neutral.deltas import Citations, Delta, RefusalDelta, TextDelta
-from onwards_py.transcode.neutral.images import Image
+from onwards_py.transcode.neutral.images import GeneratedImage
 from onwards_py.transcode.neutral.quirks import Think
 
 _WEIGHT_OF_TOKEN = 200  # characters, about, that the log probabilities of one token take
@@ -206,7 +206,7 @@ class ItemQueue:
             self._push(call)
         call.put(fragment.arguments)
 
-    def _put_image(self, image: Image) -> None:
+    def _put_image(self, image: GeneratedImage) -> None:
         """An image comes whole, and again with the last chunk at some gateways."""
         if image.result not in self._images:
             self._images.add(image.result)

@@ -21,7 +21,7 @@ from onwards_py.transcode.neutral.deltas import (
     RefusalDelta,
     TextDelta,
 )
-from onwards_py.transcode.neutral.images import Image
+from onwards_py.transcode.neutral.images import GeneratedImage
 from onwards_py.transcode.neutral.sealed import CALL_EXTRAS, CHAT_FIELDS
 from onwards_py.transcode.neutral.surrogates import Halves
 
@@ -190,7 +190,7 @@ class QueuedImage(_Item):
 
     __slots__ = ()
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: GeneratedImage) -> None:
         super().__init__(image)
 
     def close(self, complete: bool, final: bool) -> bool:  # noqa: ARG002 an image comes whole or not at all

@@ -13,7 +13,7 @@ from msgspec import Struct
 from onwards_py.transcode.chat.reasoning_details import details_text
 from onwards_py.transcode.neutral import lenient_json
 from onwards_py.transcode.neutral.deltas import Citation, Citations, RefusalDelta, TextDelta
-from onwards_py.transcode.neutral.images import Image, read_image, read_images
+from onwards_py.transcode.neutral.images import GeneratedImage, read_image, read_images
 from onwards_py.transcode.neutral.lenient_json import writable
 from onwards_py.transcode.neutral.logprobs import read_logprobs
 from onwards_py.transcode.neutral.quirks import Quirks
@@ -53,7 +53,7 @@ _BESIDE_TEXT = ("refusal", "tool_calls", "function_call")
 _NO_IDS = frozenset({"", "null", "None"})  # what becomes of a missing id in the hands of some (Mistral: "null")
 _IMAGES = frozenset({"image_url", "input_image", "output_image", "image"})
 
-Fragment = TextDelta | RefusalDelta | Citations | ReasoningFragment | CallFragment | Image
+Fragment = TextDelta | RefusalDelta | Citations | ReasoningFragment | CallFragment | GeneratedImage
 
 
 def read_delta(delta: Mapping[str, object], logprobs: object, quirks: Quirks) -> list[Fragment]:
@@ -140,7 +140,7 @@ def _content_part(part: Mapping[str, object], logprobs: list[dict[str, object]])
             yield Citations(citations)
 
 
-def _shown(image: Image) -> Fragment:
+def _shown(image: GeneratedImage) -> Fragment:
     """An image that is somewhere else cannot be given as its bytes: the text holds its address."""
     return image if image.result else TextDelta(f"![image]({image.url})")
 

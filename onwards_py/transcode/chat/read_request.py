@@ -15,7 +15,7 @@ from onwards_py.transcode.neutral.request import Request, ToolSet
 
 
 @dataclass(frozen=True, slots=True)
-class ReadRequest:
+class ChatRequest:
     """A request, and what the writing of its answer needs of it."""
 
     request: Request
@@ -37,7 +37,7 @@ class ReadRequest:
         )
 
 
-def read_request(given: Mapping[str, object], context: TranslationContext) -> ReadRequest:
+def read_request(given: Mapping[str, object], context: TranslationContext) -> ChatRequest:
     """Read a request (parsed JSON). Raises InvalidRequest with the path of what is wrong or cannot be sent."""
     model = must_be_string(given.get("model"), "model")
     check_types(given, context)
@@ -54,7 +54,7 @@ def read_request(given: Mapping[str, object], context: TranslationContext) -> Re
         parallel_calls=False if legacy else given.get("parallel_tool_calls"),
     )
     read_fields(given, request, context)
-    return ReadRequest(request, request.stream_options.get("include_usage") is True, legacy)
+    return ChatRequest(request, request.stream_options.get("include_usage") is True, legacy)
 
 
 def _messages(given: Mapping[str, object], context: TranslationContext) -> list[object]:

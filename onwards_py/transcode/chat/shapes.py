@@ -23,7 +23,7 @@ class ToolCall(TypedDict, total=False):
     extra_content: dict[str, object]
 
 
-class Message(TypedDict, total=False):
+class ChatMessage(TypedDict, total=False):
     """A message of a request. ``tool_call_id`` in those of role ``tool``; ``tool_calls`` in those of an assistant."""
 
     role: str
@@ -46,7 +46,7 @@ class Function(TypedDict, total=False):
     strict: bool
 
 
-class Tool(TypedDict, total=False):
+class ChatTool(TypedDict, total=False):
     """A tool of a request."""
 
     type: Literal["function"]

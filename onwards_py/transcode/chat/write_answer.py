@@ -27,7 +27,7 @@ from onwards_py.transcode.neutral.deltas import (
     TextDelta,
     Usage,
 )
-from onwards_py.transcode.neutral.images import Image
+from onwards_py.transcode.neutral.images import GeneratedImage
 from onwards_py.transcode.neutral.machine import Out
 from onwards_py.transcode.neutral.sealed import RESPONSES_REASONING
 
@@ -179,7 +179,7 @@ class ChatWriter:
         self._annotations += annotations
         self._chunk({"annotations": annotations})
 
-    def _image(self, image: Image) -> None:
+    def _image(self, image: GeneratedImage) -> None:
         """An image in the form that clients know of OpenRouter."""
         entry: Out = {"type": "image_url", "image_url": {"url": image.data_url}, "index": len(self._images)}
         self._images.append(entry)
@@ -287,7 +287,7 @@ _PUT: Mapping[type, Callable[..., None]] = {
     OpaqueReasoning: _W._seal,
     CallStart: _W._start_call,
     CallDelta: _W._arguments,
-    Image: _W._image,
+    GeneratedImage: _W._image,
     Usage: _W._count,
     Finished: _W._finish,
     Failed: _W._fail,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import orjson
 
 from onwards_py.transcode.chat.replay_reasoning import replayed
-from onwards_py.transcode.chat.shapes import Message, ToolCall
+from onwards_py.transcode.chat.shapes import ChatMessage, ToolCall
 from onwards_py.transcode.chat.write_content import split_media, squeeze, write_parts
 from onwards_py.transcode.neutral.call_ids import CallIds
 from onwards_py.transcode.neutral.content import Part, Written, WrittenPart
@@ -25,7 +25,7 @@ _SYSTEM = ("system", "developer")
 
 def write_messages(
     steps: Iterable[Step], path: str, instructions: str, call_ids: CallIds, context: TranslationContext
-) -> list[Message]:
+) -> list[ChatMessage]:
     """The chat request's ``messages``. ``path``: that of the client's. Raises InvalidRequest."""
 
     def write(parts: Iterable[Part]) -> list[WrittenPart]:
@@ -57,7 +57,7 @@ def write_messages(
     return messages.whole()
 
 
-class _Messages(list[Message]):
+class _Messages(list[ChatMessage]):
     """The messages so far. What joins a message of the user is kept beside it until all are there."""
 
     def __init__(self, call_ids: CallIds, context: TranslationContext) -> None:
@@ -77,7 +77,7 @@ class _Messages(list[Message]):
         else:
             self._joined[len(self)] = Joined(self[-1]["content"] or "", content)
 
-    def whole(self) -> list[Message]:
+    def whole(self) -> list[ChatMessage]:
         """All of them, with what joined them."""
         for size, joined in self._joined.items():
             self[size - 1]["content"] = squeeze(joined.content(), self._context)
@@ -97,7 +97,7 @@ class _Messages(list[Message]):
             calls = [call for call in calls or () if call.output is not None or _stays(call, context)]
         if not (content or turn.refusal or calls or reasoning):
             return  # an empty message says nothing, and strict providers refuse it
-        message: Message = {"role": "assistant", "content": content}
+        message: ChatMessage = {"role": "assistant", "content": content}
         if turn.refusal:
             message["refusal"] = turn.refusal
         if turn.phase:
@@ -203,7 +203,7 @@ def _stays(call: Call, context: TranslationContext) -> bool:
     return True
 
 
-def _set_empty_content(message: Message, context: TranslationContext) -> None:
+def _set_empty_content(message: ChatMessage, context: TranslationContext) -> None:
     quirk = context.quirks.empty_content
     if quirk is EmptyContent.OMIT:
         del message["content"]

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from onwards_py.transcode.neutral.context import ToolKind
 from onwards_py.transcode.neutral.failure import Failure
-from onwards_py.transcode.neutral.images import Image
+from onwards_py.transcode.neutral.images import GeneratedImage
 
 
 class Stop(Enum):
@@ -166,7 +166,7 @@ Delta = (
     | CallStart
     | CallDelta
     | CallEnd
-    | Image
+    | GeneratedImage
     | ItemEnd
     | Usage
     | Finished

@@ -13,7 +13,7 @@ _FORMATS = {"jpg": "jpeg", "svg+xml": "svg"}
 _KNOWN_FORMATS = frozenset({"png", "webp", "jpeg", "gif", "svg"})
 
 
-class Image(NamedTuple):
+class GeneratedImage(NamedTuple):
     """``result``: base64, or empty where there is only a ``url`` to fetch. ``format``: as in png; empty: not known."""
 
     result: str
@@ -27,7 +27,7 @@ class Image(NamedTuple):
         return self.url or f"data:image/{kind};base64,{self.result}"
 
 
-def read_images(values: object) -> Iterator[Image]:
+def read_images(values: object) -> Iterator[GeneratedImage]:
     """``images`` of a chat answer: OpenRouter's and LiteLLM's ``{type: image_url, image_url: {url}}``, or less."""
     for value in values if isinstance(values, list) else [values]:
         image = _from_url(value) if isinstance(value, str) else read_image(value) if isinstance(value, dict) else None
@@ -35,7 +35,7 @@ def read_images(values: object) -> Iterator[Image]:
             yield image
 
 
-def read_image(entry: Mapping[str, object]) -> Image | None:
+def read_image(entry: Mapping[str, object]) -> GeneratedImage | None:
     """One image, or a content part that is one; None: there is none in it."""
     url = entry.get("image_url", entry.get("url"))
     if isinstance(url, dict):
@@ -43,27 +43,27 @@ def read_image(entry: Mapping[str, object]) -> Image | None:
     if isinstance(url, str) and url:
         return _from_url(url)
     data = entry.get("b64_json")
-    return Image(data) if isinstance(data, str) and data else None
+    return GeneratedImage(data) if isinstance(data, str) and data else None
 
 
-def from_item(item: Mapping[str, object]) -> Image | None:
+def from_item(item: Mapping[str, object]) -> GeneratedImage | None:
     """The image of an ``image_generation_call`` item; None: it has none."""
     result, form = item.get("result"), item.get("output_format")
     if item.get("type") != "image_generation_call" or not isinstance(result, str) or not result:
         return None
     if result.startswith("data:"):  # some gateways put the whole URL there
         return _from_url(result)
-    return Image(result, _format(form.lower()) if isinstance(form, str) else "")
+    return GeneratedImage(result, _format(form.lower()) if isinstance(form, str) else "")
 
 
-def _from_url(url: str) -> Image:
+def _from_url(url: str) -> GeneratedImage:
     head = _DATA_URL.match(url)
     if head is None:
-        return Image("", url=url)
+        return GeneratedImage("", url=url)
     data = url[head.end() :]
     if not head[2].lower().endswith(";base64"):
         data = base64.b64encode(unquote_to_bytes(data)).decode()
-    return Image(data, _format(head[1].lower()))
+    return GeneratedImage(data, _format(head[1].lower()))
 
 
 def _format(name: str) -> str:

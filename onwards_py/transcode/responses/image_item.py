@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onwards_py.transcode.neutral.images import Image
+from onwards_py.transcode.neutral.images import GeneratedImage
 from onwards_py.transcode.responses.output_events import EventLog, Item, OpenItem
 
 
@@ -11,7 +11,7 @@ class ImageItem(OpenItem):
 
     __slots__ = ("_image",)
 
-    def __init__(self, log: EventLog, image: Image) -> None:
+    def __init__(self, log: EventLog, image: GeneratedImage) -> None:
         super().__init__(log, "ig_")
         self._image = image
         self._announce(self._shape("in_progress", None))

@@ -19,7 +19,7 @@ from onwards_py.transcode.responses.tool_search import OUTPUT
 
 
 @dataclass(frozen=True, slots=True)
-class ReadRequest:
+class ResponsesRequest:
     """A request, and what the writing of its answer needs of it."""
 
     request: Request
@@ -35,7 +35,7 @@ class ReadRequest:
     """The client knows the phases of messages."""
 
 
-def read_request(given: Mapping[str, object], context: TranslationContext) -> ReadRequest:
+def read_request(given: Mapping[str, object], context: TranslationContext) -> ResponsesRequest:
     """Read a request (parsed JSON). Raises InvalidRequest with the path of what is wrong or cannot be sent."""
     model = must_be_string(given.get("model"), "model")
     check_types(given)
@@ -65,7 +65,7 @@ def read_request(given: Mapping[str, object], context: TranslationContext) -> Re
     policy = context.policy
     profile = policy.profile or choose_profile(given)
     options = given.get("stream_options")
-    return ReadRequest(
+    return ResponsesRequest(
         request=request,
         echo=make_echo(given, tools, choice.echo, form.echo, profile=profile, stores=policy.stores),
         profile=profile,

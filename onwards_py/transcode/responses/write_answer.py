@@ -26,7 +26,7 @@ from onwards_py.transcode.neutral.deltas import (
     TextDelta,
     Usage,
 )
-from onwards_py.transcode.neutral.images import Image
+from onwards_py.transcode.neutral.images import GeneratedImage
 from onwards_py.transcode.neutral.sealed import CHAT_FIELDS
 from onwards_py.transcode.responses.call_item import CallItem
 from onwards_py.transcode.responses.context import ResponsesContext
@@ -161,7 +161,7 @@ class ResponsesWriter:
             self._item.end(delta.text, delta.complete)
         self._item = None
 
-    def _image(self, image: Image) -> None:
+    def _image(self, image: GeneratedImage) -> None:
         self.begin()
         self._item = ImageItem(self._log, image)
 
@@ -243,7 +243,7 @@ _PUT: Mapping[type, Callable[..., None]] = {
     CallStart: _W._start_call,
     CallDelta: _W._arguments,
     CallEnd: _W._end_call,
-    Image: _W._image,
+    GeneratedImage: _W._image,
     ItemEnd: _W._end_item,
     Usage: _W._count,
     Finished: _W._finish,
