@@ -15,7 +15,7 @@ from benchmarks import traffic
 from benchmarks.report import table
 from onwards_py.transcode.neutral.policy import Policy
 from onwards_py.transcode.neutral.quirks import Quirks
-from onwards_py.transcode.translation import to_chat, to_responses
+from onwards_py.transcode.pairs import to_chat, to_responses
 
 ALLOWED = 3.0
 """So many times the CPU of reading and writing the request's JSON may reading, translating and writing take."""

@@ -22,11 +22,10 @@ from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.machine import Machine
 from onwards_py.transcode.neutral.policy import InvalidRequest, Policy
 from onwards_py.transcode.neutral.settings import DEFAULTS, TranslateSettings
-from onwards_py.transcode.pairs import chat_over_responses, responses_over_chat
+from onwards_py.transcode.pairs import chat_over_responses, responses_over_chat, to_chat, to_responses
 from onwards_py.transcode.responses import input_tokens
 from onwards_py.transcode.responses.profile import HEADER as PROFILE_FIELD
 from onwards_py.transcode.responses.profile import is_codex, profile_of_client
-from onwards_py.transcode.translation import to_chat, to_responses
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.outbound_head import outbound_head
 from onwards_py.wire import request_decoding

@@ -18,8 +18,8 @@ from onwards_py.messages import Ending
 from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import Policy
 from onwards_py.transcode.neutral.quirks import Quirks, Think
+from onwards_py.transcode.pairs import to_chat
 from onwards_py.transcode.responses.context import ResponsesContext
-from onwards_py.transcode.translation import to_chat
 from support.responses_oracle import events_of
 from support.responses_promises import Json, as_dict
 from support.transcoding import PlainSealer, translate

@@ -12,9 +12,8 @@ from onwards_py.transcode.neutral.answer_body import AnswerBody as ChatBody
 from onwards_py.transcode.neutral.context import ToolKind
 from onwards_py.transcode.neutral.pipeline import Answer, AnswerCollector, EventFilter
 from onwards_py.transcode.neutral.policy import Policy
-from onwards_py.transcode.pairs import responses_over_chat
+from onwards_py.transcode.pairs import responses_over_chat, to_chat
 from onwards_py.transcode.responses.context import ResponsesContext
-from onwards_py.transcode.translation import to_chat
 from support.responses_oracle import Allowance
 from support.responses_promises import Json
 

@@ -10,7 +10,7 @@ import pytest
 from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Policy
 from onwards_py.transcode.neutral.quirks import Quirks
-from onwards_py.transcode.translation import Translated, to_chat
+from onwards_py.transcode.pairs import Translated, to_chat
 
 GENERIC = PRESETS["generic"]
 OPENAI = PRESETS["openai"]

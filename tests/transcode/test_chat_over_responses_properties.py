@@ -13,7 +13,7 @@ import orjson
 from chat_streams import JSON, PLACES, Stream, streams, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reverse_helpers import DONE, Json, check_chunks, collected, completion, filtered, heard, machine, read, sse, told
+from reverse_helpers import DONE, Json, check_chunks, collected, filtered, heard, read, sse, told
 from support.pieces import cut_at
 from support.responses_oracle import events_of
 from support.transcoding import answer_context, translate, whole
@@ -22,7 +22,7 @@ from onwards_py.messages import Ending
 from onwards_py.transcode.chat.context import ChatContext
 from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Orphans, Policy
-from onwards_py.transcode.translation import Translated, to_responses
+from onwards_py.transcode.pairs import Translated, to_responses
 
 CONTEXT = answer_context()
 WITH_LOGPROBS = answer_context(include=["message.output_text.logprobs"])
@@ -65,28 +65,6 @@ def test_the_round_trip_says_the_same(data: st.DataObject, stream: Stream, place
     assert out.endswith(DONE)
     check_chunks(read(out))
     answers(stream, heard(read(out)))
-
-
-@PATIENT
-@given(streams(), PLACES, ENDINGS, st.booleans())
-def test_the_cut_of_the_reads_does_not_show(stream: Stream, places: list[int], ending: Ending, done: bool) -> None:
-    """Cut-invariance: the joined output is the same bytes."""
-    raw = sse(events(stream), DONE if done else b"")
-    assert filtered(cut_at(raw, places), ending) == filtered([raw], ending)
-
-
-@PATIENT
-@given(streams())
-def test_a_stream_adds_up_to_the_whole_answer(stream: Stream) -> None:
-    """What is streamed and what is answered whole say the same, down to where the arguments end."""
-    streamed = heard(read(filtered([sse(events(stream))])))
-    core = machine()
-    for event in events(stream):
-        core.feed(event)
-    assert told(core.answer()) == streamed
-    resource = events(stream)[-1]["response"]
-    assert isinstance(resource, dict)
-    assert told(completion(resource)) == streamed
 
 
 @PATIENT

@@ -11,7 +11,7 @@ from support.responses_schema import schema_breaches
 from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import NO_OUTPUT, InvalidRequest, OnUnsupported, Orphans, Policy, Unanswered
 from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, Quirks, Replay, System
-from onwards_py.transcode.translation import Translated, to_responses
+from onwards_py.transcode.pairs import Translated, to_responses
 
 DROP = Policy(on_unsupported=OnUnsupported.DROP)
 KEEP = replace(PRESETS["generic"], system=System.KEEP)

@@ -18,7 +18,7 @@ from onwards_py.messages import Ending
 from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.images import GeneratedImage, from_item, read_images
 from onwards_py.transcode.neutral.policy import Policy
-from onwards_py.transcode.translation import to_responses
+from onwards_py.transcode.pairs import to_responses
 
 PNG = "iVBORw0KGgo="
 URL = f"data:image/png;base64,{PNG}"

@@ -16,7 +16,7 @@ from support.transcoding import PlainSealer, allowance_of, translate, translate_
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.neutral.policy import Policy
-from onwards_py.transcode.translation import to_chat
+from onwards_py.transcode.pairs import to_chat
 
 NAMES = recorded.names()
 FAILED = {

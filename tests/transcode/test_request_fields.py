@@ -13,8 +13,8 @@ from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import HostedTools, InvalidRequest, OnUnsupported, Policy
 from onwards_py.transcode.neutral.quirks import HINTS, Effort, Quirks, Structured
+from onwards_py.transcode.pairs import to_chat
 from onwards_py.transcode.responses.context import ENCRYPTED_REASONING
-from onwards_py.transcode.translation import to_chat
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
 ECHOED = {  # type: ignore[var-annotated]

@@ -20,8 +20,8 @@ from onwards_py.transcode.neutral.policy import HostedTools, InvalidRequest, Orp
 from onwards_py.transcode.neutral.request import Message, Step
 from onwards_py.transcode.neutral.tool_names import ToolNames
 from onwards_py.transcode.neutral.turns import Joined, as_parts
+from onwards_py.transcode.pairs import Translated, to_chat
 from onwards_py.transcode.responses.read_items import ItemReader
-from onwards_py.transcode.translation import Translated, to_chat
 
 WORDS = st.sampled_from(
     re.findall(

@@ -20,12 +20,12 @@ from onwards_py.transcode.neutral import policy as policies
 from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import InvalidRequest, Policy
 from onwards_py.transcode.neutral.quirks import Quirks
+from onwards_py.transcode.pairs import to_chat
 from onwards_py.transcode.responses import read_content as content
 from onwards_py.transcode.responses import read_fields as fields
 from onwards_py.transcode.responses import read_items as items
 from onwards_py.transcode.responses import read_tools as tools
 from onwards_py.transcode.responses.request_echo import choose_profile
-from onwards_py.transcode.translation import to_chat
 
 PAGE = "reference/responses.md"
 GUIDE = "guides/translate.md"

@@ -76,15 +76,6 @@ def test_a_legal_stream_keeps_every_promise_and_says_what_the_chunks_said(
 
 
 @PATIENT
-@given(st.data(), streams(), PLACES)
-def test_the_cut_of_the_reads_does_not_show(data: st.DataObject, stream: Stream, places: list[int]) -> None:
-    """Cut-invariance: the joined output is the same bytes."""
-    raw = data.draw(written(stream.chunks, done=data.draw(st.booleans())))
-    ending = data.draw(ENDINGS)
-    assert translate_pieces(cut_at(raw, places), CONTEXT, ending) == translate(raw, CONTEXT, ending)
-
-
-@PATIENT
 @given(streams())
 def test_a_stream_adds_up_to_the_whole_answer(stream: Stream) -> None:
     """A14: what is streamed and what is answered whole differ in nothing but ids and times."""
