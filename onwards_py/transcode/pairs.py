@@ -1,4 +1,7 @@
-"""The pairs of APIs: the only place that knows which reader goes with which writer."""
+"""The pairs of APIs that are translated: a client's of the one, a provider's of the other.
+
+This is the only module that knows which reader goes with which writer.
+"""
 
 from __future__ import annotations
 
@@ -11,70 +14,48 @@ from onwards_py.transcode.chat.read_answer import ChatReader
 from onwards_py.transcode.chat.read_request import read_request as read_chat
 from onwards_py.transcode.chat.write_answer import ChatWriter
 from onwards_py.transcode.chat.write_request import write_request as write_chat
-from onwards_py.transcode.neutral.context import Ids
+from onwards_py.transcode.neutral.context import AnswerContext, Ids
 from onwards_py.transcode.neutral.machine import LARGEST_ANSWER, Machine
 from onwards_py.transcode.neutral.policy import Policy, TranslationContext
 from onwards_py.transcode.neutral.quirks import Quirks
+from onwards_py.transcode.neutral.request import Request
 from onwards_py.transcode.responses.context import ResponsesContext
 from onwards_py.transcode.responses.read_answer import ResponsesReader
 from onwards_py.transcode.responses.read_request import read_request as read_responses
 from onwards_py.transcode.responses.write_answer import ResponsesWriter
 from onwards_py.transcode.responses.write_request import write_request as write_responses
 
+Json = Mapping[str, object]
+C = TypeVar("C", bound=AnswerContext)
 Clock = Callable[[], int]
 """The time in seconds since the epoch."""
 
-AnswerContext = TypeVar("AnswerContext")
-
 
 @dataclass(frozen=True, slots=True)
-class Translated(Generic[AnswerContext]):
+class Translated(Generic[C]):
     """A translated request."""
 
     body: dict[str, object]
     """The provider's request."""
-    context: AnswerContext
-    """What the answer needs."""
+    context: C
+    """What the answer must know of the request."""
     dropped: tuple[str, ...] = ()
     """Paths that do not reach the provider, without indexes, each once."""
 
 
-def to_chat(request: Mapping[str, object], quirks: Quirks, policy: Policy) -> Translated[ResponsesContext]:
+def to_chat(request: Json, quirks: Quirks, policy: Policy) -> Translated[ResponsesContext]:
     """A Responses request (parsed JSON) for a provider of Chat Completions. Raises InvalidRequest."""
-    translation = TranslationContext(quirks, policy)
-    read = read_responses(request, translation)
-    neutral = read.request
-    written = write_chat(neutral, translation)
-    context = ResponsesContext(
-        echo=read.echo,
-        quirks=quirks,
-        profile=read.profile,
-        tools=neutral.tools.names.by_chat_name,
-        allowed=neutral.choice.allowed(bool(neutral.tools.tools)),
-        one_call=neutral.parallel_calls is False,
-        call_ids=written.call_ids,
-        include=read.include,
-        wants_stream=neutral.stream,
-        obfuscation=read.obfuscation,
-        summary=read.summary,
-        phased=read.phased,
-        sealer=policy.sealer,
-        origin=policy.origin,
-    )
-    return Translated(written.body, context, tuple(translation.dropped))
+    return _translate(read_responses, write_chat, request, TranslationContext(quirks, policy))
 
 
-def to_responses(request: Mapping[str, object], quirks: Quirks, policy: Policy) -> Translated[ChatContext]:
+def to_responses(request: Json, quirks: Quirks, policy: Policy) -> Translated[ChatContext]:
     """A Chat Completions request (parsed JSON) for a provider of Responses. Raises InvalidRequest.
 
     Of ``quirks`` those count that are not about the form of chat: ``system``, ``developer_role``, ``images``,
     ``audio``, ``logprobs``, ``replay``, ``efforts``, ``parallel_tool_calls``, ``drop``, ``extra``,
     ``empty_answer_failed``.
     """
-    translation = TranslationContext(quirks, policy)
-    read = read_chat(request, translation)
-    body = write_responses(read.request, translation)
-    return Translated(body, read.context(quirks), tuple(translation.dropped))
+    return _translate(read_chat, write_responses, request, TranslationContext(quirks, policy))
 
 
 def responses_over_chat(
@@ -90,3 +71,14 @@ def chat_over_responses(
 ) -> Machine:
     """A client of Chat Completions, a provider of Responses. See `Machine` and `Reader` for the options."""
     return Machine(ResponsesReader(context, trusted=trusted), ChatWriter(context, ids, clock), limit=limit)
+
+
+def _translate(
+    read: Callable[[Json, TranslationContext], tuple[Request, C]],
+    write: Callable[[Request, TranslationContext], dict[str, object]],
+    request: Json,
+    translation: TranslationContext,
+) -> Translated[C]:
+    neutral, context = read(request, translation)
+    body = write(neutral, translation)
+    return Translated(body, context, tuple(translation.dropped))

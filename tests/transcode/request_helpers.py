@@ -11,6 +11,7 @@ from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import InvalidRequest, OnUnsupported, Policy
 from onwards_py.transcode.neutral.quirks import Quirks
 from onwards_py.transcode.pairs import Translated, to_chat
+from onwards_py.transcode.responses.context import ResponsesContext
 
 GENERIC = PRESETS["generic"]
 OPENAI = PRESETS["openai"]
@@ -23,7 +24,7 @@ def translate(
     quirks: Quirks = GENERIC,
     policy: Policy | None = None,
     **fields: object,
-) -> Translated:  # type: ignore[type-arg]
+) -> Translated[ResponsesContext]:
     """Translate a request with this ``input`` and these further fields."""
     return to_chat({"model": "m", "input": given, **fields}, quirks, policy or Policy())
 

@@ -286,7 +286,7 @@ def test_any_request_is_translated_or_refused(
         json.dumps(made.body)
 
 
-def _made(request: Json, preset: str, policy: Policy) -> Translated | InvalidRequest:  # type: ignore[type-arg]
+def _made(request: Json, preset: str, policy: Policy) -> Translated[ChatContext] | InvalidRequest:
     try:
         return to_responses(request, PRESETS[preset], policy)
     except InvalidRequest as refused:

@@ -8,6 +8,7 @@ import pytest
 from reverse_helpers import Json
 from support.responses_schema import schema_breaches
 
+from onwards_py.transcode.chat.context import ChatContext
 from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import NO_OUTPUT, InvalidRequest, OnUnsupported, Orphans, Policy, Unanswered
 from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, Quirks, Replay, System
@@ -21,7 +22,7 @@ SCHEMA: Json = {"type": "object", "properties": {"a": {"type": "string"}}}
 
 def translate(
     *messages: Json, quirks: Quirks = PRESETS["generic"], policy: Policy | None = None, fits: bool = True, **fields: Any
-) -> Translated:  # type: ignore[type-arg]
+) -> Translated[ChatContext]:
     """The translation of these messages; ``fits``: the specification has a schema for what comes out."""
     request = {"model": "m", "messages": list(messages) or [HI], **fields}
     made = to_responses(request, quirks, policy or Policy())

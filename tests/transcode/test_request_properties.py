@@ -21,6 +21,7 @@ from onwards_py.transcode.neutral.request import Message, Step
 from onwards_py.transcode.neutral.tool_names import ToolNames
 from onwards_py.transcode.neutral.turns import Joined, as_parts
 from onwards_py.transcode.pairs import Translated, to_chat
+from onwards_py.transcode.responses.context import ResponsesContext
 from onwards_py.transcode.responses.read_items import ItemReader
 
 WORDS = st.sampled_from(
@@ -85,7 +86,9 @@ def legal(items: list[dict[str, object]]) -> list[dict[str, object]]:
     return kept
 
 
-def translated(request: dict[str, object], quirks: Any, policy: Policy) -> Translated | InvalidRequest:  # type: ignore[type-arg]
+def translated(
+    request: dict[str, object], quirks: Any, policy: Policy
+) -> Translated[ResponsesContext] | InvalidRequest:
     """Nothing but a refusal may be raised."""
     try:
         return to_chat({"model": "m", "input": "hi", **request}, quirks, policy)
@@ -93,7 +96,7 @@ def translated(request: dict[str, object], quirks: Any, policy: Policy) -> Trans
         return refused
 
 
-def check(made: Translated | InvalidRequest) -> None:  # type: ignore[type-arg]
+def check(made: Translated[ResponsesContext] | InvalidRequest) -> None:
     """A refusal names a member and says why; what is made can be sent."""
     if isinstance(made, InvalidRequest):
         assert made.param

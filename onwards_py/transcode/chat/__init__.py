@@ -1,1 +1,1 @@
-"""Chat Completions: reading and writing its requests (`read_request`, `write_messages`) and its answers."""
+"""Chat Completions: reading and writing its requests and answers; presets of providers."""

@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from onwards_py.transcode.chat.context import ChatContext
 from onwards_py.transcode.chat.read_fields import check_types, read_fields
 from onwards_py.transcode.chat.read_messages import MessageReader
 from onwards_py.transcode.chat.read_tools import read_choice, read_tools
 from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, must_be_string, wrong_type
-from onwards_py.transcode.neutral.quirks import Quirks
 from onwards_py.transcode.neutral.request import Request, ToolSet
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """A request, and what the writing of its answer needs of it."""
+def read_request(given: Mapping[str, object], context: TranslationContext) -> tuple[Request, ChatContext]:
+    """Read a request (parsed JSON); beside it, what the answer must know of it.
 
-    request: Request
-    wants_usage_chunk: bool
-    """The stream ends with a chunk of usage."""
-    legacy_functions: bool
-    """The request has ``functions``, so the answer has ``function_call``."""
-
-    def context(self, quirks: Quirks) -> ChatContext:
-        """What the answer needs."""
-        request = self.request
-        return ChatContext(
-            model=request.model,
-            quirks=quirks,
-            wants_stream=request.stream,
-            wants_usage_chunk=self.wants_usage_chunk,
-            wants_logprobs=request.logprobs is not None,
-            legacy_functions=self.legacy_functions,
-        )
-
-
-def read_request(given: Mapping[str, object], context: TranslationContext) -> ChatRequest:
-    """Read a request (parsed JSON). Raises InvalidRequest with the path of what is wrong or cannot be sent."""
+    Raises InvalidRequest with the path of what is wrong or cannot be sent.
+    """
     model = must_be_string(given.get("model"), "model")
     check_types(given, context)
     steps = MessageReader(_messages(given, context), context).read_all()
@@ -54,7 +32,14 @@ def read_request(given: Mapping[str, object], context: TranslationContext) -> Ch
         parallel_calls=False if legacy else given.get("parallel_tool_calls"),
     )
     read_fields(given, request, context)
-    return ChatRequest(request, request.stream_options.get("include_usage") is True, legacy)
+    return request, ChatContext(
+        model=model,
+        quirks=context.quirks,
+        wants_stream=request.stream,
+        wants_usage_chunk=request.stream_options.get("include_usage") is True,
+        wants_logprobs=request.logprobs is not None,
+        legacy_functions=legacy,
+    )
 
 
 def _messages(given: Mapping[str, object], context: TranslationContext) -> list[object]:

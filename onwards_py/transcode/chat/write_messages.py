@@ -119,7 +119,7 @@ class _Messages(list[ChatMessage]):
         for call in calls:
             arguments = _arguments(call, quirks.arguments_as_object)
             one: ToolCall = {
-                "id": self._call_ids.chat_id(call.call_id),
+                "id": self._call_ids.shortened(call.call_id),
                 "type": "function",
                 "function": {"name": call.name, "arguments": arguments},
             }
@@ -133,7 +133,7 @@ class _Messages(list[ChatMessage]):
         context = self._context
         behind: list[WrittenPart] = []
         for call in calls:
-            chat_id = self._call_ids.chat_id(call.call_id)
+            chat_id = self._call_ids.shortened(call.call_id)
             output = call.output or ""
             if isinstance(output, str):
                 self.append({"role": "tool", "tool_call_id": chat_id, "content": output})

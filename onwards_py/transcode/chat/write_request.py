@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from onwards_py.transcode.chat.write_messages import write_messages
 from onwards_py.transcode.chat.write_tools import write_choice, write_format, write_tool
 from onwards_py.transcode.neutral.call_ids import CallIds
@@ -16,21 +14,14 @@ _OURS = frozenset({"messages", "functions", "function_call", "logprobs"})
 """Fields that this writer alone decides on."""
 
 
-class Written(NamedTuple):
-    """The provider's request, and the ids of calls that had to be shortened for it, with those that they stand for."""
-
-    body: dict[str, object]
-    call_ids: dict[str, str]
-
-
-def write_request(request: Request, context: TranslationContext) -> Written:
-    """The request. Raises InvalidRequest."""
+def write_request(request: Request, context: TranslationContext) -> dict[str, object]:
+    """The provider's request. Raises InvalidRequest."""
     tools = [write_tool(tool, context) for tool in request.tools.tools]
     choice, tools = write_choice(request.choice, tools, context)
     form, prompt = (None, "") if request.format is None else write_format(request.format, context)
     if request.choice.forced:
         prompt = ""  # the answer is a call; held to a format it could not be one
-    call_ids = CallIds(context.quirks.short_call_ids)
+    call_ids = CallIds(context.quirks.short_call_ids, request.call_ids)
     instructions = "\n\n".join(filter(None, (request.instructions, prompt)))
     messages = write_messages(request.steps, request.path, instructions, call_ids, context)
     if not messages:
@@ -50,7 +41,7 @@ def write_request(request: Request, context: TranslationContext) -> Written:
         else:
             chat["response_format"] = form
     _add_extra(request, chat, context)
-    return Written(chat, call_ids.by_chat_id)
+    return chat
 
 
 def _add_fields(request: Request, chat: dict[str, object], context: TranslationContext) -> None:

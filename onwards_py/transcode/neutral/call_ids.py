@@ -10,15 +10,15 @@ _NINE = re.compile(r"[A-Za-z0-9]{9}")
 
 
 class CallIds:
-    """Chat call ids for the client's; ``by_chat_id`` leads back for those that had to change."""
+    """The provider's call ids for the client's; ``changed`` takes those that had to change, with the client's."""
 
-    __slots__ = ("_short", "by_chat_id")
+    __slots__ = ("_changed", "_short")
 
-    def __init__(self, short: bool) -> None:
+    def __init__(self, short: bool, changed: dict[str, str]) -> None:
         self._short = short
-        self.by_chat_id: dict[str, str] = {}
+        self._changed = changed
 
-    def chat_id(self, call_id: str) -> str:
+    def shortened(self, call_id: str) -> str:
         """``call_id`` itself where it fits, else one made of its digest: cutting it off would make ids collide."""
         if self._short:
             if _NINE.fullmatch(call_id):
@@ -28,7 +28,7 @@ class CallIds:
             return call_id
         else:
             made = f"call_{_digest(call_id)[:48]}"
-        self.by_chat_id[made] = call_id
+        self._changed[made] = call_id
         return made
 
 

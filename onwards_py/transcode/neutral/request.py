@@ -175,6 +175,8 @@ class Request:
     """Fields that the client's API does not define, or that only it has: see ``own``."""
     own: frozenset[str] = frozenset()
     """Names in ``extra`` that only the client's API has: no writer has words for them."""
+    call_ids: dict[str, str] = field(default_factory=dict)
+    """Filled by the writer: ids of calls that it changed, with the client's."""
 
 
 SAMPLING = ("temperature", "top_p")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 
-from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, must_be_string, wrong_type
 from onwards_py.transcode.neutral.request import Request
+from onwards_py.transcode.responses.context import ResponsesContext
 from onwards_py.transcode.responses.read_fields import check_server_side, check_types, include_of, read_fields
 from onwards_py.transcode.responses.read_format import read_format
 from onwards_py.transcode.responses.read_items import ItemReader
@@ -18,25 +17,11 @@ from onwards_py.transcode.responses.request_echo import choose_profile, make_ech
 from onwards_py.transcode.responses.tool_search import OUTPUT
 
 
-@dataclass(frozen=True, slots=True)
-class ResponsesRequest:
-    """A request, and what the writing of its answer needs of it."""
+def read_request(given: Mapping[str, object], context: TranslationContext) -> tuple[Request, ResponsesContext]:
+    """Read a request (parsed JSON); beside it, what the answer must know of it.
 
-    request: Request
-    echo: Mapping[str, object]
-    """The members of the response that repeat the request."""
-    profile: Profile
-    include: frozenset[str]
-    obfuscation: bool
-    """The deltas of a stream carry padding."""
-    summary: str | None
-    """The wish for a reasoning summary: auto, concise, detailed."""
-    phased: bool
-    """The client knows the phases of messages."""
-
-
-def read_request(given: Mapping[str, object], context: TranslationContext) -> ResponsesRequest:
-    """Read a request (parsed JSON). Raises InvalidRequest with the path of what is wrong or cannot be sent."""
+    Raises InvalidRequest with the path of what is wrong or cannot be sent.
+    """
     model = must_be_string(given.get("model"), "model")
     check_types(given)
     check_server_side(given, context)
@@ -65,14 +50,21 @@ def read_request(given: Mapping[str, object], context: TranslationContext) -> Re
     policy = context.policy
     profile = policy.profile or choose_profile(given)
     options = given.get("stream_options")
-    return ResponsesRequest(
-        request=request,
+    return request, ResponsesContext(
+        quirks=context.quirks,
+        tools=tools.names.by_chat_name,
+        allowed=choice.choice.allowed(bool(tools.tools)),
+        one_call=request.parallel_calls is False,
+        call_ids=request.call_ids,
+        wants_stream=request.stream,
         echo=make_echo(given, tools, choice.echo, form.echo, profile=profile, stores=policy.stores),
         profile=profile,
         include=include,
         obfuscation=isinstance(options, dict) and options.get("include_obfuscation") is True,
         summary=_summary(given.get("reasoning")),
         phased=policy.phased or _phased(given),
+        sealer=policy.sealer,
+        origin=policy.origin,
     )
 
 

@@ -17,11 +17,11 @@ Item = dict[str, object]
 class ItemWriter:
     """Makes ``items`` of the steps of a conversation."""
 
-    def __init__(self, path: str, context: TranslationContext) -> None:
+    def __init__(self, path: str, ids: CallIds, context: TranslationContext) -> None:
         self.items: list[Item] = []
         self._path = path
         self._context = context
-        self._ids = CallIds(False)
+        self._ids = ids
         self._instructions: list[str] = []
         self._waiting: dict[str, Item] = {}  # by call id: the items of calls that have no output yet
         self._left: list[Item] = []  # items of calls whose id came again before they had one
@@ -54,7 +54,7 @@ class ItemWriter:
             case Call():
                 self._call(step)
             case Output():
-                call_id = self._ids.chat_id(step.call_id)
+                call_id = self._ids.shortened(step.call_id)
                 call = self._waiting.pop(call_id)
                 output = write_flat(step.content, self._context)
                 self.items.append({"type": _output_type(call), "call_id": call_id, "output": output})
@@ -94,7 +94,7 @@ class ItemWriter:
         self._instructions.append(text)
 
     def _call(self, call: Call) -> None:
-        call_id = self._ids.chat_id(call.call_id)
+        call_id = self._ids.shortened(call.call_id)
         kind, text = ("custom_tool_call", "input") if call.custom else ("function_call", "arguments")
         arguments = call.arguments if call.custom else call.arguments or "{}"
         item: Item = {"type": kind, "call_id": call_id, "name": call.name, text: arguments}

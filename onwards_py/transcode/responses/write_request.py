@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from onwards_py.transcode.neutral.call_ids import CallIds
 from onwards_py.transcode.neutral.policy import TranslationContext
 from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, nearest_effort
 from onwards_py.transcode.neutral.request import PENALTIES, Member, Request
@@ -38,7 +39,7 @@ Json = dict[str, object]
 def write_request(request: Request, context: TranslationContext) -> Json:
     """The provider's request. Raises InvalidRequest."""
     _check_supported(request, context)
-    writer = ItemWriter(request.path, context)
+    writer = ItemWriter(request.path, CallIds(False, request.call_ids), context)
     writer.write(request.steps)
     body: Json = {"model": request.model}
     instructions = "\n\n".join(filter(None, (request.instructions, writer.instructions)))
