@@ -127,7 +127,7 @@ def outbound_request(provider: Provider, routed: RoutedRequest) -> OutboundReque
         body, decoded = address.body, True  # a local engine decodes no body
     memo = routed.head.outbound_heads.get(id(provider))
     if memo is not None and memo.provider is provider and not decoded:
-        head = memo.before + b"%d" % len(body) + memo.behind
+        head = memo.before + b"%d" % len(body) + memo.after
     else:
         path = provider.join(routed.path)
         head = outbound_head(routed.head, request.method, path, provider, len(body), decoded=decoded)

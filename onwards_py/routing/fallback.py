@@ -18,7 +18,7 @@ from onwards_py.model.policies import FallbackPolicy, Strategy
 from onwards_py.routing.balancer import Endpoint, choose, choose_fast_path
 from onwards_py.routing.health import HealthState
 from onwards_py.routing.table import LivePool
-from onwards_py.wire.error_codes import REFUSALS
+from onwards_py.wire.error_codes import CONTENT_FILTER_CODES
 
 _NO_FALLBACK: Final = FallbackPolicy()
 _SHORT_RETRY_AFTER: Final = 5.0
@@ -179,7 +179,7 @@ class FallbackPlan(msgspec.Struct):
         if self.policy.enabled and not self.policy.codes.isdisjoint(codes):
             self._same = None
             return True
-        return REFUSALS.isdisjoint(codes) and self.retries_status(status, endpoint, now)
+        return CONTENT_FILTER_CODES.isdisjoint(codes) and self.retries_status(status, endpoint, now)
 
     def retries_reset(self, endpoint: Endpoint | None, now: float) -> bool:
         """True if ``endpoint``, whose connection failed before a response head to a repeatable request, is tried

@@ -1,4 +1,4 @@
-"""The head that goes to a provider: the client's fields in their order and case, few of them changed."""
+"""The head of a request to a provider: the client's fields in their order and case, with few changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from onwards_py.model.provider import Provider
 from onwards_py.wire.field_rules import folded
 from onwards_py.wire.request_head import CachedOutboundHead, RequestHead
 
-_MEMOS = 16  # providers whose heads are remembered at one time
+_MAX_CACHED = 16  # providers whose heads are cached for one client head
 _NEVER_FORWARDED = frozenset({b"authorization", b"x-api-key", b"api-key"})
 
 
@@ -15,10 +15,11 @@ def outbound_head(
 ) -> bytes:
     """Request line and field block, blank line included.
 
-    ``path`` is the joined target; ``body_length`` is what will be sent: a Content-Length that the client gave keeps its
-    place. ``decoded``: the body's content coding was undone, so its announcement must go.
+    ``path`` is the joined target.
+    ``body_length`` is that of the body that will be sent. A Content-Length of the client keeps its place.
+    ``decoded``: the body was decoded, so Content-Encoding is removed.
     """
-    parts = _filled_in(head, provider)
+    parts = _provider_parts(head, provider)
     if decoded and head.encoding_at >= 0:
         parts[head.encoding_at : head.encoding_at + 4] = (b"", b"", b"", b"")
     length = b"%d" % body_length
@@ -27,16 +28,16 @@ def outbound_head(
             parts += (b"Content-Length", b": ", length, b"\r\n")
         return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, path, b"".join(parts))
     before = b"%b %b HTTP/1.1\r\n%b" % (method, path, b"".join(parts[: head.length_at]))
-    behind = b"".join(parts[head.length_at + 1 :]) + b"\r\n"
+    after = b"".join(parts[head.length_at + 1 :]) + b"\r\n"
     if not decoded:
-        if len(head.outbound_heads) >= _MEMOS:
+        if len(head.outbound_heads) >= _MAX_CACHED:
             head.outbound_heads.clear()
-        head.outbound_heads[id(provider)] = CachedOutboundHead(provider, before, behind)
-    return before + length + behind
+        head.outbound_heads[id(provider)] = CachedOutboundHead(provider, before, after)
+    return before + length + after
 
 
-def _filled_in(head: RequestHead, provider: Provider) -> list[bytes]:
-    """The field lines with the provider's Host and credential in their places."""
+def _provider_parts(head: RequestHead, provider: Provider) -> list[bytes]:
+    """The field lines, with the provider's Host and credential."""
     parts = head.parts.copy()
     if head.host_at >= 0:
         parts[head.host_at] = provider.host
@@ -57,7 +58,7 @@ def _filled_in(head: RequestHead, provider: Provider) -> list[bytes]:
 
 
 def _remove(head: RequestHead, parts: list[bytes], name: bytes) -> None:
-    """Blank the client's own fields of this name: there is one credential, and it is the provider's."""
+    """Blank the client's fields of this name: the provider's credential is the only one."""
     name = folded(name)
     if name in _NEVER_FORWARDED:
         return
@@ -72,6 +73,6 @@ def _remove(head: RequestHead, parts: list[bytes], name: bytes) -> None:
 
 
 def upgrade_head(head: RequestHead, path: bytes, provider: Provider) -> bytes:
-    """The head of a WebSocket request (RFC 6455 section 4.1): as any other, with the wish to upgrade put back."""
-    parts = _filled_in(head, provider)
+    """The head of a WebSocket request (RFC 6455 section 4.1): as `outbound_head`, with the fields of the upgrade."""
+    parts = _provider_parts(head, provider)
     return b"GET %b HTTP/1.1\r\n%bConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % (path, b"".join(parts))

@@ -134,7 +134,7 @@ class Handshake(asyncio.Protocol):
             self._interim += 1
             return
         cut = extract_head(self._raw, status, self._interim)
-        self.rest = self._raw[cut.behind :]
+        self.rest = self._raw[cut.end :]
         self._head = cut.head
 
     def on_body(self, body: bytes) -> None:

@@ -13,20 +13,21 @@ from onwards_py.messages import Downstream
 
 
 class ErrorResponse(NamedTuple):
-    """``block``: joined field lines, Content-Length among them."""
+    """An error as a whole response."""
 
     status: int
     reason: bytes
     block: bytes
+    """The joined field lines, with Content-Length."""
     body: bytes
 
 
 def error_response(error: ProxyError) -> ErrorResponse:
-    """The response that tells a client about ``error``.
+    """The response for ``error``.
 
-    401 carries the challenge that RFC 9110 section 15.5.2 asks for, 405 the methods that would do (section 15.5.6), 426
-    the protocol to use instead (section 15.5.22); Retry-After is in whole seconds (section 10.2.3). A limit that was
-    passed is told in the fields that OpenAI uses.
+    RFC 9110 requires fields for 401 (section 15.5.2), 405 (section 15.5.6) and 426 (section 15.5.22).
+    Retry-After is in whole seconds (section 10.2.3).
+    An exceeded limit is sent in the fields that OpenAI uses.
     """
     answer = error.kind.value
     body = orjson.dumps(
@@ -51,24 +52,24 @@ def _limit_fields(state: LimitState) -> bytes:
     lines = b"X-RateLimit-Limit-%b: %d\r\nX-RateLimit-Remaining-%b: %d\r\n" % (name, state.limit, name, state.remaining)
     if state.reset is None:
         return lines
-    return lines + b"X-RateLimit-Reset-%b: %b\r\n" % (name, duration(state.reset).encode("ascii"))
+    return lines + b"X-RateLimit-Reset-%b: %b\r\n" % (name, format_duration(state.reset).encode("ascii"))
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``20ms``, ``1.2s``, ``6m0s``, ``1h0m0.5s``: as in OpenAI's rate limit fields. Rounded up to milliseconds."""
     thousandths = ceil(max(0.0, seconds) * 1000 - 1e-6)
     if thousandths < 1000:
         return f"{thousandths}ms" if thousandths else "0s"
     minutes, rest = divmod(thousandths, 60_000)
     hours, minutes = divmod(minutes, 60)
-    told = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+    shown = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
     if hours:
-        return f"{hours}h{minutes}m{told}"
-    return f"{minutes}m{told}" if minutes else told
+        return f"{hours}h{minutes}m{shown}"
+    return f"{minutes}m{shown}" if minutes else shown
 
 
 def send_error(downstream: Downstream, error: ProxyError, extra: bytes = b"") -> None:
-    """Answer with the envelope, if nothing was answered yet; else break off. ``extra``: further field lines."""
+    """Send the error, or abort if a response was begun. ``extra``: further field lines."""
     if downstream.committed:
         downstream.abort()
         return

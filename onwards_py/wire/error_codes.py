@@ -1,4 +1,4 @@
-"""The codes that an error calls itself by, of whatever shape it is. Pure."""
+"""The codes of an error, whatever its shape. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 NAMES: Final = ("code", "type", "status", "error_type")
-"""Members by which an error says what it is."""
+"""Members of an error that hold its code."""
 
 _WITHIN: Final = ("error", "innererror", "response", "detail")
 _BARE: Final = frozenset(
@@ -20,7 +20,7 @@ _BARE: Final = frozenset(
 _DEEPEST: Final = 4
 _LONGEST: Final = 100
 
-REFUSALS: Final = frozenset(
+CONTENT_FILTER_CODES: Final = frozenset(
     {
         "content_filter",  # Azure OpenAI
         "responsibleaipolicyviolation",  # Azure OpenAI, inside the error
@@ -31,7 +31,7 @@ REFUSALS: Final = frozenset(
         "datainspectionfailed",
     }
 )
-"""Codes by which a provider refuses what the request is about: another one is not to be talked into it."""
+"""Codes by which a provider refuses the content of a request. Another provider must not be asked then."""
 
 _REFUSAL_WORDS: Final = re.compile(rb"content|policy|moderation|prompt|inspection|\\u", re.IGNORECASE)
 
@@ -42,16 +42,20 @@ def may_be_refusal(body: bytes) -> bool:
 
 
 def codes_in(value: object) -> frozenset[str]:
-    """In lower case: codes, types and names of statuses, of a decoded error and of the errors inside it. A number is
-    given as text; of words that are a sentence nothing is."""
+    """The codes, types and status names of a decoded error and of the errors inside it, in lower case.
+
+    A number becomes text. Sentences are left out.
+    """
     return frozenset(_codes(value, _DEEPEST))
 
 
 def is_bare_error(event: Mapping[str, object]) -> bool:
-    """Whether an event of a stream is an error without anything around it, as Bedrock, Cohere and FastAPI write them:
-    nothing but a message, and what goes with one. What has a type says by it that it is an error, or has a code."""
-    telling = isinstance(event.get("message"), str) or bool(event.get("detail"))
-    return telling and event.keys() <= _BARE and ("code" in event or "type" not in event)
+    """True if an event of a stream is an error without an envelope, as Bedrock, Cohere and FastAPI send them.
+
+    It has only a message and members that belong to one. If it has a type, it has a code too.
+    """
+    has_message = isinstance(event.get("message"), str) or bool(event.get("detail"))
+    return has_message and event.keys() <= _BARE and ("code" in event or "type" not in event)
 
 
 def _codes(value: object, depth: int) -> Iterator[str]:

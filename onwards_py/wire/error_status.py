@@ -1,4 +1,4 @@
-"""The HTTP status that an error object amounts to when it came inside an answer that had another one. Pure."""
+"""The HTTP status of an error that came inside a response with another status. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOO_LONG: Final = 400
 _THROTTLED: Final = 429
 _UNKNOWN: Final = 500
 
-# The first that matches decides: codes of OpenAI, Anthropic, Google, Azure and of the engines, in any spelling.
+# The first match decides: codes of OpenAI, Anthropic, Google, Azure and of the engines, in any spelling.
 _BY_NAME: Final = (
     (re.compile(r"rate.?limit|insufficient.?quota|quota|too.?many.?requests|resource.?exhausted|throttl"), 429),
     (re.compile(r"overload|unavailable|capacity|slow.?down"), 503),
@@ -29,21 +29,23 @@ _BY_NAME: Final = (
 
 
 def error_status(error: object, around: dict[str, object] | None = None) -> int:
-    """400 to 599. ``error`` is an object, or what stands in its place; ``around``: what it was found in.
+    """A status from 400 to 599. ``error``: an object, or the value in its place. ``around``: the object that holds it.
 
-    A number that is such a status decides, wherever it stands; else the names do, the most exact first; else a message
-    that tells of a prompt that is too long, or of a limit of a time, since many have no name for it; else it is 500.
+    A number that is such a status decides.
+    Else a code decides, the most exact first.
+    Else a message about a context overflow or a rate limit does: many providers have no code for these.
+    Else it is 500.
     """
     objects = [value for value in (error, around) if isinstance(value, dict)]
     nested = error.get("error") if isinstance(error, dict) else None
     if isinstance(nested, dict):
         objects.insert(0, nested)
-    for told in objects:
+    for each in objects:
         for member in _NUMBERS:
-            status = _as_status(told.get(member))
+            status = _as_status(each.get(member))
             if status is not None:
                 return status
-    names = [told.get(member) for told in objects for member in NAMES]
+    names = [each.get(member) for each in objects for member in NAMES]
     if is_context_overflow(names, (error,)):
         return _TOO_LONG
     if isinstance(error, str):
@@ -51,7 +53,7 @@ def error_status(error: object, around: dict[str, object] | None = None) -> int:
     named = next((status for name in names if (status := _by_name(name)) is not None), None)
     if named is not None:
         return named
-    messages = [told.get(member) for told in objects for member in _MESSAGES]
+    messages = [each.get(member) for each in objects for member in _MESSAGES]
     messages.append(error)
     if is_context_overflow((), messages):
         return _TOO_LONG

@@ -1,7 +1,7 @@
-"""Which request field is what: one table, looked up once per field line.
+"""The rules of request fields: one table, with one lookup per field line.
 
-Field names are case-insensitive (RFC 9110 section 5.1) but arrive in few spellings. A verdict is
-found by the spelling first, and only a new spelling is folded; the memory of spellings is bounded.
+Field names are case-insensitive (RFC 9110 section 5.1) but arrive in few spellings.
+So a rule is looked up by the spelling first, and only a new spelling is folded. The cache of spellings is bounded.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-# What becomes of a field. Plain numbers, not an Enum: looking a member up costs ten times a global's price, and this
-# happens for every field of every message. KEEP is zero, so that the common case is the cheapest test.
+# The rule of a field. Plain numbers, not an Enum: the lookup of a member costs ten times that of a global, and each
+# field of each message needs one. KEEP is zero, so that the common case is the cheapest test.
 KEEP: Final = 0
 DROP: Final = 1
 CONNECTION: Final = 2
 TRACE: Final = 3
 SUBPROTOCOL: Final = 4
-# From here on a repetition within one head is ambiguous and refused.
+# Fields from here on must not occur twice in a head.
 HOST: Final = 5
 CONTENT_LENGTH: Final = 6
 TRANSFER_ENCODING: Final = 7
@@ -28,7 +28,7 @@ API_KEY: Final = 12
 MODEL_OVERRIDE: Final = 13
 CONTENT_TYPE: Final = 14
 CONTENT_ENCODING: Final = 15
-# Kept as they are, but only once (RFC 9110 section 5.3).
+# Passed on unchanged, but only once (RFC 9110 section 5.3).
 USER_AGENT: Final = 16
 CONTENT_LOCATION: Final = 17
 CONTENT_RANGE: Final = 18
@@ -46,7 +46,7 @@ REQUEST_RULES: Mapping[bytes, int] = {
     b"content-type": CONTENT_TYPE,
     b"content-encoding": CONTENT_ENCODING,
     b"model-override": MODEL_OVERRIDE,
-    # Credentials are for us; the provider gets its own.
+    # The client's credentials. The provider gets its own.
     b"authorization": AUTHORIZATION,
     b"x-api-key": X_API_KEY,
     b"api-key": API_KEY,
@@ -62,7 +62,7 @@ REQUEST_RULES: Mapping[bytes, int] = {
     b"te": DROP,
     b"trailer": DROP,
     b"http2-settings": DROP,
-    # Claims about the client that nobody vouches for.
+    # Unverified claims about the client.
     b"forwarded": DROP,
     b"x-forwarded-for": DROP,
     b"x-forwarded-host": DROP,
@@ -80,20 +80,22 @@ REQUEST_RULES: Mapping[bytes, int] = {
     b"server": SERVER,
 }
 
-_MEMORY = 4096
-# What servers put for a character of a field's name that no variable may hold (RFC 3875 section 4.1.18).
+_MAX_SPELLINGS = 4096
+# CGI replaces characters of a field name that a variable name cannot have (RFC 3875 section 4.1.18).
 _AS_VARIABLE = bytes(n if chr(n).isalnum() and n < 128 else ord("-") for n in range(256))
 
 
 def folded(name: bytes) -> bytes:
-    """A field's name as CGI and WSGI servers tell names apart: Transfer_Encoding is Transfer-Encoding there, so a
-    client could smuggle the one past a proxy by sending the other. Most fold ``_`` only, lighttpd all that is no letter
-    or digit."""
+    """A field's name as CGI and WSGI servers compare names.
+
+    Transfer_Encoding is Transfer-Encoding there, so a client could smuggle the one past a proxy by sending the other.
+    Most servers fold ``_`` only; lighttpd folds all characters except letters and digits.
+    """
     return name.lower().translate(_AS_VARIABLE)
 
 
 class FieldRules:
-    """Spelling -> rule. A new spelling is folded once, and remembered while there is room."""
+    """Spelling -> rule. A new spelling is folded once, and cached while there is room."""
 
     __slots__ = ("_rules", "known")
 
@@ -102,11 +104,11 @@ class FieldRules:
         self.known = dict(rules)
 
     def classify(self, name: bytes) -> int:
-        """The rule of a spelling that is not in ``known``."""
+        """The rule of a spelling that is not in ``known``, which caches it."""
         rule = self._rules.get(name.lower())
         if rule is None:
             rule = DROP if folded(name) in self._rules else KEEP
-        if len(self.known) < _MEMORY:
+        if len(self.known) < _MAX_SPELLINGS:
             self.known[name] = rule
         return rule
 

@@ -1,10 +1,11 @@
-"""The beginning of a 2xx answer: does it say something, or is it an error, or nothing at all? Pure.
+"""The beginning of a 2xx response: is it content, an error, or empty? Pure.
 
-A status of 200 is sent before a provider knows whether it can answer. Errors then come as the first event of a stream,
-or after events that say no more than that there is a stream (``response.created``), or as a whole JSON body. This
-file tells such openings from content, so that they can still be given up for another attempt.
+Some providers send the status 200 before they know whether they can answer.
+Then an error comes as the first event of a stream, or after events without content (``response.created``), or as a
+complete JSON body.
+This module distinguishes such responses from content, so that another attempt can still replace them.
 
-It is lenient: whatever is not known to be an error, or to say nothing, is content.
+It is lenient: anything that is not known to be an error or empty is content.
 """
 
 from __future__ import annotations
@@ -22,22 +23,23 @@ from onwards_py.wire.sse import ServerSentEvent, SSEDecoder
 
 
 class VerdictKind(Enum):
-    """What an opening turned out to be."""
+    """What a response begins with."""
 
-    CONTENT = "content"  # the answer has begun, or is of a kind that is not known here
-    ERROR = "error"  # it says that it failed
-    EMPTY = "empty"  # it ended well without having said anything
-    CUT = "cut"  # it broke off before it had said anything
+    CONTENT = "content"  # content, or a format that is not known here
+    ERROR = "error"  # an error
+    EMPTY = "empty"  # it ended well without content
+    CUT = "cut"  # it broke off before any content
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``status``: the HTTP status that this amounts to; 200 for content. ``error``: what is told, if it is one: a
-    decoded value."""
+    """The result of a detection."""
 
     kind: VerdictKind
     status: int
+    """The HTTP status of such a response. 200 for content."""
     error: object = field(default=None, compare=False)
+    """The decoded error, if it is one."""
 
 
 CONTENT: Final = Verdict(VerdictKind.CONTENT, 200)
@@ -47,11 +49,12 @@ _CUT_BY_TIME: Final = Verdict(VerdictKind.CUT, 504)
 
 
 class FirstContentDetector:
-    """Judges the opening of one answer: ``feed`` until there is a verdict, or ``finish`` when the body is over.
+    """Finds the first content or error of one response: ``feed`` until there is a verdict, or ``finish`` at the end.
 
-    ``event_stream``: the content type is ``text/event-stream``; else the body is taken for one JSON document, which can
-    be judged only as a whole. Once more than ``limit`` bytes came without a verdict, the answer counts as content.
-    Bytes are read as they are: what has a content coding is not to be judged here.
+    ``event_stream``: the content type is ``text/event-stream``.
+    Else the body is one JSON document, and its verdict needs all of it.
+    After more than ``limit`` bytes without a verdict the response counts as content.
+    The bytes must not have a content coding.
     """
 
     __slots__ = ("_body", "_events", "_left", "_verdict")
@@ -63,9 +66,9 @@ class FirstContentDetector:
         self._verdict: Verdict | None = None
 
     def feed(self, piece: bytes) -> Verdict | None:
-        """Take the next bytes. None: more must be seen; else the verdict, which stays."""
+        """Take the next bytes. Returns the verdict, which is final. None: more bytes are needed."""
         if self._verdict is None:
-            # Only what lies within the limit is looked at, so that the verdict does not depend on how it was cut.
+            # Bytes beyond the limit are ignored, so that the verdict does not depend on how the body was cut.
             within = piece if len(piece) <= self._left else piece[: self._left]
             if self._events is None:
                 self._body.append(within)
@@ -79,7 +82,7 @@ class FirstContentDetector:
         return self._verdict
 
     def finish(self, ending: Ending) -> Verdict:
-        """The body is over: the verdict, whatever it is."""
+        """The body has ended. Returns the verdict."""
         if self._verdict is None:
             self._verdict = self._last_verdict(ending)
             self._body.clear()
@@ -88,7 +91,7 @@ class FirstContentDetector:
     def _last_verdict(self, ending: Ending) -> Verdict:
         if ending is Ending.DONE:
             if self._events is None:
-                return _judge_body(b"".join(self._body))
+                return _classify_body(b"".join(self._body))
             return _first_verdict(self._events.finish(ending)) or EMPTY
         if ending is Ending.IDLE or ending is Ending.LIMIT:
             return _CUT_BY_TIME
@@ -97,7 +100,7 @@ class FirstContentDetector:
         assert_never(ending)
 
 
-def _judge_body(body: bytes) -> Verdict:
+def _classify_body(body: bytes) -> Verdict:
     if not body.strip():
         return EMPTY
     value = _decode(body)
@@ -108,14 +111,14 @@ def _judge_body(body: bytes) -> Verdict:
 
 def _first_verdict(events: list[ServerSentEvent]) -> Verdict | None:
     for event in events:
-        verdict = _judge_event(event)
+        verdict = _classify_event(event)
         if verdict is not None:
             return verdict
     return None
 
 
-def _judge_event(event: ServerSentEvent) -> Verdict | None:
-    """None: the event says nothing yet."""
+def _classify_event(event: ServerSentEvent) -> Verdict | None:
+    """None: the event has no content."""
     data = event.data.strip()
     if data == b"[DONE]":
         return EMPTY
@@ -139,15 +142,16 @@ def _judge_event(event: ServerSentEvent) -> Verdict | None:
 # Errors
 
 
-def _error(told: object, around: dict[str, object] | None = None) -> Verdict:
-    return Verdict(VerdictKind.ERROR, error_status(told, around), told if around is None else {**around, "error": told})
+def _error(error: object, around: dict[str, object] | None = None) -> Verdict:
+    shown = error if around is None else {**around, "error": error}
+    return Verdict(VerdictKind.ERROR, error_status(error, around), shown)
 
 
 def _error_in(value: dict[str, object]) -> Verdict | None:
-    """The error that a document or an event tells of, in any of its shapes. One that is null or empty is none."""
-    telling = value.get("error") or _of_choices(value.get("choices"))
-    if telling:
-        return _error(telling, value)
+    """The error in a document or an event, in any of its shapes. An error that is null or empty is none."""
+    error = value.get("error") or _error_of_choices(value.get("choices"))
+    if error:
+        return _error(error, value)
     if value.get("object") == "error" or value.get("type") == "error":
         return _error(value)
     response = value if value.get("object") == "response" else value.get("response")
@@ -167,30 +171,29 @@ _EXCEPTIONS: Final = (
     "throttlingException",
     "validationException",
 )
-"""What ends the streams of Bedrock, as gateways before it pass it on: the type of an event, or its only member."""
+"""Errors that end streams of Bedrock, as gateways pass them on: the type of an event, or its only member."""
 
 
 def _failed(response: object) -> Verdict:
-    told = response.get("error") if isinstance(response, dict) else None
-    return _error(told)
+    return _error(response.get("error") if isinstance(response, dict) else None)
 
 
-def _of_choices(choices: object) -> object:
-    """The error of the first choice that has one, or that ended with one before it said anything (OpenRouter)."""
+def _error_of_choices(choices: object) -> object:
+    """The error of the first choice that has one, or that ended with one before any content (OpenRouter)."""
     for choice in choices if isinstance(choices, list) else ():
         if not isinstance(choice, dict):
             continue
         if choice.get("error"):
             return choice["error"]
-        said = choice.get("delta") or choice.get("message")
-        if choice.get("finish_reason") == "error" and not choice.get("text") and not _has_more_than(said, "role"):
+        message = choice.get("delta") or choice.get("message")
+        if choice.get("finish_reason") == "error" and not choice.get("text") and not _has_more_than(message, "role"):
             return "error"
     return None
 
 
 # Content
 
-_SILENT: Final = (
+_TYPES_WITHOUT_CONTENT: Final = (
     "ping",
     "keepalive",
     "keep-alive",
@@ -204,12 +207,12 @@ _SILENT: Final = (
     "response.content_part.added",
     "response.reasoning_summary_part.added",
 )
-"""Types of events that announce something, or keep a connection alive."""
+"""Types of events that announce content, or keep a connection alive."""
 
 
 def _has_content(event: dict[str, object]) -> bool:
     kind = event.get("type", "")
-    if kind in _SILENT or not event:
+    if kind in _TYPES_WITHOUT_CONTENT or not event:
         return False
     if "choices" in event:
         return _chunk_has_content(event["choices"])
@@ -226,16 +229,16 @@ def _has_content(event: dict[str, object]) -> bool:
 
 
 def _done_event_has_content(event: dict[str, object]) -> bool:
-    """Of an event that ends a part of a response: was there anything in it? What fails is closed empty before."""
+    """True if the part of a response that this event ends had content. Parts of a failed response end empty."""
     for name in ("item", "part"):
         if event.get(name):
             return _has_more_than(event[name], "type", "id", "status", "role", "name", "call_id")
-    said = [event[name] for name in ("text", "arguments", "refusal", "input") if name in event]
-    return any(said) or not said
+    texts = [event[name] for name in ("text", "arguments", "refusal", "input") if name in event]
+    return any(texts) or not texts
 
 
 def _chunk_has_content(choices: object) -> bool:
-    """Of a chunk: text, reasoning, a tool call, or a reason to end. A role says nothing, nor does usage."""
+    """True if a chunk has text, reasoning, a tool call or a finish reason. A role or usage is no content."""
     if not isinstance(choices, list):
         return choices is not None
     for choice in choices:
@@ -247,14 +250,14 @@ def _chunk_has_content(choices: object) -> bool:
 
 
 def _has_more_than(value: object, *names: str) -> bool:
-    """True if an object has anything in members other than these."""
+    """True if an object has a value in members other than these."""
     if not isinstance(value, dict):
         return value is not None
-    return any(held for name, held in value.items() if name not in names)
+    return any(member for name, member in value.items() if name not in names)
 
 
 def _decode(data: bytes) -> object:
-    """The JSON value; a value that is no object if it is none. Google's errors come as the one item of an array."""
+    """The JSON value. None for invalid JSON. Google sends errors as the only item of an array."""
     try:
         value: object = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

@@ -1,12 +1,14 @@
 """Walk over the members of a JSON object of any size, in steps that each take about a millisecond.
 
-Decoders take a value whole, and hold the interpreter for as long: 57 MiB of numbers are 300 ms in which nobody else is
-served. Here a large value is looked at in windows. Of each window, the strings are put aside (their form is checked by
-a regular expression), and what remains is made a whole document: in front of it stands what was open before, behind it
-what closes it. A decoder then judges that (RFC 8259), and says where the value ends, if it does. Nothing is built.
+A decoder validates a value in one call, which blocks the interpreter: 300 ms for 57 MiB of numbers.
+Here a large value is validated in windows.
+A regular expression checks the strings of a window and replaces them by empty ones.
+The rest is completed to a document: in front of it the brackets that are open, behind it those that close them.
+A decoder validates that document (RFC 8259), and reports where the value ends, if it ends in this window.
+No objects are built.
 
-An escape of half a surrogate pair is legal in a string (RFC 8259 section 8.2), though decoders refuse it. UTF-8 is not
-looked at.
+The escape of half a surrogate pair is legal in a string (RFC 8259 section 8.2), although decoders refuse it.
+UTF-8 is not validated.
 """
 
 from __future__ import annotations
@@ -19,16 +21,16 @@ from typing import Final
 import msgspec
 
 WINDOW: Final = 32 * 1024
-"""Most bytes that a step looks at."""
+"""Maximum bytes of a step."""
 
-LONGEST_KEY: Final = 64
-"""Longest literal of a key that is told, in bytes; of a longer one it is only told that it is there."""
+MAX_KEY: Final = 64
+"""Maximum bytes of a key's literal. A longer one is reported as empty."""
 
 Steps = Generator[None, None, int]
-"""Yields between steps; returns an offset."""
+"""Yields between steps. Returns an offset."""
 
 TRAILING_DATA: Final = re.compile(r"trailing characters \(byte (\d+)\)")
-"""What msgspec says of input behind a value: at which byte it begins, counted from 1."""
+"""msgspec's error for input behind a value: the byte at which it begins, counted from 1."""
 
 _SPACES: Final = b" \t\n\r"
 _SCALARS: Final = b"0123456789+-.eEtrufalsn"
@@ -48,11 +50,11 @@ _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Malformed(Exception):
-    """The bytes are no JSON object. ``args[0]`` says what is wrong, in words for the client."""
+    """The bytes are not a JSON object. ``args[0]`` is the reason, for the client."""
 
 
 class Walk:
-    """One walk over ``body``. ``window``: most bytes that a step looks at; longer numbers are refused."""
+    """One walk over ``body``. ``window``: maximum bytes of a step. Longer numbers are refused."""
 
     __slots__ = ("_body", "_window")
 
@@ -61,10 +63,11 @@ class Walk:
         self._window = window
 
     def members(self, *, objects_only: bool = True) -> Generator[tuple[bytes, int] | None]:
-        """Yield the literal of each key (see LONGEST_KEY) and the offset of its value, and None between steps.
+        """Yield the literal of each key (see MAX_KEY) and the offset of its value, and None between steps.
 
-        A member is yielded once its value is known to be valid. Raises Malformed; unless ``objects_only``, other values
-        are taken too, and have no members.
+        A member is yielded after its value was validated.
+        Raises Malformed.
+        Unless ``objects_only``, other values are accepted too, and have no members.
         """
         body = self._body
         at = yield from self._behind_space(0)
@@ -79,7 +82,7 @@ class Walk:
             opening = at
             at = start = yield from self._behind_key(at)
             at = yield from self._behind_value(at)
-            literal = _literal(body, opening, opening + LONGEST_KEY)
+            literal = _literal(body, opening, opening + MAX_KEY)
             yield b"" if literal is None else literal.group(), start
             delimiter = body[at : at + 1]
             if delimiter not in (b",", b"}"):
@@ -91,7 +94,7 @@ class Walk:
             raise Malformed("must be one JSON object, with nothing behind it")
 
     def _behind_value(self, at: int) -> Steps:
-        """Offset of what follows the value that begins at ``at``, and the space behind it."""
+        """The offset behind the value at ``at`` and the space that follows it."""
         first = self._body[at : at + 1]
         if first == b'"':
             at = yield from self._behind_string(at)
@@ -105,7 +108,7 @@ class Walk:
         return (yield from self._behind_space(at))
 
     def _behind_key(self, at: int) -> Steps:
-        """Offset of the value whose key begins at ``at``."""
+        """The offset of the value whose key begins at ``at``."""
         key = _key(self._body, at, at + self._window)
         if key is not None and key.end() < at + self._window:
             return key.end()
@@ -119,7 +122,7 @@ class Walk:
         return (yield from self._behind_space(behind + 1))
 
     def _behind_string(self, at: int) -> Steps:
-        """Offset behind the closing quote of the string that begins at ``at``."""
+        """The offset behind the string that begins at ``at``."""
         body, opening, size = self._body, at, len(self._body)
         at += 1
         while True:
@@ -138,7 +141,7 @@ class Walk:
             yield
 
     def _behind_plain(self, at: int, end: int, opening: int) -> int:
-        """The same of text without escapes, which a decoder judges ten times as fast: base64 is that."""
+        """`_behind_string` for text without escapes, such as base64, which a decoder validates ten times as fast."""
         quote = self._body.find(b'"', at, end)
         behind = end if quote < 0 else quote
         try:
@@ -157,7 +160,7 @@ class Walk:
             yield
 
     def _behind_container(self, at: int) -> Steps:
-        """Offset behind the container that begins at ``at``, and perhaps behind the space that follows it."""
+        """The offset behind the container that begins at ``at``, and perhaps behind the space that follows it."""
         end = self._behind_short(at)
         if end:
             return end
@@ -168,7 +171,7 @@ class Walk:
             yield
             window = body[at : at + self._window]
             pieces = _strings.split(window)
-            taken = len(window) - _hold_back(pieces, last=at + len(window) == size)
+            taken = len(window) - _trim_incomplete(pieces, last=at + len(window) == size)
             if not taken:
                 if window[:1] != b'"':
                     raise _malformed(at)
@@ -183,33 +186,33 @@ class Walk:
             except RecursionError:
                 raise Malformed("is nested too deeply") from None
             except msgspec.DecodeError as error:
-                surplus = TRAILING_DATA.search(str(error))
-                if surplus is None:
+                trailing = TRAILING_DATA.search(str(error))
+                if trailing is None:
                     raise Malformed(f"is not valid JSON: it is malformed behind byte {at}") from None
-                return at + _offset(window, pieces, int(surplus.group(1)) - 1 - len(before))
+                return at + _offset(window, pieces, int(trailing.group(1)) - 1 - len(before))
             at += taken
             if not containers:
                 return at
-            before = _like(text, rest, containers)
+            before = _shortest_like(text, rest, containers)
 
     def _behind_short(self, at: int) -> int:
-        """The same of a container that ends within the window, if a decoder takes it as it is; else 0."""
+        """`_behind_container` if the container ends within the window and a decoder accepts it unchanged; else 0."""
         try:
             _decode_raw(memoryview(self._body)[at : at + self._window])
         except RecursionError:
             raise Malformed("is nested too deeply") from None
         except msgspec.DecodeError as error:
-            surplus = TRAILING_DATA.search(str(error))
-            return 0 if surplus is None else at + int(surplus.group(1)) - 1
+            trailing = TRAILING_DATA.search(str(error))
+            return 0 if trailing is None else at + int(trailing.group(1)) - 1
         return min(at + self._window, len(self._body))
 
 
-# Of a window: ``pieces`` is what stands between its strings. A text is a window, and what was open before it, with
-# nothing in its strings.
+# ``pieces`` are the parts of a window between its strings.
+# A text is a window with empty strings, behind the brackets that were open before it.
 
 
-def _hold_back(pieces: list[bytes], *, last: bool) -> int:
-    """Take off a string or a number that may go on behind the window, and return its length."""
+def _trim_incomplete(pieces: list[bytes], *, last: bool) -> int:
+    """Remove a string or a number that may continue behind the window, and return its length."""
     rest = pieces[-1]
     quote = rest.find(b'"')
     if quote >= 0:
@@ -231,12 +234,12 @@ def _open_at_end(text: bytes) -> bytes:
         if bracket in b"[{":
             stack.append(bracket)
         elif stack:
-            stack.pop()  # whether the two match is for the decoder to see
+            stack.pop()  # the decoder checks that the two match
     return bytes(stack)
 
 
 def _rest_of(text: bytes, containers: bytes) -> tuple[bytes, bytes]:
-    """What makes ``text`` whole: the rest of the member or item at its end, and the closing brackets."""
+    """The completion of ``text``: the rest of the member or item at its end, and the closing brackets."""
     rest = b""
     tail = text.rstrip(_SPACES)
     if tail[-1:] == b":":
@@ -248,8 +251,8 @@ def _rest_of(text: bytes, containers: bytes) -> tuple[bytes, bytes]:
     return rest, containers[::-1].translate(_CLOSING)
 
 
-def _like(text: bytes, rest: bytes, containers: bytes) -> bytes:
-    """The shortest text that leaves the same open as ``text``, and to be made whole by the same ``rest``."""
+def _shortest_like(text: bytes, rest: bytes, containers: bytes) -> bytes:
+    """The shortest text with the same open containers as ``text`` and the same ``rest``."""
     inner = containers[-1:]
     outer = containers[:-1].replace(b"{", b'{"":')
     if rest == b":0":
@@ -258,12 +261,12 @@ def _like(text: bytes, rest: bytes, containers: bytes) -> bytes:
         return outer + b'{"":'
     if text.rstrip(_SPACES)[-1:] == inner:
         return outer + inner  # it was just opened
-    value = b"0 " if inner == b"[" else b'"":0 '  # the space: what comes next must not be more of the number
+    value = b"0 " if inner == b"[" else b'"":0 '  # the space: the next byte must not continue the number
     return outer + inner + value + (b"," if rest else b"")
 
 
 def _offset(window: bytes, pieces: list[bytes], at: int) -> int:
-    """Where in ``window`` stands what stands at ``at`` in the pieces with empty strings between them."""
+    """The offset in ``window`` for the offset ``at`` in the pieces with empty strings between them."""
     count = 0
     while at > len(pieces[count]):
         at -= len(pieces[count]) + 2

@@ -1,4 +1,4 @@
-"""What a Content-Type says of how a body is to be read (RFC 9110 section 8.3)."""
+"""How a body is parsed, by its Content-Type (RFC 9110 section 8.3)."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ JSON: Final = b"application/json"
 
 _FORM: Final = b"application/x-www-form-urlencoded"
 _CHARSET = re.compile(rb"charset[*0-9]*[ \t]*=[ \t]*(?:\"([^\"]*)\"|'([^']*)'|([^ \t;,]*))", re.IGNORECASE)
-# In these, bytes below 0x80 are ASCII wherever they stand, so that the structure of JSON is the same as in UTF-8.
+# In these charsets a byte below 0x80 is always ASCII, so the structure of JSON is the same as in UTF-8.
 _LIKE_ASCII = re.compile(
     rb"utf-?8(?:-sig)?|(?:us-)?ascii|(?:iso)?[-_]?8859[-_][0-9]{1,2}|latin-?[0-9]|(?:windows|cp)-?125[0-9]"
 )
 _OPAQUE = re.compile(
     rb"(?:audio|font|image|video)/.*|application/(?:octet-stream|pdf|sdp|zip|gzip|x-gzip|x-tar|wasm)", re.DOTALL
 )
-# White space and an opening bracket, or a comment, which lenient parsers let stand there; behind a byte order mark, and
-# with the zeros that UTF-16 and UTF-32 put between the characters of ASCII. JSON5 takes every space of Unicode.
+# White space and an opening bracket, or a comment, which lenient parsers accept. A byte order mark may come first, and
+# UTF-16 and UTF-32 have zeros between ASCII characters. JSON5 accepts every space of Unicode.
 _LIKE_JSON = re.compile(
     rb"(?:\xfe\xff|\xff\xfe(?:\0\0)?|\0\0\xfe\xff)?"
     rb"(?:\0{0,3}[ \t\r\n\x0b\x0c]\0{0,3}|\xef\xbb\xbf"
     rb"|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)*+"
     rb"\0{0,3}(?:[{\[/#]|\Z)"
 )
-_LOOKED_AT: Final = 64 * 1024
+_MAX_PREFIX: Final = 64 * 1024
 
 
 class Media(Enum):
-    """How a body is to be read."""
+    """How a body is parsed."""
 
     JSON = "json"
-    """As JSON, whatever it is called: parsers seldom look."""
+    """As JSON, whatever its type: few parsers check it."""
     FORM_DATA = "form-data"
     URLENCODED = "urlencoded"
     OPAQUE = "opaque"
-    """Sound, pictures and other data that is not text."""
+    """Audio, images and other data that is not text."""
     ABSENT = "unsaid"
     UNREADABLE = "unreadable"
-    """Text in a charset in which ASCII means something else, or of two types at once."""
+    """Text in a charset that is not a superset of ASCII, or of two types at once."""
 
 
 def media_of(content_type: bytes) -> Media:
-    """By the value of Content-Type, empty if there is none."""
+    """``content_type``: the value of Content-Type, empty if there is none."""
     if not content_type:
         return Media.ABSENT
     kind = content_type.partition(b";")[0].strip(b" \t").lower()
-    if b"," in kind:  # two header lines that were joined
+    if b"," in kind:  # two field lines that were joined
         kinds = {one.strip(b" \t") for one in kind.split(b",")}
         if len(kinds) > 1:
             return Media.UNREADABLE
@@ -63,5 +63,5 @@ def media_of(content_type: bytes) -> Media:
 
 
 def may_be_json(body: bytes) -> bool:
-    """Whether a parser that does not look at the Content-Type could take ``body`` for a JSON object."""
-    return _LIKE_JSON.match(body, 0, _LOOKED_AT) is not None
+    """True if a parser that ignores the Content-Type could parse ``body`` as a JSON object."""
+    return _LIKE_JSON.match(body, 0, _MAX_PREFIX) is not None

@@ -1,10 +1,10 @@
-"""Find the top-level ``model`` member of a JSON body by its byte span, and splice another name in.
+"""Find the byte span of the top-level ``model`` member of a JSON body, and replace the name.
 
-What is routed must be what the provider will read. JSON parsers disagree on duplicate keys and
-agree on escapes (RFC 8259 §4, §7), and some take keys in any case (Go's encoding/json does, and the
-last one wins), so a second ``model`` in any spelling and case is refused, and keys are compared after
-unescaping. Nothing but the name is ever built as a Python object: memory stays constant and time
-linear, whatever the body holds.
+The request must be routed by the model that the provider reads.
+JSON parsers disagree on duplicate keys and agree on escapes (RFC 8259 sections 4 and 7).
+Some accept keys in any case (Go's encoding/json does, and the last one wins).
+So a second ``model`` in any spelling and case is refused, and keys are compared without their escapes.
+Only the name becomes a Python object: memory stays constant and time linear, whatever the body holds.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ MAX_NAME = 1024
 """Longest model name, in characters."""
 
 MAX_MEMBERS = 4096
-"""Most top-level members of a body that is walked: bounds the time spent on a hostile one."""
+"""Maximum of top-level members, which limits the time for a hostile body."""
 
 AT_ONCE = 256 * 1024
-"""Largest body that is scanned in one go, in bytes: a few milliseconds at worst. `scan_in_steps` is for larger ones."""
+"""Maximum bytes of a body that is scanned in one step, in a few milliseconds. Use `scan_in_steps` for larger ones."""
 
 _TINY = 2 * 1024
 _SMALL = 16 * 1024
-"""Up to this many bytes a search for the key is cheaper than a walk over the members.
+"""Up to this size a search for the key is cheaper than a walk over the members.
 
-No body this small can hold MAX_MEMBERS members of five bytes (``"":1,``), so that both ways agree.
+Such a body cannot hold MAX_MEMBERS members of five bytes (``"":1,``), so both ways agree.
 """
 
 _UTF8_PIECE = 64 * 1024
@@ -46,21 +46,21 @@ _PLAIN_MEMBER = re.compile(
     rb'("[^"\\\x00-\x1f]{0,64}"|true|false|null|-?(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,16})?)'
     rb"[ \t\n\r]*(?=[,}])"
 )
-"""Key and short scalar at once: half of the members of a real request, at a third of the price."""
+"""Key and short scalar at once: half of the members of a usual request, at a third of the cost."""
 _KEY_IN_ANY_CASE = re.compile(rb'"(?i:model)"')
 _OPENING = re.compile(rb"[ \t\n\r]*\{[ \t\n\r]*")
 _SPACE_TO_END = re.compile(rb"[ \t\n\r]*\Z")
 _BOOLEANS = {b"true": True, b"fals": False}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
-"""An escape of a surrogate. Decoders here refuse one without its other half, which is legal (RFC 8259 section 8.2)."""
+"""The escape of a surrogate. msgspec refuses one without its other half, which is legal (RFC 8259 section 8.2)."""
 
 
 class ModelSpan(msgspec.Struct, frozen=True, gc=False):
-    """A model name and where a body spells it.
+    """A model name and its place in the body.
 
-    ``body[start:end]`` are the bytes to replace for another name: in JSON the string literal with
-    its quotes, in a multipart form the bare value. Offsets are in bytes.
+    ``body[start:end]`` are the bytes to replace for another name: in JSON the string literal with its quotes, in a
+    multipart form the bare value.
     """
 
     name: str
@@ -78,20 +78,23 @@ _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class BodyFlags(msgspec.Struct, frozen=True, gc=False):
-    """What else was seen on the way, so that a large body need not be looked through again: the top-level members
-    ``stream`` (true) and ``store`` (None: neither true nor false)."""
+    """Other top-level members, so that a large body need not be scanned again."""
 
     streams: bool = False
+    """``stream`` is true."""
     stores: bool | None = None
+    """``store``. None: neither true nor false."""
 
 
 class ScanResult(msgspec.Struct, frozen=True, gc=False):
-    """What a JSON object says of its model. ``span`` None: nothing. ``exact``: its key is ``model``; if not, it is that
-    in another case, which only some parsers take for the same. ``notes``: see there; of large bodies only."""
+    """The model of a JSON object or a form."""
 
     span: ModelSpan | None = None
+    """None: there is no model."""
     exact: bool = True
+    """The key is ``model``. Else it is ``model`` in another case, which only some parsers accept."""
     notes: BodyFlags | None = None
+    """Of large bodies only."""
 
     def require_span(self) -> ModelSpan:
         """The span. Raises ProxyError MODEL_REQUIRED."""
@@ -103,10 +106,9 @@ class ScanResult(msgspec.Struct, frozen=True, gc=False):
 
 
 def scan(body: bytes) -> ModelSpan:
-    """Return the span of the top-level ``model`` of a JSON object.
+    """The span of the top-level ``model`` of a JSON object.
 
-    The whole body is validated (RFC 8259, UTF-8, no byte order mark, nesting within what the
-    interpreter's recursion limit allows).
+    The whole body is validated (RFC 8259, UTF-8, no byte order mark, nesting within the interpreter's recursion limit).
 
     Raises:
         ProxyError: MODEL_REQUIRED if there is no model or it is empty, BAD_REQUEST for everything
@@ -117,9 +119,9 @@ def scan(body: bytes) -> ModelSpan:
 
 
 def scan_any(body: bytes, *, objects_only: bool = True) -> ScanResult:
-    """The same for a body that need not name a model. Raises ProxyError like `scan`, but for no model.
+    """`scan` for a body that need not name a model. Raises ProxyError like `scan`, except for a missing model.
 
-    Unless ``objects_only``, a body may be any JSON value; one that is no object names no model.
+    Unless ``objects_only``, the body may be any JSON value. Only an object names a model.
     """
     span = _scan_small(body) if len(body) <= _SMALL else None
     return _scan_members(body, objects_only=objects_only) if span is None else ScanResult(span)
@@ -141,7 +143,7 @@ def _scan_members(body: bytes, *, objects_only: bool = True) -> ScanResult:
 
 
 def scan_in_steps(body: bytes, *, objects_only: bool = True) -> Generator[None, None, ScanResult]:
-    """`scan_any` that yields after every millisecond or so; numbers of more than 32 KiB are refused."""
+    """`scan_any` in steps: yields about every millisecond. Numbers of more than 32 KiB are refused."""
     at = 0
     while at < len(body):
         at = _behind_utf8(body, at)
@@ -152,13 +154,13 @@ def scan_in_steps(body: bytes, *, objects_only: bool = True) -> Generator[None, 
 
 
 def splice(body: bytes, span: ModelSpan, model_json: bytes) -> bytes:
-    """Return ``body`` with the span's bytes replaced by ``model_json``, and no other byte changed."""
+    """``body`` with the span's bytes replaced by ``model_json``."""
     view = memoryview(body)
     return b"".join((view[: span.start], model_json, view[span.end :]))
 
 
 def splice_in_steps(body: bytes, span: ModelSpan, model_json: bytes) -> Generator[None, None, bytes]:
-    """`splice` that yields after every millisecond or so: most of the time goes into getting that much memory."""
+    """`splice` in steps: yields about every millisecond. Most of the time is spent on allocating memory."""
     buffer = BytesIO()
     view = memoryview(body)
     for part in (view[: span.start], memoryview(model_json), view[span.end :]):
@@ -169,7 +171,7 @@ def splice_in_steps(body: bytes, span: ModelSpan, model_json: bytes) -> Generato
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` if a model may be called so.
+    """Return ``name`` if it is a valid model name.
 
     Raises:
         ProxyError: it is empty, longer than MAX_NAME, or holds control characters.
@@ -188,13 +190,14 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _scan_small(body: bytes) -> ModelSpan | None:
-    """The common case in a microsecond; None leaves every other one, good or bad, to the walk.
+    """The common form in a microsecond. None: use `_scan_members`.
 
-    The decoder proves that a top-level model exists and is a string. Without ``\\u004`` and ``\\u006`` no letter of
-    its key is escaped, so the key is spelled ``"model"``; those bytes, in any case, occur once, hence there. Only
-    white space and a colon can stand between it and the quote that opens the value.
+    The decoder proves that a top-level model exists and is a string.
+    Without ``\\u004`` and ``\\u006`` no letter of its key is escaped, so the key is the bytes ``"model"``.
+    Those bytes, in any case, occur once, so that is where the key is.
+    Only white space and a colon can be between the key and the quote that opens the value.
     """
-    # The first way is cheaper up to a few kilobytes, the second behind that.
+    # The first way is cheaper up to a few kilobytes, the second beyond.
     around = body.lower().split(_KEY) if len(body) <= _TINY else _KEY_IN_ANY_CASE.split(body)
     if len(around) != 2:
         return None
@@ -215,7 +218,7 @@ def _scan_small(body: bytes) -> ModelSpan | None:
 
 
 class _Search:
-    """Looks for the model among the members of ``body``."""
+    """The search for the model among the members of ``body``."""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -225,7 +228,7 @@ class _Search:
         self._count = 0
 
     def visit(self, key: bytes, start: int) -> None:
-        """See the next member: the literal of its key, and where its value begins. Raises ProxyError."""
+        """Visit the next member: the literal of its key, and the offset of its value. Raises ProxyError."""
         self._count += 1
         if self._count > MAX_MEMBERS:
             _refuse(f"The request body has more than {MAX_MEMBERS} top-level members.")
@@ -257,9 +260,9 @@ def _walk(search: _Search, *, objects_only: bool) -> Iterator[None]:
 
 
 def _members(body: bytes) -> Iterator[tuple[bytes, int]]:
-    """Yield the literal of each key and where its value starts; raise unless the body is one JSON object.
+    """Yield the literal of each key and the offset of its value. Raises ProxyError unless the body is one JSON object.
 
-    A member is yielded only after its value proved valid.
+    A member is yielded after its value was validated.
     """
     view = memoryview(body)
     opening = _OPENING.match(body)
@@ -289,20 +292,20 @@ def _members(body: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def _behind_value(view: memoryview, start: int) -> int:
-    """Offset of what follows the JSON value that begins at ``start``, and the space behind it.
+    """The offset behind the JSON value at ``start`` and the space that follows it.
 
-    A decoder that is given more than one value says at which byte the surplus begins. That costs one
-    validating pass over this value and builds nothing, unlike a decoder that returns all members.
+    Given more than one value, the decoder reports at which byte trailing data begins.
+    That validates this value in one pass, without building objects.
     """
     try:
         _decode_raw(view[start:])
     except RecursionError:
         _refuse("The request body is nested too deeply.")
     except msgspec.DecodeError as error:
-        surplus = TRAILING_DATA.search(str(error))
-        if surplus is None:
+        trailing = TRAILING_DATA.search(str(error))
+        if trailing is None:
             _refuse(f"The request body is not valid JSON: the value at byte {start} is malformed.")
-        return start + int(surplus.group(1)) - 1
+        return start + int(trailing.group(1)) - 1
     return len(view)
 
 
@@ -314,7 +317,7 @@ def _string(literal: bytes) -> str:
 
 
 def _unescaped(key: bytes) -> bytes:
-    """The literal without escapes; as it is if it holds half a surrogate pair, which makes it no key of ours."""
+    """The literal without escapes. Unchanged if it holds half a surrogate pair: such a key is not ``model``."""
     try:
         return b'"%b"' % _decode_string(key).encode()
     except (msgspec.DecodeError, UnicodeError):
@@ -330,7 +333,7 @@ def _name(literal: bytes) -> str:
 
 
 def _check_utf8(body: bytes) -> None:
-    """Decoders here do not look into strings that they skip; this does, in pieces to spare memory."""
+    """Validate UTF-8, which msgspec does not do in strings that it skips. In pieces, to save memory."""
     if body.isascii():
         return
     at = 0
@@ -339,7 +342,7 @@ def _check_utf8(body: bytes) -> None:
 
 
 def _behind_utf8(body: bytes, at: int) -> int:
-    """Offset behind the next piece of text that begins at ``at``."""
+    """The offset behind the piece of text that begins at ``at``."""
     end = at + _UTF8_PIECE
     try:
         return at + codecs.utf_8_decode(memoryview(body)[at:end], "strict", end >= len(body))[1]

@@ -1,8 +1,9 @@
-"""Find the ``model`` part of a multipart/form-data body by its byte span (RFC 7578, RFC 2046 §5.1).
+"""Find the byte span of the ``model`` part of a multipart/form-data body (RFC 7578, RFC 2046 section 5.1).
 
-Only delimiters and part headers are looked at; files are passed over by search, never copied. Form
-parsers forgive different things, so that a form which two of them could read differently is
-refused: what is routed must be what the provider will read.
+Only delimiters and part headers are parsed; files are skipped by search, and never copied.
+Form parsers tolerate different errors.
+So a form that two of them could read differently is refused: the request must be routed by the model that the provider
+reads.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.wire.model_scan import ModelSpan, ScanResult, check_name
 
 MAX_PARTS = 1000
-"""Most parts of a form; near misses of the delimiter inside of data count too."""
+"""Maximum parts of a form. Data that resembles the delimiter counts too."""
 
 MAX_PART_HEAD = 16 * 1024
-"""Longest header block of one part, in bytes."""
+"""Maximum bytes of the header block of one part."""
 
 MAX_FIELDS = 32
-"""Most header lines of one part, and most parameters of one line."""
+"""Maximum header lines of one part, and parameters of one line."""
 
 MAX_VALUE = 1024
-"""Longest value of the model part, in bytes."""
+"""Maximum bytes of the model part's value."""
 
 _WINDOW = 256 * 1024
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")  # RFC 2046 §5.1.1
@@ -39,7 +40,7 @@ _PLAIN_ENCODINGS = (b"7bit", b"8bit", b"binary")
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Offsets into the body: of the header block, and where the part's data ends."""
+    """Offsets into the body: of the header block, and of the end of the part's data."""
 
     head: int
     end: int
@@ -48,10 +49,11 @@ class _Part:
 def scan_form(content_type: bytes, body: bytes) -> Generator[None, None, ScanResult]:
     """Find the value of the form's one ``model`` field, if it has one: bare bytes, without quotes.
 
-    A generator of steps of a millisecond or so. ``content_type`` is the value of the request's Content-Type. The field
-    may stand before or after files; a part with a filename is a file, whatever its name. A field whose name is
-    ``model`` in another case counts as the same field, since some frameworks take it for that. To rename, splice the
-    other name's UTF-8 bytes into the span; it must not hold CR or LF.
+    In steps of about a millisecond.
+    ``content_type`` is the value of the request's Content-Type.
+    The field may be before or after files. A part with a filename is a file, whatever its name.
+    A field named ``model`` in another case counts as the same field, as in some frameworks.
+    To rename, splice the other name's UTF-8 bytes into the span. They must not hold CR or LF.
 
     Raises:
         ProxyError: MODEL_REQUIRED if the field is empty, BAD_REQUEST for everything else; always with
@@ -96,12 +98,12 @@ def _boundary(content_type: bytes) -> bytes:
 
 
 def _parts(body: bytes, dashes: bytes) -> Generator[_Part | None]:
-    """Yield the parts between ``dashes`` (two hyphens and the boundary), and None between the steps of a search; raise
-    unless the last one is closed.
+    """Yield the parts between ``dashes`` (two hyphens and the boundary), and None between the steps of a search.
 
-    A delimiter begins a line and ends one (or has two hyphens behind it). The bytes of the boundary
-    with other text behind them are data. A line that only ends in LF is not a delimiter here, but
-    is one to lenient parsers: refused.
+    Raises ProxyError unless the last part is closed.
+    A delimiter is a whole line, or has two hyphens behind it.
+    The bytes of the boundary with other text behind them are data.
+    A line that ends in LF only is a delimiter to lenient parsers, so it is refused.
     """
     at = 2 if body.startswith(b"\r\n") else 0
     if not body.startswith(dashes, at):
@@ -139,8 +141,8 @@ def _check_epilogue(body: bytes, at: int) -> None:
 
 
 def _model_name(head: bytes) -> bytes | None:
-    """The name that these header lines (without the empty one) give the part if it is ``model``, in any case; raise if
-    that is arguable."""
+    """The name of a part with these header lines, if it is ``model`` in any case. Raises ProxyError if parsers could
+    disagree on it."""
     fields = _fields(head)
     kind, separator, rest = fields.get(b"content-disposition", b"").partition(b";")
     if kind.strip(b" \t").lower() != b"form-data":
@@ -180,7 +182,7 @@ def _fields(head: bytes) -> dict[bytes, bytes]:
 
 
 def _parameters(text: bytes, where: str) -> dict[bytes, bytes]:
-    """Values of ``; name=value`` pairs by lower-cased name: unquoted, but with their backslashes."""
+    """Values of ``; name=value`` pairs by lower-cased name, without their quotes, but with their backslashes."""
     parameters: dict[bytes, bytes] = {}
     at = 0
     text = text.rstrip(b" \t")

@@ -1,4 +1,4 @@
-"""Query parameters that an operator sets on every request to a provider."""
+"""Query parameters that the configuration adds to every request to a provider."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-# Names whose values anybody may see; of all other parameters only the name is shown.
+# Parameters whose values are not secret. Of other parameters only the names are shown.
 _PUBLIC: Final = frozenset({b"api-version", b"api_version", b"version", b"deployment", b"model"})
 _UNRESERVED: Final = "-._~:,/"
 _HIDDEN: Final = b"***"
@@ -15,23 +15,24 @@ _HIDDEN: Final = b"***"
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """``text`` is percent-encoded, as it stands in a request target, and may hold secrets. ``names`` are those of its
-    parameters, decoded and in lower case."""
+    """Parameters for a request target."""
 
     text: bytes
+    """Percent-encoded. It may hold secrets."""
     names: frozenset[bytes]
+    """Of the parameters, decoded and in lower case."""
 
     @classmethod
     def of(cls, parameters: Mapping[str, str]) -> Query:
-        """Of plain text, which is encoded here."""
+        """``parameters`` are not percent-encoded."""
         parts = [f"{quote(name, _UNRESERVED)}={quote(value, _UNRESERVED)}" for name, value in parameters.items()]
         return cls("&".join(parts).encode("ascii"), frozenset(name.encode().lower() for name in parameters))
 
     def apply_to(self, target: bytes) -> bytes:
-        """``target`` with these parameters behind its own, of which those with the same names are left out. No other
-        byte changes.
+        """``target`` with these parameters behind its own. They replace parameters of the same names.
 
-        Names are compared without regard to case, as Azure (ASP.NET) does: ``API-Version`` is ``api-version``.
+        All other bytes are unchanged.
+        Names are compared in lower case, as Azure (ASP.NET) does: ``API-Version`` is ``api-version``.
         """
         path, _, query = target.partition(b"?")
         kept = b"&".join([part for part in query.split(b"&") if _name(part) not in self.names])
@@ -44,7 +45,7 @@ def _name(parameter: bytes) -> bytes:
 
 
 def masked(target: bytes) -> bytes:
-    """``target`` for people to see: values in its query are hidden, unless the name says that they are no secret."""
+    """``target`` for logs: values in its query are hidden, except those of public parameters."""
     path, mark, query = target.partition(b"?")
     return path + mark + b"&".join(map(_masked_parameter, query.split(b"&")))
 

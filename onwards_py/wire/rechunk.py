@@ -1,12 +1,12 @@
-"""The re-chunker: whole server-sent events out, bytes unchanged.
+"""The re-chunker: complete server-sent events out, bytes unchanged.
 
-An event ends with a blank line; a line ends with LF, CR or CRLF (WHATWG HTML, section 9.2.5). Only
-line ends are looked for, so a split UTF-8 character cannot confuse. What is held back is at most
-one unfinished event, and it leaves in the same call in which its last byte came.
+An event ends with a blank line; a line ends with LF, CR or CRLF (WHATWG HTML, section 9.2.5).
+Only line ends are searched for, so a split UTF-8 character does no harm.
+At most one incomplete event is buffered. It is returned by the call that gets its last byte.
 
-After ``CR CR`` an event is over even though an LF might still belong to that line end: it leaves at once,
-and such an LF travels in front of the next event. After ``CRLF CR`` the LF is waited for, since a
-stream that ends one line with CRLF ends the next so too.
+An event ends after ``CR CR``, although an LF may follow that belongs to the line end: such an LF is sent in front of
+the next event.
+After ``CRLF CR`` the event ends only with the next byte: a stream with one CRLF ends its other lines so too.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from onwards_py.messages import Ending
 
 _WHOLE = (b"\n\n", b"\n\r\n", b"\r\r")
 _BLANK_LINE = re.compile(rb"\n\n|\n\r\n|\r\r|\n\r(?=[^\n])")
-_TAIL = 2  # of a blank line, at most so many bytes can lie before the cut
+_TAIL = 2  # bytes of a blank line that can be in an earlier piece
 
 
 class EventTooLarge(Exception):
-    """One event passed the limit (bytes). ``ready`` holds the whole events before it, still to be delivered."""
+    """One event exceeds the limit (bytes). ``ready``: the complete events before it, which must still be delivered."""
 
     def __init__(self, limit: int, ready: bytes) -> None:
         super().__init__(f"a server-sent event is larger than {limit} bytes")
@@ -29,7 +29,7 @@ class EventTooLarge(Exception):
 
 
 class Rechunker:
-    """Filter: any cutting of an event stream in, cuts only between events out.
+    """Filter: any pieces of an event stream in, pieces of complete events out.
 
     ``limit`` bounds one event in bytes (line ends in front of it do not count), however it arrives.
     A larger event is an error, or, if ``passes``, leaves in pieces from the limit on.
@@ -47,7 +47,7 @@ class Rechunker:
         self._tail = b""
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the events that became whole, as one piece. Raises EventTooLarge."""
+        """Return the events that are now complete, as one piece. Raises EventTooLarge."""
         if not self._pending and len(piece) <= self._limit and piece.endswith(_WHOLE):
             return piece
         if not self._passes and self._size + len(piece) > self._limit:
@@ -55,30 +55,30 @@ class Rechunker:
         probe = self._tail + piece
         end = _last_boundary(probe) - len(self._tail)
         if end < 0 or (end == 0 and not self._pending):
-            self._hold(piece)
+            self._buffer(piece)
             return self._excess() if self._size > self._limit or self.mid_event else b""
         self._pending.append(piece[:end])
         ready = b"".join(self._pending)
         self._clear()
         if end == len(piece):
             return ready
-        self._hold(piece[end:])
+        self._buffer(piece[end:])
         return ready + self._excess() if self._size > self._limit else ready
 
     def finish(self, ending: Ending) -> bytes:
-        """What remains: the last event without its blank line, if the stream ended well; else nothing."""
+        """The last event without its blank line, if the stream ended well; else no bytes."""
         rest = b"".join(self._pending) if ending is Ending.DONE else b""
         self._pending.clear()
         return rest
 
     def _excess(self) -> bytes:
-        """What is held of an event that is too large to be held."""
+        """The buffered part of an event that exceeds the limit."""
         ready = b"".join(self._pending)
-        self._pending = [b""]  # an event goes on, if not with these bytes
+        self._pending = [b""]  # not empty: the event continues
         self.mid_event = True
         return ready
 
-    def _hold(self, piece: bytes) -> None:
+    def _buffer(self, piece: bytes) -> None:
         if self._size == 0:
             self._size = len(piece.lstrip(b"\r\n"))
         else:
@@ -93,7 +93,7 @@ class Rechunker:
         self.mid_event = False
 
     def _check_sizes(self, piece: bytes) -> None:
-        """Measure each event that ``piece`` ends or begins; only called when one of them could be too large."""
+        """Measure each event that ends or begins in ``piece``. Called only if one of them may be too large."""
         data = b"".join(self._pending) + piece
         start = 0
         while True:
@@ -114,7 +114,7 @@ def _skip_line_ends(data: bytes, start: int) -> int:
 
 
 def _last_boundary(data: bytes) -> int:
-    """Index just behind the last blank line in ``data``; -1 if there is none."""
+    """Index behind the last blank line in ``data``; -1 if there is none."""
     lf = data.rfind(b"\n\n")
     end = lf + 2 if lf >= 0 else -1
     if b"\r" not in data:
@@ -125,7 +125,7 @@ def _last_boundary(data: bytes) -> int:
             end = max(end, at + len(blank))
     last = len(data)
     while (at := data.rfind(b"\n\r", max(end, 0), last)) >= 0:
-        # LF then CR: a blank line, unless the CR turns out to begin a CRLF; that was counted above.
+        # LF then CR: a blank line, unless the CR begins a CRLF, which was found above.
         if at + 2 < len(data) and data[at + 2] != 0x0A:
             return at + 2
         last = at + 1

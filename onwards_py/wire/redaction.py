@@ -1,6 +1,6 @@
-"""Blanking a credential of ours in what a provider says, in the spellings that error messages have for it.
+"""Redaction of the provider's credential in its responses, in all spellings that error messages have for it.
 
-Each of its bytes becomes an asterisk, so lengths stay and no framing changes.
+Each byte becomes an asterisk, so lengths and framing stay the same.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from urllib.parse import quote, quote_plus
 
 from onwards_py.messages import Ending
 
-SHORTEST: Final = 6
-"""Bytes that a secret must have; shorter ones (``none``, ``EMPTY``) are placeholders, and stand in ordinary words."""
+MIN_SECRET: Final = 6
+"""Minimum bytes of a secret. Shorter ones (``none``, ``EMPTY``) are placeholders, and occur in ordinary words."""
 
-# What JSON encoders write by code point beyond need, since it means something in HTML: Go, .NET, Gson, and all of them.
+# Characters that JSON encoders escape although they need not, because of HTML: Go, .NET, Gson, all of them.
 _BY_CODE_POINT: Final = ("<>&", "<>&'\"+`", "<>&'=", "<>&'\"+`=/")
 _PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
 
 
 class Redaction:
-    """The spellings of some secrets, compiled. Has no ``repr`` that tells them."""
+    """The spellings of secrets, compiled. Its ``repr`` does not show them."""
 
     __slots__ = ("_firsts", "_longest", "_pattern", "_spellings")
 
@@ -37,11 +37,11 @@ class Redaction:
         self._firsts = re.compile(b"|".join({re.escape(spelling[:1]) for spelling in found}))
 
     def redact(self, data: bytes) -> bytes:
-        """``data`` with every secret blanked."""
+        """``data`` with every secret redacted."""
         return self._pattern.sub(_asterisks, data)
 
     def redact_partial(self, data: bytes) -> tuple[bytes, bytes]:
-        """The same for a beginning of the data: what is final of it, and the rest, which may begin a secret."""
+        """`redact` for a part of the data. Returns the redacted part, and the rest, which may begin a secret."""
         final: list[bytes] = []
         start, keep = 0, self._may_begin(data, 0)
         for match in self._pattern.finditer(data):
@@ -56,7 +56,7 @@ class Redaction:
         return b"".join((*final, data[start:keep])), data[keep:]
 
     def _may_begin(self, data: bytes, start: int) -> int:
-        """Where the first secret could begin, from ``start`` on, that ``data`` does not hold to its end."""
+        """The first index from ``start`` on at which an incomplete secret may begin; else the end of ``data``."""
         for match in self._firsts.finditer(data, max(start, len(data) - self._longest + 1)):
             rest = data[match.start() :]
             if any(len(rest) < len(each) and each.startswith(rest) for each in self._spellings):
@@ -65,7 +65,7 @@ class Redaction:
 
 
 class Redactor:
-    """Filter: the same bytes with every secret blanked. Held back is at most what may begin one."""
+    """Filter: redacts every secret. At most the beginning of one is buffered."""
 
     __slots__ = ("_held", "_redaction")
 
@@ -79,14 +79,14 @@ class Redactor:
         return ready
 
     def finish(self, ending: Ending) -> bytes:
-        """What remains. Of a body that was cut nothing: its last bytes may be most of a secret."""
+        """The remaining bytes. None of an incomplete body: they may be most of a secret."""
         held, self._held = self._held, b""
         return self._redaction.redact(held) if ending is Ending.DONE else b""
 
 
 def compile_redaction(prefix: str, key: str, others: Iterable[str] = ()) -> Redaction | None:
-    """What blanks the credential ``prefix + key``, and ``others``; None if there is nothing to blank."""
-    secrets = frozenset(secret for secret in (*_secrets_of(prefix, key), *others) if len(secret) >= SHORTEST)
+    """The redaction of the credential ``prefix + key`` and of ``others``. None: there is no secret."""
+    secrets = frozenset(secret for secret in (*_secrets_of(prefix, key), *others) if len(secret) >= MIN_SECRET)
     return Redaction(secrets) if secrets else None
 
 
@@ -95,7 +95,7 @@ def _secrets_of(prefix: str, key: str) -> Iterator[str]:
     if not key:
         return
     yield key
-    if len(key) < SHORTEST:
+    if len(key) < MIN_SECRET:
         yield (prefix + key).strip()
     scheme, _, token = (prefix + key).strip().partition(" ")
     if not token:
@@ -113,13 +113,13 @@ def _secrets_of(prefix: str, key: str) -> Iterator[str]:
 
 def _spellings_of(secret: str) -> Iterator[str]:
     yield secret
-    told = json.dumps(secret)[1:-1]
-    for text in (told, json.dumps(told)[1:-1]):  # the second: an error inside an error's message
+    literal = json.dumps(secret)[1:-1]
+    for text in (literal, json.dumps(literal)[1:-1]):  # the second: an error inside an error's message
         yield text
         yield text.replace("/", "\\/")
-    for some in _BY_CODE_POINT:
+    for characters in _BY_CODE_POINT:
         for form in ("\\u{:04x}", "\\u{:04X}"):
-            yield "".join(form.format(ord(one)) if one in some else json.dumps(one)[1:-1] for one in secret)
+            yield "".join(form.format(ord(one)) if one in characters else json.dumps(one)[1:-1] for one in secret)
     for text in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
         yield text
         yield _PERCENT.sub(lambda match: match[0].lower(), text)

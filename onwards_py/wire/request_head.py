@@ -1,8 +1,8 @@
-"""A request head, read once: what it says about itself, and the field lines that may travel on.
+"""A request head, read once: its facts, and the field lines that are passed on.
 
-Both doors call `examine`; it is also the guard that refuses what parsers let through and proxies
-must not: a missing, repeated or odd Host, any transfer coding but exactly ``chunked``, two
-framings at once, repeated singleton fields (RFC 9112 sections 3.2, 6.1 and 6.3; RFC 9110 section 5.3).
+`examine` also refuses what parsers accept and proxies must not: a missing, repeated or invalid Host, any transfer
+coding except exactly ``chunked``, two framings at once, repeated singleton fields (RFC 9112 sections 3.2, 6.1 and 6.3;
+RFC 9110 section 5.3).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from onwards_py.wire.target_url import authority
 
 # RFC 3986 section 3.2.2: a reg-name or an IP literal, and a port; never userinfo, a path or a list.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
-# A body that is called something else is JSON all the same, where a model is looked for in it.
+# Bodies of these types are searched for a model as JSON too.
 _READ_AS_JSON = frozenset({Media.JSON, Media.OPAQUE, Media.ABSENT})
 _CREDENTIALS = frozenset({AUTHORIZATION, X_API_KEY, API_KEY})
-# Browsers can set no header of a WebSocket handshake but this one, so there OpenAI takes the key as a subprotocol.
+# Browsers can set only this header of a WebSocket handshake, so OpenAI accepts the key as a subprotocol.
 _KEY_SUBPROTOCOL = b"openai-insecure-api-key."
 _OF_UPGRADES = frozenset({b"upgrade", b"http2-settings"})
 _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
@@ -89,18 +89,16 @@ class RequestHead(msgspec.Struct):
 
 
 class CachedOutboundHead(msgspec.Struct, frozen=True):
-    """The outbound head of an attempt with this head, around its Content-Length value.
-
-    Valid for the very ``provider`` object (whatever it is; compared by identity) it was made for.
-    """
+    """The outbound head of an attempt with this head, split around its Content-Length value."""
 
     provider: object
+    """The provider, compared by identity, that it is valid for."""
     before: bytes
-    behind: bytes
+    after: bytes
 
 
 def examine(fields: Fields, target: bytes, http_minor: int) -> RequestHead:
-    """Read ``fields`` once. Raises ProxyError for a head that a proxy must not pass on."""
+    """The facts of a head. Raises ProxyError for a head that a proxy must not pass on."""
     parts: list[bytes] = []
     head = RequestHead(parts)
     known = REQUEST_FIELD_RULES.known
@@ -126,7 +124,7 @@ def examine(fields: Fields, target: bytes, http_minor: int) -> RequestHead:
     if nominated:
         _remove_nominated(head, nominated)
     if head.upgrade is not None and b"upgrade" not in nominated.lower():
-        head.upgrade = None  # RFC 9110 section 7.8: without the connection option it means nothing
+        head.upgrade = None  # RFC 9110 section 7.8: it has no meaning without the connection option
     json = head.content_type == JSON or media_of(head.content_type) in _READ_AS_JSON
     if not json or head.model_override is not None or head.content_encoding or head.upgrade is not None:
         head.plain = False
@@ -134,7 +132,7 @@ def examine(fields: Fields, target: bytes, http_minor: int) -> RequestHead:
 
 
 def _place(head: RequestHead, kind: int, name: bytes, value: bytes) -> None:
-    """Note what the field says; keep its line, or its place, if one of the two travels on."""
+    """Read a field, and add its line to ``parts`` if it is passed on."""
     parts = head.parts
     at = len(parts)
     if kind == HOST:
@@ -160,7 +158,7 @@ def _place(head: RequestHead, kind: int, name: bytes, value: bytes) -> None:
 
 
 def _note(head: RequestHead, kind: int, value: bytes) -> None:
-    """A field that does not travel on."""
+    """Read a field that is not passed on."""
     if kind in _CREDENTIALS:
         if kind == AUTHORIZATION:
             head.authorization = value
@@ -178,22 +176,24 @@ def _note(head: RequestHead, kind: int, value: bytes) -> None:
 
 
 def _note_api_key(head: RequestHead, value: bytes) -> None:
-    """Several fields may hold the client's key, and none of them goes before another: their order must not decide who
-    calls. Keys that differ are joined, which is no accepted key, and no refusal where none is asked for."""
+    """Several fields may hold the client's key, and their order must not decide which counts.
+
+    Different keys are joined: that is not an accepted key, and no error for a target that needs none.
+    """
     if head.api_key is not None and head.api_key != value:
         value = b"%b, %b" % (head.api_key, value)
     head.api_key = value
 
 
 def _reserve_credential(head: RequestHead) -> None:
-    """The provider's credential stands where the client's first one stood."""
+    """Reserve the place of the client's first credential for the provider's."""
     if head.credential_at < 0:
         head.credential_at = len(head.parts)
         head.parts.append(b"")
 
 
 def _take_key(head: RequestHead, value: bytes) -> bytes:
-    """Note the key among the subprotocols; returns ``value`` without it, which is for the provider."""
+    """Read the key among the subprotocols. Returns ``value`` without it, for the provider."""
     if _KEY_SUBPROTOCOL not in value.lower():
         return value
     others: list[bytes] = []
@@ -207,7 +207,7 @@ def _take_key(head: RequestHead, value: bytes) -> bytes:
 
 
 def _is_chunked(value: bytes) -> bool:
-    """Any coding but chunked would have to be undone before forwarding (RFC 9112 section 6.1: 501)."""
+    """Any other coding would have to be decoded before forwarding (RFC 9112 section 6.1: 501)."""
     if value.strip().lower() != b"chunked":
         raise ProxyError(ErrorKind.TRANSFER_CODING)
     return True
@@ -220,7 +220,7 @@ def _is_continue(value: bytes) -> bool:
 
 
 def _check_framing(head: RequestHead, http_minor: int) -> None:
-    """Two framings, or one that the version does not know, are how requests are smuggled (RFC 9112 section 11.2)."""
+    """Two framings, or a framing that the version does not have, smuggle requests (RFC 9112 section 11.2)."""
     if not head.chunked:
         return
     if head.content_length is not None:
@@ -245,8 +245,7 @@ def _check_host(head: RequestHead, target: bytes, http_minor: int) -> None:
 def _remove_nominated(head: RequestHead, nominated: bytes) -> None:
     """Blank the fields that Connection names (RFC 9110 section 7.6.1).
 
-    Only ordinary fields can be nominated away: what frames, routes or authenticates the message is not the
-    client's to delete (an intermediary must not forward a message that has lost its meaning).
+    Fields that frame, route or authenticate the message are not removed: a message without them has another meaning.
     """
     names = {token.strip().lower() for token in nominated.split(b",")}
     parts = head.parts
@@ -263,22 +262,27 @@ def _remove_nominated(head: RequestHead, nominated: bytes) -> None:
 
 
 def size_of(fields: Fields, target: bytes) -> int:
-    """Bytes of a head as it stood on the wire, but for padding."""
+    """Bytes of a head on the wire, without padding."""
     return len(target) + sum(len(name) + len(value) + 4 for name, value in fields)
 
 
 def is_other_protocol(read: bytes, method: bytes, target: bytes) -> bool:
-    """Whether the request that llhttp made out in ``read`` is one of RTSP or ICE: it takes those for HTTP, and does not
-    say which it took. Bodies and values in ``read`` may have lines that look like it, but no request line of HTTP."""
+    """True if the request that llhttp found in ``read`` is of RTSP or ICE.
+
+    llhttp accepts those as HTTP, and does not report which of them it found.
+    Bodies and values in ``read`` may have lines that look alike, but no request line of HTTP.
+    """
     line = rb"%b +%b +(HTTP|RTSP|ICE)/[0-9]\.[0-9](?=\r?\n)" % (re.escape(method), re.escape(target))
-    # Behind a body of the request before it, the line does not begin one.
+    # Behind the body of the request before it, the request line does not begin a line.
     protocols = re.findall(rb"(?:\A|\n)" + line, read) or re.findall(line, read)
     return bool(protocols) and b"HTTP" not in protocols
 
 
 def strip_upgrade(fields: Fields) -> list[Field]:
-    """The same head with its wish to change protocols taken out (RFC 9110 section 7.8: it may be ignored). Connection
-    keeps its other options: ``close``, and names of fields that are not for the provider."""
+    """The fields without those of an upgrade, which may be ignored (RFC 9110 section 7.8).
+
+    Connection keeps its other options: ``close``, and names of fields that are not for the provider.
+    """
     kept = []
     for name, value in fields:
         lower = name.lower()

@@ -1,7 +1,7 @@
-"""A response head, read once: which field lines travel on to the client, and what the body is.
+"""A response head, read once: the field lines for the client, and the form of the body.
 
-The head was parsed and found valid by llhttp (or made here); what is left is to find the few fields that concern a
-proxy among the lines. Most responses have none that must go, and their lines are passed on as one slice.
+llhttp has validated the head (or it was made here). This module finds the few fields that concern a proxy.
+Most responses have no field that must be removed, and their lines are passed on as one slice.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Field, ResponseHead
 from onwards_py.wire.decoding import coding_of
 
-# RFC 9112 section 4. llhttp also takes RTSP, ICE and HTTP/2.0 for this protocol, and any byte in a reason phrase.
+# RFC 9112 section 4. llhttp also accepts RTSP, ICE and HTTP/2.0, and any byte in a reason phrase.
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) [0-9]{3}(?: ([\t -~\x80-\xff]*))?")
-_STATUS_LINES_KEPT = 256
+_MAX_STATUS_LINES = 256
 _FRAMING = re.compile(
     rb"\n(c(?:ontent-(?:length|type|encoding)|onnection)|t(?:e|railer|ransfer-encoding)|keep-alive|upgrade"
     rb"|proxy-(?:connection|authenticate)):[ \t]*([^\r]*)",
@@ -28,7 +28,7 @@ _FRAMING = re.compile(
 )
 _ENDLESS_CHUNK = re.compile(rb"0*[1-9a-fA-F][0-9a-fA-F]{15}")
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-# Hop-by-hop (RFC 9110 section 7.6.1), and what Connection always may name.
+# Hop-by-hop (RFC 9110 section 7.6.1), and fields that Connection may always name.
 DROPPED = (
     b"connection",
     b"keep-alive",
@@ -39,51 +39,53 @@ DROPPED = (
     b"transfer-encoding",
     b"upgrade",
 )
-# What nearly every server of HTTP/1.1 sends needlessly. Cut out by itself, it costs half of what the search costs.
+# Nearly every server sends it needlessly. To remove it separately costs half of the general search.
 _KEEP_ALIVE = b"\r\nConnection: keep-alive"
 _DROPPED_LINES = re.compile(rb"\r\n(?:" + b"|".join(DROPPED) + rb"):[^\r]*", re.IGNORECASE)
-_OF_THE_BODY = frozenset(
+_REPRESENTATION_FIELDS = frozenset(
     {
         *(b"content-length", b"content-type", b"content-encoding", b"content-md5", b"content-disposition"),
         *(b"digest", b"content-digest", b"repr-digest", b"etag", b"last-modified", b"accept-ranges", b"vary"),
         *(b"cache-control", b"x-accel-buffering"),
     }
 )
-_OF_THE_CODING = frozenset(
+_CODING_FIELDS = frozenset(
     {b"content-length", b"content-encoding", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"etag"}
 )
 _WAITS = re.compile(rb"\r\n(retry-after|retry-after-ms|date):[ \t]*([^\r]*)", re.IGNORECASE)
-_NUMBER = re.compile(r"\d{1,300}(\.\d{1,300})?")  # what a float holds
-_FOR_EVER = 1e9
+_NUMBER = re.compile(r"\d{1,300}(\.\d{1,300})?")  # digits that a float can hold
+_MAX_SECONDS = 1e9
 _NOT_NOMINATABLE = frozenset({b"content-length", b"content-type", b"content-encoding"})
 
 
 class ResponseFacts(msgspec.Struct, frozen=True, gc=False):
-    """``block``: the field lines that travel on, each with its CRLF, without framing other than Content-Length.
-
-    ``length``: announced body bytes; None if the stream's end tells. ``event_stream``: Server-Sent Events, not coded.
-    ``coding``: the content coding, see `coding_of`; ``coded_events``: it is one of Server-Sent Events.
-    """
+    """Facts of one response head."""
 
     block: bytes
+    """The field lines that are passed on, each with its CRLF, without framing except Content-Length."""
     length: int | None
+    """Announced body bytes. None: not announced."""
     event_stream: bool
+    """The body is Server-Sent Events without a content coding."""
     coding: bytes = b""
+    """The content coding, see `coding_of`."""
     coded_events: bool = False
+    """The body is Server-Sent Events with a content coding."""
 
 
 class StatusLine(NamedTuple):
-    """What a status line says beside the status."""
+    """A status line without the status."""
 
     reason: bytes
     http_minor: int
 
 
 class ExtractedHead(msgspec.Struct, frozen=True, gc=False):
-    """A head cut out of raw bytes, the index just behind it, and its HTTP/1 version."""
+    """A head extracted from raw bytes."""
 
     head: ResponseHead
-    behind: int
+    end: int
+    """The index behind the head."""
     http_minor: int
 
 
@@ -91,13 +93,13 @@ _status_lines: dict[bytes, StatusLine] = {}
 
 
 def extract_head(raw: bytes, status: int, interim: int) -> ExtractedHead:
-    """The head that llhttp found in ``raw`` behind ``interim`` interim ones (1xx), as it came.
+    """The head in ``raw`` behind ``interim`` interim heads (1xx), unchanged.
 
-    llhttp has found the fields of every one valid and accepts nothing but CRLF CRLF as the end of a head; so that is
-    where they end. Asking llhttp for each field would cost more than all the rest of a response.
-    Raises ProxyError(UPSTREAM_INVALID) for a status line that is not one of HTTP/1.0 or HTTP/1.1.
+    llhttp has validated the fields of all these heads, and accepts only CRLF CRLF as the end of a head.
+    Callbacks for each field would cost more than the rest of the response.
+    Raises ProxyError(UPSTREAM_INVALID) for a status line that is not of HTTP/1.0 or HTTP/1.1.
     """
-    if not interim:  # nearly always, and with a status line that came before
+    if not interim:  # the common case, with a known status line
         line_end = raw.find(b"\r\n")
         known = _status_lines.get(raw[:line_end])
         if known is not None:
@@ -111,32 +113,34 @@ def extract_head(raw: bytes, status: int, interim: int) -> ExtractedHead:
         start = raw.index(b"\r\n\r\n", start) + 4
     line_end = raw.index(b"\r\n", start)
     line = raw[start:line_end]
-    said = _status_lines.get(line) or _read_status_line(line)
+    status_line = _status_lines.get(line) or _read_status_line(line)
     end = raw.index(b"\r\n\r\n", line_end)
-    return ExtractedHead(ResponseHead(status, said.reason, raw[line_end:end]), end + 4, said.http_minor)
+    return ExtractedHead(ResponseHead(status, status_line.reason, raw[line_end:end]), end + 4, status_line.http_minor)
 
 
 def has_oversized_first_chunk(raw: bytes, cut: ExtractedHead) -> bool:
-    """Whether the body behind a head begins with a chunk of 2**60 bytes or more: llhttp takes sizes of 64 bits, nginx
-    and this proxy take it for a fault (RFC 9112 section 7.1 asks recipients to expect such)."""
-    return _ENDLESS_CHUNK.match(raw, cut.behind) is not None and _CHUNKED.search(cut.head.lines) is not None
+    """True if the body behind a head begins with a chunk of 2**60 bytes or more.
+
+    llhttp accepts sizes of 64 bits. nginx and this proxy treat such a size as a fault (RFC 9112 section 7.1).
+    """
+    return _ENDLESS_CHUNK.match(raw, cut.end) is not None and _CHUNKED.search(cut.head.lines) is not None
 
 
 def _read_status_line(line: bytes) -> StatusLine:
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise ProxyError(ErrorKind.UPSTREAM_INVALID)
-    said = StatusLine(match[2] or b"", int(match[1]))
-    if len(_status_lines) < _STATUS_LINES_KEPT:
-        _status_lines[line] = said
-    return said
+    status_line = StatusLine(match[2] or b"", int(match[1]))
+    if len(_status_lines) < _MAX_STATUS_LINES:
+        _status_lines[line] = status_line
+    return status_line
 
 
 def examine_response(head: ResponseHead, extra: Sequence[Field] = (), *, to_head: bool = False) -> ResponseFacts:
-    """Read ``head`` once; ``extra`` fields replace those of their names.
+    """The facts of ``head``. ``extra`` fields replace fields of the same names.
 
-    ``to_head``: the request was HEAD, so no body follows, whatever is announced (RFC 9110 section 9.3.2).
-    Raises ProxyError(UPSTREAM_INVALID) where the framing cannot be trusted.
+    ``to_head``: the request was HEAD, so no body follows (RFC 9110 section 9.3.2).
+    Raises ProxyError(UPSTREAM_INVALID) for invalid framing.
     """
     status, lines = head.status, head.lines
     if not 200 <= status <= 599:
@@ -202,25 +206,22 @@ def _keep_lines(lines: bytes, wanted: Callable[[bytes], bool]) -> bytes:
 
 
 def provider_lines(block: bytes) -> bytes:
-    """Of the field lines that travel on (`ResponseFacts.block`) those that do not speak of the body, which is replaced.
-
-    Each has its CRLF behind it.
-    """
+    """The field lines of a `ResponseFacts.block` that do not describe the body. For responses with another body."""
     if not block:
         return b""
-    kept = _keep_lines(b"\r\n" + block[:-2], lambda name: name not in _OF_THE_BODY)
+    kept = _keep_lines(b"\r\n" + block[:-2], lambda name: name not in _REPRESENTATION_FIELDS)
     return kept[2:] + b"\r\n" if kept else b""
 
 
 def without_coding(facts: ResponseFacts, length: int) -> ResponseFacts:
-    """What is to be said of the same body once its content coding is undone; ``length``: of what it is then."""
-    kept = _keep_lines(b"\r\n" + facts.block[:-2], lambda name: name not in _OF_THE_CODING)
+    """The facts of the same body after decoding. ``length``: of the decoded body."""
+    kept = _keep_lines(b"\r\n" + facts.block[:-2], lambda name: name not in _CODING_FIELDS)
     block = (kept + b"\r\nContent-Length: %d\r\n" % length)[2:]
     return ResponseFacts(block, length, event_stream=False)
 
 
 def replace_fields(lines: bytes, extra: Sequence[Field]) -> bytes:
-    """``extra`` set on ``lines``: each takes the place of the first of its name, or is appended."""
+    """``lines`` with ``extra`` fields, each in the place of the first field of its name, or appended."""
     pending = {name.lower(): b"%b: %b" % (name, value) for name, value in extra}
     names = frozenset(pending)
     result: list[bytes] = []
@@ -235,17 +236,19 @@ def replace_fields(lines: bytes, extra: Sequence[Field]) -> bytes:
 
 
 def retry_after(lines: bytes, today: float) -> float | None:
-    """Seconds that the sender wishes to be left alone; None if it does not say, or says it in no known way.
+    """Seconds until the sender accepts requests again. None: no such field, or an unknown format.
 
-    ``Retry-After`` (RFC 9110 section 10.2.3) as seconds, or as a date, counted from the response's own, whose clock
-    it was made by; without one from ``today`` (Unix time). The finer ``Retry-After-Ms`` of OpenAI goes before it.
+    ``Retry-After`` (RFC 9110 section 10.2.3) is in seconds, or a date.
+    A date is compared with the response's own Date field, which comes from the same clock, else with ``today`` (Unix
+    time).
+    OpenAI's ``Retry-After-Ms`` is more precise and takes precedence.
     """
     found = {name.lower(): value.decode("latin-1").strip() for name, value in _WAITS.findall(lines)}
     exact, value = found.get(b"retry-after-ms", ""), found.get(b"retry-after", "")
     if _NUMBER.fullmatch(exact):
-        return min(float(exact) / 1000, _FOR_EVER)
+        return min(float(exact) / 1000, _MAX_SECONDS)
     if _NUMBER.fullmatch(value):
-        return min(float(value), _FOR_EVER)
+        return min(float(value), _MAX_SECONDS)
     then = _date(value)
     if then is None:
         return None
@@ -254,7 +257,7 @@ def retry_after(lines: bytes, today: float) -> float | None:
 
 
 def _date(value: str) -> datetime | None:
-    """A date of HTTP, all of which are in GMT."""
+    """An HTTP date, which is always in GMT."""
     try:
         return parsedate_to_datetime(value).replace(tzinfo=None)
     except (ValueError, TypeError, IndexError):

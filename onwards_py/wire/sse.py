@@ -1,8 +1,7 @@
-"""Server-sent events, both ways (WHATWG HTML, section 9.2.6).
+"""Server-sent events, decoded and encoded (WHATWG HTML, section 9.2.6).
 
-The decoder stands on the re-chunker, which knows where an event ends and when one is too large; what is left to do here
-is to read the lines of one whole event. Bytes stay bytes: what stands in ``data`` is for others to decode, so that a
-character cut by a read, or an invalid one, is no concern of this file.
+The re-chunker finds the end of each event and limits its size. This module reads the lines of complete events.
+``data`` stays bytes, so characters that are invalid or cut by a read do no harm here.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class ServerSentEvent(NamedTuple):
-    """One event. ``name`` is empty if there was no ``event`` line (a browser would call it ``message``).
-
-    ``id`` is the event's own id line (None: it had none); ``retry`` is in milliseconds.
-    """
+    """One event."""
 
     data: bytes
     name: bytes = b""
+    """Empty without an ``event`` line (``message`` in a browser)."""
     id: bytes | None = None
+    """Of the event's own ``id`` line."""
     retry: int | None = None
+    """In milliseconds."""
 
 
 class OversizedEvent(Exception):
-    """One event passed the limit (bytes). ``events`` are the whole ones before it."""
+    """One event exceeds the limit (bytes). ``events``: the complete ones before it."""
 
     def __init__(self, limit: int, events: list[ServerSentEvent]) -> None:
         super().__init__(f"a server-sent event is larger than {limit} bytes")
@@ -39,7 +38,7 @@ class OversizedEvent(Exception):
 
 
 class SSEDecoder:
-    """Bytes in, events out. ``limit`` bounds one event in bytes, however it arrives."""
+    """Bytes in, events out. ``limit``: maximum bytes of one event, however it arrives."""
 
     __slots__ = ("_begun", "_chunks", "_limit")
 
@@ -49,16 +48,16 @@ class SSEDecoder:
         self._begun = False
 
     def feed(self, piece: bytes) -> list[ServerSentEvent]:
-        """Return the events that became whole. Raises OversizedEvent, after which the decoder is spent."""
+        """Return the events that are now complete. Raises OversizedEvent. Then the decoder cannot be used again."""
         try:
             return self._read(self._chunks.feed(piece))
         except EventTooLarge as error:
             raise OversizedEvent(self._limit, self._read(error.ready)) from error
 
     def finish(self, ending: Ending) -> list[ServerSentEvent]:
-        """What remains: the last event without its blank line, if the stream ended well.
+        """The last event without its blank line, if the stream ended well.
 
-        A browser would drop it; providers that forget the blank line behind their last event are real.
+        A browser drops it, but some providers forget the blank line behind their last event.
         """
         return self._read(self._chunks.finish(ending))
 
@@ -74,7 +73,7 @@ class SSEDecoder:
 
 
 def _events(text: bytes) -> Iterator[ServerSentEvent]:
-    """The events in ``text``, whose lines end with LF alone."""
+    """The events in ``text``, whose lines end with LF."""
     for block in text.split(b"\n\n"):
         if block.startswith(b"data: ") and b"\n" not in block:
             yield ServerSentEvent(block[6:])
@@ -85,7 +84,7 @@ def _events(text: bytes) -> Iterator[ServerSentEvent]:
 
 
 def _event(block: bytes) -> ServerSentEvent | None:
-    """One event from its lines; None if it has no data line, since such a one is never dispatched."""
+    """One event from its lines. None without a data line: such an event is never dispatched."""
     data: list[bytes] = []
     name, id_, retry = b"", None, None
     for line in block.split(b"\n"):
@@ -103,9 +102,9 @@ def _event(block: bytes) -> ServerSentEvent | None:
 
 
 def encode_event(name: bytes, data: bytes) -> bytes:
-    """One whole event. ``data`` must be free of line ends, as compact JSON is; ``name`` may be empty.
+    """One complete event. ``data`` must have no line ends, as compact JSON has none; ``name`` may be empty.
 
-    LF only, one data line, blank line at the end: there are readers that understand nothing else.
+    LF only, one data line, a blank line at the end: some readers support no other form.
     """
     if name:
         return b"event: %b\ndata: %b\n\n" % (name, data)
@@ -113,9 +112,9 @@ def encode_event(name: bytes, data: bytes) -> bytes:
 
 
 def encode_comment(text: bytes) -> bytes:
-    """A comment: bytes that keep a connection alive and that no reader takes for an event."""
+    """A comment, which keeps a connection alive and is no event."""
     return b": %b\n\n" % text
 
 
 DONE = b"data: [DONE]\n\n"
-"""What ends every stream of this family of APIs."""
+"""The last event of every Chat Completions stream."""

@@ -1,8 +1,8 @@
-"""Joining a provider's base path and a raw request target, by concatenation only.
+"""Joins a provider's base path and a raw request target, by concatenation only.
 
-Reference resolution (``urljoin`` and its kin) is a way out of the provider's authority with the provider's
-key attached: ``//evil/x`` and ``/http://evil/x`` would leave for ``evil``. Bytes are concatenated here, the
-authority is never taken from the request, and nothing is normalised.
+Reference resolution, as by ``urljoin``, can leave the provider's authority with the provider's key: ``//evil/x`` and
+``/http://evil/x`` would be sent to ``evil``.
+Here bytes are concatenated, the authority is never taken from the request, and no byte is normalised.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from onwards_py.errors import ErrorKind, ProxyError
 
 _VERSION = b"/v1"
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
-# A dot segment in any spelling that a server may decode: ".", "..", "%2e", and behind "/", "\" or their codes.
+# A ".." segment in any spelling that a server may decode, between "/", "\" or their codes.
 _DOT_DOT_SEGMENT = re.compile(rb"(?i)(?:^|/|\\|%2f|%5c)(?:\.|%2e)(?:\.|%2e)(?:/|\\|%2f|%5c|;|$)")
 
 
 def origin_form(target: bytes) -> bytes:
     """The path and query of a raw request target (RFC 9112 section 3.2), untouched.
 
-    Absolute-form loses scheme and authority: neither chooses where a request goes. Raises ProxyError(BAD_REQUEST)
-    for authority-form, for asterisk-form and for a fragment.
+    Of absolute-form, scheme and authority are removed: neither decides where a request goes.
+    Raises ProxyError(BAD_REQUEST) for authority-form, for asterisk-form and for a fragment.
     """
     if target[:1] != b"/":
         absolute = _ABSOLUTE.match(target)
@@ -36,19 +36,22 @@ def origin_form(target: bytes) -> bytes:
 
 
 def authority(target: bytes) -> bytes | None:
-    """Host and port of a request target in absolute-form, which count instead of those in Host (RFC 9112 section
-    3.2.2); None for any other form."""
+    """Host and port of a request target in absolute-form, which replace those in Host (RFC 9112 section 3.2.2).
+
+    None for any other form.
+    """
     absolute = None if target[:1] == b"/" else _ABSOLUTE.match(target)
     return None if absolute is None else absolute[1]
 
 
 def join(base_path: bytes, target: bytes) -> bytes:
-    """Path and query to ask the provider for.
+    """Path and query of the request to the provider.
 
-    ``base_path`` has no trailing slash and may be empty; ``target`` is in origin form. Whole segments that the base
-    path ends with and the target begins with are not doubled: ``/api/v1`` and ``/v1/models`` give ``/api/v1/models``,
-    ``/v1`` gives ``/v1/models``, ``/v2`` gives ``/v2/v1/models``, and ``/v1x`` is no repetition.
-    Raises ProxyError(BAD_REQUEST) for a path that climbs out of the base path or begins a new authority.
+    ``base_path`` has no trailing slash and may be empty; ``target`` is in origin form.
+    Segments at the end of the base path and at the beginning of the target are not doubled.
+    With ``/v1/models``, ``/api/v1`` gives ``/api/v1/models``, ``/v1`` gives ``/v1/models``, ``/v2`` gives
+    ``/v2/v1/models``, and ``/v1x`` gives ``/v1x/v1/models``.
+    Raises ProxyError(BAD_REQUEST) for a path with ``..`` segments.
     """
     path = target.partition(b"?")[0]
     if b".." in path or b"%2" in path or b"\\" in path:
@@ -58,7 +61,7 @@ def join(base_path: bytes, target: bytes) -> bytes:
     if target.startswith(base_path) and target[len(base_path) : len(base_path) + 1] in (b"/", b"?", b""):
         return target
     at = base_path.find(b"/", 1)
-    while at > 0:  # the longer of what they may have in common first
+    while at > 0:  # the longest overlap first
         overlap = base_path[at:]
         if target.startswith(overlap) and target[len(overlap) : len(overlap) + 1] in (b"/", b"?", b""):
             return base_path[:at] + target
@@ -67,11 +70,12 @@ def join(base_path: bytes, target: bytes) -> bytes:
 
 
 def join_sdk_base_url(base_path: bytes, target: bytes) -> bytes:
-    """Path and query for a provider whose URL is the base URL that SDKs are given.
+    """Path and query for a provider whose URL is the base URL of SDKs.
 
-    To them it is what stands in front of ``/chat/completions``, so it takes the place of the target's ``/v1``:
-    ``/api/paas/v4`` and ``/v1/models`` give ``/api/paas/v4/models``. A target without ``/v1`` is appended. For the rest
-    as `join`.
+    SDKs append ``/chat/completions`` to it, so it replaces the target's ``/v1``: ``/api/paas/v4`` and ``/v1/models``
+    give ``/api/paas/v4/models``.
+    A target without ``/v1`` is appended.
+    Raises ProxyError(BAD_REQUEST) as `join` does.
     """
     _reject_dot_dot(target.partition(b"?")[0])
     if target.startswith(_VERSION) and target[len(_VERSION) : len(_VERSION) + 1] in (b"/", b"?", b""):

@@ -1,13 +1,17 @@
-"""How many tokens an answer says it used, found without parsing it.
+"""The token usage of a response, found without parsing it.
 
-Every dialect tells it in a JSON member ``"usage": {...}`` near the answer's end: Chat Completions, Completions,
-Embeddings and those who speak like them ``prompt_tokens``, ``completion_tokens``, ``total_tokens``; Responses
-``input_tokens``, ``output_tokens``, ``total_tokens``; Anthropic Messages ``input_tokens``, ``output_tokens``,
-``cache_creation_input_tokens``, ``cache_read_input_tokens``. What counts is all that the model read and wrote: the
-total if it is told, else the sum. Cached tokens are in OpenAI's prompt and input tokens already, so they are added only
-where they stand beside them, which is Anthropic's way.
+Every API has a JSON member ``"usage": {...}`` near the end of the response:
 
-Inside a JSON string a quote is escaped, so a text that talks about ``"usage"`` does not look like the member.
+- Chat Completions, Completions, Embeddings and compatible APIs: ``prompt_tokens``, ``completion_tokens``,
+  ``total_tokens``.
+- Responses: ``input_tokens``, ``output_tokens``, ``total_tokens``.
+- Anthropic Messages: ``input_tokens``, ``output_tokens``, ``cache_creation_input_tokens``,
+  ``cache_read_input_tokens``.
+
+The usage is all input and output of the model: the total if there is one, else the sum.
+OpenAI's prompt and input tokens include cached tokens. Anthropic counts those separately, so they are added.
+
+Inside a JSON string a quote is escaped, so a text with ``"usage"`` in it is not mistaken for the member.
 """
 
 from __future__ import annotations
@@ -21,24 +25,25 @@ from onwards_py.messages import Ending
 
 _MEMBER: Final = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
 _KEY: Final = b'"usage"'
-# The form of nearly all: a few counts, the total among them, before anything nested. Read without a parser.
+# The most common form: a few counts, with the total before any nested object. It is read without a parser.
 _FLAT: Final = re.compile(rb'"usage": ?\{(?: ?"[a-z_]{1,40}": ?[0-9]{1,15},){0,4} ?"total_tokens": ?([0-9]{1,15})[,}]')
 _BACKSLASH: Final = 0x5C
-_LONGEST: Final = 16 * 1024  # bytes of a usage object; those of today are a few hundred
-_CANDIDATES: Final = 16  # so many are looked at, so that no answer can make this slow
-_HEAD: Final = 4 * 1024  # where a stream of Anthropic's tells its input, in the first event
-_LARGEST: Final = 1 << 53  # beyond it a number is no count
+_MAX_OBJECT: Final = 16 * 1024  # bytes of a usage object; usual are a few hundred
+_MAX_CANDIDATES: Final = 16  # usage objects that are tried, so that no response can make this slow
+_HEAD: Final = 4 * 1024  # bytes that hold the first event of an Anthropic stream, with its input tokens
+_MAX_COUNT: Final = 1 << 53
 
 _decode: Final = JSONDecoder().raw_decode
 _Usage = dict[str, object]
 
 
 class UsageScanner:
-    """Filter: passes bytes on unchanged and remembers the first few and the last ``limit`` of them, so that the usage
-    can be looked for at the end. ``limit`` is at least 1. ``seen``: bytes that passed.
+    """Filter: passes bytes unchanged, and keeps the first few and the last ``limit`` of them to find the usage in.
 
-    Pieces are kept by reference, and looked at again when another ``limit`` of them has passed: then what is too old is
-    forgotten, and the rest is joined. So at most twice the limit is held.
+    ``limit`` is at least 1. ``seen`` counts bytes.
+    Pieces are kept by reference.
+    Each time ``limit`` bytes have passed, the last ``limit`` bytes are joined and the others dropped.
+    So at most twice the limit is kept.
     """
 
     __slots__ = ("_append", "_due", "_head", "_limit", "_pieces", "seen")
@@ -53,7 +58,7 @@ class UsageScanner:
 
     @property
     def undecodable(self) -> bool:
-        """True if the bytes turned out to be nothing that can be read."""
+        """True if the bytes could not be decoded."""
         return False
 
     def feed(self, piece: bytes) -> bytes:
@@ -61,10 +66,10 @@ class UsageScanner:
         self._append(piece)
         self.seen = seen = self.seen + len(piece)
         if seen >= self._due:
-            self._forget()
+            self._trim()
         return piece
 
-    def _forget(self) -> None:
+    def _trim(self) -> None:
         passed = b"".join(self._pieces)
         if self._head is None:
             self._head = passed[:_HEAD]
@@ -72,18 +77,18 @@ class UsageScanner:
         self._due = self.seen + self._limit
 
     def finish(self, ending: Ending) -> bytes:  # noqa: ARG002  (messages.Filter)
-        """Nothing is held back."""
+        """Returns no bytes: all have been passed."""
         return b""
 
     def tokens(self) -> int | None:
-        """Tokens used, by the last usage that passed; None if none did, or if too much came after it."""
+        """The last usage that passed. None: there was none, or it is more than ``limit`` bytes ago."""
         passed = b"".join(self._pieces)
         head = passed[:_HEAD] if self._head is None else self._head
         return _count(passed[-self._limit :], head, cut=self.seen > self._limit)
 
 
 def total_tokens_in(body: bytes) -> int | None:
-    """Tokens used, by the last usage in a whole body; None if there is none."""
+    """The last usage in a complete body. None: there is none."""
     at = body.rfind(_KEY)
     if at < 0:
         return None
@@ -94,36 +99,36 @@ def total_tokens_in(body: bytes) -> int | None:
 
 
 def _count(data: bytes, head: bytes, *, cut: bool) -> int | None:
-    """By the last usage in ``data`` that counts anything; ``head`` is the answer's beginning."""
+    """The last usage in ``data`` with a count. ``head``: the beginning of the response."""
     for usage in _usages(data, cut=cut):
         total = _total(usage)
         if total is None:
             continue
         if _input(usage) is None and _number(usage, "total_tokens") is None:
-            total += next((told for told in map(_input, _usages(head, cut=False)) if told is not None), 0)
+            total += next((read for read in map(_input, _usages(head, cut=False)) if read is not None), 0)
         return total
     return None
 
 
 def _usages(data: bytes, *, cut: bool) -> Iterator[_Usage]:
-    """Usage objects in ``data``, the last one first. ``cut``: something came before the first byte."""
+    """Usage objects in ``data``, the last one first. ``cut``: ``data`` is the end of a longer text."""
     end = len(data)
-    for _ in range(_CANDIDATES):
+    for _ in range(_MAX_CANDIDATES):
         at = data.rfind(_KEY, 0, end)
-        # Of a quote behind a cut nobody knows whether it is escaped.
+        # It is not known whether a quote behind a cut is escaped.
         if at < 0 or (cut and at == 0):
             return
         end = at
         member = _MEMBER.match(data, at)
         if member is None or (at and data[at - 1] == _BACKSLASH):
             continue
-        usage = _object(data[member.end() : member.end() + _LONGEST])
+        usage = _object(data[member.end() : member.end() + _MAX_OBJECT])
         if usage is not None:
             yield usage
 
 
 def _object(data: bytes) -> _Usage | None:
-    """The JSON object that ``data`` begins with."""
+    """The JSON object at the beginning of ``data``."""
     try:
         usage, _ = _decode(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
@@ -132,7 +137,7 @@ def _object(data: bytes) -> _Usage | None:
 
 
 def _total(usage: _Usage) -> int | None:
-    """All tokens of one usage; None if it counts none."""
+    """All tokens of one usage. None: it has no count."""
     total = _number(usage, "total_tokens")
     if total is not None:
         return total
@@ -141,7 +146,7 @@ def _total(usage: _Usage) -> int | None:
 
 
 def _input(usage: _Usage) -> int | None:
-    """Tokens of the prompt. None: not told."""
+    """Input tokens. None: there is no count."""
     prompt = _number(usage, "prompt_tokens")
     if prompt is not None:
         return prompt
@@ -158,8 +163,8 @@ def _either(usage: _Usage, name: str, other: str) -> int | None:
 
 
 def _number(usage: _Usage, name: str) -> int | None:
-    """A member that can be a count. Some servers write 12.0."""
+    """A member that is a count. Some servers send 12.0."""
     value = usage.get(name)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _LARGEST:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MAX_COUNT:
         return int(value)
     return None

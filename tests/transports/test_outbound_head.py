@@ -117,7 +117,7 @@ def test_the_memo_gives_the_same_head_around_another_length() -> None:
         raw = outbound_head(head, b"POST", b"/v1/x", KEYED, size)
         memo = head.outbound_heads[id(KEYED)]
         assert memo.provider is KEYED
-        assert memo.before + b"%d" % size + memo.behind == raw
+        assert memo.before + b"%d" % size + memo.after == raw
     outbound_head(head, b"POST", b"/v1/x", PLAIN, 5)
     assert (head.outbound_heads[id(PLAIN)].provider, head.outbound_heads[id(KEYED)]) == (PLAIN, memo)
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import pytest
 
 from onwards_py.errors import ErrorKind, LimitState, ProxyError
-from onwards_py.wire.error_body import duration, error_response
+from onwards_py.wire.error_body import format_duration, error_response
 
 
 @pytest.mark.parametrize("kind", ErrorKind, ids=lambda kind: kind.name)
@@ -100,4 +100,4 @@ def test_a_limit_that_was_passed_is_told(state: LimitState, lines: bytes) -> Non
 )
 def test_durations_are_written_as_openai_does(seconds: float, told: str) -> None:
     """Go's form, rounded up: who waits as told does not come too early."""
-    assert duration(seconds) == told
+    assert format_duration(seconds) == told
