@@ -8,7 +8,7 @@ from http import HTTPStatus
 import pytest
 
 from onwards_py.errors import ErrorKind, LimitState, ProxyError
-from onwards_py.wire.error_body import format_duration, error_response
+from onwards_py.wire.error_body import error_response, format_duration
 
 
 @pytest.mark.parametrize("kind", ErrorKind, ids=lambda kind: kind.name)
