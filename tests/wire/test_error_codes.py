@@ -7,10 +7,10 @@ import json
 import pytest
 
 from onwards_py.transcode.neutral.failure import from_body
-from onwards_py.wire.error_codes import REFUSALS, may_be_refusal
+from onwards_py.wire.error_codes import CONTENT_FILTER_CODES, may_be_refusal
 
 
-@pytest.mark.parametrize("code", sorted(REFUSALS))
+@pytest.mark.parametrize("code", sorted(CONTENT_FILTER_CODES))
 def test_every_code_of_a_refusal_is_found(code: str) -> None:
     """In any case, and with any character escaped."""
     body = json.dumps({"error": {"code": code, "message": "no"}}).encode()
@@ -24,7 +24,7 @@ def test_every_code_of_a_refusal_is_found(code: str) -> None:
 def test_a_text_that_means_a_refusal_is_found(text: str) -> None:
     """The same texts that `from_body` reads as invalid_prompt."""
     body = json.dumps({"error": {"message": text}}).encode()
-    assert not REFUSALS.isdisjoint(from_body(400, body, trusted=False).codes)
+    assert not CONTENT_FILTER_CODES.isdisjoint(from_body(400, body, trusted=False).codes)
     assert may_be_refusal(body)
 
 
