@@ -202,3 +202,17 @@ def test_the_decisions_are_numbered_and_listed() -> None:
         assert "**Decision.**" in text
         assert "**Consequences.**" in text
         assert f"decisions/{page.name}" in overview
+
+
+def test_the_page_about_tests_names_every_test_file() -> None:
+    """docs/testing.md: each file once, with its promise, and no file that does not exist."""
+    rows = re.findall(r"^\| `([\w/]*test_\w+\.py)` \| (.+) \|$", (DOCS / "testing.md").read_text(), re.MULTILINE)
+    tests = ROOT / "tests"
+    files = {
+        path.relative_to(tests).as_posix() for path in tests.rglob("test_*.py") if "node_modules" not in path.parts
+    }
+    names = [name for name, _ in rows]
+    assert files - set(names) == set(), "not in docs/testing.md"
+    assert set(names) - files == set(), "in docs/testing.md, but not here"
+    assert len(names) == len(files)
+    assert len({promise for _, promise in rows}) == len(rows)
