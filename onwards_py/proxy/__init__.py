@@ -1,5 +1,5 @@
-"""The proxy: the life of a request, from the door to the provider and back.
+"""The life of a request, from the door to the provider and back.
 
-Lives here: the exchange record, the handler, one attempt, finding the model. May not: parse HTTP, know sockets, or hold
-configuration of its own.
+Here: the handler, the exchange, the model lookup, attempts and their retries, the response on its way to the client.
+Not here: HTTP parsing, sockets, configuration.
 """

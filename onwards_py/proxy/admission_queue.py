@@ -1,4 +1,4 @@
-"""``on_limit: queue``: an exchange that finds a limit reached waits in line for it, instead of being refused."""
+"""``on_limit: queue``: an exchange waits for a permit of a full limit, instead of being rejected."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from onwards_py.proxy.exchange import Exchange
 
 
 async def acquire_or_wait(exchange: Exchange, limiters: Sequence[Limiter], clock: Clock) -> None:
-    """Take all permits, waiting for them where the operator wishes it. Raises ProxyError.
+    """Take all permits; wait for them if the limit has a queue. Raises ProxyError.
 
-    What is waited for holds no permits meanwhile; whoever comes later does not overtake.
+    An exchange that waits holds no permits, and later exchanges do not overtake it.
     """
-    blocked = exchange.acquire(limiters, clock())
-    if blocked is None:
+    rejection = exchange.acquire(limiters, clock())
+    if rejection is None:
         return
-    if blocked.limiter.queue is None:
-        raise blocked.error
+    if rejection.limiter.queue is None:
+        raise rejection.error
     with QueueTicket(clock) as place:
-        while blocked is not None:
-            await place.wait((blocked,))
-            blocked = exchange.acquire(limiters, clock())
+        while rejection is not None:
+            await place.wait((rejection,))
+            rejection = exchange.acquire(limiters, clock())
 
 
 class QueueTicket:
-    """One exchange's place in the lines of the limits that keep it waiting; left at the end of the context."""
+    """The places of one exchange in the queues of full limits; given up at the end of the context."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -44,35 +44,37 @@ class QueueTicket:
     def __exit__(self, *_: object) -> None:
         self._waiter.leave()
 
-    async def wait(self, blocks: Sequence[Rejection]) -> None:
-        """Until it is worth another try at what ``blocks`` tell. Raises the first block's ProxyError if nobody is let
-        wait, all lines are full, or the time is over."""
-        error, now = blocks[0].error, self._clock()
-        lines = [blocked.limiter.queue for blocked in blocks if blocked.limiter.queue is not None]
-        policies = [blocked.limiter.limits.queue for blocked in blocks if blocked.limiter.limits.queue is not None]
-        if not policies or not self._stand_in(lines):
+    async def wait(self, rejections: Sequence[Rejection]) -> None:
+        """Wait until one of these limits may admit the exchange. Raises the first rejection's ProxyError if no limit
+        has a queue, all queues are full, or the time is over."""
+        error, now = rejections[0].error, self._clock()
+        queues = [rejection.limiter.queue for rejection in rejections if rejection.limiter.queue is not None]
+        policies = [
+            rejection.limiter.limits.queue for rejection in rejections if rejection.limiter.limits.queue is not None
+        ]
+        if not policies or not self._enter(queues):
             raise error
         if self._until is None:
             self._until = now + max(policy.timeout for policy in policies)
-        await self._sleep(blocks, now, self._until)
+        await self._sleep(rejections, now, self._until)
         if self._clock() >= self._until:
             raise error
 
-    def _stand_in(self, lines: Sequence[WaitQueue]) -> bool:
-        """Stand in these lines and in no others; False if all of them are full."""
-        for line in [line for line in self._waiter.queues if line not in lines]:
-            line.leave(self._waiter)
-        for line in lines:
-            line.enqueue(self._waiter)
+    def _enter(self, queues: Sequence[WaitQueue]) -> bool:
+        """Enter these queues and leave all others; False if all of them are full."""
+        for queue in [queue for queue in self._waiter.queues if queue not in queues]:
+            queue.leave(self._waiter)
+        for queue in queues:
+            queue.enqueue(self._waiter)
         return bool(self._waiter.queues)
 
-    async def _sleep(self, blocks: Sequence[Rejection], now: float, until: float) -> None:
+    async def _sleep(self, rejections: Sequence[Rejection], now: float, until: float) -> None:
         self._signal = OneShot()
         loop = asyncio.get_running_loop()
         timers = [loop.call_later(max(0.0, until - now), self._wake)] + [
-            loop.call_later(blocked.retry_in, blocked.limiter.queue.wake)
-            for blocked in blocks
-            if blocked.retry_in is not None and blocked.limiter.queue is not None
+            loop.call_later(rejection.retry_in, rejection.limiter.queue.wake)
+            for rejection in rejections
+            if rejection.retry_in is not None and rejection.limiter.queue is not None
         ]
         try:
             await self._signal

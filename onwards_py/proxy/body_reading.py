@@ -1,4 +1,4 @@
-"""Large bodies are read a slice at a time, so that nobody else has to wait for that."""
+"""Large bodies are read in slices, between which other requests are served."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SLICE: Final = 0.002
 """Seconds of reading in one turn of the loop, of all readers together."""
 
 MOST_READERS: Final = 4
-"""Bodies that are read at one time. The others stand in line: each body that is read may be a decoded copy."""
+"""Bodies that are read at one time; others wait, because each may need memory for a decoded copy."""
 
 
 class BodyReading:
-    """The bodies that are read at present, and those that wait in line. ``clock`` gives monotonic seconds."""
+    """The bodies that are being read, and those that wait. ``clock`` gives monotonic seconds."""
 
     __slots__ = ("_clock", "_line", "active")
 
@@ -31,16 +31,16 @@ class BodyReading:
 
     @property
     def waiting(self) -> int:
-        """How many stand in line."""
+        """How many bodies wait."""
         return len(self._line)
 
     async def run(self, steps: Generator[None, None, T]) -> T:
-        """What ``steps`` return, taken a slice per turn of the loop. Raises what they raise.
+        """Run ``steps`` a slice per loop turn; returns their result. Raises their exceptions.
 
-        Does not suspend if there is no line and the first slice is enough.
+        Does not suspend if no body waits and the first slice is enough.
         """
         if self.active >= MOST_READERS:
-            await self._stand_in_line()
+            await self._wait_for_turn()
         else:
             self.active += 1
         clock = self._clock
@@ -57,8 +57,8 @@ class BodyReading:
         finally:
             self._leave()
 
-    async def _stand_in_line(self) -> None:
-        """A place that becomes free is handed to the first in line, so that no later body overtakes it."""
+    async def _wait_for_turn(self) -> None:
+        """A free place goes to the first body that waits, so that later ones do not overtake it."""
         turn: OneShot[None] = OneShot()
         self._line.append(turn)
         try:
@@ -66,13 +66,13 @@ class BodyReading:
         except asyncio.CancelledError:
             if turn in self._line:
                 self._line.remove(turn)
-            else:  # the place was handed over already
+            else:  # it has the place already
                 self._leave()
             raise
 
     def _leave(self) -> None:
         if self._line:
-            # In the next turn: else the one that is resumed would run inside this call, the next one inside that.
+            # In the next loop turn: a body resumed inside this call would resume the next one inside its own call.
             asyncio.get_running_loop().call_soon(self._line.popleft().set, None)
         else:
             self.active -= 1

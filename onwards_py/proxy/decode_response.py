@@ -1,4 +1,4 @@
-"""Decoding a response that is read here, whose content coding the provider chose without being asked for it."""
+"""Decoding a response that is read here: some providers use a content coding that the request did not accept."""
 
 from __future__ import annotations
 

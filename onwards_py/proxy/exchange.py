@@ -30,7 +30,7 @@ _LIMIT: Final = Ending.LIMIT
 _RESET: Final = Ending.RESET
 
 _TAIL: Final = 16 * 1024  # behind the usage there is little more than the metadata of a response: 16 times 576 bytes
-# What a token takes, roughly, where nobody counts: as text, and as a chunk of a stream with all that is around it.
+# Bytes per token, roughly, in a response without usage: as text, and as a chunk of a stream with all around it.
 _OF_TEXT: Final = 4
 _OF_AN_EVENT: Final = 200
 
@@ -62,7 +62,7 @@ class Exchange(msgspec.Struct):
     """Tokens that were used."""
     bytes_per_token: int = 1
     extra_headers: bytes = b""
-    """Field lines for the response, whichever it is."""
+    """Field lines that are added to the response."""
     repair: Repair | None = None
     routed_from: str = ""
     reason: str = ""
@@ -107,7 +107,7 @@ class Exchange(msgspec.Struct):
     # Permits
 
     def try_acquire(self, gates: LimiterSet, now: float) -> bool:
-        """Take all permits; or none, and return False."""
+        """Take all permits, or none and return False."""
         if gates.bounded:
             if gates.metered:
                 self.estimate = (len(self.request.body) >> 2) + 1
@@ -124,7 +124,7 @@ class Exchange(msgspec.Struct):
         return True
 
     def acquire(self, limiters: Sequence[Limiter], now: float) -> Rejection | None:
-        """Take all permits, or none: then what stands in the way."""
+        """Take all permits and return None, or take none and return the limit that rejects."""
         if len(limiters) == 1 and not limiters[0].bounded:
             limiters[0].in_flight += 1
             self.permits.append(limiters[0])
@@ -137,13 +137,13 @@ class Exchange(msgspec.Struct):
         return blocked
 
     def admit(self, limiters: Sequence[Limiter], now: float) -> None:
-        """Take all permits or none; raises ProxyError."""
+        """Take all permits, or none and raise ProxyError."""
         blocked = self.acquire(limiters, now)
         if blocked is not None:
             raise blocked.error
 
     def release(self, limiter: Limiter) -> None:
-        """One permit back before the end, untouched by any answer."""
+        """Release one permit before the end, without a charge for tokens."""
         self.permits.remove(limiter)
         limiter.in_flight -= 1
         if limiter.watched:
@@ -151,18 +151,18 @@ class Exchange(msgspec.Struct):
             limiter.on_release()
 
     def refund(self) -> None:
-        """Nobody was asked: what was admitted shall not count as a request."""
+        """No provider got the request: it does not count against rate limits."""
         for limiter in self.permits:
             limiter.refund()
 
     def release_beyond(self, count: int) -> None:
-        """All permits but the first ``count`` back: the provider they are of has failed, whatever it had said."""
+        """Release all permits after the first ``count``: those of a provider that failed. Its usage is not charged."""
         self.usage_scanner = None
         while len(self.permits) > count:
             self.release(self.permits[-1])
 
     def close(self) -> None:
-        """All permits back. The last byte is through, or never will be."""
+        """Release all permits, and charge the tokens: the exchange is over."""
         difference = 0
         if self.metered:
             if self.usage_scanner is not None or self.outcome is not outcomes.DONE or self.status >= 400:
@@ -181,28 +181,28 @@ class Exchange(msgspec.Struct):
 
     @property
     def used(self) -> int:
-        """Tokens that the provider said it used; what can be guessed from sizes if it did not say. Errors are free."""
+        """Tokens by the usage in the response; without one, an estimate from sizes. Errors are free."""
         if self.status >= 400:
             return 0
         if self.usage_scanner is None:
-            # Whoever leaves as the answer comes has had the prompt read: hanging up is no way around the limit.
+            # A client that leaves before the response is charged for the prompt: leaving must not evade the limit.
             left = self.outcome is outcomes.CLIENT_GONE_WAITING and self.attempts
             return self.estimate if left else self.counted
         counted = self.usage_scanner.tokens()
         if counted is not None and self.outcome is outcomes.DONE:
             return counted
-        # What a stream says at its beginning is not all, if it was cut.
+        # The usage at the beginning of a stream that was cut off is incomplete.
         per_token = _OF_TEXT if self.usage_scanner.undecodable else self.bytes_per_token
         return max(counted or 0, self.estimate + self.usage_scanner.seen // per_token)
 
     def meter(self, facts: ResponseFacts, *, decoded: bool = False) -> UsageScanner:
-        """What is to see the answer's bytes pass by, as they came; ``decoded``: without their content coding."""
-        self.usage_scanner = tail = UsageScanner(_TAIL) if decoded else usage_scanner_for(facts, _TAIL)
+        """A filter that reads the usage as the body passes; ``decoded``: the body has no content coding any more."""
+        self.usage_scanner = scanner = UsageScanner(_TAIL) if decoded else usage_scanner_for(facts, _TAIL)
         self.bytes_per_token = _OF_AN_EVENT if is_readable_sse(facts) else _OF_TEXT
-        return tail
+        return scanner
 
     def _count(self, facts: ResponseFacts, body: bytes) -> None:
-        """The tokens of a whole answer that does not say them openly."""
+        """Count the tokens of a whole response without readable usage."""
         if facts.coding:
             self.meter(facts).feed(body)
         else:
@@ -211,7 +211,7 @@ class Exchange(msgspec.Struct):
     # Endings
 
     def pass_on(self, head: ResponseHead, facts: ResponseFacts, body: bytes, now: float) -> None:
-        """Commit to a response that is there as a whole, and conclude."""
+        """Send a complete response."""
         if self.metered and head.status < 400:
             counted = None if facts.coding else total_tokens_in(body)
             if counted is None:
@@ -225,13 +225,13 @@ class Exchange(msgspec.Struct):
         self.downstream.answer(head.status, head.reason, block, facts.length, body)
 
     def commit(self, status: int, reason: bytes, block: bytes, length: int | None, now: float) -> None:
-        """The response head goes downstream: no fallback any more."""
+        """Send the response head: no attempt can follow any more."""
         self.status = status
         self.committed = now
         self.downstream.begin(status, reason, self._block(block), length)
 
     def finish(self, ending: Ending) -> None:
-        """Say downstream what the end of the body means."""
+        """End the client's response in the way that ``ending`` demands, and record the outcome."""
         if ending is _DONE:
             self.downstream.end()
             self.outcome = outcomes.DONE
@@ -249,29 +249,26 @@ class Exchange(msgspec.Struct):
             assert_never(ending)
 
     def answer(self, body: bytes, now: float) -> None:
-        """Answer with JSON of ours."""
+        """Send JSON of the proxy's own, with status 200."""
         block = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
-        self.status = 200
-        self.committed = now
-        self.outcome = outcomes.DONE
-        self.downstream.answer(200, b"OK", block, len(body), body)
+        self.answer_with(200, b"OK", block, body, now)
 
     def answer_with(self, status: int, reason: bytes, block: bytes, body: bytes, now: float) -> None:
-        """Answer with a response that was made here out of a provider's; ``block`` announces the length."""
+        """Send a response that the proxy made; ``block`` has its Content-Length."""
         self.status = status
         self.committed = now
         self.outcome = outcomes.DONE
         self.downstream.answer(status, reason, self._block(block), len(body), body)
 
     def _block(self, block: bytes) -> bytes:
-        """The fields with the extra ones, which replace others of their name: clients read two values as none."""
+        """The fields and the extra ones, which replace fields of the same name: clients ignore one with two values."""
         if not self.extra_headers:
             return block
         name = re.escape(self.extra_headers[: self.extra_headers.index(b":")])
         return re.sub(rb"(?im)^%b:[^\n]*\n" % name, b"", block) + self.extra_headers
 
     def refuse(self, error: ProxyError) -> None:
-        """Answer with an error of ours."""
+        """Send an error of the proxy's own."""
         self.note_refusal(error)
         send_error(self.downstream, error, self.extra_headers)
 
@@ -281,15 +278,15 @@ class Exchange(msgspec.Struct):
         self.code = error.code
         self.outcome = _outcome_of(error)
         if error.kind is ErrorKind.OVERLOADED:
-            self.provider = ""  # none answered or failed: what was lacking is ours
+            self.provider = ""  # no provider failed: the proxy lacks a resource
 
     def note_repeat(self, provider: str) -> None:
-        """The request went out twice in one attempt, since a kept connection to ``provider`` had died."""
+        """The request was sent twice in one attempt, because a reused connection to ``provider`` was closed."""
         self.repeats += (provider,)
         self.attempts += 1
 
     def client_left(self) -> None:
-        """The client went away, in whichever phase this is."""
+        """The client disconnected: record in which phase."""
         self.outcome = outcomes.CLIENT_GONE_STREAMING if self.downstream.committed else outcomes.CLIENT_GONE_WAITING
 
 

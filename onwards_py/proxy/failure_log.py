@@ -1,4 +1,4 @@
-"""Warnings about failing providers: the first at once, a storm of them as one line a second."""
+"""Warnings about failing providers: the first at once, further ones in a line a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onwards_py.transports.base import TransportError
 
 _log = logging.getLogger("onwards.proxy")
 _QUIET: Final = 1.0  # seconds
-_QUIET_OURS: Final = 10.0
+_QUIET_OWN: Final = 10.0
 _LACKING: Final = (
     "no connection to providers can be made, which is no failure of theirs: %s; look at the limits of this process and "
     "machine (ulimit -n, net.ipv4.ip_local_port_range)%s"
@@ -18,7 +18,7 @@ _LACKING: Final = (
 
 
 class FailureLog:
-    """One of the process. Names are those of the configuration, so what is remembered is bounded."""
+    """One per process. Its memory is bounded, because names come from the configuration."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -27,16 +27,16 @@ class FailureLog:
 
     def record_failure(self, target: str, provider: str, error: TransportError) -> None:
         """An attempt failed."""
-        ours = error.fault in OWN_FAULTS
-        key, now = ("", error.fault.value) if ours else (target, provider), self._clock()
+        own = error.fault in OWN_FAULTS
+        key, now = ("", error.fault.value) if own else (target, provider), self._clock()
         last = self._last.get(key)
-        if last is not None and now < last + (_QUIET_OURS if ours else _QUIET):
+        if last is not None and now < last + (_QUIET_OWN if own else _QUIET):
             self._swallowed[key] = self._swallowed.get(key, 0) + 1
             return
         self._last[key] = now
         count = self._swallowed.pop(key, 0)
         more = f" ({count} more failures since the last such line)" if count else ""
-        if ours:
+        if own:
             _log.error(_LACKING, error, more)
         else:
             _log.warning("provider %s of %s failed: %s%s", provider, target, error, more)

@@ -1,6 +1,6 @@
 """Holding a response until its first content, so that an error inside a 200 can still lead to another attempt.
 
-A status of 200 is no content: providers begin a stream and then send an error as its first event, or nothing at all.
+A status of 200 is no content: providers begin a stream and then send an error as its first event, or end it at once.
 Only the beginning is held; a slow response is not an empty one, so after a bound in time it passes.
 """
 

@@ -20,21 +20,21 @@ from onwards_py.proxy.body_reading import BodyReading
 from onwards_py.proxy.exchange import Exchange, refused_row
 from onwards_py.proxy.model_lookup import (
     Address,
-    Readable,
-    by_header,
-    by_query,
+    ScannedBody,
+    address_from_header,
     check_query,
-    header_model,
-    is_guarded,
-    needs_text,
-    read,
-    rename,
-    to_be_renamed,
+    checks_model,
+    common_rename,
+    model_from_header,
+    model_from_query,
+    needs_decoded_body,
+    rewrite_model,
+    scan_body,
 )
 from onwards_py.proxy.models import answer_models
 from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.proxy.retry import RetryLoop
-from onwards_py.proxy.route_by import choose, question_to, retarget
+from onwards_py.proxy.route_by import choose, retarget, route_question
 from onwards_py.proxy.translate_request import LocalReply
 from onwards_py.proxy.translated_paths import refusal_without_model
 from onwards_py.proxy.upstream_request import RoutedRequest, Transports, stores
@@ -57,7 +57,7 @@ class Proxy:
     """The one handler behind both doors.
 
     ``clock`` gives monotonic seconds, ``random`` numbers in [0, 1), ``started`` is the process's start in Unix
-    seconds. ``in_flight`` counts the exchanges that are going on.
+    seconds. ``in_flight`` counts the exchanges that have not ended.
     ``is_own_connection`` recognises connections from this process.
     """
 
@@ -80,12 +80,12 @@ class Proxy:
         self._clock = clock
         self._started = started
         self.in_flight = 0
-        # What is small must not stand in line behind what is large; coded bodies are larger than they look.
+        # Small bodies must not queue behind large ones; coded bodies are larger than their size.
         self._small = BodyReading(clock)
         self._large = BodyReading(clock)
 
     async def handle(self, request: InboundRequest, head: RequestHead, downstream: Downstream) -> None:
-        """Answer one request; every way out gives the permits back and leaves a record."""
+        """Serve one request; in every case its permits are released and a row is recorded."""
         exchange = Exchange(request, downstream, self._clock())
         self.in_flight += 1
         try:
@@ -121,8 +121,8 @@ class Proxy:
     def _admit(
         self, exchange: Exchange, head: RequestHead, current: ActiveConfig, address: Address | None = None
     ) -> RoutedRequest | None:
-        """Who calls, for which model, and may they: the routed request. None if it was answered here (it has a
-        status), or must be read first, which gives ``address``. Raises ProxyError."""
+        """Identify the caller, find the model and check access. None if the request was answered here (then the
+        exchange has a status), or its body must be read first, which gives ``address``. Raises ProxyError."""
         request = exchange.request
         path = head.path
         if not path:
@@ -136,7 +136,7 @@ class Proxy:
                 exchange.answer(listing, self._clock())
                 return None
         if current.accepted_digests is not None and principal.digest not in current.accepted_digests:
-            raise access_error(principal)  # before anything is read for somebody who has no access to anything
+            raise access_error(principal)  # before the body of a caller without access to any target is read
         if address is None:
             body = request.body
             if not head.plain or len(body) > AT_ONCE:
@@ -153,7 +153,7 @@ class Proxy:
         if len(request.body) > pool.max_body or len(address.body) > pool.max_body:
             raise body_too_large(pool.max_body)
         gates = route.limiter_set
-        if head.upgrade is not None and route.target.single is not None:  # whoever is asked lets in a tunnel by itself
+        if head.upgrade is not None and route.target.single is not None:  # acquired with each attempt
             sole = route.target.single.limiter
             gates = LimiterSet.of(tuple(limiter for limiter in gates.limiters if limiter is not sole))
         routed = RoutedRequest(request, head, address, path, route.target, gates, exchange.began)
@@ -163,47 +163,47 @@ class Proxy:
         return retarget(routed, route.target)
 
     async def _admit_slowly(self, exchange: Exchange, head: RequestHead, current: ActiveConfig) -> RoutedRequest:
-        """The same for what must be read first. Raises ProxyError."""
+        """`_admit` for a request whose body must be read first. Raises ProxyError."""
         routed = self._admit(exchange, head, current, await self._read(exchange.request, head, current))
         assert routed is not None
-        if routed.address.decoded and not routed.rewritten and not needs_text(routed.target):
-            # A small body may have unfolded to a hundred times its size, for as long as the provider takes.
+        if routed.address.decoded and not routed.rewritten and not needs_decoded_body(routed.target):
+            # The decoded copy may have a hundred times the size, and would be kept as long as the provider takes.
             notes = routed.address.notes or BodyFlags(stores=stores(routed))
             address = Address(routed.address.model, exchange.request.body, notes=notes)
             return msgspec.structs.replace(routed, address=address)
-        provider = to_be_renamed(routed.address, routed.target.pool)
+        provider = common_rename(routed.address, routed.target.pool)
         if provider is None:
             return routed
-        address = await self._large.run(rename(routed.address, provider))
+        address = await self._large.run(rewrite_model(routed.address, provider))
         return msgspec.structs.replace(routed, address=address)
 
     async def _read(self, request: InboundRequest, head: RequestHead, current: ActiveConfig) -> Address:
-        """The address of a request that takes longer to read: a header names its model, or its body is large, coded or
-        a form. Raises ProxyError."""
+        """The address of a request whose model is in a header or the query, or whose body is large, coded or a form.
+        Raises ProxyError."""
         body = request.body
         if head.model_override is None:
             if head.upgrade == b"websocket" and request.method == b"GET":
-                return Address(by_query(request.target), body)
+                return Address(model_from_query(request.target), body)
             if not body:
                 raise ProxyError(ErrorKind.MODEL_REQUIRED, param="model")
             return (await self._read_body(head, body, current.snapshot.max_body)).address()
-        name = header_model(head.model_override)
+        name = model_from_header(head.model_override)
         principal = _principal(head, current) if current.needs_principal else ANONYMOUS
         route = _route(head, current, name, principal)
-        if not is_guarded(route):
+        if not checks_model(route):
             return Address(name, body)
         check_query(request, head, route, name)
         limit = route.target.pool.max_body
-        if not body or len(body) > limit:  # that is too large
+        if not body or len(body) > limit:  # too large: `_admit` rejects it
             return Address(name, body)
-        return by_header(name, await self._read_body(head, body, limit), route)
+        return address_from_header(name, await self._read_body(head, body, limit), route)
 
-    async def _read_body(self, head: RequestHead, body: bytes, limit: int) -> Readable:
+    async def _read_body(self, head: RequestHead, body: bytes, limit: int) -> ScannedBody:
         reading = self._large if len(body) > AT_ONCE else self._small
-        return await reading.run(read(head, body, limit))
+        return await reading.run(scan_body(head, body, limit))
 
     def _path_error(self, exchange: Exchange, head: RequestHead) -> ProxyError | None:
-        """Why a request that names no model would be refused whichever it named; None: it has to name one."""
+        """The error of a request without a model that would be the same for every model; None: it must name a model."""
         table = self.config.current.table
         names = table.list_models(exchange.principal)
         targets = filter(None, map(table.find, names))
@@ -212,7 +212,7 @@ class Proxy:
     async def _route_by_classifier(
         self, exchange: Exchange, routed: RoutedRequest, leads: ClassifierRoute
     ) -> RoutedRequest:
-        """The routed request as the target that the classifier chooses is to have it. Raises ProxyError."""
+        """The request, routed to the target that the classifier chooses. Raises ProxyError."""
         began = self._clock()
         choice = await choose(routed, leads, self._subrequest)
         target = choice.target
@@ -226,14 +226,14 @@ class Proxy:
         return retarget(routed, target)
 
     async def _subrequest(self, request: InboundRequest, downstream: Downstream, target: LivePool) -> None:
-        """An exchange of our own making, with a target that need not be open to whoever asks."""
+        """Serve a request of the proxy's own, by a target that the caller may have no access to."""
         exchange = Exchange(request, downstream, self._clock())
         exchange.target = target.pool.name
         try:
             exchange.admit((target.limiter,), exchange.began)
             if target.single is not None:
                 await acquire_or_wait(exchange, (target.single.limiter,), self._clock)
-            failed = await self._attempts.serve(exchange, question_to(request, target, exchange.began))
+            failed = await self._attempts.serve(exchange, route_question(request, target, exchange.began))
             if failed is not None:
                 failed.send(exchange, self._clock())
         except ProxyError as error:
@@ -246,12 +246,12 @@ class Proxy:
             self._recorder.record(exchange.log_row(self._clock()))
 
     def precheck(self, target: bytes, head: RequestHead) -> None:
-        """Refuse what the head alone decides, before a body is asked for (RFC 9110 section 10.1.1)."""
+        """Raise ProxyError for what the head alone decides, before 100 (Continue) (RFC 9110 section 10.1.1)."""
         current = self.config.current
         origin_form(target)
         principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
         if head.model_override is not None:
-            pool = current.table.resolve(header_model(head.model_override), principal).target.pool
+            pool = current.table.resolve(model_from_header(head.model_override), principal).target.pool
             if head.content_length is not None and head.content_length > pool.max_body:
                 raise body_too_large(pool.max_body)
         elif not current.table.may_use_any(principal):
@@ -263,7 +263,7 @@ class Proxy:
 
 
 def _principal(head: RequestHead, current: ActiveConfig) -> Principal:
-    """Who calls. Found once for a head that a connection repeats; a reload makes it be found again."""
+    """The caller; kept for the next request that repeats the head, until a reload."""
     if head.resolved_by is not current.generation:
         head.principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
         head.resolved_by = current.generation

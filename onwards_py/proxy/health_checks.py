@@ -1,4 +1,4 @@
-"""Active health checks: providers are asked for something cheap, whether or not anybody needs them."""
+"""Active health checks: requests to providers at an interval, independent of traffic."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Key = tuple[str, HealthCheck]
 
 
 class HealthChecks:
-    """Checks every provider that is to be checked and could be left out, once however many pools it is in.
+    """Checks every provider that has a health check and can be ejected, once for all pools that it is in.
 
     ``clock`` gives monotonic seconds, ``random`` numbers in [0, 1): checks are spread over their interval.
     """
@@ -39,14 +39,14 @@ class HealthChecks:
         self._running: dict[Key, _Checker] = {}
 
     def adopt(self, targets: Iterable[LivePool]) -> None:
-        """Check the endpoints of these targets, and nobody else any more."""
+        """Check the endpoints of these targets, and no others any more."""
         wanted: dict[Key, list[Endpoint]] = {}
-        told: set[int] = set()  # one that is listed twice in a pool has one health
+        seen: set[int] = set()  # one that is listed twice in a pool has one health
         for target in targets:
             for endpoint in target.endpoints:
                 check, health = endpoint.provider.health_check, endpoint.health
-                if check is not None and health is not None and id(health) not in told:
-                    told.add(id(health))
+                if check is not None and health is not None and id(health) not in seen:
+                    seen.add(id(health))
                     wanted.setdefault((endpoint.provider.shared_identity, check), []).append(endpoint)
         for key in [key for key in self._running if key not in wanted]:
             self._running.pop(key).stop()
@@ -60,7 +60,7 @@ class HealthChecks:
                 )
 
     def close(self) -> None:
-        """Check nobody any more."""
+        """Stop all checks."""
         self.adopt(())
 
 
@@ -92,24 +92,23 @@ class _Checker:
         await asyncio.sleep(self._random() * min(self._check.interval, 1.0))
         while True:
             began = self._clock()
-            ok = await self._is_well(self.endpoints[0].provider)
+            ok = await self._check_once(self.endpoints[0].provider)
             now = self._clock()
             for endpoint in self.endpoints:
                 if endpoint.health is None or ok is None:
                     continue
                 before = endpoint.health.state
                 endpoint.health.checked(ok, now)
-                _tell(endpoint, before, endpoint.health.state)
+                _log_change(endpoint, before, endpoint.health.state)
             await asyncio.sleep(max(0.0, began + self._check.interval - now))
 
-    async def _is_well(self, provider: Provider) -> bool | None:
-        """True if the provider answers with 2xx, and to the end, in time; None if it could not be asked, for want of a
-        descriptor, memory or a port of our own."""
+    async def _check_once(self, provider: Provider) -> bool | None:
+        """True if a whole response with 2xx comes in time; None if the proxy lacked a descriptor, memory or a port."""
         seconds = self._check.timeout
-        asked = replace(provider, timeouts=Timeouts(connect=seconds, first_byte=seconds, idle=seconds))
+        limited = replace(provider, timeouts=Timeouts(connect=seconds, first_byte=seconds, idle=seconds))
         deadline = asyncio.get_running_loop().time() + seconds
         try:
-            response = await self._http.send(asked, _question(provider, self._check, deadline))
+            response = await self._http.send(limited, _request_of(provider, self._check, deadline))
         except TransportError as error:
             return None if error.fault in OWN_FAULTS else False
         if not 200 <= response.head.status < 300:
@@ -119,7 +118,7 @@ class _Checker:
         return await response.read(_LONGEST_ANSWER) is not None
 
 
-def _tell(endpoint: Endpoint, before: HealthState, after: HealthState) -> None:
+def _log_change(endpoint: Endpoint, before: HealthState, after: HealthState) -> None:
     if before is HealthState.UNHEALTHY and after is not HealthState.UNHEALTHY:
         _log.info("provider %s answers its health checks again", endpoint.provider.name)
     elif after is HealthState.UNHEALTHY and before is not HealthState.UNHEALTHY:
@@ -131,7 +130,7 @@ def _on_done(error: BaseException | None) -> None:
         _log.error("health checks have ended", exc_info=error)
 
 
-def _question(provider: Provider, check: HealthCheck, deadline: float) -> OutboundRequest:
+def _request_of(provider: Provider, check: HealthCheck, deadline: float) -> OutboundRequest:
     head = examine([(b"Host", b"health-check"), (b"Accept", b"application/json")], check.path, 1)
     raw = outbound_head(head, b"GET", provider.join(check.path), provider, 0, decoded=False)
     return OutboundRequest(b"GET", check.path, raw, b"", "", True, deadline)

@@ -1,4 +1,4 @@
-"""Which model a request asks for, and where in its body the name stands."""
+"""The model that a request names, and the position of the name in its body."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from onwards_py.wire.request_head import RequestHead
 _WINDOW: Final = 64 * 1024
 _MODEL = rb"(?:m|%[46]d)(?:o|%[46]f)(?:d|%[46]4)(?:e|%[46]5)(?:l|%[46]c)"
 MODEL_IN_QUERY: Final = re.compile(rb"(?<=[?&;])" + _MODEL + rb"(?:=([^&;]*)|(?=[&;]|\Z))", re.IGNORECASE)
-"""A parameter of a request target that is called ``model`` in any spelling and case; its value is the first group."""
+"""A query parameter called ``model``, in any encoding and case; its value is the first group."""
 _MODEL_IN_FORM: Final = re.compile(rb"(?:\A|[&;])[ +]*" + _MODEL + rb"(?:[=&;]|\Z)", re.IGNORECASE)
 _LONGEST_MODEL_IN_FORM: Final = 32
 
 
 class Address(msgspec.Struct, frozen=True, gc=False):
-    """``model`` decides the route. ``body`` is the readable body (``decoded``: no longer as it came); ``span``
-    is where the name stands in it, if it does. ``renamed``: another name, and the body with that, made beforehand.
-    ``notes``: of a large body what need not be looked for in it any more."""
+    """``model`` decides the route. ``body`` is the body without a content coding (``decoded``: it had one); ``span`` is
+    the position of the name in it, if it has one. ``renamed``: another name and the body with that name. ``notes``:
+    facts of a large body, which is not searched for them again."""
 
     model: str
     body: bytes
@@ -51,8 +51,8 @@ class Address(msgspec.Struct, frozen=True, gc=False):
         return model_scan.splice(self.body, self.span, name)
 
 
-def to_be_renamed(address: Address, pool: Pool) -> Provider | None:
-    """A provider that wants another name in this large body, as all of ``pool`` do; None: there is no such thing."""
+def common_rename(address: Address, pool: Pool) -> Provider | None:
+    """A provider with the model name that all providers of ``pool`` want in this large body; None: they differ."""
     if address.span is None or len(address.body) <= AT_ONCE or not pool.providers:
         return None
     first = pool.providers[0]
@@ -60,9 +60,9 @@ def to_be_renamed(address: Address, pool: Pool) -> Provider | None:
     return first if alike and first.model_json is not None else None
 
 
-def needs_text(target: LivePool) -> bool:
-    """Whether the decoded copy of a coded body may be needed once its model is known: to rename, to translate, to
-    answer it here, or to judge by what it says whether and where it may be sent."""
+def needs_decoded_body(target: LivePool) -> bool:
+    """True if the decoded copy of a coded body may be needed after the model lookup: to rename the model, to translate,
+    to serve a local model, or to decide where the request may be sent."""
     pool = target.pool
     if (
         target.classifier_route is not None
@@ -80,8 +80,8 @@ def needs_text(target: LivePool) -> bool:
     )
 
 
-def rename(address: Address, provider: Provider) -> Generator[None, None, Address]:
-    """The same with the body renamed beforehand, in steps, as ``provider`` wants it."""
+def rewrite_model(address: Address, provider: Provider) -> Generator[None, None, Address]:
+    """The address with the model name of ``provider`` in the body, which is rewritten in steps."""
     assert address.span is not None
     assert provider.model_name is not None
     assert provider.model_json is not None
@@ -90,8 +90,8 @@ def rename(address: Address, provider: Provider) -> Generator[None, None, Addres
     return msgspec.structs.replace(address, renamed=(provider.model_name, body))
 
 
-class Readable(msgspec.Struct, frozen=True, gc=False):
-    """A body that was read: without its content coding (``decoded``: it had one), and what it says of its model."""
+class ScannedBody(msgspec.Struct, frozen=True, gc=False):
+    """A body without its content coding (``decoded``: it had one), and the model found in it."""
 
     body: bytes
     scanned: ScanResult
@@ -99,15 +99,15 @@ class Readable(msgspec.Struct, frozen=True, gc=False):
     multipart: bool = False
 
     def address(self) -> Address:
-        """Where the body alone says where to. Raises ProxyError MODEL_REQUIRED."""
+        """The address by the body alone. Raises ProxyError MODEL_REQUIRED."""
         span = self.scanned.require_span()
         return Address(span.name, self.body, span, self.decoded, self.multipart, notes=self.scanned.notes)
 
 
-def read(head: RequestHead, body: bytes, limit: int) -> Generator[None, None, Readable]:
-    """Find the model of a body, in steps of a millisecond or so: yields between them.
+def scan_body(head: RequestHead, body: bytes, limit: int) -> Generator[None, None, ScannedBody]:
+    """Find the model in a body, in steps of about a millisecond: yields between them.
 
-    ``limit``: most bytes that it may decode to. Raises ProxyError for what cannot be read for certain.
+    ``limit``: most bytes that it may decode to. Raises ProxyError if providers could read the body in another way.
     """
     decoded = bool(coding_of(head.content_encoding))
     if decoded:
@@ -115,7 +115,7 @@ def read(head: RequestHead, body: bytes, limit: int) -> Generator[None, None, Re
     media = media_of(head.content_type)
     if media is Media.FORM_DATA:
         scanned = yield from multipart.scan_form(head.content_type, body)
-        return Readable(body, scanned, decoded, True)
+        return ScannedBody(body, scanned, decoded, True)
     if media is Media.UNREADABLE:
         raise ProxyError(ErrorKind.UNSUPPORTED_MEDIA_TYPE)
     alone = head.model_override is None
@@ -125,15 +125,15 @@ def read(head: RequestHead, body: bytes, limit: int) -> Generator[None, None, Re
     if media is Media.URLENCODED or (media is Media.ABSENT and not alone):
         yield from _check_form(body)
     if media in (Media.OPAQUE, Media.ABSENT) and not (like_json or alone):
-        return Readable(body, ScanResult(), decoded)
+        return ScannedBody(body, ScanResult(), decoded)
     if len(body) <= AT_ONCE:
-        return Readable(body, model_scan.scan_any(body, objects_only=alone), decoded)
-    return Readable(body, (yield from model_scan.scan_in_steps(body, objects_only=alone)), decoded)
+        return ScannedBody(body, model_scan.scan_any(body, objects_only=alone), decoded)
+    return ScannedBody(body, (yield from model_scan.scan_in_steps(body, objects_only=alone)), decoded)
 
 
 def _check_form(body: bytes) -> Generator[None, None, None]:
-    """Refuse a body that names a model if it is read as a URL-encoded form. curl calls JSON that unless it is told
-    otherwise, and most providers do not look; those that do must not find another model than we did."""
+    """Raise ProxyError for a body that names a model if it is read as a URL-encoded form. curl labels JSON as a form by
+    default, and most providers ignore the label; those that do not must not find another model."""
     for at in range(0, len(body), _WINDOW):
         if _MODEL_IN_FORM.search(body, at, at + _WINDOW + _LONGEST_MODEL_IN_FORM) is not None:
             message = "The body has a field 'model' if it is read as a form: send JSON, as application/json."
@@ -141,10 +141,10 @@ def _check_form(body: bytes) -> Generator[None, None, None]:
         yield
 
 
-def by_query(target: bytes) -> str:
+def model_from_query(target: bytes) -> str:
     """The model of a WebSocket handshake. Raises ProxyError.
 
-    Responses over WebSocket name their model in the first message, which is too late: that is refused (NO_WEBSOCKET).
+    Responses over WebSocket name their model in the first message, after the route is chosen: NO_WEBSOCKET.
     """
     found = list(MODEL_IN_QUERY.finditer(target))
     exact = [unquote_plus(one[0].partition(b"=")[0].decode("latin-1")) == "model" for one in found]
@@ -157,46 +157,46 @@ def by_query(target: bytes) -> str:
     )
 
 
-# With a Model-Override header. What else names a model must not reach a provider that this caller has no access to, or
-# whose model the operator has chosen. See docs/decisions/0016.
+# With a Model-Override header. Another model in the body or the query must not reach a provider if access to models is
+# checked, or if the operator has chosen the model. See docs/decisions/0016.
 
 
-def is_guarded(route: Route) -> bool:
-    """Whether it matters which model the provider finds in the request: access is checked, or the model is chosen here.
-    If not, the header only says where to."""
+def checks_model(route: Route) -> bool:
+    """True if access to models is checked, or the model for the provider is configured. If not, the header only chooses
+    the target, and the body may name any model."""
     pool = route.target.pool
-    if pool.keys is not None or pool.rules or _is_led(route):
+    if pool.keys is not None or pool.rules or _is_retargeted(route):
         return True
     return any(provider.model_name is not None for provider in pool.providers)
 
 
 def check_query(request: InboundRequest, head: RequestHead, route: Route, name: str) -> None:
-    """Refuse (ProxyError) a request target whose query names another model than ``name``, the header's.
+    """Raise ProxyError if the query names another model than ``name``, the header's.
 
-    Where another target answers, and of a WebSocket handshake, the query is renamed too: it need not be the same.
+    For another target, and in a WebSocket handshake, the name in the query is replaced, so it may differ.
     """
     providers = route.target.pool.providers
-    if _is_led(route) or (head.upgrade == b"websocket" and not _keeps_names(route.target.pool)):
+    if _is_retargeted(route) or (head.upgrade == b"websocket" and not _keeps_names(route.target.pool)):
         return
     for found in MODEL_IN_QUERY.finditer(request.target):
         value = _value(found)
         if value != name and any(value != provider.model_name for provider in providers):
-            raise _contradiction("query", name)
+            raise _conflict("query", name)
 
 
-def by_header(name: str, readable: Readable, route: Route) -> Address:
-    """The address where the header names ``name``. Raises ProxyError if the body names another model, and somebody
-    could be asked for that."""
-    span = readable.scanned.span
+def address_from_header(name: str, found: ScannedBody, route: Route) -> Address:
+    """The address with ``name``, the header's. Raises ProxyError if the body names another model that could reach a
+    provider."""
+    span = found.scanned.span
     target = route.target
-    renamed = _is_led(route) or not _keeps_names(target.pool)
+    renamed = _is_retargeted(route) or not _keeps_names(target.pool)
     if span is not None and span.name != name and not renamed and (target.pool.keys is not None or target.pool.rules):
-        raise _contradiction("body", name)
-    return Address(name, readable.body, span, readable.decoded, readable.multipart, notes=readable.scanned.notes)
+        raise _conflict("body", name)
+    return Address(name, found.body, span, found.decoded, found.multipart, notes=found.scanned.notes)
 
 
-def _is_led(route: Route) -> bool:
-    """Another target answers, by whose name the request then goes."""
+def _is_retargeted(route: Route) -> bool:
+    """True if another target serves the request, under its own name."""
     return route.redirected or route.target.classifier_route is not None
 
 
@@ -204,7 +204,7 @@ def _keeps_names(pool: Pool) -> bool:
     return any(provider.model_name is None for provider in pool.providers)
 
 
-def _contradiction(place: str, name: str) -> ProxyError:
+def _conflict(place: str, name: str) -> ProxyError:
     message = (
         f"The Model-Override header names `{name[:200]}`, and the {place} another model: name the same, or only one."
     )
@@ -215,7 +215,7 @@ def _value(found: re.Match[bytes]) -> str:
     return unquote_plus((found[1] or b"").decode("latin-1"))
 
 
-def header_model(value: bytes) -> str:
+def model_from_header(value: bytes) -> str:
     """The name in a ``model-override`` header; raises ProxyError."""
     try:
         name = value.decode("utf-8").strip()

@@ -1,4 +1,4 @@
-"""``GET /v1/models`` and ``GET /v1/models/{id}``: what the caller may use, answered here."""
+"""``GET /v1/models`` and ``GET /v1/models/{id}``: the models that the caller may use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ASKED_BY_CODEX = re.compile(rb"[?&]client_version=")
 
 
 def answer_models(path: bytes, table: RouteTable, principal: Principal, created: int) -> bytes | None:
-    """The JSON body; None if ``path`` (origin form) asks for something else. Raises ProxyError(MODEL_NOT_FOUND).
+    """The JSON body; None if ``path`` (origin form) is another one. Raises ProxyError(MODEL_NOT_FOUND).
 
     ``created`` is in seconds of Unix time and the same in every answer. Ids may contain slashes.
 

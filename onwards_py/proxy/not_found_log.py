@@ -1,4 +1,4 @@
-"""A warning about the first 404 or 405 of a provider: most likely its URL is not what its configuration meant."""
+"""A warning about the first 404 or 405 of a provider: most likely its configured URL is wrong."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _LONGEST: Final = 300  # characters of a URL
 
 
 class NotFoundLog:
-    """One of the process. What is remembered is bounded by the configuration, of which identities are."""
+    """One per process. Its memory is bounded, because identities come from the configuration."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def note(self, provider: Provider, status: int, target: bytes) -> None:
-        """``provider`` answered with ``status`` when it was asked for ``target``, a path before it is joined. Nothing
-        of queries is told: they may hold secrets."""
-        if status not in (404, 405) or provider.origin is None or provider.identity in self._told:
+        """``provider`` answered a request for ``target``, a path before it is joined, with ``status``. Queries are not
+        logged, because they may hold secrets."""
+        if status not in (404, 405) or provider.origin is None or provider.identity in self._warned:
             return
-        self._told.add(provider.identity)
+        self._warned.add(provider.identity)
         url, query, _ = effective_url(provider, target).partition("?")
         if len(url) > _LONGEST:
             url = url[:_LONGEST] + "..."
         _log.warning("provider %s answered %d to %s%s: if that is not its URL, compare 'onwards-py check --urls' with "
-                     "its documentation (told once until the configuration changes)",
+                     "its documentation (logged once until the configuration changes)",
                      provider.name, status, url, "?..." if query else "")  # fmt: skip
 
     def forget(self) -> None:
         """The configuration has changed."""
-        self._told.clear()
+        self._warned.clear()

@@ -1,4 +1,4 @@
-"""What a provider's conduct means for its health (ejection, probation) and for what is known of its speed."""
+"""Outlier detection: what responses and failures mean for a provider's health and latency estimate."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _BUSY: Final = frozenset({503, 529})
 
 
 def note_head(endpoint: Endpoint, head: ResponseHead, seconds: float, now: float) -> None:
-    """A response head came after ``seconds``.
+    """A response head arrived after ``seconds``.
 
-    What the client did wrong (4xx) is no failure of the provider, but shows that it is alive. 429 is a wish to be left
-    alone for a while; and refusals of a credential that is ours count by a rule of their own.
+    A client error (4xx) is a success of the provider. 429 is a rate limit, and refusals of a configured credential have
+    a rule of their own.
     """
     if endpoint.latency is not None and head.status < 400:
         endpoint.latency.observe(seconds, now)
@@ -28,9 +28,9 @@ def note_head(endpoint: Endpoint, head: ResponseHead, seconds: float, now: float
         return
     status = head.status
     if type(endpoint.provider.local) is EngineSettings and status in _BUSY:
-        return  # how busy our own engines are is known at any time
+        return  # the load of local engines is known without it
     if status < 400:
-        return  # what it is worth is seen when its body begins
+        return  # judged by its body
     if status == 429:
         health.rate_limited(now, retry_after(head.lines, time.time()))
     elif status >= 500:
@@ -46,38 +46,38 @@ def note_head(endpoint: Endpoint, head: ResponseHead, seconds: float, now: float
 
 
 def note_success(endpoint: Endpoint) -> None:
-    """An answer is good enough to be given to the client."""
+    """A response is sent to the client."""
     if endpoint.health is not None:
         endpoint.health.succeeded()
 
 
 def note_failure(endpoint: Endpoint, now: float) -> None:
-    """No usable answer came."""
+    """An attempt failed."""
     if endpoint.health is not None:
         endpoint.health.failed(now)
 
 
 def note_fault(endpoint: Endpoint, fault: Fault, now: float) -> None:
-    """No response came, for this reason. What we lack ourselves is no failure of the provider."""
+    """An attempt got no response. A resource that the proxy lacks is no failure of the provider."""
     if fault not in OWN_FAULTS:
         note_failure(endpoint, now)
 
 
 def note_hedge_lost(endpoint: Endpoint, seconds: float, now: float) -> None:
-    """Another provider, asked later, answered first, after ``seconds`` of silence of this one: a failure, or hedging
-    would hide for ever that it is dead."""
+    """A later attempt was answered first, while this one had no response for ``seconds``. That is a failure: otherwise
+    hedging would hide a dead provider for ever."""
     if endpoint.latency is not None:
         endpoint.latency.observe(seconds, now)
     note_failure(endpoint, now)
 
 
 def note_stale_connection(endpoint: Endpoint, now: float) -> None:
-    """A kept connection died under a request, which was sent again and answered."""
+    """A reused connection was closed under a request, which was sent again and answered."""
     if endpoint.health is not None:
         endpoint.health.lost_connection(now)
 
 
 def note_ending(endpoint: Endpoint, ending: Ending, now: float) -> None:
-    """A body ended that had begun well; streams that fail late count, clients that leave do not."""
+    """A body ended after its response was sent: late failures count, clients that leave do not."""
     if endpoint.health is not None and ending in _BROKEN:
         endpoint.health.failed(now, late=True)

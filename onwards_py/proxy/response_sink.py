@@ -87,7 +87,7 @@ class ResponseSink:
         self._size = 0
         self._timers: list[asyncio.TimerHandle] = []
         self._keepalive: asyncio.TimerHandle | None = None
-        self._discard: Callable[[], None] = _nothing
+        self._discard: Callable[[], None] = _no_provider
         self._close: DelayedClose | None = None
         self._written = clock()
         self.late = False
@@ -277,5 +277,5 @@ class ResponseSink:
         self._keepalive = self._loop.call_later(interval - silence, self._on_silence)
 
 
-def _nothing() -> None:
+def _no_provider() -> None:
     """There is no provider to be freed yet."""

@@ -1,6 +1,6 @@
-"""``route_by``: a classifier is asked what kind of request this is, and another target answers it.
+"""``route_by``: a classifier labels the request, and the target of that label serves it.
 
-The question is an exchange of its own, to a target like any other: with its limits, its fallback and its metrics.
+The classifier is a target like any other, with limits, fallback and metrics: the question to it is an exchange.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ _log = logging.getLogger("onwards.proxy")
 Reason = Literal["label", "other_label", "no_text", "timeout", "failed"]
 
 _PATH: Final = b"/v1/chat/completions"
-_LONGEST_TEXT = 8192  # characters: classifiers judge by the gist
+_LONGEST_TEXT = 8192  # characters: the gist is enough to classify
 _LONGEST_ANSWER = 64 * 1024
 _NO_GATES: Final = LimiterSet.of(())
 _MOST_TOKENS = 16  # if the classifier is a language model
 
 
 class TargetChoice(msgspec.Struct, frozen=True):
-    """The target that is to answer, and why it is that one."""
+    """The chosen target, and the reason."""
 
     target: LivePool
     reason: Reason
 
 
 Subrequest = Callable[[InboundRequest, "ResponseBuffer", LivePool], Coroutine[Any, Any, None]]
-"""Serve this request by this target, to the end."""
+"""Serves a request by a target, to the end."""
 
 
 async def choose(routed: RoutedRequest, leads: ClassifierRoute, subrequest: Subrequest) -> TargetChoice:
-    """Ask the classifier; the default's turn comes if it says nothing useful in time."""
+    """The target of the classifier's label; the default one if no known label comes in time."""
     text = last_user_text(routed.address.body, _LONGEST_TEXT)
     if text is None:
         return TargetChoice(leads.default, "no_text")
@@ -77,7 +77,7 @@ async def choose(routed: RoutedRequest, leads: ClassifierRoute, subrequest: Subr
 
 
 def question(model: str, text: str) -> InboundRequest:
-    """The classifier's request: one user message, the answer to which is a label."""
+    """The request to the classifier: one user message, answered by a label."""
     messages = [{"role": "user", "content": text}]
     body = orjson.dumps({"model": model, "messages": messages, "max_tokens": _MOST_TOKENS, "temperature": 0})
     fields = [
@@ -88,15 +88,15 @@ def question(model: str, text: str) -> InboundRequest:
     return InboundRequest(b"POST", _PATH, 1, fields, body, "route_by")
 
 
-def question_to(request: InboundRequest, target: LivePool, began: float) -> RoutedRequest:
-    """The question as an ask of its target."""
+def route_question(request: InboundRequest, target: LivePool, began: float) -> RoutedRequest:
+    """The question, routed to the classifier."""
     head = examine(request.fields, request.target, request.http_minor)
     head.path = _PATH
     return RoutedRequest(request, head, Address(target.pool.name, request.body), _PATH, target, _NO_GATES, began)
 
 
 def retarget(routed: RoutedRequest, target: LivePool) -> RoutedRequest:
-    """The same ask of another target, which also is what its body and its query name from now on. Raises ProxyError."""
+    """The request, routed to another target, whose name replaces the model in body and query. Raises ProxyError."""
     address, name = routed.address, target.pool.name
     path = MODEL_IN_QUERY.sub(b"model=" + quote(name, safe="").encode(), routed.path)
     if len(routed.request.body) > target.pool.max_body:
@@ -130,7 +130,7 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 
 class ResponseBuffer(msgspec.Struct):
-    """The Downstream of a question: keeps the answer, if it is not too long for one."""
+    """The Downstream of a question: keeps the response, up to a length."""
 
     committed: bool = False
     sent: int = 0
@@ -139,7 +139,7 @@ class ResponseBuffer(msgspec.Struct):
     whole: bool = False
 
     def label(self) -> str | None:
-        """What the classifier said; None if it said nothing that can be understood."""
+        """The classifier's label; None if the response has none."""
         if not self.whole or self.status != 200 or self.sent > _LONGEST_ANSWER:
             return None
         try:
@@ -170,13 +170,13 @@ class ResponseBuffer(msgspec.Struct):
         self.whole = True
 
     def abort(self) -> None:
-        """See Downstream.abort: what broke off is not whole."""
+        """See Downstream.abort: the response stays incomplete."""
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """See Downstream.flush."""
 
     def set_source(self, source: Source) -> None:
-        """Never slow."""
+        """The provider is never paused."""
 
     def upgrade(self, reply: bytes, side: TunnelSide) -> None:  # noqa: ARG002  (Downstream)
         """A question is no tunnel."""

@@ -137,9 +137,9 @@ def _policy(provider: Provider, settings: TranslateSettings, routed: RoutedReque
     policy = replace(settings.policy, origin=_origin(provider))
     if is_codex(routed.request.fields):
         policy = replace(policy, phased=True)
-    asked = [value for name, value in routed.request.fields if name.lower() == PROFILE_FIELD]
-    if asked:
-        policy = replace(policy, profile=_profile(asked[0]))
+    profiles = [value for name, value in routed.request.fields if name.lower() == PROFILE_FIELD]
+    if profiles:
+        policy = replace(policy, profile=_profile(profiles[0]))
     elif policy.profile is None:
         policy = replace(policy, profile=profile_of_client(routed.request.fields))
     if settings.keyring is not None:

@@ -1,6 +1,6 @@
-"""What of an API is served where a provider has only another one: which paths, and by which methods.
+"""The paths and methods of an API that are served by translation to another API.
 
-Paths below one that is served are not found: nothing is stored here that could be read, cancelled or deleted later.
+Paths below a served one get 404: the proxy stores no responses that could be read, cancelled or deleted later.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _SERVED: Final = {
     Api.RESPONSES: (frozenset({b"", b"/input_tokens"}), "creating a response"),
     Api.CHAT_COMPLETIONS: (frozenset({b""}), "creating a completion"),
 }
-"""What translation serves of an API: the paths behind its collection, and their name in errors."""
+"""For each API the paths behind its collection, and their name in errors."""
 
 
 def not_served(api: Api) -> ProxyError:
-    """The error for an API that a provider neither has nor is asked by another one for."""
+    """The error for an API that a provider neither has nor gets translated."""
     return ProxyError(ErrorKind.NOT_FOUND, f"The {TITLES[api]} is not served for this model.")
 
 
 def path_refusal(provider: Provider, path: bytes, method: bytes) -> ProxyError | None:
-    """Why ``provider`` cannot be asked at ``path`` by ``method``: 404, or 405 with the method that is served."""
+    """The error if ``provider`` does not serve ``method`` at ``path``: 404, or 405 with the method that is served."""
     api = api_of(path)
     upstream = None if api is None else provider.apis.upstream(api)
     if api is None or upstream is api:
@@ -40,7 +40,7 @@ def path_refusal(provider: Provider, path: bytes, method: bytes) -> ProxyError |
 
 
 def refusal_without_model(targets: Iterable[LivePool], path: bytes, method: bytes) -> ProxyError | None:
-    """Why none of ``targets`` could be asked there, whichever the request had named; None: one could, or none is."""
+    """The error if no provider of ``targets`` serves ``method`` at ``path``; None: one does, or there is none."""
     refusal = None
     for target in targets:
         for provider in _providers(target):

@@ -1,4 +1,4 @@
-"""WebSocket exchanges: an HTTP handshake, then bytes both ways until one side closes."""
+"""WebSocket exchanges: an HTTP handshake, then bytes in both directions until one side closes."""
 
 from __future__ import annotations
 
