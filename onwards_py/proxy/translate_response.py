@@ -29,8 +29,7 @@ from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.transcode.neutral.answer_body import AnswerBody
 from onwards_py.transcode.neutral.failure import Failure, from_body
 from onwards_py.transcode.neutral.machine import Machine
-from onwards_py.transcode.neutral.pipeline import Answer as ClientResponse
-from onwards_py.transcode.neutral.pipeline import AnswerCollector, EventFilter
+from onwards_py.transcode.neutral.pipeline import AnswerCollector, ClientResponse, EventFilter
 from onwards_py.wire.response_head import provider_lines, retry_after
 
 _LONGEST_BODY = 64 * 1024 * 1024  # of a whole answer, which is held to be translated

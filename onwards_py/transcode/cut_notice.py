@@ -1,4 +1,4 @@
-"""Telling a native stream that breaks off by a last event of its own dialect, before the connection is cut short.
+"""A last event of its own API for a native stream that breaks off, before the connection is closed.
 
 Clients that only see a connection close early know that something is missing, but not why, or whether to ask again.
 """
@@ -27,9 +27,9 @@ _ADVICE: Final = " What came before is not the whole answer; please try again."
 
 
 class CutNotice:
-    """Filter behind ``rechunker``: bytes pass unchanged, `text` is what to say when they have ended.
+    """Filter behind ``rechunker``: bytes pass unchanged, `text` is what to send when they have ended.
 
-    ``path`` (of the request) tells the dialect.
+    ``path`` (of the request) determines the API.
     """
 
     __slots__ = ("_last", "_path", "_rechunker")
@@ -40,7 +40,7 @@ class CutNotice:
         self._last = b""
 
     def feed(self, piece: bytes) -> bytes:
-        """Return ``piece``. One that has only comments says nothing of where the stream is."""
+        """Return ``piece``. One that has only comments does not show where the stream is."""
         if piece and (piece[:1] != b":" or b"data:" in piece):
             self._last = piece
         return piece
@@ -66,6 +66,6 @@ class CutNotice:
             return b"event: error\ndata: %b\n\n" % orjson.dumps({**event, "sequence_number": number})
         if api is Api.MESSAGES:
             kind = "timeout_error" if failure.status == HTTPStatus.GATEWAY_TIMEOUT else "api_error"
-            told = {"type": "error", "error": {"type": kind, "message": message}}
-            return b"event: error\ndata: %b\n\n" % orjson.dumps(told)
+            notice = {"type": "error", "error": {"type": kind, "message": message}}
+            return b"event: error\ndata: %b\n\n" % orjson.dumps(notice)
         return b"data: %b\n\n" % orjson.dumps(replace(failure, message=message).envelope())

@@ -10,7 +10,7 @@ from onwards_py.messages import Ending
 from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.answer_body import AnswerBody as ChatBody
 from onwards_py.transcode.neutral.context import ToolKind
-from onwards_py.transcode.neutral.pipeline import Answer, AnswerCollector, EventFilter
+from onwards_py.transcode.neutral.pipeline import AnswerCollector, ClientResponse, EventFilter
 from onwards_py.transcode.neutral.policy import Policy
 from onwards_py.transcode.pairs import responses_over_chat, to_chat
 from onwards_py.transcode.responses.context import ResponsesContext
@@ -72,7 +72,7 @@ def translate_pieces(pieces: Iterable[bytes], context: ResponsesContext, ending:
     return out + events.begin() if events.failure is not None else out
 
 
-def collect_pieces(pieces: Iterable[bytes], context: ResponsesContext, ending: Ending) -> Answer:
+def collect_pieces(pieces: Iterable[bytes], context: ResponsesContext, ending: Ending) -> ClientResponse:
     """What a client that did not ask for a stream is answered."""
     machine = responses_over_chat(context, CountingIds(), clock())
     collector = AnswerCollector(machine, ChatBody(machine))

@@ -16,7 +16,7 @@ from onwards_py.messages import Ending
 from onwards_py.transcode.chat.context import ChatContext
 from onwards_py.transcode.neutral.answer_body import AnswerBody as ResponsesBody
 from onwards_py.transcode.neutral.machine import Machine
-from onwards_py.transcode.neutral.pipeline import Answer, AnswerCollector, EventFilter
+from onwards_py.transcode.neutral.pipeline import AnswerCollector, ClientResponse, EventFilter
 from onwards_py.transcode.pairs import chat_over_responses
 
 Json = dict[str, Any]
@@ -166,7 +166,7 @@ def filtered(pieces: Iterable[bytes], ending: Ending = Ending.DONE, context: Cha
     return out + core.begin() if core.failure is not None else out
 
 
-def collected(pieces: Iterable[bytes], ending: Ending = Ending.DONE, context: ChatContext = PLAIN) -> Answer:
+def collected(pieces: Iterable[bytes], ending: Ending = Ending.DONE, context: ChatContext = PLAIN) -> ClientResponse:
     """What a client that did not ask for a stream is answered."""
     core = machine(context)
     collector = AnswerCollector(core, ResponsesBody(core))

@@ -16,7 +16,7 @@ from support.transcoding import CountingIds, clock
 from onwards_py.messages import Ending
 from onwards_py.transcode.neutral.answer_body import AnswerBody as ChatBody
 from onwards_py.transcode.neutral.machine import Machine
-from onwards_py.transcode.neutral.pipeline import Answer, AnswerCollector, EventFilter, KeepAlive
+from onwards_py.transcode.neutral.pipeline import AnswerCollector, ClientResponse, EventFilter, KeepAlive
 from onwards_py.transcode.pairs import responses_over_chat
 
 CHUNKS = [
@@ -77,7 +77,7 @@ def streamed(pieces: list[bytes], ending: Ending = Ending.DONE, **limits: int) -
     return out, core
 
 
-def collected(pieces: list[bytes], ending: Ending = Ending.DONE, **limits: int) -> Answer:
+def collected(pieces: list[bytes], ending: Ending = Ending.DONE, **limits: int) -> ClientResponse:
     machine = responses_over_chat(PLAIN, CountingIds(), clock())
     core = AnswerCollector(machine, body(machine, **limits))
     for piece in pieces:
@@ -87,7 +87,7 @@ def collected(pieces: list[bytes], ending: Ending = Ending.DONE, **limits: int) 
     return answer
 
 
-def resource(answer: Answer) -> dict[str, Any]:
+def resource(answer: ClientResponse) -> dict[str, Any]:
     assert answer.status == 200
     found: dict[str, Any] = json.loads(answer.body)
     assert check_resource(found) == []

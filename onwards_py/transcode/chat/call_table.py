@@ -34,7 +34,7 @@ class CallTable:
         self.learn(fragment, call)
 
     def learn(self, fragment: CallFragment, call: StreamedCall) -> None:
-        """Take what ``fragment`` says about the call's identity: the first id that is any, and more of the name."""
+        """Take what ``fragment`` has of the call's identity: the first id that is any, and more of the name."""
         self._last = call
         if fragment.id and not call.chat_id:
             call.chat_id = fragment.id
@@ -46,7 +46,7 @@ class CallTable:
 
 
 def _begins_another(known: StreamedCall, fragment: CallFragment) -> bool:
-    """Parallel calls under one index, or under none: told by their ids, else by a name behind whole arguments.
+    """Parallel calls under one index, or under none: told apart by their ids, else by a name behind whole arguments.
 
     There are providers that give each chunk an id of its own, so an id counts if there is something to go with it, and
     others that give two calls one id: then the second has a name and other arguments behind those that were whole.

@@ -29,23 +29,6 @@ class ItemQueue:
     ``size``: characters of what was put. ``suppressed``: whether calls were left out that the client did not allow.
     """
 
-    __slots__ = (
-        "_accepted",
-        "_calls",
-        "_context",
-        "_early",
-        "_ids",
-        "_images",
-        "_queue",
-        "_register",
-        "_some_opened",
-        "_splitter",
-        "_tail",
-        "out",
-        "size",
-        "suppressed",
-    )
-
     def __init__(self, context: AnswerContext, ids: Ids) -> None:
         self.out: list[Delta] = []
         self.size = 0

@@ -9,7 +9,7 @@ _INSIDE = re.compile(r'"|\\.?', re.DOTALL)
 
 
 class JsonNesting:
-    """A stream core for one JSON text. Says nothing about whether the text is valid."""
+    """A stream core for one JSON text. It does not check that the text is valid."""
 
     __slots__ = ("_depth", "_escaped", "_in_string", "_opened")
 

@@ -31,20 +31,6 @@ _OWNERS = ("delta", "message")
 class ChatReader:
     """One answer; a `Reader`."""
 
-    __slots__ = (
-        "_audible",
-        "_context",
-        "_finish",
-        "_finish_is_final",
-        "_queue",
-        "_service_tier",
-        "_started",
-        "_usage",
-        "_whole",
-        "dropped",
-        "trusted",
-    )
-
     def __init__(self, context: AnswerContext, ids: Ids, *, trusted: bool = False) -> None:
         self.trusted = trusted
         self.dropped: dict[str, None] = {}

@@ -30,30 +30,6 @@ class StreamedCall:
     ``admitted``: the name was checked against what the client allows; ``hidden``: it is left out.
     """
 
-    __slots__ = (
-        "_beyond",
-        "_call_id",
-        "_context",
-        "_fragments",
-        "_fresh",
-        "_halves",
-        "_length",
-        "_nesting",
-        "_number",
-        "_out",
-        "_register",
-        "_sent",
-        "_unread",
-        "_unwrap",
-        "_whole",
-        "admitted",
-        "chat_id",
-        "chat_name",
-        "hidden",
-        "opened",
-        "ready",
-    )
-
     def __init__(self, context: AnswerContext, register: CallRegister) -> None:
         self.opened = False
         self.ready = False

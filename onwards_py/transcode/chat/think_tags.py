@@ -1,6 +1,6 @@
 """Reasoning that stands inside the content between ``<think>`` and ``</think>``: taken apart, however it is cut.
 
-Only what the content *begins* with counts, so prose that speaks of the tag, and JSON that holds it, pass unharmed. The
+Only what the content *begins* with counts, so prose that mentions the tag, and JSON that holds it, pass unharmed. The
 line ends right behind each tag belong to the markup and go with it.
 """
 

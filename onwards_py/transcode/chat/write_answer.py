@@ -61,29 +61,6 @@ class ChatWriter:
     Model and service tier are those that are known when it begins.
     """
 
-    __slots__ = (
-        "_annotations",
-        "_calls",
-        "_chunks",
-        "_content",
-        "_context",
-        "_created",
-        "_details",
-        "_finish_reason",
-        "_head",
-        "_id",
-        "_ids",
-        "_images",
-        "_logprobs",
-        "_model",
-        "_reasoning",
-        "_refusal",
-        "_service_tier",
-        "_usage",
-        "begun",
-        "dropped",
-    )
-
     announcements = frozenset({Started, Metadata, MessageStart, PartStart, ReasoningStart, CallEnd, ItemEnd, Usage})
 
     def __init__(self, context: ChatContext, ids: Ids, clock: Callable[[], int]) -> None:

@@ -1,6 +1,6 @@
 """A provider's answer as bytes, whole or streamed, for a state machine of either direction.
 
-Whether the provider streams is seen in what it sends, not in what it was asked for or in what its header says: a whole
+Whether the provider streams shows in its body, not in what it was asked for or in its header: a whole
 answer begins with a brace, and no line of an event stream does.
 """
 

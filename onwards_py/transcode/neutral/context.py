@@ -67,7 +67,7 @@ class AnswerContext:
 
     ``tools``: the provider's function name -> the client's name of it.
     ``allowed``: function names that may be called; None: all of ``tools``. Any other call is left out.
-    ``one_call``: the client forbade parallel calls and the provider cannot be told, or may not obey: keep the first.
+    ``one_call``: the client forbade parallel calls and the provider cannot, or may not obey: keep the first.
     ``call_ids``: the provider's call id -> the client's, for those that had to be shortened.
     ``wants_usage_chunk``: the stream ends with its usage.
     ``keeps_opaque``: the client carries what only the provider can read of its reasoning, and gives it back.

@@ -73,7 +73,7 @@ def _form(check: Callable[[Part], bool], *members: str) -> _Form:
     return _Form(check, frozenset(("type", "cache_control", *members)))
 
 
-_TEXT = _form(_has_text, "text", "annotations", "logprobs", "_meta")  # annotations and _meta: as MCP servers say them
+_TEXT = _form(_has_text, "text", "annotations", "logprobs", "_meta")  # annotations and _meta: as MCP servers write them
 _IMAGE = _form(_has_image, "image_url", "file_id", "detail")
 _VIDEO = _form(_has_video, "video_url")
 

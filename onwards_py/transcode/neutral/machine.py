@@ -39,7 +39,7 @@ class Reader(Protocol):
         ...
 
     def finish(self, ending: Ending, done: bool, /) -> list[Delta]:
-        """The stream ended, up to `Finished` or `Failed`. ``done``: the provider said that it is whole."""
+        """The stream ended, up to `Finished` or `Failed`. ``done``: the provider declared that it is whole."""
         ...
 
     def abandon(self) -> list[Delta]:
@@ -183,7 +183,7 @@ class Machine:
         return [] if self.state.ended else self._write(self._reader.whole(value))
 
     def finish(self, ending: Ending, *, done: bool = False) -> list[Out]:
-        """The stream ended. ``done``: the provider said that it is whole (``[DONE]``)."""
+        """The stream ended. ``done``: the provider declared that it is whole (``[DONE]``)."""
         return [] if self.state.ended else self._write(self._reader.finish(ending, done))
 
     def fail(self, failure: Failure) -> list[Out]:

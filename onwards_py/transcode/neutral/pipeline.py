@@ -26,7 +26,7 @@ class KeepAlive(Enum):
     OFF = "off"
 
 
-class Answer(NamedTuple):
+class ClientResponse(NamedTuple):
     """A whole answer for the client: HTTP status and JSON body."""
 
     status: int
@@ -36,9 +36,8 @@ class Answer(NamedTuple):
 class EventFilter:
     """Filter for a client that streams: the provider's bytes in, whole events out.
 
-    ``begin`` when the response must be committed to although nothing is there to be told yet. As long as nothing was
-    returned, a failed answer returns nothing either: ``failure`` says then what to answer instead, or that another
-    provider may be tried.
+    ``begin`` when the response must be committed although there is no event yet. As long as none was returned, a
+    failed answer returns none either: ``failure`` is then what to answer instead, unless another provider is tried.
     """
 
     __slots__ = ("_body", "_machine", "_withheld")
@@ -60,7 +59,7 @@ class EventFilter:
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Paths of what the client is not told, as far as is known."""
+        """Paths of what the client is not given, as far as is known."""
         return self._machine.dropped
 
     @property
@@ -108,7 +107,7 @@ class EventFilter:
 
 
 class AnswerCollector:
-    """For a client that wants a whole answer: ``feed`` all bytes, ``finish`` tells status and body.
+    """For a client that wants a whole answer: ``feed`` all bytes, ``finish`` returns status and body.
 
     A failed answer has an HTTP status of its own and the error envelope, as if it had never begun.
     """
@@ -126,20 +125,20 @@ class AnswerCollector:
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Paths of what the client is not told."""
+        """Paths of what the client is not given."""
         return self._machine.dropped
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes."""
         self._body.feed(piece)
 
-    def finish(self, ending: Ending) -> Answer:
+    def finish(self, ending: Ending) -> ClientResponse:
         """The answer."""
         self._body.finish(ending)
         failure = self._machine.failure
         if failure is not None:
-            return Answer(failure.status, lenient_json.dumps(failure.envelope()))
-        return Answer(200, lenient_json.dumps(self._machine.answer()))
+            return ClientResponse(failure.status, lenient_json.dumps(failure.envelope()))
+        return ClientResponse(200, lenient_json.dumps(self._machine.answer()))
 
 
 def _encode(events: list[Out]) -> bytes:

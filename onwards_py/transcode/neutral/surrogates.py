@@ -39,7 +39,7 @@ class Halves:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """What can be told by now; perhaps nothing."""
+        """What can be written by now; perhaps nothing."""
         if not self._held and (piece.isascii() or (piece[-1] < _FIRST and piece[0] < _FIRST)):
             return piece
         piece, self._held = self._held + piece, ""
@@ -53,5 +53,5 @@ class Halves:
         return _REPLACEMENT if held else ""
 
     def forget(self) -> None:
-        """What was held has been told in another way."""
+        """What was held has been written in another way."""
         self._held = ""

@@ -48,19 +48,6 @@ class EventReader:
     ``only_one_call``: the client cannot be given a second one.
     """
 
-    __slots__ = (
-        "_cited",
-        "_images",
-        "_items",
-        "_length",
-        "_others",
-        "_sealed",
-        "_texts",
-        "calls",
-        "out",
-        "size",
-    )
-
     def __init__(self, only_one_call: bool) -> None:
         self.out: list[Delta] = []
         self.size = 0

@@ -8,10 +8,12 @@ index among the open ones of its kind, else it is the last open one; and a whole
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from onwards_py.transcode.neutral.deltas import Citation
 from onwards_py.transcode.neutral.lenient_json import is_cut
 from onwards_py.transcode.neutral.surrogates import Halves, well_formed
-from onwards_py.transcode.responses.output_items import Field, ItemKind
+from onwards_py.transcode.responses.output_items import FIELDS, Field, ItemKind
 
 
 class TextAccumulator:
@@ -83,40 +85,27 @@ class TextAccumulator:
         return text
 
 
+@dataclass(slots=True)
 class TrackedCall:
-    """One tool call.
+    """One tool call."""
 
-    ``number``: its place among the calls; None until it was announced, and for good if it is ``hidden``.
-    ``given_id``: the provider's id of it. ``identified``: that id is known, or will never be.
-    ``settled``: its arguments are known in full. ``spare``: arguments that came too early to be believed.
-    """
-
-    __slots__ = (
-        "_backlog",
-        "_halves",
-        "_pieces",
-        "custom",
-        "given_id",
-        "hidden",
-        "identified",
-        "name",
-        "number",
-        "settled",
-        "spare",
-    )
-
-    def __init__(self) -> None:
-        self.given_id = ""
-        self.name = ""
-        self.custom = False
-        self.hidden = False
-        self.identified = False
-        self.number: int | None = None
-        self.settled = False
-        self.spare = ""
-        self._halves = Halves()
-        self._pieces: list[str] = []
-        self._backlog: list[str] = []
+    given_id: str = ""
+    """The provider's id of it."""
+    name: str = ""
+    custom: bool = False
+    hidden: bool = False
+    """The client cannot be given it."""
+    identified: bool = False
+    """Its id is known, or will never be."""
+    number: int | None = None
+    """Its place among the calls; None until it was announced, and for good if it is hidden."""
+    settled: bool = False
+    """Its arguments are known in full."""
+    spare: str = ""
+    """Arguments that came too early to be believed."""
+    _halves: Halves = field(default_factory=Halves)
+    _pieces: list[str] = field(default_factory=list)
+    _backlog: list[str] = field(default_factory=list)
 
     @property
     def arguments(self) -> str:
@@ -160,47 +149,31 @@ class TrackedCall:
         return "".join(backlog)
 
 
+@dataclass(slots=True, eq=False)
 class TrackedItem:
-    """One item of the answer. ``id``: the provider's, perhaps empty, and perhaps another item's, too.
+    """One item of the answer."""
 
-    ``final``: the item as a whole, once it came so.
-    ``opening``, ``part``: the characters of content that came before it, and before its current part.
-    ``channel``: which of the two forms of reasoning counts; ``summary_index``: which part of it is written.
-    ``emitted``: anything of it was written. ``logprobs``: how many tokens had theirs.
-    """
-
-    __slots__ = (
-        "call",
-        "channel",
-        "citations",
-        "emitted",
-        "final",
-        "id",
-        "index",
-        "kind",
-        "logprobs",
-        "opening",
-        "part",
-        "summary_index",
-        "texts",
-    )
-
-    def __init__(self, kind: ItemKind, id_: str, index: int | None, opening: int) -> None:
-        self.kind = kind
-        self.id = id_
-        self.index = index
-        self.opening = opening
-        self.part = opening
-        self.final: Mapping[str, object] | None = None
-        self.channel = ""
-        self.summary_index = 0
-        self.emitted = False
-        self.logprobs = 0
-        self.citations: list[object] = []
-        self.texts: dict[Field, TextAccumulator] = {}
-        self.call = TrackedCall() if kind == "call" else None
-        if self.call is None:
-            self.texts = {"content": TextAccumulator(), "refusal": TextAccumulator(), "reasoning": TextAccumulator()}
+    kind: ItemKind
+    id: str
+    """The provider's, perhaps empty, and perhaps another item's, too."""
+    index: int | None
+    opening: int
+    """The characters of content that came before it."""
+    part: int
+    """The characters of content that came before its current part."""
+    final: Mapping[str, object] | None = None
+    """The item as a whole, once it came so."""
+    channel: str = ""
+    """Which of the two forms of reasoning counts."""
+    summary_index: int = 0
+    """Which part of the summary is written."""
+    emitted: bool = False
+    """Anything of it was written."""
+    logprobs: int = 0
+    """How many tokens had theirs."""
+    citations: list[Citation] = field(default_factory=list)
+    texts: Mapping[Field, TextAccumulator] = field(default_factory=dict)
+    call: TrackedCall | None = None
 
     @property
     def done(self) -> bool:
@@ -240,7 +213,11 @@ class ItemTracker:
 
     def add(self, kind: ItemKind, id_: str, index: int | None, opening: int) -> TrackedItem:
         """Remember a new item."""
-        item = TrackedItem(kind, id_, index, opening)
+        item = TrackedItem(kind, id_, index, opening, part=opening)
+        if kind == "call":
+            item.call = TrackedCall()
+        else:
+            item.texts = {name: TextAccumulator() for name in FIELDS}
         self.all.append(item)
         self._last[kind] = item
         if id_:

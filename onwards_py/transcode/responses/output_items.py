@@ -17,6 +17,8 @@ ItemKind = Literal["message", "reasoning", "call"]
 Field = Literal["content", "refusal", "reasoning"]
 """The texts of an answer."""
 
+FIELDS: tuple[Field, ...] = ("content", "refusal", "reasoning")
+
 KIND_OF_FIELD: Mapping[Field, ItemKind] = {"content": "message", "refusal": "message", "reasoning": "reasoning"}
 
 _KINDS: Mapping[str, ItemKind] = {
@@ -31,7 +33,7 @@ PARAGRAPH = "\n\n"
 
 
 class MessageText(NamedTuple):
-    """What a message says in one of its fields, with the log probabilities and citations of all of it."""
+    """A text of a message, with the log probabilities and citations of all of it."""
 
     text: str
     logprobs: list[dict[str, object]]
@@ -48,30 +50,30 @@ def message_text(item: Mapping[str, object], opening: int) -> MessageText:
     """The text of a message: its parts joined. ``opening``: what citations count that stands before it."""
     text, logprobs, citations = "", list[dict[str, object]](), list[Citation]()
     for part in parts(item.get("content")):
-        field, said = read_part(part)
+        field, content = read_part(part)
         if field != "content":
             continue
         citations += read_citations(part.get("annotations"), opening + len(text))
         logprobs += read_logprobs(part.get("logprobs"))
-        text += said
+        text += content
     return MessageText(text, logprobs, citations)
 
 
 def message_refusal(item: Mapping[str, object]) -> str:
     """The refusal in a message; empty if there is none."""
     found = map(read_part, parts(item.get("content")))
-    return "".join(said for field, said in found if field == "refusal")
+    return "".join(text for field, text in found if field == "refusal")
 
 
 def reasoning_texts(item: Mapping[str, object]) -> tuple[str, str]:
-    """What a reasoning item says as ``content``, and what as ``summary``: often only one of them, or the same."""
+    """The ``content`` of a reasoning item, and its ``summary``: often only one of them, or the same."""
     content = "".join(text_of(part, "text") for part in parts(item.get("content")))
     summary = PARAGRAPH.join(filter(None, (text_of(part, "text") for part in parts(item.get("summary")))))
     return content, summary
 
 
 def read_part(part: Mapping[str, object]) -> tuple[Field | None, str]:
-    """Which field a content part belongs to, and what it says there; None: to none."""
+    """Which field a content part belongs to, and its text; None: to none."""
     kind = part.get("type")
     if kind in _TEXTS:
         return "content", text_of(part, "text")
@@ -104,7 +106,7 @@ def read_citations(values: object, offset: int) -> list[Citation]:
 
 
 def arguments_of(owner: Mapping[str, object]) -> str | None:
-    """The whole arguments, or the whole input of a custom tool, that an item or event tells; None if it does not."""
+    """The whole arguments, or the whole input of a custom tool, that an item or event has; None if it has none."""
     for name in ("arguments", "input"):
         value = owner.get(name)
         if isinstance(value, str):
@@ -113,7 +115,7 @@ def arguments_of(owner: Mapping[str, object]) -> str | None:
             try:
                 return lenient_json.dumps(value).decode()
             except orjson.JSONEncodeError:
-                return None  # nested deeper than anything that can be said
+                return None  # nested deeper than anything that can be written
     return None
 
 

@@ -1,7 +1,7 @@
-"""``include_obfuscation``: padding that keeps the sizes of streamed events from telling what was said.
+"""``include_obfuscation``: padding that keeps the sizes of streamed events from giving away the text.
 
 Who sees an encrypted stream sees the length of each event, which for an event of one token is the token's. The
-specification has a member for padding in the events with a ``delta`` and says nothing of its length.
+specification has a member for padding in the events with a ``delta`` and leaves its length open.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _MOST = 256
 
 
 def padding(event: Mapping[str, object], ids: Ids) -> str:
-    """Padding for an event with a ``delta``, of letters and digits that nobody can guess.
+    """Padding for an event with a ``delta``, of letters and digits that cannot be guessed.
 
-    What it says and its log probabilities take with the padding 16, 32, 64, 128 or any multiple of 256 bytes of JSON:
+    The delta and its log probabilities take with the padding 16, 32, 64, 128 or any multiple of 256 bytes of JSON:
     tokens are alike, and long pieces do not become twice as long.
     """
     size = len(lenient_json.dumps(event["delta"])) - 2

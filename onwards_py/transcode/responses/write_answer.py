@@ -45,20 +45,6 @@ _NO_USAGE = Usage(0, 0, 0, {}, {})
 class ResponsesWriter:
     """One answer; a `Writer`. ``clock``: the time in seconds since the epoch."""
 
-    __slots__ = (
-        "_clock",
-        "_context",
-        "_created_at",
-        "_id",
-        "_item",
-        "_log",
-        "_service_tier",
-        "_usage",
-        "_whole",
-        "begun",
-        "dropped",
-    )
-
     announcements = frozenset(
         {Started, Metadata, MessageStart, PartStart, ReasoningStart, CallStart, CallEnd, ItemEnd, Usage}
     )

@@ -1,7 +1,7 @@
 """The events of a Responses stream, put right: indexes, numbers, announcements, the final output.
 
 Only what follows from the stream itself is added. Ids that change, ends that never came and names of calls that were
-never told are not made up.
+never given are not made up.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ _NO_USAGE: Mapping[str, object] = {
 
 
 class Repaired(NamedTuple):
-    """``before``: events that were missing in front of this one. ``changed``: it was put right in place.
+    """``before``: events that were missing in front of this one. ``changed``: it was repaired in place.
 
-    ``superfluous``: it says again what was said, and crashes clients.
+    ``superfluous``: it repeats what came before, and crashes clients.
     """
 
     before: list[Event]
@@ -81,9 +81,9 @@ class Repaired(NamedTuple):
 
 
 class EventRepair:
-    """The events of one answer, in order, each put right in place.
+    """The events of one answer, in order, each repaired in place.
 
-    ``created_at`` (seconds since the epoch) and ``model`` stand in where the provider does not say them. ``limit`` is
+    ``created_at`` (seconds since the epoch) and ``model`` are used where the provider does not give them. ``limit`` is
     in bytes of events that are kept in case the final output is empty; beyond it such an output stays empty.
     """
 
@@ -101,7 +101,7 @@ class EventRepair:
         self._before: list[Event] = []
         self._changed = False
 
-    def put_right(self, event: Event, size: int) -> Repaired:
+    def repair(self, event: Event, size: int) -> Repaired:
         """Take the next event, of ``size`` bytes."""
         self._before, self._changed = [], False
         type_ = event.get("type")
@@ -181,7 +181,7 @@ class EventRepair:
             self._end_items(output)
 
     def _end_items(self, output: list[object]) -> None:
-        """Ends of items that were never told: there are clients that read nothing else."""
+        """Ends of items that never came: there are clients that read only those."""
         final = {item.get("id"): item for item in output if isinstance(item, dict) and isinstance(item.get("id"), str)}
         for known in self._items.all:
             item = final.get(known.id)
@@ -277,9 +277,9 @@ class EventRepair:
 
     def _delta(self, known: Known, type_: str, index: int | None, text: object) -> None:
         key = (type_, -1 if index is None else index)
-        if key in known.said or not text or not isinstance(text, str):
+        if key in known.seen or not text or not isinstance(text, str):
             return
-        known.said.add(key)
+        known.seen.add(key)
         event: Event = {"type": f"response.{type_}", "item_id": known.id, "output_index": known.index}
         if index is not None:
             event["content_index"] = index
@@ -316,11 +316,11 @@ class EventRepair:
                 return
             index = self._announce_part(known, kind, claimed)
         self._set(event, "content_index", index)
-        self._said(known, event, type_, index)
+        self._note(known, event, type_, index)
 
     def _in_item(self, event: Event, type_: str) -> None:
         kind = "reasoning" if type_ in _SUMMARY_EVENTS else _CALL_EVENTS.get(type_)
-        # What an event of a type unknown here is about can only be told by its id, and no item follows from it.
+        # What an event of a type unknown here is about is known only by its id, and no item follows from it.
         if kind is None and not self._items.knows(event.get("item_id")):
             return
         known = self._item(event, kind, None)
@@ -329,16 +329,16 @@ class EventRepair:
         if type_ in _SUMMARY_EVENTS and type(event.get("summary_index")) is not int:
             self._set(event, "summary_index", 0)
         if type_ in _CALL_EVENTS:
-            self._said(known, event, type_, None)
+            self._note(known, event, type_, None)
 
-    def _said(self, known: Known, event: Event, type_: str, index: int | None) -> None:
+    def _note(self, known: Known, event: Event, type_: str, index: int | None) -> None:
         """Note a delta, or make up for one that was left out."""
         if type_ in _WHOLE_TEXT:
             if self._items.whole and known.id is not None:
                 delta, name = _WHOLE_TEXT[type_]
                 self._delta(known, delta, index, event.get(name))
         else:
-            known.said.add((type_, -1 if index is None else index))
+            known.seen.add((type_, -1 if index is None else index))
 
     def _item(self, event: Event, kind: str | None, part: str | None) -> Known | None:
         """The item that ``event`` is about, which then names it rightly; it is announced if it was not."""
@@ -346,8 +346,8 @@ class EventRepair:
         known = self._items.find(ident, claimed, kind)
         if known is None:
             kind = kind or (item_of(part) if part is not None else None)
-            told = isinstance(ident, str) and ident != "" and kind in ("message", "reasoning")
-            if not told or not self._items.whole or self._items.knows(ident):
+            is_new = isinstance(ident, str) and ident != "" and kind in ("message", "reasoning")
+            if not is_new or not self._items.whole or self._items.knows(ident):
                 return None
             known = self._announce(blank({"type": kind, "id": ident}), claimed)
         if known.id is not None:

@@ -42,7 +42,7 @@ class _Block(NamedTuple):
 class Repair:
     """Filter. ``created_at``: when the exchange began, in seconds since the epoch; ``model``: the name asked for.
 
-    Both stand in where the provider says nothing. ``limit`` bounds one event, ``keep`` what is kept for the end, in
+    Both are used where the provider gives none. ``limit`` bounds one event, ``keep`` what is kept for the end, in
     bytes. ``changes`` counts the events that did not leave as they came, and an end that was missing; 0: all bytes
     are the provider's. Raises EventTooLarge.
     """
@@ -61,7 +61,7 @@ class Repair:
         self._done = False
 
     def feed(self, piece: bytes) -> bytes:
-        """Take the next bytes; return the events that became whole, put right."""
+        """Take the next bytes; return the events that became whole, repaired."""
         if self._stream is None:
             piece, self._held = self._held + piece, b""
             self._recognise(piece)
@@ -76,7 +76,7 @@ class Repair:
             raise EventTooLarge(self._limit, self._blocks(error.ready)) from error
 
     def finish(self, ending: Ending) -> bytes:
-        """What remains. A stream that told its end has the end mark, too."""
+        """What remains. A stream with a terminal event has the end mark, too."""
         if not self._stream:
             return self._held
         rest = self._chunks.finish(ending)
@@ -136,7 +136,7 @@ class Repair:
         type_ = event.get("type")
         if not isinstance(type_, str) or not _NAME.match(type_):
             return text
-        repaired = self._events.put_right(event, len(text))
+        repaired = self._events.repair(event, len(text))
         if repaired.superfluous:
             return b": repeated"
         name = type_.encode()

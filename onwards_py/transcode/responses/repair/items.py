@@ -22,7 +22,7 @@ _TEXT_OF: Mapping[str, str] = {"output_text": "text", "refusal": "refusal", "rea
 class Known:
     """One announced item. ``places``: part indexes as the provider counts them to those that are right.
 
-    ``said``: event types (of deltas) with the index of their part; ``done``: its end was told.
+    ``seen``: event types (of deltas) with the index of their part; ``done``: its end has come.
     """
 
     kind: str
@@ -30,7 +30,7 @@ class Known:
     index: int
     parts: list[str] = field(default_factory=list)
     places: dict[int, int] = field(default_factory=dict)
-    said: set[tuple[str, int]] = field(default_factory=set)
+    seen: set[tuple[str, int]] = field(default_factory=set)
     done: bool = False
 
     def add_part(self, kind: str, claimed: object) -> int:
@@ -114,7 +114,7 @@ def item_of(part: str) -> str | None:
 
 
 def blank(item: Mapping[str, object]) -> Item:
-    """``item`` as it is announced, before anything of it was said."""
+    """``item`` as it is announced, before any of its content."""
     kind = item.get("type")
     empty = _BLANK.get(kind) if isinstance(kind, str) else None
     if empty is None:
@@ -129,7 +129,7 @@ def blank(item: Mapping[str, object]) -> Item:
 
 
 def blank_part(kind: str) -> Item:
-    """A part before anything of it was said."""
+    """A part before any of its content."""
     if kind == "output_text":
         return {"type": kind, "text": "", "annotations": [], "logprobs": []}
     return {"type": kind, _TEXT_OF[kind]: ""}
