@@ -4,7 +4,7 @@ Clients shorten the conversation and retry after the code ``context_length_excee
 Providers use a code of their own, or only a sentence.
 The patterns match sentences, not words: an error about a parameter ``context_length`` is a different error, and so are
 limits of the output and rate limits.
-The tests have a message for each pattern, with its source and date.
+Each pattern names a vendor with a source and its date; the tests have the messages, and more sources.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ _LONGEST: Final = 4000  # characters of a message that are searched
 
 # Codes and types, as a whole.
 _NAME: Final = re.compile(
-    r"context_?(?:length|window|size)_?exceeded(?:_?error)?"  # OpenAI and most; LiteLLM: ContextWindowExceededError
-    r"|model_context_window_exceeded"  # Zhipu
-    r"|exceed_context_size_error"  # llama.cpp
-    r"|model_max_prompt_tokens_exceeded"  # GitHub Copilot
-    r"|(?:prompt|input|context|tokens|characters)_too_long"  # Baidu: the last two
-    r"|1261",  # Zhipu
+    # OpenAI and most (chathub-dev/chathub#126, 2023-03); LiteLLM: ContextWindowExceededError
+    r"context_?(?:length|window|size)_?exceeded(?:_?error)?"
+    r"|model_context_window_exceeded"  # Zhipu; no source found, 2026-11
+    r"|exceed_context_size_error"  # llama.cpp (ggml-org/llama.cpp#15780, 2025-09)
+    r"|model_max_prompt_tokens_exceeded"  # GitHub Copilot (microsoft/copilot-intellij-feedback#94, 2025-04)
+    # Baidu: the last two (cloud.baidu.com/doc/qianfan-api, 2026-11)
+    r"|(?:prompt|input|context|tokens|characters)_too_long"
+    r"|1261",  # Zhipu (zeroclaw-labs/zeroclaw#4124, 2026-03)
     re.IGNORECASE,
 )
 
@@ -34,29 +36,38 @@ _NUMBER: Final = r"\(?[\d,]+\)?"
 _MESSAGE: Final = re.compile(
     "|".join(
         (
-            # OpenAI, Azure, DeepSeek, OpenRouter, vLLM, SGLang; xAI: "maximum prompt length is"
+            # OpenAI and most (vllm-project/vllm#20409, 2025-07); xAI: "maximum prompt" (cline/cline#3120, 2025-04)
             rf"maximum (?:context|prompt) length (?:is|of) {_NUMBER}",
-            # Ollama, llama.cpp, llama-cpp-python, SGLang, Together, LM Studio, Anthropic, OpenAI's Responses
+            # Local servers and many others (ggml-org/llama.cpp#15780, 2025-09; continuedev/continue#6080, 2025-06)
             rf"{_EXCEEDS} {_OF_THE_MODEL}{_CONTEXT}\b",
-            r"context (?:length|window|size|limit) (?:is |was |has been )?exceed(?:s|ed)",  # MiniMax
-            # Anthropic, Fireworks, Bedrock, vLLM
+            # MiniMax (MiniMax-AI/MiniMax-M2#119, 2026-05)
+            r"context (?:length|window|size|limit) (?:is |was |has been )?exceed(?:s|ed)",
+            # Anthropic (earendil-works/pi#102, 2025-12), Fireworks, Bedrock, vLLM (vllm-project/vllm#12165, 2025-01)
             r"(?<!')\b(?:prompt|input)(?: \([^)]{0,60}\))? is too long",
-            r"input token count.{0,40}(?:exceeds the maximum|only supports up to)",  # Gemini, Vertex
-            r"exceeded model token limit",  # Moonshot
-            r"range of input length should be",  # DashScope
-            r"prompt exceeds max length",  # Zhipu
-            r"`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than",  # TGI, Together
-            r"too many input tokens|input tokens(?: \(\d+\))? (?:has |have )?exceed",  # Bedrock; OpenAI
-            r"expected maxlength: \d{4,}, actual: \d{4,}",  # Bedrock: the prompt against its JSON schema
-            r"reduce the length of the messages",  # Groq, Cerebras
-            r"too many tokens: (?:total number of tokens|size limit exceeded)",  # Cohere
+            # Gemini (google-gemini/gemini-cli#6678, 2025-08), Vertex (google-gemini/gemini-cli#19727, 2026-02)
+            r"input token count.{0,40}(?:exceeds the maximum|only supports up to)",
+            r"exceeded model token limit",  # Moonshot (MoonshotAI/kimi-cli#2011, 2026-04)
+            r"range of input length should be",  # DashScope (agentscope-ai/QwenPaw#6255, 2026-07)
+            r"prompt exceeds max length",  # Zhipu (zeroclaw-labs/zeroclaw#4124, 2026-03)
+            # TGI (huggingface/text-generation-inference#628, 2023-07), Together (BerriAI/litellm#4934, 2024-07)
+            r"`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than",
+            # Bedrock; OpenAI (esengine/DeepSeek-Reasonix#6521); a gateway (RhythmicWave/NovelForge#136, 2026-05)
+            r"too many input tokens|input tokens(?: \(\d+\))? (?:has |have )?exceed",
+            # Bedrock: the prompt against its JSON schema (ryanadoty/Amazon-Bedrock-Amazon-RDS-POC#9, 2023-12)
+            r"expected maxlength: \d{4,}, actual: \d{4,}",
+            r"reduce the length of the messages",  # Groq (OpenHands/OpenHands#1902, 2024-05), Cerebras
+            # Cohere (docs.cohere.com/reference/errors, 2026-11)
+            r"too many tokens: (?:total number of tokens|size limit exceeded)",
             r"(?:request|prompt|input|messages?) (?:has|have|contains?) too many tokens",
-            r"when context the overflows|n_keep \(\d+\) >= n_ctx",  # LM Studio
-            r"prompt token count of \d+ exceeds the limit",  # GitHub Copilot
-            r"too large for model with \d+ maximum context",  # Mistral
-            rf"input length {_NUMBER}(?: tokens\))? exceeds (?:the )?max",  # SGLang, OpenRouter
-            rf"the model's context length is only {_NUMBER}|reached context length of {_NUMBER}",  # vLLM; LM Studio
-            r"total message size \d+ exceeds limit|model max length exceeded",  # Moonshot
+            # LM Studio (lmstudio-ai/lmstudio-bug-tracker#546, 2025-03)
+            r"when context the overflows|n_keep \(\d+\) >= n_ctx",
+            r"prompt token count of \d+ exceeds the limit",  # microsoft/copilot-intellij-feedback#94, 2025-04
+            r"too large for model with \d+ maximum context",  # Mistral; no source found, 2026-11
+            rf"input length {_NUMBER}(?: tokens\))? exceeds (?:the )?max",  # SGLang (sgl-project/sglang#4048, 2025-03)
+            # vLLM (agentscope-ai/AgentTeams#346, 2026-03); LM Studio (lmstudio-ai/lmstudio-bug-tracker#1251, 2025-11)
+            rf"the model's context length is only {_NUMBER}|reached context length of {_NUMBER}",
+            # Moonshot (MoonshotAI/kimi-code#1862, 2026-07)
+            r"total message size \d+ exceeds limit|model max length exceeded",
         )
     ),
     re.IGNORECASE,

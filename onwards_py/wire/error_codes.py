@@ -22,13 +22,13 @@ _LONGEST: Final = 100
 
 CONTENT_FILTER_CODES: Final = frozenset(
     {
-        "content_filter",  # Azure OpenAI
-        "responsibleaipolicyviolation",  # Azure OpenAI, inside the error
-        "content_policy_violation",  # OpenAI, images
-        "moderation_blocked",  # OpenAI, images of gpt-image
-        "invalid_prompt",  # OpenAI, Responses
-        "data_inspection_failed",  # DashScope
-        "datainspectionfailed",
+        "content_filter",  # Azure OpenAI (compl-ai/compl-ai#20, 2025-02)
+        "responsibleaipolicyviolation",  # Azure OpenAI, inside the error (BerriAI/litellm#16231, 2025-11)
+        "content_policy_violation",  # OpenAI, images (BerriAI/litellm#16072, 2025-10)
+        "moderation_blocked",  # OpenAI, images of gpt-image (jeffstric/ZJT#480, 2026-07)
+        "invalid_prompt",  # OpenAI, reasoning models (BeehiveInnovations/pal-mcp-server#178, 2025-07)
+        "data_inspection_failed",  # DashScope (camel-ai/owl#432, 2025-03; CommandCodeAI/command-code#813, 2026-09)
+        "datainspectionfailed",  # DashScope's own API (QwenLM/Qwen#938, 2024-01)
     }
 )
 """Codes by which a provider refuses the content of a request. Another provider must not be asked then."""

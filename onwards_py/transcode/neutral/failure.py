@@ -26,14 +26,17 @@ _BAD_GATEWAY = 502
 _CODES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "insufficient_quota",
+        # OpenAI; api-docs.deepseek.com/quick_start/error_codes and openrouter.ai/docs/errors, 2026-11
         re.compile(r"insufficient_quota|current quota|insufficient balance|insufficient credit", re.IGNORECASE),
     ),
     (
         "rate_limit_exceeded",
+        # Bedrock; Gemini (continuedev/continue#10729); Anthropic (docs.anthropic.com/en/api/errors)
         re.compile(rf"{THROTTLED}|throttl|resource_exhausted|overloaded_error", re.IGNORECASE),
     ),
     (
         "invalid_prompt",
+        # The sources are in `wire.error_codes`.
         re.compile(r"content.?policy|content_filter|content management policy|invalid_prompt", re.IGNORECASE),
     ),
 )
