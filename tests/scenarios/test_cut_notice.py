@@ -99,6 +99,18 @@ async def test_a_stream_that_had_told_its_end_says_no_more(lane: bool, last: byt
     assert (response.body, response.end) == (EVENTS[CHAT] + last, End.CLOSED)
 
 
+@pytest.mark.parametrize(
+    ("path", "api"),
+    [(b"/v1/responses/resp_1?stream=true", RESPONSES), (b"/v1/threads/t/messages", CHAT), (b"/v1/completions", CHAT)],
+)
+def test_the_api_of_the_path_decides_on_the_event(path: bytes, api: bytes) -> None:
+    """A stored response that is streamed again has the events of its API; what is not known has those of chat."""
+    notice = CutNotice(path, Rechunker(1000))
+    notice.feed(EVENTS[api])
+    start, told = NOTICES[api]
+    assert json.loads(notice.text(Ending.RESET).removeprefix(start)) == told
+
+
 @pytest.mark.parametrize("path", EVENTS)
 def test_comments_between_say_nothing(path: bytes) -> None:
     """Neither of the end that was told before, nor of the number of the next event."""
