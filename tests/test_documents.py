@@ -113,6 +113,14 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in [re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings], link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_source_files_that_a_page_names_exist(page: Path) -> None:
+    """Paths are relative to the repository, the package, the tests or the page; NAME stands for any name."""
+    named = [path for path in re.findall(r"`([\w./-]+/[\w.-]+\.(?:py|yaml))`", page.read_text()) if "NAME" not in path]
+    places = (ROOT, ROOT / "onwards_py", ROOT / "tests", page.parent)
+    assert [path for path in named if not any((place / path).exists() for place in places)] == []
+
+
 ENV = {"OPENAI_API_KEY": "sk-x", "RENTED_KEY": "sk-y", "TEAM_A_KEY": "sk-z", "PROVIDER_KEY": "sk-w"}
 
 
