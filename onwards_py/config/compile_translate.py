@@ -35,20 +35,20 @@ def compile_translate(
 
 
 def _by_key(policy: Policy, shape: TranslateShape, path: Path, reporter: Reporter) -> Policy:
-    """``policy`` with what is said of all fields that a provider has no words for, or of single ones."""
-    said = shape.on_unsupported
-    if said is None:
+    """``policy`` with ``on_unsupported``, which is one decision or one for each field."""
+    decision = shape.on_unsupported
+    if decision is None:
         return policy
-    if not isinstance(said, dict):
-        return replace(policy, on_unsupported=said)
-    for key in said.keys() - {DEFAULT_KEY}:
+    if not isinstance(decision, dict):
+        return replace(policy, on_unsupported=decision)
+    for key in decision.keys() - {DEFAULT_KEY}:
         if key.replace("[", ".").partition(".")[0] not in UNSUPPORTED:
             known = ", ".join(sorted(UNSUPPORTED))
             reporter.error(
                 (*path, "translate", "on_unsupported", key), f"is not a known field; the known fields are: {known}"
             )
-    rest = {key: value for key, value in said.items() if key != DEFAULT_KEY}
-    default = said.get(DEFAULT_KEY, policy.on_unsupported)
+    rest = {key: value for key, value in decision.items() if key != DEFAULT_KEY}
+    default = decision.get(DEFAULT_KEY, policy.on_unsupported)
     return replace(policy, on_unsupported=default, unsupported=MappingProxyType(rest))
 
 

@@ -72,7 +72,7 @@ def test_a_bare_request_sends_nothing_that_was_not_asked_for() -> None:
 
 def test_the_echo_of_a_bare_request_has_the_defaults_of_the_specification() -> None:
     """22 members; with the nine that only the answer knows they are the 31."""
-    assert translate().context.echo == ECHOED
+    assert translate().context.request_echo == ECHOED
 
 
 def test_sampling_travels_as_it_is() -> None:
@@ -80,7 +80,7 @@ def test_sampling_travels_as_it_is() -> None:
     fields: dict[str, Any] = {"temperature": 0, "top_p": 0.5, "presence_penalty": -1, "frequency_penalty": 0.0}
     made = translate(**fields)
     assert {name: made.body[name] for name in fields} == fields
-    assert {name: made.context.echo[name] for name in fields} == fields
+    assert {name: made.context.request_echo[name] for name in fields} == fields
 
 
 @pytest.mark.parametrize(("quirks", "name"), [(GENERIC, "max_tokens"), (OPENAI, "max_completion_tokens")])
@@ -340,15 +340,15 @@ def test_F10_what_needs_a_server_with_state_is_refused_or_dropped_visibly(field:
     assert refusal(**{field: value}).param == field  # type: ignore[arg-type]
     made = translate(policy=DROP, **{field: value})  # type: ignore[arg-type]
     assert field in made.dropped
-    assert (made.context.echo["store"], made.context.echo["background"]) == (False, False)
+    assert (made.context.request_echo["store"], made.context.request_echo["background"]) == (False, False)
 
 
 def test_F10_a_proxy_that_stores_says_so() -> None:
     """The default of the specification is true."""
     stores = Policy(stores=True)
-    assert translate(policy=stores).context.echo["store"] is True
-    assert translate(policy=stores, store=True).context.echo["store"] is True
-    assert translate(policy=stores, store=False).context.echo["store"] is False
+    assert translate(policy=stores).context.request_echo["store"] is True
+    assert translate(policy=stores, store=True).context.request_echo["store"] is True
+    assert translate(policy=stores, store=False).context.request_echo["store"] is False
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ FULL: dict[str, Any] = {
 def test_the_echo_is_valid_by_the_specification_whatever_was_asked(fields: dict[str, Any]) -> None:
     """Checked against the specification's own schema."""
     made = translate(policy=Policy(profile=Profile.OPENRESPONSES), **fields)
-    assert schema_breaches("ResponseResource", resource_of(made.context.echo), "$") == []
+    assert schema_breaches("ResponseResource", resource_of(made.context.request_echo), "$") == []
 
 
 def test_the_echo_in_openais_profile_is_what_was_sent() -> None:
@@ -434,7 +434,9 @@ def test_the_echo_in_openais_profile_is_what_was_sent() -> None:
     mcp = {"type": "mcp", "server_url": "http://x", "headers": {"a": "secret"}, "authorization": "secret"}
     policy = Policy(profile=Profile.OPENAI, hosted_tools=HostedTools.PASS)
     tools = [function(), {"type": "custom", "name": "c"}, mcp]
-    echo: Any = translate(policy=policy, text=json_schema(), reasoning={"effort": "minimal"}, tools=tools).context.echo
+    echo: Any = translate(
+        policy=policy, text=json_schema(), reasoning={"effort": "minimal"}, tools=tools
+    ).context.request_echo
     assert echo["text"]["format"]["schema"] == SCHEMA
     assert echo["reasoning"] == {"effort": "minimal", "summary": None}
     assert echo["tools"][1:] == [{"type": "custom", "name": "c"}, {"type": "mcp", "server_url": "http://x"}]
@@ -443,7 +445,7 @@ def test_the_echo_in_openais_profile_is_what_was_sent() -> None:
 def test_a_tool_that_was_left_out_is_not_echoed() -> None:
     """The response shows what the model was offered."""
     tools = [function(), {"type": "custom", "name": "c"}, {"type": "web_search"}]
-    echo: Any = translate(policy=Policy(profile=Profile.OPENAI), tools=tools).context.echo
+    echo: Any = translate(policy=Policy(profile=Profile.OPENAI), tools=tools).context.request_echo
     assert [tool["type"] for tool in echo["tools"]] == ["function", "custom"]
 
 

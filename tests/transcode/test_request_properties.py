@@ -103,7 +103,7 @@ def check(made: Translated[ResponsesContext] | InvalidRequest) -> None:
         assert made.message
         return
     assert orjson.dumps(made.body)
-    assert orjson.dumps(dict(made.context.echo))
+    assert orjson.dumps(dict(made.context.request_echo))
 
 
 @examples(400)

@@ -208,7 +208,7 @@ def test_E7_without_tools_neither_choice_nor_parallel_calls_are_sent(choice: str
     """Providers refuse them."""
     made = translate(tool_choice=choice, parallel_tool_calls=True, tools=[])
     assert not made.body.keys() & {"tools", "tool_choice", "parallel_tool_calls"}
-    assert made.context.echo["tool_choice"] == choice
+    assert made.context.request_echo["tool_choice"] == choice
 
 
 def test_E7_a_required_call_without_tools_is_refused() -> None:
@@ -221,7 +221,9 @@ def test_E8_tools_nested_as_in_chat_completions_are_understood() -> None:
     nested = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
     flat = {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}}
     assert functions(nested) == functions(flat)
-    assert translate(tools=[nested]).context.echo["tools"] == translate(tools=[flat]).context.echo["tools"]
+    assert (
+        translate(tools=[nested]).context.request_echo["tools"] == translate(tools=[flat]).context.request_echo["tools"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -239,14 +241,14 @@ def test_the_root_of_a_schema_says_that_it_is_an_object(given: dict[str, object]
     space = {"type": "namespace", "name": "n", "tools": [function("g", parameters=given)]}
     made: Any = translate(tools=[function("f", parameters=given), space])
     assert [tool["function"]["parameters"] for tool in made.body["tools"]] == [sent, sent]
-    assert made.context.echo["tools"][0]["parameters"] == given
+    assert made.context.request_echo["tools"][0]["parameters"] == given
 
 
 @pytest.mark.parametrize("mode", ["none", "auto", "required"])
 def test_a_mode_may_come_as_an_object(mode: str) -> None:
     """It is the mode; for a choice among nothing as well."""
     made = translate(tools=[function()], tool_choice={"type": mode})
-    assert (made.body["tool_choice"], made.context.echo["tool_choice"]) == (mode, mode)
+    assert (made.body["tool_choice"], made.context.request_echo["tool_choice"]) == (mode, mode)
     assert made.context == translate(tools=[function()], tool_choice=mode).context
     if mode == "required":
         assert refusal(tool_choice={"type": mode}).param == "tool_choice"
@@ -288,8 +290,8 @@ def test_allowed_tools_are_a_hard_constraint() -> None:
     assert [tool["function"]["name"] for tool in made.body["tools"]] == ["a", "c"]
     assert made.body["tool_choice"] == "auto"
     assert [made.context.may_call(name) for name in "abc"] == [True, False, True]
-    assert len(made.context.echo["tools"]) == 3
-    assert made.context.echo["tool_choice"] == allowed("a", "c", mode="auto")
+    assert len(made.context.request_echo["tools"]) == 3
+    assert made.context.request_echo["tool_choice"] == allowed("a", "c", mode="auto")
 
 
 def test_one_allowed_tool_that_is_required_is_the_named_one() -> None:

@@ -9,15 +9,13 @@ from onwards_py.transcode.neutral.context import AnswerContext
 
 @dataclass(frozen=True, slots=True)
 class ChatContext(AnswerContext):
-    """One translated request.
-
-    ``model``: as the client asked for it, for answers that do not name theirs. ``legacy_functions``: the request has
-    ``functions``, so the answer has ``function_call``, which can hold one call only.
-    """
+    """One translated request of a client of Chat Completions."""
 
     model: str
+    """As the client wrote it, for answers that do not name theirs."""
     wants_logprobs: bool = False
     legacy_functions: bool = False
+    """The request has ``functions``, so the answer has ``function_call``, which can hold one call only."""
 
     def __post_init__(self) -> None:
         if self.legacy_functions:

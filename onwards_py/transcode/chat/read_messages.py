@@ -24,7 +24,10 @@ _REASONING = frozenset({*_REASONING_FIELDS, "reasoning_details"})
 
 
 class MessageReader:
-    """Reads messages. The steps of one message are put into a list that `read` returns. Raises InvalidRequest."""
+    """Reads messages: each reader appends the steps of one message to the list that `read` returns.
+
+    Raises InvalidRequest.
+    """
 
     def __init__(self, messages: list[object], context: TranslationContext) -> None:
         self._messages = messages
@@ -72,7 +75,7 @@ class MessageReader:
         self._steps.append(MessageStep(str(message["role"]), content))
 
     def answer(self, message: Message, where: str) -> None:
-        """What the model wrote before: a message, and its calls."""
+        """An earlier answer of the model: a message, and its calls."""
         content = read_content(message, "content", where, self._context, of_model=True)
         calls = self._calls(message, where)
         if message.get("refusal") is not None:
@@ -94,7 +97,7 @@ class MessageReader:
         self._steps += calls
 
     def _show(self, images: object, where: str) -> None:
-        """Images that the model made: an assistant's message cannot hold any, so a user shows them."""
+        """Images that the model made, as a user's message: an assistant's message cannot contain any."""
         urls = [image.data_url for image in read_images(images)]
         if not urls or not self._context.quirks.images:
             self._context.drop(f"{where}.images")
@@ -104,11 +107,11 @@ class MessageReader:
         self._steps.append(MessageStep("user", ["The image that you made:", *map(Image, urls)]))
 
     def tool_output(self, message: Message, where: str) -> None:
-        """What came back from a call."""
+        """The output of a call."""
         self._output(member(message, "tool_call_id", where), message, where)
 
     def function_output(self, message: Message, where: str) -> None:
-        """The same, from the days before calls had ids: it belongs to the last call of the function."""
+        """The output of a call without an id (legacy): it belongs to the last call of the function."""
         name = member(message, "name", where)
         call_id = next((id_ for called, id_ in reversed(self._legacy) if called == name), "")
         self._output(call_id, message, where)
@@ -147,7 +150,7 @@ class MessageReader:
         return found
 
     def _reason(self, message: Message, index: int, where: str) -> None:
-        """Earlier reasoning: what only the provider can read always, what can be read where it is wanted."""
+        """Earlier reasoning: opaque pieces always, text if the provider wants it back."""
         details = message.get("reasoning_details")
         reasoning = Reasoning("", details if isinstance(details, list) else ())
         if reasoning.opaque:

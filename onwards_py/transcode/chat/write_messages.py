@@ -96,7 +96,7 @@ class _Messages(list[ChatMessage]):
         if turn.waiting:
             calls = [call for call in calls or () if call.output is not None or _stays(call, context)]
         if not (content or turn.refusal or calls or reasoning):
-            return  # an empty message says nothing, and strict providers refuse it
+            return  # strict providers refuse an empty message
         message: ChatMessage = {"role": "assistant", "content": content}
         if turn.refusal:
             message["refusal"] = turn.refusal

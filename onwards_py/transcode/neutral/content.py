@@ -77,7 +77,7 @@ def join(first: Content, second: Content, between: str = "\n\n") -> Content:
 
 
 def plain_text(content: Content) -> str | None:
-    """The content as one string, if it is nothing but text; else None."""
+    """The content as one string, if all of it is text; else None."""
     if isinstance(content, str):
         return content
     texts = [text for part in content if (text := text_of(part)) is not None]

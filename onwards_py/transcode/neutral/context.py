@@ -1,4 +1,4 @@
-"""What an answer must know of its request: everything that the request leaves for the answer."""
+"""What an answer must know of its request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onwards_py.transcode.neutral.quirks import Quirks
 
 
 class Ids(Protocol):
-    """Where ids come from; the only source of novelty."""
+    """Makes ids; the only source of randomness."""
 
     def new_id(self, prefix: str) -> str:
         """A fresh id that begins with ``prefix`` (``"resp_"``, ``"msg_"``, ...), of at most 64 characters.
@@ -23,7 +23,7 @@ class Ids(Protocol):
 
 
 class Sealer(Protocol):
-    """Closes bytes so that only we can open them again; a client may carry them meanwhile."""
+    """Encrypts bytes that a client carries, so that only this proxy can read them."""
 
     def seal(self, plain: bytes) -> str:
         """Printable, opaque and authenticated."""
@@ -45,11 +45,13 @@ class Profile(Enum):
 
 
 class ToolKind(Enum):
-    """What the client called a tool before it became a chat function."""
+    """The kind of a tool as the client declared it."""
 
     FUNCTION = "function"
-    SEARCH = "tool_search"  # the search for tools that the client runs
-    CUSTOM = "custom"  # its one argument is the free text under the key "input"
+    SEARCH = "tool_search"
+    """The search for tools that the client runs."""
+    CUSTOM = "custom"
+    """A tool whose input is free text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +65,22 @@ class ToolName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerContext:
-    """One translated request, as far as every reader and writer must know it.
-
-    ``tools``: the provider's function name -> the client's name of it.
-    ``allowed``: function names that may be called; None: all of ``tools``. Any other call is left out.
-    ``one_call``: the client forbade parallel calls and the provider cannot, or may not obey: keep the first.
-    ``call_ids``: the provider's call id -> the client's, for those that had to be shortened.
-    ``wants_usage_chunk``: the stream ends with its usage.
-    ``keeps_opaque``: the client carries what only the provider can read of its reasoning, and gives it back.
-    """
+    """What every reader and writer of an answer must know of the request."""
 
     quirks: Quirks = field(default_factory=Quirks)
     tools: Mapping[str, ToolName] = field(default_factory=lambda: MappingProxyType({}))
+    """The client's names of the tools, by the function names that the provider has."""
     allowed: frozenset[str] | None = None
+    """Function names that may be called; None: all of ``tools``. Any other call is left out."""
     one_call: bool = False
+    """The client forbade parallel calls, and the provider cannot be told or may not obey: the first call is kept."""
     call_ids: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """The client's call ids, by the provider's, for those that had to be shortened."""
     wants_stream: bool = False
     wants_usage_chunk: bool = False
+    """The stream ends with its usage."""
     keeps_opaque: bool = field(default=False, init=False)
+    """The client carries opaque reasoning and gives it back."""
 
     def tool(self, name: str) -> ToolName | None:
         """The tool that a model means by ``name``; None if it was not offered.

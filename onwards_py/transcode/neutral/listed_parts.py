@@ -11,7 +11,7 @@ Part = dict[str, object]
 
 
 def listed_parts(text: str) -> list[Part] | None:
-    """The parts that ``text`` lists, if it is a JSON array of content parts and of nothing else; else None.
+    """The parts that ``text`` lists, if it is a JSON array of content parts only; else None.
 
     A tool may well answer with JSON of its own, such as a list of files that have a ``type``, or of passages that have
     a score. So each part must have all that makes it one and nothing that would be lost, and one entry that is none

@@ -1,4 +1,4 @@
-"""What a translated request may lose, and how it is told: the operator's policy, refusals, notes of what is missing."""
+"""What a translated request may lose: the operator's policy, refusals, and the list of what was dropped."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ class Orphans(Enum):
 class Unanswered(Enum):
     """What happens to a call whose output never came, as after an interruption."""
 
-    SYNTHESIZE = "synthesize"  # an output that says so; providers refuse calls without one
+    SYNTHESIZE = "synthesize"
+    """It gets `NO_OUTPUT`: providers refuse calls without an output."""
     DROP = "drop"
     REJECT = "reject"
 
@@ -104,7 +105,7 @@ class Policy:
 
 
 class InvalidRequest(Exception):
-    """The request cannot be translated: a 400 in the client's dialect.
+    """The request cannot be translated: a 400 in the client's API.
 
     ``param`` is the path of the member at fault, as in ``input[3].content[0].file_id``; ``code`` is for programs.
     """
@@ -134,7 +135,10 @@ class TranslationContext:
             self.dropped[_INDEX.sub("[]", param)] = None
 
     def unsupported(self, param: str, message: str) -> None:
-        """Refuse, or note the loss and go on, as the policy says of this member, of what holds it, or of all."""
+        """Refuse or drop ``param``, by the policy for this member, for one that contains it, or for all.
+
+        Raises InvalidRequest.
+        """
         if self._decision(param) is OnUnsupported.REJECT:
             raise InvalidRequest(param, message, "unsupported_value")
         self.drop(param)

@@ -125,7 +125,7 @@ HINTS = ("metadata", "prompt_cache_key", "safety_identifier", "service_tier", "u
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """Single deviations from what ``preset`` says of a provider.
+    """Single deviations from the preset of a provider.
 
     The defaults are what most providers accept.
     """

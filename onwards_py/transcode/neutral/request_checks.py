@@ -25,7 +25,7 @@ def check_size(data: str, where: str, context: TranslationContext) -> None:
 
 
 def object_schema(parameters: Mapping[str, object]) -> dict[str, object]:
-    """A tool's ``parameters`` as providers insist on them: a JSON schema whose root says ``type: object``.
+    """A tool's ``parameters`` as providers require them: a JSON schema whose root has ``type: object``.
 
     OpenAI, vLLM and others refuse a root without it (MCP servers and zod leave it out, beside ``anyOf`` or ``$ref``); a
     root of another type is the client's fault, and is left for the provider to name.
@@ -39,13 +39,13 @@ def object_schema(parameters: Mapping[str, object]) -> dict[str, object]:
 
 
 def refuse_empty(content: object, where: str) -> None:
-    """Refuse an array of content parts that has none: providers do, and an empty message says nothing."""
+    """Refuse an empty array of content parts, as providers do. Raises InvalidRequest."""
     if content == []:
         raise InvalidRequest(where, f"'{where}' must have at least one part.", "empty_array")
 
 
 def lone_text(part: object, kinds: Collection[str]) -> str | None:
-    """The text of a part that is nothing but text; ``kinds``: the types that such parts have."""
+    """The text of a text part without other members; else None. ``kinds``: the types of text parts."""
     if not isinstance(part, dict) or part.get("type") not in kinds or "cache_control" in part:
         return None
     text = part.get("text")

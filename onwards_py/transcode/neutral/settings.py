@@ -13,10 +13,10 @@ from onwards_py.transcode.neutral.quirks import Quirks
 
 
 class SealerMaker(Protocol):
-    """Where sealers come from."""
+    """Makes sealers."""
 
     def sealer(self, audience: str) -> Sealer:
-        """What seals for ``audience``, and opens nothing that was sealed for another."""
+        """A sealer that opens only what was sealed for the same ``audience``."""
         ...
 
 

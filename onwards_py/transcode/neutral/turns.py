@@ -248,9 +248,9 @@ class Conversation:
         self._reasoning = []
 
     def _give_back_reasoning(self) -> None:
-        """Give reasoning that nothing of its answer follows to what came before it, as long as that is one answer.
+        """Give reasoning at the end of an answer to the turn before it, if that is the same answer.
 
-        Some providers sign a thought when they have begun to speak.
+        Some providers sign a thought after the first text.
         """
         last = self._last_answer()
         if last is not None and last.waiting == len(last.calls or ()):

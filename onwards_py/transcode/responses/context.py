@@ -13,28 +13,22 @@ LOGPROBS = "message.output_text.logprobs"
 
 @dataclass(frozen=True, slots=True)
 class ResponsesContext(AnswerContext):
-    """One translated request.
+    """One translated request of a client of the Responses API."""
 
-    ``echo``: the members of the ResponseResource that repeat the request, with the specification's defaults: model,
-      previous_response_id, instructions, tools, tool_choice, truncation, parallel_tool_calls, text, top_p,
-      presence_penalty, frequency_penalty, top_logprobs, temperature, reasoning, max_output_tokens, max_tool_calls,
-      store, background, service_tier, metadata, safety_identifier, prompt_cache_key (22 keys). Missing of the 31:
-      id, object, created_at, completed_at, status, incomplete_details, output, error, usage.
-    ``include``: as asked for. ``summary``: the wish for a reasoning summary (auto, concise, detailed) or None.
-    ``obfuscation``: the deltas of a stream carry padding; if the client asked; most would rather save the bytes.
-    ``phased``: the client knows the phases of messages, as Codex does: those of the answer have theirs.
-    ``sealer``: what makes ``encrypted_content`` if ``include`` asks for it; None: none is made. ``origin``: as in
-      `Policy`; it is sealed, too.
-    """
-
-    echo: Mapping[str, object]
+    request_echo: Mapping[str, object]
+    """The 22 members of a response that repeat the request, with the specification's defaults (see `request_echo`)."""
     profile: Profile = Profile.OPENRESPONSES
     include: frozenset[str] = frozenset()
     obfuscation: bool = False
+    """The deltas of a stream carry padding, because the client asked for it."""
     summary: str | None = None
+    """The requested reasoning summary: auto, concise, detailed."""
     phased: bool = False
+    """The client understands the phases of messages (as Codex does)."""
     sealer: Sealer | None = None
+    """Makes ``encrypted_content`` if ``include`` asks for it; None: it is not made."""
     origin: str = ""
+    """The provider, as in `Policy`; sealed with the reasoning."""
 
     def __post_init__(self) -> None:
         keeps = self.sealer is not None and ENCRYPTED_REASONING in self.include

@@ -20,9 +20,9 @@ def is_codex(fields: Fields) -> bool:
 
 
 def profile_of_client(fields: Fields) -> Profile | None:
-    """The profile that the request's header fields ask for or give away; None if they say nothing.
+    """The profile that the request's header fields ask for, or that the client's library needs; None if unknown.
 
-    The override header wins; a value that is neither profile says nothing. OpenAI's libraries, and Codex, which is
+    The override header wins; an unknown value of it is ignored. OpenAI's libraries, and Codex, which is
     built for OpenAI's own endpoint, are known by their fields and by how their user agent begins.
     """
     found: Profile | None = None

@@ -34,7 +34,7 @@ _ROLES = ("user", "assistant", "system", "developer")
 
 
 class ItemReader:
-    """Reads items. What one item says is put into a list of steps that `read` returns. Raises InvalidRequest."""
+    """Reads items: each reader appends the steps of one item to the list that `read` returns. Raises InvalidRequest."""
 
     def __init__(self, names: ToolNames, context: TranslationContext) -> None:
         self._context = context
@@ -122,7 +122,7 @@ class ItemReader:
         self._quote(f"Output of a tool call ({call_id}):", content)
 
     def search_call(self, item: Item, where: str) -> None:
-        """A search for tools. One without a call id was run by a server, and is nothing that a model called here."""
+        """A search for tools. One without a call id was run by a server; the model here did not call it."""
         if item.get("call_id") is None:
             self._context.drop(where)
             return
@@ -175,7 +175,7 @@ class ItemReader:
             self._steps.append(Reasoning(next(texts, ""), details if isinstance(details, list) else ()))
 
     def image(self, item: Item, where: str) -> None:
-        """An image that the model made: chat has no place for one in what an assistant said, so a user shows it."""
+        """An image that the model made, as a user's message: an assistant's message in a request cannot contain one."""
         image = from_item(item)
         if image is None:
             self._context.drop(where)
@@ -196,13 +196,13 @@ class ItemReader:
         """Tools that were offered at this point of the conversation: read with all others, before any item."""
 
     def reference(self, item: Item, where: str) -> None:
-        """A reference is to be resolved before; what is left points to nothing that is known."""
+        """A reference to an earlier item: items are not stored, so it cannot be resolved."""
         ident = member(item, "id", where)
         message = f"Item with id {ident!r} not found: items are not stored. Send it whole, as by 'store: false'."
         raise InvalidRequest(f"{where}.id", message, "item_not_found")
 
     def _quote(self, title: str, content: Content) -> None:
-        """Show what somebody else wrote, as a message of the user: it is not the user's own, but has no other place."""
+        """Add text of another author as a message of the user, which is the only role that fits."""
         self._steps.append(Message("user", join(title, content, "\n")))
 
     def _output(self, item: Item, where: str) -> Content:

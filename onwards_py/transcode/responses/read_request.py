@@ -57,7 +57,7 @@ def read_request(given: Mapping[str, object], context: TranslationContext) -> tu
         one_call=request.parallel_calls is False,
         call_ids=request.call_ids,
         wants_stream=request.stream,
-        echo=make_echo(given, tools, choice.echo, form.echo, profile=profile, stores=policy.stores),
+        request_echo=make_echo(given, tools, choice.echo, form.echo, profile=profile, stores=policy.stores),
         profile=profile,
         include=include,
         obfuscation=isinstance(options, dict) and options.get("include_obfuscation") is True,

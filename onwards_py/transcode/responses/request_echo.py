@@ -31,7 +31,7 @@ _DEFAULTS: Mapping[str, object] = {
 
 
 def choose_profile(request: Mapping[str, object]) -> Profile:
-    """Whose schema a request was written for: tools or choices that only OpenAI's has tell."""
+    """The schema that a request was written for: OpenAI's if it contains tools other than functions."""
     tools = request.get("tools")
     kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
     return Profile.OPENRESPONSES if all(kind == "function" for kind in kinds) else Profile.OPENAI
@@ -98,7 +98,7 @@ def _choice(choice: object) -> object:
 def _text(text: object, form: Mapping[str, object], profile: Profile) -> dict[str, object]:
     shown = dict(form)
     if profile is Profile.OPENRESPONSES and "schema" in shown:
-        shown["schema"] = None  # the specification's schema admits nothing else
+        shown["schema"] = None  # the only value that the specification's schema allows
     echo: dict[str, object] = {"format": shown}
     verbosity = text.get("verbosity") if isinstance(text, dict) else None
     if verbosity in _VERBOSITIES or (profile is Profile.OPENAI and verbosity is not None):

@@ -52,13 +52,13 @@ def call_item(id_: str, call_id: str, arguments: str, status: str) -> dict[str, 
 
 
 def found_text(tools: object, names: ToolNames) -> str:
-    """What a search found, as the model is told: the names by which it can call, and what they do."""
+    """The result of a search for the model: the names of the tools that were found, and their descriptions."""
     found = list(_found(tools, None, names)) if isinstance(tools, list) else []
     return orjson.dumps({"tools": found}).decode()
 
 
 def _arguments(text: str) -> dict[str, object]:
-    """What is no JSON object is the query: models that were given one string now and then say just that."""
+    """The arguments; text that is not a JSON object is the query, because some models send only that."""
     if not text.strip():
         return {}
     try:

@@ -185,7 +185,7 @@ class ResponsesWriter:
             "status": status,
             "incomplete_details": None,
             "error": None,
-            **self._context.echo,
+            **self._context.request_echo,
             "output": list(self._log.items),
             "usage": None,
             **members,

@@ -117,7 +117,7 @@ class ItemWriter:
             self._reasons += 1
 
     def _answer_all(self, unanswered: list[Item]) -> None:
-        """Look after calls without an output, which providers refuse."""
+        """Treat calls without an output by the policy; providers refuse them."""
         policy = self._context.policy.unanswered
         if policy is Unanswered.REJECT:
             raise InvalidRequest(self._path, f"The tool call {unanswered[0]['call_id']!r} has no output.")
