@@ -1,5 +1,5 @@
-"""Doors: where requests come in and responses go out.
+"""Doors: client connections.
 
-Lives here: the byte lane (llhttp on the event loop), the aiohttp door, and what both share.
-Doors build an InboundRequest and offer a Downstream; they know nothing of models, routes or providers.
+In this room: the byte lane (llhttp on the event loop), the aiohttp door, and what both share.
+Doors read an InboundRequest and offer a Downstream. They do not know models, routes or providers.
 """

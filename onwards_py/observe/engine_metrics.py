@@ -27,7 +27,7 @@ class EngineMetrics(Collector):
             ),
             "onwards_engine_load_seconds": (
                 "Duration of the last loading.",
-                lambda engine: engine.tally.load_seconds,
+                lambda engine: engine.counters.load_seconds,
             ),
             "onwards_engine_in_flight": (
                 "Requests at the engine, including waiting ones.",
@@ -36,23 +36,23 @@ class EngineMetrics(Collector):
             "onwards_engine_waiting": ("Requests waiting for a slot.", lambda engine: engine.waiting),
             "onwards_engine_tokens_per_second": (
                 "Tokens generated per second in the last response.",
-                lambda engine: engine.tally.last_rate,
+                lambda engine: engine.counters.last_rate,
             ),
         }
         counters: dict[str, tuple[str, Callable[[EngineSupervisor], float]]] = {
             "onwards_engine_restarts": (
                 "Automatic restarts of the process.",
-                lambda engine: engine.tally.restarts,
+                lambda engine: engine.counters.restarts,
             ),
-            "onwards_engine_prompt_tokens": ("Prompt tokens processed.", lambda engine: engine.tally.prompt_tokens),
-            "onwards_engine_completion_tokens": ("Tokens generated.", lambda engine: engine.tally.completion_tokens),
+            "onwards_engine_prompt_tokens": ("Prompt tokens processed.", lambda engine: engine.counters.prompt_tokens),
+            "onwards_engine_completion_tokens": ("Tokens generated.", lambda engine: engine.counters.completion_tokens),
             "onwards_engine_prompt_seconds": (
                 "Seconds of prompt processing.",
-                lambda engine: engine.tally.prompt_seconds,
+                lambda engine: engine.counters.prompt_seconds,
             ),
             "onwards_engine_completion_seconds": (
                 "Seconds of generation.",
-                lambda engine: engine.tally.completion_seconds,
+                lambda engine: engine.counters.completion_seconds,
             ),
         }
         engines = self._engines()

@@ -90,7 +90,7 @@ async def _forward_refusal(exchange: Exchange, provider: Provider, handshake: Ha
         handshake.transport.abort()
     if redaction is not None:
         facts, body = redacted_body(facts, body, redaction)
-    if handshake.whole:
+    if handshake.is_complete:
         exchange.pass_on(head, facts, body, now)
         return
     exchange.commit(head.status, head.reason, facts.block, facts.length, now)

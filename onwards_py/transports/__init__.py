@@ -1,5 +1,6 @@
 """Transports: one round trip to a provider.
 
-Lives here: the head that a provider gets, the HTTP/1.1 client (connection, keep-alive pool, dialling) and local
-providers. May not: know routes, principals or configuration files; decide what an ending means for the client.
+In this room: the head of a request to a provider, the HTTP/1.1 client (connection, keep-alive pool, dialling) and local
+providers.
+Transports do not know routes, principals or configuration files, and do not decide what an ending means for the client.
 """

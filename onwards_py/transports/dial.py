@@ -1,4 +1,4 @@
-"""Opening an upstream connection: TCP, TLS, and HTTP proxies by CONNECT."""
+"""Opens upstream connections: TCP, TLS, and HTTP proxies by CONNECT."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from onwards_py.transports.base import TransportError
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
-# Routers forget silent connections after minutes; a model may think for longer than that.
+# Routers drop silent connections after minutes, and a model may compute for longer.
 _KEEPALIVE_SECONDS = 60
-# Descriptors come back in a moment: refused clients leave, a second address of a host is given up.
-_UNTIL_SOME_ARE_CLOSED = (0.02, 0.1, 0.3)  # seconds
+# Waits for free descriptors, in seconds: refused clients leave, and attempts at a host's second address end.
+_WAITS = (0.02, 0.1, 0.3)
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 @lru_cache(maxsize=64)
 def tls_context(ca_pem: str | None, verify: bool) -> ssl.SSLContext:
-    """The client context for a trust store (None: the system's); HTTP/1.1 is the only protocol offered (RFC 7301).
+    """The client context for a trust store (None: the system's). It offers HTTP/1.1 only (RFC 7301).
 
     Raises ssl.SSLError if there is no certificate in ``ca_pem``.
     """
-    # Comments between the certificates may be in any language; OpenSSL is given ASCII.
+    # Comments between the certificates may have any characters, and OpenSSL needs ASCII.
     cadata = None if ca_pem is None else ca_pem.encode("ascii", "ignore").decode()
     context = ssl.create_default_context(cadata=cadata)
     context.set_alpn_protocols(["http/1.1"])
@@ -47,7 +47,7 @@ async def dial(origin: Origin, protocol: P, seconds: float) -> P:
     """Connect ``protocol`` to ``origin`` within ``seconds``. Raises TransportError. Runs in a task."""
     try:
         async with asyncio.timeout(seconds):
-            for wait in _UNTIL_SOME_ARE_CLOSED:
+            for wait in _WAITS:
                 try:
                     return await _open(origin, protocol)
                 except (OSError, ssl.SSLError) as error:
@@ -62,14 +62,14 @@ async def dial(origin: Origin, protocol: P, seconds: float) -> P:
 
 
 def fault_of(error: Exception) -> Fault:
-    """Whether a connection failed for what we lack ourselves, or for something else: then it is the provider's."""
+    """The fault of a failed connection: this process's own (EXHAUSTED, NO_PORT), or the provider's."""
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.EADDRNOTAVAIL:
         return Fault.NO_PORT  # connect(2): all ephemeral ports toward this address are in use
     if number in _EXHAUSTED:
         return Fault.EXHAUSTED
-    # A resolver that cannot open its files says that there is no such name, and OpenSSL that there is no issuer. Of a
-    # host with several addresses that failed in different ways the event loops keep no number.
+    # Without descriptors, a resolver reports that there is no such name, and OpenSSL that there is no issuer.
+    # If several addresses of a host failed in different ways, the event loops report no number.
     if (number is None or isinstance(error, socket.gaierror | ssl.SSLError)) and not _has_descriptor():
         return Fault.EXHAUSTED
     return Fault.CONNECT
@@ -95,7 +95,7 @@ async def _open(origin: Origin, protocol: P) -> P:
     transport, _ = await loop.create_connection(
         lambda: protocol, origin.host, origin.port, ssl=context, server_hostname=name
     )
-    _keep_alive(transport)
+    _set_keepalive(transport)
     return protocol
 
 
@@ -112,7 +112,7 @@ async def _open_through_proxy(
         status = await answer
         if not 200 <= status < 300:
             raise TransportError(Fault.CONNECT, f"the proxy refused CONNECT to {origin.host}: {status}")
-        _keep_alive(transport)
+        _set_keepalive(transport)
         if context is None:
             transport.set_protocol(protocol)
             protocol.connection_made(transport)
@@ -137,7 +137,7 @@ def _connect_request(origin: Origin, user: str | None, password: str | None) -> 
 
 
 class _ConnectProtocol(asyncio.Protocol):
-    """Reads the proxy's answer to CONNECT; the first byte behind its head belongs to the tunnel."""
+    """Reads the proxy's response to CONNECT. The first byte behind its head belongs to the tunnel."""
 
     def __init__(self, answer: asyncio.Future[int]) -> None:
         self._answer = answer
@@ -159,12 +159,12 @@ class _ConnectProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._fail("it closed the connection during CONNECT")
 
-    def _fail(self, what: str) -> None:
+    def _fail(self, reason: str) -> None:
         if not self._answer.done():
-            self._answer.set_exception(TransportError(Fault.CONNECT, f"the proxy failed: {what}"))
+            self._answer.set_exception(TransportError(Fault.CONNECT, f"the proxy failed: {reason}"))
 
 
-def _keep_alive(transport: asyncio.BaseTransport) -> None:
+def _set_keepalive(transport: asyncio.BaseTransport) -> None:
     sock = transport.get_extra_info("socket")
     if sock is None:
         return

@@ -1,4 +1,4 @@
-"""Tunnels for protocols that begin as HTTP/1.1 and then leave it (RFC 9110 section 7.8): bytes both ways, untouched."""
+"""Tunnels after an upgrade from HTTP/1.1 (RFC 9110 section 7.8): bytes in both directions, unchanged."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _MAX_HEAD = 64 * 1024
 
 
 class TunnelEnd(asyncio.Protocol):
-    """One side of a tunnel: what comes in here goes out at the other side, which waits when this one is full."""
+    """One side of a tunnel. Its bytes are sent on the other side, which pauses while this side is full."""
 
     def __init__(self, over: asyncio.Future[None]) -> None:
         self._over = over
         self.transport: asyncio.Transport | None = None
         self.other: TunnelEnd | None = None
-        self._is_held = False
+        self._is_paused = False
 
     def attach(self, transport: object) -> None:
-        """Take a connection over, from whichever protocol had it."""
+        """Become the protocol of a connection."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_protocol(self)
 
@@ -36,7 +36,7 @@ class TunnelEnd(asyncio.Protocol):
             self.transport.write(data)
 
     def close(self) -> None:
-        """Close, after what is still to be sent."""
+        """Close after the remaining bytes are sent."""
         if self.transport is not None:
             self.transport.close()
 
@@ -58,44 +58,44 @@ class TunnelEnd(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self.other is not None:
-            self.other.hold_back()
+            self.other.pause_reading()
 
     def resume_writing(self) -> None:
         if self.other is not None:
-            self.other.go_on()
+            self.other.resume_reading()
 
-    def hold_back(self) -> None:
-        """Read nothing. In TLS not from the socket either: what is not handed over when that ends is lost."""
-        self._is_held = True
+    def pause_reading(self) -> None:
+        """Pause, in TLS the socket too: bytes that TLS has not handed over when the socket ends are lost."""
+        self._is_paused = True
         if self.transport is not None:
             self.transport.pause_reading()
             limit_tls_reading(self.transport, 0)
 
-    def go_on(self) -> None:
-        """Read again: first what is there already, then from the socket."""
-        self._is_held = False
+    def resume_reading(self) -> None:
+        """Resume: first bytes that TLS has buffered, then the socket."""
+        self._is_paused = False
         if self.transport is not None:
             self.transport.resume_reading()
-            asyncio.get_running_loop().call_soon(self._unlimit)
+            asyncio.get_running_loop().call_soon(self._resume_socket)
 
-    def _unlimit(self) -> None:
-        if self.transport is not None and not self._is_held:
+    def _resume_socket(self) -> None:
+        if self.transport is not None and not self._is_paused:
             limit_tls_reading(self.transport, None)
 
 
 class Handshake(asyncio.Protocol):
-    """Reads the upstream's answer to an upgrade request.
-
-    ``answered``: its head. Then ``rest`` is what came behind a 101; any other answer has a ``body``, up to where it
-    ended, broke off or grew too large: ``whole`` tells which.
-    """
+    """Reads the upstream's response to an upgrade request."""
 
     def __init__(self) -> None:
         self.answered: asyncio.Future[ResponseHead] = asyncio.get_running_loop().create_future()
+        """The response head."""
         self.transport: asyncio.Transport | None = None
         self.rest = b""
+        """The bytes behind a 101."""
         self.body: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.whole = False
+        """The body of any other response, until it ended, broke off or exceeded the limit."""
+        self.is_complete = False
+        """The body has ended well."""
         self._head: ResponseHead | None = None
         self._pieces: list[bytes] = []
         self._raw = b""
@@ -106,7 +106,7 @@ class Handshake(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def abort(self) -> None:
-        """The answer is not wanted."""
+        """The response is not needed."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -121,7 +121,7 @@ class Handshake(asyncio.Protocol):
             pass  # 101: what is behind the head is not HTTP
         except httptools.HttpParserError:
             self.fail(Fault.INVALID, "not an HTTP response")
-        if self._head is not None and not self.answered.done():  # not before all that came with it was found valid
+        if self._head is not None and not self.answered.done():  # after all bytes of this read were validated
             self.answered.set_result(self._head)
         if len(self._raw) > _MAX_HEAD:
             self.fail(Fault.INVALID, "its answer is too large")
@@ -133,20 +133,20 @@ class Handshake(asyncio.Protocol):
         if 100 <= status < 200 and status != 101:
             self._interim += 1
             return
-        cut = extract_head(self._raw, status, self._interim)
-        self.rest = self._raw[cut.end :]
-        self._head = cut.head
+        extracted = extract_head(self._raw, status, self._interim)
+        self.rest = self._raw[extracted.end :]
+        self._head = extracted.head
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
 
     def on_message_complete(self) -> None:
         if self._head is not None and not self.body.done():
-            self._end_body(whole=True)
+            self._end_body(is_complete=True)
 
     def eof_received(self) -> bool:
         if self._head is not None and not self.body.done():
-            self._end_body(whole=self._head.ends_by_close)
+            self._end_body(is_complete=self._head.ends_by_close)
         self.fail(Fault.CLOSED, "closed during the handshake")
         return False
 
@@ -154,21 +154,21 @@ class Handshake(asyncio.Protocol):
         self.fail(Fault.CLOSED, "closed during the handshake")
 
     def fail(self, fault: Fault, detail: str) -> None:
-        """No answer will come."""
+        """The handshake has failed, or the body has broken off."""
         if not self.answered.done():
             self.answered.set_exception(TransportError(fault, detail))
         elif not self.body.done():
-            self._end_body(whole=False)
+            self._end_body(is_complete=False)
 
-    def _end_body(self, *, whole: bool) -> None:
-        self.whole = whole
+    def _end_body(self, *, is_complete: bool) -> None:
+        self.is_complete = is_complete
         self.body.set_result(b"".join(self._pieces))
 
 
 async def handshake(provider: Provider, request: OutboundRequest) -> Handshake:
-    """Send an upgrade request on a connection of its own and wait for the answer. Raises TransportError.
+    """Send an upgrade request on a new connection, and wait for the response head. Raises TransportError.
 
-    On return the connection still belongs to the `Handshake`; on failure and cancellation it is closed.
+    On return the `Handshake` is the connection's protocol. On failure and cancellation the connection is closed.
     """
     assert provider.origin is not None, "an http provider has an origin"
     loop = asyncio.get_running_loop()

@@ -73,7 +73,7 @@ async def test_a_model_that_is_still_loading_makes_nobody_wait_longer_than_first
             bodies = [(await ask(gateway.port, post(chat(2)))).body for _ in range(2)]
             (engine,) = gateway.application.engines.all()
             await until(lambda: engine.state is EngineState.READY)
-            assert (engine.tally.loads, engine.in_flight) == (1, 0)
+            assert (engine.counters.loads, engine.in_flight) == (1, 0)
     assert bodies == [REMOTE] * 2
 
 

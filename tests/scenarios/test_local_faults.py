@@ -65,7 +65,7 @@ class Scene:
     async def loaded(self, times: int = 1) -> None:
         """Wait until the model has loaded at least so many times, beginning with now."""
         self.engine.start()
-        await until(lambda: self.engine.state is EngineState.READY and self.engine.tally.loads >= times)
+        await until(lambda: self.engine.state is EngineState.READY and self.engine.counters.loads >= times)
 
     async def computing(self) -> None:
         """Wait until the model works on a request."""
@@ -179,7 +179,7 @@ async def test_a_model_that_does_not_fit_is_an_honest_503(lane: bool) -> None:
             response = await ask(local.gateway.port, chat(2))
             assert (response.status, response.error["code"]) == (503, "local_model_unavailable")
             assert "/" not in str(response.error["message"])
-        assert local.engine.tally.loads == 0
+        assert local.engine.counters.loads == 0
         assert (await ask(local.gateway.port, post(b'{"model":"echo"}'))).status in (200, 400)
 
 
@@ -197,7 +197,7 @@ async def test_a_request_that_does_not_fit_is_a_failure_of_ours(lane: bool) -> N
         await local.loaded()
         response = await ask(local.gateway.port, chat(2, HUGE_TEXT))
         assert (response.status, response.error["code"]) == (503, "engine_out_of_memory")
-        await local.loaded(local.engine.tally.loads)
+        await local.loaded(local.engine.counters.loads)
         assert (await ask(local.gateway.port, chat(2))).status == 200
 
 
@@ -226,7 +226,7 @@ async def test_a_client_that_leaves_stops_the_computation(lane: bool, stream: bo
                 await client.send(chat(LONG))
                 await local.computing()
         await local.is_well(loads=1)  # with one slot: served once the computation has returned
-        tally = local.engine.tally
+        tally = local.engine.counters
         await until(lambda: tally.completion_tokens)
         assert tally.completion_tokens < LONG / 3
         assert local.pid == pid

@@ -41,7 +41,7 @@ async def test_a_classifier_that_is_not_loaded_yet_costs_the_timeout_and_is_load
         assert await scene.led("big", "timeout") == 1
         (only,) = scene.gateway.application.engines.all()
         await until(lambda: only.state is EngineState.READY)
-        assert (only.tally.loads, only.in_flight) == (1, 0)
+        assert (only.counters.loads, only.in_flight) == (1, 0)
 
 
 async def test_a_model_that_is_gone_leads_to_the_default(lane: bool, tmp_path: Path) -> None:

@@ -62,9 +62,9 @@ def driven(coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
 class Bench:
     """Engines of the fake program, and the transport to them. ``folder`` holds the program's notes and gates."""
 
-    def __init__(self, folder: Path, first_wait: float) -> None:
+    def __init__(self, folder: Path, first_delay: float) -> None:
         self.folder = folder
-        self.engines = EngineRegistry(FAKE, first_wait)
+        self.engines = EngineRegistry(FAKE, first_delay)
         self.http = HttpTransport(HttpPoolSettings())
         self.transport = EngineTransport(self.engines, self.http)
 
@@ -125,9 +125,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def benching(folder: Path, first_wait: float = SHORT_WAIT) -> AsyncIterator[Bench]:
+async def benching(folder: Path, first_delay: float = SHORT_WAIT) -> AsyncIterator[Bench]:
     """At the end no place may be taken, and no process may be left."""
-    bench = Bench(folder, first_wait)
+    bench = Bench(folder, first_delay)
     try:
         yield bench
         assert [engine.in_flight for engine in bench.engines.all() if engine.in_flight] == [], "a place is still taken"

@@ -62,7 +62,7 @@ async def test_a_lazy_one_starts_with_the_first_request(bench: Bench) -> None:
     assert (engine.state, engine.starting) == (EngineState.COLD, False)
     answer = await bench.ask(engine)
     assert bench.pids() == [answer["pid"]]
-    assert (engine.state, engine.tally.loads) == (EngineState.READY, 1)
+    assert (engine.state, engine.counters.loads) == (EngineState.READY, 1)
 
 
 async def test_an_eager_one_starts_by_itself(bench: Bench) -> None:
@@ -199,7 +199,7 @@ async def test_a_process_that_cannot_be_made_is_a_failed_load(bench: Bench, capl
 
 async def test_during_the_wait_after_a_failure_requests_are_refused_at_once(tmp_path: Path) -> None:
     """A pool loses no time at a model that has just failed; the advice is repeated."""
-    async with benching(tmp_path, first_wait=60.0) as bench:
+    async with benching(tmp_path, first_delay=60.0) as bench:
         engine = bench.engine(BROKEN)
         await failure(bench, engine)
         error = await failure(bench, engine)
@@ -225,7 +225,7 @@ async def test_an_eager_one_tries_again_by_itself(bench: Bench) -> None:
     await until(lambda: engine.state is EngineState.DOWN)
     assert not engine.starting
     await until(lambda: engine.state is EngineState.READY)
-    assert (len(bench.pids()), engine.tally.restarts, engine.tally.loads) == (3, 2, 1)
+    assert (len(bench.pids()), engine.counters.restarts, engine.counters.loads) == (3, 2, 1)
 
 
 async def test_a_client_that_leaves_while_it_loads_stops_nothing(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""The waits of one local answer: for the clock and for a slow client, and what cuts them short."""
+"""The waits of one echo response: for its delays and for a slow client."""
 
 from __future__ import annotations
 
@@ -9,24 +9,21 @@ from onwards_py.model.provider import Timeouts
 
 
 class Pacer:
-    """Waits for one answer, one waiter at a time.
-
-    It is the downstream's ``Source``: while paused, ``wait`` does not return. ``ending`` is None until
-    something broke the answer off; ``wait`` then returns at once. The total time counts from now.
-    ``live`` holds every pace from its making to its ``close``.
-    """
+    """The waits of one response, one waiter at a time. It is the downstream's ``Source``."""
 
     __slots__ = ("_due", "_live", "_loop", "_total", "_waiter", "ending", "paused", "timeouts")
 
     def __init__(self, timeouts: Timeouts, live: set[Pacer]) -> None:
+        """``live`` holds this object until `close`. The total timeout begins now."""
         self._loop = asyncio.get_running_loop()
         self.timeouts = timeouts
         self._due = True
         self._waiter: asyncio.Future[None] | None = None
         self.ending: Ending | None = None
+        """Why the response broke off. None: it did not."""
         self.paused = False
         total = timeouts.total
-        self._total = None if total is None else self._loop.call_later(total, self.cut, Ending.LIMIT)
+        self._total = None if total is None else self._loop.call_later(total, self.abort, Ending.LIMIT)
         self._live = live
         live.add(self)
 
@@ -37,14 +34,14 @@ class Pacer:
         self.paused = False
         self._wake()
 
-    def cut(self, ending: Ending) -> None:
-        """Break the answer off; the first cause counts."""
+    def abort(self, ending: Ending) -> None:
+        """Break the response off. Later calls are ignored."""
         if self.ending is None:
             self.ending = ending
             self._wake()
 
     async def wait(self, seconds: float = 0.0) -> None:
-        """Return when the time is over and the client reads again, or when the answer was cut."""
+        """Return when the time has passed and the client reads, or when the response was aborted."""
         self._due = seconds <= 0
         timer = None if self._due else self._loop.call_later(seconds, self._on_due)
         try:
@@ -57,7 +54,7 @@ class Pacer:
                 timer.cancel()
 
     def close(self) -> None:
-        """The answer is over: leave no timer behind."""
+        """The response has ended: cancel the timer."""
         self._live.discard(self)
         if self._total is not None:
             self._total.cancel()

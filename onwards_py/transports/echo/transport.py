@@ -1,7 +1,7 @@
-"""The local transport: round trips that never leave the process.
+"""The transport of the echo engine: round trips inside the process.
 
-What is answered is the echo engine's business. Here is everything that takes time or goes wrong on
-purpose: delays, injected errors, streams that break off, and the provider's own timeouts.
+The other modules of this room make the responses.
+This one adds delays, injected errors, streams that break off, and the provider's timeouts.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from onwards_py.transports.echo.routes import answer
 from onwards_py.wire.rechunk import EventTooLarge
 
 Step = tuple[float, bytes]
-"""What to wait for (seconds), and what to send then."""
+"""A delay in seconds, and the bytes to send after it."""
 
 _SLICE = 64 * 1024
 _STEPS_PER_TURN = 32
-"""So many pieces are sent in one turn of the event loop before others get theirs."""
+"""Pieces that are sent in one turn of the event loop."""
 
 
 class EchoTransport:
-    """Answers from inside the process. ``clock`` gives seconds since the epoch.
+    """Answers inside the process.
 
-    Errors are spread evenly, not drawn: of the first n requests to one provider (by its identity),
-    ``error_rate * n``, rounded down, get ``error_status``. Ids are numbered.
+    Errors are spread evenly, not at random: of the first n requests to one provider (by its identity),
+    ``error_rate * n``, rounded down, get ``error_status``.
+    Ids are numbered.
     """
 
     def __init__(self, clock: WallClock = time.time) -> None:
@@ -42,15 +43,17 @@ class EchoTransport:
         self._live: set[Pacer] = set()
 
     async def send(self, provider: Provider, request: OutboundRequest) -> EchoResponse:
-        """Answer as soon as a real provider's head would come: whole answers after all their words, streams
-        at once. Raises TransportError: first-byte timeout, or closed meanwhile."""
+        """Return when a real provider's head would arrive: complete responses after all their words, streams at once.
+
+        Raises TransportError for the first-byte timeout, or if the transport is closed meanwhile.
+        """
         settings = provider.local
         assert isinstance(settings, EchoSettings), "other providers have another transport"
         if self._is_error_due(provider.identity, settings.error_rate):
             made: CompleteAnswer | StreamedAnswer = injected_error(settings.error_status)
         else:
-            ask = EchoRequest(request.model, request.body, settings.text, self._clock, self._new_id)
-            made = answer(request.method, request.target, ask)
+            echo_request = EchoRequest(request.model, request.body, settings.text, self._clock, self._new_id)
+            made = answer(request.method, request.target, echo_request)
         pacer = Pacer(provider.timeouts, self._live)
         if isinstance(made, StreamedAnswer):
             return _streamed(made, settings, pacer)
@@ -58,9 +61,9 @@ class EchoTransport:
         return _whole(made, settings, pacer)
 
     async def close(self) -> None:
-        """Cut the answers that still run: their bodies end in RESET."""
+        """Abort running responses: their bodies end with RESET."""
         for pacer in list(self._live):
-            pacer.cut(Ending.RESET)
+            pacer.abort(Ending.RESET)
 
     def _is_error_due(self, identity: str, rate: float) -> bool:
         if rate <= 0:
@@ -75,7 +78,7 @@ class EchoTransport:
 
 
 class EchoResponse:
-    """A response of the local transport. ``steps`` make the body, which then ends with ``ending``."""
+    """A response of the echo. ``steps`` make the body, which then ends with ``ending``."""
 
     __slots__ = ("_ending", "_pacer", "_steps", "head", "length", "repeated")
 
@@ -90,11 +93,11 @@ class EchoResponse:
         self._pacer = pacer
 
     def complete_body(self) -> bytes | None:
-        """Never: the body is made while it is sent."""
+        """Always None: the body is made while it is sent."""
         return None
 
     async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
-        """Send the body through the filters; produce nothing while the client does not read."""
+        """Send the body through the filters. Pauses while the client does not read."""
         downstream.set_source(self._pacer)
         ending = await self._run(lambda piece: _deliver(pipeline, piece, downstream), downstream.flush)
         rest = b""
@@ -105,7 +108,7 @@ class EchoResponse:
         return ending
 
     async def read(self, limit: int) -> bytes | None:
-        """The whole body; None if it is longer than ``limit`` bytes or broke off."""
+        """The whole body. None if it is longer than ``limit`` bytes or broke off."""
         pieces: list[bytes] = []
         room = limit
 
@@ -119,13 +122,13 @@ class EchoResponse:
         return b"".join(pieces) if ending is Ending.DONE else None
 
     def discard(self) -> None:
-        """Forget the body; nothing of it was made yet."""
+        """Drop the body, of which no part has been made yet."""
         self._pacer.close()
 
     async def _run(self, take: Callable[[bytes], bool], flush: Callable[[], None]) -> Ending:
-        """Go through the steps until they end, something cuts them, or ``take`` says that it is enough.
+        """Run the steps until they end, the response is aborted, or ``take`` returns False.
 
-        ``flush`` is called in front of every wait: the head must not wait with us.
+        ``flush`` is called before each wait, so that the head does not wait.
         """
         pacer, idle = self._pacer, self._pacer.timeouts.idle
         try:
@@ -147,11 +150,11 @@ class EchoResponse:
 
 
 def _nothing_to_flush() -> None:
-    """Who reads the body here has the head already."""
+    """`read` has no head to flush."""
 
 
 def _deliver(pipeline: Sequence[Filter], piece: bytes, downstream: BodySink) -> bool:
-    """Send one piece; False if an event in it is too large, after what came before that event."""
+    """Send one piece. False if an event in it is too large: then the bytes before that event were sent."""
     fits = True
     for each in pipeline:
         try:
@@ -165,7 +168,7 @@ def _deliver(pipeline: Sequence[Filter], piece: bytes, downstream: BodySink) -> 
 
 
 async def _work(pacer: Pacer, seconds: float) -> None:
-    """Wait for a whole answer; the pace is closed if it does not come."""
+    """Wait for a complete response. Closes the pacer on failure."""
     if seconds <= 0:
         return
     first_byte = pacer.timeouts.first_byte
@@ -183,7 +186,7 @@ async def _work(pacer: Pacer, seconds: float) -> None:
 
 
 def _duration(made: CompleteAnswer, settings: EchoSettings) -> float:
-    """Seconds until all words are there; refusals and injected errors come at once."""
+    """Seconds until all words are made. Errors come at once."""
     if made.status != HTTPStatus.OK:
         return 0.0
     return settings.first_token_delay + settings.token_delay * max(0, made.tokens - 1)

@@ -1,1 +1,1 @@
-"""Providers that run a model in a process of their own: the process, its supervision, and the transport to it."""
+"""Local models, each in a process of its own: the process, its supervisor, and the transport to it."""

@@ -1,4 +1,4 @@
-"""The transport to local models: HTTP over the Unix sockets of their processes, and a bound on how many may wait."""
+"""The transport to local models: HTTP over the Unix sockets of their processes, with a limit of waiting requests."""
 
 from __future__ import annotations
 
@@ -17,71 +17,73 @@ from onwards_py.messages import OWN_FAULTS, BodySink, Ending, Fault, Fields, Fil
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import EngineSettings, Origin, Provider
 from onwards_py.transports.base import OutboundRequest, Transport, TransportError, UpstreamResponse
-from onwards_py.transports.engine.engine import FIRST_WAIT, EngineState, EngineSupervisor
+from onwards_py.transports.engine.engine import FIRST_DELAY, EngineState, EngineSupervisor
 from onwards_py.transports.engine.process import PROGRAM
 
 _PACKAGE = "package:"
-_LONGEST_FOLDER = 60  # the path of a socket has at most 108 bytes, on some systems 104
+_MAX_FOLDER = 60  # the path of a socket has at most 108 bytes, on some systems 104
 _RETRY_AFTER = b"1"
-_NOTICE_SECONDS = 2.0
+_EXIT_SECONDS = 2.0
 
 
 class EngineRegistry:
-    """All local models of the process, by their settings; equal settings share one.
+    """All local models of this process, by their settings. Equal settings share one.
 
-    ``program`` and ``first_wait``: see `EngineSupervisor`.
+    ``program`` and ``first_delay``: see `EngineSupervisor`.
     """
 
-    def __init__(self, program: Sequence[str] = PROGRAM, first_wait: float = FIRST_WAIT) -> None:
+    def __init__(self, program: Sequence[str] = PROGRAM, first_delay: float = FIRST_DELAY) -> None:
         self._program = program
-        self._first_wait = first_wait
+        self._first_delay = first_delay
         self._engines: dict[EngineSettings, EngineSupervisor] = {}
-        self._named: frozenset[EngineSettings] | None = None
+        self._configured: frozenset[EngineSettings] | None = None
         self._numbers = itertools.count()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._folder: str | None = None
         self._cache = str(_cache_folder())
 
     def reconfigure(self, pools: Iterable[Pool]) -> None:
-        """Know the engines of a configuration, and start those that are to load at once. Those that it does not name
-        end with their last request."""
-        places = [provider.local for pool in pools for provider in pool.providers]
-        named = [settings for settings in places if isinstance(settings, EngineSettings)]
-        self._named = frozenset(named)
+        """Use the engines of a configuration, and start those that load eagerly.
+
+        Other engines end after their last request.
+        """
+        local = [provider.local for pool in pools for provider in pool.providers]
+        named = [settings for settings in local if isinstance(settings, EngineSettings)]
+        self._configured = frozenset(named)
         for settings in named:
             engine = self.of(settings)
-            if settings.eager and engine.state is EngineState.COLD:  # one that fell has its own time to start again
+            if settings.eager and engine.state is EngineState.COLD:  # after an exit the delay applies
                 engine.start()
         for engine in self.all():
             self.close_if_unused(engine)
 
     def close_if_unused(self, engine: EngineSupervisor) -> None:
-        """A request has left ``engine``. If that was the last, and no configuration names the engine, it ends."""
-        if engine.in_flight or self._named is None or engine.settings in self._named:
+        """Close an engine that is not configured and has no requests."""
+        if engine.in_flight or self._configured is None or engine.settings in self._configured:
             return
         if self._engines.pop(engine.settings, None) is not None:
             task = asyncio.get_running_loop().create_task(engine.close())
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     def of(self, settings: EngineSettings) -> EngineSupervisor:
-        """The engine with these settings, made if need be."""
+        """The engine with these settings. It is made if necessary."""
         engine = self._engines.get(settings)
         if engine is None:
             socket = f"{self._own_folder()}/{next(self._numbers)}.sock"
             engine = EngineSupervisor(
-                settings, self._name(settings), socket, self._cache, self._program, first_wait=self._first_wait
+                settings, self._name(settings), socket, self._cache, self._program, first_delay=self._first_delay
             )
             self._engines[settings] = engine
         return engine
 
     def all(self) -> list[EngineSupervisor]:
-        """Every engine, in the order in which they became known."""
+        """All engines, in the order of their creation."""
         return list(self._engines.values())
 
     async def close(self) -> None:
-        """End every process and remove their sockets."""
-        await asyncio.gather(*(engine.close() for engine in self._engines.values()), *self._leaving)
+        """End all processes and remove their sockets."""
+        await asyncio.gather(*(engine.close() for engine in self._engines.values()), *self._closing)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -95,10 +97,10 @@ class EngineRegistry:
         return name
 
     def _own_folder(self) -> str:
-        """A folder that only we can enter: who could connect to the sockets could use the models."""
+        """A folder that only this user can enter: a connection to a socket can use the model."""
         if self._folder is None:
             folder = tempfile.gettempdir()
-            if len(folder) > _LONGEST_FOLDER:
+            if len(folder) > _MAX_FOLDER:
                 folder = "/tmp"
             self._folder = tempfile.mkdtemp(prefix="onwards-", dir=folder)
         return self._folder
@@ -111,7 +113,7 @@ def _cache_folder() -> Path:
 
 
 class EngineTransport:
-    """Transport to `EngineRegistry`, by way of ``http``."""
+    """Transport to the engines of an `EngineRegistry`, over ``http``."""
 
     def __init__(self, engines: EngineRegistry, http: Transport) -> None:
         self._engines = engines
@@ -120,9 +122,9 @@ class EngineTransport:
         self._loop = asyncio.get_running_loop()
 
     async def send(self, provider: Provider, request: OutboundRequest) -> UpstreamResponse:
-        """See Transport.send. A model that is not loaded is loaded first; that takes from ``timeouts.first_byte``.
+        """See Transport.send. Loads the model first if necessary, within ``timeouts.first_byte``.
 
-        An engine with all slots taken and its queue full answers 503 with Retry-After.
+        If all slots are taken and the queue is full, the response is 503 with Retry-After.
         """
         assert isinstance(provider.local, EngineSettings)
         engine = self._engines.of(provider.local)
@@ -130,7 +132,7 @@ class EngineTransport:
             return _full(engine)
         engine.in_flight += 1
         try:
-            response = await self._ask(engine, provider, request)
+            response = await self._send(engine, provider, request)
         except BaseException:
             engine.in_flight -= 1
             self._engines.close_if_unused(engine)
@@ -138,40 +140,40 @@ class EngineTransport:
         return EngineResponse(response, engine, self._engines)
 
     def reconfigure(self, pools: Iterable[Pool]) -> None:
-        """Take over another configuration; see EngineRegistry.reconfigure."""
+        """Use another configuration, see EngineRegistry.reconfigure."""
         self._providers.clear()
         self._engines.reconfigure(pools)
 
     async def close(self) -> None:
-        """End the engines."""
+        """See EngineRegistry.close."""
         await self._engines.close()
 
-    async def _ask(self, engine: EngineSupervisor, provider: Provider, request: OutboundRequest) -> UpstreamResponse:
-        outbound = _outbound(request)
+    async def _send(self, engine: EngineSupervisor, provider: Provider, request: OutboundRequest) -> UpstreamResponse:
+        rewritten = _rewritten(request)
         over_socket = self._over_socket(engine, provider)
-        due = self._loop.time() + provider.timeouts.first_byte
+        deadline = self._loop.time() + provider.timeouts.first_byte
         if request.deadline is not None:
-            due = min(due, request.deadline)
-        last = False
+            deadline = min(deadline, request.deadline)
+        is_last = False
         while True:
             if engine.exiting:
-                await self._loop.create_task(engine.exited(_NOTICE_SECONDS))
+                await self._loop.create_task(engine.exited(_EXIT_SECONDS))
             if engine.state is not EngineState.READY:
-                engine.wake()  # here, not in the task: who asks may be gone before that begins
-                await self._loop.create_task(engine.ready(due - self._loop.time()))
-                over_socket = _with_first_byte(over_socket, due - self._loop.time())
+                engine.wake()  # here, not in the task: the client may be gone before that begins
+                await self._loop.create_task(engine.ready(deadline - self._loop.time()))
+                over_socket = _with_first_byte(over_socket, deadline - self._loop.time())
             try:
-                return await self._http.send(over_socket, outbound)
+                return await self._http.send(over_socket, rewritten)
             except TransportError as error:
                 if error.fault is Fault.FIRST_BYTE_TIMEOUT or error.fault in OWN_FAULTS:
                     raise
-                if error.fault is not Fault.CONNECT or last or error.repeated:
-                    # It may be what brought the process down: it shall not bring down the next one as well.
-                    # Whatever was computed is lost with the process: another provider may be asked without harm.
+                if error.fault is not Fault.CONNECT or is_last or error.repeated:
+                    # The request may have crashed the process, and must not crash the next one.
+                    # The computation is lost with the process, so another provider may get the request.
                     raise engine.unavailable(error.detail) from error
-            # Nobody listens: the process has ended, which is about to be noticed.
-            last = True
-            await self._loop.create_task(engine.exited(_NOTICE_SECONDS))
+            # No process listens: it has exited, which will be noticed soon.
+            is_last = True
+            await self._loop.create_task(engine.exited(_EXIT_SECONDS))
 
     def _over_socket(self, engine: EngineSupervisor, provider: Provider) -> Provider:
         known = self._providers.get(provider.identity)
@@ -182,12 +184,12 @@ class EngineTransport:
 
 
 def _with_first_byte(provider: Provider, seconds: float) -> Provider:
-    """The same provider with what is left of its patience."""
+    """The same provider with the rest of its first-byte timeout."""
     return replace(provider, timeouts=replace(provider.timeouts, first_byte=max(0.0, seconds)))
 
 
 class EngineResponse:
-    """A response of an engine, which gives the engine's place back when its body has ended."""
+    """A response of an engine. Its end releases a slot of the engine."""
 
     __slots__ = ("_engine", "_engines", "_response")
 
@@ -238,7 +240,7 @@ class EngineResponse:
 
 
 class ReadyResponse:
-    """A small response that is made here."""
+    """A complete response that is made here."""
 
     __slots__ = ("_body", "head", "repeated")
 
@@ -252,7 +254,7 @@ class ReadyResponse:
         return self._body
 
     async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
-        """Never called, since `complete_body` has a result; but right. See UpstreamResponse.pump."""
+        """See UpstreamResponse.pump. Not called, since `complete_body` returns the body."""
         del pipeline  # for event streams
         downstream.write(self._body)
         return Ending.DONE
@@ -262,7 +264,7 @@ class ReadyResponse:
         return self._body if len(self._body) <= limit else None
 
     def discard(self) -> None:
-        """Nothing is held."""
+        """There is nothing to free."""
 
 
 def _full(engine: EngineSupervisor) -> ReadyResponse:
@@ -277,8 +279,8 @@ def _full(engine: EngineSupervisor) -> ReadyResponse:
     return ReadyResponse(ResponseHead.of(503, b"Service Unavailable", fields), body)
 
 
-def _outbound(request: OutboundRequest) -> OutboundRequest:
-    """The same request with a head of our own: nothing of the client's but method and path concerns an engine."""
+def _rewritten(request: OutboundRequest) -> OutboundRequest:
+    """The same request with a new head: an engine needs only the client's method and path."""
     head = b"%b %b HTTP/1.1\r\nHost: engine\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
         request.method,
         request.target,

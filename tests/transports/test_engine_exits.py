@@ -16,7 +16,7 @@ from support.program import until
 
 from onwards_py.messages import Ending, Fault
 from onwards_py.transports.base import TransportError
-from onwards_py.transports.engine.engine import EngineState, EngineSupervisor, wait_after
+from onwards_py.transports.engine.engine import EngineState, EngineSupervisor, restart_delay
 
 WAIT = re.compile(r"next start not before ([\d.]+) s")
 
@@ -41,7 +41,7 @@ async def test_a_crash_before_the_head_fails_the_request_and_the_next_is_served(
     assert error.fault is Fault.UNAVAILABLE
     pid = await bench.started(2)
     assert (await bench.ask(engine))["pid"] == pid
-    assert (engine.tally.restarts, engine.tally.loads) == (1, 2)
+    assert (engine.counters.restarts, engine.counters.loads) == (1, 2)
 
 
 async def test_a_crash_in_a_stream_is_a_cut_and_the_next_is_served(bench: Bench) -> None:
@@ -76,7 +76,7 @@ async def test_a_request_that_kills_its_process_is_not_given_to_the_next(bench: 
 
 async def test_waits_between_restarts_grow(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The first fall of a process that worked costs no wait; each further one doubles it."""
-    async with benching(tmp_path, first_wait=0.01) as bench:
+    async with benching(tmp_path, first_delay=0.01) as bench:
         engine = bench.engine()
         for count in range(1, 6):
             await until(lambda: engine.state in (EngineState.COLD, EngineState.READY))
@@ -91,12 +91,12 @@ async def test_waits_between_restarts_grow(tmp_path: Path, caplog: pytest.LogCap
 )
 def test_the_wait_is_bounded(falls: int, was_ready: bool, seconds: float) -> None:
     """By a minute, however often it fell before; one that never worked waits from the first fall on."""
-    assert wait_after(falls, was_ready, 1.0) == seconds
+    assert restart_delay(falls, was_ready, 1.0) == seconds
 
 
 async def test_while_it_waits_after_a_crash_requests_are_refused_at_once(tmp_path: Path) -> None:
     """The second fall in a row begins a wait, during which a pool goes on to the next provider."""
-    async with benching(tmp_path, first_wait=60.0) as bench:
+    async with benching(tmp_path, first_delay=60.0) as bench:
         engine = bench.engine()
         await lost(bench, engine, do="die")
         await bench.started(2)
@@ -186,8 +186,12 @@ async def test_what_was_computed_is_counted_over_restarts(bench: Bench) -> None:
     os.kill(bench.pids()[0], signal.SIGKILL)
     await bench.started(2)
     await bench.ask(engine, do="tell", reports=[{**done, "completion_tokens": 30}])
-    await until(lambda: engine.tally.completion_tokens == 40)
-    assert (engine.tally.prompt_tokens, engine.tally.completion_seconds, engine.tally.last_rate) == (10, 4.0, 15.0)
+    await until(lambda: engine.counters.completion_tokens == 40)
+    assert (engine.counters.prompt_tokens, engine.counters.completion_seconds, engine.counters.last_rate) == (
+        10,
+        4.0,
+        15.0,
+    )
 
 
 async def test_nothing_that_a_process_says_is_logged_as_more_than_debug(
