@@ -58,8 +58,8 @@ class EngineProcess:
     """Runs one process: the interpreter with ``program`` as arguments. ``on_report`` gets its reports.
 
     The process is killed if it does not report `Ready` within ``load_timeout`` seconds.
-    Later it is killed if it does not answer pings for ``hang_timeout`` seconds, or if a computation does not stop for six
-    times as long.
+    Later it is killed if it does not answer pings for ``hang_timeout`` seconds, or if a computation does not stop for
+    six times as long.
     The time without an answer is counted in pings, not by the clock, because the machine may have been suspended.
     """
 
