@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from onwards_py.transcode.neutral.content import Audio, Content, File, Image, MarkedText, Part, Refusal, Video
-from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, member, name_of, wrong_type
-from onwards_py.transcode.neutral.request_checks import check_size
+from onwards_py.transcode.neutral.content import Content, File, Image, MarkedText, Part, Refusal, Video
+from onwards_py.transcode.neutral.policy import (
+    InvalidRequest,
+    TranslationContext,
+    member,
+    must_be_object,
+    wrong_type,
+)
+from onwards_py.transcode.neutral.request_checks import check_size, read_audio
 
 JsonPart = Mapping[str, object]
 
@@ -40,8 +46,7 @@ def read_content(
 def _read(part: object, where: str, context: TranslationContext, of_model: bool) -> Part | None:
     if isinstance(part, str):
         return part
-    if not isinstance(part, dict):
-        raise InvalidRequest(where, f"A content part must be an object, not {name_of(part)}.", "invalid_type")
+    part = must_be_object(part, where, "A content part")
     kind = part.get("type")
     if kind in TEXTS:
         text = _string(part, "text", where)
@@ -94,17 +99,6 @@ def _file(part: JsonPart, where: str, context: TranslationContext) -> Part | Non
     return File(title, data, named.get("file_id"), named.get("file_url"), where)
 
 
-def _audio(part: JsonPart, where: str, context: TranslationContext) -> Part | None:
-    audio = part.get("input_audio")
-    if not isinstance(audio, dict) or not isinstance(audio.get("data"), str):
-        raise InvalidRequest(f"{where}.input_audio", f"'{where}.input_audio' must be an object with data and format.")
-    if not context.quirks.audio:
-        context.unsupported(where, "This model takes no audio.")
-        return None
-    check_size(audio["data"], f"{where}.input_audio.data", context)
-    return Audio(audio)
-
-
 def _video(part: JsonPart, where: str, context: TranslationContext) -> Part | None:
     video = part.get("video_url")
     source = video if isinstance(video, dict) else {"url": video}
@@ -118,7 +112,7 @@ _READERS: Mapping[str, Callable[[JsonPart, str, TranslationContext], Part | None
     "input_image": _image,
     "file": _file,
     "input_file": _file,
-    "input_audio": _audio,
+    "input_audio": read_audio,
     "video_url": _video,
     "input_video": _video,
 }

@@ -10,7 +10,13 @@ from onwards_py.transcode.chat.read_content import TEXTS, read_content
 from onwards_py.transcode.neutral.content import Content, Image, Part, Refusal, as_parts, plain_text
 from onwards_py.transcode.neutral.images import read_images
 from onwards_py.transcode.neutral.listed_parts import listed_parts
-from onwards_py.transcode.neutral.policy import InvalidRequest, Orphans, TranslationContext, member, name_of
+from onwards_py.transcode.neutral.policy import (
+    InvalidRequest,
+    Orphans,
+    TranslationContext,
+    member,
+    must_be_object,
+)
 from onwards_py.transcode.neutral.quirks import Replay
 from onwards_py.transcode.neutral.request import Call, Output, Reasoning, Step
 from onwards_py.transcode.neutral.request import Message as MessageStep
@@ -53,8 +59,7 @@ class MessageReader:
         """The steps of one message."""
         self._steps = []
         where = f"messages[{index}]"
-        if not isinstance(message, dict):
-            raise InvalidRequest(where, f"A message must be an object, not {name_of(message)}.", "invalid_type")
+        message = must_be_object(message, where, "A message")
         role = member(message, "role", where)
         reader = _READERS.get(role)
         if reader is None:
@@ -183,8 +188,7 @@ def _plain_message(message: Message) -> Step | None:
 
 
 def _call(call: object, where: str) -> Call:
-    if not isinstance(call, dict):
-        raise InvalidRequest(where, f"A tool call must be an object, not {name_of(call)}.", "invalid_type")
+    call = must_be_object(call, where, "A tool call")
     call_id = member(call, "id", where)
     custom = call.get("custom")
     if isinstance(custom, dict):

@@ -8,8 +8,8 @@ from onwards_py.transcode.neutral.context import ToolKind
 from onwards_py.transcode.neutral.policy import (
     InvalidRequest,
     TranslationContext,
+    must_be_object,
     must_be_string,
-    name_of,
     wrong_type,
 )
 from onwards_py.transcode.neutral.request import ChosenTool, Tool, ToolChoice
@@ -83,9 +83,7 @@ def _allowed(choice: Json, tools: list[Tool]) -> ToolChoice:
     allowed: list[ChosenTool] = []
     for index, entry in enumerate(entries):
         where = f"tool_choice.tools[{index}]"
-        if not isinstance(entry, dict):
-            raise InvalidRequest(where, f"An allowed tool must be an object, not {name_of(entry)}.", "invalid_type")
-        allowed.append(_named(entry, where, tools))
+        allowed.append(_named(must_be_object(entry, where, "An allowed tool"), where, tools))
     return ToolChoice(mode or "auto", tuple(allowed))
 
 
@@ -99,8 +97,7 @@ def _array(request: Mapping[str, object], name: str) -> list[object]:
 
 
 def _tool(tool: object, where: str) -> Tool:
-    if not isinstance(tool, dict):
-        raise InvalidRequest(where, f"A tool must be an object, not {name_of(tool)}.", "invalid_type")
+    tool = must_be_object(tool, where, "A tool")
     kind = must_be_string(tool.get("type"), f"{where}.type")
     if kind not in _KINDS:
         return Tool(None, "", tool, where)
@@ -110,8 +107,7 @@ def _tool(tool: object, where: str) -> Tool:
 
 
 def _function(function: object, where: str) -> Tool:
-    if not isinstance(function, dict):
-        raise InvalidRequest(where, f"A function must be an object, not {name_of(function)}.", "invalid_type")
+    function = must_be_object(function, where, "A function")
     name = must_be_string(function.get("name"), f"{where}.name")
     parameters = function.get("parameters")
     if parameters is not None and not isinstance(parameters, dict):

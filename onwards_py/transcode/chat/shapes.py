@@ -35,19 +35,3 @@ class ChatMessage(TypedDict, total=False):
     reasoning_content: str
     reasoning: str
     reasoning_details: list[object]
-
-
-class Function(TypedDict, total=False):
-    """What a tool of type ``function`` holds."""
-
-    name: str
-    description: str
-    parameters: dict[str, object]
-    strict: bool
-
-
-class ChatTool(TypedDict, total=False):
-    """A tool of a request."""
-
-    type: Literal["function"]
-    function: Function

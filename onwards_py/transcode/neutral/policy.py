@@ -159,6 +159,13 @@ def wrong_type(param: str, expected: str, value: object) -> InvalidRequest:
     return InvalidRequest(param, f"'{param}' must be {expected}, not {name_of(value)}.", "invalid_type")
 
 
+def must_be_object(value: object, param: str, what: str) -> dict[str, object]:
+    """``value`` if it is an object; ``what`` names it in the error. Raises InvalidRequest."""
+    if not isinstance(value, dict):
+        raise InvalidRequest(param, f"{what} must be an object, not {name_of(value)}.", "invalid_type")
+    return value
+
+
 def name_of(value: object) -> str:
     """A JSON value's type, in JSON's words."""
     if value is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from onwards_py.transcode.neutral.content import Audio
 from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext
 
 
@@ -50,3 +51,15 @@ def lone_text(part: object, kinds: Collection[str]) -> str | None:
         return None
     text = part.get("text")
     return text if isinstance(text, str) else None
+
+
+def read_audio(part: Mapping[str, object], where: str, context: TranslationContext) -> Audio | None:
+    """An ``input_audio`` part, which both of OpenAI's APIs have in the same form. Raises InvalidRequest."""
+    audio = part.get("input_audio")
+    if not isinstance(audio, dict) or not isinstance(audio.get("data"), str):
+        raise InvalidRequest(f"{where}.input_audio", f"'{where}.input_audio' must be an object with data and format.")
+    if not context.quirks.audio:
+        context.unsupported(where, "This model takes no audio.")
+        return None
+    check_size(audio["data"], f"{where}.input_audio.data", context)
+    return Audio(audio)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import orjson
 
-from onwards_py.transcode.neutral.policy import InvalidRequest, must_be_string, name_of
+from onwards_py.transcode.neutral.policy import must_be_string, wrong_type
 
 _ANSWER = 3  # what opens the answer
 _MESSAGE = 4  # role and borders
@@ -57,7 +57,7 @@ def answer(request: Mapping[str, object]) -> dict[str, object]:
     must_be_string(request.get("model"), "model")
     given = request.get("input")
     if given is not None and not isinstance(given, str | list | dict):
-        raise InvalidRequest("input", f"'input' must be a string or an array, not {name_of(given)}.", "invalid_type")
+        raise wrong_type("input", "a string or an array", given)
     return {"object": "response.input_tokens", "input_tokens": estimate(request)}
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from onwards_py.transcode.neutral.content import Audio, Content, File, Image, MarkedText, Part, Refusal, Video
-from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, name_of, wrong_type
-from onwards_py.transcode.neutral.request_checks import check_size, lone_text
+from onwards_py.transcode.neutral.content import Content, File, Image, MarkedText, Part, Refusal, Video
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, must_be_object, wrong_type
+from onwards_py.transcode.neutral.request_checks import check_size, lone_text, read_audio
 
 TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 
@@ -35,9 +35,7 @@ def read_parts(content: object, where: str, context: TranslationContext) -> list
             parts.append(text)
             continue
         here = f"{where}[{index}]"
-        if not isinstance(part, dict):
-            raise InvalidRequest(here, f"A content part must be an object, not {name_of(part)}.", "invalid_type")
-        made = _read_part(part, here, context)
+        made = _read_part(must_be_object(part, here, "A content part"), here, context)
         if made is not None:
             parts.append(made)
     return parts
@@ -94,17 +92,6 @@ def _file(part: dict[str, object], where: str, context: TranslationContext) -> P
     return File(name if isinstance(name, str) else None, data, source.get("file_id"), source.get("file_url"), where)
 
 
-def _audio(part: dict[str, object], where: str, context: TranslationContext) -> Part | None:
-    audio = part.get("input_audio")
-    if not isinstance(audio, dict) or not isinstance(audio.get("data"), str):
-        raise InvalidRequest(f"{where}.input_audio", f"'{where}.input_audio' must be an object with data and format.")
-    if not context.quirks.audio:
-        context.unsupported(where, "This model takes no audio.")
-        return None
-    check_size(str(audio["data"]), f"{where}.input_audio.data", context)
-    return Audio(audio)
-
-
 def _video(part: dict[str, object], where: str, context: TranslationContext) -> Part | None:
     url = part.get("video_url")
     if isinstance(url, dict):
@@ -124,7 +111,7 @@ _READERS: Mapping[str, Callable[[dict[str, object], str, TranslationContext], Pa
     "image_url": _image,
     "input_file": _file,
     "file": _file,
-    "input_audio": _audio,
+    "input_audio": read_audio,
     "input_video": _video,
     "video_url": _video,
 }

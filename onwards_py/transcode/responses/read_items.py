@@ -16,7 +16,7 @@ from onwards_py.transcode.neutral.policy import (
     Orphans,
     TranslationContext,
     member,
-    name_of,
+    must_be_object,
     wrong_type,
 )
 from onwards_py.transcode.neutral.request import Call, CallExtra, Message, Output, Reasoning, Step
@@ -60,8 +60,7 @@ class ItemReader:
         self._steps = []
         if isinstance(item, str):  # a bare string among items, as some clients send
             return [item]
-        if not isinstance(item, dict):
-            raise InvalidRequest(where, f"An input item must be an object, not {name_of(item)}.", "invalid_type")
+        item = must_be_object(item, where, "An input item")
         kind = item.get("type")
         if kind is None:
             kind = "message" if "role" in item else "item_reference" if "id" in item else None

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from onwards_py.transcode.neutral.policy import (
     InvalidRequest,
     TranslationContext,
+    must_be_object,
     must_be_string,
-    name_of,
     wrong_type,
 )
 from onwards_py.transcode.neutral.request import ChosenTool, ToolChoice, ToolSet
@@ -76,10 +76,9 @@ def _allowed(choice: dict[str, object], offered: ToolSet, context: TranslationCo
         raise InvalidRequest("tool_choice.tools", "'tool_choice.tools' must be an array with at least one tool.")
     tools: dict[str, ChosenTool] = {}
     echoes: list[object] = []
-    for index, entry in enumerate(entries):
+    for index, given in enumerate(entries):
         where = f"tool_choice.tools[{index}]"
-        if not isinstance(entry, dict):
-            raise InvalidRequest(where, f"An allowed tool must be an object, not {name_of(entry)}.", "invalid_type")
+        entry = must_be_object(given, where, "An allowed tool")
         kind = must_be_string(entry.get("type"), f"{where}.type")
         if kind in _CALLABLE:
             name = _named(entry, where, offered)

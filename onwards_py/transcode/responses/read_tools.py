@@ -10,6 +10,7 @@ from onwards_py.transcode.neutral.policy import (
     HostedTools,
     InvalidRequest,
     TranslationContext,
+    must_be_object,
     must_be_string,
     name_of,
     wrong_type,
@@ -80,10 +81,9 @@ def _walk(
     tools: list[object], where: str, namespace: str | None, depth: int, hosted: list[tuple[dict[str, object], str]]
 ) -> Iterator[_Declared]:
     """Every callable tool, namespaces opened; tools that a server would run go to ``hosted``."""
-    for index, tool in enumerate(tools):
+    for index, given in enumerate(tools):
         here = f"{where}[{index}]"
-        if not isinstance(tool, dict):
-            raise InvalidRequest(here, f"A tool must be an object, not {name_of(tool)}.", "invalid_type")
+        tool = must_be_object(given, here, "A tool")
         kind = must_be_string(tool.get("type"), f"{here}.type")
         if kind == "namespace":
             yield from _members(tool, here, namespace, depth, hosted)
