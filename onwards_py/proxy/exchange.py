@@ -106,21 +106,21 @@ class Exchange(msgspec.Struct):
 
     # Permits
 
-    def try_acquire(self, gates: LimiterSet, now: float) -> bool:
+    def try_acquire(self, limiter_set: LimiterSet, now: float) -> bool:
         """Take all permits, or none and return False."""
-        if gates.bounded:
-            if gates.metered:
+        if limiter_set.bounded:
+            if limiter_set.metered:
                 self.estimate = (len(self.request.body) >> 2) + 1
-            if try_acquire(gates.bounded, now, self.estimate) is not None:
+            if try_acquire(limiter_set.bounded, now, self.estimate) is not None:
                 return False
-            self.metered = gates.metered
-            for limiter in gates.limiters:
+            self.metered = limiter_set.metered
+            for limiter in limiter_set.limiters:
                 if not limiter.bounded:
                     limiter.in_flight += 1
         else:
-            for limiter in gates.limiters:
+            for limiter in limiter_set.limiters:
                 limiter.in_flight += 1
-        self.permits += gates.limiters
+        self.permits += limiter_set.limiters
         return True
 
     def acquire(self, limiters: Sequence[Limiter], now: float) -> Rejection | None:

@@ -95,8 +95,8 @@ class Proxy:
                 if exchange.status:
                     return
                 routed = await self._admit_slowly(exchange, head, current)
-            if not exchange.try_acquire(routed.gates, exchange.began):
-                await acquire_or_wait(exchange, routed.gates.limiters, self._clock)
+            if not exchange.try_acquire(routed.limiter_set, exchange.began):
+                await acquire_or_wait(exchange, routed.limiter_set.limiters, self._clock)
             if routed.target.classifier_route is not None:
                 routed = await self._route_by_classifier(exchange, routed, routed.target.classifier_route)
             failed = await self._attempts.serve(exchange, routed)
@@ -152,11 +152,11 @@ class Proxy:
         exchange.target = pool.name
         if len(request.body) > pool.max_body or len(address.body) > pool.max_body:
             raise body_too_large(pool.max_body)
-        gates = route.limiter_set
+        limiter_set = route.limiter_set
         if head.upgrade is not None and route.target.single is not None:  # acquired with each attempt
-            sole = route.target.single.limiter
-            gates = LimiterSet.of(tuple(limiter for limiter in gates.limiters if limiter is not sole))
-        routed = RoutedRequest(request, head, address, path, route.target, gates, exchange.began)
+            single = route.target.single.limiter
+            limiter_set = LimiterSet.of(tuple(limiter for limiter in limiter_set.limiters if limiter is not single))
+        routed = RoutedRequest(request, head, address, path, route.target, limiter_set, exchange.began)
         if not route.redirected:
             return routed
         exchange.routed_from, exchange.reason = address.model, RULE
@@ -210,11 +210,11 @@ class Proxy:
         return refusal_without_model(targets, head.path or exchange.request.target, exchange.request.method)
 
     async def _route_by_classifier(
-        self, exchange: Exchange, routed: RoutedRequest, leads: ClassifierRoute
+        self, exchange: Exchange, routed: RoutedRequest, route: ClassifierRoute
     ) -> RoutedRequest:
         """The request, routed to the target that the classifier chooses. Raises ProxyError."""
         began = self._clock()
-        choice = await choose(routed, leads, self._subrequest)
+        choice = await choose(routed, route, self._subrequest)
         target = choice.target
         exchange.routed_from, exchange.reason = exchange.target, choice.reason
         exchange.route_by_seconds = self._clock() - began

@@ -47,33 +47,33 @@ Subrequest = Callable[[InboundRequest, "ResponseBuffer", LivePool], Coroutine[An
 """Serves a request by a target, to the end."""
 
 
-async def choose(routed: RoutedRequest, leads: ClassifierRoute, subrequest: Subrequest) -> TargetChoice:
+async def choose(routed: RoutedRequest, route: ClassifierRoute, subrequest: Subrequest) -> TargetChoice:
     """The target of the classifier's label; the default one if no known label comes in time."""
     text = last_user_text(routed.address.body, _LONGEST_TEXT)
     if text is None:
-        return TargetChoice(leads.default, "no_text")
+        return TargetChoice(route.default, "no_text")
     buffer = ResponseBuffer()
     finished: OneShot[None] = OneShot()
 
     def on_done(error: BaseException | None) -> None:
         if error is not None and not isinstance(error, asyncio.CancelledError):
-            _log.error("a question to %s failed", leads.classifier.pool.name, exc_info=error)
+            _log.error("a question to %s failed", route.classifier.pool.name, exc_info=error)
         finished.set(None)
 
-    running = StepTask(subrequest(question(leads.classifier.pool.name, text), buffer, leads.classifier), on_done)
-    timer = asyncio.get_running_loop().call_later(leads.timeout, finished.set, None)
+    running = StepTask(subrequest(question(route.classifier.pool.name, text), buffer, route.classifier), on_done)
+    timer = asyncio.get_running_loop().call_later(route.timeout, finished.set, None)
     try:
         await finished
         if not running.done:
-            return TargetChoice(leads.default, "timeout")
+            return TargetChoice(route.default, "timeout")
     finally:
         timer.cancel()
         running.cancel()
     label = buffer.label()
     if label is None:
-        return TargetChoice(leads.default, "failed")
-    target = leads.labels.get(label)
-    return TargetChoice(leads.default, "other_label") if target is None else TargetChoice(target, "label")
+        return TargetChoice(route.default, "failed")
+    target = route.labels.get(label)
+    return TargetChoice(route.default, "other_label") if target is None else TargetChoice(target, "label")
 
 
 def question(model: str, text: str) -> InboundRequest:

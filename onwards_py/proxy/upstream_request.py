@@ -39,15 +39,15 @@ _storing = msgspec.json.Decoder(_Storing).decode
 
 
 class RoutedRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request and the target that is to serve it. ``path`` is the request target in origin form; ``gates`` are the
-    limits that must admit it; ``rewritten``: the body differs from the client's. ``began``: monotonic seconds."""
+    """A request and the target that is to serve it. ``path`` is the request target in origin form; ``limiter_set`` are
+    the limits that must admit it; ``rewritten``: the body differs from the client's. ``began``: monotonic seconds."""
 
     request: InboundRequest
     head: RequestHead
     address: Address
     path: bytes
     target: LivePool
-    gates: LimiterSet
+    limiter_set: LimiterSet
     began: float
     rewritten: bool = False
 

@@ -92,10 +92,7 @@ def expected_order(pool: Pool) -> list[RankedProvider]:
 def describe_route_by(rule: RouteBy) -> str:
     """The targets by label, as a sentence."""
     labels = ", ".join(f"{label} -> {target}" for label, target in rule.labels.items())
-    return (
-        f"the label that {rule.classifier} gives decides: {labels}; "
-        f"{rule.default} for any other, and after {rule.timeout:g} s"
-    )
+    return f"by the label of {rule.classifier}: {labels}; {rule.default} for any other, and after {rule.timeout:g} s"
 
 
 def describe_attempts(pool: Pool) -> str:
@@ -110,15 +107,15 @@ def describe_attempts(pool: Pool) -> str:
     if policy.statuses:
         causes.append(f"status {_ranges(policy.statuses)}")
     if policy.codes:
-        causes.append(f"an error called {' or '.join(sorted(policy.codes))}")
+        causes.append(f"an error with the code {' or '.join(sorted(policy.codes))}")
     if policy.hold is not None:
-        causes.append("an answer that begins with such an error, or ends before it says anything")
+        causes.append("a response that begins with such an error, or ends without content")
     if policy.on_rate_limit:
-        causes.append("the provider's own rate limit")
+        causes.append("the proxy's rate limit of the provider")
     if policy.retry_sent:
-        causes.append("a connection that died after the request was sent")
+        causes.append("a connection that failed after the request was sent")
     if policy.only_if_failed_within is not None:
-        causes[-1] += f"; not later than {policy.only_if_failed_within:g} s after the request came"
+        causes[-1] += f"; not later than {policy.only_if_failed_within:g} s after the request"
     return f"up to {count} attempt{'s' if count > 1 else ''}; the next one after: {', '.join(causes)}"
 
 
@@ -151,7 +148,7 @@ def describe_resilience(pool: Pool) -> list[str]:
         found += _again(pool.fallback)
     if several and pool.hedge is not None:
         found.append(
-            f"hedge: if there is no answer within {pool.hedge.after:g} s, another provider is asked, too; "
+            f"hedge: without a response head within {pool.hedge.after:g} s, a second provider gets the request, too; "
             f"for {pool.hedge.ratio:.0%} of the requests"
         )
     return found
@@ -160,7 +157,7 @@ def describe_resilience(pool: Pool) -> list[str]:
 def _rule(rule: RoutingRule) -> str:
     labels = " and ".join(f"{name}={value}" for name, value in rule.labels.items())
     who = f"keys with {labels}" if labels else "all other keys"
-    return f"rule: {who} are {'refused' if rule.redirect is None else f'led to {rule.redirect}'}"
+    return f"rule: {who} are {'rejected' if rule.redirect is None else f'redirected to {rule.redirect}'}"
 
 
 def _limits(name: str, limits: Limits) -> list[str]:
@@ -205,10 +202,10 @@ def _ejection(policy: EjectionPolicy) -> str:
     if policy.auth_failures is not None:
         causes.append(f"{policy.auth_failures} refusals of its credential in a row")
     if not causes:
-        return "ejection: for nothing but a wish of the provider itself (429, Retry-After); never the last one"
+        return "ejection: only for 429 and Retry-After; never the last provider"
     return (
         f"ejection: after {', '.join(causes)}; for {policy.base_time:g} s, twice as long each time, "
-        f"{policy.max_time:g} s at most; never the last one"
+        f"{policy.max_time:g} s at most; never the last provider"
     )
 
 
@@ -216,7 +213,7 @@ def _check(name: str, check: HealthCheck) -> str:
     path = masked(check.path).decode("ascii", "backslashreplace")
     return (
         f"health check of {name}: GET {path} every {check.interval:g} s; "
-        f"out after {check.unhealthy_after} failures in a row, back after {check.healthy_after} successes"
+        f"unhealthy after {check.unhealthy_after} failures in a row, healthy after {check.healthy_after} successes"
     )
 
 
@@ -224,19 +221,19 @@ def _again(policy: FallbackPolicy) -> list[str]:
     found: list[str] = []
     if policy.same is not None:
         causes = [f"status {_ranges(policy.same.statuses)}"] if policy.same.statuses else []
-        causes += ["a connection that died"] if policy.same.on_reset else []
+        causes += ["a connection that failed"] if policy.same.on_reset else []
         times = "once more" if policy.same.attempts == 1 else f"up to {policy.same.attempts} times more"
-        found.append(f"the same provider is asked {times} after: {', '.join(causes) or 'nothing'}")
+        found.append(f"the same provider is tried {times} after: {', '.join(causes) or 'nothing'}")
     if policy.budget is not None:
         found.append(
             f"retry budget: further attempts for {policy.budget.ratio:.0%} of the requests, "
             f"and {policy.budget.per_second:g} a second"
         )
     if policy.max_retry_after:
-        found.append(f"Retry-After: up to {policy.max_retry_after:g} s are waited for")
+        found.append(f"Retry-After: up to {policy.max_retry_after:g} s are honoured")
     if policy.hold is not None:
         found.append(
-            f"hold: an answer is held back until its first content, {policy.hold.max_time:g} s "
+            f"hold: a response is held until its first content, {policy.hold.max_time:g} s "
             f"and {policy.hold.max_bytes} bytes at most"
         )
     return found

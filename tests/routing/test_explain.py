@@ -21,7 +21,7 @@ from onwards_py.routing.explain import describe_attempts, describe_resilience, e
 PAIR = (Provider("a", "a"), Provider("b", "b", weight=3))
 
 
-def test_everything_that_is_on_is_said() -> None:
+def test_all_features_that_are_on_are_described() -> None:
     """One sentence each, with the figures of the configuration."""
     checked = Provider("c", "c", health_check=HealthCheck(b"/health", interval=2.5))
     pool = Pool(
@@ -36,12 +36,13 @@ def test_everything_that_is_on_is_said() -> None:
         "affinity: requests with the same x-session-id, else x-b, else the first 512 bytes of the prompt "
         "go to one provider, unless it has more than 1.25 times its share",
         "ejection: after 5 failures in a row, failures of 50% of 20 or more in 30 s, "
-        "5 refusals of its credential in a row; for 5 s, twice as long each time, 10 s at most; never the last one",
-        "health check of c: GET /health every 2.5 s; out after 3 failures in a row, back after 2 successes",
+        "5 refusals of its credential in a row; for 5 s, twice as long each time, 10 s at most; "
+        "never the last provider",
+        "health check of c: GET /health every 2.5 s; unhealthy after 3 failures in a row, healthy after 2 successes",
         "retry budget: further attempts for 20% of the requests, and 10 a second",
-        "Retry-After: up to 10 s are waited for",
-        "hold: an answer is held back until its first content, 2 s and 1000 bytes at most",
-        "hedge: if there is no answer within 2 s, another provider is asked, too; for 5% of the requests",
+        "Retry-After: up to 10 s are honoured",
+        "hold: a response is held until its first content, 2 s and 1000 bytes at most",
+        "hedge: without a response head within 2 s, a second provider gets the request, too; for 5% of the requests",
     ]
 
 
@@ -61,11 +62,11 @@ def test_nothing_that_is_off_or_without_effect_is_said(pool: Pool) -> None:
     assert describe_resilience(pool) == []
 
 
-def test_ejection_without_a_rule_leaves_the_wishes_of_providers() -> None:
-    """They are honoured all the same."""
+def test_ejection_without_a_rule_still_honours_retry_after() -> None:
+    """A pause after 429 needs no rule."""
     nothing = EjectionPolicy(consecutive_failures=None, failure_rate=None, auth_failures=None)
     (sentence,) = describe_resilience(Pool("m", PAIR, ejection=nothing))
-    assert sentence.startswith("ejection: for nothing but a wish of the provider")
+    assert sentence.startswith("ejection: only for 429 and Retry-After")
 
 
 def test_p2c_says_what_it_compares() -> None:
@@ -82,7 +83,7 @@ def test_what_is_seen_in_held_answers_is_among_the_causes() -> None:
     causes = describe_attempts(Pool("m", (slow, PAIR[1]), fallback=policy))
     assert causes == (
         "up to 2 attempts; the next one after: no connection, no response head in time (600 s), no first token in "
-        "time, status 503, an answer that begins with such an error, or ends before it says anything"
+        "time, status 503, a response that begins with such an error, or ends without content"
     )
 
 
@@ -92,8 +93,8 @@ def test_rules_and_limits_are_told() -> None:
     own = Provider("id", "own", origin=Origin(False, "h", 80), limits=Limits(concurrency=1))
     rules = (RoutingRule({"tier": "free"}, "small"), RoutingRule({}))
     assert describe_resilience(Pool("m", (own,), limits=limits, rules=rules)) == [
-        "rule: keys with tier=free are led to small",
-        "rule: all other keys are refused",
+        "rule: keys with tier=free are redirected to small",
+        "rule: all other keys are rejected",
         "limits of target: 30 requests a minute, 2 at once; 1000 tokens a second, 60000 at once; 4 at a time; "
         "10 more wait, 5 s at most",
         "limits of own: 1 at a time; others get 429",
