@@ -67,12 +67,12 @@ class ClassifierEngine:
     def _completion(self, body: Body, sink: EventSink, job: Job) -> EngineResult:
         return self._answer("completion", text_of_prompt(body), body, sink, job)
 
-    def _answer(self, dialect: Api, text: str, body: Body, sink: EventSink, job: Job) -> EngineResult:
+    def _answer(self, api: Api, text: str, body: Body, sink: EventSink, job: Job) -> EngineResult:
         stream, with_usage = wants_stream(body), wants_usage(body)
         results, cost = self._compute([text], 1, job)
         if job.stop.is_set():
             return EngineResult(None, cost)
-        answer = ClassifierResponse(dialect, str(body["model"]), results[0], cost.prompt_tokens)
+        answer = ClassifierResponse(api, str(body["model"]), results[0], cost.prompt_tokens)
         if not stream:
             return EngineResult(answer.body(), cost)
         sink.begin()

@@ -28,7 +28,7 @@ def _member(verdict: Classification) -> dict[str, object]:
 class ClassifierResponse:
     """A result as a language model's response whose content is the label. ``words``: prompt tokens in the usage."""
 
-    dialect: Api
+    api: Api
     model: str
     verdict: Classification
     words: int
@@ -38,21 +38,21 @@ class ClassifierResponse:
         label = self.verdict.label
         content: dict[str, object] = (
             {"message": {"role": "assistant", "content": label, "refusal": None}}
-            if self.dialect == "chat"
+            if self.api == "chat"
             else {"text": label}
         )
-        kind = "chat.completion" if self.dialect == "chat" else "text_completion"
+        kind = "chat.completion" if self.api == "chat" else "text_completion"
         return orjson.dumps(
-            _identity(_PREFIX[self.dialect], kind, self.model)
+            _identity(_PREFIX[self.api], kind, self.model)
             | {"choices": [{"index": 0, **content, "logprobs": None, "finish_reason": "stop"}]}
             | {"classification": _member(self.verdict), "usage": self._usage()}
         )
 
     def events(self, with_usage: bool) -> Iterator[bytes]:
         """The data of each event of a stream, including ``[DONE]``; ``classification`` is in the first."""
-        chat = self.dialect == "chat"
+        chat = self.api == "chat"
         label = self.verdict.label
-        head = _identity(_PREFIX[self.dialect], "chat.completion.chunk" if chat else "text_completion", self.model)
+        head = _identity(_PREFIX[self.api], "chat.completion.chunk" if chat else "text_completion", self.model)
         tail: dict[str, object] = {"usage": None} if with_usage else {}
         first: dict[str, object] = {"delta": {"role": "assistant", "content": label}} if chat else {"text": label}
         last: dict[str, object] = {"delta": {}} if chat else {"text": ""}
