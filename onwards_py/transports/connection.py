@@ -337,7 +337,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             trip.finish(_END_DONE)
 
     def _close(self, ending: Ending, exc: Exception | None) -> None:
-        """The connection ends, in whatever state it is."""
+        """End the connection, in any state."""
         state, self._state = self._state, _CLOSED
         if state is _CLOSED:
             return

@@ -282,4 +282,4 @@ def _malformed(at: int) -> Malformed:
 
 
 if Walk(b"[1] ,2")._behind_short(0) != 4:  # pragma: no cover
-    raise ImportError("this version of msgspec does not tell where surplus input begins")
+    raise ImportError("this version of msgspec does not report where trailing data begins")

@@ -1,6 +1,6 @@
-"""The echo engine: answers of the OpenAI shapes, made from the request alone.
+"""The echo engine: responses of the OpenAI APIs, made from the request alone.
 
-Pure. Lives here: reading a request body, choosing the answer's words, building whole answers and
-streamed events. Time and ids are arguments. Waiting, breaking off and injected errors are the
-transport's. May not: import asyncio, read clocks, keep state between requests.
+In this room: reading a request body, choosing the words of the response, making complete responses and streamed events.
+These modules are pure: they import no asyncio, read no clock and keep no state, and time and ids are arguments.
+`transport` and `pacer` add the delays, injected errors and streams that break off.
 """

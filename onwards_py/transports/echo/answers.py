@@ -1,4 +1,4 @@
-"""What the engine is asked and what it answers: plain data, and the error envelope."""
+"""Requests and responses of the echo engine: plain data, and the error envelope."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 from onwards_py.messages import WallClock
 
 SERVER_ERRORS = 500
-"""Statuses from here on are the server's doing."""
+"""Statuses from here on are server errors."""
 
 DONE = b"data: [DONE]\n\n"
 """The last event of every stream."""
@@ -18,25 +18,25 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True)
 class EchoRequest:
-    """One request, and the world as far as an answer needs it.
-
-    ``model`` is the name that answers carry. ``text``: answer with this instead of the echo.
-    ``now`` gives seconds since the epoch. ``new_id`` gives an unused id that starts with its argument.
-    """
+    """One request, with the clock and the ids for its response."""
 
     model: str
+    """The model's name in the response."""
     body: bytes
     text: str | None
+    """The text of the response, instead of the echo."""
     now: WallClock
     new_id: Callable[[str], str]
+    """Returns an unused id that begins with the argument."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompleteAnswer:
-    """A complete JSON answer. ``tokens``: how many of the body's words were generated."""
+    """A complete JSON response."""
 
     body: bytes
     tokens: int = 0
+    """Generated words in the body."""
     status: int = 200
 
 
@@ -55,7 +55,7 @@ class StreamedAnswer:
 
 
 class EchoError(Exception):
-    """The request cannot be answered. ``param`` names the member at fault, if there is one."""
+    """An invalid request. ``param`` names the member at fault, if there is one."""
 
     def __init__(
         self, message: str, *, param: str | None = None, status: int = 400, code: str = "invalid_request"
@@ -68,7 +68,7 @@ class EchoError(Exception):
 
 
 def error_answer(refusal: EchoError) -> CompleteAnswer:
-    """The OpenAI error envelope for a refusal: all four members are always there."""
+    """The OpenAI error envelope, always with all four members."""
     envelope = {
         "error": {
             "message": refusal.message,
@@ -81,7 +81,7 @@ def error_answer(refusal: EchoError) -> CompleteAnswer:
 
 
 def injected_error(status: int) -> CompleteAnswer:
-    """The answer that stands for a failure of the provider (``error_status``)."""
+    """The response for an injected error (``error_status``)."""
     return error_answer(
         EchoError("This error was asked for by the configuration.", status=status, code="injected_error")
     )

@@ -15,7 +15,7 @@ MOST_CHOICES = 8
 
 
 def answer(ask: EchoRequest) -> CompleteAnswer | StreamedAnswer:
-    """The user's last message, said back. Raises Refusal."""
+    """Repeat the user's last message. Raises EchoError."""
     body = parse(ask.body)
     conversation = messages(body, "messages")
     said = reply(last_user_text(conversation) if ask.text is None else ask.text, _limit(body))

@@ -20,7 +20,7 @@ class Chunks:
     """One stream's chunks. Only the words differ between them, so the rest is encoded once.
 
     ``envelope`` holds the members before ``choices``. ``before`` and ``after`` surround a choice's
-    encoded word. ``usage``: the client asked for a usage chunk; all others then say ``null``.
+    encoded word. ``usage``: the client asked for a usage chunk; all others then have ``null``.
     """
 
     envelope: JsonObject

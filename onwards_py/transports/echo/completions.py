@@ -17,7 +17,7 @@ MOST_PROMPTS = 64
 
 
 def answer(ask: EchoRequest) -> CompleteAnswer | StreamedAnswer:
-    """Each prompt, said back ``n`` times; choices are numbered prompt by prompt. Raises Refusal."""
+    """Repeat each prompt ``n`` times. Choices are numbered prompt by prompt. Raises EchoError."""
     body = parse(ask.body)
     prompts = read_inputs(body, "prompt", MOST_PROMPTS)
     limit = integer(body, "max_tokens", 1)

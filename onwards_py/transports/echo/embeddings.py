@@ -17,11 +17,11 @@ DIMENSIONS = 256
 MOST_DIMENSIONS = 4096
 MOST_INPUTS = 2048
 MOST_NUMBERS = DIMENSIONS * MOST_INPUTS
-"""How many numbers one answer may hold: the work is done in one turn of the event loop."""
+"""Maximum numbers of one response, which is made in one turn of the event loop."""
 
 
 def answer(ask: EchoRequest) -> CompleteAnswer:
-    """One vector for each text. Raises Refusal."""
+    """One vector for each text. Raises EchoError."""
     body = parse(ask.body)
     inputs = read_inputs(body, "input", MOST_INPUTS)
     dimensions = integer(body, "dimensions", 1, MOST_DIMENSIONS) or DIMENSIONS

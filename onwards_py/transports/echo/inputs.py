@@ -18,7 +18,7 @@ class Input:
 
 
 def read_inputs(body: JsonObject, name: str, most: int) -> list[Input]:
-    """A string, an array of strings, of integers, or of arrays of integers. Raises Refusal."""
+    """A string, an array of strings, of integers, or of arrays of integers. Raises EchoError."""
     value = body.get(name)
     if isinstance(value, str):
         return [Input(value, count(value))]

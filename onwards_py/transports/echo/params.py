@@ -16,7 +16,7 @@ JsonObject = dict[str, object]
 
 
 def parse(body: bytes) -> JsonObject:
-    """The body as a JSON object. Raises Refusal: not JSON, or not an object."""
+    """The body as a JSON object. Raises EchoError: not JSON, or not an object."""
     try:
         value: object = orjson.loads(body)
     except orjson.JSONDecodeError:

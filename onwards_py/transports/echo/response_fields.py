@@ -1,8 +1,8 @@
-"""The members of a Response object that say the request back.
+"""The members of a Response object that repeat the request.
 
 Source: the Open Responses schema of 2026-04-24, ``ResponseResource``. It is narrower than the
-request's schema: what it has no place for (hosted tools, efforts it does not know, a JSON schema)
-is left out or rounded here, so that a strict client can read every answer.
+request's schema: hosted tools, unknown efforts and JSON schemas
+are left out or rounded here, so that a strict client can read every response.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHOICES = ("none", "auto", "required")
 
 
 def echoed(body: JsonObject) -> JsonObject:
-    """Every required member that does not depend on the answer. Raises Refusal for wrong values."""
+    """Every required member that does not depend on the answer. Raises EchoError for wrong values."""
     tier = one_of(body, "service_tier", ("auto", "default", "flex", "priority"), "auto")
     return {
         "previous_response_id": text(body, "previous_response_id"),
@@ -46,7 +46,7 @@ def echoed(body: JsonObject) -> JsonObject:
         "max_output_tokens": integer(body, "max_output_tokens", 1),
         "max_tool_calls": integer(body, "max_tool_calls", 1),
         "store": flag(body, "store", True),
-        "background": False,  # every answer is made at once, whatever was asked for
+        "background": False,  # every response is made at once
         "service_tier": "default" if tier == "auto" else tier,
         "metadata": _frozen(as_object(body.get("metadata")), "metadata"),
         "safety_identifier": text(body, "safety_identifier"),

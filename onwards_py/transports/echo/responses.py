@@ -15,7 +15,7 @@ from onwards_py.transports.echo.words import Reply, count, count_all, last_user_
 
 
 def answer(ask: EchoRequest) -> CompleteAnswer | StreamedAnswer:
-    """The user's last message, said back. Raises Refusal."""
+    """Repeat the user's last message. Raises EchoError."""
     body = parse(ask.body)
     conversation = _conversation(body)
     fields = echoed(body)

@@ -1,4 +1,4 @@
-"""From a request line to an answer. Total: whatever is asked, there is one."""
+"""The response to a request line. Every request has one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MODELS = b"/models"
 
 
 def answer(method: bytes, target: bytes, ask: EchoRequest) -> CompleteAnswer | StreamedAnswer:
-    """The answer to one request: refusals come back as answers too.
+    """The response to one request: an error is a response too.
 
     ``target`` is the raw request target; its query is ignored and ``/v1`` in front is optional.
     """

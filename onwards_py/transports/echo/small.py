@@ -1,4 +1,4 @@
-"""The small endpoints: models, files, audio. Sensible objects, nothing behind them."""
+"""The small endpoints: models, files, audio. Their objects are valid, but nothing is stored."""
 
 from __future__ import annotations
 

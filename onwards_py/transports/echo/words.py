@@ -1,4 +1,4 @@
-"""Texts in, words out: what is echoed, and how it is counted. A word is this engine's token."""
+"""The words of texts, and their number. A word is this engine's token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The words of one choice, each with the white space behind it; ``cut``: a limit ended it."""
+    """The words of one choice, each with the white space behind it. ``cut``: a limit ended it."""
 
     words: list[str]
     cut: bool
@@ -26,7 +26,7 @@ class Reply:
 
 
 def reply(text: str, limit: int | None) -> Reply:
-    """Split a text into words, of which at most ``limit`` are given."""
+    """The first ``limit`` words of a text."""
     words = _WORD.findall(text)
     if limit is None or len(words) <= limit:
         return Reply(words, cut=False)
@@ -34,12 +34,12 @@ def reply(text: str, limit: int | None) -> Reply:
 
 
 def count(text: str) -> int:
-    """How many words a text has."""
+    """The number of words of a text."""
     return len(text.split())
 
 
 def messages(body: JsonObject, name: str) -> list[JsonObject]:
-    """The messages of a conversation: objects only. Raises Refusal for anything else, or for none."""
+    """The messages of a conversation. Raises EchoError for an empty list, or an item that is no object."""
     found = body.get(name)
     if not isinstance(found, list) or not found:
         raise EchoError(f"'{name}' must be an array with at least one message.", param=name)
@@ -50,7 +50,7 @@ def messages(body: JsonObject, name: str) -> list[JsonObject]:
 
 
 def last_user_text(conversation: list[JsonObject]) -> str:
-    """The text of the user's last message; empty if the user said nothing."""
+    """The text of the user's last message. Empty without one."""
     for message in reversed(conversation):
         if message.get("role") == "user":
             return "".join(_texts(message))
@@ -58,7 +58,7 @@ def last_user_text(conversation: list[JsonObject]) -> str:
 
 
 def count_all(conversation: list[JsonObject]) -> int:
-    """How many words all messages have together."""
+    """The number of words of all messages."""
     return sum(count(text) for message in conversation for text in _texts(message))
 
 
