@@ -16,24 +16,24 @@ class Run:
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self.ends: list[BaseException | None] = []
-        self.drive = StepTask(coroutine, self.ends.append)
+        self.task = StepTask(coroutine, self.ends.append)
 
 
 async def test_it_runs_to_its_first_wait_before_the_constructor_returns() -> None:
     """Eager start: no trip through the loop."""
     log: list[str] = []
-    signal: OneShot[int] = OneShot()
+    one_shot: OneShot[int] = OneShot()
 
     async def work() -> None:
         log.append("begun")
-        log.append(str(await signal))
+        log.append(str(await one_shot))
 
     run = Run(work())
     assert log == ["begun"]
-    assert not run.drive.done
-    signal.set(7)
+    assert not run.task.done
+    one_shot.set(7)
     assert log == ["begun", "7"]
-    assert run.drive.done
+    assert run.task.done
     assert run.ends == [None]
 
 
@@ -59,12 +59,12 @@ async def test_setting_a_signal_runs_the_waiter_before_set_returns() -> None:
 
 async def test_a_signal_that_was_set_before_is_not_waited_for() -> None:
     """The value is kept for who comes later."""
-    signal: OneShot[str] = OneShot()
-    signal.set("early")
+    one_shot: OneShot[str] = OneShot()
+    one_shot.set("early")
     got: list[str] = []
 
     async def work() -> None:
-        got.append(await signal)
+        got.append(await one_shot)
 
     assert Run(work()).ends == [None]
     assert got == ["early"]
@@ -74,45 +74,45 @@ async def test_the_first_cause_counts() -> None:
     """A later value or failure changes nothing, set or failed first."""
     ends: list[object] = []
     for first, second in (("set", "fail"), ("fail", "set"), ("set", "set"), ("fail", "fail")):
-        signal: OneShot[int] = OneShot()
+        one_shot: OneShot[int] = OneShot()
 
-        async def work(signal: OneShot[int] = signal) -> None:
+        async def work(one_shot: OneShot[int] = one_shot) -> None:
             try:
-                ends.append(await signal)
+                ends.append(await one_shot)
             except KeyError as error:
                 ends.append(error.args[0])
 
         run = Run(work())
         for number, verb in enumerate((first, second)):
             if verb == "set":
-                signal.set(number)
+                one_shot.set(number)
             else:
-                signal.fail(KeyError(number))
+                one_shot.fail(KeyError(number))
         assert run.ends == [None]
-        assert signal.done
+        assert one_shot.done
     assert ends == [0, 0, 0, 0]
 
 
 async def test_none_is_a_value() -> None:
     """``set(None)`` is not "not set"."""
-    signal: OneShot[None] = OneShot()
-    signal.set(None)
-    assert signal.done
+    one_shot: OneShot[None] = OneShot()
+    one_shot.set(None)
+    assert one_shot.done
 
 
 async def test_what_the_coroutine_lets_out_is_reported() -> None:
     """At once, or after a wait; the setter of the signal does not get it."""
-    signal: OneShot[None] = OneShot()
+    one_shot: OneShot[None] = OneShot()
 
     async def at_once() -> None:
         raise ValueError("at once")
 
     async def later() -> None:
-        await signal
+        await one_shot
         raise ValueError("later")
 
     first, second = Run(at_once()), Run(later())
-    signal.set(None)
+    one_shot.set(None)
     assert [str(run.ends[0]) for run in (first, second)] == ["at once", "later"]
     assert all(isinstance(run.ends[0], ValueError) for run in (first, second))
 
@@ -130,20 +130,20 @@ async def test_what_ends_the_program_is_not_swallowed(fatal: type[BaseException]
 
 async def test_cancelling_while_it_waits_for_a_signal() -> None:
     """Raised at once; the signal, set later, resumes nobody."""
-    signal: OneShot[None] = OneShot()
+    one_shot: OneShot[None] = OneShot()
     log: list[str] = []
 
     async def work() -> None:
         try:
-            await signal
+            await one_shot
         finally:
             log.append("cleaned")
 
     run = Run(work())
-    run.drive.cancel()
+    run.task.cancel()
     assert log == ["cleaned"]
     assert isinstance(run.ends[0], asyncio.CancelledError)
-    signal.set(None)
+    one_shot.set(None)
     assert len(run.ends) == 1
 
 
@@ -155,27 +155,27 @@ async def test_cancelling_while_it_waits_for_a_future_cancels_the_future() -> No
         await future
 
     run = Run(work())
-    run.drive.cancel()
+    run.task.cancel()
     assert isinstance(run.ends[0], asyncio.CancelledError)
     assert future.cancelled()
 
 
 async def test_cancelling_itself_takes_effect_at_its_next_wait() -> None:
     """A client's departure may be noticed inside the exchange's own write."""
-    signal: OneShot[None] = OneShot()
+    one_shot: OneShot[None] = OneShot()
     log: list[str] = []
     drives: list[StepTask] = []
     ends: list[BaseException | None] = []
 
     async def work() -> None:
-        await signal
+        await one_shot
         drives[0].cancel()
         log.append("goes on")
         await asyncio.sleep(0)
         log.append("never")
 
     drives.append(StepTask(work(), ends.append))
-    signal.set(None)
+    one_shot.set(None)
     assert log == ["goes on"]
     assert isinstance(ends[0], asyncio.CancelledError)
 
@@ -216,8 +216,8 @@ async def test_a_cancellation_may_be_outlived() -> None:
             log.append("cleaned")
 
     run = Run(work())
-    run.drive.cancel()
-    assert not run.drive.done
+    run.task.cancel()
+    assert not run.task.done
     second.set(None)
     assert log == ["cleaned"]
     assert run.ends == [None]
@@ -230,7 +230,7 @@ async def test_cancelling_what_is_over_changes_nothing() -> None:
         pass
 
     run = Run(work())
-    run.drive.cancel()
+    run.task.cancel()
     assert run.ends == [None]
 
 
@@ -278,9 +278,9 @@ async def test_a_thousand_signals_in_a_row_are_no_thousand_stack_frames() -> Non
     total: list[int] = []
 
     async def work() -> None:
-        for signal in signals:
-            signal.set(1)
-            total.append(await signal)
+        for one_shot in signals:
+            one_shot.set(1)
+            total.append(await one_shot)
 
     assert Run(work()).ends == [None]
     assert sum(total) == 5000

@@ -1,4 +1,4 @@
-"""The lane's intake: bytes in, whole requests out, whatever the cuts; no bytes can break it."""
+"""The request parser: bytes in, complete requests out, however the bytes are cut. No bytes make it raise."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Precheck:
         self.checked: list[bytes] = []
 
     async def handle(self, request: InboundRequest, head: RequestHead, downstream: ResponseWriter) -> None:
-        raise AssertionError("an intake does not handle")
+        raise AssertionError("the parser does not call the handler")
 
     def is_own_connection(self, peer: str, port: int) -> bool:
         return (peer, port) == ("ourselves", 1)
@@ -47,7 +47,7 @@ class Precheck:
         self.checked.append(target)
 
     def record_refusal(self, request: InboundRequest, error: ProxyError) -> None:
-        raise AssertionError("an intake leaves the answer to the connection")
+        raise AssertionError("the parser leaves the response to the connection")
 
 
 class Roomy(Precheck):
@@ -70,7 +70,7 @@ class Seen(NamedTuple):
 
 
 def taken(pieces: Iterable[bytes], settings: ServerSettings = SMALL) -> tuple[list[Seen], RequestParser]:
-    """What an intake makes of these reads. What it holds in the end is what the gauge says."""
+    """The requests that the parser makes of these reads. The load counts exactly the bytes that it buffers."""
     load = ListenerLoad()
     parser = RequestParser(Precheck(), settings, load, "peer")
     pending: list[QueuedRequest] = []
@@ -365,7 +365,7 @@ def test_a_request_line_of_another_protocol_is_seen_wherever_it_is_cut() -> None
 
 
 def memory_of(pieces: Iterable[bytes]) -> tuple[int, RequestParser]:
-    """The bytes that an intake comes to hold with these reads, and the intake."""
+    """The bytes that a parser allocates for these reads, and the parser."""
     parser = RequestParser(Roomy(), ServerSettings(), ListenerLoad(), "peer")
     gc.collect()
     tracemalloc.start()

@@ -127,7 +127,7 @@ class Driven:
     def __init__(self, awaitable: Awaitable[Any]) -> None:
         self.result: Any = None
         self.error: BaseException | None = None
-        self.drive = StepTask(self._keep(awaitable), self._fail)
+        self.task = StepTask(self._keep(awaitable), self._fail)
 
     async def _keep(self, awaitable: Awaitable[Any]) -> None:
         self.result = await awaitable

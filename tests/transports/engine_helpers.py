@@ -33,7 +33,7 @@ class Call(Generic[T]):
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.drive = StepTask(self._keep(coroutine), self._ended)
+        self.task = StepTask(self._keep(coroutine), self._ended)
 
     async def _keep(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._outcome.set_result(await coroutine)

@@ -166,8 +166,8 @@ def test_cancelled_stream_stops_at_once(after: float) -> None:
         pumping = Driven(response.pump([], recorder))
         await asyncio.sleep(after)
         sent = len(recorder.pieces)
-        pumping.drive.cancel()
-        assert pumping.drive.done
+        pumping.task.cancel()
+        assert pumping.task.done
         assert loop.pending_timers == 0
         await asyncio.sleep(60)
         assert len(recorder.pieces) == sent
@@ -183,13 +183,13 @@ def test_cancelled_while_paused_or_between_turns() -> None:
         for recorder in (Recorder(stop_after=2), Recorder()):
             response = await opened(EchoSettings(), "word " * 1000, stream=True)
             pumping = Driven(response.pump([], recorder))
-            assert not pumping.drive.done
-            pumping.drive.cancel()
+            assert not pumping.task.done
+            pumping.task.cancel()
             sent = len(recorder.pieces)
             assert recorder.source is not None
             recorder.source.resume_reading()
             await asyncio.sleep(1)
-            assert pumping.drive.done
+            assert pumping.task.done
             assert len(recorder.pieces) == sent < 100
 
     play(scenario)
@@ -201,7 +201,7 @@ def test_cancelled_before_the_head_leaves_nothing() -> None:
     async def scenario(loop: VirtualLoop) -> None:
         sending = Driven(opened(SLOW, "one two", timeouts=Timeouts(total=50.0), stream=False))
         assert loop.pending_timers == 2
-        sending.drive.cancel()
+        sending.task.cancel()
         assert loop.pending_timers == 0
 
     play(scenario)
@@ -214,7 +214,7 @@ def test_long_answer_lets_others_run() -> None:
         response = await opened(EchoSettings(), "word " * 1000, stream=True)
         pumping = Driven(response.pump([], Recorder()))
         turns = 0
-        while not pumping.drive.done:
+        while not pumping.task.done:
             turns += 1
             await asyncio.sleep(0)
         assert turns > 20

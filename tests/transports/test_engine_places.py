@@ -158,7 +158,7 @@ async def test_leaving_while_it_loads_gives_the_place_back(bench: Bench) -> None
     engine = bench.engine({"load": "gated"})
     call = bench.send(engine)
     await bench.started(1)
-    call.drive.cancel()
+    call.task.cancel()
     assert engine.in_flight == 0
 
 
@@ -166,7 +166,7 @@ async def test_leaving_before_the_head_gives_the_place_back_and_is_told_the_engi
     """Its connection is closed, which is how the engine knows that nobody waits any more."""
     engine = bench.engine()
     call = await bench.holding(engine)
-    call.drive.cancel()
+    call.task.cancel()
     assert engine.in_flight == 0
     await until(lambda: bench.notes("left") == ["gate"])
 
@@ -178,7 +178,7 @@ async def test_leaving_in_a_stream_gives_the_place_back_and_is_told_the_engine(b
     pumping: Call[tuple[Ending, bytes]] = Call(_pump(response))
     await until(lambda: bench.notes("came"))
     assert engine.in_flight == 1
-    pumping.drive.cancel()
+    pumping.task.cancel()
     assert engine.in_flight == 0
     await until(lambda: bench.notes("left") == ["more"])
 

@@ -234,7 +234,7 @@ async def test_a_client_that_leaves_while_it_loads_stops_nothing(bench: Bench) -
     leaving, staying = bench.send(engine), bench.send(engine)
     await bench.started(1)
     assert engine.in_flight == 2
-    leaving.drive.cancel()
+    leaving.task.cancel()
     assert engine.in_flight == 1
     bench.open("load")
     (await staying.outcome()).discard()

@@ -1,4 +1,4 @@
-"""When a door loses patience with a client: at most 1 % late, in a time that only timers move."""
+"""Timeouts of both doors for their clients: at most 1 % late, in a time that only timers move."""
 
 from __future__ import annotations
 
