@@ -125,13 +125,15 @@ async def test_what_arrives_after_it_has_left_is() -> None:
     assert wire.released == 2
 
 
-async def test_a_server_that_speaks_first_on_a_fresh_connection_is_heard() -> None:
-    """A front end that is full answers before it is asked; there is nobody else whose answer it could be."""
+async def test_a_response_before_the_request_on_a_fresh_connection_is_accepted() -> None:
+    """A front end that is full responds before it is asked. The request is not sent any more: it has its response."""
     wire = Wire()
     trip = wire.ask()
     wire.arrives(answer(b"full", b"503 Busy"))
     await trip.head_signal
     assert (trip.head.status, trip.complete_body()) == (503, b"full")
+    wire.queue.flush()
+    assert (wire.transport.written, wire.transport.closing, wire.released) == (b"", True, 0)
 
 
 async def turn() -> None:
