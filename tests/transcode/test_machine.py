@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from reverse_helpers import PLAIN, Json, told
 from support.pieces import cut_at
 from support.responses_promises import as_dict, as_list
-from support.transcoding import CountingIds, answer_context, clock, translate, whole
+from support.transcoding import CountingIds, answer_context, clock, translate
 from test_stream_properties import said
 
 from onwards_py.messages import Ending
@@ -49,7 +49,8 @@ def chat_whole(stream: Stream) -> Json:
 
 
 def responses_whole(stream: Stream) -> Json:
-    return whole(stream.whole(), CONTEXT)
+    """The response in the last event of the stream: a whole chat answer may divide its reasoning into fewer items."""
+    return as_dict(parts(responses_source(stream))[-1]["response"])
 
 
 def response_content(answer: Any) -> Json:
