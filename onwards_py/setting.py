@@ -1,34 +1,37 @@
 """The declaration of a setting, beside the field that holds its value.
 
-A group of settings is a frozen dataclass of the compiled configuration. A field that an operator may set is annotated
-with a `Setting`; its type and default are those of the field:
+A group of settings is a frozen dataclass of the compiled configuration. A field that operators can set is annotated
+with a `Setting`; the type and the default are those of the field:
 
     @dataclass(frozen=True, slots=True)
     class HealthCheck:
-        \"\"\"A GET in the background, with the provider's credential, that must be answered with 2xx.\"\"\"
+        \"\"\"A GET request in the background, with the provider's credential; a 2xx response is a success.\"\"\"
 
         merged_by_key: ClassVar = True
 
-        interval: Annotated[float, Setting("From one check to the next.", ValueKind.TIMEOUT)] = 10.0
-        healthy_after: Annotated[int, Setting("Successes in a row that restore the provider.", ge=1)] = 2
+        interval: Annotated[float, Setting("Interval between checks.", ValueKind.TIMEOUT)] = 10.0
+        healthy_after: Annotated[int, Setting("Consecutive successes that restore the provider.", ge=1)] = 2
 
-From this follow the keys that the file may hold, with their bounds and descriptions (`config.setting_shapes`), the JSON
-Schema, the compiled value, and a test that asks for the row in `docs/reference/configuration.md`. The first paragraph
-of the class's docstring is what editors show of the group.
+The declaration determines the accepted keys with their bounds and descriptions (`config.setting_shapes`), the JSON
+Schema, the compiled value, and the row that a test requires in `docs/reference/configuration.md`. Editors show the
+first paragraph of the class's docstring as the description of the group.
 
-To add a setting: add the field, run `onwards-py schema > docs/schema/targets.schema.json`, add the row.
+To add a setting: append the field, run `onwards-py schema > docs/schema/targets.schema.json`, add the row.
 
-To add a group: make the dataclass, and give a field of a shape (`config/*_schema.py`) or of another group the type
-`Settings[Group]`, or `Toggleable[Group]` for a group that ``enabled: false`` switches off; in another group ``Group``
-and ``Group | None``. A group whose keys stand directly in a shape, without a mapping of their own, is listed in the
-shape's ``flattened``; `Provider` and `Pool` are such groups, so a setting of theirs is a field of theirs.
-``merged_by_key = True``: a provider that sets one key of the group inherits the others from its target; otherwise the
-nearest mapping counts as a whole. ``shows_defaults = False``: the fields' defaults are not documented, because a
-preset decides.
+To add a group: write the dataclass, and use it as the type of a field. In a shape (`config/*_schema.py`) the type is
+`Settings[Group]`, or `Toggleable[Group]` for a group that ``enabled: false`` disables; in another group it is ``Group``
+or ``Group | None``. The keys of a group can also stand directly in a shape, which then lists the group in its
+``flattened``: `Provider` and `Pool` are such groups, so a plain setting of providers or targets is a field there.
 
-`config.setting_shapes.build` compiles a group; `explicit` gives only the values that the file sets, as in
-``replace(preset, **explicit(shape))``. Code of its own is needed only for a setting that is not a copy of its key: that
-stands in a shape as a field without a group, and a `config/compile_*.py` makes the compiled value.
+Class attributes of a group:
+
+- ``merged_by_key = True``: a provider that sets one key of the group inherits the other keys from its target. Otherwise
+  the nearest mapping replaces inherited ones as a whole.
+- ``shows_defaults = False``: the documentation does not show the defaults of the fields, because presets change them.
+
+`config.setting_shapes.build` compiles a group; `explicit` returns only the values that the file sets, for example in
+``replace(preset, **explicit(shape))``. Only a key that is not copied needs code of its own: it is a plain field of a
+shape, and a `config/compile_*.py` computes the compiled value.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ from enum import Enum
 
 
 class ValueKind(Enum):
-    """How a value is written in the file, where the field's type alone does not say."""
+    """How a value is written in the file, where the type of the field does not determine it."""
 
     DURATION = "duration"
     """A float, in seconds, zero or more; written as ``30s``, ``500ms``, ``2m`` or a number of seconds."""

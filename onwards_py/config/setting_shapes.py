@@ -142,7 +142,7 @@ def _shape_class(shape: Any) -> type[Shape]:
 def _derived(name: str, base: type, groups: tuple[type, ...], namespace: dict[str, object]) -> type[Shape]:
     keys: list[Any] = []
     for declared in (one for group in groups for one in _declared(group)):
-        # Of a group that may be switched off nothing is required.
+        # A group that can be disabled has no required keys.
         if declared.required and not issubclass(base, Toggleable):
             keys.append((declared.key, Annotated[declared.accepted, declared.described]))
         else:

@@ -15,7 +15,7 @@ Number = Annotated[int, Meta(ge=0, le=2**53)]
 class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all shapes. Unknown keys are errors; an absent key and ``null`` are both None.
 
-    ``one_of``: exactly one of these keys must be given (empty: none need be). ``flattened``: groups of settings
+    ``one_of``: exactly one of these keys must be given (empty: no such rule). ``flattened``: groups of settings
     (`onwards_py.setting`) whose keys stand among those of this shape. ``merged_by_key``: a nearer level inherits the
     keys that it does not set; otherwise the nearest value counts as a whole.
     """

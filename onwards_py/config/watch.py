@@ -58,10 +58,10 @@ class ConfigWatcher:
 
     async def _run(self) -> None:
         while True:
-            asked = await self._next()
+            requested = await self._next()
             try:
-                if asked or await self._loop.run_in_executor(self._thread, self._reloader.has_changed):
-                    self._act(await self._loop.run_in_executor(self._thread, self._read, not asked), asked)
+                if requested or await self._loop.run_in_executor(self._thread, self._reloader.has_changed):
+                    self._act(await self._loop.run_in_executor(self._thread, self._read, not requested), requested)
             except Exception as error:  # polling must go on, whatever failed
                 _log.exception("reloading the configuration failed; the current one stays in force")
                 self._status.note_refused((f"internal error: {type(error).__name__}",), time.time())
@@ -81,16 +81,16 @@ class ConfigWatcher:
         with _low_priority():
             return self._reloader.reload(settled=settled)
 
-    def _act(self, result: ReloadResult, asked: bool) -> None:
+    def _act(self, result: ReloadResult, requested: bool) -> None:
         if isinstance(result, LoadedConfig):
             self._apply(result)
         elif isinstance(result, InvalidConfig):
             self._refuse(tuple(map(str, result.problems)))
         elif result is Unchanged.MOVING:
-            if asked:  # otherwise the next poll reads the files again
+            if requested:  # otherwise the next poll reads the files again
                 self._loop.call_later(_RETRY_DELAY, self.request_reload)
         elif result is Unchanged.IN_FORCE or result is Unchanged.STILL_REFUSED:
-            if asked:  # a file that was only touched is not worth a log line
+            if requested:  # a file that was only touched is not worth a log line
                 self._status.note_unchanged()
                 state = "is in force" if result is Unchanged.IN_FORCE else "was refused before"
                 _log.info("configuration unchanged: the content of %s %s", self._status.path, state)

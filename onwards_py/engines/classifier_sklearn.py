@@ -31,7 +31,7 @@ def load_skops(path: Path) -> Classify:
     """The model of a ``.skops`` file: an estimator, usually a pipeline, that takes texts.
 
     Raises:
-        LoadError: a library is missing, the file is none of skops', it holds types that skops does not trust by
+        LoadError: a library is missing, the file is not a skops file, it holds types that skops does not trust by
             default, or what it holds does not classify texts.
     """
     try:

@@ -33,8 +33,9 @@ class ChunkRewriter:
     ``top``: most alternatives in the logprobs of a token; None: no logprobs requested. ``legacy``: logprobs in the form
     of ``/completions``.
 
-    llama.cpp is silent about a token whose text ends within a character: no chunk, no logprobs, and no role if it is
-    the first one. The role is put in its place; such tokens are counted, and told without a log probability.
+    llama.cpp sends no chunk for a token whose text ends within a character: its logprobs are missing, and the role too
+    if it is the first token. The role is then added to the next chunk; such tokens are counted, and get the value for
+    an unknown log probability.
     """
 
     def __init__(self, model: str, top: int | None, legacy: bool) -> None:
@@ -128,9 +129,9 @@ class ChunkRewriter:
             if tokens:
                 choice["logprobs"] = self._legacy_logprobs(tokens) if self._legacy else {"content": tokens}
 
-    def _uncounted_tokens(self, told: int) -> list[Json]:
+    def _uncounted_tokens(self, reported: int) -> list[Json]:
         """The tokens since the last chunk that this chunk does not contain."""
-        count = max(self._cost.made, self._cost.completion) - self._tokens - told
+        count = max(self._cost.made, self._cost.completion) - self._tokens - reported
         return [{"token": "", "bytes": [], "logprob": _UNKNOWN, "top_logprobs": []} for _ in range(count)]
 
     def _legacy_logprobs(self, tokens: list[Json]) -> Json:

@@ -129,44 +129,44 @@ class CompletionPlan:
 
 def chat_plan(body: Body, *, has_tools: bool) -> CompletionPlan:
     """The plan of a Chat Completions request. ``has_tools``: the template supports tools. Raises `EngineError`."""
-    asked = _checked(body, _Chat)
-    _check_messages(asked.messages)
-    _check_format(asked.response_format)
-    if asked.top_logprobs is not None and not asked.logprobs:
+    parsed = _checked(body, _Chat)
+    _check_messages(parsed.messages)
+    _check_format(parsed.response_format)
+    if parsed.top_logprobs is not None and not parsed.logprobs:
         raise bad_request("top_logprobs needs logprobs to be true.", "top_logprobs")
-    if not has_tools and asked.tools and asked.tool_choice not in (None, "auto", "none"):
+    if not has_tools and parsed.tools and parsed.tool_choice not in (None, "auto", "none"):
         raise bad_request("This model's chat template has no tools, so no call can be forced.", "tool_choice")
     own: Body = {}
-    if asked.logprobs:
-        own = {"logprobs": True, "top_logprobs": max(1, asked.top_logprobs or 0)}
-    if (limit := asked.max_completion_tokens or asked.max_tokens) is not None:
+    if parsed.logprobs:
+        own = {"logprobs": True, "top_logprobs": max(1, parsed.top_logprobs or 0)}
+    if (limit := parsed.max_completion_tokens or parsed.max_tokens) is not None:
         own["max_tokens"] = limit
-    return _plan(body, asked, own, (asked.top_logprobs or 0) if asked.logprobs else None, [None])
+    return _plan(body, parsed, own, (parsed.top_logprobs or 0) if parsed.logprobs else None, [None])
 
 
 def completion_plan(body: Body) -> CompletionPlan:
     """The plan of a Completions request. Raises `EngineError`."""
-    asked = _checked(body, _Completion)
-    for name, value in (("echo", asked.echo), ("suffix", asked.suffix)):
+    parsed = _checked(body, _Completion)
+    for name, value in (("echo", parsed.echo), ("suffix", parsed.suffix)):
         if value:
             raise bad_request(f"Local models do not do {name}.", name)
-    if asked.best_of is not None and asked.best_of != (asked.n or 1):
+    if parsed.best_of is not None and parsed.best_of != (parsed.n or 1):
         raise bad_request("Local models do not choose among answers: leave best_of out.", "best_of")
-    own: Body = {} if asked.logprobs is None else {"logprobs": max(1, asked.logprobs)}
-    return _plan(body, asked, own, asked.logprobs, _prompts(asked.prompt))
+    own: Body = {} if parsed.logprobs is None else {"logprobs": max(1, parsed.logprobs)}
+    return _plan(body, parsed, own, parsed.logprobs, _prompts(parsed.prompt))
 
 
-def _plan(body: Body, asked: _Common, own: Body, top: int | None, prompts: list[object]) -> CompletionPlan:
+def _plan(body: Body, parsed: _Common, own: Body, top: int | None, prompts: list[object]) -> CompletionPlan:
     handed_on = {name: value for name, value in body.items() if value is not None and name not in _NOT_PASSED_ON}
-    options = asked.stream_options
+    options = parsed.stream_options
     plan = CompletionPlan(
-        stream=bool(asked.stream),
+        stream=bool(parsed.stream),
         include_usage=bool(options and options.include_usage),
-        choices=asked.n or 1,
+        choices=parsed.n or 1,
         top=top,
         prompts=prompts,
         _body={**handed_on, **own, **_ALWAYS},
-        _seed=asked.seed,
+        _seed=parsed.seed,
     )
     try:
         next(plan.requests())
