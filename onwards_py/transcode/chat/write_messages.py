@@ -133,10 +133,10 @@ class _Messages(list[ChatMessage]):
         context = self._context
         behind: list[WrittenPart] = []
         for call in calls:
-            chat_id = self._call_ids.shortened(call.call_id)
+            call_id = self._call_ids.shortened(call.call_id)
             output = call.output or ""
             if isinstance(output, str):
-                self.append({"role": "tool", "tool_call_id": chat_id, "content": output})
+                self.append({"role": "tool", "tool_call_id": call_id, "content": output})
                 continue
             text, media = split_media(output)
             content: Written = text
@@ -148,8 +148,8 @@ class _Messages(list[ChatMessage]):
                 content = f"{text}\n{note}" if text else note
             elif media:
                 content = text or _ELSEWHERE
-                behind += [{"type": "text", "text": f"Output of tool call {chat_id} ({call.name}):"}, *media]
-            self.append({"role": "tool", "tool_call_id": chat_id, "content": squeeze(content, context)})
+                behind += [{"type": "text", "text": f"Output of tool call {call_id} ({call.name}):"}, *media]
+            self.append({"role": "tool", "tool_call_id": call_id, "content": squeeze(content, context)})
         if behind:
             self.add("user", behind)
 

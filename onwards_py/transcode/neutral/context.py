@@ -102,8 +102,8 @@ class AnswerContext:
         return name in self.tools and not any(other != name and other.startswith(name) for other in self.tools)
 
     def may_call(self, name: str) -> bool:
-        """Whether a call of the chat function ``name`` may be shown to the client."""
+        """Whether a call of the function ``name`` may be shown to the client."""
         if self.allowed is None:
             return True
         tool = self.tool(name)
-        return any(self.tools[chat_name] == tool for chat_name in self.allowed if chat_name in self.tools)
+        return any(self.tools[other] == tool for other in self.allowed if other in self.tools)

@@ -1,4 +1,4 @@
-"""Names of tools: namespaces flattened and odd characters replaced on the way up, restored on the way back."""
+"""Names of tools: namespaces flattened and odd characters replaced in requests, restored in answers."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ _BETWEEN = "__"
 
 
 class ToolNames:
-    """Chat function names for the client's tools; ``by_chat_name`` is the way back."""
+    """Flat names for the client's tools; ``by_flat_name`` leads back to them."""
 
-    __slots__ = ("_chat_names", "_gone", "by_chat_name")
+    __slots__ = ("_flat_names", "_gone", "by_flat_name")
 
     def __init__(self) -> None:
-        self.by_chat_name: dict[str, ToolName] = {}
-        self._chat_names: dict[tuple[str | None, str], str] = {}
+        self.by_flat_name: dict[str, ToolName] = {}
+        self._flat_names: dict[tuple[str | None, str], str] = {}
         self._gone: dict[tuple[str | None, str], str] = {}
 
     def add(self, tool: ToolName) -> None:
-        """Give ``tool``, which has none yet, a chat name of its own."""
+        """Give ``tool``, which has none yet, a flat name of its own."""
         identity = (tool.namespace, tool.name)
         name = _flatten(tool.name, tool.namespace)
-        if name in self.by_chat_name:
+        if name in self.by_flat_name:
             name = _with_digest(name, identity)
-        self._chat_names[identity] = name
-        self.by_chat_name[name] = tool
+        self._flat_names[identity] = name
+        self.by_flat_name[name] = tool
 
-    def chat_name(self, name: str, namespace: str | None) -> str:
-        """The chat name of a tool, offered or not: histories name tools that are no longer there."""
+    def flat_name(self, name: str, namespace: str | None) -> str:
+        """The flat name of a tool, offered or not: histories contain tools that are no longer offered."""
         identity = (namespace, name)
-        known = self._chat_names.get(identity) or self._gone.get(identity)
+        known = self._flat_names.get(identity) or self._gone.get(identity)
         if known is None:
             known = self._gone[identity] = _flatten(name, namespace)
         return known
 
     def find(self, name: str, namespace: str | None) -> str | None:
-        """The chat name of a tool that was offered, by the client's name or by its chat name; else None."""
-        known = self._chat_names.get((namespace, name))
-        if known is None and namespace is None and name in self.by_chat_name:
+        """The flat name of a tool that was offered, by the client's name or by its flat name; else None."""
+        known = self._flat_names.get((namespace, name))
+        if known is None and namespace is None and name in self.by_flat_name:
             return name
         return known
 

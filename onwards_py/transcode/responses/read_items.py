@@ -216,7 +216,7 @@ class ItemReader:
         call_id = member(item, "call_id", where)
         name = member(item, "name", where)
         namespace = item.get("namespace")
-        flat = self._names.chat_name(name, namespace if isinstance(namespace, str) else None)
+        flat = self._names.flat_name(name, namespace if isinstance(namespace, str) else None)
         self._steps.append(Call(call_id, flat, arguments, where, custom))
         self._open[call_id] += 1
 

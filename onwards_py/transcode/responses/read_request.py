@@ -52,7 +52,7 @@ def read_request(given: Mapping[str, object], context: TranslationContext) -> tu
     options = given.get("stream_options")
     return request, ResponsesContext(
         quirks=context.quirks,
-        tools=tools.names.by_chat_name,
+        tools=tools.names.by_flat_name,
         allowed=choice.choice.allowed(bool(tools.tools)),
         one_call=request.parallel_calls is False,
         call_ids=request.call_ids,

@@ -55,7 +55,7 @@ def read_tools(
     for one in sorted(declared.values(), key=lambda one: one.name.namespace is not None):  # plain names keep theirs
         offered.names.add(one.name)
     for one in declared.values():
-        name = offered.names.chat_name(one.name.name, one.name.namespace)
+        name = offered.names.flat_name(one.name.name, one.name.namespace)
         offered.tools.append(Tool(one.name.kind, name, _checked(one), one.where))
     for tool, where in hosted:
         _place_hosted(tool, where, offered, bool(declared), context)

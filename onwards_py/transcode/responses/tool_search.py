@@ -76,7 +76,7 @@ def _found(tools: list[object], namespace: str | None, names: ToolNames) -> Iter
         if tool.get("type") == "namespace" and isinstance(members, list):
             yield from _found(members, name if namespace is None else f"{namespace}__{name}", names)
         elif tool.get("type") in ("function", "custom"):
-            entry: dict[str, object] = {"name": names.chat_name(name, namespace)}
+            entry: dict[str, object] = {"name": names.flat_name(name, namespace)}
             if isinstance(tool.get("description"), str):
                 entry["description"] = tool["description"]
             yield entry
