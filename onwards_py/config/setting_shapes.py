@@ -42,29 +42,29 @@ _SUFFIXES: Final = ("Settings", "Policy")
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _Codec:
     """``accepted``: the type that the decoder reads; ``compiled`` makes the field's value of it."""
 
     accepted: Accepted
     compiled: Callable[[Any], object]
 
 
-_KINDS: Final[Mapping[ValueKind, _Kind]] = {
-    ValueKind.DURATION: _Kind(Duration, float),
-    ValueKind.TIMEOUT: _Kind(Timeout, float),
-    ValueKind.MILLISECONDS: _Kind(Annotated[int, Meta(ge=0, le=86_400_000)], lambda count: count / 1000),
-    ValueKind.SIZE: _Kind(Size, int),
-    ValueKind.LISTEN_HOST: _Kind(ListenHost, str),
-    ValueKind.HOST_PATTERNS: _Kind(list[HostPattern], lambda names: tuple(map(str, names))),
-    ValueKind.HEADER_NAMES: _Kind(list[HeaderName], lambda names: tuple(name.lower().encode() for name in names)),
-    ValueKind.REQUEST_PATH: _Kind(RequestPath, lambda path: path.encode()),
-    ValueKind.STATUSES: _Kind(list[StatusPattern], lambda patterns: frozenset[int]().union(*patterns)),
-    ValueKind.ERROR_CODES: _Kind(list[ErrorCode], lambda codes: frozenset(code.lower() for code in codes)),
+_CODECS: Final[Mapping[ValueKind, _Codec]] = {
+    ValueKind.DURATION: _Codec(Duration, float),
+    ValueKind.TIMEOUT: _Codec(Timeout, float),
+    ValueKind.MILLISECONDS: _Codec(Annotated[int, Meta(ge=0, le=86_400_000)], lambda count: count / 1000),
+    ValueKind.SIZE: _Codec(Size, int),
+    ValueKind.LISTEN_HOST: _Codec(ListenHost, str),
+    ValueKind.HOST_PATTERNS: _Codec(list[HostPattern], lambda names: tuple(map(str, names))),
+    ValueKind.HEADER_NAMES: _Codec(list[HeaderName], lambda names: tuple(name.lower().encode() for name in names)),
+    ValueKind.REQUEST_PATH: _Codec(RequestPath, lambda path: path.encode()),
+    ValueKind.STATUSES: _Codec(list[StatusPattern], lambda patterns: frozenset[int]().union(*patterns)),
+    ValueKind.ERROR_CODES: _Codec(list[ErrorCode], lambda codes: frozenset(code.lower() for code in codes)),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class _Declared:
+class _SettingField:
     """A setting with what follows from its field."""
 
     field: str
@@ -172,7 +172,7 @@ def _first_paragraph(group: type) -> str:
 
 
 @cache
-def _declared(group: type) -> tuple[_Declared, ...]:
+def _declared(group: type) -> tuple[_SettingField, ...]:
     hints = get_type_hints(group, include_extras=True)
     return tuple(
         _declare(field, get_args(hints[field.name])[0], setting, shows_default=getattr(group, "shows_defaults", True))
@@ -182,17 +182,17 @@ def _declared(group: type) -> tuple[_Declared, ...]:
     )
 
 
-def _declare(field: Field[Any], type_: Any, setting: Setting, *, shows_default: bool) -> _Declared:
-    kind = _kind_of(_without_none(type_), setting, optional=NoneType in get_args(type_))
+def _declare(field: Field[Any], type_: Any, setting: Setting, *, shows_default: bool) -> _SettingField:
+    codec = _codec_of(_without_none(type_), setting, optional=NoneType in get_args(type_))
     default = _default_text(field, setting) if shows_default else setting.default
     description = f"{setting.description} Default: {default}." if default else setting.description
-    return _Declared(
+    return _SettingField(
         field=field.name,
         key=setting.key or field.name,
-        accepted=kind.accepted,
+        accepted=codec.accepted,
         described=Meta(description=description),
         required=field.default is MISSING and field.default_factory is MISSING,
-        compiled=(lambda value: kind.compiled(value) or None) if setting.zero_is_none else kind.compiled,
+        compiled=(lambda value: codec.compiled(value) or None) if setting.zero_is_none else codec.compiled,
     )
 
 
@@ -202,30 +202,30 @@ def _without_none(type_: Any) -> Any:
     return Union[tuple(member for member in get_args(type_) if member is not NoneType)]  # noqa: UP007
 
 
-def _kind_of(type_: Any, setting: Setting, *, optional: bool) -> _Kind:
+def _codec_of(type_: Any, setting: Setting, *, optional: bool) -> _Codec:
     """How a value of ``type_`` is read; ``optional``: the field may be None, so that a group can be switched off."""
     if setting.kind is not None:
-        return _KINDS[setting.kind]
+        return _CODECS[setting.kind]
     origin, arguments = get_origin(type_), get_args(type_)
     if origin in (tuple, frozenset):
-        item = _kind_of(arguments[0], setting, optional=False)
+        item = _codec_of(arguments[0], setting, optional=False)
         make: Callable[[Any], object] = origin
-        return _Kind(_list_of(item.accepted), lambda values: make(map(item.compiled, values)))
+        return _Codec(_list_of(item.accepted), lambda values: make(map(item.compiled, values)))
     if origin is Mapping:
         if arguments[1] is object:
-            return _Kind(JsonObject, lambda value: MappingProxyType(dict(value.value)))
-        return _Kind(dict[str, str], dict)
+            return _Codec(JsonObject, lambda value: MappingProxyType(dict(value.value)))
+        return _Codec(dict[str, str], dict)
     if setting.choices:
-        return _Kind(Literal[setting.choices], _same)
+        return _Codec(Literal[setting.choices], _same)
     if type_ in (int, float):
         le = _LARGEST_INT if setting.le is None and type_ is int else setting.le
         bounds = Meta(gt=setting.gt, le=le) if setting.ge is None else Meta(ge=setting.ge, le=le)
-        return _Kind(Annotated[type_, bounds], _same)
+        return _Codec(Annotated[type_, bounds], _same)
     if is_dataclass(type_):
         shape = _shape_class((Toggleable if optional else Settings)[type_])
-        return _Kind(shape, build_if_enabled if optional else build)
+        return _Codec(shape, build_if_enabled if optional else build)
     assert type_ in (bool, str) or origin is Literal or issubclass(type_, Enum), type_
-    return _Kind(type_, _same)
+    return _Codec(type_, _same)
 
 
 def _list_of(item: Accepted) -> Accepted:

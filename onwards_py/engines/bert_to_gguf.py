@@ -38,7 +38,7 @@ _FORMS: Final = {"F32": "<f4", "F16": "<f2"}
 _LONGEST_HEADER: Final = 100 * 1024 * 1024
 
 
-class _Config(msgspec.Struct):
+class _BertConfig(msgspec.Struct):
     model_type: str
     hidden_size: int
     intermediate_size: int
@@ -77,7 +77,7 @@ class _Plan:
     """The contents of a folder that are read before writing."""
 
     folder: Path
-    config: _Config
+    config: _BertConfig
     first_token: bool
     tokenizer: WordPiece
     tensors: dict[str, _Tensor]
@@ -127,7 +127,7 @@ def _name(folder: Path) -> str:
 
 def _plan(folder: Path) -> _Plan:
     try:
-        config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
+        config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_BertConfig)
         modules = msgspec.json.decode((folder / "modules.json").read_bytes(), type=list[_Module])
         tokenizer = WordPiece.read((folder / "tokenizer.json").read_bytes())
         tensors, data_at = _tensors(folder / _WEIGHTS)
@@ -141,7 +141,7 @@ def _plan(folder: Path) -> _Plan:
     return _Plan(folder, config, first_token, tokenizer, tensors, data_at)
 
 
-def _objection(config: _Config, modules: list[_Module], tokenizer: WordPiece) -> str | None:
+def _objection(config: _BertConfig, modules: list[_Module], tokenizer: WordPiece) -> str | None:
     kinds = {module.type.rpartition(".")[2] for module in modules}
     if config.model_type != "bert":
         return f"its architecture is {config.model_type}, not bert"

@@ -59,7 +59,7 @@ class _Error(msgspec.Struct):
     message: str = ""
 
 
-class _Answer(msgspec.Struct):
+class _EmbeddingsResponse(msgspec.Struct):
     """The response of llama.cpp: vectors with usage, or an error."""
 
     data: list[_Vector] = []
@@ -184,12 +184,14 @@ class EmbeddingEngine:
             prepared.append(ids)
         return prepared
 
-    def _embed_batch(self, batch: list[Input]) -> _Answer:
+    def _embed_batch(self, batch: list[Input]) -> _EmbeddingsResponse:
         if self._server is None:
             raise RuntimeError("not loaded")
         # Always base64: it is exact, and faster to parse than numbers.
         request = {"input": batch, "encoding_format": "base64"}
-        return msgspec.json.decode(self._server.handle_embeddings(orjson.dumps(request).decode()), type=_Answer)
+        return msgspec.json.decode(
+            self._server.handle_embeddings(orjson.dumps(request).decode()), type=_EmbeddingsResponse
+        )
 
     def _error_of(self, error: _Error, batch: list[Input], first: int) -> EngineError:
         """The error for the client. llama.cpp does not identify the wrong input, so each input is tried alone."""

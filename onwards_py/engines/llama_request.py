@@ -42,14 +42,14 @@ class _Common(Struct):
     logit_bias: dict[str, float] | None = None
 
 
-class _Part(Struct):
+class _ChatPart(Struct):
     type: str
     text: str | None = None
 
 
-class _Message(Struct):
+class _ChatMessage(Struct):
     role: Text
-    content: str | list[_Part] | None = None
+    content: str | list[_ChatPart] | None = None
     tool_calls: list[dict[str, object]] | None = None
 
 
@@ -64,7 +64,7 @@ class _Format(Struct):
 
 
 class _Chat(_Common, kw_only=True):
-    messages: Annotated[list[_Message], Meta(min_length=1)]
+    messages: Annotated[list[_ChatMessage], Meta(min_length=1)]
     max_completion_tokens: Positive | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
@@ -186,7 +186,7 @@ def _prompts(prompt: str | list[str | int | list[int]]) -> list[object]:
     return list(prompt)
 
 
-def _check_messages(messages: list[_Message]) -> None:
+def _check_messages(messages: list[_ChatMessage]) -> None:
     for number, message in enumerate(messages):
         if message.content is None and message.role not in ("assistant", "tool", "function"):
             raise bad_request("The message has no content.", f"messages[{number}].content")
