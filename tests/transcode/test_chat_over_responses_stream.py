@@ -352,6 +352,21 @@ def test_custom_tool_calls_are_told_as_chat_tells_them() -> None:
     assert plain(core.answer())["choices"][0]["message"]["tool_calls"] == [call]
 
 
+def test_a_custom_call_is_a_function_call_to_a_client_of_the_old_functions() -> None:
+    """Streamed and whole: it has no other word for a call."""
+    core = machine(ChatContext("m", legacy_functions=True))
+    item = {"type": "custom_tool_call", "call_id": "c", "name": "patch", "input": "x"}
+    out: Any = core.whole({"status": "completed", "output": [item]})
+    assert [chunk["choices"][0]["delta"].get("function_call") for chunk in out] == [
+        None,
+        {"name": "patch", "arguments": ""},
+        {"arguments": "x"},
+        None,
+    ]
+    answer: Any = core.answer()
+    assert answer["choices"][0]["message"]["function_call"] == {"name": "patch", "arguments": "x"}
+
+
 def test_a_request_with_functions_is_answered_with_a_function_call() -> None:
     """The API from before tools: one call, without an id; a second one is not told."""
     core = machine(ChatContext("m", legacy_functions=True))

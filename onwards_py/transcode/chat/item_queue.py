@@ -57,6 +57,11 @@ class ItemQueue:
         return self.empty and not self.suppressed
 
     @property
+    def _takes_text(self) -> bool:
+        """Whether text that comes now belongs to what stands last."""
+        return isinstance(self._tail, QueuedMessage) and not self._tail.refusal
+
+    @property
     def nameless(self) -> bool:
         """Whether there is a call whose name has not come."""
         return any(not item.ready for item in self._queue)
@@ -89,6 +94,8 @@ class ItemQueue:
             self.size += len(fragment.text)
             self._message(True).refuse(fragment.text)
         elif isinstance(fragment, Citations):
+            if self._early and self._takes_text:
+                self._put_own_text("", [])
             self._message(False).cite(fragment.citations)
         else:
             self._put_image(fragment)
@@ -133,7 +140,7 @@ class ItemQueue:
         return tail
 
     def _put_text(self, delta: TextDelta) -> None:
-        if delta.text or (isinstance(self._tail, QueuedMessage) and not self._tail.refusal):
+        if delta.text or self._takes_text:
             self._put_own_text(delta.text, delta.logprobs)
         else:
             self._early += delta.logprobs  # empty text begins no message

@@ -82,11 +82,12 @@ class _Item:
 class QueuedMessage(_Item):
     """A message. ``refusal``: whether its current part is one."""
 
-    __slots__ = ("_citations", "_early", "_halves", "refusal")
+    __slots__ = ("_citations", "_early", "_halves", "_waiting", "refusal")
 
     def __init__(self, refusal: bool) -> None:
         super().__init__(MessageStart())
         self._early: list[dict[str, object]] = []  # log probabilities of tokens whose text has not come
+        self._waiting: list[Citation] = []
         self._start_part(refusal)
 
     def begin_part(self, refusal: bool) -> None:
@@ -113,9 +114,14 @@ class QueuedMessage(_Item):
     def cite(self, citations: Sequence[Citation]) -> None:
         """Take citations of the current part, each once: providers repeat them."""
         fresh = [citation for citation in citations if citation not in self._citations]
-        if fresh:
-            self._citations += fresh
-            self._out.append(Citations(fresh))
+        self._citations += fresh
+        self._waiting += fresh
+        if self.opened:
+            self._cite()
+
+    def open(self, out: list[Delta]) -> None:
+        self._cite()  # behind all text that waited with them
+        super().open(out)
 
     def close(self, complete: bool, final: bool) -> bool:
         self._end_part()
@@ -128,12 +134,18 @@ class QueuedMessage(_Item):
         self._out.append(PartStart(refusal))
 
     def _end_part(self) -> None:
+        self._cite()
         kept = self._halves.finish()
         if kept and self.refusal:
             self._out.append(RefusalDelta(kept))
         elif kept or self._early:
             self._out.append(TextDelta(kept, self._early))
             self._early = []
+
+    def _cite(self) -> None:
+        if self._waiting:
+            self._out.append(Citations(self._waiting))
+            self._waiting = []
 
 
 class QueuedReasoning(_Item):

@@ -235,11 +235,11 @@ class ChatWriter:
             message["images"] = self._images
         if self._details:
             message["reasoning_details"] = self._details
-        entries = [call.entry("".join(call.texts)) for call in self._calls.values()]
-        if entries and self._context.legacy_functions:
-            message["function_call"] = entries[0]["function"]
-        elif entries:
-            message["tool_calls"] = entries
+        calls = list(self._calls.values())
+        if calls and self._context.legacy_functions:
+            message["function_call"] = {"name": calls[0].name, "arguments": "".join(calls[0].texts)}
+        elif calls:
+            message["tool_calls"] = [call.entry("".join(call.texts)) for call in calls]
         return message
 
     def _chunk(self, delta: Out, logprobs: list[Out] | None = None, reason: str | None = None) -> None:

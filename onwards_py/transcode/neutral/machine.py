@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Protocol
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.neutral.deltas import Delta, Failed, Finished, TextDelta
+from onwards_py.transcode.neutral.deltas import Delta, Failed, Finished, Started, TextDelta
 from onwards_py.transcode.neutral.failure import Failure, cut_off
 
 Out = dict[str, object]
@@ -207,6 +207,8 @@ class Machine:
             self._go(_Step.FINISH)
         elif type(last) is Failed:
             self.failure = last.failure
+            if any(isinstance(delta, Started) for delta in deltas):
+                self._go(_Step.BEGIN)  # a whole answer with content that fails nevertheless
             self._go(_Step.FAIL)
         elif self.state is State.IDLE and writer.begun:
             self._go(_Step.BEGIN)
