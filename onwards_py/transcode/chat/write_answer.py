@@ -5,28 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from onwards_py.transcode.chat.context import ChatContext
+from onwards_py.transcode.neutral import deltas
 from onwards_py.transcode.neutral.context import Ids, ToolKind
-from onwards_py.transcode.neutral.deltas import (
-    CallDelta,
-    CallEnd,
-    CallStart,
-    Citations,
-    Delta,
-    Failed,
-    Finished,
-    ItemEnd,
-    MessageStart,
-    Metadata,
-    OpaqueReasoning,
-    PartStart,
-    ReasoningDelta,
-    ReasoningStart,
-    RefusalDelta,
-    Started,
-    Stop,
-    TextDelta,
-    Usage,
-)
 from onwards_py.transcode.neutral.images import GeneratedImage
 from onwards_py.transcode.neutral.machine import Out
 from onwards_py.transcode.neutral.sealed import RESPONSES_REASONING
@@ -35,13 +15,13 @@ _TIERS = frozenset({"default", "flex", "scale", "priority"})
 """What clients with closed enumerations understand; ``auto`` is a wish, and no answer to it."""
 
 
-_REASONS = {Stop.LENGTH: "length", Stop.FILTER: "content_filter"}
+_REASONS = {deltas.Stop.LENGTH: "length", deltas.Stop.FILTER: "content_filter"}
 
 
 class _Call:
     __slots__ = ("call_id", "custom", "name", "number", "texts")
 
-    def __init__(self, start: CallStart, number: int, call_id: str) -> None:
+    def __init__(self, start: deltas.CallStart, number: int, call_id: str) -> None:
         self.name = start.name
         self.custom = start.kind is ToolKind.CUSTOM
         self.call_id = call_id
@@ -61,7 +41,7 @@ class ChatWriter:
     Model and service tier are those that are known when it begins.
     """
 
-    announcements = frozenset({Started, Metadata, MessageStart, PartStart, ReasoningStart, CallEnd, ItemEnd, Usage})
+    announcements = deltas.ANNOUNCEMENTS
 
     def __init__(self, context: ChatContext, ids: Ids, clock: Callable[[], int]) -> None:
         self.begun = False
@@ -96,7 +76,7 @@ class ChatWriter:
         """An empty chunk."""
         self._chunk({})
 
-    def put(self, delta: Delta) -> None:
+    def put(self, delta: deltas.Delta) -> None:
         """Write one delta."""
         _PUT[type(delta)](self, delta)
 
@@ -122,17 +102,17 @@ class ChatWriter:
             whole["usage"] = self._usage
         return whole
 
-    def _start(self, _delta: Started) -> None:
+    def _start(self, _delta: deltas.Started) -> None:
         self.begin()
 
-    def _skip(self, _delta: Delta) -> None:
+    def _skip(self, _delta: deltas.Delta) -> None:
         """Chat has no items, so they neither begin nor end."""
 
-    def _learn(self, delta: Metadata) -> None:
+    def _learn(self, delta: deltas.Metadata) -> None:
         self._model = delta.model or self._model
         self._service_tier = delta.service_tier or self._service_tier
 
-    def _text(self, delta: TextDelta) -> None:
+    def _text(self, delta: deltas.TextDelta) -> None:
         self._content.append(delta.text)
         if delta.logprobs and self._context.wants_logprobs:
             self._logprobs += delta.logprobs
@@ -140,15 +120,15 @@ class ChatWriter:
         elif delta.text:
             self._chunk({"content": delta.text})
 
-    def _refuse(self, delta: RefusalDelta) -> None:
+    def _refuse(self, delta: deltas.RefusalDelta) -> None:
         self._refusal.append(delta.text)
         self._chunk({"refusal": delta.text})
 
-    def _reason(self, delta: ReasoningDelta) -> None:
+    def _reason(self, delta: deltas.ReasoningDelta) -> None:
         self._reasoning.append(delta.text)
         self._chunk({"reasoning_content": delta.text})
 
-    def _cite(self, delta: Citations) -> None:
+    def _cite(self, delta: deltas.Citations) -> None:
         annotations: list[Out] = []
         for one in delta.citations:
             citation = {"start_index": one.start, "end_index": one.end, "url": one.url, "title": one.title}
@@ -162,7 +142,7 @@ class ChatWriter:
         self._images.append(entry)
         self._chunk({"images": [entry]})
 
-    def _seal(self, delta: OpaqueReasoning) -> None:
+    def _seal(self, delta: deltas.OpaqueReasoning) -> None:
         """What only the provider can read, in the form that clients know of OpenRouter and give back."""
         if delta.origin != RESPONSES_REASONING:
             self.dropped["reasoning"] = None
@@ -172,7 +152,7 @@ class ChatWriter:
         self._details.append(detail)
         self._chunk({"reasoning_details": [detail]})
 
-    def _start_call(self, delta: CallStart) -> None:
+    def _start_call(self, delta: deltas.CallStart) -> None:
         call = _Call(delta, len(self._calls), delta.call_id or self._ids.new_id("call_"))
         self._calls[delta.number] = call
         if self._context.legacy_functions:
@@ -180,7 +160,7 @@ class ChatWriter:
         else:
             self._chunk({"tool_calls": [{"index": call.number, **call.entry("")}]})
 
-    def _arguments(self, delta: CallDelta) -> None:
+    def _arguments(self, delta: deltas.CallDelta) -> None:
         call = self._calls[delta.number]
         call.texts.append(delta.text)
         if self._context.legacy_functions:
@@ -190,7 +170,7 @@ class ChatWriter:
         else:
             self._chunk({"tool_calls": [{"index": call.number, "function": {"arguments": delta.text}}]})
 
-    def _count(self, usage: Usage) -> None:
+    def _count(self, usage: deltas.Usage) -> None:
         self._usage = {
             "prompt_tokens": usage.input_tokens,
             "completion_tokens": usage.output_tokens,
@@ -199,17 +179,17 @@ class ChatWriter:
             "completion_tokens_details": {"reasoning_tokens": 0, **usage.output_details},
         }
 
-    def _finish(self, delta: Finished) -> None:
+    def _finish(self, delta: deltas.Finished) -> None:
         self._finish_reason = reason = self._reason_of(delta.stop)
         self._chunk({}, None, reason)
         if self._context.wants_usage_chunk and self._usage is not None:
             self._chunks.append({**self._head, "choices": [], "usage": self._usage})
 
-    def _fail(self, delta: Failed) -> None:
+    def _fail(self, delta: deltas.Failed) -> None:
         self._chunks.append(delta.failure.envelope())
 
-    def _reason_of(self, stop: Stop) -> str:
-        if stop is not Stop.END:
+    def _reason_of(self, stop: deltas.Stop) -> str:
+        if stop is not deltas.Stop.END:
             return _REASONS[stop]
         if not self._calls:
             return "stop"
@@ -255,18 +235,18 @@ class ChatWriter:
 
 _W = ChatWriter
 _PUT: Mapping[type, Callable[..., None]] = {
-    Started: _W._start,
-    Metadata: _W._learn,
-    TextDelta: _W._text,
-    RefusalDelta: _W._refuse,
-    Citations: _W._cite,
-    ReasoningDelta: _W._reason,
-    OpaqueReasoning: _W._seal,
-    CallStart: _W._start_call,
-    CallDelta: _W._arguments,
+    deltas.Started: _W._start,
+    deltas.Metadata: _W._learn,
+    deltas.TextDelta: _W._text,
+    deltas.RefusalDelta: _W._refuse,
+    deltas.Citations: _W._cite,
+    deltas.ReasoningDelta: _W._reason,
+    deltas.OpaqueReasoning: _W._seal,
+    deltas.CallStart: _W._start_call,
+    deltas.CallDelta: _W._arguments,
     GeneratedImage: _W._image,
-    Usage: _W._count,
-    Finished: _W._finish,
-    Failed: _W._fail,
-    **dict.fromkeys((MessageStart, PartStart, ReasoningStart, CallEnd, ItemEnd), _W._skip),
+    deltas.Usage: _W._count,
+    deltas.Finished: _W._finish,
+    deltas.Failed: _W._fail,
+    **dict.fromkeys(deltas.ITEM_BOUNDS, _W._skip),
 }

@@ -172,3 +172,9 @@ Delta = (
     | Finished
     | Failed
 )
+
+ITEM_BOUNDS = frozenset({MessageStart, PartStart, ReasoningStart, CallEnd, ItemEnd})
+"""Deltas that only mark where an item or a part of it begins or ends."""
+
+ANNOUNCEMENTS = ITEM_BOUNDS | {Started, Metadata, Usage}
+"""Deltas that have no content in any API."""

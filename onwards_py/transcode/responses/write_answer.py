@@ -4,28 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from onwards_py.transcode.neutral import deltas
 from onwards_py.transcode.neutral.context import Ids
-from onwards_py.transcode.neutral.deltas import (
-    CallDelta,
-    CallEnd,
-    CallStart,
-    Citations,
-    Delta,
-    Failed,
-    Finished,
-    ItemEnd,
-    MessageStart,
-    Metadata,
-    OpaqueReasoning,
-    PartStart,
-    ReasoningDelta,
-    ReasoningStart,
-    RefusalDelta,
-    Started,
-    Stop,
-    TextDelta,
-    Usage,
-)
 from onwards_py.transcode.neutral.images import GeneratedImage
 from onwards_py.transcode.neutral.sealed import CHAT_FIELDS
 from onwards_py.transcode.responses.call_item import CallItem
@@ -38,16 +18,14 @@ from onwards_py.transcode.responses.reasoning_item import ReasoningItem
 _TIERS = frozenset({"default", "flex", "scale", "priority", "fast", "ultrafast"})
 """What clients with closed enumerations understand; other providers' words stay behind."""
 
-_REASONS = {Stop.LENGTH: "max_output_tokens", Stop.FILTER: "content_filter"}
-_NO_USAGE = Usage(0, 0, 0, {}, {})
+_REASONS = {deltas.Stop.LENGTH: "max_output_tokens", deltas.Stop.FILTER: "content_filter"}
+_NO_USAGE = deltas.Usage(0, 0, 0, {}, {})
 
 
 class ResponsesWriter:
     """One answer; a `Writer`. ``clock``: the time in seconds since the epoch."""
 
-    announcements = frozenset(
-        {Started, Metadata, MessageStart, PartStart, ReasoningStart, CallStart, CallEnd, ItemEnd, Usage}
-    )
+    announcements = deltas.ANNOUNCEMENTS | {deltas.CallStart}
 
     def __init__(self, context: ResponsesContext, ids: Ids, clock: Callable[[], int]) -> None:
         self.begun = False
@@ -59,7 +37,7 @@ class ResponsesWriter:
         self._log = EventLog(ids, context.obfuscation)
         self._item: OpenItem | None = None
         self._service_tier = ""
-        self._usage: Usage | None = None
+        self._usage: deltas.Usage | None = None
         self._whole: Event = {}
 
     def begin(self) -> None:
@@ -73,7 +51,7 @@ class ResponsesWriter:
         """An event that resets clients' timers."""
         self._log.emit({"type": "keepalive", "sequence_number": 0})
 
-    def put(self, delta: Delta) -> None:
+    def put(self, delta: deltas.Delta) -> None:
         """Write one delta."""
         _PUT[type(delta)](self, delta)
 
@@ -89,14 +67,14 @@ class ResponsesWriter:
         """Always, in this API."""
         return True
 
-    def _start(self, _delta: Started) -> None:
+    def _start(self, _delta: deltas.Started) -> None:
         self.begin()
 
-    def _learn(self, delta: Metadata) -> None:
+    def _learn(self, delta: deltas.Metadata) -> None:
         if delta.service_tier in _TIERS:
             self._service_tier = delta.service_tier
 
-    def _start_message(self, _delta: MessageStart) -> None:
+    def _start_message(self, _delta: deltas.MessageStart) -> None:
         self._open_message()
 
     def _open_message(self) -> MessageItem:
@@ -107,42 +85,42 @@ class ResponsesWriter:
     def _message(self) -> MessageItem:
         return self._item if isinstance(self._item, MessageItem) else self._open_message()
 
-    def _start_part(self, delta: PartStart) -> None:
+    def _start_part(self, delta: deltas.PartStart) -> None:
         self._message().begin_part(delta.refusal)
 
-    def _text(self, delta: TextDelta) -> None:
+    def _text(self, delta: deltas.TextDelta) -> None:
         item = self._item
         (item if type(item) is MessageItem else self._message()).text(delta)
 
-    def _refuse(self, delta: RefusalDelta) -> None:
+    def _refuse(self, delta: deltas.RefusalDelta) -> None:
         self._message().refuse(delta.text)
 
-    def _cite(self, delta: Citations) -> None:
+    def _cite(self, delta: deltas.Citations) -> None:
         self._message().cite(delta.citations)
 
-    def _start_reasoning(self, _delta: ReasoningStart) -> None:
+    def _start_reasoning(self, _delta: deltas.ReasoningStart) -> None:
         self.begin()
         self._item = ReasoningItem(self._log, self._context)
 
-    def _reason(self, delta: ReasoningDelta) -> None:
+    def _reason(self, delta: deltas.ReasoningDelta) -> None:
         if isinstance(self._item, ReasoningItem):
             self._item.text(delta.text)
 
-    def _seal(self, delta: OpaqueReasoning) -> None:
+    def _seal(self, delta: deltas.OpaqueReasoning) -> None:
         if delta.origin != CHAT_FIELDS or not isinstance(delta.data, Mapping):
             self.dropped["reasoning"] = None
         elif isinstance(self._item, ReasoningItem):
             self._item.seal(delta.data)
 
-    def _start_call(self, delta: CallStart) -> None:
+    def _start_call(self, delta: deltas.CallStart) -> None:
         self.begin()
         self._item = CallItem(self._log, delta)
 
-    def _arguments(self, delta: CallDelta) -> None:
+    def _arguments(self, delta: deltas.CallDelta) -> None:
         if isinstance(self._item, CallItem):
             self._item.arguments(delta.text)
 
-    def _end_call(self, delta: CallEnd) -> None:
+    def _end_call(self, delta: deltas.CallEnd) -> None:
         if isinstance(self._item, CallItem):
             self._item.end(delta.text, delta.complete)
         self._item = None
@@ -151,21 +129,21 @@ class ResponsesWriter:
         self.begin()
         self._item = ImageItem(self._log, image)
 
-    def _end_item(self, delta: ItemEnd) -> None:
+    def _end_item(self, delta: deltas.ItemEnd) -> None:
         if self._item is not None:
             self._item.close(delta.complete, delta.final)
         self._item = None
 
-    def _count(self, usage: Usage) -> None:
+    def _count(self, usage: deltas.Usage) -> None:
         self._usage = usage
 
-    def _finish(self, delta: Finished) -> None:
+    def _finish(self, delta: deltas.Finished) -> None:
         self.begin()
         reason = _REASONS.get(delta.stop)
         status = "completed" if reason is None or self._context.quirks.incomplete_as_completed else "incomplete"
         self._end(status, incomplete_details={"reason": reason} if reason else None)
 
-    def _fail(self, delta: Failed) -> None:
+    def _fail(self, delta: deltas.Failed) -> None:
         self.begin()
         self._end("failed", error=delta.failure.error())
 
@@ -195,7 +173,7 @@ class ResponsesWriter:
         return resource
 
 
-def _written(usage: Usage) -> Event:
+def _written(usage: deltas.Usage) -> Event:
     """Usage with every count that the schema requires."""
     return {
         "input_tokens": usage.input_tokens,
@@ -216,22 +194,22 @@ def _missing(details: Mapping[str, int], names: tuple[str, ...]) -> dict[str, in
 
 _W = ResponsesWriter
 _PUT: Mapping[type, Callable[..., None]] = {
-    Started: _W._start,
-    Metadata: _W._learn,
-    MessageStart: _W._start_message,
-    PartStart: _W._start_part,
-    TextDelta: _W._text,
-    RefusalDelta: _W._refuse,
-    Citations: _W._cite,
-    ReasoningStart: _W._start_reasoning,
-    ReasoningDelta: _W._reason,
-    OpaqueReasoning: _W._seal,
-    CallStart: _W._start_call,
-    CallDelta: _W._arguments,
-    CallEnd: _W._end_call,
+    deltas.Started: _W._start,
+    deltas.Metadata: _W._learn,
+    deltas.MessageStart: _W._start_message,
+    deltas.PartStart: _W._start_part,
+    deltas.TextDelta: _W._text,
+    deltas.RefusalDelta: _W._refuse,
+    deltas.Citations: _W._cite,
+    deltas.ReasoningStart: _W._start_reasoning,
+    deltas.ReasoningDelta: _W._reason,
+    deltas.OpaqueReasoning: _W._seal,
+    deltas.CallStart: _W._start_call,
+    deltas.CallDelta: _W._arguments,
+    deltas.CallEnd: _W._end_call,
     GeneratedImage: _W._image,
-    ItemEnd: _W._end_item,
-    Usage: _W._count,
-    Finished: _W._finish,
-    Failed: _W._fail,
+    deltas.ItemEnd: _W._end_item,
+    deltas.Usage: _W._count,
+    deltas.Finished: _W._finish,
+    deltas.Failed: _W._fail,
 }
