@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from onwards_py.config.scalars import SealKey
-from onwards_py.config.shape import Settings, Shape
+from onwards_py.config.scalars import JsonObject, SealKey
+from onwards_py.config.shape import Shape
 from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.policy import OnUnsupported, Policy
 from onwards_py.transcode.neutral.quirks import Quirks
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     Preset = str
 else:
     Preset = Literal[tuple(PRESETS)]
+
+
+class QuirksShape(Shape, frozen=True, kw_only=True):
+    """Single deviations from the preset of a provider."""
+
+    merged_by_key: ClassVar[bool] = True
+    flattened: ClassVar[tuple[type, ...]] = (Quirks,)
+
+    call_stand_in: Annotated[JsonObject | None, Meta(description="Alternative to call_placeholder.")] = None
 
 
 class TranslateShape(Shape, frozen=True, kw_only=True):
@@ -40,4 +49,4 @@ class TranslateShape(Shape, frozen=True, kw_only=True):
         list[SealKey] | None,
         Meta(description="Secrets that encrypt reasoning; the first one encrypts, all decrypt. Default: none."),
     ] = None
-    quirks: Annotated[Settings[Quirks] | None, Meta(description="Differences from the preset.")] = None
+    quirks: Annotated[QuirksShape | None, Meta(description="Differences from the preset.")] = None

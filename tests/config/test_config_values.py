@@ -370,6 +370,19 @@ def test_a_preset_gives_the_quirks_that_the_file_does_not_set(key: str) -> None:
     assert second.translate.quirks == PRESETS["vllm"]
 
 
+def test_the_earlier_name_of_the_placeholder_is_read_where_it_is_written() -> None:
+    """At each level the key that is nearest to the provider counts, under either name."""
+    own = "{url: http://a, translate: {quirks: {call_placeholder: {b: 2}}}}, {url: http://b}"
+    first, second = pool(
+        f"targets: {{m: {{translate: {{quirks: {{call_stand_in: {{a: 1}}}}}}, providers: [{own}]}}}}"
+    ).providers
+    assert first.translate is not None
+    assert second.translate is not None
+    assert (first.translate.quirks.call_placeholder, second.translate.quirks.call_placeholder) == ({"b": 2}, {"a": 1})
+    both = "quirks: {call_placeholder: {b: 2}, call_stand_in: {a: 1}}"
+    assert "means the same as call_placeholder" in error(f"targets: {{m: {{url: http://a, translate: {{{both}}}}}}}")
+
+
 def test_on_unsupported_is_one_word_or_one_for_each_field() -> None:
     """``default`` is for all that are not named."""
     text = "targets: {{m: {{url: http://h, translate: {{on_unsupported: {}}}}}}}"

@@ -194,7 +194,7 @@ def test_what_came_with_a_call_goes_back_with_it(preset: str, behind: bool) -> N
     assert made.dropped == ()
 
 
-def test_a_call_whose_signature_is_lost_gets_the_stand_in_where_one_is_demanded() -> None:
+def test_a_call_whose_signature_is_lost_gets_the_placeholder_where_one_is_demanded() -> None:
     """Once for each step, on its first call; nobody else ever sees it."""
     items = [user("hi"), call("a"), call("b"), output("a"), output("b"), call("c"), output("c")]
     found = messages(items, quirks=PRESETS["gemini"])

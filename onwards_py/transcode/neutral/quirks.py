@@ -130,7 +130,6 @@ class Quirks:
     The defaults are what most providers accept.
     """
 
-    merged_by_key: ClassVar = True
     shows_defaults: ClassVar = False
 
     # The request.
@@ -178,9 +177,7 @@ class Quirks:
     replay: Annotated[Replay, Setting("Messages with which earlier reasoning is sent back.")] = Replay.TOOL_TURNS
     replay_details: Annotated[bool, Setting("reasoning_details are sent back too.")] = False
     call_extras: Annotated[bool, Setting("extra_content of a call is sent back with it.")] = True
-    call_placeholder: Annotated[
-        Mapping[str, object] | None, Setting("Replacement for a lost extra_content.", key="call_stand_in")
-    ] = None
+    call_placeholder: Annotated[Mapping[str, object] | None, Setting("Replacement for a lost extra_content.")] = None
     """Sent with the first call of a step if none of its calls has its own."""
     hints: Annotated[frozenset[str], Setting("Optional hint fields that are sent.", choices=HINTS)] = frozenset()
     drop: Annotated[frozenset[str], Setting("Chat fields that are never sent.")] = frozenset()
