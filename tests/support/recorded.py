@@ -66,8 +66,8 @@ def ending(name: str) -> Ending:
 
 def quirks(name: str) -> Quirks:
     """The preset that the name begins with."""
-    preset = name.partition("-")[0]
-    preset = PRESETS[_DIALECTS.get(preset, preset)]
+    dialect = name.partition("-")[0]
+    preset = PRESETS[_DIALECTS.get(dialect, dialect)]
     return replace(preset, think=Think.TAGGED) if "think-tags" in name else preset
 
 
