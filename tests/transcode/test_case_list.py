@@ -111,6 +111,12 @@ def test_the_listed_tests_exist_and_name_their_case() -> None:
         assert listed_tests(case) <= carriers().get(case, frozenset()), case
 
 
+def test_every_id_that_a_test_names_is_listed() -> None:
+    """An id that stands in no list would tell a reader nothing."""
+    unlisted = {case: sorted(tests) for case, tests in carriers().items() if case not in listed()}
+    assert unlisted == {}
+
+
 def test_no_case_with_a_test_is_listed_as_missing() -> None:
     """Whoever writes the test of a case strikes the reason out."""
     tested = {case for case in carriers() if case in listed()}
