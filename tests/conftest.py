@@ -39,7 +39,7 @@ def pytest_asyncio_loop_factories(
     return {"uvloop": uvloop.new_event_loop}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The marker ``either_door``: what is tested lies behind the doors, so that one door for each case is enough.
 
     The cases alternate between the doors, so that each test function still runs behind both of them. A case that was
@@ -54,3 +54,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if len(doors[0]) == len(doors[1]) > 1:
             spared.update(*(doors[(number + 1) % 2][number : number + 1] for number in range(len(doors[0]))))
     items[:] = [item for item in items if item not in spared]
+    config.hook.pytest_deselected(items=spared)

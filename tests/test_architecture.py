@@ -6,7 +6,7 @@ Imports are read with ``ast``, so nothing is imported to be checked; what stands
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -123,16 +123,24 @@ def sources() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-@pytest.mark.parametrize("file", sources(), ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_every_file_keeps_the_order_of_rooms_and_the_caps(file: Path) -> None:
-    """Imports point downward, pure rooms import nothing worldly, no file or function is over its cap."""
-    assert violations(file.relative_to(PACKAGE).as_posix(), file.read_text()) == []
+def found_in_the_package(check: Callable[[str, str], list[str]]) -> dict[str, list[str]]:
+    """The files of the package in which ``check`` finds something, and what it is."""
+    found = {path: check(path, (PACKAGE / path).read_text()) for path in map(relative, sources())}
+    return {path: problems for path, problems in found.items() if problems}
 
 
-@pytest.mark.parametrize("file", sorted((PACKAGE / "transcode").rglob("*.py")), ids=lambda file: file.stem)
-def test_no_dialect_imports_another(file: Path) -> None:
-    """What two dialects share stands in ``neutral``; what puts them together stands outside of their folders."""
-    assert imported_siblings(file.relative_to(PACKAGE).as_posix(), file.read_text()) == []
+def relative(file: Path) -> str:
+    return file.relative_to(PACKAGE).as_posix()
+
+
+def test_every_file_keeps_the_order_of_rooms_and_the_caps() -> None:
+    """Imports point downward, pure rooms import no clock, socket or file, no file or function is over its cap."""
+    assert found_in_the_package(violations) == {}
+
+
+def test_no_dialect_imports_another() -> None:
+    """Code that two dialects share is in ``neutral``; code that joins them is outside of their folders."""
+    assert found_in_the_package(imported_siblings) == {}
 
 
 def test_a_class_name_stands_in_one_place() -> None:
