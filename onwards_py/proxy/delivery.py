@@ -1,4 +1,4 @@
-"""Sending a provider's response to the client unchanged: at once, as it comes, or from its first content on."""
+"""Sending a provider's response to the client as it comes, or from its first content on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onwards_py.messages import Clock, Ending, Fault, Filter
 from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.attempt_result import AttemptFailed
 from onwards_py.proxy.buffered_response import BufferedResponse
-from onwards_py.proxy.first_content_gate import is_held, native_gate, retries_verdict
+from onwards_py.proxy.first_content_gate import native_gate, retries_verdict
 from onwards_py.proxy.outlier_detection import note_ending, note_failure, note_success
 from onwards_py.proxy.response_sink import ResponseSink
 from onwards_py.proxy.translate_response import deliver_translated
@@ -25,24 +25,12 @@ _DONE: Final = Ending.DONE
 _ANSWERED_WITH_ERROR: Final = "The upstream service answered with an error."
 
 
-def try_send_now(attempt: Attempt, plan: FallbackPlan | None, now: float) -> bool:
-    """Send a response to the client, if all of it has arrived and it needs no change."""
-    if attempt.translation is not None or (plan is not None and is_held(attempt, plan)):
-        return False
-    response, facts = attempt.response, attempt.facts
-    if plan is not None and response.head.status < 300:
-        note_success(attempt.endpoint)
-    if facts.event_stream or (body := response.complete_body()) is None:
-        return False
-    attempt.exchange.pass_on(response.head, facts, body, now)
-    return True
-
-
-async def deliver(attempt: Attempt, plan: FallbackPlan | None, clock: Clock) -> AttemptFailed | None:
-    """Send any other response to the client; the failure, if it had no content and nothing of it was sent."""
+async def deliver(attempt: Attempt, plan: FallbackPlan | None, clock: Clock, *, held: bool) -> AttemptFailed | None:
+    """Send a response to the client, ``held`` until its first content or at once; the failure, if it had no content and
+    nothing of it was sent."""
     if attempt.translation is not None:
         return await deliver_translated(attempt, attempt.translation, plan, clock)
-    if plan is not None and is_held(attempt, plan):
+    if held and plan is not None:
         return await _deliver_held(attempt, plan, clock)
     _commit(attempt, clock())
     pipeline = _pipeline(attempt)

@@ -26,10 +26,8 @@ _JSON: Final = re.compile(rb"\r\ncontent-type:[ \t]*application/(?:[a-z.+-]+\+)?
 _TYPED: Final = re.compile(rb"\r\ncontent-type:", re.IGNORECASE)
 
 
-def is_held(attempt: Attempt, plan: FallbackPlan | None) -> bool:
+def is_held(attempt: Attempt, plan: FallbackPlan) -> bool:
     """True of a response that must have content in a form that can be read here: no other can be found empty."""
-    if plan is None:
-        return False
     hold, first_token = plan.policy.hold, attempt.endpoint.provider.timeouts.first_token
     if hold is None and first_token is None:
         return False

@@ -17,9 +17,10 @@ from onwards_py.proxy.acquire_provider import acquire_provider, exclude, no_prov
 from onwards_py.proxy.attempt import Attempt, prepare
 from onwards_py.proxy.attempt_result import AttemptFailed, LastResponse
 from onwards_py.proxy.buffered_response import drain_body
-from onwards_py.proxy.delivery import deliver, try_send_now
+from onwards_py.proxy.delivery import deliver
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.failure_log import FailureLog
+from onwards_py.proxy.first_content_gate import is_held
 from onwards_py.proxy.hedge import race, safe_to_hedge
 from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.proxy.outlier_detection import (
@@ -165,9 +166,15 @@ class RetryLoop:
                 return AttemptFailed(error_of(Fault.INVALID), retryable, buffered)
             if retryable and plan.exhausted:
                 exchange.extra_headers = NO_RETRY
-        if try_send_now(attempt, plan, now):
-            return None
-        return await deliver(attempt, plan, self._clock)
+        held = plan is not None and is_held(attempt, plan)
+        if attempt.translation is None and not held:
+            if plan is not None and status < 300:
+                note_success(attempt.endpoint)
+            response, facts = attempt.response, attempt.facts
+            if not facts.event_stream and (body := response.complete_body()) is not None:
+                exchange.pass_on(response.head, facts, body, now)
+                return None
+        return await deliver(attempt, plan, self._clock, held=held)
 
     def _receive(self, attempt: Attempt, plan: FallbackPlan | None, response: UpstreamResponse) -> None:
         """Take a response whose head may be forwarded, and record what it means for the provider. Raises
