@@ -40,10 +40,10 @@ def pytest_asyncio_loop_factories(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The marker ``either_door``: what is tested lies behind the doors, so that one door for each case is enough.
+    """Apply the marker ``either_door``: the tested code is behind the doors, so one door for each case is enough.
 
-    The cases alternate between the doors, so that each test function still runs behind both of them. A case that was
-    selected for one door only, and the only case of a function, are left alone.
+    The cases alternate between the doors, so each test function still runs behind both. A function with one case, and
+    cases that were selected for one door only, are not changed.
     """
     functions: defaultdict[str, tuple[list[pytest.Item], list[pytest.Item]]] = defaultdict(lambda: ([], []))
     for item in items:
@@ -54,4 +54,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if len(doors[0]) == len(doors[1]) > 1:
             spared.update(*(doors[(number + 1) % 2][number : number + 1] for number in range(len(doors[0]))))
     items[:] = [item for item in items if item not in spared]
-    config.hook.pytest_deselected(items=spared)
+    config.hook.pytest_deselected(items=list(spared))
