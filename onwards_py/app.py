@@ -165,8 +165,8 @@ class Application:
         return status_of(self.reload_status, self.holder.current.table.targets, self._loop.time() - self._started)
 
     def follow(self, loaded: LoadedConfig, env: Mapping[str, str]) -> ConfigWatcher:
-        """Start hot reload of the files that ``loaded``, the configuration in force, was made of; without
-        ``options.watch`` only on request (`ConfigWatcher.request_reload`)."""
+        """Start hot reload of the files from which ``loaded``, the active configuration, was read. Without
+        ``options.watch``, only `ConfigWatcher.request_reload` reloads."""
         path = self._options.config
         watch = self._options.watch and is_regular(path)
         if self._options.watch and not watch:
@@ -177,7 +177,7 @@ class Application:
         return self._config_watcher
 
     def apply(self, loaded: LoadedConfig) -> None:
-        """Apply a configuration; exchanges in flight keep the one they began with."""
+        """Apply a configuration; exchanges in flight keep the one with which they began."""
         snapshot = loaded.snapshot
         self.holder.replace(snapshot)
         self._not_found.forget()
@@ -217,7 +217,7 @@ class Application:
         await self._until(lambda: not self._load.connections, 5.0, cut_now)
 
     async def _until(self, condition: Callable[[], bool], seconds: float, cut_now: asyncio.Event) -> None:
-        """Wait for ``condition``, but not for longer than ``seconds``, nor after ``cut_now``."""
+        """Wait for ``condition``, for ``seconds`` at most; ``cut_now`` ends the wait."""
         deadline = self._loop.time() + seconds
         while not condition() and self._loop.time() < deadline and not cut_now.is_set():
             try:
@@ -312,7 +312,7 @@ async def _run(loaded: LoadedConfig, options: ServeOptions) -> None:
     # Existing objects live as long as the process: exclude them from garbage collection.
     gc.collect()
     gc.freeze()
-    # Exchanges create no reference cycles, so frequent collections would find nothing.
+    # Exchanges create no reference cycles, so frequent collections would free no memory.
     gc.set_threshold(100_000, 20, 50)
     await stop.wait()
     _log.info("stopping: waiting for exchanges to finish")

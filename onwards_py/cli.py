@@ -146,7 +146,7 @@ class _UsageError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> int:
-    """Run one command and return its exit code. Without arguments those of the process are taken."""
+    """Run one command and return its exit code. The defaults are the arguments of the process."""
     env = os.environ if env is None else env
     standard_streams.reopen_closed()
     try:

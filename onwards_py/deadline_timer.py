@@ -1,4 +1,4 @@
-"""One timer for many deadlines. It is set for the nearest, and costs a comparison where that does not change."""
+"""One timer for many deadlines. It is set for the nearest deadline; a deadline that is later costs one comparison."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from math import inf
 from typing import Final
 
 LATENESS: Final = 1.005
-"""A timeout is acted on after at most so many times its duration.
+"""A timeout fires after at most this multiple of its duration.
 
 Deadlines within 0.5 % of the timeout share one check.
-So a timeout costs at most 200 checks, however many connections have it.
+So a timeout causes at most 200 checks, however many connections use it.
 """
 
 _MIN_INTERVAL: Final = 0.0005  # seconds between checks; event loops wait in whole milliseconds
@@ -21,9 +21,9 @@ class DeadlineTimer:
     """Calls ``check(now)`` at the nearest deadline, in the event loop's time.
 
     ``check`` acts on the deadlines that have passed.
-    It returns when to check again: when the first of the remaining timeouts has passed `LATENESS` times (inf: there is
-    no other).
-    A deadline that becomes later, or is removed, needs no call: the check finds nothing to do and sets the timer anew.
+    It returns the time of the next check: when `LATENESS` times the next remaining timeout has passed (inf: no timeout
+    remains).
+    A deadline that becomes later, or is removed, needs no call: the check then only sets the timer again.
     """
 
     __slots__ = ("_check", "_loop", "_timer", "at")
@@ -44,7 +44,7 @@ class DeadlineTimer:
             self._timer = self._loop.call_at(when, self._on_timer)
 
     def cancel(self) -> None:
-        """Check no more, unless `schedule` is called."""
+        """Stop checking, until `schedule` is called."""
         if self._timer is not None:
             self._timer.cancel()
         self.at = inf

@@ -64,14 +64,14 @@ def restore_limit(pid: int) -> None:
 
 
 def limit() -> int:
-    """The present soft limit."""
+    """The current soft limit."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def in_use() -> int:
     """Descriptors that are open."""
     try:
-        return len(os.listdir("/proc/self/fd")) - 1  # without the one of the listing
+        return len(os.listdir("/proc/self/fd")) - 1  # the listing itself has opened one
     except OSError:
         return 16
 

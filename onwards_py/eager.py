@@ -1,4 +1,4 @@
-"""Coroutines that run in the callback that wakes them, instead of one loop turn later.
+"""Coroutines that resume inside the callback that wakes them, instead of one loop turn later.
 
 An exchange is straight-line coroutine code.
 An asyncio task per request would cost more than the exchange's own work: a Task object, a Future per wait, and a trip
@@ -24,7 +24,7 @@ class OneShot(msgspec.Struct, Generic[T], eq=False):
     """One value, set once, awaited by at most one `StepTask`.
 
     ``set`` and ``fail`` resume the waiter before they return.
-    So they belong at the end of a callback: code behind them runs after the waiter's work.
+    So they belong at the end of a callback: any code after them runs after the waiter's work.
     """
 
     done: bool = False
@@ -121,7 +121,7 @@ class StepTask:
             self._wait_for(awaited)
 
     def _wait_for(self, awaited: object) -> None:
-        """The rarer kinds of waiting."""
+        """Wait for ``awaited``, in the cases that `resume` does not handle itself."""
         if isinstance(awaited, OneShot):
             if awaited.done and not self._cancelled:  # set from inside the coroutine's own call
                 self.resume()

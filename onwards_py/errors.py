@@ -35,7 +35,7 @@ class ErrorSpec:
 
 
 class ErrorKind(Enum):
-    """The closed set of errors. Each member's value is its specification, so none can lack one."""
+    """The closed set of errors. The value of each member is its specification."""
 
     BAD_REQUEST = ErrorSpec(400, _INVALID, "bad_request", _CLIENT, "The request is malformed.")
     MODEL_REQUIRED = ErrorSpec(
@@ -211,7 +211,7 @@ class ProxyError(Exception):
         limit: LimitState | None = None,
         allow: str | None = None,
     ) -> None:
-        """``message`` and ``code``: instead of the kind's own. ``message`` must hold no secret.
+        """``message`` and ``code`` replace those of the kind. ``message`` must not contain a secret.
 
         ``param``: the request parameter at fault, as in the OpenAI error envelope.
         ``retry_after``: in seconds.

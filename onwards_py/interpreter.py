@@ -15,7 +15,7 @@ _COMPILED = {
 def unsupported_reason() -> str | None:
     """Why this interpreter is not supported, and what to do about it. None: it is supported.
 
-    Parsers in pure Python read HTTP otherwise than llhttp.
+    Parsers in pure Python parse HTTP differently from llhttp.
     They accept requests that providers understand differently, and they were not tested or measured.
     """
     if not __debug__:

@@ -135,7 +135,7 @@ class LiveState:
 
 
 class KeyLimiters:
-    """The limiters of keys, each created at the first use of its key, because few of many keys are used.
+    """The limiters of keys. Each is created at the first use of its key, because only few of many keys are used.
 
     ``definitions`` by the digest of the token, ``by_id`` the existing limiters.
     """

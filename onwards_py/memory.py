@@ -1,8 +1,8 @@
 """Freed memory goes back to the operating system.
 
 glibc's malloc returns the end of its heap, and large blocks one by one.
-But its threshold for large blocks grows up to 32 MiB with the blocks that are freed, and a small block mostly remains
-behind hundreds of bodies of 100 KiB.
+But its threshold for large blocks grows with the freed blocks, up to 32 MiB, and usually a small block in use follows
+hundreds of freed bodies of 100 KiB, so that the end of the heap is not free.
 Without this module, hundreds of megabytes remain with the process after a burst.
 `malloc_trim(3)` returns every free page, and takes about 0.1 ms for a megabyte.
 """
@@ -61,7 +61,7 @@ class MemoryTrimmer:
         self._timer = self._loop.call_later(CHECK_INTERVAL, self._on_timer)
 
     def close(self) -> None:
-        """Check no more."""
+        """Stop checking."""
         self._timer.cancel()
 
     def check(self) -> asyncio.Future[None] | None:

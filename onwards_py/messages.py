@@ -22,7 +22,7 @@ Clock = Callable[[], float]
 """Gives seconds of a monotonic clock: for deadlines, durations and health. The same one everywhere in a process."""
 
 WallClock = Callable[[], float]
-"""Gives Unix time in seconds: for what leaves the process, and for dates in header fields."""
+"""Gives Unix time in seconds: for values that leave the process, and for dates in header fields."""
 
 Random = Callable[[], float]
 """Gives numbers in [0, 1)."""

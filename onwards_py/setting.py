@@ -67,12 +67,12 @@ class ValueKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the file and its documents need to know of a field.
+    """The description and the bounds of a field, for the parser of the file, the JSON Schema and the documentation.
 
     ``description`` is the documentation sentence, without the default, which is appended to it from the field:
-    ``default`` replaces the text of that default ("" leaves it out). ``key`` is the name in the file, if it is not that
-    of the field. ``ge``, ``gt`` and ``le`` bound numbers. ``choices``: the only words, for a field of type str or a
-    tuple or frozenset of them. ``zero_is_none``: a 0 in the file becomes None.
+    ``default`` replaces the text of that default ("" omits it). ``key`` is the name in the file, if it is not that
+    of the field. ``ge``, ``gt`` and ``le`` bound numbers. ``choices``: the only accepted words, for a field of type
+    str or a tuple or frozenset of str. ``zero_is_none``: a 0 in the file becomes None.
     """
 
     description: str

@@ -33,7 +33,7 @@ def reopen_closed() -> None:
 def unbuffered(stream: TextIO) -> BinaryIO:
     """The same stream without a buffer.
 
-    On a full disk a buffer would be written again when the program ends, and make that end a failure.
+    On a full disk, Python would write a buffer again when the program ends, and turn the exit code into a failure.
     """
     with suppress(OSError, ValueError):
         stream.flush()
@@ -47,7 +47,7 @@ def print_error(text: str) -> None:
 
 
 def flush() -> None:
-    """Write the buffers. What cannot be written is dropped: otherwise the interpreter would fail with it at its end."""
+    """Write the buffers. Output that cannot be written is dropped: otherwise the interpreter would fail at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,5 +1,5 @@
 """The admin port: metrics, health and status, separate from the client port.
 
-Lives here: the pages for operators, served by a lane of their own, and the client for them. May not: change the
+Contains: the pages for operators, served by a lane of their own, and the client for them. May not: change the
 configuration (there is no write API), or be reachable through the client port.
 """

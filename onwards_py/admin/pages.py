@@ -29,7 +29,7 @@ LISTENER_BOUNDS: Final = replace(
     max_pipelined=1,
     header_timeout=10.0,
     body_timeout=10.0,
-    keepalive_timeout=15.0,  # also for a connection without any request yet
+    keepalive_timeout=15.0,  # also for a connection that has not sent a request yet
 )
 """The limits of the admin port's listener."""
 

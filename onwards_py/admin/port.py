@@ -1,7 +1,7 @@
 """The listener of the admin port: a lane with its own limits.
 
-The lane protects a port that strangers may find: deadlines for heads, limits on reading and buffering, and no banner.
-Its connections are few, and do not count as client connections.
+The lane protects a port that unknown hosts may reach: it has deadlines for heads, limits on reading and buffering, and
+sends no banner. The port has few connections, which do not count as client connections.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FULL = "the admin port has its maximum of connections"
 
 
 class AdminPort:
-    """Serves ``pages`` within ``bounds``. Must be made inside the running loop."""
+    """Serves ``pages`` within ``bounds``. Must be created inside the running loop."""
 
     def __init__(self, pages: AdminPages, bounds: ServerSettings = LISTENER_BOUNDS) -> None:
         load = ListenerLoad(max_refused_open=bounds.max_connections // 2, reason=_FULL)

@@ -1,4 +1,4 @@
-"""``/status``: the configuration in force, and the state of its targets and providers, without secrets."""
+"""``/status``: the active configuration, and the state of its targets and providers, without secrets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from onwards_py.routing.table import LivePool
 
 
 class ReloadErrorStatus(msgspec.Struct, frozen=True):
-    """Why the present content of the files is not in force."""
+    """The error because of which the current content of the files is not active."""
 
     at: str
     problems: tuple[str, ...]
 
 
 class ConfigStatus(msgspec.Struct, frozen=True):
-    """The configuration in force. ``sha256``: of the main file; ``warnings``: their number; times are RFC 3339."""
+    """The active configuration. ``sha256``: the digest of the main file; ``warnings``: their number; times are RFC
+    3339."""
 
     path: str
     sha256: str

@@ -46,7 +46,7 @@ class LimiterSet(msgspec.Struct, frozen=True):
 
 
 def try_acquire(limiters: Sequence[Limiter], now: float, estimate: float = 0.0) -> Rejection | None:
-    """Take a permit, a request and ``estimate`` tokens of every limiter; or nothing, and return the reason.
+    """Take a permit, a request and ``estimate`` tokens of every limiter. If one rejects, take nothing and return why.
 
     Permits are checked first, because that is cheapest. `release` returns the permits; requests stay charged, and
     `Limiter.charge` corrects the tokens. ``limiters`` must not contain one twice.
@@ -107,7 +107,7 @@ def _rejection(limiters: Sequence[Limiter], now: float, estimate: float) -> Reje
         retry_after=max(_A_MOMENT if reason.wait is None else reason.wait for reason in reasons),
         limit=first.state,
     )
-    # Behind other waiters no time is needed: they are admitted first, and then wake this one.
+    # An exchange behind other waiters needs no time: they are admitted first, and then wake it.
     return Rejection(first.limiter, None if _behind_others(first.limiter) else first.wait, error)
 
 

@@ -1,5 +1,5 @@
-"""The compiled configuration: what a file becomes before the first request needs it.
+"""The compiled configuration: the form of a file that requests use.
 
-Pure. Lives here: frozen shapes of targets, providers, keys and their policies. Everything that can be computed once per
-reload is a field, as bytes where the wire wants bytes. May not: decide anything about a request.
+Pure. Contains: frozen shapes of targets, providers, keys and their policies. Every value that can be computed once per
+reload is a field, as bytes where it is sent on the wire. May not: decide anything about a request.
 """

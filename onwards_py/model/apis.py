@@ -1,4 +1,4 @@
-"""Which API a provider is asked by."""
+"""The API in which requests are sent to a provider."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from onwards_py.wire.api import Api
 
 @dataclass(frozen=True, slots=True)
 class ApiTable:
-    """For each API that a client can use, the API by which the provider is asked.
+    """For each API that a client can use, the API in which its requests are sent to the provider.
 
-    The same one: bytes pass (native). Another one: requests and answers are translated. None: the API is refused.
+    The same API: bytes are forwarded (native). Another one: requests and answers are translated. None: the API is
+    rejected.
     """
 
     chat_completions: Api | None = Api.CHAT_COMPLETIONS
     responses: Api | None = Api.RESPONSES
     messages: Api | None = Api.MESSAGES
     all_native: bool = field(init=False)
-    """All bytes pass, so the API of a request need not be known."""
+    """All APIs are native, so the API of a request need not be known."""
     translates: bool = field(init=False)
     """At least one API is translated."""
 
@@ -29,7 +30,7 @@ class ApiTable:
         object.__setattr__(self, "translates", any(upstream is not None for upstream in foreign))
 
     def upstream(self, api: Api) -> Api | None:
-        """The API by which the provider is asked, for a request in ``api``."""
+        """The API in which a request in ``api`` is sent to the provider."""
         if api is Api.CHAT_COMPLETIONS:
             return self.chat_completions
         if api is Api.RESPONSES:
@@ -39,7 +40,7 @@ class ApiTable:
         assert_never(api)
 
     def mode(self, api: Api) -> str:
-        """What becomes of requests in ``api``, as configuration files call it: native, translate or disabled."""
+        """The mode of ``api``, in the words of configuration files: native, translate or disabled."""
         upstream = self.upstream(api)
         if upstream is None:
             return "disabled"

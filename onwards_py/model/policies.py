@@ -17,7 +17,7 @@ class Strategy(Enum):
     PRIORITY = "priority"
     LEAST_INFLIGHT = "least_inflight"
     P2C = "p2c"
-    """Of two drawn at random the one with the lower peak EWMA of time to first byte, times its load."""
+    """Of two random providers, the one with the lower product of load and peak EWMA of time to first byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +180,8 @@ class FallbackPolicy:
         ),
     ] = None
     retry_sent: Annotated[bool, Setting("Also repeat a POST that a provider may have worked on and billed.")] = False
-    """Concerns fresh connections that close after the request was sent, and only requests for inference that are not to
-    be stored."""
+    """Applies to new connections that close after the request was sent, and only to requests for inference that ask not
+    to be stored."""
     budget: Annotated[
         RetryBudgetPolicy | None,
         Setting("Bound on the retries of all requests together.", key="retry_budget"),

@@ -17,9 +17,9 @@ from onwards_py.wire.redaction import Redaction
 from onwards_py.wire.target_url import join, join_sdk_base_url
 
 HEAD_OF_STREAM = 60.0
-"""Seconds that the head of a stream may take where another provider can be asked, by default. Providers begin a stream
-when they begin to work, and engines that read a long prompt first need seconds; one that has not begun after a minute
-is not going to, and people and load balancers give up soon after (at 60 to 100 s)."""
+"""The default timeout, in seconds, of the head of a stream if another provider can be tried. Providers begin a stream
+when they begin to work, and engines that process a long prompt first need seconds. A stream that has not begun after a
+minute is unlikely to begin at all, and users and load balancers time out soon after (at 60 to 100 s)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ class Timeouts:
             default="600s; 60s for streams if fallback has another remote provider to try",
         ),
     ] = 600.0
-    """By default as long as the SDKs of OpenAI and Anthropic wait: a whole answer is silence until it is done."""
+    """The default is the timeout of the SDKs of OpenAI and Anthropic: an answer that is not streamed sends no byte
+    before it is complete."""
     idle: Annotated[float, Setting("Time between two reads of a body.", ValueKind.TIMEOUT)] = 300.0
     total: Annotated[float | None, Setting("Time for the whole exchange.", ValueKind.TIMEOUT, default="no bound")] = (
         None
@@ -50,9 +51,9 @@ class Timeouts:
         Setting("Time to the first event of a stream with content.", ValueKind.TIMEOUT, default="no bound"),
     ] = None
     first_byte_streamed: float | None = None
-    """Instead of ``first_byte`` for a request that asks for a stream; None: the same."""
+    """Replaces ``first_byte`` for a request that asks for a stream; None: ``first_byte`` applies."""
     head_of_stream: float | None = field(init=False)
-    """The shorter of those two that bound the head of a stream."""
+    """The shorter of ``first_token`` and ``first_byte_streamed``; None: neither is set."""
 
     def __post_init__(self) -> None:
         bounds = [seconds for seconds in (self.first_token, self.first_byte_streamed) if seconds is not None]
@@ -61,7 +62,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where connections go and what makes them interchangeable: the key of the connection pool.
+    """The destination of connections, with all that makes them interchangeable: the key of the connection pool.
 
     ``proxy_url`` is an HTTP proxy to CONNECT through; ``ca_file`` replaces the system's trust store.
     """
@@ -75,7 +76,7 @@ class Origin:
     socket: str | None = None
     """Path of a Unix socket, which takes the place of host and port."""
     ca_pem: str | None = field(default=None, repr=False)
-    """What was in ``ca_file`` when it was read: with another trust store it is another origin."""
+    """The content of ``ca_file`` when it was read: another trust store makes another origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +149,8 @@ class HealthCheck:
 class Provider:
     """One member of a pool, compiled.
 
-    ``identity`` is stable across reloads as long as place, credential and model stay the same, and
-    holds no secret (a digest). ``name`` is what logs and metrics show. Exactly one of ``origin``
-    (http) and ``local`` is set.
+    ``identity`` is a digest, which reveals no secret; it is stable across reloads as long as URL, credential and model
+    stay the same. ``name`` appears in logs and metrics. Exactly one of ``origin`` (HTTP) and ``local`` is set.
     """
 
     identity: str
@@ -162,20 +162,20 @@ class Provider:
     base_path: bytes = b""
     """Path of the URL, percent-encoded as written, without a trailing slash."""
     replaces_version: bool = False
-    """The URL is one as SDKs are given (``base_url``): it takes the place of the ``/v1`` of requests."""
+    """The URL is the base URL of an SDK (``base_url``): it replaces the ``/v1`` of request paths."""
     query: Query | None = field(default=None, repr=False)
-    """Parameters of every request to this provider."""
+    """Query parameters that are added to every request to this provider."""
     local: EchoSettings | EngineSettings | None = None
     credential: Field | None = field(default=None, repr=False)
-    """The header that authenticates us to the provider, prefix included."""
+    """The header field that authenticates the proxy to the provider, with the prefix of its value."""
     redaction: Redaction | None = field(default=None, repr=False, compare=False)
-    """Blanks the credential in the provider's errors."""
+    """Redacts the credential in the provider's errors."""
     model_name: str | None = None
-    """``onwards_model``: what the provider calls the model; None keeps the client's bytes."""
+    """``onwards_model``: the provider's name of the model; None keeps the client's bytes."""
     model_json: bytes | None = None
     """``model_name`` as a JSON string, quotes included."""
     response_fields: tuple[Field, ...] = ()
-    """``response_headers``: set on every response of this provider, replacing fields of that name."""
+    """``response_headers``: added to every response of this provider; they replace fields of the same names."""
     propagate_trace: bool = False
     trusted: Annotated[bool, Setting("A provider of your own.")] = False
     rechunk: Annotated[bool, Setting("Write only complete events of a stream.")] = True
@@ -184,20 +184,22 @@ class Provider:
         8 * 1024 * 1024
     )
     passes_large_events: bool = True
-    """An event that is larger passes in pieces; else the stream is cut. Where events are only re-chunked."""
+    """Events larger than ``max_event_bytes`` are forwarded in pieces; otherwise they end the stream. Applies to native
+    streams that are only re-chunked."""
     cut_notice: Annotated[bool, Setting("End a truncated native stream with an error event.")] = False
     timeouts: Timeouts = Timeouts()
     limits: Limits = NO_LIMITS
     apis: ApiTable = ALL_NATIVE
     translate: TranslateSettings | None = None
-    """How requests are translated, where they are; None: by the defaults."""
+    """The settings of translation; None: the defaults."""
     health_check: HealthCheck | None = None
     duplicate_of: str = ""
-    """Identity of the first in the pool that is the same provider (URL, credential and model); empty: this is it."""
+    """Identity of the first provider in the pool with the same URL, credential and model; empty: this is the first."""
     shared_identity: str = field(init=False)
-    """The identity that health and rests belong to; limits belong to each one that is listed."""
+    """The identity that owns health and the pause after Retry-After. Limits belong to each listed provider instead."""
     join: Callable[[bytes], bytes] = field(init=False, repr=False, compare=False)
-    """Path and query to ask this provider for, of a request target in origin form. Raises ProxyError(BAD_REQUEST)."""
+    """Converts a request target in origin form to path and query of the request to this provider. Raises
+    ProxyError(BAD_REQUEST)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shared_identity", self.duplicate_of or self.identity)

@@ -1,4 +1,4 @@
-"""The compiled immutable configuration. An exchange keeps the snapshot it began with."""
+"""The compiled immutable configuration. An exchange keeps the snapshot with which it began."""
 
 from __future__ import annotations
 
@@ -85,4 +85,4 @@ class Snapshot:
     admin: AdminSettings = AdminSettings()
     http_pool: HttpPoolSettings = HttpPoolSettings()
     max_body: int = 64 * 1024 * 1024
-    """The largest ``max_body`` of all pools: what a door may read before it knows the model."""
+    """The largest ``max_body`` of all pools: the limit of a door, which reads the body before the model is known."""

@@ -1,6 +1,6 @@
 """The access log: one JSON line per exchange, written by a thread so that a blocked pipe cannot stall the loop.
 
-Neither bodies nor header values are logged, and of the target only the path: queries may carry secrets.
+Bodies and header values are not logged, nor the query of the request target, which may contain secrets.
 """
 
 from __future__ import annotations

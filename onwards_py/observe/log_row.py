@@ -1,4 +1,4 @@
-"""The row that the access log and the metrics read: the facts of one exchange, written down once when it ended."""
+"""The row that the access log and the metrics read: the facts of one exchange, recorded once when it ended."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from onwards_py.observe.outcomes import INTERNAL, Outcome
 
 
 class LogRow(msgspec.Struct, frozen=True, gc=False):
-    """One exchange that ended. Values only: a row keeps neither request nor connection alive.
+    """One exchange that ended. A row has only values: it does not keep a request or a connection alive.
 
-    Times are seconds of a monotonic clock. The order of the first fields is fixed: `Exchange.log_row` gives them by
-    position, which costs a third of giving them by name.
+    Times are seconds of a monotonic clock. The order of the first fields is fixed: `Exchange.log_row` passes them by
+    position, which costs a third of passing them by name.
     """
 
     began: float
     committed: float
-    """When the response head was sent to the client; 0.0: it never was."""
+    """Time at which the response head was sent to the client; 0.0: it was not sent."""
     ended: float
     method: bytes
     request_target: bytes
@@ -26,13 +26,13 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
     key: str | None = None
     """Name of the caller's key, never the token."""
     target: str = ""
-    """The configured target; empty: none was resolved."""
+    """The configured target; empty: the model did not resolve to a target."""
     provider: str = ""
-    """The configured provider of the last attempt; empty: none was tried."""
+    """The configured provider of the last attempt; empty: no attempt was made."""
     status: int = 0
     outcome: Outcome = INTERNAL
     code: str = ""
-    """``code`` of the proxy's own error."""
+    """``code`` of the error that the proxy itself created."""
     attempts: int = 0
     """How often the request was sent."""
     routed_from: str = ""
@@ -40,7 +40,7 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
     limited_tokens: int | None = None
     """Tokens charged to limits in tokens; None: no such limit applied."""
     hedged: int = 0
-    """Attempts that were made while another one was running."""
+    """Hedged attempts: those that began while another one was running."""
     repeats: tuple[str, ...] = ()
     """Providers to which the request was sent once more because a reused connection had failed."""
     over_budget: bool = False
@@ -52,4 +52,4 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
     route_by_seconds: float = 0.0
     """Time that the classifier took."""
     dropped: tuple[str, ...] = ()
-    """Parts of the request or the answer that the translation left out."""
+    """Parts of the request or the answer that the translation dropped."""

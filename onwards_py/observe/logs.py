@@ -1,7 +1,7 @@
 """The process log: standard logging to standard error, one line per record.
 
-A standard error that is not read must not block the event loop: lines that cannot be written at once are left to a
-thread, and lines that cannot be written at all are dropped.
+A standard error that is not read must not block the event loop: a thread writes the lines that cannot be written at
+once, and lines that cannot be written at all are dropped.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-# The side that ended the exchange, and in which phase.
+# Each outcome names the side that ended the exchange, and the phase in which it did.
 DONE: Final = "done"  # a complete response, with any status
 REFUSED: Final = "refused"  # rejected by the proxy because of the request
 OVERLOADED: Final = "overloaded"  # rejected by the proxy because of its own state

@@ -19,7 +19,8 @@ _MOST = 512
 class Recorder:
     """Feeds metrics and access log. ``call_later(seconds, callback)`` schedules on the event loop.
 
-    ``to_wall`` gives what makes Unix time of the seconds in rows; it changes when the system's clock is set.
+    ``to_wall`` returns the number that converts the seconds in rows to Unix time by addition; it changes when the
+    system's clock is set.
     """
 
     __slots__ = ("_call_later", "_lines", "_metrics", "_pending", "_scheduled", "_to_wall")

@@ -1,5 +1,5 @@
 """Routing: from a model name and a principal to an ordered choice of providers.
 
-Pure. Lives here: the route table, the balancer, health and the fallback plan. May not: open sockets, read clocks or
+Pure. Contains: the route table, the balancer, health and the fallback plan. May not: open sockets, read clocks or
 draw random numbers by itself.
 """

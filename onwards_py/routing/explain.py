@@ -96,7 +96,7 @@ def describe_route_by(rule: RouteBy) -> str:
 
 
 def describe_attempts(pool: Pool) -> str:
-    """The number of attempts and their causes, as a sentence."""
+    """The number of attempts, and the failures that lead to another attempt, as a sentence."""
     policy = pool.fallback
     if not policy.enabled:
         return f"one attempt; fallback is off; a response head may take {_head(pool)}"

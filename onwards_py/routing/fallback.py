@@ -215,7 +215,7 @@ class FallbackPlan(msgspec.Struct):
         return fault is not Fault.EXHAUSTED  # another attempt would lack the same resource
 
     def retries_rate_limit(self) -> bool:
-        """True if the proxy's rate limit of a provider leads to another provider instead of a rejection."""
+        """True if another provider is tried when the proxy's own rate limit of a provider is exceeded."""
         return self.policy.enabled and self.policy.on_rate_limit
 
     # Backoff
@@ -260,7 +260,7 @@ class FallbackPlan(msgspec.Struct):
         return wait * self.random() if wait and self.policy.backoff_jitter else wait
 
     def _longest_delay(self, times: int) -> float:
-        """The backoff, without jitter, before an endpoint that has failed this exchange ``times`` before."""
+        """The backoff, without jitter, before an endpoint that has already failed ``times`` in this exchange."""
         policy = self.policy
         if not policy.backoff_initial or not times:
             return 0.0

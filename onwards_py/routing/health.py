@@ -79,7 +79,7 @@ class Health:
         self.retry_after_until = 0.0
         self.successes = 0
         self.ejections = 0
-        # Successes are counted once; "in a row" and "in this window" are differences to an earlier count.
+        # One counter of successes serves both rules: "in a row" and "in this window" are differences to an earlier count.
         self._row = self._row_at = 0
         self._refused = self._refused_at = 0
         self._failed = self._window_at = 0
@@ -248,7 +248,7 @@ class Health:
 
     def _failed_probe(self, now: float, *, auth: bool) -> None:
         if now < self._due:
-            # It was tried early because no other endpoint was left: its failure changes nothing.
+            # It was tried early because no other endpoint was left: its failure does not change its state.
             self.state = HealthState.EJECTED
             self.excluded_until = self._due
         elif self._policy is None:

@@ -23,7 +23,7 @@ class _Body(Struct, gc=False):
 
 
 class _Message(Struct, gc=False):
-    """A message of Chat Completions, or an item of Responses, whose ``type`` may be left out if it is a message."""
+    """A message of Chat Completions, or an item of Responses; an item without ``type`` is a message."""
 
     role: str | None = None
     type: str | None = None
@@ -44,15 +44,15 @@ _decode_string = msgspec.json.Decoder(str).decode
 def last_user_text(body: bytes, limit: int) -> str | None:
     """The text of the last user message of ``body``, at most ``limit`` characters (0 or more); None if there is none.
 
-    Of a Chat Completions body the last message with the role ``user``, of a Responses body the ``input`` itself or the
-    last such item of it, of a Completions body the ``prompt`` or the last of several. The texts of several parts are
-    joined by line ends, other parts (images, audio, files) are left out; a message that has only such parts has no
-    text, and no earlier one is taken for it.
+    In a Chat Completions body this is the last message with the role ``user``; in a Responses body the ``input`` itself
+    or its last such item; in a Completions body the ``prompt`` or the last of several prompts. The texts of several
+    parts are joined by line ends, and other parts (images, audio, files) are ignored. If the last user message has only
+    such parts, the result is None: earlier messages are not considered.
 
-    Of a text that is longer than ``limit`` the beginning and the end remain, half of ``limit`` each: people say what
-    they want before or after what they paste, and nothing tells which.
+    A text that is longer than ``limit`` is reduced to its beginning and its end, half of ``limit`` each: users write
+    their request before or after the material that they paste.
 
-    Total: any bytes give a text or None.
+    Raises no exception, whatever the bytes are.
     """
     try:
         text = _text_of(_decode_body(body))
@@ -81,7 +81,7 @@ def _of_messages(messages: list[Raw]) -> str | None:
         try:
             message = _decode_message(raw)
         except msgspec.ValidationError:
-            continue  # whatever this is, it is no message of a user
+            continue  # not a user message
         if message.role == "user" and message.type in (None, "message"):
             return _of_content(message.content)
     return None

@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Api(Enum):
-    """An API with a generation endpoint of its own. The values are what configuration files call it."""
+    """An API with a generation endpoint of its own. The values are its names in configuration files."""
 
     CHAT_COMPLETIONS = "chat_completions"
     RESPONSES = "responses"
@@ -39,7 +39,7 @@ def api_of(path: bytes) -> Api | None:
 
 
 def path_below(path: bytes, api: Api) -> bytes | None:
-    """What follows the collection of ``api`` in ``path``, without the query and a last slash; None: it is not in it."""
+    """The rest of ``path`` after the collection of ``api``, without query and trailing slash; None: not below it."""
     collection = COLLECTIONS[api]
     path = path.partition(b"?")[0].rstrip(b"/")
     if path.endswith(collection) and path.find(collection + b"/") < 0:

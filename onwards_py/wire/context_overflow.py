@@ -1,4 +1,4 @@
-"""Errors of all vendors that mean: the input is longer than the model's context. Pure.
+"""Detects errors, of all vendors, about an input that is longer than the model's context. Pure.
 
 Clients shorten the conversation and retry after the code ``context_length_exceeded``, and give up after other codes.
 Providers use a code of their own, or only a sentence.

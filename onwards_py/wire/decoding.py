@@ -66,7 +66,7 @@ class ContentDecoder:
     ``coding`` is a member of `DECODABLE`.
     Raises Undecodable. Then the decoder cannot be used again.
     The output of a valid body, and whether it is valid, does not depend on how the input was cut.
-    Of a corrupt body a beginning is decoded, whose length depends on it.
+    Of a corrupt body, only a beginning is decoded; its length depends on how the input was cut.
     """
 
     __slots__ = ("_bounds", "_fed", "_made", "_make", "_members", "_most_members", "_unit")
@@ -141,7 +141,7 @@ class ContentDecoder:
 
 
 class _Unit(Protocol):
-    """The decoder of one member, frame or stream. The attributes are set by each call."""
+    """The decoder of one member, frame or stream. Each call sets the attributes."""
 
     rest: Data
     """Input that was not read."""
@@ -166,7 +166,7 @@ class _Inflate:
 
     def decode(self, data: Data, room: int) -> bytes:
         stream = self._stream
-        most = min(room + 1, _OUTPUT)  # 0 would mean: without limit
+        most = min(room + 1, _OUTPUT)  # zlib takes 0 as "no limit"
         decoded = stream.decompress(data, most)
         self.ended = stream.eof
         self.rest = stream.unused_data if self.ended else stream.unconsumed_tail
@@ -175,7 +175,8 @@ class _Inflate:
 
 
 class _Zstd:
-    """A zstd frame. This decoder has no output limit, so it gets only as much input as hardly exceeds the limit."""
+    """A zstd frame. The library cannot limit its output, so it gets input in small pieces that hardly exceed the
+    limit."""
 
     __slots__ = ("_stream", "ended", "pending", "rest")
 
@@ -208,13 +209,14 @@ class _Brotli:
         most = min(room + 1, _OUTPUT)
         decoded: bytes = stream.process(data, output_buffer_limit=most)
         self.ended = stream.is_finished()
-        # There can be more output although all input was read and the limit was not reached, until a call returns none.
+        # More output can follow, although all input was read and the limit was not reached, until a call returns no
+        # bytes.
         self.pending = not self.ended and (decoded != b"" or not stream.can_accept_more_data())
         return decoded
 
 
 _Make = Callable[[Data], _Unit]
-"""Makes the decoder for data that begins with the argument."""
+"""Creates the decoder of data that begins with the argument."""
 
 
 class _Coding(NamedTuple):
@@ -229,8 +231,8 @@ def _gzip() -> _Make:
 
 
 def _deflate() -> _Make:
-    # RFC 1950 section 2.2: the zlib format begins with method 8. Bare deflate data, which some senders mean by the
-    # name, would begin so only with a stored block with padding bits set, which no encoder writes.
+    # RFC 1950 section 2.2: the zlib format begins with method 8. Some senders use the name "deflate" for bare deflate
+    # data, which would begin with these bits only in a stored block with padding bits set; no encoder writes that.
     return lambda data: _Inflate(15 if data[0] & 0x0F == 8 else -15)
 
 
@@ -259,7 +261,7 @@ def coding_of(value: bytes) -> bytes:
     """The coding of a Content-Encoding, in lower case. Empty: none but ``identity``.
 
     Several codings, which are not decoded here, are joined by commas.
-    ``value``: of all its lines, joined by commas.
+    ``value``: the values of all its lines, joined by commas.
     """
     names = [part.strip(b" \t").lower() for part in value.split(b",")]
     return b",".join([name for name in names if name not in (b"", b"identity")])

@@ -27,7 +27,7 @@ def first_content_detector_for(facts: ResponseFacts, limit: int) -> FirstContent
 
 
 class DecodingUsageScanner(UsageScanner):
-    """A `UsageScanner` of the decoded copy. The bytes pass unchanged.
+    """A `UsageScanner` of the decoded copy. The bytes are forwarded unchanged.
 
     ``seen`` counts decoded bytes.
     After a decoding error the response is ``undecodable``, and ``seen`` counts its bytes as they arrive.
@@ -68,7 +68,7 @@ class DecodingFirstContentDetector(FirstContentDetector):
     """A `FirstContentDetector` of the decoded copy.
 
     Bytes that cannot be decoded count as content.
-    So do more than ``limit`` bytes, coded or decoded, without a verdict.
+    More than ``limit`` bytes without a verdict, encoded or decoded, also count as content.
     """
 
     __slots__ = ("_coded_left", "_decoding")

@@ -69,7 +69,7 @@ def format_duration(seconds: float) -> str:
 
 
 def send_error(downstream: Downstream, error: ProxyError, extra: bytes = b"") -> None:
-    """Send the error, or abort if a response was begun. ``extra``: further field lines."""
+    """Send the error, or abort if a response has begun. ``extra``: additional field lines."""
     if downstream.committed:
         downstream.abort()
         return

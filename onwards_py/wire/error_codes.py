@@ -1,4 +1,4 @@
-"""The codes of an error, whatever its shape. Pure."""
+"""Finds the codes of an error, in any shape of error body. Pure."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _REFUSAL_WORDS: Final = re.compile(rb"content|policy|moderation|prompt|inspectio
 
 
 def may_be_refusal(body: bytes) -> bool:
-    """False if a JSON error holds no word of a refusal, so that its codes need not be read to rule one out."""
+    """False if the bytes of a JSON error contain no code of a refusal, so that the error need not be decoded."""
     return _REFUSAL_WORDS.search(body) is not None
 
 
 def codes_in(value: object) -> frozenset[str]:
     """The codes, types and status names of a decoded error and of the errors inside it, in lower case.
 
-    A number becomes text. Sentences are left out.
+    Numbers are converted to text. Sentences are ignored.
     """
     return frozenset(_codes(value, _DEEPEST))
 
@@ -52,7 +52,7 @@ def codes_in(value: object) -> frozenset[str]:
 def is_bare_error(event: Mapping[str, object]) -> bool:
     """True if an event of a stream is an error without an envelope, as Bedrock, Cohere and FastAPI send them.
 
-    It has only a message and members that belong to one. If it has a type, it has a code too.
+    Such an event has a message, and otherwise only members of an error. If it has a type, it also has a code.
     """
     has_message = isinstance(event.get("message"), str) or bool(event.get("detail"))
     return has_message and event.keys() <= _BARE and ("code" in event or "type" not in event)

@@ -1,4 +1,4 @@
-"""The HTTP status of an error that came inside a response with another status. Pure."""
+"""The HTTP status of an error inside a response with another status, such as 200. Pure."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _BY_NAME: Final = (
 def error_status(error: object, around: dict[str, object] | None = None) -> int:
     """A status from 400 to 599. ``error``: an object, or the value in its place. ``around``: the object that holds it.
 
-    A number that is such a status decides.
-    Else a code decides, the most exact first.
-    Else a message about a context overflow or a rate limit does: many providers have no code for these.
-    Else it is 500.
+    A number from 400 to 599 decides.
+    Otherwise a code decides, the most specific one first.
+    Otherwise a message about a context overflow or a rate limit decides: many providers have no code for these.
+    Otherwise the status is 500.
     """
     objects = [value for value in (error, around) if isinstance(value, dict)]
     nested = error.get("error") if isinstance(error, dict) else None

@@ -88,7 +88,8 @@ _AS_VARIABLE = bytes(n if chr(n).isalnum() and n < 128 else ord("-") for n in ra
 def folded(name: bytes) -> bytes:
     """A field's name as CGI and WSGI servers compare names.
 
-    Transfer_Encoding is Transfer-Encoding there, so a client could smuggle the one past a proxy by sending the other.
+    For them, Transfer_Encoding is Transfer-Encoding: a client could smuggle the latter past a proxy by sending the
+    former.
     Most servers fold ``_`` only; lighttpd folds all characters except letters and digits.
     """
     return name.lower().translate(_AS_VARIABLE)

@@ -27,8 +27,8 @@ class VerdictKind(Enum):
 
     CONTENT = "content"  # content, or a format that is not known here
     ERROR = "error"  # an error
-    EMPTY = "empty"  # it ended well without content
-    CUT = "cut"  # it broke off before any content
+    EMPTY = "empty"  # it is complete and has no content
+    CUT = "cut"  # it was truncated before any content
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _classify_event(event: ServerSentEvent) -> Verdict | None:
         return CONTENT
     bare = is_bare_error(value)
     if event.name and "type" not in value:
-        value["type"] = event.name.decode("utf-8", "replace")  # which may be the name of the error
+        value["type"] = event.name.decode("utf-8", "replace")  # the event type may be the name of the error
     error = _error_in(value)
     if error is not None:
         return error
@@ -148,7 +148,7 @@ def _error(error: object, around: dict[str, object] | None = None) -> Verdict:
 
 
 def _error_in(value: dict[str, object]) -> Verdict | None:
-    """The error in a document or an event, in any of its shapes. An error that is null or empty is none."""
+    """The error in a document or an event, in any of its shapes. A null or empty error is ignored."""
     error = value.get("error") or _error_of_choices(value.get("choices"))
     if error:
         return _error(error, value)
@@ -238,7 +238,7 @@ def _done_event_has_content(event: dict[str, object]) -> bool:
 
 
 def _chunk_has_content(choices: object) -> bool:
-    """True if a chunk has text, reasoning, a tool call or a finish reason. A role or usage is no content."""
+    """True if a chunk has text, reasoning, a tool call or a finish reason. A role or usage is not content."""
     if not isinstance(choices, list):
         return choices is not None
     for choice in choices:

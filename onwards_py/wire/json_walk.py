@@ -63,7 +63,7 @@ class Walk:
         self._window = window
 
     def members(self, *, objects_only: bool = True) -> Generator[tuple[bytes, int] | None]:
-        """Yield the literal of each key (see MAX_KEY) and the offset of its value, and None between steps.
+        """Yield the literal of each key (see MAX_KEY) with the offset of its value, and None between steps.
 
         A member is yielded after its value was validated.
         Raises Malformed.

@@ -39,7 +39,7 @@ class Media(Enum):
     """Audio, images and other data that is not text."""
     ABSENT = "unsaid"
     UNREADABLE = "unreadable"
-    """Text in a charset that is not a superset of ASCII, or of two types at once."""
+    """Text in a charset that is not a superset of ASCII, or a Content-Type with two types."""
 
 
 def media_of(content_type: bytes) -> Media:

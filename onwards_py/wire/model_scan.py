@@ -78,7 +78,7 @@ _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class BodyFlags(msgspec.Struct, frozen=True, gc=False):
-    """Other top-level members, so that a large body need not be scanned again."""
+    """Other top-level members that the scan has found, so that a large body need not be scanned again."""
 
     streams: bool = False
     """``stream`` is true."""
@@ -94,7 +94,7 @@ class ScanResult(msgspec.Struct, frozen=True, gc=False):
     exact: bool = True
     """The key is ``model``. Else it is ``model`` in another case, which only some parsers accept."""
     notes: BodyFlags | None = None
-    """Of large bodies only."""
+    """Only for large bodies."""
 
     def require_span(self) -> ModelSpan:
         """The span. Raises ProxyError MODEL_REQUIRED."""

@@ -109,7 +109,7 @@ def _parts(body: bytes, dashes: bytes) -> Generator[_Part | None]:
     if not body.startswith(dashes, at):
         _refuse("it does not begin with the boundary that its Content-Type names")
     needle = b"\n" + dashes
-    head = -1  # of the part that is open
+    head = -1  # offset of the current part's header block
     end = at
     for _ in range(MAX_PARTS + 1):
         behind = at + len(dashes)
@@ -191,7 +191,7 @@ def _parameters(text: bytes, where: str) -> dict[bytes, bytes]:
         if pair is None:
             _refuse(f"{where} has a parameter that is not name=value")
         at = pair.end()
-        if pair[1] is None:  # a stray semicolon
+        if pair[1] is None:  # a semicolon without a parameter
             continue
         name = pair[1].lower()
         if name in parameters:

@@ -20,7 +20,7 @@ class Query:
     text: bytes
     """Percent-encoded. It may hold secrets."""
     names: frozenset[bytes]
-    """Of the parameters, decoded and in lower case."""
+    """The names of the parameters, decoded and in lower case."""
 
     @classmethod
     def of(cls, parameters: Mapping[str, str]) -> Query:

@@ -1,12 +1,12 @@
 """The re-chunker: complete server-sent events out, bytes unchanged.
 
 An event ends with a blank line; a line ends with LF, CR or CRLF (WHATWG HTML, section 9.2.5).
-Only line ends are searched for, so a split UTF-8 character does no harm.
+Only line ends are searched for, so characters may be split between pieces.
 At most one incomplete event is buffered. It is returned by the call that gets its last byte.
 
 An event ends after ``CR CR``, although an LF may follow that belongs to the line end: such an LF is sent in front of
 the next event.
-After ``CRLF CR`` the event ends only with the next byte: a stream with one CRLF ends its other lines so too.
+After ``CRLF CR`` the event ends only with the next byte: if one line of a stream ends with CRLF, the others do too.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Rechunker:
     """Filter: any pieces of an event stream in, pieces of complete events out.
 
     ``limit`` bounds one event in bytes (line ends in front of it do not count), however it arrives.
-    A larger event is an error, or, if ``passes``, leaves in pieces from the limit on.
-    ``mid_event``: the last byte out lies inside such an event.
+    A larger event is an error, or, if ``passes``, is returned in pieces once it exceeds the limit.
+    ``mid_event``: the last returned byte is inside such an event.
     """
 
     __slots__ = ("_limit", "_passes", "_pending", "_size", "_tail", "mid_event")

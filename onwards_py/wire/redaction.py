@@ -19,7 +19,7 @@ from onwards_py.messages import Ending
 MIN_SECRET: Final = 6
 """Minimum bytes of a secret. Shorter ones (``none``, ``EMPTY``) are placeholders, and occur in ordinary words."""
 
-# Characters that JSON encoders escape although they need not, because of HTML: Go, .NET, Gson, all of them.
+# Characters that JSON encoders escape for HTML, although JSON does not require it: by Go, .NET, Gson, and all together.
 _BY_CODE_POINT: Final = ("<>&", "<>&'\"+`", "<>&'=", "<>&'\"+`=/")
 _PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
 
@@ -79,7 +79,7 @@ class Redactor:
         return ready
 
     def finish(self, ending: Ending) -> bytes:
-        """The remaining bytes. None of an incomplete body: they may be most of a secret."""
+        """The remaining bytes. Those of an incomplete body are dropped, because they may be most of a secret."""
         held, self._held = self._held, b""
         return self._redaction.redact(held) if ending is Ending.DONE else b""
 
@@ -114,7 +114,7 @@ def _secrets_of(prefix: str, key: str) -> Iterator[str]:
 def _spellings_of(secret: str) -> Iterator[str]:
     yield secret
     literal = json.dumps(secret)[1:-1]
-    for text in (literal, json.dumps(literal)[1:-1]):  # the second: an error inside an error's message
+    for text in (literal, json.dumps(literal)[1:-1]):  # the escaped form occurs if a message quotes another error
         yield text
         yield text.replace("/", "\\/")
     for characters in _BY_CODE_POINT:

@@ -79,7 +79,7 @@ class RequestHead(msgspec.Struct):
     path: bytes = b""
     """The request target in origin form."""
     outbound_heads: dict[int, CachedOutboundHead] = {}
-    """By the ``id`` of their provider."""
+    """Outbound heads by the ``id`` of their provider."""
     resolved_by: object = None
     """The configuration by which ``principal``, ``model`` and ``route`` were found."""
     principal: object = None
@@ -178,7 +178,7 @@ def _note(head: RequestHead, kind: int, value: bytes) -> None:
 def _note_api_key(head: RequestHead, value: bytes) -> None:
     """Several fields may hold the client's key, and their order must not decide which counts.
 
-    Different keys are joined: that is not an accepted key, and no error for a target that needs none.
+    Different keys are joined. The result is not an accepted key, but no error for a target without keys.
     """
     if head.api_key is not None and head.api_key != value:
         value = b"%b, %b" % (head.api_key, value)
@@ -270,7 +270,7 @@ def is_other_protocol(read: bytes, method: bytes, target: bytes) -> bool:
     """True if the request that llhttp found in ``read`` is of RTSP or ICE.
 
     llhttp accepts those as HTTP, and does not report which of them it found.
-    Bodies and values in ``read`` may have lines that look alike, but no request line of HTTP.
+    Bodies and values in ``read`` may contain similar lines, but not a request line of HTTP.
     """
     line = rb"%b +%b +(HTTP|RTSP|ICE)/[0-9]\.[0-9](?=\r?\n)" % (re.escape(method), re.escape(target))
     # Behind the body of the request before it, the request line does not begin a line.

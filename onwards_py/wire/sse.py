@@ -1,7 +1,7 @@
 """Server-sent events, decoded and encoded (WHATWG HTML, section 9.2.6).
 
 The re-chunker finds the end of each event and limits its size. This module reads the lines of complete events.
-``data`` stays bytes, so characters that are invalid or cut by a read do no harm here.
+``data`` stays bytes, so invalid characters, and characters split between reads, are not errors here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ServerSentEvent(NamedTuple):
     name: bytes = b""
     """Empty without an ``event`` line (``message`` in a browser)."""
     id: bytes | None = None
-    """Of the event's own ``id`` line."""
+    """The value of the event's own ``id`` line."""
     retry: int | None = None
     """In milliseconds."""
 
@@ -57,7 +57,7 @@ class SSEDecoder:
     def finish(self, ending: Ending) -> list[ServerSentEvent]:
         """The last event without its blank line, if the stream ended well.
 
-        A browser drops it, but some providers forget the blank line behind their last event.
+        Browsers drop such an event, but some providers omit the blank line after their last event.
         """
         return self._read(self._chunks.finish(ending))
 
@@ -112,7 +112,7 @@ def encode_event(name: bytes, data: bytes) -> bytes:
 
 
 def encode_comment(text: bytes) -> bytes:
-    """A comment, which keeps a connection alive and is no event."""
+    """A comment, which keeps a connection alive and is not an event."""
     return b": %b\n\n" % text
 
 

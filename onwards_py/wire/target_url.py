@@ -20,7 +20,7 @@ _DOT_DOT_SEGMENT = re.compile(rb"(?i)(?:^|/|\\|%2f|%5c)(?:\.|%2e)(?:\.|%2e)(?:/|
 def origin_form(target: bytes) -> bytes:
     """The path and query of a raw request target (RFC 9112 section 3.2), untouched.
 
-    Of absolute-form, scheme and authority are removed: neither decides where a request goes.
+    Scheme and authority of absolute-form are removed: they do not affect where a request is sent.
     Raises ProxyError(BAD_REQUEST) for authority-form, for asterisk-form and for a fragment.
     """
     if target[:1] != b"/":

@@ -28,7 +28,7 @@ _KEY: Final = b'"usage"'
 # The most common form: a few counts, with the total before any nested object. It is read without a parser.
 _FLAT: Final = re.compile(rb'"usage": ?\{(?: ?"[a-z_]{1,40}": ?[0-9]{1,15},){0,4} ?"total_tokens": ?([0-9]{1,15})[,}]')
 _BACKSLASH: Final = 0x5C
-_MAX_OBJECT: Final = 16 * 1024  # bytes of a usage object; usual are a few hundred
+_MAX_OBJECT: Final = 16 * 1024  # bytes of a usage object; most have a few hundred
 _MAX_CANDIDATES: Final = 16  # usage objects that are tried, so that no response can make this slow
 _HEAD: Final = 4 * 1024  # bytes that hold the first event of an Anthropic stream, with its input tokens
 _MAX_COUNT: Final = 1 << 53
@@ -42,7 +42,7 @@ class UsageScanner:
 
     ``limit`` is at least 1. ``seen`` counts bytes.
     Pieces are kept by reference.
-    Each time ``limit`` bytes have passed, the last ``limit`` bytes are joined and the others dropped.
+    After every ``limit`` bytes, the last ``limit`` bytes are joined and the others are dropped.
     So at most twice the limit is kept.
     """
 
@@ -77,11 +77,11 @@ class UsageScanner:
         self._due = self.seen + self._limit
 
     def finish(self, ending: Ending) -> bytes:  # noqa: ARG002  (messages.Filter)
-        """Returns no bytes: all have been passed."""
+        """Returns no bytes: `feed` has returned all of them."""
         return b""
 
     def tokens(self) -> int | None:
-        """The last usage that passed. None: there was none, or it is more than ``limit`` bytes ago."""
+        """The last usage so far. None: there was none, or it was more than ``limit`` bytes ago."""
         passed = b"".join(self._pieces)
         head = passed[:_HEAD] if self._head is None else self._head
         return _count(passed[-self._limit :], head, cut=self.seen > self._limit)
@@ -115,7 +115,7 @@ def _usages(data: bytes, *, cut: bool) -> Iterator[_Usage]:
     end = len(data)
     for _ in range(_MAX_CANDIDATES):
         at = data.rfind(_KEY, 0, end)
-        # It is not known whether a quote behind a cut is escaped.
+        # The quote at the beginning of cut data may be an escaped one.
         if at < 0 or (cut and at == 0):
             return
         end = at
