@@ -79,7 +79,7 @@ class Health:
         self.retry_after_until = 0.0
         self.successes = 0
         self.ejections = 0
-        # One counter of successes serves both rules: "in a row" and "in this window" are differences to an earlier count.
+        # One counter of successes serves both rules: "in a row" and "in this window" are differences to older counts.
         self._row = self._row_at = 0
         self._refused = self._refused_at = 0
         self._failed = self._window_at = 0
