@@ -15,6 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 pytest.register_assert_rewrite("support", "fault_providers", "fault_stage")
 
+# Hundreds of processes are started, and compile the package once if they may keep the result.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Without deadlines: other processes may have the machine for a while.
 settings.register_profile("development", deadline=None, max_examples=20)
 settings.register_profile("ci", deadline=None, max_examples=100)
