@@ -14,7 +14,7 @@ import msgspec
 from onwards_py.messages import Clock, Downstream, Ending, Source
 from onwards_py.proxy.delayed_close import DelayedClose
 from onwards_py.transcode.neutral.failure import Failure
-from onwards_py.transcode.neutral.machine import Machine
+from onwards_py.transcode.neutral.machine import Machine, State
 from onwards_py.transcode.neutral.pipeline import EventFilter, KeepAlive
 from onwards_py.transcode.neutral.settings import TranslateSettings
 from onwards_py.wire.first_content import Verdict, VerdictKind
@@ -22,6 +22,7 @@ from onwards_py.wire.first_content import Verdict, VerdictKind
 T = TypeVar("T")
 
 _CONTENT: Final = VerdictKind.CONTENT
+_OPEN: Final = State.OPEN
 _EVENT_END: Final = b"\n\n"
 _GRACE: Final = 0.5  # seconds for the rest of a response that is given up
 _LONGEST_REST: Final = 1024 * 1024
@@ -90,6 +91,7 @@ class ResponseSink:
         self._discard: Callable[[], None] = _no_provider
         self._close: DelayedClose | None = None
         self._written = clock()
+        self._committed = False
         self.late = False
         self.verdict: Verdict | None = None
 
@@ -120,7 +122,7 @@ class ResponseSink:
         self._discard = discard
         if self.events is not None:
             self._close = DelayedClose(self.events.machine, discard)
-        if gate is not None and not self._downstream.committed:
+        if gate is not None and not self._committed:
             self._gate = gate
             if gate.first_token is not None:
                 self._after(gate.first_token, self._on_late)
@@ -155,7 +157,8 @@ class ResponseSink:
         if not events:
             return
         downstream = self._downstream
-        if not downstream.committed:
+        if not self._committed:
+            self._committed = True
             self._commit()
         self._written = self._clock()
         start = 0
@@ -179,7 +182,7 @@ class ResponseSink:
             self.send(events)
         elif events:
             self._hold(events)
-        if self._close is not None:
+        if self._close is not None and self.events.machine.state is not _OPEN:
             self._close.look()
 
     def flush(self) -> None:
@@ -245,7 +248,7 @@ class ResponseSink:
         events = self.events
         if events is None:
             return
-        if events.commit_at is not None and not self._downstream.committed:
+        if events.commit_at is not None and not self._committed:
             self._after(events.commit_at - self._clock(), self._begin_early)
         if events.settings.keepalive is not KeepAlive.OFF:
             interval = events.settings.keepalive_interval
