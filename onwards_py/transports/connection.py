@@ -319,7 +319,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """The response is complete."""
         assert self.transport is not None
         self._trip = None
-        if self._parser.must_close or not self._reusable or self.unsent or self.transport.get_write_buffer_size():
+        parser = self._parser
+        # A part of a further response in the parser would become a part of the next one.
+        reusable = self._reusable and not parser.must_close and parser.at_boundary
+        if not reusable or self.unsent or self.transport.get_write_buffer_size():
             self._state = _CLOSED
             self.unsent = ()
             # A close would wait, perhaps for ever, until the provider has read the rest of the request.

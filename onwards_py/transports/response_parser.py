@@ -17,6 +17,7 @@ class ResponseParser:
     """llhttp for the responses of one connection, one at a time."""
 
     __slots__ = (
+        "at_boundary",
         "complete",
         "interim",
         "interim_heads",
@@ -24,6 +25,7 @@ class ResponseParser:
         "llhttp",
         "must_close",
         "on_body",
+        "on_message_begin",
         "overhead",
         "own_pieces",
         "pieces",
@@ -35,6 +37,9 @@ class ResponseParser:
         self.pieces: list[bytes] = []
         """Body bytes of the present read."""
         self.on_body = self.pieces.append
+        self.at_boundary: list[bool] = []
+        """Not empty: a response has ended, and no byte of a further one has been parsed."""
+        self.on_message_begin = self.at_boundary.clear  # a list, so that the callback needs no Python code
         self.own_pieces = 0
         """Once the response is complete: so many of ``pieces`` belong to it."""
         self.raw = b""
@@ -99,6 +104,7 @@ class ResponseParser:
     def on_message_complete(self) -> None:
         if self.interim < 0 and not self.complete:  # not 1xx, which the final response follows
             self.complete = True
+            self.at_boundary.append(True)
             self.own_pieces = len(self.pieces)
             if not self.llhttp.should_keep_alive():
                 self.must_close = True

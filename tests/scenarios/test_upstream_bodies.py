@@ -129,7 +129,11 @@ async def test_trailers_are_dropped_and_never_become_headers(lane: bool) -> None
 
 
 @pytest.mark.parametrize("body", [CHUNKED + chunk(b"abc") + LAST_CHUNK, answer(b"abc")], ids=["chunked", "length"])
-@pytest.mark.parametrize("poison", [b"x", answer(b"poison")], ids=["a byte", "a response"])
+@pytest.mark.parametrize(
+    "poison",
+    [b"x", b"H", b"HTTP/1.1 404 Not Found\r\nX-A: ", answer(b"poison")],
+    ids=["a byte", "the first byte of a response", "a part of a head", "a response"],
+)
 async def test_bytes_behind_a_response_reach_nobody(lane: bool, body: bytes, poison: bytes) -> None:
     """In the same packet: the response is whole, its connection is closed and not used again."""
     closed = asyncio.Event()
