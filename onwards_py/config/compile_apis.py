@@ -11,7 +11,7 @@ from onwards_py.wire.api import Api
 
 def compile_apis(shape: ProviderShape, path: Path, reporter: Reporter) -> ApiTable:
     """The table. An API without a mode is native if the provider has it, else translated to one that it has; if that
-    is not possible, it is refused. Notes an error if a mode needs an API that ``apis`` leaves out."""
+    is not possible, it is rejected. Reports an error if a mode needs an API that is missing in ``apis``."""
     if shape.apis is not None and not shape.apis:
         reporter.error((*path, "apis"), "is empty: name at least one API, or leave it out")
         return ALL_NATIVE
@@ -32,7 +32,7 @@ def compile_apis(shape: ProviderShape, path: Path, reporter: Reporter) -> ApiTab
 
 
 def _upstream(api: Api, mode: str | None, other: Api, apis: frozenset[Api]) -> Api | None:
-    """``other``: what ``api`` can be translated to."""
+    """``other``: the API to which ``api`` can be translated."""
     if mode is None:
         if api in apis:
             return api

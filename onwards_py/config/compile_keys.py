@@ -1,4 +1,4 @@
-"""Client keys: from keys and ids in the file to the digests that tokens of requests are compared with."""
+"""Client keys: from keys and ids in the file to the digests with which tokens of requests are compared."""
 
 from __future__ import annotations
 

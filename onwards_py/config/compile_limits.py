@@ -28,7 +28,7 @@ def compile_limits(level: LimitsShape, path: Path, reporter: Reporter) -> Limits
 
 
 def _requests(shape: RateLimitShape) -> RateLimit | None:
-    """The default capacity is one second's or minute's worth, and at least one request."""
+    """The default capacity is the number of requests of one second or minute, and at least one."""
     if shape.requests_per_second is not None:
         return _bucket(shape.requests_per_second, 1, shape.burst_size)
     if shape.requests_per_minute is not None:

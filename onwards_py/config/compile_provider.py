@@ -188,7 +188,7 @@ def _prefix(shape: ProviderShape) -> str:
 
 
 def _redaction(shape: ProviderShape) -> Redaction | None:
-    """Blanks the credential in errors of the provider; other query parameters, such as a version, are not secret."""
+    """Redacts the credential in errors of the provider; other query parameters, such as a version, are not secret."""
     key = "" if shape.onwards_key is None else shape.onwards_key.value
     query = [value.value for name, value in (shape.query or {}).items() if _CREDENTIAL_IN_QUERY.search(name)]
     return compile_redaction(_prefix(shape), key, query)

@@ -20,7 +20,7 @@ from onwards_py.transcode.neutral.settings import TranslateSettings
 def compile_translate(
     preset: str | None, shape: TranslateShape | None, path: Path, reporter: Reporter
 ) -> TranslateSettings | None:
-    """The settings; None where the file has neither key, so that the defaults count."""
+    """The settings; None if the file has neither key: then the defaults apply."""
     if preset is None and shape is None:
         return None
     shape = shape or shape_class(TranslateShape)()

@@ -76,7 +76,7 @@ def dotted(path: Path) -> str:
 
 
 def child_path(path: Path, word: str) -> Path:
-    """The path of an arbitrary key. A key that is too long for a name is left out; the position shows its place."""
+    """The path of an arbitrary key. A key that is too long for a name is omitted; the position shows its place."""
     return (*path, word) if len(word) <= LONGEST_WORD else path
 
 

@@ -1,4 +1,4 @@
-"""The shape of limits, which look the same wherever they stand: on a key, a target or a provider."""
+"""The shape of limits, which is the same for a key, a target and a provider."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ConcurrencyLimitShape(Shape, frozen=True, kw_only=True):
 
 
 class LimitsShape(Shape, frozen=True, kw_only=True):
-    """What can be limited."""
+    """The limits of a key, a target or a provider."""
 
     rate_limit: Annotated[
         RateLimitShape | None, Meta(description="Requests per time; beside 'providers', of the pool as a whole.")

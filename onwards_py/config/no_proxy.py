@@ -1,9 +1,9 @@
 """``NO_PROXY``: which hosts are requested without the proxy, as curl reads it (CURLOPT_NOPROXY, lib/noproxy.c).
 
-The list holds names, each standing for itself and all names below it, with or without a leading dot; IP addresses; and
-networks in CIDR notation, which concern hosts that are written as addresses: names are not looked up. ``*`` alone is
-everything. Beyond curl, as other clients have it: an entry may end in a port, IPv6 addresses may stand in brackets, and
-blanks may separate.
+The list contains names, IP addresses and networks in CIDR notation. A name, with or without a leading dot, matches
+itself and all its subdomains. An address or network matches only hosts that are written as addresses: names are not
+resolved. A list of only ``*`` matches every host. As in other clients, but not in curl, an entry may end in a port, an
+IPv6 address may be in brackets, and blanks may separate entries.
 """
 
 from __future__ import annotations

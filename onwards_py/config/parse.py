@@ -21,7 +21,7 @@ from onwards_py.model.snapshot import Snapshot
 class LoadedConfig:
     """A valid configuration. ``warnings`` are in the order of the file.
 
-    ``sources``: the files that it was made of, which are the file itself, secrets and trust stores.
+    ``sources``: the files from which it was read: the file itself, secrets and trust stores.
     """
 
     snapshot: Snapshot
@@ -30,7 +30,7 @@ class LoadedConfig:
 
 
 def load(path: Path, env: Mapping[str, str], sources: SourceFiles | None = None) -> LoadedConfig:
-    """Read and compile a file. ``env`` is what ``${VAR}`` and the proxy variables refer to. Raises ConfigError.
+    """Read and compile a file. ``env`` has the variables for ``${VAR}`` and for proxies. Raises ConfigError.
 
     ``sources`` reads the files, and afterwards names those that were read, even if loading failed.
     """

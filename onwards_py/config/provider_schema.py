@@ -44,7 +44,7 @@ class TlsShape(Shape, frozen=True, kw_only=True):
 
 
 class ResponsesMode(Enum):
-    """What becomes of requests for the Responses API (``open_responses_mode``)."""
+    """How requests for the Responses API are handled (``open_responses_mode``)."""
 
     NATIVE = "native"
     TRANSLATE = "translate"
@@ -59,7 +59,7 @@ class OpenResponsesShape(Shape, frozen=True, kw_only=True):
 
 
 class ProviderSettingsShape(LimitsShape, frozen=True, kw_only=True):
-    """What can be set for a provider, and above it for all providers of a target or of the file."""
+    """Settings of a provider, which a target or the file can set for all their providers."""
 
     flattened: ClassVar[tuple[type, ...]] = (Provider,)
 

@@ -23,9 +23,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Env:
-    """The environment of references: variables, and the folder that relative paths start from.
+    """The environment of references: variables, and the folder of relative paths.
 
-    ``sources`` reads files and records which.
+    ``sources`` reads files and records their paths.
     """
 
     variables: Mapping[str, str]
@@ -45,7 +45,7 @@ class Env:
             if len(content) > MAX_FILE:
                 raise ValueError(f"the file {named} is larger than {MAX_FILE} bytes")
             if not content.strip(b"\r\n"):
-                # Probably it is being written; until then the proxy must not run without the secret.
+                # Another program is probably writing it; an empty value must not replace the secret.
                 raise ValueError(f"the file {named} is empty")
             return content.decode()
         except OSError as error:

@@ -30,10 +30,10 @@ class InvalidConfig:
 
 
 class Unchanged(Enum):
-    """Why there is nothing to apply.
+    """Why a reload applies nothing.
 
-    ``IN_FORCE``: the content is in force. ``RESTORED``: the same, after other content was refused.
-    ``STILL_REFUSED``: the content was refused before. ``MOVING``: a file changed while the files were read.
+    ``IN_FORCE``: the content is already active. ``RESTORED``: the same, after other content was rejected.
+    ``STILL_REFUSED``: the content was already rejected. ``MOVING``: a file changed while the files were read.
     """
 
     IN_FORCE = "in force"
@@ -46,7 +46,7 @@ ReloadResult = LoadedConfig | InvalidConfig | Unchanged
 
 
 class Reloader:
-    """Reloads the files that ``loaded`` was made of. ``env``: the environment variables that references refer to."""
+    """Reloads the files of the configuration ``loaded``. ``env``: the environment variables for references."""
 
     def __init__(self, path: Path, env: Mapping[str, str], loaded: LoadedConfig) -> None:
         self._path = path
@@ -86,7 +86,7 @@ class Reloader:
             self._refused = sources.digests
             self._read_failed = sources.read_failed
             self.must_retry = sources.read_failed or sources.file_missing
-            # The files of the configuration in force are polled too: they may be restored.
+            # The files of the active configuration are polled too: they may be restored.
             self._paths = tuple(dict.fromkeys((*self._in_force, *sources.digests)))
         elif result in (Unchanged.IN_FORCE, Unchanged.RESTORED):
             self._refused = None
@@ -97,13 +97,13 @@ class Reloader:
         return result
 
     def note_applied(self, loaded: LoadedConfig) -> None:
-        """``loaded`` is in force from now on."""
+        """``loaded`` is active from now on."""
         self._in_force = loaded.sources
         self._refused = None
         self._follow(loaded.sources)
 
     def note_apply_failed(self, loaded: LoadedConfig) -> None:
-        """Applying ``loaded`` failed. It is not tried again before a file changes."""
+        """Applying ``loaded`` failed. It is not repeated before a file changes."""
         self._refused = loaded.sources
         self._follow({**self._in_force, **loaded.sources})
 
@@ -136,10 +136,10 @@ class ReloadError:
 
 @dataclass(slots=True)
 class ReloadStatus:
-    """The configuration in force, and the results of reloads.
+    """The active configuration, and the results of reloads.
 
-    ``last_error`` describes the refused content of the files, if there is any; everything else the configuration in
-    force. ``sha256``: of the main file (hex; empty if unknown). Times are in seconds since the epoch.
+    ``last_error`` describes the rejected content of the files, if there is any; all other fields describe the active
+    configuration. ``sha256``: of the main file (hex; empty if unknown). Times are in seconds since the epoch.
     """
 
     path: Path
@@ -151,12 +151,12 @@ class ReloadStatus:
     results: dict[str, int] = field(default_factory=lambda: {"applied": 0, "unchanged": 0, "refused": 0})
 
     def describe(self, loaded: LoadedConfig) -> None:
-        """Describe ``loaded``, which is in force."""
+        """Describe ``loaded``, which is active."""
         self.sha256 = loaded.sources.get(self.path, UNREADABLE)
         self.warnings = len(loaded.warnings)
 
     def note_applied(self, loaded: LoadedConfig, now: float) -> None:
-        """``loaded`` is in force from now on."""
+        """``loaded`` is active from now on."""
         self.describe(loaded)
         self.applied_at = now
         self.generation += 1
@@ -164,12 +164,12 @@ class ReloadStatus:
         self.results["applied"] += 1
 
     def note_refused(self, problems: tuple[str, ...], now: float) -> None:
-        """The files were refused; the configuration in force stays."""
+        """The files were rejected; the active configuration stays."""
         self.last_error = ReloadError(now, problems)
         self.results["refused"] += 1
 
     def note_unchanged(self, *, restored: bool = False) -> None:
-        """A reload found nothing new. ``restored``: after a refusal, the content on disk is that in force again."""
+        """A reload found no change. ``restored``: after a rejection, the files have the active content again."""
         if restored:
             self.last_error = None
         self.results["unchanged"] += 1

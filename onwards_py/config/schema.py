@@ -1,4 +1,4 @@
-"""The shape of the file, as typed code: read by the decoder, and by the generator of the JSON Schema."""
+"""The shape of the file as types, for the decoder and for the generator of the JSON Schema."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEYS = "Accepted keys: keys, or ids of key_definitions. An empty list accepts n
 
 
 class RoutingActionShape(Shape, frozen=True, kw_only=True):
-    """What a routing rule does."""
+    """The action of a routing rule."""
 
     type: Annotated[Literal["deny", "redirect"], Meta(description="Reject, or use another target.")]
     target: Annotated[str | None, Meta(description="The target to redirect to.")] = None
@@ -42,7 +42,7 @@ class ListedShape(ProviderShape, frozen=True, kw_only=True):
 
 
 class DefaultsShape(ProviderSettingsShape, frozen=True, kw_only=True):
-    """What can be set for a target, and above it for all targets."""
+    """Settings of a target, which the file can set for all targets."""
 
     flattened: ClassVar[tuple[type, ...]] = (Provider, Pool)
 

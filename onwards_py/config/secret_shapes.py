@@ -1,4 +1,4 @@
-"""Text that looks like a secret, which messages do not show, wherever it was written.
+"""Recognises text that looks like a secret, which messages must not show.
 
 A key that was pasted one line too high stands where YAML has a name; messages with names go to terminals, CI logs
 and ``/status``. Hiding a name by mistake costs little: the message has its line and column.

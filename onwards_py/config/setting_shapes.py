@@ -34,16 +34,16 @@ from onwards_py.setting import Setting, ValueKind
 S = TypeVar("S", bound=Shape)
 T = TypeVar("T")
 Accepted = Any
-"""A type as msgspec reads it, with bounds: it is made while the program runs."""
+"""A type for msgspec, with bounds; it is created at run time."""
 
-_LARGEST_INT: Final = 2**53  # what JSON numbers hold exactly (RFC 8259 section 6)
+_LARGEST_INT: Final = 2**53  # JSON numbers up to this are exact (RFC 8259 section 6)
 _UNITS: Final = ("GiB", "MiB", "KiB")
 _SUFFIXES: Final = ("Settings", "Policy")
 
 
 @dataclass(frozen=True, slots=True)
 class _Codec:
-    """``accepted``: the type that the decoder reads; ``compiled`` makes the field's value of it."""
+    """``accepted``: the type that the decoder reads; ``compiled`` converts it to the value of the field."""
 
     accepted: Accepted
     compiled: Callable[[Any], object]
@@ -65,7 +65,7 @@ _CODECS: Final[Mapping[ValueKind, _Codec]] = {
 
 @dataclass(frozen=True, slots=True)
 class _SettingField:
-    """A setting with what follows from its field."""
+    """A setting, with all that is derived from its field."""
 
     field: str
     key: str
@@ -76,7 +76,7 @@ class _SettingField:
 
 
 def shape_class(shape: type[S]) -> type[S]:
-    """``shape`` with the keys of its groups of settings: what the decoder reads and the JSON Schema describes."""
+    """``shape`` with the keys of its groups of settings, as the decoder reads it and the JSON Schema describes it."""
     return cast("type[S]", _shape_class(shape))
 
 
@@ -86,14 +86,14 @@ def struct_type(kind: mi.StructType) -> mi.StructType:
 
 
 def settings_of(group: type[T]) -> Settings[T]:
-    """The mapping of ``group``, which requires no key, without any key."""
+    """An empty mapping of ``group``, which must not have required keys."""
     return cast("Settings[T]", _shape_class(Settings[group])())  # type: ignore[valid-type]
 
 
 def explicit(shape: Shape | None, group: type | None = None) -> dict[str, Any]:
     """Compiled values of the settings that ``shape`` sets, by the names of the group's fields.
 
-    ``group``: one of those that the shape has; None: the first.
+    ``group``: a group of the shape; None: its first group.
     """
     if shape is None:
         return {}
@@ -106,7 +106,7 @@ def explicit(shape: Shape | None, group: type | None = None) -> dict[str, Any]:
 
 
 def keys_of(group: type) -> list[str]:
-    """The keys that the file may hold for ``group``."""
+    """The keys of ``group`` in the file."""
     return [declared.key for declared in _declared(group)]
 
 
@@ -116,7 +116,7 @@ def build(shape: Settings[T], **others: object) -> T:
 
 
 def build_if_enabled(shape: Toggleable[T] | None) -> T | None:
-    """The group, or None if it is absent or switched off."""
+    """The group, or None if it is absent or disabled."""
     return None if shape is None or shape.enabled is False else build(shape)
 
 
@@ -203,7 +203,7 @@ def _without_none(type_: Any) -> Any:
 
 
 def _codec_of(type_: Any, setting: Setting, *, optional: bool) -> _Codec:
-    """How a value of ``type_`` is read; ``optional``: the field may be None, so that a group can be switched off."""
+    """The codec of ``type_``; ``optional``: the field may be None, so that a group can be disabled."""
     if setting.kind is not None:
         return _CODECS[setting.kind]
     origin, arguments = get_origin(type_), get_args(type_)
@@ -237,7 +237,7 @@ def _same(value: object) -> object:
 
 
 def _default_text(field: Field[Any], setting: Setting) -> str | None:
-    """What the documents call the default; None if there is none to tell."""
+    """The default as text for the documentation; None if it is not shown."""
     value = field.default
     if setting.default is not None or value is MISSING or value is None or is_dataclass(value):
         return setting.default

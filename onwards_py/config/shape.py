@@ -16,7 +16,7 @@ class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all shapes. Unknown keys are errors; an absent key and ``null`` are both None.
 
     ``one_of``: exactly one of these keys must be given (empty: no such rule). ``flattened``: groups of settings
-    (`onwards_py.setting`) whose keys stand among those of this shape. ``merged_by_key``: a nearer level inherits the
+    (`onwards_py.setting`) whose keys are among those of this shape. ``merged_by_key``: a nearer level inherits the
     keys that it does not set; otherwise the nearest value counts as a whole.
     """
 
@@ -30,6 +30,6 @@ class Settings(Shape, Generic[T], frozen=True, kw_only=True):
 
 
 class Toggleable(Settings[T], Generic[T], frozen=True, kw_only=True):
-    """A group that is on where it is given, and that a nearer level can switch off."""
+    """A group that is enabled if it is given, and that a nearer level can disable with ``enabled: false``."""
 
     enabled: Annotated[bool | None, Meta(description="false disables an inherited value. Default: true.")] = None

@@ -1,4 +1,4 @@
-"""The files that a configuration was made of, and the detection of changes."""
+"""The files of a configuration, and the detection of changes."""
 
 from __future__ import annotations
 

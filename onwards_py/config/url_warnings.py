@@ -44,10 +44,10 @@ def _has_two_versions(base_path: str) -> bool:
 
 
 def _warn_of_joined(url: Url, path: Path, reporter: Reporter) -> None:
-    """A base URL to which the ``/v1`` of requests is appended, although it has a version, or must not have one."""
+    """Warn about a URL to which the ``/v1`` of requests is appended although it has, or must not have, a version."""
     joined = join(url.path.encode(), _CHAT.encode()).decode()
     if joined != url.path + _CHAT:
-        return  # they share the /v1
+        return  # the /v1 of the URL and that of the request path are joined into one
     if _DEPLOYMENT.search(url.path):
         advice = "Azure has no version there: write base_url instead of url, and query: {api-version: ...}"
     elif any(map(_VERSION.fullmatch, url.path.split("/"))):

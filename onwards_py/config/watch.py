@@ -62,7 +62,7 @@ class ConfigWatcher:
             try:
                 if requested or await self._loop.run_in_executor(self._thread, self._reloader.has_changed):
                     self._act(await self._loop.run_in_executor(self._thread, self._read, not requested), requested)
-            except Exception as error:  # polling must go on, whatever failed
+            except Exception as error:  # polling must continue after any error
                 _log.exception("reloading the configuration failed; the current one stays in force")
                 self._status.note_refused((f"internal error: {type(error).__name__}",), time.time())
 

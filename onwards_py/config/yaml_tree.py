@@ -2,7 +2,7 @@
 
 YAML events (PyYAML's parser) are built into nodes here instead of into Python values, for four reasons: every node
 keeps its position; duplicate keys are errors (PyYAML silently takes the last); scalars stay text, so that ``on``,
-``no`` and ``1.10`` are what they look like until something else is expected of them; and aliases are bounded.
+``no`` and ``1.10`` are converted only where a boolean or a number is expected; and aliases are bounded.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ Node = Scalar | Mapping | Sequence
 
 
 class _Unreadable(Exception):
-    """Parsing cannot go on; ``message`` is the reason."""
+    """Parsing cannot continue; ``message`` is the reason."""
 
     def __init__(self, position: Position, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""A connection of the aiohttp door: aiohttp's own, with the limits and the error answers of this proxy."""
+"""A connection of the aiohttp door: aiohttp's class, with the limits and the error responses of this proxy."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class DoorConnection(web.RequestHandler):
         self._wire: asyncio.Transport | None = None  # aiohttp drops its own reference as soon as it closes
         self._tunnelled = False
         self._lingering = False
-        self._body: StreamReader | None = None  # of the last request
+        self._body: StreamReader | None = None  # the body of the last request
         self._send_timeout = SendTimeout()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -112,7 +112,7 @@ class DoorConnection(web.RequestHandler):
         shadow = self.shadow
         if data:
             shadow.add(data)
-        elif shadow.refusal is None or not shadow.in_chunks:  # aiohttp has served enough requests to read on
+        elif shadow.refusal is None or not shadow.in_chunks:  # aiohttp has served enough requests to read further ones
             super().data_received(data)
             self._check_parsed()
         # aiohttp pauses when its queue is full, but would accept one more request with each piece.
@@ -120,7 +120,7 @@ class DoorConnection(web.RequestHandler):
             super().data_received(piece)
             self._check_parsed()
         if shadow.refusal is not None and shadow.in_head:
-            super().data_received(b"\0")  # an error to aiohttp's parser too, answered after the earlier requests
+            super().data_received(b"\0")  # aiohttp's parser rejects it, after the earlier requests
         # aiohttp has no timeout of its own for a head that does not end.
         if self.serving or self.has_requests:
             self._head_since = 0.0
@@ -129,9 +129,9 @@ class DoorConnection(web.RequestHandler):
             self.door.timer.schedule(now + self.door.settings.header_timeout)
 
     def _check_parsed(self) -> None:
-        """Look at what aiohttp's parser made of the last piece.
+        """Check the result of aiohttp's parser for the last piece.
 
-        It is a request, or an error of aiohttp's, or an error that only the shadow parser has found.
+        It is a request, an error of aiohttp's, or an error that only the shadow parser has found.
         """
         shadow = self.shadow
         if self._messages:
@@ -157,8 +157,8 @@ class DoorConnection(web.RequestHandler):
         await self._drain_helper()
 
     def check_timeouts(self, now: float) -> float:
-        """End a head that takes too long, and a connection whose client reads nothing. Returns when to check again, see
-        `DeadlineTimer`."""
+        """End a head that takes too long, and a connection whose client does not read. Returns the time of the next
+        check, see `DeadlineTimer`."""
         wire = self._wire
         if wire is None:
             return inf
@@ -166,7 +166,7 @@ class DoorConnection(web.RequestHandler):
         if again <= now:
             wire.abort()
             if self.writer is not None and self.writer.progress is Progress.UPGRADED:
-                self.connection_lost(None)  # so that the exchange ends as it does when a client leaves
+                self.connection_lost(None)  # ends the exchange, as for a client that leaves
             return inf
         if self._tunnelled:
             self.close_tunnelled(wire)
@@ -210,7 +210,7 @@ class DoorConnection(web.RequestHandler):
         """Close if no request is being read or served. aiohttp's own method would leave the connection open.
 
         The connection is idle while aiohttp waits for a request.
-        One turn of the loop lies between that and `wait_writable`.
+        Between this state and `wait_writable` there is one turn of the loop.
         """
         waits = self._waiter is not None and not self._waiter.done()
         if waits and not self.has_requests and self.transport is not None:

@@ -1,4 +1,4 @@
-"""The aiohttp door: the reference implementation, which also serves what the lane hands over.
+"""The aiohttp door: the reference implementation, which also serves connections that the lane hands over.
 
 aiohttp parses the requests.
 The writer that the lane uses writes the responses to the transport, so both doors send the same bytes.
@@ -67,7 +67,7 @@ class AiohttpDoor:
         connection.data_received(data)
 
     def drain(self) -> None:
-        """Close each connection after its present answer, and idle connections in a moment."""
+        """Close each connection after its current response, and idle connections after `DRAIN_GRACE`."""
         self.draining = True
         for connection in self.connections:
             if connection.writer is not None:

@@ -11,16 +11,16 @@ from onwards_py.messages import InboundRequest
 from onwards_py.wire.request_head import RequestHead
 
 DRAIN_GRACE = 0.5
-"""Seconds that an idle connection stays open after a shutdown began."""
+"""Seconds for which an idle connection stays open after the start of a shutdown."""
 
 LINGER_SECONDS = 2.0
-"""Seconds that a client has to read a refusal, while the rest of its request is read and dropped."""
+"""Seconds that a client has to read an error response, while the rest of its request is read and dropped."""
 
 MIN_UPLOAD_RATE = 16 * 1024
-"""Bytes per second. Each time so many bytes of a body have arrived, ``body_timeout`` grows by a second."""
+"""Bytes per second. ``body_timeout`` grows by a second for each time that this number of body bytes has arrived."""
 
 WRITE_BUFFER = 16 * 1024
-"""Bytes that may wait for a slow client before its provider is paused. One read may come on top."""
+"""Bytes that may wait for a slow client before its provider is paused. One more read may be added."""
 
 
 class BodyLimit(Protocol):
@@ -40,7 +40,7 @@ class Handler(Protocol):
         ...
 
     def precheck(self, target: bytes, head: RequestHead) -> None:
-        """Check what the head alone decides, before the body is read. Raises ProxyError."""
+        """Make the checks that need only the head, before the body is read. Raises ProxyError."""
         ...
 
     def record_refusal(self, request: InboundRequest, error: ProxyError) -> None:

@@ -9,8 +9,9 @@ class BodyBuffer:
     """Joins the pieces of a body as they arrive.
 
     A list would cost at least 40 bytes for a piece of two bytes.
-    A single piece is kept without a copy.
-    More pieces go into a BytesIO, which grows in place by an eighth at a time and returns its bytes without a copy.
+    A body of one piece is kept without a copy.
+    Several pieces are joined in a BytesIO, which grows in place by an eighth at a time and returns its bytes without a
+    copy.
     """
 
     __slots__ = ("_first", "_joined", "size")

@@ -1,4 +1,4 @@
-"""The guard in front of both doors: checks of a request head that are the same whichever parser has read it."""
+"""The guard of both doors: checks of a request head that do not depend on the parser."""
 
 from __future__ import annotations
 

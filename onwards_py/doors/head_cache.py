@@ -1,10 +1,10 @@
 """The cache of a connection's last request head.
 
-A client sends the same head again and again on a kept connection, except for the digits of Content-Length.
+On a keep-alive connection, a client repeats the same head, except for the digits of Content-Length.
 llhttp and the guard would accept equal bytes again, with the same result.
-So a read is not parsed if it begins with the cached bytes, continues with digits, and ends where the digits say.
+So a read is not parsed if it begins with the cached bytes, continues with digits, and ends after as many body bytes.
 All other reads are parsed.
-The cache interprets only what the parser has interpreted before.
+The cache only interprets bytes that the parser has accepted before.
 """
 
 from __future__ import annotations

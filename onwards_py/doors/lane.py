@@ -1,4 +1,4 @@
-"""The byte lane, the default door: what the connections of one listener share."""
+"""The byte lane, the default door: the shared state of the connections of one listener."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Lane:
         return LaneConnection(self)
 
     def drain(self) -> None:
-        """Close each connection after its present answer.
+        """Close each connection after its current response.
 
         An idle connection stays open for a moment: its next request may be on the way, and would be lost if it crossed
         the close.

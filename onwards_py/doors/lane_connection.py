@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("onwards.lane")
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_LARGE_READ: Final = 128 * 1024  # half of what uvloop reads at one time
+_LARGE_READ: Final = 128 * 1024  # half of the largest read of uvloop
 
 _BODY: Final = Phase.BODY
 _IDLE: Final = Phase.IDLE
@@ -45,7 +45,7 @@ class LaneConnection(asyncio.Protocol):
         self._lane = lane
         self._transport: asyncio.Transport | None = None
         self._parser: RequestParser | None = None
-        self._since = 0.0  # when the present wait for the client began
+        self._since = 0.0  # when the current wait for the client began
         self._phase = _IDLE
         self._lingering = False
         self._active: StepTask | None = None
@@ -101,8 +101,8 @@ class LaneConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client that closes its sending half counts as gone, as in nginx and Envoy.
 
-        FIN is all that a departing client sends before the proxy's next write.
-        A model would work on for no client until then.
+        A client that leaves sends only a FIN until the proxy writes to it.
+        Otherwise a model would continue to work for a client that has left.
         """
         self._on_client_gone()
         return False
@@ -111,7 +111,7 @@ class LaneConnection(asyncio.Protocol):
         self._on_client_gone()
 
     def pause_writing(self) -> None:
-        """The client reads slower than answers are written. The next request begins after `resume_writing`."""
+        """The client reads more slowly than responses are written. The next request begins after `resume_writing`."""
         self._writing_paused = True
         if self._transport is not None:
             self._send_timeout.check(self._transport, self._lane.loop.time(), self._lane.settings.send_timeout)
@@ -158,7 +158,7 @@ class LaneConnection(asyncio.Protocol):
         return again
 
     def drain(self) -> None:
-        """Close after the present answer."""
+        """Close after the current response."""
         if self._writer is not None:
             self._writer.keep_alive = False
 
@@ -180,7 +180,7 @@ class LaneConnection(asyncio.Protocol):
     def _serve(self) -> None:
         """Answer the queued requests in order, until one of them has to wait, or the client has to read first.
 
-        A loop, so that a thousand pipelined requests are not a thousand stack frames.
+        A loop and not a recursion, so that a thousand pipelined requests do not need a thousand stack frames.
         """
         parser = self._parser
         if self._serving or parser is None:
@@ -265,7 +265,7 @@ class LaneConnection(asyncio.Protocol):
             transport.resume_reading()
 
     def _pause_for_one_turn(self) -> None:
-        """Read on in the next turn of the loop.
+        """Continue to read in the next turn of the loop.
 
         The loop reads up to 32 times in one turn as long as its buffer is filled.
         That is 8 MiB, or 30 ms in which no other client is served.

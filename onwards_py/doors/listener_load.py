@@ -1,4 +1,4 @@
-"""How much a listener carries, and the refusal of connections beyond its limits."""
+"""The load of a listener, and the rejection of connections beyond its limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onwards_py.wire.error_body import error_response
 
 _log = logging.getLogger("onwards.door")
 _LOG_INTERVAL = 10.0  # seconds
-_REFUSAL_SECONDS = 1.0  # that a refused client has to read the answer
+_REFUSAL_SECONDS = 1.0  # seconds for a refused client to read the response
 
 
 class ListenerLoad:
@@ -41,8 +41,9 @@ class ListenerLoad:
     ) -> None:
         """``served_below``: only connections with a file descriptor below this number are served (None: all are).
 
-        ``refused_below``: refused connections with a descriptor from this number on are closed at once (None: none is).
-        ``max_refused_open``: refused connections that may stay open at the same time, until the client has read why.
+        ``refused_below``: refused connections with this descriptor or a higher one are closed at once (None: no limit).
+        ``max_refused_open``: refused connections that may stay open at the same time, until the client has read the
+        error.
         ``reason``: why connections are refused, for the log.
         """
         self.connections = 0
@@ -68,7 +69,7 @@ class ListenerLoad:
         return self.served_below is None or _descriptor_of(transport) < self.served_below
 
     def may_keep_refused(self, transport: asyncio.BaseTransport) -> bool:
-        """True if a refused connection may stay open until the client has read why."""
+        """True if a refused connection may stay open until the client has read the error."""
         if self.refused_open >= self._max_refused_open:
             return False
         return self.refused_below is None or _descriptor_of(transport) < self.refused_below
@@ -88,7 +89,7 @@ class ListenerLoad:
 def refuse_connection(transport: asyncio.Transport, load: ListenerLoad) -> None:
     """Answer 503 and close.
 
-    What the client sends is read for a moment and dropped: a reset for unread bytes would destroy the answer
+    Bytes of the client are read for a moment and dropped: a reset for unread bytes would destroy the response
     (RFC 9112 section 9.6).
     """
     loop = asyncio.get_running_loop()

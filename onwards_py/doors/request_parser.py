@@ -21,7 +21,7 @@ from onwards_py.wire.request_head import RequestHead, is_other_protocol, strip_u
 
 
 class Phase(Enum):
-    """The part of a request that is awaited. Each phase has a timeout of its own."""
+    """The part of a request that has not arrived yet. Each phase has a timeout of its own."""
 
     IDLE = "idle"
     HEAD = "head"
@@ -50,7 +50,7 @@ class QueuedRequest:
         self.refusal: ProxyError | None = None
         """The error to answer instead of serving the request."""
         self.upgrade_tail: bytes | None = None
-        """Of a WebSocket request: the bytes that followed its head."""
+        """The bytes after the head of a WebSocket request; None for other requests."""
 
 
 class RequestParser:
@@ -74,26 +74,26 @@ class RequestParser:
         self._parser = httptools.HttpRequestParser(self)
         self._data: bytes | memoryview = b""
         self._target = b""
-        self._earlier = b""  # of the head that is being read: the bytes of earlier reads
-        self._began = False  # the head began in the present read
+        self._earlier = b""  # the bytes of the current head that arrived in earlier reads
+        self._began = False  # the head began in the current read
         self._fields: Fields = []
         self._body = body or BodyBuffer()
         self._incoming: QueuedRequest | None = None
         self._refusal: ProxyError | None = None
         self._upgrading = False
         self._overhead = 0
-        self._completed = 0  # requests in the present read
+        self._completed = 0  # requests in the current read
         self.head_cache: HeadCache | None = None
         self._unparsed = b""
         self._parsed = 0  # bytes of _unparsed that have been parsed
         self.phase = _IDLE
-        self._chunk_at = -1  # size of the body before the present chunk; -1: between chunks
-        self._chunk_began = False  # in the present read
-        self._line = b""  # what may be the beginning of a chunk's size line, from earlier reads
+        self._chunk_at = -1  # size of the body before the current chunk; -1: between chunks
+        self._chunk_began = False  # the chunk began in the current read
+        self._line = b""  # the end of earlier reads, which may begin a chunk's size line
         self.ready: deque[QueuedRequest] = deque()
         self.closed = False
         self.continue_due = False
-        """The client awaits 100 Continue."""
+        """The client is waiting for 100 Continue."""
 
     @property
     def body_size(self) -> int:
@@ -145,7 +145,7 @@ class RequestParser:
         return end + 4 - start if end >= 0 else _STEP
 
     def _body_remaining(self) -> int:
-        """Bytes of an announced body that have not arrived. 0 if that is not known."""
+        """Bytes of an announced body that have not arrived. 0 if their number is not known."""
         if self.phase is not _BODY or self._incoming is None or self._incoming.head is None:
             return 0
         return (self._incoming.head.content_length or self._body.size) - self._body.size
@@ -196,7 +196,7 @@ class RequestParser:
         """The connection has ended.
 
         llhttp's parser and this object refer to each other.
-        Without that cycle both are freed at once, and so is the configuration that the last head was read with.
+        Without this cycle both are freed at once, together with the configuration that the last head refers to.
         """
         self.release_body()
         self.closed = True
@@ -293,7 +293,7 @@ class RequestParser:
         """Refuse a chunk at once if its size exceeds the limit, instead of reading its bytes.
 
         llhttp accepts any size of 64 bits and does not report it.
-        Behind the last size line in ``data`` there are only bytes of the chunk, or trailers, which are no size line.
+        The last size line in ``data`` is followed only by bytes of the chunk or by trailers, which are not size lines.
         """
         if self._chunk_at >= 0 and self._chunk_began:
             end = len(data) - (self._body.size - self._chunk_at)
@@ -339,8 +339,8 @@ class RequestParser:
 
 
 def _may_be_other_protocol(read: bytes) -> bool:
-    """True if a request of RTSP or ICE may begin in ``read``. Such a read is parsed in steps, so that it is known where
-    each request begins."""
+    """True if a request of RTSP or ICE may begin in ``read``. Such a read is parsed in steps, so that the offsets of
+    requests are known."""
     return b" RTSP/" in read or b" ICE/" in read
 
 

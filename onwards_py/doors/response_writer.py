@@ -170,7 +170,7 @@ class ResponseWriter(msgspec.Struct):
     # Calls of the door
 
     def pause_writing(self) -> None:
-        """The client reads slower than the upstream sends."""
+        """The client reads more slowly than the upstream sends."""
         self.paused = True
         if self.source is not None:
             self.source.pause_reading()

@@ -1,4 +1,4 @@
-"""The ``send_timeout`` of both doors: a client that reads nothing of what is sent to it."""
+"""The ``send_timeout`` of both doors: the timeout of a client that does not read its response."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _TCP_INFO = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else No
 class SendTimeout:
     """The progress of one connection's writes.
 
-    As with nginx's ``send_timeout``, the time is that between two steps of progress, not that of the whole response.
+    As in nginx, the timeout limits the time between two steps of progress, not that of the whole response.
     But nginx counts its own writes, and the kernel accepts the next one only when a third of a send buffer of up to
-    4 MiB is free: a slow client would seem to read nothing for minutes.
-    So progress is what the client's kernel has acknowledged.
-    Where that is not known (not Linux, not TCP), progress is what has left this process.
+    4 MiB is free: a slow client would seem to be idle for minutes.
+    So progress is measured in bytes that the client's kernel has acknowledged.
+    Where that number is not known (not Linux, not TCP), progress is measured in bytes that this process has written.
     """
 
     __slots__ = ("_progress", "_since")
@@ -33,11 +33,11 @@ class SendTimeout:
         self._since = 0.0
 
     def check(self, transport: asyncio.Transport, now: float, timeout: float) -> float:
-        """When to check again.
+        """Returns the time of the next check.
 
-        inf: no bytes wait to be sent.
-        ``now``: bytes have waited for ``timeout`` seconds without progress.
-        Else a time soon enough to notice progress, or the timeout, within a hundredth of the timeout.
+        inf: no bytes are waiting to be sent.
+        ``now``: the timeout has expired, because bytes have waited for ``timeout`` seconds without progress.
+        Otherwise a time at which progress, or the timeout, is noticed with an error of one percent of the timeout.
         """
         waiting = transport.get_write_buffer_size()
         if not waiting:

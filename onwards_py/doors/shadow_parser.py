@@ -1,4 +1,4 @@
-"""The shadow parser of the aiohttp door: it refuses what the lane's parser refuses, so that both doors agree.
+"""The shadow parser of the aiohttp door: it rejects the same requests as the lane's parser.
 
 aiohttp's parser forgets the requests in front of a malformed one, does not report what was malformed, and leaves the
 reader of a body waiting when chunks are malformed.
@@ -47,12 +47,12 @@ class ShadowParser:
         self._peer = (peer, port)
         self._max_head = settings.max_head_bytes + settings.max_target_bytes + _SLACK
         self._unread = b""
-        self._at = 0  # in _unread
-        self._head = b""  # that is being read
+        self._at = 0  # offset in _unread
+        self._head = b""  # the incomplete head
         self._last_head = b""
         self._body_remaining = 0  # bytes of an announced body
         self._chunked: RequestParser | None = None  # reads the body of the last request, if it is in chunks
-        self._is_last = False  # no request is served after the present one
+        self._is_last = False  # no request is served after the current one
         self.refusal: ProxyError | None = None
         """The error to answer instead of serving the last request."""
 
@@ -134,7 +134,7 @@ class ShadowParser:
             self.refusal = parser.ready[-1].refusal
 
     def refuse(self, otherwise: ProxyError) -> ProxyError:
-        """aiohttp has refused the last piece. Returns the refusal: ``otherwise``, if none is found here."""
+        """aiohttp has rejected the last piece. Returns the error that this parser finds in it, else ``otherwise``."""
         if self.refusal is None:
             parser = self._new_parser()
             parser.feed(self._head or self._last_head)

@@ -25,7 +25,8 @@ class LoadError(Exception):
 class EngineError(Exception):
     """An error response: the fields of the error object, and the status.
 
-    Before `Sink.begin` it becomes a response of ``status``; after it, an event in the stream, which is then cut off.
+    Raised before `EventSink.begin`, it becomes a response with ``status``; raised later, an event after which the
+    stream is aborted.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ def bad_request(message: str, param: str | None = None, code: str | None = None)
 class Job:
     """The computation of one request. ``stop`` is set when the client has left; handlers must check it often.
 
-    ``stop_requested_at``: the time of that (monotonic seconds), or None.
+    ``stop_requested_at``: the time at which ``stop`` was set (monotonic seconds), or None.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
@@ -68,7 +69,7 @@ class Job:
 
 
 class EventSink(Protocol):
-    """Where a worker thread writes a streamed response."""
+    """The destination to which a worker thread writes a streamed response."""
 
     def begin(self) -> None:
         """Commit to 200 and ``text/event-stream``: once, before the first event. Errors before it keep their status."""

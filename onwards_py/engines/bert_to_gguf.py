@@ -87,8 +87,8 @@ class _Plan:
 def converted(folder: Path, cache: Path) -> Path:
     """The GGUF file of ``folder``; converts the folder if ``cache`` does not contain the file. Raises `LoadError`.
 
-    It appears whole or not at all. Of several processes one makes it while the others wait; the lock and an incomplete
-    file disappear with a process that crashes.
+    The file is written atomically. If several processes need it, one converts the folder while the others wait; after a
+    crash, the lock and the incomplete file disappear.
     """
     final = cache / _name(folder)
     if final.exists():
@@ -217,7 +217,7 @@ def _write(plan: _Plan, file: Path) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    for old, _ in names:  # one by one, so that one tensor at a time is in memory
+    for old, _ in names:  # a loop, so that only one tensor at a time is in memory
         half = _is_matrix(old, plan.tensors[old])
         writer.write_tensor_data(_values(plan, old).astype(_dtype(half)))
     writer.close()

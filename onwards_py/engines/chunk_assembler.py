@@ -1,7 +1,7 @@
 """Assembles a complete response from the chunks of a stream: Chat Completions and the older Completions.
 
-Pure. An engine that always streams can be stopped at any token, also while it works on an answer that its client wants
-whole; so that answer is put together here. However the text was cut into chunks, the answer is the same.
+Pure. An engine that always streams can be stopped at any token, also if its client did not ask for a stream; the chunks
+are joined here for such clients. The result does not depend on how the text was split into chunks.
 """
 
 from __future__ import annotations

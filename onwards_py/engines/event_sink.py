@@ -12,7 +12,7 @@ _UNREAD = 64 * 1024
 
 
 class StreamSink:
-    """A `Sink`. The thread calls `begin` and `event`; the event loop calls everything else."""
+    """An `EventSink`. The thread calls `begin` and `event`; the event loop calls all other methods."""
 
     def __init__(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
         self._job = job

@@ -1,6 +1,6 @@
 """Chat Completions and Completions by llama.cpp, in this process, through its Python binding ``xllamacpp``.
 
-The binding is llama.cpp's own server code; requests are handed to it as JSON and answered chunk by chunk. Its HTTP
+The binding is llama.cpp's own server code; requests are passed to it as JSON and answered chunk by chunk. Its HTTP
 listener cannot be disabled, so it listens on a second Unix socket, whose name is removed after a request for the
 properties of the template: then it is unreachable.
 """

@@ -17,8 +17,8 @@ _SILENT = -1
 
 
 class Server(Protocol):
-    """The methods of ``xllamacpp.Server`` that are used here. They block without the interpreter lock. Those for text
-    call the callback once per chunk, and stop when it returns True."""
+    """The methods of ``xllamacpp.Server`` that are used here. They block without the interpreter lock. The methods
+    for text call the callback once per chunk, and stop when it returns True."""
 
     def handle_chat_completions(self, request: str, callback: Callback, /) -> object: ...
 
@@ -47,7 +47,7 @@ def binding() -> Binding:
 def settings_for(spec: LaunchSpec, file: Path, back_door: Path) -> dict[str, object]:
     """Parameters of all engines that use llama.cpp, by name; dots separate nested names.
 
-    ``back_door``: where llama.cpp's own listener goes, which cannot be turned off.
+    ``back_door``: the path of llama.cpp's own listener, which cannot be disabled.
     """
     return {
         "model.path": str(file),

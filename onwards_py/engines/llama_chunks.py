@@ -68,7 +68,7 @@ class ChunkRewriter:
         self.started = False
 
     def chunk(self, raw: object) -> Json | None:
-        """The chunk for the client; None: it gets none. Usage is kept for `usage_chunk`."""
+        """The chunk for the client; None: this chunk is not forwarded. Usage is kept for `usage_chunk`."""
         if not isinstance(raw, dict):  # llama.cpp sends one ``null`` before some streams
             return None
         self.started = True

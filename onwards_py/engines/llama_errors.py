@@ -1,7 +1,7 @@
 """Converts errors of llama.cpp to errors of the OpenAI API.
 
 Pure. llama.cpp reports errors as an object (with numeric codes and types of its own), or as an exception if it cannot
-render the prompt. Both are errors of the request, unless the code of the object is not.
+render the prompt. Both are errors of the request, except for an object with the code of a server error.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ _NOT_PASSED_ON = frozenset(
         *("timings_per_token", "response_fields", "max_completion_tokens"),
     }
 )
-# Always a stream, because it can be stopped. Progress: so that reading a long prompt can be stopped too. Timings: for
+# A stream can be stopped at any token. Progress chunks allow to stop the processing of a long prompt, and timings show
 # the cost of a stopped request.
 _ALWAYS: Body = {
     "stream": True,

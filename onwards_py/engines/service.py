@@ -66,7 +66,7 @@ class Service:
         except EngineError as error:
             failure = error.with_traceback(None)
         if failure.code == _OUT_OF_MEMORY:
-            # Not earlier: the traceback of the error referred to the large request.
+            # Here and not earlier, because the traceback of the error referred to the large request.
             memory.trim()
         response = _json(failure.status, _error(failure))
         if failure.status == 405:
@@ -99,10 +99,10 @@ class Service:
             # Not done: the client has left, and the handler was cancelled or could not write.
             if not work.done():
                 sink.stop(time.monotonic())
-                work.cancel()  # an exception is of no use any more
+                work.cancel()  # its result or exception is not needed
 
     def _work(self, handler: RouteHandler, body: Body, sink: StreamSink, job: Job) -> EngineResult:
-        """Runs in a worker thread."""
+        """Compute one request. Runs in a worker thread."""
         with self._jobs_lock:
             self._jobs.add(job)
         try:

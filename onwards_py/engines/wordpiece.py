@@ -1,7 +1,8 @@
 """The tokenizer of BERT: clean the text, split it at spaces and punctuation, then match the longest known pieces.
 
-Pure. llama.cpp has it too, but treats Hangul, spacing marks and very long words otherwise than the models were trained
-with. The rules are those of the ``BertNormalizer``, ``BertPreTokenizer`` and ``WordPiece`` of a ``tokenizer.json``.
+Pure. llama.cpp also has such a tokenizer, but it treats Hangul, spacing marks and very long words differently from the
+one with which the models were trained. The rules are those of the ``BertNormalizer``, ``BertPreTokenizer`` and
+``WordPiece`` of a ``tokenizer.json``.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from onwards_py.model.provider import Provider
 
 
 class OutboundRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request to a provider. ``method`` and ``target`` repeat what ``head`` holds, for transports without HTTP."""
+    """A request to a provider. ``method`` and ``target`` are also in ``head``; they are for transports without HTTP."""
 
     method: bytes
     target: bytes
@@ -51,7 +51,7 @@ class UpstreamResponse(Protocol):
     async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
         """Move the body downstream until it ends, with one await for all of it.
 
-        Calls neither ``end`` nor ``abort`` of the downstream: the caller decides what an ending means.
+        Calls neither ``end`` nor ``abort`` of the downstream: the caller does, depending on the ending.
         On cancellation the upstream side is closed before the exception is raised.
         """
         ...

@@ -1,4 +1,4 @@
-"""One upstream HTTP/1.1 connection: what the bytes that the parser found mean for the connection and the exchange.
+"""One upstream HTTP/1.1 connection: how parsed bytes change the state of the connection and of the exchange.
 
 A state machine with named states.
 IDLE: the connection is pooled. Any byte is unsolicited and ends it (RFC 9112 section 9.2: it is not a response).
@@ -31,8 +31,8 @@ from onwards_py.wire.response_head import extract_head, has_oversized_first_chun
 READ_SIZE: Final = 64 * 1024
 
 # A read is parsed before the next one is made, so all connections share one buffer.
-# A stalled client then costs what is in flight, not a buffer per connection.
-# Reads of unencrypted connections use its beginning only.
+# A stalled client then costs the bytes in flight, not a buffer per connection.
+# Reads of unencrypted connections use only the beginning of the buffer.
 READ_BUFFER: Final = memoryview(bytearray(1024 * 1024))
 _PLAIN_BUFFER: Final = READ_BUFFER[:READ_SIZE]
 
@@ -56,7 +56,7 @@ _END_IDLE: Final = Ending.IDLE
 _END_LIMIT: Final = Ending.LIMIT
 _END_RESET: Final = Ending.RESET
 
-_NO_TIMEOUTS: Final = Timeouts()  # of a connection that has had no request yet
+_NO_TIMEOUTS: Final = Timeouts()  # for a connection that has not served a request yet
 
 
 class ClosedBeforeResponse(Exception):
@@ -120,7 +120,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._trip: RoundTrip | None = None
         self.unsent: tuple[bytes, ...] = ()
         """The request, while it waits in the send queue."""
-        self._got_bytes = False  # of the response
+        self._got_bytes = False  # whether bytes of the response have arrived
         self._reusable = True
         self._paused = False
         self._head_deadline = 0.0
@@ -136,7 +136,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """Send a request.
 
         The round trip's ``head_signal`` is set with the head, or fails with a TransportError or ClosedBeforeResponse.
-        ``head_deadline``: if it does not follow from the timeouts and the present time.
+        ``head_deadline``: replaces the deadline that follows from the timeouts and the current time.
 
         Raises ClosedBeforeResponse if the connection has ended since it was chosen.
         """
@@ -172,7 +172,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         return trip
 
     def _set_unsent(self, head: bytes, body: bytes) -> None:
-        """Of a request that is too large to be joined."""
+        """Set ``unsent`` for a request that is too large to be joined."""
         self.unsent = (head, body)
 
     def check_timeouts(self, now: float, idle_timeout: float) -> float:
@@ -189,7 +189,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if state is _WAITING:
             deadline, ending = self._head_deadline, _END_IDLE
         else:
-            # The upstream has sent nothing, or the client has read nothing, for the idle time.
+            # The idle timeout: the upstream does not send, or the client does not read.
             deadline, ending = since + self._timeouts.idle, _END_CLIENT_GONE if self._paused else _END_IDLE
         again = since + (deadline - since) * LATENESS
         if total_deadline is not None and total_deadline < deadline:
@@ -234,7 +234,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, count: int) -> None:
         state, parser, trip = self._state, self._parser, self._trip
         if trip is None or (state is _WAITING and self.unsent and self.idle_since):
-            # Idle, or the request has not left yet: these bytes cannot be its response.
+            # The connection is idle, or the request was not sent yet: these bytes cannot be its response.
             self._close(_END_RESET, None)
             return
         data = READ_BUFFER[:count]
@@ -244,7 +244,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         try:
             parser.llhttp.feed_data(data)
         except httptools.HttpParserError:
-            # Behind a complete message it only means that the connection cannot be used again.
+            # After a complete message, the error only means that the connection cannot be used again.
             parser.must_close = True
         except httptools.HttpParserUpgrade:
             parser.must_close = True
@@ -268,7 +268,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 return
             self._state = _BODY
             trip.head = head.head
-            # HTTP/1.0 with a transfer coding is faulty framing (RFC 9112 section 6.1). Without one it is rare.
+            # In HTTP/1.0, a transfer coding is faulty framing (RFC 9112 section 6.1); other such responses are rare.
             self._reusable = head.http_minor > 0
             parser.raw = b""
             if parser.complete:
@@ -279,7 +279,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 self._on_body(trip, parser, count)
                 if self._trip is trip:
                     self._timer.schedule(self._last_read + self._timeouts.idle)
-            # Last: this resumes the exchange, which finds all that was read.
+            # This is the last step, because it resumes the exchange, which must find all bytes that were read.
             trip.head_signal.set(None)
         elif parser.must_close or parser.is_excessive(count):
             self._close(_END_RESET, None)
@@ -298,7 +298,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     # Steps
 
     def _on_body(self, trip: RoundTrip, parser: ResponseParser, count: int) -> None:
-        """Deliver the body bytes of the present read, and notice the end of the body."""
+        """Deliver the body bytes of the current read, and notice the end of the body."""
         body = parser.take_body()
         if body:
             parser.overhead = 0
@@ -325,7 +325,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if not reusable or self.unsent or self.transport.get_write_buffer_size():
             self._state = _CLOSED
             self.unsent = ()
-            # A close would wait, perhaps for ever, until the provider has read the rest of the request.
+            # A close would wait, perhaps without end, until the provider has read the rest of the request.
             self.transport.abort()
             self._lost(self)
         else:
@@ -333,7 +333,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             if self._paused:
                 self.resume_reading()
             self._released(self)
-        if trip.ended is None:  # its end is not awaited yet
+        if trip.ended is None:  # the exchange does not wait for its end yet
             trip.ending = _END_DONE
             trip.connection = None
         else:

@@ -20,18 +20,18 @@ from onwards_py.transports.send_queue import SendQueue
 from onwards_py.transports.tls_connection import TlsConnection
 
 REPEAT_WITHIN = 1.0
-"""Seconds after sending in which the close of a kept connection means that the server closed it before the request.
+"""If a kept connection is closed within this number of seconds, the server closed it before the request arrived.
 
 A reset takes one round trip, and one retransmission at most (RFC 6298: 1 s).
 Later, the server may have worked on the request (decision 17).
 """
 
-# Of an origin that is no longer configured: its connections close after their present exchange.
+# The settings of an origin that is no longer configured: its connections close after their current exchange.
 _RETIRED = HttpPoolSettings(max_idle_per_host=0)
 
 
 class OriginPool:
-    """Connections to one origin. The idle ones are a stack: the most recently used serves next."""
+    """Connections to one origin. The idle ones are a stack: the next request uses the most recently used one."""
 
     __slots__ = ("_loop", "_loop_detector", "_queue", "_timer", "connections", "idle", "opening", "origin", "settings")
 
@@ -54,7 +54,7 @@ class OriginPool:
         self.opening = 0
 
     def reconfigure(self, origin: Origin, settings: HttpPoolSettings) -> None:
-        """Use other settings, and close idle connections beyond them. ``origin`` equals the present one."""
+        """Use other settings, and close idle connections beyond them. ``origin`` equals the current one."""
         self.origin = origin
         self.settings = settings
         for connection in self.idle[: max(0, len(self.idle) - settings.max_idle_per_host)]:
@@ -156,7 +156,7 @@ class HttpTransport:
         self._settings = settings
         named = {provider.origin: provider.origin for pool in pools for provider in pool.providers if provider.origin}
         self._configured = frozenset(named)
-        self._by_provider.clear()  # its identities may no longer exist
+        self._by_provider.clear()  # the identities of providers may no longer exist
         self._pools = {
             origin: pool for origin, pool in self._pools.items() if origin in named or pool.connections or pool.opening
         }
@@ -177,7 +177,7 @@ class HttpTransport:
         return trip
 
     async def _send_fresh(self, provider: Provider, request: OutboundRequest, head_deadline: float | None) -> RoundTrip:
-        """``head_deadline``: if it is not ``first_byte`` from now on."""
+        """``head_deadline`` replaces the deadline of ``first_byte``."""
         timeouts = provider.timeouts
         seconds = timeouts.connect
         if head_deadline is not None:
@@ -232,7 +232,7 @@ class HttpTransport:
         return min([pool.check_timeouts(now) for pool in list(self._pools.values())], default=inf)
 
     async def close(self) -> None:
-        """Close all connections. Running exchanges see a reset."""
+        """Close all connections. Running exchanges end with RESET."""
         for pool in self._pools.values():
             pool.close()
         self._timer.cancel()

@@ -1,4 +1,4 @@
-"""Detection of a provider that is this very process: both ends of such a connection are its own.
+"""Detection of a provider URL that leads back to this process, which then owns both ends of the connection.
 
 A header field would detect more (RFC 9110 section 7.6.3), but no field is added to requests that are passed on.
 Loops through other machines are not detected. Limits and timeouts end them.
@@ -18,7 +18,7 @@ class LoopDetector:
 
     def __init__(self) -> None:
         self.port = 0
-        """The port that this process listens on. 0: not known yet."""
+        """The port on which this process listens. 0: not known yet."""
         self._own_ends: set[Address] = set()
 
     def add(self, transport: asyncio.Transport) -> Address | None:
@@ -32,7 +32,7 @@ class LoopDetector:
         return address
 
     def discard(self, address: Address) -> None:
-        """The connection with this end was closed."""
+        """Forget the connection with this end, which was closed."""
         self._own_ends.discard(address)
 
     def is_own_connection(self, address: str, port: int) -> bool:

@@ -58,7 +58,7 @@ def _provider_parts(head: RequestHead, provider: Provider) -> list[bytes]:
 
 
 def _remove(head: RequestHead, parts: list[bytes], name: bytes) -> None:
-    """Blank the client's fields of this name: the provider's credential is the only one."""
+    """Blank the client's fields of this name: only the provider's credential is sent."""
     name = folded(name)
     if name in _NEVER_FORWARDED:
         return

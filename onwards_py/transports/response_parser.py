@@ -1,4 +1,4 @@
-"""The response parser of one connection: llhttp's callbacks, and what they found. It decides nothing."""
+"""The response parser of one connection: llhttp's callbacks, and the facts that they collect."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class ResponseParser:
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
-        """Body bytes of the present read."""
+        """Body bytes of the current read."""
         self.on_body = self.pieces.append
         self.at_boundary: list[bool] = []
         """Not empty: a response has ended, and no byte of a further one has been parsed."""
         self.on_message_begin = self.at_boundary.clear  # a list, so that the callback needs no Python code
         self.own_pieces = 0
-        """Once the response is complete: so many of ``pieces`` belong to it."""
+        """The number of ``pieces`` that belong to the response, once it is complete."""
         self.raw = b""
         """The bytes of the response, until its head is complete."""
         self.overhead = 0
@@ -49,7 +49,7 @@ class ResponseParser:
         self.interim = 0
         """Interim responses (1xx) so far. -1: the final head is complete."""
         self.interim_heads = 0
-        """Interim responses that came before the final one."""
+        """Number of interim responses before the final one."""
         self.status = 0
         self.is_head_request = False
         self.complete = True
@@ -70,7 +70,7 @@ class ResponseParser:
         del self.llhttp
 
     def take_body(self) -> bytes:
-        """The body bytes of the present read. Bytes behind a complete response belong to no response."""
+        """The body bytes of the current read, without bytes after a complete response."""
         pieces = self.pieces
         if self.complete:
             del pieces[self.own_pieces :]
@@ -102,7 +102,7 @@ class ResponseParser:
             self.must_close = True  # llhttp waits for a body, which a response to HEAD does not have
 
     def on_message_complete(self) -> None:
-        if self.interim < 0 and not self.complete:  # not 1xx, which the final response follows
+        if self.interim < 0 and not self.complete:  # a 1xx is followed by the final response
             self.complete = True
             self.at_boundary.append(True)
             self.own_pieces = len(self.pieces)

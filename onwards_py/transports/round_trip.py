@@ -1,4 +1,4 @@
-"""One request and its response on an upstream connection: the head, and where the body goes."""
+"""One request and its response on an upstream connection: the head, and the destination of the body."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RoundTrip(msgspec.Struct):
     connection: UpstreamConnection | None
     """None after the end of the body."""
     head_signal: OneShot[None] = msgspec.field(default_factory=OneShot)  # refers to no RoundTrip: that would be a cycle
-    """Set when ``head`` is."""
+    """Set when ``head`` is set."""
     head: ResponseHead = _NO_HEAD
     pieces: list[bytes] = []
     """Body bytes that arrived before their destination was known."""
@@ -45,7 +45,7 @@ class RoundTrip(msgspec.Struct):
     ending: Ending | None = None
     """None until the end of the body."""
     ended: OneShot[Ending] | None = None
-    """Set with ``ending``, if that is awaited."""
+    """Set together with ``ending``, if the exchange waits for it."""
     repeated: bool = False
 
     # Calls of the connection
@@ -156,7 +156,7 @@ class RoundTrip(msgspec.Struct):
             self.ending = _LIMIT
 
     def _finish_filters(self, ending: Ending) -> None:
-        """Send what the filters have buffered, each through the filters behind it."""
+        """Send the buffered bytes of each filter through the filters after it."""
         pipeline = self.pipeline
         for at, stage in enumerate(pipeline):
             data = stage.finish(ending)

@@ -1,9 +1,9 @@
-"""Requests of one turn of the event loop, sent together at its end.
+"""Requests that were queued in one turn of the event loop are sent together at its end.
 
 A write wakes the peer that waits for it, and on a virtual machine the wake-up costs more than the write.
-Writes that are made one by one, between the work for two requests, find the peer asleep each time.
-Writes in a row wake it once.
-No request waits longer than the turn of the loop in which it was queued.
+If each write follows the work for its request, the peer is asleep again at each write.
+Consecutive writes wake it once.
+A request waits at most until the end of the turn in which it was queued.
 
 uvloop does the same with all writes, but at a time that it does not report.
 A connection must know whether its request has left: bytes that arrive before cannot be the response.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onwards_py.transports.connection import UpstreamConnection
 
 MAX_QUEUED: Final = 32
-"""So many queued connections are flushed at once."""
+"""If this number of connections is queued, they are flushed at once."""
 
 
 class SendQueue:

@@ -18,7 +18,7 @@ _EMPTY: Final = memoryview(b"")
 
 
 def limit_tls_reading(transport: asyncio.Transport, high: int | None) -> None:
-    """If this is TLS: stop reading the socket above so many bytes that are not decrypted yet (None: as usual)."""
+    """In TLS, stop reading the socket while more than ``high`` bytes are not decrypted yet (None: the default)."""
     set_limits = getattr(transport, "set_read_buffer_limits", None)
     if set_limits is not None and not transport.is_closing():
         set_limits(high)
@@ -31,7 +31,7 @@ class TlsConnection(UpstreamConnection):
     So it is asked for all bytes that it has, and the socket is not read while this connection does not read.
 
     Writing: `SSLProtocol` encrypts at once, into a buffer that the connection keeps for good.
-    So a large body is handed over in pieces, as the provider reads it.
+    So a large body is passed on in pieces, as fast as the provider reads it.
     """
 
     __slots__ = ("_is_full", "_rest")
@@ -45,13 +45,13 @@ class TlsConnection(UpstreamConnection):
         timer: DeadlineTimer,
     ) -> None:
         super().__init__(released, lost, queue, loop_detector, timer)
-        self._rest = _EMPTY  # of the request's body, not yet handed over
+        self._rest = _EMPTY  # the part of the request's body that was not passed on yet
         self._is_full = False
 
     # Reading
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  (asyncio.BufferedProtocol)
-        """Room for all that can be decrypted: one read (256 KiB), and what waited before (less than that)."""
+        """A buffer for all bytes that can be decrypted: one read (256 KiB), and less than that from earlier reads."""
         return READ_BUFFER
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -96,7 +96,7 @@ class TlsConnection(UpstreamConnection):
         self._loop.call_soon(self._send_rest)  # after SendQueue.flush
 
     def _send_rest(self) -> None:
-        """Hand over what the provider has room for."""
+        """Pass on as many bytes as the provider accepts."""
         if self._state is ConnectionState.CLOSED:
             self._rest = _EMPTY
         while self._rest and not self._is_full and self.transport is not None:

@@ -18,7 +18,7 @@ _MAX_HEAD = 64 * 1024
 
 
 class TunnelEnd(asyncio.Protocol):
-    """One side of a tunnel. Its bytes are sent on the other side, which pauses while this side is full."""
+    """One side of a tunnel. Its bytes are sent on the other side; it pauses that side while its own buffer is full."""
 
     def __init__(self, over: asyncio.Future[None]) -> None:
         self._over = over
@@ -91,9 +91,9 @@ class Handshake(asyncio.Protocol):
         """The response head."""
         self.transport: asyncio.Transport | None = None
         self.rest = b""
-        """The bytes behind a 101."""
+        """The bytes after a 101."""
         self.body: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        """The body of any other response, until it ended, broke off or exceeded the limit."""
+        """The body of any other response, set when it has ended, was truncated or exceeded the limit."""
         self.is_complete = False
         """The body has ended well."""
         self._head: ResponseHead | None = None
@@ -118,7 +118,7 @@ class Handshake(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # 101: what is behind the head is not HTTP
+            pass  # 101: the bytes after the head are not HTTP
         except httptools.HttpParserError:
             self.fail(Fault.INVALID, "not an HTTP response")
         if self._head is not None and not self.answered.done():  # after all bytes of this read were validated
@@ -154,7 +154,7 @@ class Handshake(asyncio.Protocol):
         self.fail(Fault.CLOSED, "closed during the handshake")
 
     def fail(self, fault: Fault, detail: str) -> None:
-        """The handshake has failed, or the body has broken off."""
+        """The handshake has failed, or the body was truncated."""
         if not self.answered.done():
             self.answered.set_exception(TransportError(fault, detail))
         elif not self.body.done():

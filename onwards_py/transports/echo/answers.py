@@ -44,8 +44,8 @@ class CompleteAnswer:
 class StreamedAnswer:
     """An event stream, each element one whole event.
 
-    ``words`` yields one event per generated word, ``tokens`` in all; ``opening`` goes before and
-    ``closing`` after them. All are read once, in this order, so ``closing`` may read the clock late.
+    ``words`` yields one event per generated word, and their number is ``tokens``. The events of ``opening`` are sent
+    before them, those of ``closing`` after them. ``closing`` is evaluated last, so it may read the clock then.
     """
 
     opening: Iterable[bytes]

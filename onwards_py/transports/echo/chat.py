@@ -1,4 +1,4 @@
-"""POST /chat/completions, whole and streamed."""
+"""POST /chat/completions, complete and streamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stream that Chat Completions and Completions share: chunks of choices, then usage, then [DONE]."""
+"""The common stream of Chat Completions and Completions: chunks of choices, then usage, then [DONE]."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Chunks:
         return b'],"usage":null}\n\n' if self.usage else b"]}\n\n"
 
     def words(self, replies: list[Reply]) -> Iterator[bytes]:
-        """One event per word, the choices in turn."""
+        """One event per word, for one choice after the other."""
         tail = self.after + b',"logprobs":null,"finish_reason":null}' + self.tail
         heads = [self.head + b'{"index":%d,' % index + self.before for index in range(len(replies))]
         for column in zip_longest(*(reply.words for reply in replies)):
@@ -50,7 +50,7 @@ class Chunks:
         return self.head + orjson.dumps(choice) + self.tail
 
     def closing(self, usage: JsonObject) -> Iterator[bytes]:
-        """What follows the last choice."""
+        """The events after the last choice: usage, if it was requested, and ``[DONE]``."""
         if self.usage:
             yield self.head + b'],"usage":' + orjson.dumps(usage) + b"}\n\n"
         yield DONE

@@ -1,4 +1,4 @@
-"""POST /completions (the older text interface), whole and streamed."""
+"""POST /completions (the older text interface), complete and streamed."""
 
 from __future__ import annotations
 

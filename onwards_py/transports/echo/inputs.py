@@ -1,4 +1,4 @@
-"""The input shape that Completions and Embeddings share: texts, or texts as token numbers."""
+"""The common input of Completions and Embeddings: texts, or texts as token numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onwards_py.transports.echo.words import count
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One text to work on and how many tokens it counts. Token numbers are read as decimal words."""
+    """One text, and its number of tokens. Token numbers become decimal words."""
 
     text: str
     tokens: int

@@ -20,7 +20,7 @@ class Pacer:
         self._due = True
         self._waiter: asyncio.Future[None] | None = None
         self.ending: Ending | None = None
-        """Why the response broke off. None: it did not."""
+        """Why the response was truncated. None: it was not."""
         self.paused = False
         total = timeouts.total
         self._total = None if total is None else self._loop.call_later(total, self.abort, Ending.LIMIT)
@@ -35,7 +35,7 @@ class Pacer:
         self._wake()
 
     def abort(self, ending: Ending) -> None:
-        """Break the response off. Later calls are ignored."""
+        """Truncate the response. Later calls are ignored."""
         if self.ending is None:
             self.ending = ending
             self._wake()

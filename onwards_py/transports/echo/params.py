@@ -1,6 +1,6 @@
 """Reading a request body: typed access to the members of foreign JSON.
 
-Every reader takes null for absent, and raises ``EchoError`` with the member's name for a wrong value.
+Every function treats null as absent, and raises ``EchoError`` with the member's name for a wrong value.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The members of a Response object that repeat the request.
 
 Source: the Open Responses schema of 2026-04-24, ``ResponseResource``. It is narrower than the
-request's schema: hosted tools, unknown efforts and JSON schemas
-are left out or rounded here, so that a strict client can read every response.
+request's schema: hosted tools and JSON schemas are
+omitted here and unknown efforts replaced, so that a strict client can read every response.
 """
 
 from __future__ import annotations

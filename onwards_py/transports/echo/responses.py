@@ -1,4 +1,4 @@
-"""POST /responses (Open Responses), whole and streamed: one message item with one text part."""
+"""POST /responses (Open Responses), complete and streamed: one message item with one text part."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class _Response:
 
     @property
     def place(self) -> JsonObject:
-        """Where the text part is: the members that its events share."""
+        """The position of the text part: the common members of its events."""
         return {"item_id": self.item_id, "output_index": 0, "content_index": 0}
 
 

@@ -9,7 +9,7 @@ from onwards_py.transports.echo.params import JsonObject
 
 
 def models(ask: EchoRequest) -> CompleteAnswer:
-    """GET /models: the one model that was asked for."""
+    """GET /models: the requested model only."""
     return CompleteAnswer(orjson.dumps({"object": "list", "data": [_model(ask)]}))
 
 
@@ -19,7 +19,7 @@ def model(ask: EchoRequest) -> CompleteAnswer:
 
 
 def file(ask: EchoRequest) -> CompleteAnswer:
-    """POST /files: a receipt. ``bytes`` is the size of the request body, form framing included."""
+    """POST /files: a file object. ``bytes`` is the size of the request body, form framing included."""
     document: JsonObject = {
         "id": ask.new_id("file-echo-"),
         "object": "file",

@@ -1,7 +1,7 @@
 """The transport of the echo engine: round trips inside the process.
 
 The other modules of this room make the responses.
-This one adds delays, injected errors, streams that break off, and the provider's timeouts.
+This one adds delays, injected errors, truncated streams, and the provider's timeouts.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class EchoResponse:
         return ending
 
     async def read(self, limit: int) -> bytes | None:
-        """The whole body. None if it is longer than ``limit`` bytes or broke off."""
+        """The whole body. None if it is longer than ``limit`` bytes or was truncated."""
         pieces: list[bytes] = []
         room = limit
 
@@ -122,7 +122,7 @@ class EchoResponse:
         return b"".join(pieces) if ending is Ending.DONE else None
 
     def discard(self) -> None:
-        """Drop the body, of which no part has been made yet."""
+        """Drop the body. No part of it has been made yet."""
         self._pacer.close()
 
     async def _run(self, take: Callable[[bytes], bool], flush: Callable[[], None]) -> Ending:

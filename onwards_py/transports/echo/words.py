@@ -15,7 +15,7 @@ _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The words of one choice, each with the white space behind it. ``cut``: a limit ended it."""
+    """The words of one choice, each with the white space after it. ``cut``: a limit ended the choice."""
 
     words: list[str]
     cut: bool
@@ -39,7 +39,7 @@ def count(text: str) -> int:
 
 
 def messages(body: JsonObject, name: str) -> list[JsonObject]:
-    """The messages of a conversation. Raises EchoError for an empty list, or an item that is no object."""
+    """The messages of a conversation. Raises EchoError for an empty list, or an item that is not an object."""
     found = body.get(name)
     if not isinstance(found, list) or not found:
         raise EchoError(f"'{name}' must be an array with at least one message.", param=name)

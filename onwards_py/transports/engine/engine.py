@@ -21,10 +21,10 @@ _log = logging.getLogger("onwards.engine")
 FIRST_DELAY = 1.0
 _MAX_DELAY = 60.0
 _MAX_DOUBLINGS = 64  # after a day of exits the delay would exceed the range of a float
-_HEALTHY_AFTER = 60.0  # seconds after which an exit counts as the first one
+_HEALTHY_AFTER = 60.0  # seconds; an exit after a longer run counts as the first exit
 _PROGRESS_INTERVAL = 5.0
 _SHUTDOWN_SECONDS = 2.0
-# Libraries abort without memory, so the process cannot report it.
+# Libraries abort if memory is exhausted, so the process cannot report the cause.
 _MEMORY_ADVICE = "The local model's process died while it loaded: perhaps its bound on memory is too low."
 
 
@@ -43,7 +43,7 @@ class EngineCounters:
     loads: int = 0
     restarts: int = 0
     load_seconds: float = 0.0
-    """Of the last load."""
+    """The duration of the last load."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     prompt_seconds: float = 0.0
@@ -80,7 +80,7 @@ class EngineSupervisor:
         """Admitted requests, until their last byte."""
         self.counters = EngineCounters()
         self.advice: str | None = None
-        """For the client, after a failed start."""
+        """Advice for the client, after a failed start."""
         self._cache = cache
         self._program = program
         self._first_delay = first_delay

@@ -159,7 +159,7 @@ class EngineTransport:
             if engine.exiting:
                 await self._loop.create_task(engine.exited(_EXIT_SECONDS))
             if engine.state is not EngineState.READY:
-                engine.wake()  # here, not in the task: the client may be gone before that begins
+                engine.wake()  # before the task, which a client that leaves would cancel before its first step
                 await self._loop.create_task(engine.ready(deadline - self._loop.time()))
                 over_socket = _with_first_byte(over_socket, deadline - self._loop.time())
             try:
