@@ -1,5 +1,6 @@
 """Transcode: one API into another.
 
-Pure. A package per API reads and writes its requests and answers (`chat`, `responses`); `neutral` is what they share.
+Pure. Each API has a package (`chat`, `responses`) that reads and writes its requests and answers; `neutral` is the
+model between them.
 May not: touch sockets, clocks, randomness, files or the log; times and ids are arguments.
 """

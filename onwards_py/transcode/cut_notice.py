@@ -1,6 +1,6 @@
-"""A last event of its own API for a native stream that breaks off, before the connection is closed.
+"""Appends an error event to a truncated native stream, in the API of that stream, before the connection is closed.
 
-Clients that only see a connection close early know that something is missing, but not why, or whether to ask again.
+From an early close alone, a client cannot determine why the stream is incomplete, or whether to retry.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onwards_py.wire.api import Api, api_of
 from onwards_py.wire.rechunk import Rechunker
 
 _NUMBER: Final = re.compile(rb'"sequence_number"[ \t]*:[ \t]*(\d{1,15})\b')
-# Behind these a stream is whole for its client, however the connection ends.
+# After one of these events a stream is complete for its client, however the connection ends.
 _ENDED: Final = re.compile(
     rb'(?:\A|[\r\n])data:[ \t]*(?:\[DONE\]|\{[ \t]*"error")'
     rb'|"type"[ \t]*:[ \t]*"(?:response\.(?:completed|incomplete|failed)|message_stop|error)"'
@@ -27,7 +27,7 @@ _ADVICE: Final = " What came before is not the whole answer; please try again."
 
 
 class CutNotice:
-    """Filter behind ``rechunker``: bytes pass unchanged, `text` is what to send when they have ended.
+    """Filter after ``rechunker``: bytes are forwarded unchanged; `text` is the event to append at their end.
 
     ``path`` (of the request) determines the API.
     """
@@ -40,18 +40,18 @@ class CutNotice:
         self._last = b""
 
     def feed(self, piece: bytes) -> bytes:
-        """Return ``piece``. One that has only comments does not show where the stream is."""
+        """Return ``piece``. A piece with only comments does not change the state of the stream."""
         if piece and (piece[:1] != b":" or b"data:" in piece):
             self._last = piece
         return piece
 
     def finish(self, ending: Ending) -> bytes:  # noqa: ARG002  (Filter)
-        """Nothing was held back."""
+        """Returns no bytes: `feed` has returned all of them."""
         return b""
 
     def text(self, ending: Ending) -> bytes:
-        """The event for a stream that ended so; none if it ended well, is whole in spite of how it ended, or stopped
-        inside an event that was too large to be held: half of that may not be taken for all of it."""
+        """The event to append after ``ending``. Empty if the stream is complete, or if it stopped inside an event that
+        was too large to be buffered: the appended event would complete that event."""
         if ending is Ending.DONE or ending is Ending.CLIENT_GONE or self._rechunker.mid_event:
             return b""
         return b"" if _ENDED.search(self._last) else self._event(cut_off(ending))

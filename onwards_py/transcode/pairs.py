@@ -1,4 +1,4 @@
-"""The pairs of APIs that are translated: a client's of the one, a provider's of the other.
+"""The translated pairs of APIs: the API of a client, and the API of a provider.
 
 This is the only module that knows which reader goes with which writer.
 """
@@ -38,9 +38,9 @@ class Translated(Generic[C]):
     body: dict[str, object]
     """The provider's request."""
     context: C
-    """What the answer must know of the request."""
+    """The facts of the request that the answer needs."""
     dropped: tuple[str, ...] = ()
-    """Paths that do not reach the provider, without indexes, each once."""
+    """Paths of dropped parts, without indexes, each once."""
 
 
 def to_chat(request: Json, quirks: Quirks, policy: Policy) -> Translated[ResponsesContext]:
@@ -51,7 +51,7 @@ def to_chat(request: Json, quirks: Quirks, policy: Policy) -> Translated[Respons
 def to_responses(request: Json, quirks: Quirks, policy: Policy) -> Translated[ChatContext]:
     """A Chat Completions request (parsed JSON) for a provider of Responses. Raises InvalidRequest.
 
-    Of ``quirks`` those count that are not about the form of chat: ``system``, ``developer_role``, ``images``,
+    Only ``quirks`` that do not concern the form of Chat Completions apply: ``system``, ``developer_role``, ``images``,
     ``audio``, ``logprobs``, ``replay``, ``efforts``, ``parallel_tool_calls``, ``drop``, ``extra``,
     ``empty_answer_failed``.
     """
@@ -61,7 +61,7 @@ def to_responses(request: Json, quirks: Quirks, policy: Policy) -> Translated[Ch
 def responses_over_chat(
     context: ResponsesContext, ids: Ids, clock: Clock, *, trusted: bool = False, limit: int = LARGEST_ANSWER
 ) -> Machine:
-    """A client of Responses, a provider of Chat Completions. See `Machine` and `Reader` for the options."""
+    """The machine for a Responses client and a Chat Completions provider. The options: see `Machine` and `Reader`."""
     writer = ResponsesWriter(context, ids, clock)
     return Machine(ChatReader(context, ids, trusted=trusted), writer, limit=limit)
 
@@ -69,7 +69,7 @@ def responses_over_chat(
 def chat_over_responses(
     context: ChatContext, ids: Ids, clock: Clock, *, trusted: bool = False, limit: int = LARGEST_ANSWER
 ) -> Machine:
-    """A client of Chat Completions, a provider of Responses. See `Machine` and `Reader` for the options."""
+    """The machine for a Chat Completions client and a Responses provider. The options: see `Machine` and `Reader`."""
     return Machine(ResponsesReader(context, trusted=trusted), ChatWriter(context, ids, clock), limit=limit)
 
 

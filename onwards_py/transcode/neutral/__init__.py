@@ -1,4 +1,4 @@
-"""What all APIs share: requests, turns, deltas, failures, policy, and the machine that joins a reader with a writer.
+"""The common model of all APIs: requests, turns, deltas, failures, policy, and the machine of an answer.
 
 No module here imports an API's package; `pipeline` joins the machine with bytes.
 """

@@ -1,7 +1,7 @@
-"""A provider's answer as bytes, whole or streamed, for a state machine of either direction.
+"""A provider's answer as bytes, complete or streamed, for the state machine of either direction.
 
-Whether the provider streams shows in its body, not in what it was asked for or in its header: a whole
-answer begins with a brace, and no line of an event stream does.
+The body itself shows whether the provider streams, not the request or the Content-Type: a complete answer begins with a
+brace or bracket, and no line of an event stream does.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from onwards_py.transcode.neutral.machine import Machine, Out
 from onwards_py.wire.sse import OversizedEvent, ServerSentEvent, SSEDecoder
 
 LARGEST_EVENT = 16 << 20
-"""Bytes that one event of the provider may have by default."""
+"""The default limit of one event of the provider, in bytes."""
 
 LARGEST_BODY = 64 << 20
-"""Bytes that a whole answer of the provider may have by default."""
+"""The default limit of a complete answer of the provider, in bytes."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -31,7 +31,7 @@ class _Kind(Enum):
 
 
 class AnswerBody:
-    """A provider's answer, streamed or whole: ``feed`` bytes, ``finish`` once; both return what the client is sent.
+    """A provider's answer, streamed or complete: ``feed`` bytes, ``finish`` once; both return the client's events.
 
     ``event_limit`` and ``body_limit`` are in bytes.
     """
@@ -67,7 +67,7 @@ class AnswerBody:
                 return []
 
     def finish(self, ending: Ending) -> list[Out]:
-        """The body ended. The end is among what is returned, unless it was returned before."""
+        """The body ended. Returns the remaining events with the terminal one, unless it was returned before."""
         machine = self._machine
         if machine.finished:
             return []
@@ -76,7 +76,8 @@ class AnswerBody:
         return self._events(self._decoder.finish(ending)) + machine.finish(ending)
 
     def _recognise(self, piece: bytes) -> bytes:
-        """See by the first byte that means something what kind of body this is; return what counts of it so far."""
+        """Find the kind of the body by its first byte after white space and a byte order mark; return the bytes to
+        process."""
         start = b"".join([*self._held, piece]).lstrip()
         if len(start) < len(_BOM) and _BOM.startswith(start):
             self._held = [start]
@@ -119,7 +120,7 @@ class AnswerBody:
         return out
 
     def _event(self, event: ServerSentEvent) -> list[Out]:
-        """One event of the provider. What is no JSON object may be somebody's keep-alive, unless it began as one."""
+        """One event of the provider. Data that does not begin like JSON is ignored, as a gateway's keep-alive."""
         machine = self._machine
         data = event.data
         if data == b"[DONE]" or data.strip() == b"[DONE]":

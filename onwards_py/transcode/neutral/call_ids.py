@@ -1,4 +1,4 @@
-"""Call ids that every provider takes: reversible by a table, the same for a call and for its output."""
+"""Call ids that every provider accepts: one for a call and its output, with a table that restores the client's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NINE = re.compile(r"[A-Za-z0-9]{9}")
 
 
 class CallIds:
-    """The provider's call ids for the client's; ``changed`` takes those that had to change, with the client's."""
+    """Converts the client's call ids to the provider's; ``changed`` maps each changed id to the client's."""
 
     __slots__ = ("_changed", "_short")
 
@@ -19,7 +19,7 @@ class CallIds:
         self._changed = changed
 
     def shortened(self, call_id: str) -> str:
-        """``call_id`` itself where it fits, else one made of its digest: cutting it off would make ids collide."""
+        """``call_id`` if it is short enough, else an id made from its digest: truncated ids could collide."""
         if self._short:
             if _NINE.fullmatch(call_id):
                 return call_id

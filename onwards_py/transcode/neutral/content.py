@@ -1,4 +1,4 @@
-"""Content of a message: a string, or parts. Readers make parts of their API's own, writers the API's own of parts."""
+"""Content of a message: a string, or parts. Readers and writers convert between these parts and those of their API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class MarkedText(NamedTuple):
-    """Text with members beside it that not every API has: ``cache_control``."""
+    """Text with additional members that not every API has, such as ``cache_control``."""
 
     text: str
     marks: Mapping[str, object]
@@ -16,13 +16,13 @@ class MarkedText(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """What a model wrote instead of an answer."""
+    """The text in which a model refuses to answer."""
 
     text: str
 
 
 class Image(NamedTuple):
-    """An image by URL (also a data URL), or by the id of a file that the provider keeps."""
+    """An image by URL (also a data URL), or by the id of a file at the provider."""
 
     url: str
     detail: object = None
@@ -41,7 +41,7 @@ class File(NamedTuple):
 
 
 class Audio(NamedTuple):
-    """``data`` in base64, and ``format``, as both OpenAI's APIs have them."""
+    """A sound: ``data`` in base64, and ``format``, as in both APIs of OpenAI."""
 
     members: Mapping[str, object]
 
@@ -59,11 +59,11 @@ Content = str | list[Part]
 
 WrittenPart = dict[str, object]
 Written = str | list[WrittenPart]
-"""Content as an API has it. In all APIs with turns a text part is ``{"type": "text", "text": ...}``."""
+"""Content in the form of an API. In all APIs with turns a text part is ``{"type": "text", "text": ...}``."""
 
 
 def as_parts(content: Content) -> list[Part]:
-    """Content as a list; an empty string is no part."""
+    """Content as a list; an empty string becomes an empty list."""
     if isinstance(content, str):
         return [content] if content else []
     return content

@@ -1,4 +1,4 @@
-"""What an answer must know of its request."""
+"""The facts of a request that its answer needs."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from onwards_py.transcode.neutral.quirks import Quirks
 
 
 class Ids(Protocol):
-    """Makes ids; the only source of randomness."""
+    """Creates ids; the only source of randomness in this room."""
 
     def new_id(self, prefix: str) -> str:
-        """A fresh id that begins with ``prefix`` (``"resp_"``, ``"msg_"``, ...), of at most 64 characters.
+        """A new id of ``prefix`` (``"resp_"``, ``"msg_"``, ...) with letters and digits, at most 64 characters in all.
 
-        With an empty prefix it is not empty either; letters and digits.
+        The id is not empty even if the prefix is.
         """
         ...
 
 
 class Sealer(Protocol):
-    """Encrypts bytes that a client carries, so that only this proxy can read them."""
+    """Encrypts bytes that a client stores, so that only this proxy can read them."""
 
     def seal(self, plain: bytes) -> str:
-        """Printable, opaque and authenticated."""
+        """``plain`` as printable text, encrypted and authenticated."""
         ...
 
     def open(self, sealed: str) -> bytes | None:
-        """What was sealed; None if it was not sealed by us, or with a key that is gone."""
+        """The sealed data; None if this proxy did not seal it, or its key is no longer configured."""
         ...
 
 
 class Profile(Enum):
-    """Whose schema is followed where the specification's and OpenAI's disagree and no common shape exists.
+    """The schema to follow where the specification and OpenAI disagree and no common shape exists.
 
-    That is: the echo of ``text.format.schema`` and of tools other than functions, and the body of ``error`` events.
+    This concerns the echo of ``text.format.schema``, that of tools other than functions, and ``error`` events.
     """
 
     OPENRESPONSES = "openresponses"
@@ -49,14 +49,14 @@ class ToolKind(Enum):
 
     FUNCTION = "function"
     SEARCH = "tool_search"
-    """The search for tools that the client runs."""
+    """A search for tools, run by the client."""
     CUSTOM = "custom"
     """A tool whose input is free text."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolName:
-    """A tool under the names that the client knows; ``namespace`` is None for a top-level one."""
+    """The client's name of a tool; ``namespace`` is None for a top-level tool."""
 
     kind: ToolKind
     name: str
@@ -65,27 +65,27 @@ class ToolName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerContext:
-    """What every reader and writer of an answer must know of the request."""
+    """The facts of the request that every reader and writer of an answer needs."""
 
     quirks: Quirks = field(default_factory=Quirks)
     tools: Mapping[str, ToolName] = field(default_factory=lambda: MappingProxyType({}))
     """The client's names of the tools, by the function names that the provider has."""
     allowed: frozenset[str] | None = None
-    """Function names that may be called; None: all of ``tools``. Any other call is left out."""
+    """Function names that may be called; None: all of ``tools``. Other calls are dropped."""
     one_call: bool = False
-    """The client forbade parallel calls, and the provider cannot be told or may not obey: the first call is kept."""
+    """The client forbade parallel calls, and the provider may make them nevertheless: only the first call is kept."""
     call_ids: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """The client's call ids, by the provider's, for those that had to be shortened."""
+    """The client's call ids by the provider's. Only for ids that were shortened."""
     wants_stream: bool = False
     wants_usage_chunk: bool = False
-    """The stream ends with its usage."""
+    """The client asked for a usage chunk at the end of the stream."""
     keeps_opaque: bool = field(default=False, init=False)
-    """The client carries opaque reasoning and gives it back."""
+    """The client stores opaque reasoning and sends it back."""
 
     def tool(self, name: str) -> ToolName | None:
         """The tool that a model means by ``name``; None if it was not offered.
 
-        Models call a member of a namespace by its bare name now and then: understood where only one has it.
+        Models sometimes call a member of a namespace by its bare name; that is accepted if the name is unique.
         """
         found = self.tools.get(name)
         if found is not None:
@@ -94,15 +94,15 @@ class AnswerContext:
         return bare[0] if len(bare) == 1 else None
 
     def begins(self, name: str) -> bool:
-        """Whether ``name`` is the beginning of a tool's that was offered, or all of it."""
+        """Whether the name of an offered tool begins with ``name``."""
         return any(other.startswith(name) for other in self.tools)
 
     def is_whole(self, name: str) -> bool:
-        """Whether ``name`` is that of a tool that was offered, and cannot be the beginning of another one's."""
+        """Whether ``name`` is the name of an offered tool, and not also the beginning of another tool's name."""
         return name in self.tools and not any(other != name and other.startswith(name) for other in self.tools)
 
     def may_call(self, name: str) -> bool:
-        """Whether a call of the function ``name`` may be shown to the client."""
+        """Whether the client may get a call of the function ``name``."""
         if self.allowed is None:
             return True
         tool = self.tool(name)

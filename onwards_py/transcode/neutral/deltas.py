@@ -1,6 +1,6 @@
-"""What an answer is made of, in the terms of no API: readers make deltas of what a provider sends, writers make events.
+"""Deltas, the neutral form of an answer: readers convert provider answers to deltas, writers convert these to events.
 
-The deltas are a union of what the APIs have, not what all of them have; a writer drops by name what its API lacks.
+The deltas are the union of the APIs, not their intersection; a writer drops, by name, the parts that its API lacks.
 A reader whose API has one item at a time, or that puts its items in order, encloses each between its start and its
 `ItemEnd` or `CallEnd`. Deltas of calls carry the call's number, as those of other readers may be interleaved.
 """
@@ -18,7 +18,7 @@ from onwards_py.transcode.neutral.images import GeneratedImage
 
 
 class Stop(Enum):
-    """Why an answer ended that did not fail."""
+    """Why an answer ended without a failure."""
 
     END = "end"
     LENGTH = "length"
@@ -35,11 +35,11 @@ class Citation(Struct, frozen=True):
 
 
 class Started(Struct, frozen=True):
-    """Content has come, although it may not be possible to write any of it yet."""
+    """Content has arrived, although perhaps none of it can be written yet."""
 
 
 class Metadata(Struct, frozen=True):
-    """What the provider calls its model and its service tier; empty where it does not name them."""
+    """The provider's names of model and service tier; empty if they are missing."""
 
     model: str = ""
     service_tier: str = ""
@@ -69,7 +69,7 @@ class RefusalDelta(Struct, frozen=True):
 
 
 class Citations(Struct, frozen=True):
-    """What the text of the current message cites; each citation comes once."""
+    """Citations in the text of the current message; each citation occurs once."""
 
     citations: Sequence[Citation]
 
@@ -85,7 +85,7 @@ class ReasoningDelta(Struct, frozen=True):
 
 
 class OpaqueReasoning(Struct, frozen=True):
-    """Reasoning that only the provider can read, to be given back to it. ``origin`` names the form of ``data``."""
+    """Reasoning that only the provider can read, to be sent back to it. ``origin`` names the form of ``data``."""
 
     origin: str
     data: object
@@ -93,9 +93,9 @@ class OpaqueReasoning(Struct, frozen=True):
 
 
 class CallStart(Struct, frozen=True):
-    """A tool call begins. ``call_id`` is empty where the provider gave none that will do: the writer makes one.
+    """A tool call begins. ``call_id`` is empty if the provider sent no usable id: the writer then creates one.
 
-    ``name`` and ``namespace``: those that the client knows.
+    ``name`` and ``namespace`` are the client's.
     """
 
     number: int
@@ -113,7 +113,7 @@ class CallDelta(Struct, frozen=True):
 
 
 class CallEnd(Struct, frozen=True):
-    """A call ends; ``text``: all of its arguments or input. Not ``complete``: the answer was cut inside it."""
+    """A call ends; ``text``: all of its arguments or input. Not ``complete``: the answer was truncated inside it."""
 
     number: int
     text: str
@@ -121,9 +121,9 @@ class CallEnd(Struct, frozen=True):
 
 
 class ItemEnd(Struct, frozen=True):
-    """A message, an image or a reasoning item ends. Not ``complete``: the answer was cut inside it.
+    """A message, an image or a reasoning item ends. Not ``complete``: the answer was truncated inside it.
 
-    ``final``: it is the answer proper, and not a comment before calls.
+    ``final``: the message is the final answer, and not a comment before calls.
     """
 
     complete: bool
@@ -131,7 +131,7 @@ class ItemEnd(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """Token counts; the details have whatever else the provider counted, by the names of the Responses API."""
+    """Token counts; the details are all other counts of the provider, by the names of the Responses API."""
 
     input_tokens: int
     output_tokens: int
@@ -174,7 +174,7 @@ Delta = (
 )
 
 ITEM_BOUNDS = frozenset({MessageStart, PartStart, ReasoningStart, CallEnd, ItemEnd})
-"""Deltas that only mark where an item or a part of it begins or ends."""
+"""Deltas that only mark the beginning or end of an item or a part."""
 
 ANNOUNCEMENTS = ITEM_BOUNDS | {Started, Metadata, Usage}
 """Deltas that have no content in any API."""

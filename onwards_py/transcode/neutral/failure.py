@@ -1,7 +1,7 @@
-"""A provider's errors, of whatever shape, as ours: a status with an envelope, or the ``error`` of a failed response.
+"""Converts errors of providers, in any shape, to a status with an envelope, or to the ``error`` of a failed response.
 
-A trusted provider's own words are kept. Of others only the status and a code out of a closed set survive, and
-the message is ours, since theirs may speak of keys, hosts and accounts that are not the client's.
+Messages of trusted providers are kept. From the errors of others, only the status and a code out of a closed set are
+kept, and the message is the proxy's own, because theirs may contain keys, hosts and accounts of the operator.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from onwards_py.wire.error_status import error_status
 _LONGEST_MESSAGE = 8192
 _BAD_GATEWAY = 502
 
-# Clients decide by these codes whether to shorten, to wait or to give up (Codex: openai/codex, api error mapping).
+# By these codes, clients decide whether to shorten the input, to wait or to stop (openai/codex, api error mapping).
 _CODES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "insufficient_quota",
@@ -67,10 +67,10 @@ _OWN_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure. ``status`` is for a client that has no answer yet; ``code`` and ``message`` for all.
+    """One failure. ``status`` applies only before the response is committed; ``code`` and ``message`` always.
 
-    ``called``: in lower case, what the provider called it, whether the client is told or not. ``cut``: how the body
-    ended, if that is the failure; None: the provider reported it, or what it sent cannot be read.
+    ``called``: the provider's codes in lower case, including those that the client does not get. ``cut``: the ending of
+    the body, if that is the failure; None: the provider reported an error, or its data are invalid.
     """
 
     status: int
@@ -83,7 +83,7 @@ class Failure:
 
     @property
     def codes(self) -> frozenset[str]:
-        """All that it goes by, for decisions about other attempts: what the provider called it, and our code."""
+        """All codes of the failure, for decisions about other attempts: those of the provider, and the proxy's own."""
         return self.called | {self.code}
 
     def envelope(self) -> dict[str, object]:
@@ -97,7 +97,7 @@ class Failure:
 
 
 def cut_off(ending: Ending) -> Failure:
-    """The failure of an answer that stopped without having been said to be whole."""
+    """The failure of an answer that ended before it was complete."""
     match ending:
         case Ending.DONE:
             return Failure(_BAD_GATEWAY, "server_error", "The provider's answer ended without being whole.", cut=ending)
@@ -120,18 +120,18 @@ def malformed(what: str) -> Failure:
 
 
 def from_body(status: int, body: bytes, trusted: bool, retry_after: float | None = None) -> Failure:
-    """The failure that an HTTP response of ``status`` (400 to 599) told. ``retry_after`` in seconds, if it had one."""
+    """The failure for an HTTP response of ``status`` (400 to 599). ``retry_after``: its Retry-After, in seconds."""
     try:
         value = lenient_json.loads(body)
     except ValueError:
         value = body.decode("utf-8", "replace").strip()
         if isinstance(value, str) and value.startswith("<"):
-            value = None  # a page for people
+            value = None  # an HTML page
     return from_value(value, trusted, status=status, retry_after=retry_after)
 
 
 def error_in(chunk: Mapping[str, object]) -> object:
-    """The error that a chunk or a whole answer carries, in any of its shapes; None if it carries none."""
+    """The error in a chunk or a complete answer, in any shape; None if there is none."""
     error = chunk.get("error")
     if error:
         return chunk
@@ -142,12 +142,12 @@ def error_in(chunk: Mapping[str, object]) -> object:
 
 
 def codes_told(value: object, status: int) -> frozenset[str]:
-    """What a decoded error of ``status`` goes by: its codes, and ours for what it says in words."""
+    """The codes of a decoded error with ``status``: its own, and the proxy's code for its message."""
     return from_value(value, False, status).codes
 
 
 def from_value(value: object, trusted: bool, status: int | None = None, retry_after: float | None = None) -> Failure:
-    """The failure that a decoded error tells; ``status``: that of the HTTP response, if it was not a success."""
+    """The failure for a decoded error; ``status``: that of the HTTP response, if it was not a success."""
     told = _Told.of(value)
     status = status or told.status
     code = _special_code(told, status) or (told.code if trusted and told.code and not told.code.isdigit() else None)
@@ -168,13 +168,14 @@ def from_value(value: object, trusted: bool, status: int | None = None, retry_af
 
 
 def _named(value: object) -> int:
-    """The status that an error inside an answer goes by, as natively (`wire.error_status`); 502 if it has no name."""
+    """The status of an error inside an answer, as for native responses (`wire.error_status`); 502 if none follows."""
     status = error_status(value)
     return _BAD_GATEWAY if status == HTTPStatus.INTERNAL_SERVER_ERROR else status
 
 
 def _special_code(told: _Told, status: int | None) -> str | None:
-    """Names go before words: who throttles speaks of "too many tokens", too (Bedrock), and means those of a minute."""
+    """The code for the error. Codes and types decide before messages: an error about a rate limit may have the message
+    "too many tokens" (Bedrock), which then means tokens per minute."""
     names, messages = (told.code, told.type), (told.message, told.raw)
     for text, words in ((" ".join(names), (names, ())), ("\n".join(messages), ((), messages))):
         if status != 429 and is_context_overflow(*words):
@@ -198,7 +199,7 @@ def _type(status: int) -> str:
 
 @dataclass(slots=True)
 class _Told:
-    """What an error said of itself; empty where it did not."""
+    """The fields of an error; empty if it has none."""
 
     message: str = ""
     code: str = ""
@@ -215,7 +216,7 @@ class _Told:
         return told
 
     def _add(self, level: Mapping[str, object]) -> None:
-        """Take what is not known yet: inner levels come first."""
+        """Set the fields that are not set yet: inner levels come first."""
         code, param, status = level.get("code"), level.get("param"), level.get("status")
         self.message = self.message or _message(level)
         self.raw = self.raw or _raw(level)
@@ -228,7 +229,7 @@ class _Told:
 
 
 def _levels(value: object) -> Iterator[Mapping[str, object]]:
-    """The dictionaries that speak of the error, from the innermost out; at most three deep."""
+    """The dictionaries that describe the error, from the innermost out; at most three levels."""
     nest: list[Mapping[str, object]] = []
     for _ in range(3):
         if isinstance(value, list):

@@ -14,7 +14,7 @@ _KNOWN_FORMATS = frozenset({"png", "webp", "jpeg", "gif", "svg"})
 
 
 class GeneratedImage(NamedTuple):
-    """``result``: base64, or empty where there is only a ``url`` to fetch. ``format``: as in png; empty: not known."""
+    """``result``: base64; empty if there is only a ``url``. ``format``: such as png; empty: not known."""
 
     result: str
     format: str = ""
@@ -28,7 +28,7 @@ class GeneratedImage(NamedTuple):
 
 
 def read_images(values: object) -> Iterator[GeneratedImage]:
-    """``images`` of a chat answer: OpenRouter's and LiteLLM's ``{type: image_url, image_url: {url}}``, or less."""
+    """The ``images`` of a chat answer: ``{type: image_url, image_url: {url}}`` (OpenRouter, LiteLLM), or less of it."""
     for value in values if isinstance(values, list) else [values]:
         image = _from_url(value) if isinstance(value, str) else read_image(value) if isinstance(value, dict) else None
         if image is not None:
@@ -36,7 +36,7 @@ def read_images(values: object) -> Iterator[GeneratedImage]:
 
 
 def read_image(entry: Mapping[str, object]) -> GeneratedImage | None:
-    """One image, or a content part that is one; None: there is none in it."""
+    """One image, or a content part that is an image; None: it contains no image."""
     url = entry.get("image_url", entry.get("url"))
     if isinstance(url, dict):
         url = url.get("url")
@@ -47,7 +47,7 @@ def read_image(entry: Mapping[str, object]) -> GeneratedImage | None:
 
 
 def from_item(item: Mapping[str, object]) -> GeneratedImage | None:
-    """The image of an ``image_generation_call`` item; None: it has none."""
+    """The image of an ``image_generation_call`` item; None: it has no image."""
     result, form = item.get("result"), item.get("output_format")
     if item.get("type") != "image_generation_call" or not isinstance(result, str) or not result:
         return None

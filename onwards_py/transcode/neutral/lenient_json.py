@@ -1,4 +1,4 @@
-"""JSON as providers write it: strict where it can be, since that is fast, else as lenient as meaning allows."""
+"""JSON as providers write it. The strict parser is tried first, because it is fast; then a lenient one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import orjson
 
 from onwards_py.transcode.neutral.surrogates import border_halves_kept, well_formed
 
-# Beginnings at which Python's reader stops as at an error: of literals, numbers and escapes.
+# Incomplete literals, numbers and escapes, at which Python's parser reports an error instead of the end of the text.
 _BEGUN = re.compile(r"(?:t(?:ru?)?|f(?:al?s?)?|n(?:ul?)?|-|\.|[eE][+-]?|u[0-9a-fA-F]{0,4})\Z")
 
 
 def loads(data: bytes) -> object:
-    """The value of ``data``, fit to be written by `dumps` again. Raises ValueError.
+    """The value of ``data``, which `dumps` can write again. Raises ValueError.
 
-    Invalid UTF-8 and halves of surrogate pairs become U+FFFD, NaN and infinities null; raw control characters in
-    strings are let through. A half at the border of a string stays, as the next piece of a text may begin with the
-    other (see `surrogates`).
+    Invalid UTF-8 and halves of surrogate pairs become U+FFFD, NaN and infinities become null; raw control characters in
+    strings are accepted. A half at the border of a string is kept, because the next piece of a text may begin with the
+    other half (see `surrogates`).
     """
     try:
         return orjson.loads(data)
@@ -32,7 +32,7 @@ def loads(data: bytes) -> object:
 
 
 def loads_request(data: bytes) -> object:
-    """The value of a request's ``data``: strict JSON, but for halves of surrogate pairs, which become U+FFFD.
+    """The value of a request's ``data``: strict JSON, except that halves of surrogate pairs become U+FFFD.
 
     JavaScript makes such halves when it cuts strings, and JSON allows them (RFC 8259, section 8.2). Raises
     orjson.JSONDecodeError.
@@ -60,17 +60,17 @@ def dumps(value: object) -> bytes:
 
 
 def dumps_as_read(value: object) -> bytes:
-    """``value`` as JSON; halves of surrogate pairs stay the escapes that they were. Raises orjson.JSONEncodeError."""
+    """``value`` as JSON; halves of surrogate pairs remain escapes. Raises orjson.JSONEncodeError."""
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError as error:
-        if "surrogates" not in str(error):  # but nested too deeply, which the slower writer might take
+        if "surrogates" not in str(error):  # nested too deeply, which the slower encoder may accept
             raise
         return json.dumps(value, separators=(",", ":")).encode()
 
 
 def is_json(text: str) -> bool:
-    """Whether ``text`` is JSON to a reader of RFC 8259, who takes half a surrogate pair, too."""
+    """Whether ``text`` is JSON by RFC 8259, which allows half a surrogate pair."""
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -82,9 +82,9 @@ def is_json(text: str) -> bool:
 
 
 def is_cut(text: str) -> bool:
-    """Whether ``text`` is the beginning of some JSON and not yet the whole of it.
+    """Whether ``text`` is truncated JSON: more text could complete it.
 
-    What no more text could make JSON of, as ``{'a': 1}``, was not cut: somebody wrote it so.
+    False for text such as ``{'a': 1}``, which no further text can make valid.
     """
     if is_json(text):
         return False
@@ -93,13 +93,13 @@ def is_cut(text: str) -> bool:
     except json.JSONDecodeError as error:
         rest = text[error.pos :].rstrip()
         return not rest or error.msg.startswith("Unterminated string") or _BEGUN.match(rest) is not None
-    except (ValueError, RecursionError):  # numbers or nesting that this reader will not have
+    except (ValueError, RecursionError):  # numbers or nesting beyond the limits of this parser
         return False
     return False
 
 
 def writable(value: object) -> bool:
-    """Whether JSON can be made of ``value`` again: what was read may be nested deeper than what can be written."""
+    """Whether ``value`` can be encoded as JSON: the parser accepts deeper nesting than the encoder."""
     try:
         dumps(value)
     except orjson.JSONEncodeError:

@@ -1,4 +1,4 @@
-"""Content parts that a client wrote into a string: the output of a tool that was made JSON once too often."""
+"""Content parts in a string: tool output that a client has encoded as JSON once too often."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Part = dict[str, object]
 def listed_parts(text: str) -> list[Part] | None:
     """The parts that ``text`` lists, if it is a JSON array of content parts only; else None.
 
-    A tool may well answer with JSON of its own, such as a list of files that have a ``type``, or of passages that have
-    a score. So each part must have all that makes it one and nothing that would be lost, and one entry that is none
-    leaves the whole text as it came.
+    A tool may return a JSON array of its own, such as a list of files that have a ``type``, or of passages that have a
+    score. So each entry must have all required members of a part and no unknown members; otherwise the text is left
+    unchanged.
     """
     if text.lstrip(" \t\r\n")[:1] != "[" or '"type"' not in text:
         return None
@@ -63,7 +63,7 @@ def _has_audio(part: Part) -> bool:
 
 
 class _Form(NamedTuple):
-    """``members``: all that parts of a type may have; ``check``: whether one has what it must."""
+    """``members``: all members that a part of the type may have; ``check``: whether a part has the required ones."""
 
     check: Callable[[Part], bool]
     members: frozenset[str]

@@ -1,4 +1,4 @@
-"""The machine of one answer: a reader of the provider's API and a writer of the client's, with one end between them."""
+"""The machine of one answer: it joins a reader of the provider's API with a writer of the client's."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from onwards_py.transcode.neutral.deltas import Delta, Failed, Finished, Started
 from onwards_py.transcode.neutral.failure import Failure, cut_off
 
 Out = dict[str, object]
-"""What the client is sent: an event of the Responses API, or a chunk of a chat completion."""
+"""One output for the client: an event of the Responses API, or a chunk of a chat completion."""
 
 LARGEST_ANSWER = 64 << 20
-"""Characters of text, reasoning and arguments that an answer may have by default."""
+"""The default limit of an answer, in characters of text, reasoning and arguments."""
 
 
 class Reader(Protocol):
-    """Reads one answer of a provider. Any JSON value in any place gives deltas, or none.
+    """Reads one answer of a provider. Invalid values never raise an exception; they give no deltas.
 
-    ``size``: about how many characters are kept of the answer. ``dropped``: paths, without indexes, of what no delta
-    was made of. ``trusted``: the provider's error messages are passed on.
+    ``size``: approximate number of characters of the answer in memory. ``dropped``: paths, without indexes, of parts
+    that were not converted to deltas. ``trusted``: the provider's error messages are passed on.
     """
 
     trusted: bool
@@ -31,26 +31,26 @@ class Reader(Protocol):
     def size(self) -> int: ...
 
     def feed(self, value: Mapping[str, object], /) -> list[Delta]:
-        """Take one event or chunk; a `Finished` or `Failed` among the deltas is the last of all."""
+        """Take one event or chunk. A `Finished` or `Failed` is the last delta of the answer."""
         ...
 
     def whole(self, value: Mapping[str, object], /) -> list[Delta]:
-        """Take an answer that came as a whole, up to `Finished` or `Failed`."""
+        """Take an answer that was not streamed. The last delta is `Finished` or `Failed`."""
         ...
 
     def finish(self, ending: Ending, done: bool, /) -> list[Delta]:
-        """The stream ended, up to `Finished` or `Failed`. ``done``: the provider declared that it is whole."""
+        """The stream ended. The last delta is `Finished` or `Failed`. ``done``: the provider marked it as complete."""
         ...
 
     def abandon(self) -> list[Delta]:
-        """What remains to be written of an answer that is about to fail."""
+        """The remaining deltas of an answer that is about to fail."""
         ...
 
 
 class Writer(Protocol):
-    """Writes one answer for a client: ``put`` deltas, ``take`` what they became.
+    """Writes one answer for a client: ``put`` takes deltas, ``take`` returns the output that they became.
 
-    ``announcements``: the deltas that give a client no content. ``dropped``: what its API has no place for.
+    ``announcements``: types of deltas without content for the client. ``dropped``: parts that its API cannot express.
     """
 
     begun: bool
@@ -60,7 +60,7 @@ class Writer(Protocol):
     def announcements(self) -> frozenset[type]: ...
 
     def begin(self) -> None:
-        """Write what comes first, unless it was written already."""
+        """Write the first output, unless it was already written."""
         ...
 
     def pause(self) -> None:
@@ -70,22 +70,22 @@ class Writer(Protocol):
     def put(self, delta: Delta, /) -> None: ...
 
     def take(self) -> list[Out]:
-        """What was written since the last call."""
+        """The output since the last call."""
         ...
 
     def answer(self) -> Out:
-        """The whole answer, once it finished."""
+        """The complete answer, after `Finished`."""
         ...
 
     def ends_with_done(self, failed: bool, /) -> bool:
-        """Whether ``[DONE]`` stands behind the last event."""
+        """Whether ``[DONE]`` follows the last event."""
         ...
 
 
 class State(Enum):
-    """How far an answer has come. ``ended``: nothing more is written, and what the provider sends is ignored."""
+    """The state of an answer. ``ended``: the output is complete, and further data of the provider are ignored."""
 
-    IDLE = "idle", False  # nothing was written, so that another provider can still be asked
+    IDLE = "idle", False  # no output was written, so another provider can still be tried
     OPEN = "open", False
     FINISHED = "finished", True  # the one terminal event was written
     FAILED = "failed", True
@@ -119,8 +119,8 @@ _NEXT: Mapping[State, Mapping[_Step, State]] = {
 class Machine:
     """Values of a provider in, events for the client out: one terminal event, then none.
 
-    ``limit``: characters that the answer may have. ``has_content``: content was returned, or the end of an
-    answer that did not fail.
+    ``limit``: maximum characters of the answer. ``has_content``: content was returned, or the end of an answer that did
+    not fail.
     """
 
     __slots__ = ("_limit", "_reader", "_writer", "failure", "has_content", "state", "trusted")
@@ -136,26 +136,26 @@ class Machine:
 
     @property
     def finished(self) -> bool:
-        """Whether the end was returned."""
+        """Whether the terminal event was returned."""
         return self.state.ended
 
     @property
     def failed_before_output(self) -> bool:
-        """Whether it failed before anything was written, so that the client can be given an HTTP status."""
+        """Whether the answer failed before any output, so that the client can get an HTTP status."""
         return self.state is State.FAILED_BEFORE_OUTPUT
 
     @property
     def ends_with_done(self) -> bool:
-        """Whether ``[DONE]`` stands behind the end."""
+        """Whether ``[DONE]`` follows the terminal event."""
         return self.state.ended and self._writer.ends_with_done(self.failure is not None)
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Paths, without indexes, of what the provider sent and the client is not given."""
+        """Paths, without indexes, of parts of the provider's answer that the client does not get."""
         return (*self._reader.dropped, *self._writer.dropped)
 
     def begin(self) -> list[Out]:
-        """What comes first, unless it was returned already."""
+        """The first output, unless it was already returned."""
         if self.state is not State.IDLE:
             return []
         self._writer.begin()
@@ -179,7 +179,7 @@ class Machine:
         return out
 
     def whole(self, value: Mapping[str, object]) -> list[Out]:
-        """Take an answer that came as a whole, which is its end, too."""
+        """Take an answer that was not streamed, and end it."""
         return [] if self.state.ended else self._write(self._reader.whole(value))
 
     def finish(self, ending: Ending, *, done: bool = False) -> list[Out]:
@@ -187,11 +187,11 @@ class Machine:
         return [] if self.state.ended else self._write(self._reader.finish(ending, done))
 
     def fail(self, failure: Failure) -> list[Out]:
-        """End with ``failure``, whatever came so far."""
+        """End the answer with ``failure``, in any state."""
         return [] if self.state.ended else self._write([*self._reader.abandon(), Failed(failure)])
 
     def answer(self) -> Out:
-        """The whole answer, once it ended without a failure."""
+        """The complete answer, after it has ended without a failure."""
         return self._writer.answer()
 
     def _write(self, deltas: list[Delta]) -> list[Out]:
@@ -208,7 +208,7 @@ class Machine:
         elif type(last) is Failed:
             self.failure = last.failure
             if any(isinstance(delta, Started) for delta in deltas):
-                self._go(_Step.BEGIN)  # a whole answer with content that fails nevertheless
+                self._go(_Step.BEGIN)  # a complete answer with content can still fail
             self._go(_Step.FAIL)
         elif self.state is State.IDLE and writer.begun:
             self._go(_Step.BEGIN)

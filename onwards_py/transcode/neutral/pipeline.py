@@ -1,4 +1,4 @@
-"""Bytes to bytes, for either direction: the provider's answer in, a stream or a whole answer for the client out."""
+"""Converts the bytes of a provider's answer to the bytes of a stream or a complete answer for the client."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _KEEPALIVE_COMMENT = encode_comment(b"keepalive")
 
 
 class KeepAlive(Enum):
-    """What keeps an idle stream alive."""
+    """The form of a keep-alive on an idle stream."""
 
-    COMMENT = "comment"  # understood by every reader; some clients' own timers do not count it
-    EVENT = "event"  # counted by all, an unknown event to some
+    COMMENT = "comment"  # every reader accepts it; the idle timers of some clients ignore it
+    EVENT = "event"  # the idle timers of all clients count it; some clients do not know the event
     OFF = "off"
 
 
 class ClientResponse(NamedTuple):
-    """A whole answer for the client: HTTP status and JSON body."""
+    """A complete answer for the client: HTTP status and JSON body."""
 
     status: int
     body: bytes
 
 
 class EventFilter:
-    """Filter for a client that streams: the provider's bytes in, whole events out.
+    """Filter for a client that streams: the provider's bytes in, complete events out.
 
-    ``begin`` when the response must be committed although there is no event yet. As long as none was returned, a
-    failed answer returns none either: ``failure`` is then what to answer instead, unless another provider is tried.
+    Call ``begin`` to commit the response before the first event. If the answer fails before an event was returned, no
+    event is returned: ``failure`` is then the error for the client, unless another provider is tried.
     """
 
     __slots__ = ("_body", "_machine", "_withheld")
@@ -49,48 +49,48 @@ class EventFilter:
 
     @property
     def failure(self) -> Failure | None:
-        """Why the answer failed before anything of it was returned."""
+        """Why the answer failed before an event was returned."""
         return self._machine.failure if self._withheld else None
 
     @property
     def has_content(self) -> bool:
-        """Whether an event that was returned has content in it."""
+        """Whether a returned event has content."""
         return self._machine.has_content
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Paths of what the client is not given, as far as is known."""
+        """Paths of the parts that the client does not get, so far."""
         return self._machine.dropped
 
     @property
     def cause(self) -> Failure | None:
-        """Why the answer failed, whatever of it was returned."""
+        """Why the answer failed, before or after events were returned."""
         return self._machine.failure
 
     def begin(self) -> bytes:
-        """The first events, unless they were returned already; after a ``failure`` all there are."""
+        """The first events, unless they were already returned; after a ``failure``, all events."""
         if self._withheld:
             events, self._withheld = self._withheld, []
             return self._written(events)
         return b"" if self._machine.finished else _encode(self._machine.begin())
 
     def fail(self, failure: Failure) -> bytes:
-        """End what was begun with ``failure``; nothing if it has ended."""
+        """End the stream with ``failure``; no bytes if it has already ended."""
         return b"" if self._machine.finished else self._written(self._machine.fail(failure))
 
     def keepalive(self, how: KeepAlive) -> bytes:
-        """Something to send on an idle stream; nothing before the beginning and after the end."""
+        """A keep-alive for an idle stream; no bytes before the beginning and after the end."""
         machine = self._machine
         if how is KeepAlive.OFF or machine.state is not State.OPEN:
             return b""
         return _KEEPALIVE_COMMENT if how is KeepAlive.COMMENT else _encode(machine.keepalive())
 
     def feed(self, piece: bytes) -> bytes:
-        """The events that follow from ``piece``; after the last one nothing is returned any more."""
+        """The events for ``piece``; no bytes after the terminal event."""
         return self._deliver(self._body.feed(piece))
 
     def finish(self, ending: Ending) -> bytes:
-        """The rest of the events, if they were not all returned."""
+        """The remaining events."""
         return self._deliver(self._body.finish(ending))
 
     def _deliver(self, events: list[Out]) -> bytes:
@@ -107,9 +107,9 @@ class EventFilter:
 
 
 class AnswerCollector:
-    """For a client that wants a whole answer: ``feed`` all bytes, ``finish`` returns status and body.
+    """For a client that does not stream: ``feed`` all bytes, ``finish`` returns status and body.
 
-    A failed answer has an HTTP status of its own and the error envelope, as if it had never begun.
+    A failed answer gets an HTTP error status and the error envelope, even if it failed after content.
     """
 
     __slots__ = ("_body", "_machine")
@@ -125,7 +125,7 @@ class AnswerCollector:
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Paths of what the client is not given."""
+        """Paths of the parts that the client does not get."""
         return self._machine.dropped
 
     def feed(self, piece: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a translated request may lose: the operator's policy, refusals, and the list of what was dropped."""
+"""The operator's policy on unsupported parts of a request: reject them, or drop and list them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INDEX = re.compile(r"\[\d+\]")
 _LAST_STEP = re.compile(r"(?:\.[^.\[]*|\[\])\Z")
 
 NO_OUTPUT = "No output: the call was interrupted."
-"""The output of a call that never got one, where `Unanswered.SYNTHESIZE` makes one."""
+"""The output that `Unanswered.SYNTHESIZE` creates for a call without one."""
 
 DEFAULT_KEY = "default"
 UNSUPPORTED = frozenset(
@@ -27,11 +27,11 @@ UNSUPPORTED = frozenset(
         *("tool_choice", "top_logprobs"),
     }
 )
-"""First steps of the paths that ``on_unsupported`` decides on, in either direction."""
+"""The top-level fields to which ``on_unsupported`` applies, in either direction."""
 
 
 class OnUnsupported(Enum):
-    """What happens to a part of a request that the provider has no words for (``on_unsupported``)."""
+    """What happens to a part of a request that the provider's API cannot express (``on_unsupported``)."""
 
     REJECT = "reject"
     DROP = "drop"
@@ -41,29 +41,29 @@ class HostedTools(Enum):
     """What happens to tools that a server would have to run (web_search, file_search, mcp, ...)."""
 
     REJECT = "reject"
-    BESIDE = "beside"  # left out where other tools remain; refused where they are all that was offered
+    BESIDE = "beside"  # dropped if other tools remain; rejected if the request offers no other tools
     DROP = "drop"
-    PASS = "pass"  # sent as they are, for providers that know them
+    PASS = "pass"  # sent unchanged, for providers that support them
 
 
 class Orphans(Enum):
-    """What happens to a tool's output whose call is nowhere in the input."""
+    """What happens to a tool's output without a call in the input."""
 
     REJECT = "reject"
     REPAIR = "repair"  # the text becomes a user message
 
 
 class Unanswered(Enum):
-    """What happens to a call whose output never came, as after an interruption."""
+    """What happens to a call without an output, as after an interruption."""
 
     SYNTHESIZE = "synthesize"
-    """It gets `NO_OUTPUT`: providers refuse calls without an output."""
+    """The call gets the output `NO_OUTPUT`, because providers reject calls without an output."""
     DROP = "drop"
     REJECT = "reject"
 
 
 class ForeignReasoning(Enum):
-    """What happens to ``encrypted_content`` that was not sealed here."""
+    """What happens to ``encrypted_content`` that this proxy did not seal."""
 
     SKIP = "skip"
     REJECT = "reject"
@@ -71,7 +71,7 @@ class ForeignReasoning(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The operator's decisions, and what is known of the client and the provider of one request."""
+    """The operator's decisions, and facts about the client and the provider of one request."""
 
     on_unsupported: OnUnsupported = OnUnsupported.REJECT
     unsupported: Mapping[str, OnUnsupported] = field(default_factory=lambda: MappingProxyType({}))
@@ -88,26 +88,27 @@ class Policy:
         ForeignReasoning.SKIP
     )
     profile: Profile | None = None
-    """None: chosen by the fields and tools of the request."""
+    """The schema of the client; None: the fields and tools of the request decide."""
     sealer: Sealer | None = None
     """Encrypts and decrypts ``encrypted_content``."""
     origin: str = ""
-    """The provider, as sealed reasoning names it. Opaque reasoning goes back only to the provider that made it: others
-    would refuse it for as long as the conversation lasts. Empty: no origin is stored, and all reasoning goes back."""
+    """The provider's name in sealed reasoning. Opaque reasoning is sent back only to the provider that created it,
+    because others would reject it in every later request of the conversation. Empty: no origin is stored, and all
+    reasoning is sent back."""
     stores: bool = False
-    """Responses are stored, so ``store: true`` can be promised."""
+    """The proxy stores responses, so ``store: true`` is accepted."""
     phased: bool = False
     """The client understands the phases of messages; if false, the request decides."""
     max_items: int = 50_000
     max_tools: int = 4_096
     max_part: int = 64 * 1024 * 1024
-    """Characters of one inline image, file or sound."""
+    """Maximum characters of one inline image, file or sound."""
 
 
 class InvalidRequest(Exception):
     """The request cannot be translated: a 400 in the client's API.
 
-    ``param`` is the path of the member at fault, as in ``input[3].content[0].file_id``; ``code`` is for programs.
+    ``param`` is the path of the member at fault, such as ``input[3].content[0].file_id``; ``code`` is for programs.
     """
 
     def __init__(self, param: str, message: str, code: str = "invalid_value") -> None:
@@ -119,7 +120,7 @@ class InvalidRequest(Exception):
 
 @dataclass(slots=True)
 class TranslationContext:
-    """One translation under way: what holds for it, and the notes that it makes.
+    """The state of one translation: its policy and quirks, and the list of dropped parts.
 
     ``dropped`` is an ordered set of paths without indexes (``input[].phase``): its size depends on the kinds of loss,
     not on the length of the conversation.
@@ -130,12 +131,12 @@ class TranslationContext:
     dropped: dict[str, None] = field(default_factory=dict)
 
     def drop(self, param: str) -> None:
-        """Note that ``param`` does not reach the provider."""
+        """Record that ``param`` is not sent to the provider."""
         if param not in self.dropped:
             self.dropped[_INDEX.sub("[]", param)] = None
 
     def unsupported(self, param: str, message: str) -> None:
-        """Refuse or drop ``param``, by the policy for this member, for one that contains it, or for all.
+        """Reject or drop ``param``, by the policy for this member, for a member that contains it, or for all members.
 
         Raises InvalidRequest.
         """
@@ -155,7 +156,7 @@ class TranslationContext:
 
 
 def wrong_type(param: str, expected: str, value: object) -> InvalidRequest:
-    """The refusal of a ``value`` that is not of the ``expected`` type, as in "a string"."""
+    """The error for a ``value`` that is not of the ``expected`` type, such as "a string"."""
     return InvalidRequest(param, f"'{param}' must be {expected}, not {name_of(value)}.", "invalid_type")
 
 

@@ -1,7 +1,7 @@
-"""What providers of Chat Completions do differently, as plain values: one `Quirks` per provider.
+"""The differences between providers of Chat Completions as plain values: one `Quirks` per provider.
 
-Everything that is done for one provider and not for another is a field here, so that it can be read, listed and
-overridden in one place. `chat.presets` has the values of known providers, with their sources.
+Every special treatment of a provider is a field here, so that it can be read, listed and overridden in one place.
+`chat.presets` has the values of known providers, with their sources.
 """
 
 from __future__ import annotations
@@ -16,47 +16,47 @@ from onwards_py.setting import Setting
 
 
 class System(Enum):
-    """Where system messages may stand."""
+    """The accepted positions of system messages."""
 
     KEEP = "keep"
-    """Anywhere, any number."""
+    """Any number, at any position."""
     MERGE_LEADING = "merge_leading"
-    """Those at the beginning become one, later ones stay."""
+    """System messages at the beginning are joined into one; later ones keep their position."""
     HOIST = "hoist"
-    """One, at the beginning, to which later ones move: strict chat templates refuse any other place
+    """All are joined into one at the beginning, because strict chat templates reject any other position
     (vllm-project/vllm#41114, 2026-04; QwenLM/Qwen3.8#244, 2026-09)."""
 
 
 class ToolImages(Enum):
-    """What becomes of an image (or file) in a tool's output."""
+    """How an image (or file) in a tool's output is sent."""
 
     INLINE = "inline"
-    """A content part of the tool message."""
+    """As a content part of the tool message."""
     FOLLOWUP_USER = "followup_user"
-    """A user message behind the tool messages."""
+    """As a user message after the tool messages."""
     PLACEHOLDER = "placeholder"
-    """A line of text that there was one."""
+    """As a line of text that mentions the image."""
 
 
 class Replay(Enum):
-    """To which assistant messages of the history earlier reasoning is given back."""
+    """The assistant messages of the history with which earlier reasoning is sent back."""
 
     NONE = "none"
     TOOL_TURNS = "tool_turns"
-    """To those of a turn in which tools were called; a turn ends with a user message."""
+    """The messages of a turn in which tools were called; a turn ends with a user message."""
     LAST = "last"
-    """To all since the last user message."""
+    """All messages since the last user message."""
     ALWAYS = "always"
 
 
 class Think(Enum):
-    """Whether reasoning stands in the content between ``<think>`` and ``</think>``."""
+    """Whether the content contains reasoning between ``<think>`` and ``</think>``."""
 
     OFF = "off"
     TAGGED = "tagged"
     """If the content starts with ``<think>``."""
     PREFILLED = "prefilled"
-    """The prompt opened it already: reasoning up to ``</think>``, if there is one."""
+    """The prompt ends with ``<think>``: the content is reasoning up to ``</think>``, if it contains one."""
 
 
 class Effort(Enum):
@@ -69,22 +69,23 @@ class Effort(Enum):
     TEMPLATE_KWARGS = "chat_template_kwargs"
     """``chat_template_kwargs: {enable_thinking: ..., reasoning_effort: low}``, with false for none."""
     THINKING_OBJECT = "thinking"
-    """``reasoning_effort: low``; for none ``thinking: {type: disabled}``."""
+    """``reasoning_effort: low``; for the effort none, ``thinking: {type: disabled}``."""
     DROP = "drop"
 
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""All efforts that any provider has, from the least to the most."""
+"""All efforts that any provider supports, in ascending order."""
 
 COMMON_EFFORTS = ("none", "low", "medium", "high")
-"""What most providers of Chat Completions have. vLLM and SGLang have had ``none`` since March 2026
+"""The efforts that most providers of Chat Completions support. vLLM and SGLang support ``none`` since March 2026
 (vllm-project/vllm#36238, sgl-project/sglang#20556)."""
 
 
 def nearest_effort(effort: str, known: tuple[str, ...]) -> str:
-    """``effort`` if it is ``known``, else the next lower one that is, else the least; an unknown word as it is.
+    """The nearest effort in ``known``: ``effort`` itself, else the next lower one, else the lowest.
 
-    Lower and not higher, so that a client does not pay for more than it asked for.
+    A lower effort is preferred to a higher one, so that a client does not pay for more than it asked for. A word that
+    is not in `EFFORTS` is returned unchanged.
     """
     if not known or effort in known or effort not in EFFORTS:
         return effort
@@ -94,7 +95,7 @@ def nearest_effort(effort: str, known: tuple[str, ...]) -> str:
 
 
 class Structured(Enum):
-    """The strongest ``response_format`` that is understood."""
+    """The strongest ``response_format`` that the provider supports."""
 
     JSON_SCHEMA = "json_schema"
     JSON_OBJECT = "json_object"
@@ -102,10 +103,10 @@ class Structured(Enum):
 
 
 class AllowedTools(Enum):
-    """How ``tool_choice: allowed_tools`` reaches the model; the answer is checked in either case."""
+    """How ``tool_choice: allowed_tools`` is sent to the model; the answer is checked in either case."""
 
     NATIVE = "native"
-    """As it is."""
+    """Unchanged."""
     SUBSET = "subset"
     """Only the allowed tools are sent."""
 
@@ -120,7 +121,7 @@ class EmptyContent(Enum):
 
 
 HINTS = ("metadata", "prompt_cache_key", "safety_identifier", "service_tier", "user", "verbosity")
-"""Fields of a request that change nothing in what an answer means: sent to providers that know them, else left out."""
+"""Fields of a request that do not change the meaning of an answer: dropped if the provider does not know them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""A request without the words of an API: what a reader returns and a writer takes.
+"""The neutral form of a request, which a reader returns and a writer takes.
 
-The conversation is a sequence of steps in the order of the request. Paths of the client's request (``where``) go along,
-so that a writer can name what it has no words for.
+The conversation is a sequence of steps in the order of the request. Each step has its path in the client's request
+(``where``), so that a writer can name the parts that its API cannot express.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Message:
     role: str
     content: Content
     phase: str = ""
-    """Of an assistant's message: commentary or final_answer; empty where it has none."""
+    """The phase of an assistant's message: commentary or final_answer; empty if the message has none."""
 
 
 @dataclass(slots=True)
@@ -32,28 +32,28 @@ class Call:
     call_id: str
     name: str
     arguments: str
-    """JSON; for a custom tool its free text."""
+    """JSON; the free text of a custom tool."""
     where: str
     custom: bool = False
     output: Written | None = None
-    """For the writer: what came back, once it is known."""
+    """Set by the writer: the output of the call, once it is known."""
     extra: Mapping[str, object] | None = None
-    """For the writer: what the provider gave along with the call and wants back with it, such as a signature."""
+    """Set by the writer: members that the provider sent with the call and expects back, such as a signature."""
 
 
 class Output(NamedTuple):
-    """What came back from a call that stands before."""
+    """The output of an earlier call."""
 
     call_id: str
     content: Content
 
 
 class Reasoning(NamedTuple):
-    """Reasoning of the assistant's next message or call. The reader has left out what another origin made opaque."""
+    """Reasoning of the assistant's next message or call. The reader has dropped opaque reasoning of other origins."""
 
     text: str
     details: Sequence[object] = ()
-    """Typed pieces (``reasoning_details``), opaque ones among them."""
+    """Typed pieces (``reasoning_details``), some of them opaque."""
 
     @property
     def opaque(self) -> list[Mapping[str, object]]:
@@ -63,24 +63,24 @@ class Reasoning(NamedTuple):
 
 
 class CallExtra(NamedTuple):
-    """What goes back with the call ``call_id``, which may stand before or behind."""
+    """Additional members of the call ``call_id``, which may be an earlier or a later step."""
 
     call_id: str
     extra: Mapping[str, object]
 
 
 Step = str | Message | Call | Output | Reasoning | CallExtra
-"""A string is a user's plain text: most of a long session is, so it has no object of its own."""
+"""A step. A string is a user's message of plain text, of which a long session has so many that it needs no object."""
 
 
 class Tool(NamedTuple):
     """One tool that the model is offered, under a name without namespaces."""
 
     kind: ToolKind | None
-    """None: a tool that a server runs; ``members`` is all of it."""
+    """None: a tool that a server runs; ``members`` is then the complete declaration."""
     name: str
     members: Mapping[str, object]
-    """As declared: description, parameters, strict, format and whatever else the client wrote."""
+    """The declared members: description, parameters, strict, format and any others of the client."""
     where: str
 
 
@@ -91,28 +91,28 @@ class ToolSet:
     tools: list[Tool] = field(default_factory=list)
     names: ToolNames = field(default_factory=ToolNames)
     left_out: set[str] = field(default_factory=set)
-    """Types of tools that a server runs and that are not offered."""
+    """Types of server-run tools that are not offered to the model."""
 
 
 class ChosenTool(NamedTuple):
-    """One tool that a choice names."""
+    """A tool that a choice names."""
 
     kind: str
     name: str
     members: Mapping[str, object] | None = None
-    """The whole entry, if it names a tool that a server runs."""
+    """The complete entry, if it names a tool that a server runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """Which tools may and must be called."""
+    """The tools that may or must be called."""
 
     mode: str | None = None
-    """none, auto or required; None: the client left it open."""
+    """none, auto or required; None: the client did not set it."""
     only: tuple[ChosenTool, ...] | None = None
     """The tools that may be called; None: any."""
     by_name: bool = False
-    """``only`` is one tool, which has to be called."""
+    """``only`` is one tool, which must be called."""
 
     @property
     def forced(self) -> bool:
@@ -134,12 +134,12 @@ class OutputFormat(NamedTuple):
     kind: str
     """json_object or json_schema."""
     members: Mapping[str, object]
-    """Of a schema: name, schema, description, strict, and whatever else the client wrote."""
+    """The members of a JSON schema format: name, schema, description, strict, and any others of the client."""
     where: str
 
 
 class Member(NamedTuple):
-    """A value with its path, for a writer that has no words for it."""
+    """A value with its path, for the error of a writer whose API cannot express it."""
 
     value: object
     where: str
@@ -153,30 +153,30 @@ class Request:
     path: str
     """The path of the conversation: messages, input."""
     steps: Iterable[Step]
-    """May be read while it is written: then the first fault in the order of the request is the one reported."""
+    """The steps. The writer may read them lazily: then the first fault in the order of the request is reported."""
     instructions: str = ""
     tools: ToolSet = field(default_factory=ToolSet)
     choice: ToolChoice = field(default_factory=ToolChoice)
     parallel_calls: object = None
     format: OutputFormat | None = None
     fields: Mapping[str, object] = field(default_factory=dict)
-    """Fields that all APIs of OpenAI's family have under one name, none of them null: see `COMMON_FIELDS`."""
+    """Fields with the same name in all APIs of OpenAI's family, without null values: see `COMMON_FIELDS`."""
     max_tokens: Member | None = None
     effort: Member | None = None
     verbosity: Member | None = None
     logprobs: Member | None = None
-    """``value``: how many alternatives are wanted; None where the client gave no number."""
+    """Log probabilities. ``value``: the number of alternatives; None: the client set no number."""
     stream: bool = False
     stream_options: Mapping[str, object] = field(default_factory=dict)
     store: bool = False
     chat_only: Mapping[str, object] = field(default_factory=dict)
-    """What chat has and not every API: n, stop, seed, logit_bias, modalities, audio, prediction."""
+    """Fields of Chat Completions that not every API has: n, stop, seed, logit_bias, modalities, audio, prediction."""
     extra: Mapping[str, object] = field(default_factory=dict)
-    """Fields that the client's API does not define, or that only it has: see ``own``."""
+    """Fields that the client's API does not define, and fields that only this API has: see ``own``."""
     own: frozenset[str] = frozenset()
-    """Names in ``extra`` that only the client's API has: no writer has words for them."""
+    """Names in ``extra`` that only the client's API has, so that no writer can express them."""
     call_ids: dict[str, str] = field(default_factory=dict)
-    """Filled by the writer: ids of calls that it changed, with the client's."""
+    """Filled by the writer: call ids that it has changed -> the client's ids."""
 
 
 SAMPLING = ("temperature", "top_p")

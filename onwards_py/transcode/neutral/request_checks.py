@@ -9,7 +9,7 @@ from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationConte
 
 
 def apply_quirks(made: dict[str, object], context: TranslationContext) -> None:
-    """Add to a provider's request what it wants besides, and take out what it does not take."""
+    """Add the fields that a provider requires, and remove those that it does not accept."""
     for name, value in context.quirks.extra.items():
         made.setdefault(name, value)
     for name in context.quirks.drop & made.keys():
@@ -18,7 +18,7 @@ def apply_quirks(made: dict[str, object], context: TranslationContext) -> None:
 
 
 def check_size(data: str, where: str, context: TranslationContext) -> None:
-    """One inline image, file or sound is not longer than the operator allows. Raises InvalidRequest."""
+    """Check that an inline image, file or sound does not exceed the operator's limit. Raises InvalidRequest."""
     if len(data) > context.policy.max_part:
         raise InvalidRequest(
             where, f"'{where}' is longer than {context.policy.max_part} characters.", "string_above_max_length"
@@ -28,8 +28,8 @@ def check_size(data: str, where: str, context: TranslationContext) -> None:
 def object_schema(parameters: Mapping[str, object]) -> dict[str, object]:
     """A tool's ``parameters`` as providers require them: a JSON schema whose root has ``type: object``.
 
-    OpenAI, vLLM and others refuse a root without it (MCP servers and zod leave it out, beside ``anyOf`` or ``$ref``); a
-    root of another type is the client's fault, and is left for the provider to name.
+    OpenAI, vLLM and others reject a root without it (MCP servers and zod omit it beside ``anyOf`` or ``$ref``). A root
+    of another type is the client's error, and is sent unchanged, so that the provider reports it.
     """
     kind = parameters.get("type")
     if not parameters:
@@ -40,7 +40,7 @@ def object_schema(parameters: Mapping[str, object]) -> dict[str, object]:
 
 
 def refuse_empty(content: object, where: str) -> None:
-    """Refuse an empty array of content parts, as providers do. Raises InvalidRequest."""
+    """Reject an empty array of content parts, as providers do. Raises InvalidRequest."""
     if content == []:
         raise InvalidRequest(where, f"'{where}' must have at least one part.", "empty_array")
 

@@ -1,8 +1,8 @@
-"""Reasoning that a client carries for us: what stands inside ``reasoning.encrypted_content``.
+"""Reasoning that a client stores for the proxy: the content of ``reasoning.encrypted_content``.
 
-The framing only; closing and opening the box is the injected `Sealer`'s. Inside: one byte for the kind, then
-the JSON of the assistant message's own fields (``reasoning_content``, ``reasoning_details``, ...), to be put back as
-they were.
+This module defines only the format; the injected `Sealer` encrypts and decrypts. The data are one byte for the kind,
+then the JSON of the assistant message's own fields (``reasoning_content``, ``reasoning_details``, ...), which are
+restored unchanged.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from onwards_py.transcode.neutral.context import Sealer
 _REASONING = b"\x01"
 
 CHAT_FIELDS = "chat message"
-"""Origin of opaque reasoning that is the fields of a chat message."""
+"""Origin of opaque reasoning that consists of fields of a chat message."""
 
 RESPONSES_REASONING = "openai-responses-v1"
-"""Origin of opaque reasoning that is the ``encrypted_content`` of a reasoning item."""
+"""Origin of opaque reasoning from the ``encrypted_content`` of a reasoning item."""
 
 ORIGIN = "onwards_origin"
 """Not a field of a chat message: the provider that sent it."""
@@ -35,7 +35,7 @@ def seal_reasoning(fields: Mapping[str, object], sealer: Sealer) -> str:
 
 
 def open_reasoning(blob: str, sealer: Sealer | None) -> dict[str, object] | None:
-    """The fields that were sealed; None for a blob that is not ours."""
+    """The sealed fields; None for a blob that this proxy did not seal."""
     plain = sealer.open(blob) if sealer else None
     if plain is None or plain[:1] != _REASONING:
         return None

@@ -36,9 +36,9 @@ class TranslateSettings:
             "Start a stream after this time even without content.", ValueKind.TIMEOUT, default="at the first content"
         ),
     ] = None
-    """From then on no other provider can be tried."""
+    """From this time on, no other provider can be tried."""
     keyring: SealerMaker | None = field(default=None, repr=False)
-    """Encrypts reasoning for clients to carry; None: no reasoning is encrypted or decrypted."""
+    """Encrypts reasoning that clients store; None: reasoning is neither encrypted nor decrypted."""
 
 
 DEFAULTS = TranslateSettings()

@@ -1,8 +1,8 @@
 """Halves of surrogate pairs: a provider that cuts its text by UTF-16 units writes one half at the end of a piece
 (``"a\\ud83d"``) and the other at the beginning of the next (``"\\ude00b"``).
 
-JSON lets that pass (RFC 8259, section 8.2), UTF-8 does not. So a half at the border of a piece is kept until the other
-one comes; without it, it is U+FFFD.
+JSON allows that (RFC 8259, section 8.2), UTF-8 does not. So a half at the end of a piece is kept until the next piece;
+a half without its counterpart becomes U+FFFD.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _REPLACEMENT = "\ufffd"
 
 
 def border_halves_kept(text: str) -> str:
-    """``text`` as it was read, with U+FFFD for halves that no other piece can complete."""
+    """``text`` with U+FFFD for halves that no other piece can complete."""
     return _ALONE.sub(_REPLACEMENT, text)
 
 
@@ -28,9 +28,9 @@ def well_formed(text: str) -> str:
 
 
 class Halves:
-    """A stream core for the pieces of one text: what goes in may have halves at its borders, what comes out has none.
+    """Joins the halves at the borders of the pieces of one text: its output has no halves.
 
-    Pieces without them, as nearly all are, pass as they are.
+    Pieces without halves, which are nearly all, are returned unchanged.
     """
 
     __slots__ = ("_held",)
@@ -39,7 +39,7 @@ class Halves:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """What can be written by now; perhaps nothing."""
+        """The text that can be written now, perhaps empty."""
         if not self._held and (piece.isascii() or (piece[-1] < _FIRST and piece[0] < _FIRST)):
             return piece
         piece, self._held = self._held + piece, ""
@@ -48,10 +48,10 @@ class Halves:
         return well_formed(piece)
 
     def finish(self) -> str:
-        """What was held turns out to be alone; nothing if nothing was."""
+        """U+FFFD if a half was kept, else an empty string."""
         held, self._held = self._held, ""
         return _REPLACEMENT if held else ""
 
     def forget(self) -> None:
-        """What was held has been written in another way."""
+        """Drop a kept half, because the caller has written it."""
         self._held = ""

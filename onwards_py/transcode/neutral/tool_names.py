@@ -13,7 +13,7 @@ _BETWEEN = "__"
 
 
 class ToolNames:
-    """Flat names for the client's tools; ``by_flat_name`` leads back to them."""
+    """Flat names for the client's tools; ``by_flat_name`` maps them back."""
 
     __slots__ = ("_flat_names", "_gone", "by_flat_name")
 
@@ -23,7 +23,7 @@ class ToolNames:
         self._gone: dict[tuple[str | None, str], str] = {}
 
     def add(self, tool: ToolName) -> None:
-        """Give ``tool``, which has none yet, a flat name of its own."""
+        """Assign a unique flat name to ``tool``, which must not have one yet."""
         identity = (tool.namespace, tool.name)
         name = _flatten(tool.name, tool.namespace)
         if name in self.by_flat_name:
@@ -40,7 +40,7 @@ class ToolNames:
         return known
 
     def find(self, name: str, namespace: str | None) -> str | None:
-        """The flat name of a tool that was offered, by the client's name or by its flat name; else None."""
+        """The flat name of an offered tool, found by the client's name or by the flat name; else None."""
         known = self._flat_names.get((namespace, name))
         if known is None and namespace is None and name in self.by_flat_name:
             return name
@@ -48,7 +48,7 @@ class ToolNames:
 
 
 def _flatten(name: str, namespace: str | None) -> str:
-    """One name of at most 64 letters, digits, ``_`` and ``-``: what the strictest providers take."""
+    """One name of at most 64 letters, digits, ``_`` and ``-``, which even the strictest providers accept."""
     full = name
     if namespace is not None:
         full = f"{namespace}{'' if namespace.endswith(_BETWEEN) else _BETWEEN}{name}"

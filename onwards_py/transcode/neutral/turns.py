@@ -1,7 +1,7 @@
-"""A conversation as turns, for APIs that hold all that one answer consists of in one message.
+"""A conversation as turns, for APIs in which one message contains a complete answer of the model.
 
-One assistant turn holds what the provider wrote in one answer: text, refusal, reasoning and all calls, each call with
-the output that came back for it, wherever in the request that stood.
+An assistant turn contains one answer: text, refusal, reasoning and all calls, each call with its output, regardless of
+the output's position in the request.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from onwards_py.transcode.neutral.request import Call, CallExtra, Message, Outpu
 
 @dataclass(slots=True)
 class Turn:
-    """One message to be.
+    """A message under construction.
 
-    None is an empty list: most turns of a long session are plain text, and lists that stay empty would be a good part
-    of their cost.
+    None stands for an empty list, because most turns of a long session are plain text, and empty lists would be a large
+    part of their cost.
     """
 
     role: str
@@ -29,11 +29,11 @@ class Turn:
     calls: list[Call] | None = None
     reasoning: list[Reasoning] | None = None
     waiting: int = 0
-    """How many calls have no output yet."""
+    """Number of calls without an output so far."""
     joined: Joined | None = None
 
     def add(self, content: Written) -> None:
-        """Put ``content`` behind what it has; `whole` is both."""
+        """Append ``content``; `whole` is the joined content."""
         if self.joined is not None:
             self.joined.add(content)
         elif self.content:
@@ -48,11 +48,11 @@ class Turn:
 
     @property
     def answered(self) -> bool:
-        """Whether there are calls and each has its output."""
+        """Whether the turn has calls, and each call has its output."""
         return not self.waiting and bool(self.calls)
 
     def take(self, reasoning: list[Reasoning]) -> None:
-        """Add reasoning; the list becomes the turn's."""
+        """Add reasoning. The turn keeps the list, so the caller must not change it afterwards."""
         if self.reasoning is None:
             self.reasoning = reasoning
         else:
@@ -60,14 +60,14 @@ class Turn:
 
 
 def as_parts(content: Written) -> list[WrittenPart]:
-    """Content as an array, for joining; an empty string is no part."""
+    """Content as an array, for joining; an empty string becomes an empty array."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return content
 
 
 class Joined:
-    """Many contents as one, each but the first behind an empty line, without copying the first for each."""
+    """Joins contents with empty lines between them, without copying the earlier ones for each further one."""
 
     __slots__ = ("_parts", "_texts")
 
@@ -78,7 +78,7 @@ class Joined:
             self.add(content)
 
     def add(self, content: Written) -> None:
-        """Put it behind the others."""
+        """Append a content."""
         if isinstance(content, str) and not self._parts:
             if content:
                 self._texts.append(content)
@@ -89,12 +89,12 @@ class Joined:
             self._parts += as_parts(content)
 
     def content(self) -> Written:
-        """All of them."""
+        """The joined content."""
         return self._parts or "\n\n".join(self._texts)
 
 
 class Conversation:
-    """Takes the steps of a request in their order, keeps the turns. Call ids alone join calls and outputs."""
+    """Converts the steps of a request to turns. An output is matched to its call only by the call id."""
 
     __slots__ = (
         "_answered",
@@ -116,7 +116,7 @@ class Conversation:
         self._context = context
         self._write = write
         self._waiting: dict[str, list[tuple[Turn, Call]]] = {}
-        self._answered: dict[str, Turn] = {}  # by call id: the turn of the last call that got its output
+        self._answered: dict[str, Turn] = {}  # call id -> the turn of the last call with this id that has an output
         self._reasoning: list[Reasoning] = []
         self._extras: dict[str, Mapping[str, object]] = {}
         self.directed = False
@@ -124,7 +124,7 @@ class Conversation:
         self.reasoned = False
         """Whether any turn has reasoning."""
         self.turns: list[Turn | str] = []
-        """A string is a user's plain text; it needs no more than that."""
+        """A string is a user's message of plain text, which needs no object."""
 
     def read(self, steps: Iterable[Step]) -> None:
         """Take all steps. Raises InvalidRequest."""
@@ -150,7 +150,7 @@ class Conversation:
             case Output():
                 self._output(step)
             case Reasoning():
-                self._reasoning.append(step)  # it belongs to the assistant message or call that comes next
+                self._reasoning.append(step)  # it belongs to the next assistant message or call
             case CallExtra():
                 self._extras[step.call_id] = step.extra
 
@@ -170,7 +170,7 @@ class Conversation:
         self.turns.append(Turn(message.role, written))
 
     def _answer(self, message: Message) -> None:
-        """An assistant message. Between a call and its output it belongs to the message that holds the call."""
+        """Add an assistant message. Between a call and its output, it is joined to the message with the call."""
         content, refusal = message.content, ""
         if isinstance(content, str):
             written: Written = content
@@ -192,10 +192,10 @@ class Conversation:
             self._give_reasoning(last)
 
     def _call(self, call: Call) -> None:
-        """A call; calls that were not yet all answered share one assistant message.
+        """Add a call. Calls share one assistant message until all of them have outputs.
 
-        Ids may come again in another round: there are providers that count their calls anew in each. In one round
-        they must differ, or no output could be given to the right call.
+        Ids may repeat in another round, because some providers restart their numbering in each. Within a round they
+        must differ, because outputs are matched by id.
         """
         last = self._last_answer()
         known = last is not None and self._has(last, call.call_id)
@@ -218,7 +218,7 @@ class Conversation:
             self._give_back_reasoning()
         turn, call = self._waiting[
             output.call_id
-        ].pop()  # the last one: an earlier turn that still waits was interrupted
+        ].pop()  # the last call with this id: an earlier one without output was interrupted
         content = output.content
         call.output = content if isinstance(content, str) else self._write(content)
         turn.waiting -= 1
@@ -237,7 +237,7 @@ class Conversation:
         return last if isinstance(last, Turn) and last.role == "assistant" else None
 
     def _goes_on(self, turn: Turn) -> bool:
-        """Whether more text of the assistant belongs to this turn of its own, the last one."""
+        """Whether further text of the assistant belongs to ``turn``, its last turn."""
         if turn.answered:
             return False
         return bool(turn.calls) or self._context.quirks.merge_roles or not (turn.content or turn.refusal)
@@ -248,7 +248,7 @@ class Conversation:
         self._reasoning = []
 
     def _give_back_reasoning(self) -> None:
-        """Give reasoning at the end of an answer to the turn before it, if that is the same answer.
+        """Add pending reasoning to the preceding turn, if it belongs to the same answer.
 
         Some providers sign a thought after the first text.
         """
