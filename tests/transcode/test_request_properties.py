@@ -16,9 +16,9 @@ from request_helpers import DROP, call, image, messages, output, reasoning, text
 from support.examples import examples
 
 from onwards_py.transcode.chat.presets import PRESETS
+from onwards_py.transcode.neutral.names import ToolNames
 from onwards_py.transcode.neutral.policy import HostedTools, InvalidRequest, Orphans, Policy, TranslationContext
 from onwards_py.transcode.neutral.request import Message, Step
-from onwards_py.transcode.neutral.tool_names import ToolNames
 from onwards_py.transcode.neutral.turns import Joined, as_parts
 from onwards_py.transcode.pairs import Translated, to_chat
 from onwards_py.transcode.responses.context import ResponsesContext

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable
 
-from onwards_py.transcode.chat.call_table import CallTable
 from onwards_py.transcode.chat.queued_items import QueuedImage, QueuedItem, QueuedMessage, QueuedReasoning
 from onwards_py.transcode.chat.read_delta import CallFragment, Fragment, ReasoningFragment
-from onwards_py.transcode.chat.streamed_call import CallRegister, StreamedCall
+from onwards_py.transcode.chat.streamed_call import CallRegister, CallTable, StreamedCall
 from onwards_py.transcode.chat.think_tags import ThinkSplitter
 from onwards_py.transcode.neutral.context import AnswerContext, Ids
 from onwards_py.transcode.neutral.deltas import Citations, Delta, RefusalDelta, TextDelta

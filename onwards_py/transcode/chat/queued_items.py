@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from onwards_py.transcode.chat.read_delta import DEFAULT_FIELD, ReasoningFragment
-from onwards_py.transcode.chat.reasoning_details import Details
+from onwards_py.transcode.chat.reasoning import Details
 from onwards_py.transcode.neutral.context import AnswerContext
 from onwards_py.transcode.neutral.deltas import (
     Citation,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import orjson
 from msgspec import Struct
 
-from onwards_py.transcode.chat.reasoning_details import details_text
+from onwards_py.transcode.chat.reasoning import details_text
 from onwards_py.transcode.neutral import lenient_json
 from onwards_py.transcode.neutral.deltas import Citation, Citations, RefusalDelta, TextDelta
 from onwards_py.transcode.neutral.images import GeneratedImage, read_image, read_images

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypedDict
 
 import orjson
 
-from onwards_py.transcode.chat.replay_reasoning import replayed
-from onwards_py.transcode.chat.shapes import ChatMessage, ToolCall
+from onwards_py.transcode.chat.reasoning import replayed
 from onwards_py.transcode.chat.write_content import split_media, squeeze, write_parts
-from onwards_py.transcode.neutral.call_ids import CallIds
 from onwards_py.transcode.neutral.content import Part, Written, WrittenPart
+from onwards_py.transcode.neutral.names import CallIds
 from onwards_py.transcode.neutral.policy import NO_OUTPUT, InvalidRequest, TranslationContext, Unanswered
 from onwards_py.transcode.neutral.quirks import EmptyContent, System, ToolImages
 from onwards_py.transcode.neutral.request import Call, Step
@@ -21,6 +21,17 @@ CUSTOM_INPUT = "input"
 
 _ELSEWHERE = "The output is in the next message."
 _SYSTEM = ("system", "developer")
+
+
+class ChatMessage(TypedDict, total=False):
+    """A message of a request; earlier reasoning adds fields of its own."""
+
+    role: str
+    content: Written | None
+    refusal: str
+    phase: str
+    tool_calls: list[dict[str, object]]
+    tool_call_id: str
 
 
 def write_messages(
@@ -111,14 +122,14 @@ class _Messages(list[ChatMessage]):
             message["tool_calls"] = self._tool_calls(calls)
             self._add_outputs(calls)
 
-    def _tool_calls(self, calls: list[Call]) -> list[ToolCall]:
+    def _tool_calls(self, calls: list[Call]) -> list[dict[str, object]]:
         quirks = self._context.quirks
         if quirks.call_placeholder is not None and not any(call.extra for call in calls):
             calls[0].extra = dict(quirks.call_placeholder)  # the first call of a step needs it
-        made: list[ToolCall] = []
+        made: list[dict[str, object]] = []
         for call in calls:
             arguments = _arguments(call, quirks.arguments_as_object)
-            one: ToolCall = {
+            one: dict[str, object] = {
                 "id": self._call_ids.shortened(call.call_id),
                 "type": "function",
                 "function": {"name": call.name, "arguments": arguments},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onwards_py.transcode.chat.write_messages import write_messages
 from onwards_py.transcode.chat.write_tools import write_choice, write_format, write_tool
-from onwards_py.transcode.neutral.call_ids import CallIds
+from onwards_py.transcode.neutral.names import CallIds
 from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext
 from onwards_py.transcode.neutral.quirks import Effort, nearest_effort
 from onwards_py.transcode.neutral.request import HINTS, PENALTIES, SAMPLING, Member, Request

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from onwards_py.transcode.neutral.content import Content, Written
 from onwards_py.transcode.neutral.context import ToolKind
-from onwards_py.transcode.neutral.tool_names import ToolNames
+from onwards_py.transcode.neutral.names import ToolNames
 
 
 @dataclass(slots=True)

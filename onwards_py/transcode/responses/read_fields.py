@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, wrong_type
-from onwards_py.transcode.neutral.request import COMMON_FIELDS, Member
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, name_of, wrong_type
+from onwards_py.transcode.neutral.request import COMMON_FIELDS, PENALTIES, SAMPLING, Member, OutputFormat
 from onwards_py.transcode.neutral.request import Request as NeutralRequest
 from onwards_py.transcode.responses.context import LOGPROBS
 
 Request = Mapping[str, object]
 
-_NUMBER = (int, float)
 _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "instructions": ((str,), "a string"),
-    "previous_response_id": ((str,), "a string"),
-    "safety_identifier": ((str,), "a string"),
-    "prompt_cache_key": ((str,), "a string"),
-    "service_tier": ((str,), "a string"),
-    "truncation": ((str,), "a string"),
-    "user": ((str,), "a string"),
-    "temperature": (_NUMBER, "a number"),
-    "top_p": (_NUMBER, "a number"),
-    "presence_penalty": (_NUMBER, "a number"),
-    "frequency_penalty": (_NUMBER, "a number"),
-    "top_logprobs": ((int,), "an integer"),
-    "max_output_tokens": ((int,), "an integer"),
-    "max_tool_calls": ((int,), "an integer"),
-    "parallel_tool_calls": ((bool,), "a boolean"),
-    "stream": ((bool,), "a boolean"),
-    "store": ((bool,), "a boolean"),
-    "background": ((bool,), "a boolean"),
-    "text": ((dict,), "an object"),
-    "reasoning": ((dict,), "an object"),
-    "metadata": ((dict,), "an object"),
-    "stream_options": ((dict,), "an object"),
+    **dict.fromkeys(("instructions", "previous_response_id", "truncation"), ((str,), "a string")),
+    **dict.fromkeys(("safety_identifier", "prompt_cache_key", "service_tier", "user"), ((str,), "a string")),
+    **dict.fromkeys((*SAMPLING, *PENALTIES), ((int, float), "a number")),
+    **dict.fromkeys(("top_logprobs", "max_output_tokens", "max_tool_calls"), ((int,), "an integer")),
+    **dict.fromkeys(("parallel_tool_calls", "stream", "store", "background"), ((bool,), "a boolean")),
+    **dict.fromkeys(("text", "reasoning", "metadata", "stream_options"), ((dict,), "an object")),
     "include": ((list,), "an array"),
 }
 _AT_LEAST = {"max_output_tokens": 1, "max_tool_calls": 1, "top_logprobs": 0}
@@ -43,18 +27,10 @@ _OF_CHAT = ("max_tokens", "max_completion_tokens", "n", "response_format")
 """Fields of chat that are understood here, too."""
 
 _READ = frozenset({"model", "input", "tools", "tool_choice", *_OF_CHAT}) | _TYPES.keys()
-_RESPONSES_ONLY = frozenset(
-    {
-        "client_metadata",
-        "context_management",
-        "conversation",
-        "moderation",
-        "prompt",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-    }
-)
 _MEANINGFUL = ("context_management", "conversation", "prompt")
+_RESPONSES_ONLY = frozenset(
+    {*_MEANINGFUL, "client_metadata", "moderation", "prompt_cache_options", "prompt_cache_retention"}
+)
 
 
 def check_types(request: Request) -> None:
@@ -121,3 +97,54 @@ def read_fields(request: Request, include: frozenset[str], to: NeutralRequest) -
     to.parallel_calls = request.get("parallel_tool_calls")
     to.extra = {name: value for name, value in request.items() if name not in _READ and value is not None}
     to.own = _RESPONSES_ONLY
+
+
+class ReadFormat(NamedTuple):
+    """A format, and how the response repeats it: for a schema with name, description, schema and strict."""
+
+    format: OutputFormat | None
+    echo: dict[str, object]
+
+
+_TEXT = ReadFormat(None, {"type": "text"})
+
+
+def read_format(request: Mapping[str, object], context: TranslationContext) -> ReadFormat:
+    """The format that is asked for; ``response_format`` is understood, too. Raises InvalidRequest."""
+    text, where = request.get("text"), "text.format"
+    form = text.get("format") if isinstance(text, dict) else None
+    if form is None:
+        form, where = request.get("response_format"), "response_format"
+    if form is None:
+        return _TEXT
+    if not isinstance(form, dict):
+        raise wrong_type(where, "an object", form)
+    kind = form.get("type")
+    if kind == "text":
+        return _TEXT
+    if kind == "json_object":
+        return ReadFormat(OutputFormat(kind, {}, where), {"type": kind})
+    if kind == "json_schema":
+        inner = form.get("json_schema")
+        return _json_schema(inner if isinstance(inner, dict) else form, where)
+    if not isinstance(kind, str):
+        raise wrong_type(f"{where}.type", "a string", kind)
+    context.unsupported(f"{where}.type", f"The format {kind!r} is not available for this model.")
+    return _TEXT
+
+
+def _json_schema(form: dict[str, object], where: str) -> ReadFormat:
+    schema, strict = form.get("schema"), form.get("strict")
+    if not isinstance(schema, dict):
+        message = f"'{where}.schema' must be a JSON schema, not {name_of(schema)}."
+        raise InvalidRequest(f"{where}.schema", message, "invalid_type")
+    if strict is not None and not isinstance(strict, bool):
+        raise InvalidRequest(f"{where}.strict", f"'{where}.strict' must be a boolean.", "invalid_type")
+    name, description = form.get("name"), form.get("description")
+    for member, value in (("name", name), ("description", description)):
+        if value is not None and not isinstance(value, str):
+            raise InvalidRequest(f"{where}.{member}", f"'{where}.{member}' must be a string.", "invalid_type")
+    name = name or "response"
+    members = {"name": name, "schema": schema, "description": description, "strict": strict}
+    echo = {"type": "json_schema", **members, "strict": bool(strict)}
+    return ReadFormat(OutputFormat("json_schema", members, where), echo)

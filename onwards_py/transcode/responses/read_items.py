@@ -10,6 +10,7 @@ import orjson
 from onwards_py.transcode.neutral.content import Content, Image, join
 from onwards_py.transcode.neutral.images import from_item
 from onwards_py.transcode.neutral.listed_parts import listed_parts
+from onwards_py.transcode.neutral.names import ToolNames
 from onwards_py.transcode.neutral.policy import (
     ForeignReasoning,
     InvalidRequest,
@@ -22,7 +23,6 @@ from onwards_py.transcode.neutral.policy import (
 from onwards_py.transcode.neutral.request import Call, CallExtra, Message, Output, Reasoning, Step
 from onwards_py.transcode.neutral.request_checks import check_size, lone_text, refuse_empty
 from onwards_py.transcode.neutral.sealed import CALL_EXTRAS, ORIGIN, open_reasoning
-from onwards_py.transcode.neutral.tool_names import ToolNames
 from onwards_py.transcode.responses.read_content import TEXTS, read_content
 from onwards_py.transcode.responses.tool_search import NAME as SEARCH
 from onwards_py.transcode.responses.tool_search import found_text

@@ -8,8 +8,13 @@ from itertools import chain
 from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, must_be_string, wrong_type
 from onwards_py.transcode.neutral.request import Request
 from onwards_py.transcode.responses.context import ResponsesContext
-from onwards_py.transcode.responses.read_fields import check_server_side, check_types, include_of, read_fields
-from onwards_py.transcode.responses.read_format import read_format
+from onwards_py.transcode.responses.read_fields import (
+    check_server_side,
+    check_types,
+    include_of,
+    read_fields,
+    read_format,
+)
 from onwards_py.transcode.responses.read_items import ItemReader
 from onwards_py.transcode.responses.read_tool_choice import read_choice
 from onwards_py.transcode.responses.read_tools import read_tools

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from onwards_py.transcode.neutral.tool_names import ToolNames
+from onwards_py.transcode.neutral.names import ToolNames
 
 NAME = "tool_search"
 CALL = "tool_search_call"

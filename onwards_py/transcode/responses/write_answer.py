@@ -8,18 +8,35 @@ from onwards_py.transcode.neutral import deltas
 from onwards_py.transcode.neutral.context import Ids
 from onwards_py.transcode.neutral.images import GeneratedImage
 from onwards_py.transcode.neutral.sealed import CHAT_FIELDS
-from onwards_py.transcode.responses.call_item import CallItem
+from onwards_py.transcode.responses import written_items as items
 from onwards_py.transcode.responses.context import ResponsesContext
-from onwards_py.transcode.responses.image_item import ImageItem
-from onwards_py.transcode.responses.message_item import MessageItem
-from onwards_py.transcode.responses.output_events import Event, EventLog, OpenItem, lifecycle
-from onwards_py.transcode.responses.reasoning_item import ReasoningItem
+from onwards_py.transcode.responses.written_items import Event, EventLog, OpenItem, ReasoningItem
 
 _TIERS = frozenset({"default", "flex", "scale", "priority", "fast", "ultrafast"})
 """What clients with closed enumerations understand; other providers' words stay behind."""
 
 _REASONS = {deltas.Stop.LENGTH: "max_output_tokens", deltas.Stop.FILTER: "content_filter"}
 _NO_USAGE = deltas.Usage(0, 0, 0, {}, {})
+
+
+_ITEMS: Mapping[type, Callable[..., OpenItem]] = {
+    deltas.MessageStart: items.MessageItem,
+    deltas.ReasoningStart: items.ReasoningItem,
+    deltas.CallStart: items.CallItem,
+    GeneratedImage: items.ImageItem,
+}
+"""Deltas that begin an item."""
+
+_IN_ITEM: Mapping[type, Callable[..., None]] = {
+    deltas.PartStart: items.MessageItem.begin_part,
+    deltas.TextDelta: items.MessageItem.text,
+    deltas.RefusalDelta: items.MessageItem.refuse,
+    deltas.Citations: items.MessageItem.cite,
+    deltas.ReasoningDelta: items.ReasoningItem.text,
+    deltas.CallDelta: items.CallItem.arguments,
+    deltas.CallEnd: items.CallItem.end,
+}
+"""What the open item does with a delta: readers enclose those of each item between its start and its end."""
 
 
 class ResponsesWriter:
@@ -34,7 +51,7 @@ class ResponsesWriter:
         self._clock = clock
         self._created_at = clock()
         self._id = ids.new_id("resp_")
-        self._log = EventLog(ids, context.obfuscation)
+        self._log = EventLog(ids, context)
         self._item: OpenItem | None = None
         self._service_tier = ""
         self._usage: deltas.Usage | None = None
@@ -45,7 +62,7 @@ class ResponsesWriter:
         if not self.begun:
             self.begun = True
             for type_ in ("response.created", "response.in_progress"):
-                self._log.emit(lifecycle(type_, self._resource("in_progress")))
+                self._emit(type_, self._resource("in_progress"))
 
     def pause(self) -> None:
         """An event that resets clients' timers."""
@@ -53,7 +70,11 @@ class ResponsesWriter:
 
     def put(self, delta: deltas.Delta) -> None:
         """Write one delta."""
-        _PUT[type(delta)](self, delta)
+        write = _IN_ITEM.get(type(delta))
+        if write is not None:
+            write(self._item, delta)
+        else:
+            _PUT[type(delta)](self, delta)
 
     def take(self) -> list[Event]:
         """The events since the last call."""
@@ -74,37 +95,9 @@ class ResponsesWriter:
         if delta.service_tier in _TIERS:
             self._service_tier = delta.service_tier
 
-    def _start_message(self, _delta: deltas.MessageStart) -> None:
-        self._open_message()
-
-    def _open_message(self) -> MessageItem:
+    def _open(self, start: deltas.Delta) -> None:
         self.begin()
-        self._item = item = MessageItem(self._log, self._context.phased)
-        return item
-
-    def _message(self) -> MessageItem:
-        return self._item if isinstance(self._item, MessageItem) else self._open_message()
-
-    def _start_part(self, delta: deltas.PartStart) -> None:
-        self._message().begin_part(delta.refusal)
-
-    def _text(self, delta: deltas.TextDelta) -> None:
-        item = self._item
-        (item if type(item) is MessageItem else self._message()).text(delta)
-
-    def _refuse(self, delta: deltas.RefusalDelta) -> None:
-        self._message().refuse(delta.text)
-
-    def _cite(self, delta: deltas.Citations) -> None:
-        self._message().cite(delta.citations)
-
-    def _start_reasoning(self, _delta: deltas.ReasoningStart) -> None:
-        self.begin()
-        self._item = ReasoningItem(self._log, self._context)
-
-    def _reason(self, delta: deltas.ReasoningDelta) -> None:
-        if isinstance(self._item, ReasoningItem):
-            self._item.text(delta.text)
+        self._item = _ITEMS[type(start)](self._log, start)
 
     def _seal(self, delta: deltas.OpaqueReasoning) -> None:
         if delta.origin != CHAT_FIELDS or not isinstance(delta.data, Mapping):
@@ -112,27 +105,9 @@ class ResponsesWriter:
         elif isinstance(self._item, ReasoningItem):
             self._item.seal(delta.data)
 
-    def _start_call(self, delta: deltas.CallStart) -> None:
-        self.begin()
-        self._item = CallItem(self._log, delta)
-
-    def _arguments(self, delta: deltas.CallDelta) -> None:
-        if isinstance(self._item, CallItem):
-            self._item.arguments(delta.text)
-
-    def _end_call(self, delta: deltas.CallEnd) -> None:
-        if isinstance(self._item, CallItem):
-            self._item.end(delta.text, delta.complete)
-        self._item = None
-
-    def _image(self, image: GeneratedImage) -> None:
-        self.begin()
-        self._item = ImageItem(self._log, image)
-
     def _end_item(self, delta: deltas.ItemEnd) -> None:
         if self._item is not None:
-            self._item.close(delta.complete, delta.final)
-        self._item = None
+            self._item.close(delta)
 
     def _count(self, usage: deltas.Usage) -> None:
         self._usage = usage
@@ -151,7 +126,10 @@ class ResponsesWriter:
         completed_at = self._clock() if status == "completed" else None
         usage = _written(self._usage or _NO_USAGE)
         self._whole = self._resource(status, completed_at=completed_at, usage=usage, **members)
-        self._log.emit(lifecycle(f"response.{status}", self._whole))
+        self._emit(f"response.{status}", self._whole)
+
+    def _emit(self, type_: str, resource: Event) -> None:
+        self._log.emit({"type": type_, "sequence_number": 0, "response": resource})
 
     def _resource(self, status: str, **members: object) -> Event:
         """The whole response as it is now: all 31 members of a ResponseResource."""
@@ -196,20 +174,10 @@ _W = ResponsesWriter
 _PUT: Mapping[type, Callable[..., None]] = {
     deltas.Started: _W._start,
     deltas.Metadata: _W._learn,
-    deltas.MessageStart: _W._start_message,
-    deltas.PartStart: _W._start_part,
-    deltas.TextDelta: _W._text,
-    deltas.RefusalDelta: _W._refuse,
-    deltas.Citations: _W._cite,
-    deltas.ReasoningStart: _W._start_reasoning,
-    deltas.ReasoningDelta: _W._reason,
     deltas.OpaqueReasoning: _W._seal,
-    deltas.CallStart: _W._start_call,
-    deltas.CallDelta: _W._arguments,
-    deltas.CallEnd: _W._end_call,
-    GeneratedImage: _W._image,
     deltas.ItemEnd: _W._end_item,
     deltas.Usage: _W._count,
     deltas.Finished: _W._finish,
     deltas.Failed: _W._fail,
+    **dict.fromkeys(_ITEMS, _W._open),
 }

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onwards_py.transcode.neutral.call_ids import CallIds
+from onwards_py.transcode.neutral.context import ToolKind
+from onwards_py.transcode.neutral.names import CallIds
 from onwards_py.transcode.neutral.policy import TranslationContext
 from onwards_py.transcode.neutral.quirks import COMMON_EFFORTS, nearest_effort
-from onwards_py.transcode.neutral.request import PENALTIES, Member, Request
-from onwards_py.transcode.neutral.request_checks import apply_quirks
+from onwards_py.transcode.neutral.request import PENALTIES, ChosenTool, Member, OutputFormat, Request, Tool, ToolChoice
+from onwards_py.transcode.neutral.request_checks import apply_quirks, object_schema
 from onwards_py.transcode.responses.context import LOGPROBS
 from onwards_py.transcode.responses.write_items import ItemWriter
-from onwards_py.transcode.responses.write_tools import write_choice, write_format, write_tool
 
-_SAME = (
-    *("temperature", "top_p", "metadata", "user"),
-    *("safety_identifier", "prompt_cache_key", "service_tier"),
-)
+_SAME = ("temperature", "top_p", "metadata", "user", "safety_identifier", "prompt_cache_key", "service_tier")
 UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "n": (1,),
     "stop": ([],),
@@ -136,3 +133,33 @@ def _add_extra(request: Request, body: Json, context: TranslationContext) -> Non
         else:
             body.setdefault(name, value)
     apply_quirks(body, context)
+
+
+def write_tool(tool: Tool) -> Json:
+    """One entry of ``tools``; ``strict`` is always sent: left out it means false to chat, and true to Responses."""
+    if tool.kind is None:
+        return dict(tool.members)
+    flat: Json = {**tool.members, "type": "custom" if tool.kind is ToolKind.CUSTOM else "function", "name": tool.name}
+    if tool.kind is not ToolKind.CUSTOM:
+        parameters = tool.members.get("parameters")
+        flat["parameters"] = object_schema(parameters if isinstance(parameters, dict) else {})
+        flat["strict"] = bool(tool.members.get("strict"))
+    return flat
+
+
+def write_choice(choice: ToolChoice) -> object:
+    """``tool_choice``; None: send none."""
+    if choice.only is None:
+        return choice.mode
+    if choice.by_name:
+        return _reference(choice.only[0])
+    return {"type": "allowed_tools", "mode": choice.mode, "tools": list(map(_reference, choice.only))}
+
+
+def write_format(form: OutputFormat) -> Json:
+    """``text.format``."""
+    return {"name": "response", **form.members, "type": form.kind} if form.members else {"type": form.kind}
+
+
+def _reference(tool: ChosenTool) -> Json:
+    return dict(tool.members) if tool.members is not None else {"type": tool.kind, "name": tool.name}

@@ -1,4 +1,4 @@
-"""Names of tools: namespaces flattened and odd characters replaced in requests, restored in answers."""
+"""Names of tools and ids of calls as every provider takes them, restored in answers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import re
 from onwards_py.transcode.neutral.context import ToolName
 
 LONGEST = 64
+_NINE = re.compile(r"[A-Za-z0-9]{9}")
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
 _BETWEEN = "__"
 
 
 class ToolNames:
-    """Flat names for the client's tools; ``by_flat_name`` maps them back."""
+    """Flat names for tools: namespaces flattened, odd characters replaced; ``by_flat_name`` maps them back."""
 
     __slots__ = ("_flat_names", "_gone", "by_flat_name")
 
@@ -59,3 +60,30 @@ def _flatten(name: str, namespace: str | None) -> str:
 def _with_digest(name: str, identity: tuple[str | None, str]) -> str:
     digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:8]
     return f"{name[: LONGEST - 9]}_{digest}"
+
+
+class CallIds:
+    """Converts the client's call ids to the provider's; ``changed`` maps each changed id to the client's."""
+
+    __slots__ = ("_changed", "_short")
+
+    def __init__(self, short: bool, changed: dict[str, str]) -> None:
+        self._short = short
+        self._changed = changed
+
+    def shortened(self, call_id: str) -> str:
+        """``call_id`` if it is short enough, else an id made from its digest: truncated ids could collide."""
+        if self._short:
+            if _NINE.fullmatch(call_id):
+                return call_id
+            made = _digest(call_id)[:9]
+        elif len(call_id) <= LONGEST:
+            return call_id
+        else:
+            made = f"call_{_digest(call_id)[:48]}"
+        self._changed[made] = call_id
+        return made
+
+
+def _digest(call_id: str) -> str:
+    return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()

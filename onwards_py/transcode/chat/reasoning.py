@@ -1,10 +1,17 @@
-"""``reasoning_details`` (OpenRouter) and ``thinking_blocks`` (LiteLLM): reasoning in typed pieces, some opaque."""
+"""Reasoning of a chat answer in typed pieces, some opaque, and its way back to the provider with a later request.
+
+Pieces: ``reasoning_details`` (OpenRouter) and ``thinking_blocks`` (LiteLLM).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from onwards_py.transcode.neutral.lenient_json import writable
+from onwards_py.transcode.neutral.policy import TranslationContext
+from onwards_py.transcode.neutral.quirks import Quirks, Replay
+from onwards_py.transcode.neutral.request import Reasoning
+from onwards_py.transcode.neutral.turns import Turn
 
 _SAYING = ("text", "summary", "thinking", "data")
 _TEXT_MEMBERS = (*_SAYING, "signature")
@@ -88,3 +95,49 @@ def _join(last: dict[str, object], piece: dict[str, object]) -> None:
             last[name] = before + value
         elif value is not None:
             last[name] = value
+
+
+def replayed(turns: list[Turn], path: str, context: TranslationContext) -> dict[int, dict[str, object]]:
+    """Message fields with earlier reasoning, by the index of the assistant turn that carries it.
+
+    Clients that keep one reasoning item for several rounds of calls (Codex) leave the later rounds without: those
+    carry the reasoning of the round before, as providers that insist on it refuse a call without any.
+    """
+    quirks = context.quirks
+    if quirks.replay is Replay.NONE or not (quirks.reasoning_out or quirks.replay_details):
+        context.drop(f"{path}[].reasoning")
+        return {}
+    spans = _spans(turns)
+    if quirks.replay is Replay.LAST:
+        spans = spans[-1:]
+    found: dict[int, dict[str, object]] = {}
+    for span in spans:
+        if quirks.replay is Replay.TOOL_TURNS and not any(turns[index].calls for index in span):
+            continue
+        latest: list[Reasoning] = []
+        for index in span:
+            turn = turns[index]
+            latest = turn.reasoning or latest
+            if latest and (turn.reasoning or turn.calls):
+                found[index] = _fields(latest, quirks)
+    return found
+
+
+def _fields(items: list[Reasoning], quirks: Quirks) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    text = items[0].text if len(items) == 1 else "\n\n".join(item.text for item in items if item.text)
+    if text:
+        for name in quirks.reasoning_out:
+            fields[name] = text
+    if quirks.replay_details:
+        details = joined([item.details for item in items])
+        if details:
+            fields["reasoning_details"] = details
+    return fields
+
+
+def _spans(turns: list[Turn]) -> list[range]:
+    """The stretches between user messages; the last one is the turn under way."""
+    ends = [index for index, turn in enumerate(turns) if turn.role == "user"]
+    starts = [0, *(end + 1 for end in ends)]
+    return [range(start, end) for start, end in zip(starts, [*ends, len(turns)], strict=True)]

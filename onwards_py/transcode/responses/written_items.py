@@ -1,0 +1,279 @@
+"""The client's side of a streamed response: events in order, the item that is open, and those that are final."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onwards_py.transcode.neutral import deltas
+from onwards_py.transcode.neutral.context import Ids, ToolKind
+from onwards_py.transcode.neutral.images import GeneratedImage
+from onwards_py.transcode.neutral.sealed import ORIGIN, seal_reasoning
+from onwards_py.transcode.responses.context import ResponsesContext
+from onwards_py.transcode.responses.padding import padding
+from onwards_py.transcode.responses.tool_search import call_item
+
+Event = dict[str, object]
+"""One event of the Responses API: ``type``, ``sequence_number`` and what the type asks for."""
+
+Item = dict[str, object]
+"""One item of ``output``."""
+
+
+class EventLog:
+    """Collects events and numbers them when they are emitted, so that no number is ever left out or used twice."""
+
+    __slots__ = ("_events", "_next", "call_ids", "context", "ids", "items")
+
+    def __init__(self, ids: Ids, context: ResponsesContext) -> None:
+        self.ids = ids
+        self.context = context
+        self.items: list[Item] = []
+        self.call_ids: set[str] = set()
+        self._events: list[Event] = []
+        self._next = 0
+
+    def emit(self, event: Event) -> None:
+        """Add an event; its ``sequence_number`` (0, where it is written down) is filled in here."""
+        event["sequence_number"] = self._next
+        self._next += 1
+        if self.context.obfuscation and "delta" in event:
+            event["obfuscation"] = padding(event, self.ids)
+        self._events.append(event)
+
+    def take(self) -> list[Event]:
+        """The events since the last call."""
+        events, self._events = self._events, []
+        return events
+
+
+class OpenItem:
+    """The item of a response that is open; ``place`` is what its events have to find it by.
+
+    Items are serial: when one is announced, the former one is final.
+    """
+
+    __slots__ = ("_log", "_place", "id")
+
+    def __init__(self, log: EventLog, prefix: str) -> None:
+        self.id = log.ids.new_id(prefix)
+        self._log = log
+        self._place: Event = {}
+
+    def close(self, end: deltas.ItemEnd) -> None:
+        """End the item."""
+        raise NotImplementedError
+
+    def _announce(self, item: Item) -> None:
+        index = len(self._log.items)
+        self._emit("response.output_item.added", output_index=index, item=item)
+        self._place = {"item_id": self.id, "output_index": index}
+
+    def _emit(self, type_: str, **more: object) -> None:
+        self._log.emit({"type": type_, "sequence_number": 0, **self._place, **more})
+
+    def _finish(self, item: Item) -> None:
+        """Announce that the item is final, and keep it for the whole response."""
+        items = self._log.items
+        self._log.emit(
+            {"type": "response.output_item.done", "sequence_number": 0, "output_index": len(items), "item": item}
+        )
+        items.append(item)
+
+
+class MessageItem(OpenItem):
+    """A message: text and refusal parts, one after the other."""
+
+    __slots__ = ("_annotations", "_content", "_logprobs", "_refusal", "_texts")
+
+    def __init__(self, log: EventLog, _start: deltas.MessageStart) -> None:
+        super().__init__(log, "msg_")
+        self._content: list[Item] = []
+        self._refusal: bool | None = None  # whether the part is one; None: no part began
+        self._texts: list[str] = []
+        self._logprobs: list[Item] = []
+        self._annotations: list[Item] = []
+        self._announce(self._shape("in_progress", []))
+
+    def begin_part(self, start: deltas.PartStart) -> None:
+        """Begin a part; what follows belongs to it."""
+        self._end_part()
+        self._refusal = start.refusal
+        self._texts, self._logprobs, self._annotations = [], [], []
+        self._place["content_index"] = len(self._content)
+        self._emit("response.content_part.added", part=self._part())
+
+    def text(self, delta: deltas.TextDelta) -> None:
+        """Write more text."""
+        logprobs: list[Item] = []
+        if delta.logprobs:
+            logprobs = [_without_null(token) for token in delta.logprobs]
+            self._logprobs += logprobs
+        self._texts.append(delta.text)
+        event = {"type": "response.output_text.delta", "sequence_number": 0, **self._place}
+        self._log.emit({**event, "delta": delta.text, "logprobs": logprobs})
+
+    def refuse(self, delta: deltas.RefusalDelta) -> None:
+        """Write more of a refusal."""
+        self._texts.append(delta.text)
+        self._emit("response.refusal.delta", delta=delta.text)
+
+    def cite(self, delta: deltas.Citations) -> None:
+        """Write what the text cites."""
+        for citation in delta.citations:
+            annotation: Item = {"type": "url_citation", "start_index": citation.start, "end_index": citation.end}
+            annotation |= {"url": citation.url, "title": citation.title}
+            index = len(self._annotations)
+            self._annotations.append(annotation)
+            self._emit("response.output_text.annotation.added", annotation_index=index, annotation=annotation)
+
+    def close(self, end: deltas.ItemEnd) -> None:
+        self._end_part()
+        item = self._shape(_status(end.complete), self._content)
+        if self._log.context.phased:
+            item["phase"] = "final_answer" if end.final else "commentary"
+        self._finish(item)
+
+    def _shape(self, status: str, content: list[Item]) -> Item:
+        return {"type": "message", "id": self.id, "status": status, "role": "assistant", "content": content}
+
+    def _part(self) -> Item:
+        """The part as it is now. Of its lists copies: the events that hold it are written later than it grows."""
+        text = "".join(self._texts)
+        if self._refusal:
+            return {"type": "refusal", "refusal": text}
+        lists = {"annotations": list(self._annotations), "logprobs": list(self._logprobs)}
+        return {"type": "output_text", "text": text, **lists}
+
+    def _end_part(self) -> None:
+        if self._refusal is None:
+            return
+        part = self._part()
+        if self._refusal:
+            self._emit("response.refusal.done", refusal=part["refusal"])
+        else:
+            self._emit("response.output_text.done", text=part["text"], logprobs=part["logprobs"])
+        self._emit("response.content_part.done", part=part)
+        self._content.append(part)
+
+
+class ReasoningItem(OpenItem):
+    """One shape satisfies the specification and every client: the trace streams as a summary, and the final item has
+    it twice, as ``summary`` and as ``content``."""
+
+    __slots__ = ("_sealed", "_texts")
+
+    def __init__(self, log: EventLog, _start: deltas.ReasoningStart) -> None:
+        super().__init__(log, "rs_")
+        self._sealed = ""
+        self._texts: list[str] = []
+        self._announce({"type": "reasoning", "id": self.id, "status": "in_progress", "summary": []})
+        self._place["summary_index"] = 0
+
+    def text(self, delta: deltas.ReasoningDelta) -> None:
+        """Write more of the trace."""
+        if not self._texts:
+            self._emit("response.reasoning_summary_part.added", part={"type": "summary_text", "text": ""})
+        self._texts.append(delta.text)
+        self._emit("response.reasoning_summary_text.delta", delta=delta.text)
+
+    def seal(self, fields: Mapping[str, object]) -> None:
+        """Take the provider's own fields, for the client to carry and to be given back to it as they were."""
+        context = self._log.context
+        if context.origin:
+            fields = {**fields, ORIGIN: context.origin}
+        if context.sealer is not None:
+            self._sealed = seal_reasoning(fields, context.sealer)
+
+    def close(self, end: deltas.ItemEnd) -> None:
+        item: Item = {"type": "reasoning", "id": self.id, "status": _status(end.complete), "summary": []}
+        if self._texts:
+            text = "".join(self._texts)
+            summary = {"type": "summary_text", "text": text}
+            self._emit("response.reasoning_summary_text.done", text=text)
+            self._emit("response.reasoning_summary_part.done", part=summary)
+            item["summary"] = [summary]
+            item["content"] = [{"type": "reasoning_text", "text": text}]
+        if self._sealed:
+            item["encrypted_content"] = self._sealed
+        self._finish(item)
+
+
+_PREFIXES = {ToolKind.FUNCTION: "fc_", ToolKind.CUSTOM: "ctc_", ToolKind.SEARCH: "tsc_"}
+_DELTAS = {
+    ToolKind.FUNCTION: "response.function_call_arguments.delta",
+    ToolKind.CUSTOM: "response.custom_tool_call_input.delta",
+}
+
+
+class CallItem(OpenItem):
+    """The arguments of a search are an object, of which there are no pieces."""
+
+    __slots__ = ("_call_id", "_delta", "_start")
+
+    def __init__(self, log: EventLog, start: deltas.CallStart) -> None:
+        super().__init__(log, _PREFIXES[start.kind])
+        self._start = start
+        usable = start.call_id and start.call_id not in log.call_ids
+        self._call_id = start.call_id if usable else log.ids.new_id("call_")
+        log.call_ids.add(self._call_id)
+        self._delta = _DELTAS.get(start.kind)
+        self._announce(self._shape("", "in_progress"))
+
+    def arguments(self, delta: deltas.CallDelta) -> None:
+        """Write more of the arguments or of the input."""
+        if self._delta is not None:
+            self._log.emit({"type": self._delta, "sequence_number": 0, **self._place, "delta": delta.text})
+
+    def end(self, end: deltas.CallEnd) -> None:
+        """End the call."""
+        text = end.text
+        if self._start.kind is ToolKind.FUNCTION:
+            self._emit("response.function_call_arguments.done", name=self._start.name, arguments=text)
+        elif self._start.kind is ToolKind.CUSTOM:
+            self._emit("response.custom_tool_call_input.done", input=text)
+        self._finish(self._shape(text, _status(end.complete)))
+
+    def _shape(self, text: str, status_: str) -> Item:
+        start = self._start
+        if start.kind is ToolKind.SEARCH:
+            return call_item(self.id, self._call_id, text, status_)
+        custom = start.kind is ToolKind.CUSTOM
+        type_ = "custom_tool_call" if custom else "function_call"
+        item: Item = {"type": type_, "id": self.id, "status": status_, "call_id": self._call_id, "name": start.name}
+        if start.namespace is not None:
+            item["namespace"] = start.namespace
+        item["input" if custom else "arguments"] = text
+        return item
+
+
+class ImageItem(OpenItem):
+    """It comes whole."""
+
+    __slots__ = ("_image",)
+
+    def __init__(self, log: EventLog, image: GeneratedImage) -> None:
+        super().__init__(log, "ig_")
+        self._image = image
+        self._announce(self._shape("in_progress", None))
+        self._emit("response.image_generation_call.in_progress")
+
+    def close(self, _end: deltas.ItemEnd) -> None:
+        self._emit("response.image_generation_call.completed")
+        self._finish(self._shape("completed", self._image.result))
+
+    def _shape(self, status: str, result: str | None) -> Item:
+        item: Item = {"type": "image_generation_call", "id": self.id, "status": status, "result": result}
+        if self._image.format:
+            item["output_format"] = self._image.format
+        return item
+
+
+def _status(complete: bool) -> str:
+    return "completed" if complete else "incomplete"
+
+
+def _without_null(token: Item) -> Item:
+    """A token with ``bytes`` and ``top_logprobs`` that are never null, as the schema wants them."""
+    top = token["top_logprobs"]
+    others = [{**one, "bytes": one["bytes"] or []} for one in top] if isinstance(top, list) else []
+    return {**token, "bytes": token["bytes"] or [], "top_logprobs": others}
