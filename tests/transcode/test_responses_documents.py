@@ -32,11 +32,7 @@ GUIDE = "guides/translate.md"
 SHARED = "### Settings of a provider, a target, or all targets"
 OTHERS = "anything else"
 TRANSCODE = Path(items.__file__).parent.parent
-WRITERS = [
-    *TRANSCODE.glob("responses/*_item.py"),
-    TRANSCODE / "responses/output_events.py",
-    TRANSCODE / "responses/write_answer.py",
-]
+WRITERS = [TRANSCODE / "responses/written_items.py", TRANSCODE / "responses/write_answer.py"]
 
 TOOL = {"type": "function", "name": "look"}
 SCHEMA = {"type": "json_schema", "name": "n", "schema": {"type": "object"}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import orjson
@@ -31,61 +31,40 @@ def _is_part(value: object) -> bool:
         return False
     kind = value.get("type")
     form = _FORMS.get(kind) if isinstance(kind, str) else None
-    return form is not None and value.keys() <= form.members and form.check(value)
+    return form is not None and value.keys() <= form.members and any(_has(value, path) for path in form.contents)
 
 
-def _has_text(part: Part) -> bool:
-    return isinstance(part.get("text"), str)
-
-
-def _has_image(part: Part) -> bool:
-    return _has_url(part, "image_url") or isinstance(part.get("file_id"), str)
-
-
-def _has_video(part: Part) -> bool:
-    return _has_url(part, "video_url")
-
-
-def _has_url(part: Part, name: str) -> bool:
-    url = part.get(name)
-    return isinstance(url.get("url") if isinstance(url, dict) else url, str)
-
-
-def _has_file(part: Part) -> bool:
-    inner = part.get("file")
-    source = inner if isinstance(inner, dict) else part
-    return any(isinstance(source.get(name), str) for name in ("file_data", "file_id", "file_url"))
-
-
-def _has_audio(part: Part) -> bool:
-    audio = part.get("input_audio")
-    return isinstance(audio, dict) and isinstance(audio.get("data"), str)
+def _has(part: Part, path: str) -> bool:
+    """Whether there is a string under ``path``, of one or two names."""
+    outer, _, inner = path.partition(".")
+    found = part.get(outer)
+    if inner:
+        found = found.get(inner) if isinstance(found, dict) else None
+    return isinstance(found, str)
 
 
 class _Form(NamedTuple):
-    """``members``: all members that a part of the type may have; ``check``: whether a part has the required ones."""
+    """``contents``: paths of which a part of the type must have one; ``members``: all members that it may have."""
 
-    check: Callable[[Part], bool]
+    contents: tuple[str, ...]
     members: frozenset[str]
 
 
-def _form(check: Callable[[Part], bool], *members: str) -> _Form:
-    return _Form(check, frozenset(("type", "cache_control", *members)))
+def _form(*contents: str, others: tuple[str, ...] = ()) -> _Form:
+    return _Form(contents, frozenset({"type", "cache_control", *(path.split(".")[0] for path in contents), *others}))
 
 
-_TEXT = _form(_has_text, "text", "annotations", "logprobs", "_meta")  # annotations and _meta: as MCP servers write them
-_IMAGE = _form(_has_image, "image_url", "file_id", "detail")
-_VIDEO = _form(_has_video, "video_url")
-
+_TEXT = _form("text", others=("annotations", "logprobs", "_meta"))  # annotations and _meta: as MCP servers write them
+_VIDEO = _form("video_url", "video_url.url")
 _FORMS: Mapping[str, _Form] = {
     "text": _TEXT,
     "input_text": _TEXT,
     "output_text": _TEXT,
-    "image_url": _form(_has_image, "image_url", "detail"),
-    "input_image": _IMAGE,
-    "file": _form(_has_file, "file"),
-    "input_file": _form(_has_file, "file_data", "file_id", "file_url", "filename"),
-    "input_audio": _form(_has_audio, "input_audio"),
+    "image_url": _form("image_url", "image_url.url", others=("detail",)),
+    "input_image": _form("image_url", "image_url.url", "file_id", others=("detail",)),
+    "file": _form("file.file_data", "file.file_id", "file.file_url"),
+    "input_file": _form("file_data", "file_id", "file_url", others=("filename",)),
+    "input_audio": _form("input_audio.data"),
     "video_url": _VIDEO,
     "input_video": _VIDEO,
 }

@@ -24,32 +24,25 @@ from onwards_py.transcode.responses.repair.items import (
 )
 
 _LARGEST = 2**53
-_PART_EVENTS: Mapping[str, str] = {
-    **dict.fromkeys(("output_text.delta", "output_text.done", "output_text.annotation.added"), "output_text"),
-    **dict.fromkeys(("refusal.delta", "refusal.done"), "refusal"),
-    **dict.fromkeys(("reasoning_text.delta", "reasoning_text.done"), "reasoning_text"),
-    **dict.fromkeys(("reasoning.delta", "reasoning.done"), "reasoning_text"),
+_TEXTS: Mapping[str, tuple[str, str]] = {
+    "output_text": ("output_text", "text"),
+    "refusal": ("refusal", "refusal"),
+    "reasoning_text": ("reasoning_text", "text"),
+    "reasoning": ("reasoning_text", "text"),
+    "function_call_arguments": ("function_call", "arguments"),
+    "custom_tool_call_input": ("custom_tool_call", "input"),
 }
-_CALL_EVENTS: Mapping[str, str] = {
-    **dict.fromkeys(("function_call_arguments.delta", "function_call_arguments.done"), "function_call"),
-    **dict.fromkeys(("custom_tool_call_input.delta", "custom_tool_call_input.done"), "custom_tool_call"),
+"""By what the events of a text are named for: the type of its part or its call, and its member there and in `done`."""
+
+_EVENTS: Mapping[str, str] = {
+    **{f"{name}.{what}": kind for name, (kind, _) in _TEXTS.items() for what in ("delta", "done")},
+    "output_text.annotation.added": "output_text",
 }
 _SUMMARY_EVENTS = frozenset(
     f"reasoning_summary_{what}" for what in ("part.added", "part.done", "text.delta", "text.done")
 )
-_WHOLE_TEXT: Mapping[str, tuple[str, str]] = {
-    "output_text.done": ("output_text.delta", "text"),
-    "refusal.done": ("refusal.delta", "refusal"),
-    "reasoning_text.done": ("reasoning_text.delta", "text"),
-    "reasoning.done": ("reasoning.delta", "text"),
-    "function_call_arguments.done": ("function_call_arguments.delta", "arguments"),
-    "custom_tool_call_input.done": ("custom_tool_call_input.delta", "input"),
-}
-_TEXT_EVENTS: Mapping[str, str] = {"output_text": "output_text.delta", "refusal": "refusal.delta"}
-_CALL_TEXTS: Mapping[str, tuple[str, str]] = {
-    "function_call": ("function_call_arguments.delta", "arguments"),
-    "custom_tool_call": ("custom_tool_call_input.delta", "input"),
-}
+_CALL_TEXTS = {"function_call": "function_call_arguments", "custom_tool_call": "custom_tool_call_input"}
+_MESSAGE_PARTS = ("output_text", "refusal")
 _STATUSES: Mapping[str, str] = {
     "created": "in_progress",
     "queued": "queued",
@@ -128,8 +121,8 @@ class EventRepair:
             self._done(event, size)
         elif type_ in ("content_part.added", "content_part.done"):
             self._part(event, type_)
-        elif type_ in _PART_EVENTS:
-            self._in_part(event, type_, _PART_EVENTS[type_])
+        elif type_ in _EVENTS and _EVENTS[type_] not in _CALL_TEXTS:
+            self._in_part(event, type_, _EVENTS[type_])
         else:
             self._in_item(event, type_)
         return False
@@ -262,20 +255,21 @@ class EventRepair:
         if not self._items.whole or known.id is None:
             return
         if known.kind in _CALL_TEXTS:
-            type_, name = _CALL_TEXTS[known.kind]
-            self._delta(known, type_, None, item.get(name))
+            text = _CALL_TEXTS[known.kind]
+            self._delta(known, text, None, item.get(_TEXTS[text][1]))
         content = item.get("content")
         if known.kind != "message" or not isinstance(content, list):
             return
         for index in range(len(known.parts), len(content)):
             part = content[index]
             kind = part.get("type") if isinstance(part, dict) else None
-            if not isinstance(kind, str) or kind not in _TEXT_EVENTS:
+            if not isinstance(kind, str) or kind not in _MESSAGE_PARTS:
                 return
             self._announce_part(known, kind, None)
-            self._delta(known, _TEXT_EVENTS[kind], index, text_of(part, kind))
+            self._delta(known, kind, index, text_of(part, kind))
 
-    def _delta(self, known: Known, type_: str, index: int | None, text: object) -> None:
+    def _delta(self, known: Known, name: str, index: int | None, text: object) -> None:
+        type_ = f"{name}.delta"
         key = (type_, -1 if index is None else index)
         if key in known.seen or not text or not isinstance(text, str):
             return
@@ -319,7 +313,7 @@ class EventRepair:
         self._note(known, event, type_, index)
 
     def _in_item(self, event: Event, type_: str) -> None:
-        kind = "reasoning" if type_ in _SUMMARY_EVENTS else _CALL_EVENTS.get(type_)
+        kind = "reasoning" if type_ in _SUMMARY_EVENTS else _EVENTS.get(type_)
         # What an event of a type unknown here is about is known only by its id, and no item follows from it.
         if kind is None and not self._items.knows(event.get("item_id")):
             return
@@ -328,15 +322,15 @@ class EventRepair:
             return
         if type_ in _SUMMARY_EVENTS and type(event.get("summary_index")) is not int:
             self._set(event, "summary_index", 0)
-        if type_ in _CALL_EVENTS:
+        if type_ in _EVENTS:
             self._note(known, event, type_, None)
 
     def _note(self, known: Known, event: Event, type_: str, index: int | None) -> None:
         """Note a delta, or make up for one that was left out."""
-        if type_ in _WHOLE_TEXT:
+        name, _, what = type_.partition(".")
+        if what == "done":
             if self._items.whole and known.id is not None:
-                delta, name = _WHOLE_TEXT[type_]
-                self._delta(known, delta, index, event.get(name))
+                self._delta(known, name, index, event.get(_TEXTS[name][1]))
         else:
             known.seen.add((type_, -1 if index is None else index))
 
