@@ -170,11 +170,10 @@ async def _stream(
     ending = await sink.pump(pump_decoded(attempt, sink), attempt.response.discard, gate)
     exchange.dropped += events.dropped
     failure = events.failure if sink.open else machine.failure
-    outcome = _outcome_of(machine.failure, ending)
+    fault, outcome = _FAULTS[ending], _outcome_of(machine.failure, ending)
+    if sink.late:  # even if what had come by then was whole, and empty
+        failure, fault, outcome = _TOO_LATE, Fault.FIRST_BYTE_TIMEOUT, outcomes.UPSTREAM_TIMEOUT
     if failure is not None:
-        fault = _FAULTS[ending]
-        if sink.late:
-            failure, fault, outcome = _TOO_LATE, Fault.FIRST_BYTE_TIMEOUT, outcomes.UPSTREAM_TIMEOUT
         response = ClientResponse(failure.status, orjson.dumps(failure.envelope()))
         return FailedAnswer(attempt, translation.dropped, response, failure.codes, fault, outcome)
     # The last event says how the answer ended, so the response itself is complete: only a lost client is cut off.

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from support.chat_upstream import create, frame, streamed, text, whole
+from support.chat_upstream import create, end, frame, streamed, text, whole
 from support.gateway import running
 from support.origin import STREAM_HEAD, Peer, answer, chunk, origin, serve
 from support.raw import ask, connect, post
@@ -48,9 +48,9 @@ async def test_a_late_first_token_moves_on(lane: bool, events: list[bytes], hold
     assert gateway.lines()[0]["attempts"] == 2
 
 
-@pytest.mark.parametrize("events", [[], [COMMENT], [ROLE]])
+@pytest.mark.parametrize("events", [[], [COMMENT], [ROLE], [ROLE, end()]], ids=["none", "comment", "role", "empty"])
 async def test_translated_it_moves_on_too(lane: bool, events: list[bytes]) -> None:
-    """Nothing of the first answer is seen."""
+    """Nothing of the first answer is seen, even if it is over but for the end of its body."""
     silent = Silent(*events)
     async with origin(silent) as first, origin(serve(streamed(*text("hello")))) as second:
         mode = {"open_responses_mode": "translate"}
