@@ -45,16 +45,24 @@ def pytest_asyncio_loop_factories(
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Apply the marker ``either_door``: the tested code is behind the doors, so one door for each case is enough.
 
-    The cases alternate between the doors, so each test function still runs behind both. A function with one case, and
-    cases that were selected for one door only, are not changed.
+    The doors alternate in each direction of a table, as the colours of a chess board: whatever the number of its
+    columns, each value of each parameter runs behind both doors, combined with different values of the others. A
+    function with one case, and a case that was selected for one door only, are not changed.
     """
-    functions: defaultdict[str, tuple[list[pytest.Item], list[pytest.Item]]] = defaultdict(lambda: ([], []))
+    functions: defaultdict[str, defaultdict[tuple[int, ...], dict[bool, pytest.Item]]]
+    functions = defaultdict(lambda: defaultdict(dict))
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("either_door"):
-            functions[item.nodeid.partition("[")[0]][bool(item.callspec.params["lane"])].append(item)
+            place = tuple(number for name, number in item.callspec.indices.items() if name != "lane")
+            functions[item.nodeid.partition("[")[0]][place][bool(item.callspec.params["lane"])] = item
     spared: set[pytest.Item] = set()
-    for doors in functions.values():  # the cases of a function come in the same order for each door
-        if len(doors[0]) == len(doors[1]) > 1:
-            spared.update(*(doors[(number + 1) % 2][number : number + 1] for number in range(len(doors[0]))))
+    for places in functions.values():
+        if len(places) < 2:
+            continue
+        values = [sorted(set(numbers)) for numbers in zip(*places, strict=True)]
+        for place, doors in places.items():
+            if len(doors) == 2:
+                colour = sum(known.index(number) for known, number in zip(values, place, strict=True))
+                spared.add(doors[colour % 2 == 0])
     items[:] = [item for item in items if item not in spared]
     config.hook.pytest_deselected(items=list(spared))

@@ -8,6 +8,7 @@ import pytest
 from bad_requests import BAD_REQUESTS, CODINGS, SMUGGLED, Bad
 from support.gateway import running
 from support.origin import origin
+from support.pieces import single_bytes
 from support.raw import End, Response, ask, connect, post
 from support.targets import single
 
@@ -46,57 +47,66 @@ async def test_refused_alike_by_both_doors(bad: Bad) -> None:
     assert answers[True].status == answers[False].status
 
 
-SHORT = [bad for bad in BAD_REQUESTS if bad.name.startswith("start") or bad.name in {"HTTP/0.9", "LF line ends"}]
+KINDS: dict[str, list[Bad]] = {}
+"""All vectors, by the first word of their names. The tests below try each on a connection of its own."""
+for bad_request in BAD_REQUESTS:
+    KINDS.setdefault(bad_request.name.split()[0], []).append(bad_request)
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 @BOTH
-@pytest.mark.parametrize("bad", SHORT + BAD_REQUESTS[::20], ids=lambda bad: bad.name[:80])
-async def test_refused_in_whatever_pieces_it_comes(bad: Bad, lane: bool) -> None:
+@every_kind
+async def test_refused_in_whatever_pieces_it_comes(kind: str, lane: bool) -> None:
     """A guard that looks at whole packets would be blind here: every byte comes in a packet of its own.
 
     The client goes on sending after the refusal, and can read it all the same.
     """
-    got = await refusal([bad.raw[n : n + 1] for n in range(len(bad.raw))], lane=lane)
-    assert 400 <= got.status <= 505
-
-
-SOME = BAD_REQUESTS[::10]
-"""A tenth: where a request is found to be bad has been seen above; what matters here is what stands before it."""
+    async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
+        for name, raw in KINDS[kind]:
+            async with connect(gateway.port) as client:
+                await client.send(*single_bytes(raw), SMUGGLED)
+                assert 400 <= (await client.response()).status <= 505, name
+                assert await client.closed() is End.CLOSED, name
+        assert upstream.requests == []
+    assert len(gateway.lines()) == len(KINDS[kind]), "a refusal leaves a line in the access log"
 
 
 @BOTH
-@pytest.mark.parametrize("bad", SOME, ids=lambda bad: bad.name[:80])
-async def test_refused_behind_a_request_that_is_served(bad: Bad, lane: bool) -> None:
+@every_kind
+async def test_refused_behind_a_request_that_is_served(kind: str, lane: bool) -> None:
     """The answer to the request before it comes first, and whole; then the refusal, then the end."""
-    async with origin() as upstream:
-        snapshot = single(upstream.url)
-        async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
-            await client.send(post(target=b"/v1/x"))
-            assert (await client.response()).body == b'{"ok":true}'
-            await client.send(bad.raw + SMUGGLED)
-            assert 400 <= (await client.response()).status <= 505
-            assert await client.closed() is End.CLOSED
-        assert len(upstream.requests) == 1
+    async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
+        for number, (name, raw) in enumerate(KINDS[kind], 1):
+            async with connect(gateway.port) as client:
+                await client.send(post(target=b"/v1/x"))
+                assert (await client.response()).body == b'{"ok":true}', name
+                await client.send(raw + SMUGGLED)
+                assert 400 <= (await client.response()).status <= 505, name
+                assert await client.closed() is End.CLOSED, name
+            assert len(upstream.requests) == number, name
 
 
 @BOTH
-@pytest.mark.parametrize("bad", SOME, ids=lambda bad: bad.name[:80])
-async def test_refused_in_one_packet_with_a_request_that_is_served(bad: Bad, lane: bool) -> None:
+@every_kind
+async def test_refused_in_one_packet_with_a_request_that_is_served(kind: str, lane: bool) -> None:
     """The same in one packet, although aiohttp's parser forgets the requests in front of a malformed one."""
-    async with origin() as upstream:
-        snapshot = single(upstream.url)
-        async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
-            await client.send(post(target=b"/v1/x") + bad.raw + SMUGGLED)
-            assert (await client.response()).body == b'{"ok":true}'
-            assert 400 <= (await client.response()).status <= 505
-            assert await client.closed() is End.CLOSED
-        assert len(upstream.requests) == 1
+    async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
+        for number, (name, raw) in enumerate(KINDS[kind], 1):
+            async with connect(gateway.port) as client:
+                await client.send(post(target=b"/v1/x") + raw + SMUGGLED)
+                assert (await client.response()).body == b'{"ok":true}', name
+                assert 400 <= (await client.response()).status <= 505, name
+                assert await client.closed() is End.CLOSED, name
+            assert len(upstream.requests) == number, name
 
 
 # Dot segments in each spelling: tests/scenarios/test_upstream_url.py.
 TARGETS = [
     b"h:80",
+    b"*",
     b"v1/x",
+    b"ftp://h/x",
     b"//h/x#f",
     b"/v1/x#frag",
     b"/v1/x?a#b",

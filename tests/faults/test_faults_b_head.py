@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from fault_providers import INVALID, QUICK, TOO_LATE, Fault, Finish, Place, Then, scripted, sends
+from fault_providers import FALLBACK, INVALID, QUICK, TOO_LATE, Fault, Finish, Place, Then, scripted, sends
 from fault_stage import SERVED, Case, Stage, Table, Told, perform
 from support.origin import LAST_CHUNK, Peer, Script, answer, chunk, once, serve, silent
 from support.raw import End, connect, get, post
@@ -60,7 +60,7 @@ def invalid(number: str, name: str, head: bytes, finish: Finish = Finish.FIN) ->
 
 
 def malformed(number: str, name: str, head: bytes) -> Fault:
-    """A whole head that is refused: to a pool, like "an unasked 101"."""
+    """A whole head that is refused: to a pool, like "an unasked 101". `in_pools` plays these in pools in one row."""
     return replace(invalid(number, name, head), pools=False)
 
 
@@ -178,6 +178,43 @@ def bodiless(number: str, name: str, raw: bytes, request: bytes = post()) -> Cas
         return [Told(response.status, "done"), SERVED]
 
     return Case(number, name, play)
+
+
+async def in_pools(stage: Stage, *, retry_sent: bool = False, get_: bool = False) -> list[Told]:
+    """Each malformed head in a pool of its own, before one other provider."""
+    second = await stage.origin()
+    faults = [fault for fault in FAULTS if not fault.pools]
+    fallback = {**FALLBACK, "retry_sent": retry_sent}
+    targets: dict[str, object] = {}
+    for number, fault in enumerate(faults):
+        providers = [await fault.place(stage), {"url": second.url}]
+        targets[f"m{number}"] = {"strategy": "priority", "providers": providers, "fallback": fallback}
+    await stage.start(targets)
+    for number, fault in enumerate(faults):
+        raw = get(b"/v1/x", b"Model-Override: m%d\r\n" % number) if get_ else post(b'{"model":"m%d"}' % number)
+        response = await stage.ask(raw)
+        moved = retry_sent or get_
+        assert response.status == (200 if moved else INVALID.status), fault.name
+        assert len(second.requests) == (number + 1 if moved else 0), fault.name
+    return [SERVED._replace(attempts=2) if retry_sent or get_ else INVALID] * len(faults)
+
+
+@CASES.case("B25", "malformed heads, POST stays")
+async def stays_in_pools(stage: Stage) -> list[Told]:
+    """The request was sent: no other provider is asked."""
+    return await in_pools(stage)
+
+
+@CASES.case("B25", "malformed heads, POST opted in")
+async def opted_in_pools(stage: Stage) -> list[Told]:
+    """`retry_sent`."""
+    return await in_pools(stage, retry_sent=True)
+
+
+@CASES.case("B25", "malformed heads, GET moves on")
+async def moves_in_pools(stage: Stage) -> list[Told]:
+    """It may be repeated (RFC 9110 section 9.2.2)."""
+    return await in_pools(stage, get_=True)
 
 
 HEAD_REQUEST = get(b"/v1/x", b"Model-Override: m\r\n").replace(b"GET", b"HEAD")

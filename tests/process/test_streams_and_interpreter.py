@@ -23,7 +23,9 @@ CHAT = post(b'{"model":"m","messages":[{"role":"user","content":"hi"}]}')
 REDIRECTIONS = {
     "no stdout": ">&-",
     "no stderr": "2>&-",
+    "no stdin": "<&-",
     "none at all": "<&- >&- 2>&-",
+    "disk full": ">/dev/full",
     "disk full for both": ">/dev/full 2>&1",
     "read-only stdout": "1</dev/null",
 }

@@ -36,7 +36,6 @@ async def test_an_accepted_key_lets_in(lane: bool, field: bytes) -> None:
     assert response.status == 200
 
 
-@pytest.mark.either_door
 @pytest.mark.parametrize(
     "field",
     [
@@ -59,7 +58,6 @@ async def test_without_a_token_the_answer_is_401(lane: bool, field: bytes) -> No
     assert not upstream.requests
 
 
-@pytest.mark.either_door
 @pytest.mark.parametrize("token", [b"sk-b", b"sk", b"sk-aa", b"SK-A", b"sk-a,sk-a", b"\xff", b"k" * 8000])
 async def test_with_another_token_the_answer_is_403(lane: bool, token: bytes) -> None:
     """Neither a prefix nor an extension nor another case of a key is the key."""
@@ -225,7 +223,6 @@ CREDENTIALS = [
 ]
 
 
-@pytest.mark.either_door
 @pytest.mark.parametrize(("field", "status"), CREDENTIALS)
 async def test_no_odd_credential_opens_a_closed_target(lane: bool, field: bytes, status: int) -> None:
     """Each is 401, 403 or 400; nothing is asked of the provider, and nothing fails inside."""

@@ -66,7 +66,6 @@ async def test_client_credentials_never_reach_a_provider(lane: bool, line: bytes
     assert not keyless.last.values(b"authorization")
 
 
-@pytest.mark.either_door
 @pytest.mark.parametrize("line", HOP_BY_HOP + CLAIMS)
 async def test_hop_by_hop_fields_and_unvouched_claims_stay_here(lane: bool, line: bytes) -> None:
     """RFC 9110 section 7.6.1; what a client claims about its own address is not passed on."""

@@ -94,7 +94,6 @@ GOOD = {
 }
 
 
-@pytest.mark.either_door
 @pytest.mark.parametrize("case", GOOD)
 async def test_any_other_answer_arrives_as_it_came(lane: bool, case: str) -> None:
     """To the byte, with all of its head; nobody else is asked."""

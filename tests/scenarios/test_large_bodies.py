@@ -41,7 +41,6 @@ async def test_a_large_body_arrives_as_it_was_but_for_its_name(lane: bool, case:
     assert upstream.last.body == wanted
 
 
-@pytest.mark.either_door
 @pytest.mark.parametrize(
     "tail", [b'0],"model":"m","model":"m"}', b'0],"model":"m"}{}', b'0,],"model":"m"}', b'0],"model":"m"']
 )

@@ -212,7 +212,6 @@ async def test_a_request_that_does_not_fit_is_answered_elsewhere(lane: bool) -> 
                     pass
 
 
-@pytest.mark.either_door
 @pytest.mark.parametrize("stream", [True, False], ids=["in a stream", "before a whole answer"])
 async def test_a_client_that_leaves_stops_the_computation(lane: bool, stream: bool) -> None:
     """Far below the tokens that were asked for, in the same process, whose slot is free for the next request."""

@@ -128,7 +128,6 @@ async def test_chunked_twice_is_502(lane: bool) -> None:
     assert response.status == 502
 
 
-@pytest.mark.either_door
 @pytest.mark.parametrize("case", FINE)
 async def test_odd_but_legal_heads_are_forwarded(lane: bool, case: str) -> None:
     """Interim responses are dropped, fields of theirs do not leak into the final head."""

@@ -176,6 +176,15 @@ STREAMS = [
     ("stream without events", stream()),
 ]
 
-ODD_RESPONSES = [OddResponse(*row) for row in STATUSES + BODILESS + INTERIM + FIELDS + REDIRECTS + BODIES + STREAMS] + [
-    OddResponse(*row, closes=True) for row in CLOSING
-]
+TABLES = {
+    "statuses": STATUSES,
+    "no body": BODILESS,
+    "interim": INTERIM,
+    "fields": FIELDS,
+    "redirects": REDIRECTS,
+    "bodies": BODIES,
+    "streams": STREAMS,
+    "closing": CLOSING,
+}
+BY_TABLE = {table: [OddResponse(*row, closes=table == "closing") for row in rows] for table, rows in TABLES.items()}
+ODD_RESPONSES = [odd for rows in BY_TABLE.values() for odd in rows]
