@@ -33,6 +33,7 @@ from onwards_py.config.watch import POLL_INTERVAL, ConfigWatcher
 from onwards_py.doors.aiohttp_door import AiohttpDoor
 from onwards_py.doors.lane import Lane
 from onwards_py.doors.listener_load import ListenerLoad
+from onwards_py.health_checks import HealthChecks
 from onwards_py.live_state import ConfigHolder, LiveState
 from onwards_py.memory import MemoryTrimmer
 from onwards_py.model.snapshot import ServerSettings, Snapshot
@@ -40,11 +41,10 @@ from onwards_py.observe import logs
 from onwards_py.observe.access_log import LineWriter
 from onwards_py.observe.engine_metrics import EngineMetrics
 from onwards_py.observe.metrics import Metrics
+from onwards_py.observe.not_found_log import NotFoundLog
 from onwards_py.observe.recorder import Recorder
 from onwards_py.observe.reload_metrics import ReloadMetrics
 from onwards_py.proxy.handler import Proxy
-from onwards_py.proxy.health_checks import HealthChecks
-from onwards_py.proxy.not_found_log import NotFoundLog
 from onwards_py.proxy.upstream_request import Transports
 from onwards_py.transports.echo.transport import EchoTransport
 from onwards_py.transports.engine.transport import EngineRegistry, EngineTransport

@@ -7,8 +7,8 @@ from collections.abc import Generator
 
 import pytest
 
+from onwards_py.body_reading import MOST_READERS, BodyReading
 from onwards_py.eager import StepTask
-from onwards_py.proxy.body_reading import MOST_READERS, BodyReading
 
 
 class Clock:

@@ -13,23 +13,16 @@ from typing import Any, Final
 from onwards_py.errors import ProxyError
 from onwards_py.messages import Clock, Fault, Random
 from onwards_py.model.policies import HedgePolicy
+from onwards_py.observe.failure_log import FailureLog
+from onwards_py.observe.not_found_log import NotFoundLog
 from onwards_py.proxy.acquire_provider import acquire_provider, exclude, no_provider_error, wait_for_provider
 from onwards_py.proxy.attempt import Attempt, prepare
 from onwards_py.proxy.attempt_result import AttemptFailed, LastResponse
 from onwards_py.proxy.buffered_response import drain_body
 from onwards_py.proxy.delivery import deliver
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.failure_log import FailureLog
 from onwards_py.proxy.first_content_gate import is_held
 from onwards_py.proxy.hedge import race, safe_to_hedge
-from onwards_py.proxy.not_found_log import NotFoundLog
-from onwards_py.proxy.outlier_detection import (
-    note_fault,
-    note_head,
-    note_hedge_lost,
-    note_stale_connection,
-    note_success,
-)
 from onwards_py.proxy.redaction import redact
 from onwards_py.proxy.translate_response import early_sink, fail_committed
 from onwards_py.proxy.tunnel import open_tunnel, prepare_tunnel, run_tunnel, wants_tunnel
@@ -37,6 +30,13 @@ from onwards_py.proxy.upstream_request import RoutedRequest, Transports, error_o
 from onwards_py.routing.affinity import key_of
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.outlier_detection import (
+    note_fault,
+    note_head,
+    note_hedge_lost,
+    note_stale_connection,
+    note_success,
+)
 from onwards_py.transports.base import TransportError, UpstreamResponse
 from onwards_py.wire.response_head import examine_response, retry_after
 
@@ -194,9 +194,9 @@ class RetryLoop:
             now = self._clock()
             if response.repeated:
                 note_stale_connection(endpoint, now)
-            note_head(endpoint, head, now - attempt.sent_at, now)
-            if head.status >= 400:
-                plan.note_retry_after(endpoint, retry_after(head.lines, time.time()), now)
+            wait = retry_after(head.lines, time.time()) if head.status >= 400 else None
+            note_head(endpoint, head.status, wait, now - attempt.sent_at, now)
+            plan.note_retry_after(endpoint, wait, now)
         if head.status >= 400:
             self._not_found.note(provider, head.status, attempt.outbound.target)
 
@@ -278,10 +278,11 @@ class RetryLoop:
         if head.status < 400:
             note_success(endpoint)
         else:
-            note_head(endpoint, head, 0.0, now)
+            wait = retry_after(head.lines, time.time())
+            note_head(endpoint, head.status, wait, 0.0, now)
             self._not_found.note(endpoint.provider, head.status, attempt.routed.path)
             plan.elapsed = now - attempt.exchange.began
-            plan.note_retry_after(endpoint, retry_after(head.lines, time.time()), now)
+            plan.note_retry_after(endpoint, wait, now)
             try:
                 retried = plan.retries_status(head.status, endpoint, now) and await self._wait(plan)
             except BaseException:

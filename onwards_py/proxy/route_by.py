@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Literal
-from urllib.parse import quote
 
 import msgspec
 import orjson
@@ -18,9 +17,9 @@ from onwards_py.eager import OneShot, StepTask
 from onwards_py.errors import body_too_large
 from onwards_py.limits.admission import LimiterSet
 from onwards_py.messages import InboundRequest, Source, TunnelSide
-from onwards_py.proxy.model_lookup import MODEL_IN_QUERY, Address
 from onwards_py.proxy.upstream_request import RoutedRequest
 from onwards_py.routing.last_message import last_user_text
+from onwards_py.routing.model_lookup import Address, rename_in_query
 from onwards_py.routing.table import ClassifierRoute, LivePool
 from onwards_py.wire.model_scan import ModelSpan
 from onwards_py.wire.request_head import examine
@@ -98,7 +97,7 @@ def route_question(request: InboundRequest, target: LivePool, began: float) -> R
 def retarget(routed: RoutedRequest, target: LivePool) -> RoutedRequest:
     """The request, routed to another target, whose name replaces the model in body and query. Raises ProxyError."""
     address, name = routed.address, target.pool.name
-    path = MODEL_IN_QUERY.sub(b"model=" + quote(name, safe="").encode(), routed.path)
+    path = rename_in_query(routed.path, name)
     if len(routed.request.body) > target.pool.max_body:
         raise body_too_large(target.pool.max_body)
     if address.span is None:

@@ -21,11 +21,11 @@ from onwards_py.proxy.decode_response import LONGEST_ERROR, decoded_error, pump_
 from onwards_py.proxy.delayed_close import CollectedBody, DelayedClose
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.first_content_gate import translated_gate
-from onwards_py.proxy.outlier_detection import note_ending, note_failure, note_success
 from onwards_py.proxy.response_sink import ResponseSink, TranslatedEvents
 from onwards_py.proxy.translate_request import Translation
 from onwards_py.proxy.upstream_request import error_of, retries_fault
 from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.outlier_detection import note_ending, note_failure, note_success
 from onwards_py.transcode.neutral.answer_body import AnswerBody
 from onwards_py.transcode.neutral.failure import Failure, from_body
 from onwards_py.transcode.neutral.machine import Machine

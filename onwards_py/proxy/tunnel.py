@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import quote
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Ending
@@ -11,11 +10,11 @@ from onwards_py.model.provider import Provider
 from onwards_py.observe import outcomes
 from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.model_lookup import MODEL_IN_QUERY
 from onwards_py.proxy.redaction import redacted_body, redacted_head
-from onwards_py.proxy.translated_paths import not_served
 from onwards_py.proxy.upstream_request import RoutedRequest
 from onwards_py.routing.balancer import Endpoint
+from onwards_py.routing.model_lookup import rename_in_query
+from onwards_py.routing.translated_paths import not_served
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.outbound_head import upgrade_head
 from onwards_py.transports.tunnel import Handshake, TunnelEnd, handshake
@@ -39,7 +38,7 @@ def prepare_tunnel(exchange: Exchange, routed: RoutedRequest, endpoint: Endpoint
     if provider.local is not None or (api is not None and provider.apis.upstream(api) is not api):
         raise ProxyError(ErrorKind.NO_WEBSOCKET)
     if provider.model_name is not None:
-        path = MODEL_IN_QUERY.sub(b"model=" + quote(provider.model_name, safe="").encode(), path)
+        path = rename_in_query(path, provider.model_name)
     head = upgrade_head(routed.head, provider.join(path), provider)
     return Attempt(exchange, routed, endpoint, OutboundRequest(b"GET", routed.path, head, b"", routed.address.model))
 

@@ -12,9 +12,9 @@ from onwards_py.limits.admission import LimiterSet
 from onwards_py.messages import Fault, InboundRequest
 from onwards_py.model.policies import FallbackPolicy
 from onwards_py.model.provider import EngineSettings, Provider
-from onwards_py.proxy.model_lookup import Address
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.model_lookup import Address
 from onwards_py.routing.table import LivePool
 from onwards_py.transports.base import OutboundRequest, Transport
 from onwards_py.transports.outbound_head import outbound_head

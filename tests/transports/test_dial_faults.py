@@ -12,10 +12,10 @@ from onwards_py.config.parse import parse
 from onwards_py.errors import ErrorKind
 from onwards_py.live_state import ConfigHolder, LiveState
 from onwards_py.messages import OWN_FAULTS, Fault
-from onwards_py.proxy.outlier_detection import note_fault
 from onwards_py.proxy.upstream_request import error_of
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.health import HealthState
+from onwards_py.routing.outlier_detection import note_fault
 from onwards_py.transports.dial import fault_of
 
 

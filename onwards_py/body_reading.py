@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Final, TypeVar
 
 from onwards_py.eager import OneShot
-from onwards_py.messages import Clock
 
 T = TypeVar("T")
 
@@ -24,7 +23,7 @@ class BodyReading:
 
     __slots__ = ("_clock", "_line", "active")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._line: deque[OneShot[None]] = deque()
         self.active = 0

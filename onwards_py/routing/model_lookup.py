@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from typing import Final
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus
 
 import msgspec
 
@@ -23,7 +23,7 @@ from onwards_py.wire.request_head import RequestHead
 
 _WINDOW: Final = 64 * 1024
 _MODEL = rb"(?:m|%[46]d)(?:o|%[46]f)(?:d|%[46]4)(?:e|%[46]5)(?:l|%[46]c)"
-MODEL_IN_QUERY: Final = re.compile(rb"(?<=[?&;])" + _MODEL + rb"(?:=([^&;]*)|(?=[&;]|\Z))", re.IGNORECASE)
+_MODEL_IN_QUERY: Final = re.compile(rb"(?<=[?&;])" + _MODEL + rb"(?:=([^&;]*)|(?=[&;]|\Z))", re.IGNORECASE)
 """A query parameter called ``model``, in any encoding and case; its value is the first group."""
 _MODEL_IN_FORM: Final = re.compile(rb"(?:\A|[&;])[ +]*" + _MODEL + rb"(?:[=&;]|\Z)", re.IGNORECASE)
 _LONGEST_MODEL_IN_FORM: Final = 32
@@ -146,7 +146,7 @@ def model_from_query(target: bytes) -> str:
 
     Responses over WebSocket name their model in the first message, after the route is chosen: NO_WEBSOCKET.
     """
-    found = list(MODEL_IN_QUERY.finditer(target))
+    found = list(_MODEL_IN_QUERY.finditer(target))
     exact = [unquote_plus(one[0].partition(b"=")[0].decode("latin-1")) == "model" for one in found]
     if exact == [True] and (name := _value(found[0])):
         return name
@@ -155,6 +155,11 @@ def model_from_query(target: bytes) -> str:
     raise ProxyError(
         ErrorKind.MODEL_REQUIRED, "Name one model: '?model=' in the URL, or the Model-Override header.", param="model"
     )
+
+
+def rename_in_query(path: bytes, name: str) -> bytes:
+    """``path`` with ``name`` as the model in its query, if that has one."""
+    return _MODEL_IN_QUERY.sub(b"model=" + quote(name, safe="").encode(), path)
 
 
 # With a Model-Override header. Another model in the body or the query must not reach a provider if access to models is
@@ -178,7 +183,7 @@ def check_query(request: InboundRequest, head: RequestHead, route: Route, name: 
     providers = route.target.pool.providers
     if _is_retargeted(route) or (head.upgrade == b"websocket" and not _keeps_names(route.target.pool)):
         return
-    for found in MODEL_IN_QUERY.finditer(request.target):
+    for found in _MODEL_IN_QUERY.finditer(request.target):
         value = _value(found)
         if value != name and any(value != provider.model_name for provider in providers):
             raise _conflict("query", name)

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
-from onwards_py.messages import OWN_FAULTS, Ending, Fault, ResponseHead
+from onwards_py.messages import OWN_FAULTS, Ending, Fault
 from onwards_py.model.provider import EngineSettings
 from onwards_py.routing.balancer import Endpoint
-from onwards_py.wire.response_head import retry_after
 
 _BROKEN: Final = frozenset({Ending.EOF, Ending.RESET, Ending.IDLE})
 _NOT_OURS: Final = frozenset({401, 402, 403})
 _BUSY: Final = frozenset({503, 529})
 
 
-def note_head(endpoint: Endpoint, head: ResponseHead, seconds: float, now: float) -> None:
-    """A response head arrived after ``seconds``.
+def note_head(endpoint: Endpoint, status: int, wait: float | None, seconds: float, now: float) -> None:
+    """A response head arrived after ``seconds``. ``wait``: its Retry-After, in seconds.
 
     A client error (4xx) is a success of the provider. 429 is a rate limit, and refusals of a configured credential have
     a rule of their own.
     """
-    if endpoint.latency is not None and head.status < 400:
+    if endpoint.latency is not None and status < 400:
         endpoint.latency.observe(seconds, now)
     health = endpoint.health
     if health is None:
         return
-    status = head.status
     if type(endpoint.provider.local) is EngineSettings and status in _BUSY:
         return  # the load of local engines is known without it
     if status < 400:
-        return  # judged by its body
+        return  # its body decides
     if status == 429:
-        health.rate_limited(now, retry_after(head.lines, time.time()))
+        health.rate_limited(now, wait)
     elif status >= 500:
-        wait = retry_after(head.lines, time.time()) if status in _BUSY else None
-        if wait is None:
+        if wait is None or status not in _BUSY:
             health.failed(now)
         else:
             health.rate_limited(now, wait)

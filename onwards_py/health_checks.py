@@ -11,7 +11,7 @@ from typing import Final
 from onwards_py.eager import StepTask
 from onwards_py.messages import OWN_FAULTS, Clock, Random
 from onwards_py.model.provider import HealthCheck, Provider, Timeouts
-from onwards_py.proxy.not_found_log import NotFoundLog
+from onwards_py.observe.not_found_log import NotFoundLog
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.health import HealthState
 from onwards_py.routing.table import LivePool
