@@ -1,4 +1,4 @@
-"""What the answer to a chat request must know of it."""
+"""The facts of a chat request that its answer needs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class ChatContext(AnswerContext):
     """One translated request of a client of Chat Completions."""
 
     model: str
-    """As the client wrote it, for answers that do not name theirs."""
+    """The requested model name, for answers without one."""
     wants_logprobs: bool = False
     legacy_functions: bool = False
-    """The request has ``functions``, so the answer has ``function_call``, which can hold one call only."""
+    """The request has ``functions``, so the answer has ``function_call``, which can contain only one call."""
 
     def __post_init__(self) -> None:
         if self.legacy_functions:

@@ -1,8 +1,8 @@
-"""The free text of a custom tool, taken out of the JSON arguments that a chat function has: as it comes, if possible.
+"""Extracts the free text of a custom tool from the JSON arguments of a chat function, as a stream if possible.
 
-What was offered to the model is a function with one string, ``input``. Models mostly obey, and then each character is
-known as soon as it came. Where they do not, the whole text is looked at in the end: a string under another name, a list
-of command words, a fenced block, or simply the text.
+The model was offered a function with one string parameter, ``input``. If it writes such an object, its characters are
+streamed. Otherwise the arguments are examined at their end: they may be a string under another name, a list of command
+words, a fenced block, or the text itself.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _OTHER_NAMES = ("input", "patch", "command", "text", "content", "code")
 
 
 class _Place(Enum):
-    START = "start"  # {"input": " may still come
+    START = "start"  # the arguments may still begin with {"input": "
     STRING = "string"
-    ENDED = "ended"  # what follows the string is of no interest
-    OTHER = "other"  # another shape: looked at in the end
+    ENDED = "ended"  # text after the string is ignored
+    OTHER = "other"  # another shape, examined at the end
 
 
 class CustomInput:
-    """A stream core: ``feed`` arguments, get text; ``finish`` gives the rest. ``broken`` afterwards: it was cut."""
+    """``feed`` takes arguments and returns text; ``finish`` returns the rest. ``broken``: the text was truncated."""
 
     __slots__ = ("_held", "_other", "_place", "broken")
 
@@ -41,7 +41,7 @@ class CustomInput:
         self.broken = False
 
     def feed(self, fragment: str) -> str:
-        """The text that is certain now."""
+        """The text that is known now."""
         match self._place:
             case _Place.START:
                 return self._start(self._held + fragment)
@@ -52,7 +52,7 @@ class CustomInput:
         return ""
 
     def finish(self) -> str:
-        """What remains: nothing of a text that streamed, everything of one that could not."""
+        """The remaining text: empty if the text was streamed, else the whole text."""
         if self._place is _Place.OTHER:
             text = "".join(self._other)
             self.broken = text.lstrip().startswith('{"') and is_cut(text)
@@ -73,7 +73,7 @@ class CustomInput:
         return ""
 
     def _unescape(self, fragment: str) -> str:
-        """Read on in the JSON string; an escape that is not whole waits."""
+        """Unescape more of the JSON string; an incomplete escape is kept for the next fragment."""
         text, self._held = self._held + fragment, ""
         out: list[str] = []
         at = 0
@@ -101,7 +101,7 @@ def _next_special(text: str, at: int) -> int:
 
 
 def _escape(text: str, at: int) -> tuple[str, int]:
-    """The character that the escape at ``at`` stands for, and the escape's length; length 0: it is not whole yet."""
+    """The character of the escape at ``at``, and the length of the escape; length 0: it is not complete yet."""
     kind = text[at + 1 : at + 2]
     if not kind:
         return "", 0
@@ -117,7 +117,7 @@ def _escape(text: str, at: int) -> tuple[str, int]:
 
 
 def _surrogates(text: str, at: int, high: int) -> tuple[str, int]:
-    """The character of a pair of escapes; one without its partner becomes U+FFFD."""
+    """The character of a pair of escaped surrogates; a surrogate without its counterpart becomes U+FFFD."""
     if high >= 0xDC00:
         return "\ufffd", 6
     second = text[at + 6 : at + 12]
@@ -134,7 +134,7 @@ def _hex(digits: str) -> int | None:
 
 
 def _plain(text: str) -> str:
-    """The text that a model meant with arguments of another shape."""
+    """The text in arguments of another shape."""
     try:
         value: object = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -1,8 +1,8 @@
-"""The items of one answer in their order: chat providers interleave them, and other APIs have one open at a time.
+"""Puts the items of one answer in order: chat providers interleave them, and other APIs allow one open item at a time.
 
-The first item of the queue is open and its deltas go out at once; the others wait with theirs. Each is closed as soon
-as another waits behind it and no more of it can come. So the order is that of first sight, nothing is lost, and what a
-provider sends serially leaves at once.
+The first item of the queue is open, and its deltas are sent at once; the deltas of the others are queued. The first
+item is closed as soon as another one is queued and the first cannot continue. So items keep the order in which they
+began, and items that a provider sends one after the other are not delayed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from onwards_py.transcode.neutral.deltas import Citations, Delta, RefusalDelta, 
 from onwards_py.transcode.neutral.images import GeneratedImage
 from onwards_py.transcode.neutral.quirks import Think
 
-_WEIGHT_OF_TOKEN = 200  # characters, about, that the log probabilities of one token take
+_WEIGHT_OF_TOKEN = 200  # approximate characters of the log probabilities of one token
 
 
 class ItemQueue:
-    """All of an answer's items that are not closed yet; ``out`` has the deltas that `take` returns.
+    """The items of an answer that are not closed yet; ``out`` has the deltas that `take` returns.
 
-    ``size``: characters of what was put. ``suppressed``: whether calls were left out that the client did not allow.
+    ``size``: characters put so far. ``suppressed``: whether calls were dropped because the client did not allow them.
     """
 
     def __init__(self, context: AnswerContext, ids: Ids) -> None:
@@ -36,33 +36,33 @@ class ItemQueue:
         self._context = context
         self._ids = ids
         self._queue: deque[QueuedItem] = deque()
-        self._tail: QueuedItem | None = None  # what stands last, if it takes what follows
+        self._tail: QueuedItem | None = None  # the last item, if it can continue
         self._calls = CallTable()
         self._register = CallRegister()
         self._accepted = 0
         self._images: set[str] = set()
-        self._early: list[dict[str, object]] = []  # log probabilities of tokens whose text has not come
+        self._early: list[dict[str, object]] = []  # log probabilities of tokens without text so far
         think = context.quirks.think
         self._splitter = None if think is Think.OFF else ThinkSplitter(think)
 
     @property
     def empty(self) -> bool:
-        """Whether there is no item."""
+        """Whether the answer has no items so far."""
         return not self._queue and not self._some_opened
 
     @property
     def untouched(self) -> bool:
-        """Whether nothing has come at all."""
+        """Whether the answer has neither items nor dropped calls so far."""
         return self.empty and not self.suppressed
 
     @property
     def _takes_text(self) -> bool:
-        """Whether text that comes now belongs to what stands last."""
+        """Whether further text belongs to the last item."""
         return isinstance(self._tail, QueuedMessage) and not self._tail.refusal
 
     @property
     def nameless(self) -> bool:
-        """Whether there is a call whose name has not come."""
+        """Whether a call has no name so far."""
         return any(not item.ready for item in self._queue)
 
     def take(self) -> list[Delta]:
@@ -80,7 +80,7 @@ class ItemQueue:
                 self._put_split(fragment, self._splitter)
             elif isinstance(tail, QueuedMessage) and not tail.refusal and not self._early:
                 tail.text(fragment)
-                return  # it changes nothing for those before it
+                return  # the items before it do not change
             else:
                 self._put_text(fragment)
         elif isinstance(fragment, CallFragment):
@@ -101,11 +101,11 @@ class ItemQueue:
         self._advance()
 
     def put_empty_message(self) -> None:
-        """An answer must not be without items: give it an empty one."""
+        """Add an empty message, because an answer must have an item."""
         self._put_own_text("", [])
 
     def flush(self) -> None:
-        """No more comes: names are whole, and what was held back as the beginning of a tag is none."""
+        """The answer has ended: names are complete, and text that might have begun a tag is not a tag."""
         for item in list(self._queue):
             if isinstance(item, StreamedCall):
                 item.end_name()
@@ -115,7 +115,7 @@ class ItemQueue:
         self._advance()
 
     def finish(self, cut: bool) -> bool:
-        """Close everything. ``cut``: the answer stopped in its last item. Returns whether all items are complete."""
+        """Close all items. ``cut``: the last item is truncated. Returns whether all items are complete."""
         named = [item for item in self._queue if item.ready]
         complete = len(named) == len(self._queue)
         for number, item in enumerate(named, 1):
@@ -131,7 +131,7 @@ class ItemQueue:
             self._reasoning().put(fragment)
 
     def _reasoning(self) -> QueuedReasoning:
-        """The reasoning item that takes more reasoning."""
+        """The reasoning item to which further reasoning belongs."""
         tail = self._tail
         if not isinstance(tail, QueuedReasoning):
             tail = QueuedReasoning(self._context)
@@ -142,7 +142,7 @@ class ItemQueue:
         if delta.text or self._takes_text:
             self._put_own_text(delta.text, delta.logprobs)
         else:
-            self._early += delta.logprobs  # empty text begins no message
+            self._early += delta.logprobs  # empty text does not begin a message
 
     def _put_own_text(self, text: str, logprobs: Iterable[dict[str, object]]) -> None:
         tokens = [*self._early, *logprobs]
@@ -152,20 +152,20 @@ class ItemQueue:
     def _put_split(self, delta: TextDelta, splitter: ThinkSplitter) -> None:
         pieces = splitter.feed(delta.text)
         if not pieces and not isinstance(self._tail, QueuedReasoning):
-            self._put_text(TextDelta("", delta.logprobs))  # held back, or empty
+            self._put_text(TextDelta("", delta.logprobs))  # the text is empty or was kept
         self._put_pieces(pieces, delta.logprobs)
 
     def _put_pieces(self, pieces: Iterable[tuple[bool, str]], logprobs: Iterable[dict[str, object]]) -> None:
         for reasoning, text in pieces:
             if reasoning:
-                self._early = []  # of the tag
+                self._early = []  # log probabilities of the tag
                 self._put_reasoning(ReasoningFragment(text))
             else:
                 self._put_own_text(text, logprobs)
                 logprobs = []
 
     def _message(self, refusal: bool) -> QueuedMessage:
-        """The message that takes more, with the right part at its end."""
+        """The message to which further text belongs; its last part is a refusal if ``refusal``, else text."""
         tail = self._tail
         if not isinstance(tail, QueuedMessage):
             tail = QueuedMessage(refusal)
@@ -180,7 +180,7 @@ class ItemQueue:
         if call is not None:
             self._calls.learn(fragment, call)
         elif fragment.empty:
-            return  # what concerns no call in particular
+            return  # a fragment without a call
         else:
             call = StreamedCall(self._context, self._register)
             self._calls.add(fragment, call)
@@ -189,21 +189,21 @@ class ItemQueue:
         if call.hidden:
             return
         if fragment.extra is not None and self._context.keeps_opaque:
-            # What must come back with a call travels in the reasoning item before it, which clients do not read.
+            # Members that the provider expects back with a call are sealed in the reasoning item before the call.
             self._reasoning().put_extra(call.identify() or call.mint(self._ids), fragment.extra)
         if new:
             self._push(call)
         call.put(fragment.arguments)
 
     def _put_image(self, image: GeneratedImage) -> None:
-        """An image comes whole, and again with the last chunk at some gateways."""
+        """Add an image, once: some gateways repeat it with the last chunk."""
         if image.result not in self._images:
             self._images.add(image.result)
             self.size += len(image.result)
             self._push(QueuedImage(image))
 
     def _admit(self, call: StreamedCall, new: bool) -> None:
-        """Check a call against what the client allows, as soon as its name is known."""
+        """Check whether the client allows a call, as soon as its name is known."""
         if new and self._context.one_call and self._accepted:
             self._hide(call)
         self._accepted += new
@@ -214,7 +214,7 @@ class ItemQueue:
                 self._hide(call)
 
     def _hide(self, call: StreamedCall) -> None:
-        """The client has ruled this call out: tool_choice is a hard constraint, whatever the provider made of it."""
+        """Drop a call that the client does not allow: tool_choice is enforced even if the provider ignores it."""
         call.hidden = True
         self.suppressed = True
         if call in self._queue:
@@ -225,7 +225,7 @@ class ItemQueue:
         self._tail = item
 
     def _advance(self) -> None:
-        """Send what the first item has; go on to the next one as far as can be."""
+        """Send the deltas of the first item; if it is complete, close it and continue with the next."""
         queue = self._queue
         while queue:
             head = queue[0]
@@ -241,5 +241,5 @@ class ItemQueue:
             head.close(True, self._is_final(queue))
 
     def _is_final(self, behind: Collection[QueuedItem]) -> bool:
-        """Whether a message is the final answer: only images follow it, and the turn goes on with no call."""
+        """Whether a message is the final answer: only images follow it, and the answer has no call."""
         return not self._accepted and all(isinstance(item, QueuedImage) for item in behind)

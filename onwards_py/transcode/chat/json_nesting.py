@@ -1,4 +1,4 @@
-"""How deep in a JSON text one is, without reading any of it twice: whether the end of its object has come."""
+"""Detects the end of a streamed JSON text by its nesting depth, without reading any part of it twice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _INSIDE = re.compile(r'"|\\.?', re.DOTALL)
 
 
 class JsonNesting:
-    """A stream core for one JSON text. It does not check that the text is valid."""
+    """The nesting of one JSON text. Its validity is not checked."""
 
     __slots__ = ("_depth", "_escaped", "_in_string", "_opened")
 
@@ -21,11 +21,11 @@ class JsonNesting:
 
     @property
     def closed(self) -> bool:
-        """Whether every bracket that was opened is closed, and there was one."""
+        """Whether the text has brackets, and all of them are closed."""
         return self._opened and self._depth <= 0 and not self._in_string
 
     def feed(self, text: str) -> None:
-        """Read on."""
+        """Take more text."""
         at = 0
         if self._escaped and text:
             at, self._escaped = 1, False
@@ -42,4 +42,4 @@ class JsonNesting:
         elif token in "}]":
             self._depth -= 1
         elif token == "\\":
-            self._escaped = True  # what it escapes has not come yet
+            self._escaped = True  # the escaped character is in the next text

@@ -1,4 +1,4 @@
-"""Items of an answer in the queue that puts them in order: messages, reasoning, images; `streamed_call` has calls."""
+"""Items in the queue of an answer: messages, reasoning, images; calls are in `streamed_call`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from onwards_py.transcode.neutral.surrogates import Halves
 
 
 class QueuedItem(Protocol):
-    """An item of the queue. ``ready``: enough is known to open it. ``whole``: it may be closed once another waits."""
+    """An item of the queue. ``ready``: it can be opened. ``whole``: it may be closed once another item is queued."""
 
     @property
     def opened(self) -> bool: ...
@@ -39,23 +39,23 @@ class QueuedItem(Protocol):
     def whole(self) -> bool: ...
 
     def open(self, out: list[Delta], /) -> None:
-        """It is first in the queue: what it has goes to ``out``, and so does what follows."""
+        """The item is now the first in the queue: append its deltas, and all further ones, to ``out``."""
         ...
 
     def drain(self) -> None:
-        """Send what was collected since it was opened."""
+        """Send the deltas that were collected since the item was opened."""
         ...
 
     def close(self, complete: bool, final: bool, /) -> bool:
-        """Send its end. Not ``complete``: the answer stopped inside it. Returns whether it is complete after all.
+        """End the item. Not ``complete``: the answer stopped inside it. Returns whether the item is complete.
 
-        A call whose arguments are the beginning of some JSON was cut, too, whatever the provider claims of the end.
+        A call whose arguments are truncated JSON is not complete, even if the provider marks its answer as complete.
         """
         ...
 
 
 class _Item:
-    """What the items of this file share: until one is opened, its deltas wait."""
+    """The base of messages, reasoning and images: deltas are queued until the item is opened."""
 
     __slots__ = ("_out", "opened")
 
@@ -72,7 +72,7 @@ class _Item:
         self._out = out
 
     def drain(self) -> None:
-        """Once opened it keeps nothing back."""
+        """Does nothing: an open item sends its deltas at once."""
 
     def close(self, complete: bool, final: bool) -> bool:
         self._out.append(ItemEnd(complete, final))
@@ -80,7 +80,7 @@ class _Item:
 
 
 class QueuedMessage(_Item):
-    """A message. ``refusal``: whether its current part is one."""
+    """A message. ``refusal``: whether its current part is a refusal."""
 
     __slots__ = ("_citations", "_early", "_halves", "_waiting", "refusal")
 
@@ -91,12 +91,12 @@ class QueuedMessage(_Item):
         self._start_part(refusal)
 
     def begin_part(self, refusal: bool) -> None:
-        """What follows belongs to another part."""
+        """Begin another part."""
         self._end_part()
         self._start_part(refusal)
 
     def text(self, delta: TextDelta) -> None:
-        """Take more text. It may be empty, where a character takes several tokens."""
+        """Take more text. It may be empty if a character consists of several tokens."""
         text = self._halves.feed(delta.text)
         if text and not self._early:
             self._out.append(delta if text is delta.text else TextDelta(text, delta.logprobs))
@@ -120,7 +120,7 @@ class QueuedMessage(_Item):
             self._cite()
 
     def open(self, out: list[Delta]) -> None:
-        self._cite()  # behind all text that waited with them
+        self._cite()  # after all text that was queued with them
         super().open(out)
 
     def close(self, complete: bool, final: bool) -> bool:
@@ -149,7 +149,7 @@ class QueuedMessage(_Item):
 
 
 class QueuedReasoning(_Item):
-    """Reasoning, with the opaque pieces that the provider wants back if the client carries them."""
+    """Reasoning, with its opaque pieces if the client stores them and sends them back to the provider."""
 
     __slots__ = ("_details", "_extras", "_field", "_halves", "_keeps_opaque", "_texts")
 
@@ -171,7 +171,7 @@ class QueuedReasoning(_Item):
             self._details.put(fragment.details)
 
     def put_extra(self, call_id: str, extra: Mapping[str, object]) -> None:
-        """Take what must go back with a call; it is opaque like the rest of what is sealed."""
+        """Take members that the provider expects back with a call; they are sealed with the reasoning."""
         self._extras[call_id] = {**self._extras.get(call_id, {}), **extra}
 
     def close(self, complete: bool, final: bool) -> bool:
@@ -187,7 +187,7 @@ class QueuedReasoning(_Item):
                 self._texts.append(text)
 
     def _fields(self) -> dict[str, object]:
-        """The provider's own message fields, to be given back as they were."""
+        """The provider's own message fields, which are sent back unchanged."""
         text = "".join(self._texts)
         fields: dict[str, object] = {self._field: text} if text else {}
         if self._details:
@@ -198,7 +198,7 @@ class QueuedReasoning(_Item):
 
 
 class QueuedImage(_Item):
-    """An image. It comes whole, and is complete however the answer ends."""
+    """An image. It arrives in one piece, so it is complete even if the answer is truncated."""
 
     __slots__ = ()
 

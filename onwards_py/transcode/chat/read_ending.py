@@ -1,4 +1,4 @@
-"""How a provider's chat answer ended: finish reasons, usage, and what they mean."""
+"""The ending of a provider's chat answer: finish reasons and usage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onwards_py.transcode.neutral.failure import Failure, cut_off
 
 
 class FinishReason(Enum):
-    """What a provider's ``finish_reason`` means."""
+    """The meaning of a provider's ``finish_reason``."""
 
     STOP = "stop"
     CALLS = "tool_calls"
@@ -32,7 +32,7 @@ _REASONS: Mapping[str, FinishReason] = {
 
 
 def read_finish(reason: object) -> FinishReason | None:
-    """The meaning of a ``finish_reason``; None where there is none. An unknown word means a normal stop."""
+    """The meaning of a ``finish_reason``; None if there is none. An unknown word means a normal stop."""
     if not reason or not isinstance(reason, str):
         return None
     return _REASONS.get(reason.casefold(), FinishReason.STOP)
@@ -45,10 +45,11 @@ TOO_LONG = Finished(Stop.LENGTH)
 def resolve_ending(
     finish: FinishReason | None, ending: Ending, *, done: bool, finish_is_final: bool
 ) -> Finished | Failed:
-    """What the end of the stream means.
+    """The result of an answer whose stream has ended.
 
-    ``done``: ``[DONE]`` came, or the answer is a whole one; then it is whole, even if no finish reason came.
-    ``finish_is_final``: nothing came after the finish reason; then it counts even if the connection broke afterwards.
+    ``done``: the answer ended with ``[DONE]``, or was not streamed; then it is complete even without a finish reason.
+    ``finish_is_final``: no content followed the finish reason; then the answer is complete even if the connection broke
+    afterwards.
     """
     if not done and (finish is None or not (finish_is_final or ending is Ending.DONE)):
         return Failed(cut_off(ending))
@@ -64,7 +65,7 @@ def resolve_ending(
 
 
 def read_usage(usage: Mapping[str, object]) -> Usage:
-    """Usage as the provider counted it, with zeros for what is not known."""
+    """The provider's usage; missing counts are 0."""
     prompt = _details(usage, "prompt_tokens_details", "input_tokens_details")
     completion = _details(usage, "completion_tokens_details", "output_tokens_details")
     input_tokens = _count(usage, "prompt_tokens", "input_tokens")

@@ -18,7 +18,7 @@ _TEXT_MEMBERS = (*_SAYING, "signature")
 
 
 def details_text(details: object) -> str:
-    """What can be read in the pieces, joined."""
+    """The readable text of the pieces, joined."""
     texts: list[str] = []
     for piece in details if isinstance(details, list) else []:
         if isinstance(piece, dict):
@@ -27,7 +27,7 @@ def details_text(details: object) -> str:
 
 
 class Details:
-    """Collects streamed pieces: those of one type and index are fragments of one, and are joined again."""
+    """Collects streamed pieces: fragments with the same type and index are joined to one piece."""
 
     __slots__ = ("_pieces",)
 
@@ -49,15 +49,15 @@ class Details:
                 self._pieces.append(dict(piece))
 
     def merged(self) -> list[dict[str, object]]:
-        """The pieces as a whole answer would have had them."""
+        """The joined pieces, as in an answer that was not streamed."""
         return self._pieces
 
 
 def joined(items: Iterable[object]) -> list[dict[str, object]]:
     """The ``reasoning_details`` of all reasoning items of one message, in one list.
 
-    A piece that is nothing but a signature signs a piece of an earlier item: some providers sign a thought when the
-    text has begun, and refuse thought and signature apart.
+    A piece that has only a signature belongs to a piece of an earlier item: some providers send the signature of a
+    thought after the beginning of the text, and reject thought and signature in separate pieces.
     """
     found: list[dict[str, object]] = []
     for details in items:
@@ -74,7 +74,8 @@ def joined(items: Iterable[object]) -> list[dict[str, object]]:
 
 
 def _signed_by(piece: dict[str, object], earlier: list[dict[str, object]]) -> dict[str, object] | None:
-    """What of ``earlier`` a piece signs that is a signature and nothing else; None if it is more, or signs nothing."""
+    """The piece in ``earlier`` to which ``piece``, a bare signature, belongs; None if there is none, or ``piece`` has
+    more than a signature."""
     if not piece.get("signature") or any(piece.get(name) for name in _SAYING):
         return None
     for other in reversed(earlier):
@@ -98,10 +99,10 @@ def _join(last: dict[str, object], piece: dict[str, object]) -> None:
 
 
 def replayed(turns: list[Turn], path: str, context: TranslationContext) -> dict[int, dict[str, object]]:
-    """Message fields with earlier reasoning, by the index of the assistant turn that carries it.
+    """Message fields with earlier reasoning, by the index of their assistant turn.
 
-    Clients that keep one reasoning item for several rounds of calls (Codex) leave the later rounds without: those
-    carry the reasoning of the round before, as providers that insist on it refuse a call without any.
+    Some clients (Codex) keep one reasoning item for several rounds of calls, so later rounds have none. They get the
+    reasoning of the round before, because some providers reject calls without reasoning.
     """
     quirks = context.quirks
     if quirks.replay is Replay.NONE or not (quirks.reasoning_out or quirks.replay_details):
@@ -137,7 +138,7 @@ def _fields(items: list[Reasoning], quirks: Quirks) -> dict[str, object]:
 
 
 def _spans(turns: list[Turn]) -> list[range]:
-    """The stretches between user messages; the last one is the turn under way."""
+    """The ranges of turns between user messages; the last one is the current turn."""
     ends = [index for index, turn in enumerate(turns) if turn.role == "user"]
     starts = [0, *(end + 1 for end in ends)]
     return [range(start, end) for start, end in zip(starts, [*ends, len(turns)], strict=True)]

@@ -1,4 +1,4 @@
-"""A tool call of a chat answer as it comes: its name in pieces, its arguments repeated, too early or cut."""
+"""A tool call of a streamed chat answer. Its name may arrive in pieces, its arguments may be repeated or truncated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NO_ARGUMENTS = "{}"
 
 
 class CallRegister:
-    """What the calls of one answer share: the ids that are taken, and how many calls were opened."""
+    """The shared state of the calls of one answer: used ids, and the number of opened calls."""
 
     __slots__ = ("ids", "opened")
 
@@ -25,10 +25,11 @@ class CallRegister:
 
 
 class StreamedCall:
-    """An item of the queue, see `QueuedItem`. ``chat_id`` and ``chat_name`` are the provider's, perhaps empty yet.
+    """An item of the queue, see `QueuedItem`. ``chat_id`` and ``chat_name`` are the provider's; they may still be
+    empty.
 
-    ``ready``: the name is whole, so that the item can be announced.
-    ``admitted``: the name was checked against what the client allows; ``hidden``: it is left out.
+    ``ready``: the name is complete, so that the item can be announced.
+    ``admitted``: the name was checked against the calls that the client allows; ``hidden``: the call is dropped.
     """
 
     def __init__(self, context: AnswerContext, register: CallRegister) -> None:
@@ -50,14 +51,14 @@ class StreamedCall:
         self._unread: list[str] = []
         self._nesting = JsonNesting()
         self._whole = False
-        self._beyond = False  # a whole text and more of it: no text that follows can mend that
+        self._beyond = False  # more text followed a complete object, so the arguments can no longer become valid
         self._unwrap: CustomInput | None = None
         self._sent: list[str] = []
 
     def put_name(self, piece: str) -> None:
-        """Take more of the name, until it is whole. Some providers cut it, others repeat it with each fragment.
+        """Take more of the name, until it is complete. Some providers split it, others repeat it with each fragment.
 
-        A name is whole as soon as it is a tool's that was offered, and in any case when arguments follow.
+        A name is complete when it is unambiguously that of an offered tool, and in any case when arguments follow.
         """
         if self.ready:
             return
@@ -68,13 +69,13 @@ class StreamedCall:
         self.ready = self._context.is_whole(self.chat_name)
 
     def end_name(self) -> None:
-        """No more of the name can follow."""
+        """The name is complete."""
         if not self.ready and self.chat_name:
             self.ready = True
             self.chat_name = well_formed(self.chat_name)
 
     def identify(self) -> str:
-        """The client's id of the call, settled here: the provider's if it will do, else empty."""
+        """The client's id of the call, final after the first use: the provider's id if it is usable, else empty."""
         if self._call_id is None:
             wanted = self._context.call_ids.get(self.chat_id, self.chat_id)
             self._call_id = wanted if 0 < len(wanted) <= LONGEST and wanted not in self._register.ids else ""
@@ -82,20 +83,20 @@ class StreamedCall:
         return self._call_id
 
     def mint(self, ids: Ids) -> str:
-        """An id for a call that has none."""
+        """Create an id for a call without a usable one."""
         self._call_id = ids.new_id("call_")
         return self._call_id
 
     @property
     def arguments(self) -> str:
-        """All that came so far."""
+        """All arguments so far."""
         if len(self._fragments) > 1:
             self._fragments = ["".join(self._fragments)]
         return self._fragments[0] if self._fragments else ""
 
     @property
     def whole(self) -> bool:
-        """Whether no more can follow in the arguments, since they are a whole JSON object."""
+        """Whether the arguments are a complete JSON object."""
         if self._unread:
             self._nesting.feed("".join(self._unread))
             self._unread = []
@@ -104,11 +105,12 @@ class StreamedCall:
         return self._whole
 
     def repeats(self, text: str) -> bool:
-        """Whether ``text``, behind whole arguments, adds nothing: white space, the same, or what they stand for."""
+        """Whether ``text`` after complete arguments is redundant: white space, a repetition, or the actual arguments
+        after a placeholder."""
         return not text.strip() or text == self.arguments or self._is_placeholder
 
     def put(self, text: str) -> None:
-        """Take more arguments; a whole repetition of what is there counts once."""
+        """Take more arguments; a complete repetition of the arguments is ignored."""
         text = self._halves.feed(text)
         if not text or (len(text) == self._length and self.whole and text == self.arguments):
             return
@@ -122,7 +124,8 @@ class StreamedCall:
 
     @property
     def _is_placeholder(self) -> bool:
-        """Some providers send ``{}`` first and the arguments afterwards; so it is believed only in the end."""
+        """Whether the arguments are ``{}``, which some providers send before the actual arguments. It counts only if it
+        is still the whole text at the end."""
         return self._length == len(_NO_ARGUMENTS) and self.arguments == _NO_ARGUMENTS
 
     def open(self, out: list[Delta]) -> None:
@@ -165,7 +168,7 @@ class StreamedCall:
 
 
 class CallTable:
-    """The calls of one answer, by what identifies them."""
+    """The calls of one answer by index and id."""
 
     __slots__ = ("_by_id", "_by_index", "_last")
 
@@ -175,7 +178,7 @@ class CallTable:
         self._last: StreamedCall | None = None
 
     def find(self, fragment: CallFragment) -> StreamedCall | None:
-        """The call that ``fragment`` continues; None: it begins another."""
+        """The call that ``fragment`` continues; None: it begins a new call."""
         if fragment.slot is not None:
             known = self._by_index.get(fragment.slot)
         elif fragment.id:
@@ -185,14 +188,14 @@ class CallTable:
         return None if known is None or _begins_another(known, fragment) else known
 
     def add(self, fragment: CallFragment, call: StreamedCall) -> None:
-        """Remember that ``fragment`` began ``call``."""
+        """Register ``call``, which began with ``fragment``."""
         self._last = call
         if fragment.slot is not None:
             self._by_index[fragment.slot] = call
         self.learn(fragment, call)
 
     def learn(self, fragment: CallFragment, call: StreamedCall) -> None:
-        """Take what ``fragment`` has of the call's identity: the first id that is any, and more of the name."""
+        """Add the id and name of ``fragment`` to the call: the first id that is not empty, and more of the name."""
         self._last = call
         if fragment.id and not call.chat_id:
             call.chat_id = fragment.id
@@ -204,10 +207,11 @@ class CallTable:
 
 
 def _begins_another(known: StreamedCall, fragment: CallFragment) -> bool:
-    """Parallel calls under one index, or under none: told apart by their ids, else by a name behind whole arguments.
+    """Whether ``fragment`` begins a new call with the same index as ``known``, or without an index.
 
-    There are providers that give each chunk an id of its own, so an id counts if there is something to go with it, and
-    others that give two calls one id: then the second has a name and other arguments behind those that were whole.
+    A new call has another id, or a name after complete arguments. Some providers send a new id with each chunk, so
+    another id counts only if the fragment also has a name, or follows complete arguments. Others use one id for two
+    calls: then the second call has a name, and other arguments than the complete ones of the first.
     """
     if fragment.id and fragment.id == known.chat_id:
         return bool(fragment.name) and known.whole and not known.repeats(fragment.arguments)

@@ -1,7 +1,7 @@
-"""Reasoning that stands inside the content between ``<think>`` and ``</think>``: taken apart, however it is cut.
+"""Separates reasoning between ``<think>`` and ``</think>`` from content, for tags in any number of pieces.
 
-Only what the content *begins* with counts, so prose that mentions the tag, and JSON that holds it, pass unharmed. The
-line ends right behind each tag belong to the markup and go with it.
+A tag counts only at the *beginning* of the content, so prose and JSON that contain the tag are not changed. The line
+ends directly after each tag are removed with it.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class Piece(NamedTuple):
 
 
 class _Place(Enum):
-    START = "start"  # nothing but white space so far: the tag may come
+    START = "start"  # only white space so far: the tag may follow
     AFTER_OPEN = "after_open"
     INSIDE = "inside"
     AFTER_CLOSE = "after_close"
-    PROSE = "prose"  # for good
+    PROSE = "prose"  # no tag can follow
 
 
 class ThinkSplitter:
-    """A stream core: ``feed`` content, get pieces. Holds back at most leading white space and a part of one tag."""
+    """``feed`` takes content and returns pieces. It keeps at most leading white space and the beginning of one tag."""
 
     __slots__ = ("_held", "_place", "_untagged")
 
@@ -42,7 +42,7 @@ class ThinkSplitter:
         self._held = ""
 
     def feed(self, text: str) -> list[Piece]:
-        """The pieces that are certain now, in order; none is empty."""
+        """The pieces that are known now, in order, without empty ones."""
         text, self._held = self._held + text, ""
         pieces: list[Piece] = []
         while text:
@@ -50,14 +50,14 @@ class ThinkSplitter:
         return pieces
 
     def finish(self) -> list[Piece]:
-        """What was held back turns out to be no tag."""
+        """The kept text, which is not a tag."""
         held, self._held = self._held, ""
         if not held:
             return []
         return [Piece(self._place is _Place.INSIDE or self._untagged is _Place.AFTER_OPEN, held)]
 
     def _step(self, text: str, pieces: list[Piece]) -> str:
-        """Take what the present place knows from the front of ``text``; return the rest, to be looked at again."""
+        """Process the beginning of ``text`` in the current state; return the rest for the next step."""
         match self._place:
             case _Place.PROSE:
                 pieces.append(Piece(False, text))
@@ -96,6 +96,6 @@ class ThinkSplitter:
 
 
 def _overlap(text: str) -> int:
-    """How many characters at the end of ``text`` may be the beginning of the closing tag."""
+    """The number of characters at the end of ``text`` that may begin the closing tag."""
     at = text.rfind("<", -len(_CLOSE) + 1)
     return len(text) - at if at >= 0 and _CLOSE.startswith(text[at:]) else 0

@@ -1,1 +1,1 @@
-"""The Responses API: reading and writing its requests and answers, repairing its streams, estimating its tokens."""
+"""The Responses API: readers and writers of requests and answers, repair of streams, an estimate of input tokens."""

@@ -1,4 +1,4 @@
-"""Reads the calls of an answer: each is written once, with its id and name first, however they come."""
+"""Reads the calls of an answer. Each is written once, id and name first, whatever the order of the events."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ Event = Mapping[str, object]
 
 
 class CallReader:
-    """The deltas of one answer's calls go to ``out``. ``size``: characters of arguments; ``count``: calls announced.
+    """Appends the deltas of one answer's calls to ``out``. ``size``: characters of arguments; ``count``: announced
+    calls.
 
-    ``only_one``: the client cannot be given a second call. Items that are no calls are ignored.
+    ``only_one``: the client's API allows one call only. Items other than calls are ignored.
     """
 
     __slots__ = ("_ids", "_items", "_only_one", "_out", "count", "size")
@@ -31,12 +32,12 @@ class CallReader:
 
     @property
     def nameless(self) -> bool:
-        """Whether there is a call whose name has not come."""
+        """Whether a call has no name so far."""
         return any(item.call is not None and not item.call.name for item in self._items.all)
 
     @property
     def broken(self) -> bool:
-        """Whether the arguments of an announced call stop in their middle."""
+        """Whether the arguments of an announced call are truncated."""
         calls = [item.call for item in self._items.all if item.call is not None]
         return any(call.number is not None and call.broken for call in calls)
 
@@ -54,7 +55,7 @@ class CallReader:
             self._out.append(CallDelta(call.number, text))
 
     def arguments_done(self, item: TrackedItem, event: Event, custom: bool) -> None:
-        """A call's arguments as a whole."""
+        """The complete arguments of a call."""
         call = item.call
         if call is not None and not call.settled:
             call.custom |= custom and call.number is None
@@ -62,22 +63,24 @@ class CallReader:
             self._settle(call, arguments_of(event))
 
     def added(self, item: TrackedItem, value: Event) -> None:
-        """A call begins. The arguments that it has already are believed in the end: most come again in deltas."""
+        """A call begins. Its arguments in this event are used only if no others follow: most providers repeat them in
+        deltas."""
         if item.call is not None:
             self._learn(item, item.call, value)
             item.call.spare = arguments_of(value) or ""
 
     def done(self, item: TrackedItem, value: Event) -> None:
-        """A call as a whole."""
+        """A complete call."""
         call = item.call
         if call is not None:
             self._learn(item, call, value)
-            call.identified = True  # an id that has not come by now will not come
+            call.identified = True  # an id that is still missing will not follow
             arguments = arguments_of(value)
             self._settle(call, arguments if arguments is not None or call.arguments else call.spare)
 
     def close(self, cut: bool) -> None:
-        """No more comes. A function without arguments has an empty object of them, unless it was ``cut``."""
+        """The answer has ended. Missing arguments of a function become an empty object, unless the answer was
+        ``cut``."""
         for item in self._items.all:
             call = item.call
             if call is None:
@@ -91,9 +94,10 @@ class CallReader:
             self._advance(call)
 
     def match(self, values: list[dict[str, object]]) -> list[dict[str, object]]:
-        """Finish the calls that streamed with what they are in the end; returns those that did not stream.
+        """Complete the streamed calls with ``values``, the calls of the final output; return those that were not
+        streamed.
 
-        Calls are the same by their id, or by their place where the stream gave no id.
+        Calls are matched by their id, or by their position if the stream had no id.
         """
         seen = [item for item in self._items.all if item.call is not None]
         by_id: dict[str, deque[TrackedItem]] = {}
@@ -117,7 +121,7 @@ class CallReader:
             self.done(item, value)
 
     def _learn(self, item: TrackedItem, call: TrackedCall, value: Event) -> None:
-        """Take what an item has of its call's identity."""
+        """Take id, name and type of the call from an item."""
         call.name = call.name or text_of(value, "name")
         call.custom |= value.get("type") == "custom_tool_call" and call.number is None
         given = text_of(value, "call_id")
@@ -134,7 +138,7 @@ class CallReader:
         self._advance(call)
 
     def _advance(self, call: TrackedCall) -> None:
-        """Write what can be written of a call: nothing before its name and its id."""
+        """Write the part of a call that can be written now. Name and id must be known first."""
         if not call.name or not call.identified or call.hidden:
             return
         if call.number is None:
@@ -143,7 +147,7 @@ class CallReader:
                 return
             call.number = self.count
             self.count += 1
-            # A client could not tell two calls with one id apart.
+            # A client could not distinguish two calls with one id.
             call_id = "" if call.given_id in self._ids else call.given_id
             self._ids.add(call.given_id)
             kind = ToolKind.CUSTOM if call.custom else ToolKind.FUNCTION

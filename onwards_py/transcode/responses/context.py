@@ -1,4 +1,4 @@
-"""What the answer to a Responses request must know of it."""
+"""The facts of a Responses request that its answer needs."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ResponsesContext(AnswerContext):
     phased: bool = False
     """The client understands the phases of messages (as Codex does)."""
     sealer: Sealer | None = None
-    """Makes ``encrypted_content`` if ``include`` asks for it; None: it is not made."""
+    """Creates ``encrypted_content`` if ``include`` asks for it; None: reasoning is not sealed."""
     origin: str = ""
-    """The provider, as in `Policy`; sealed with the reasoning."""
+    """The provider's name, as in `Policy.origin`; it is sealed with the reasoning."""
 
     def __post_init__(self) -> None:
         keeps = self.sealer is not None and ENCRYPTED_REASONING in self.include

@@ -1,4 +1,4 @@
-"""Reads the items of an answer: each thing is written once, however many times and in whatever form it comes."""
+"""Reads the items of an answer. Every text is written once, although providers repeat it in several events."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from onwards_py.transcode.responses.output_items import (
 Event = Mapping[str, object]
 
 _WEIGHT = 256
-"""About how many characters an event or item takes to remember that has none of its own."""
+"""Approximate memory, in characters, of an event or item without text."""
 
 
 class EventReader:
-    """The deltas of one answer's items go to ``out``; ``calls`` reads those of them that are calls.
+    """Appends the deltas of one answer's items to ``out``; ``calls`` reads the calls among them.
 
-    ``size``: about how many characters are kept of them, but for those of calls.
-    ``only_one_call``: the client cannot be given a second one.
+    ``size``: approximate number of characters in memory, without those of calls.
+    ``only_one_call``: the client's API allows one call only.
     """
 
     def __init__(self, only_one_call: bool) -> None:
@@ -62,11 +62,11 @@ class EventReader:
 
     @property
     def empty(self) -> bool:
-        """Whether there is no item at all, not even one that no delta is made of."""
+        """Whether the answer has no items, not even of types that are not converted to deltas."""
         return not self._items.all and not self._others
 
     def delta(self, field: Field, text: str, event: Event, channel: str) -> None:
-        """More of one text. ``channel``: in which of its two forms, if it is reasoning."""
+        """More of one text. ``channel``: the form of reasoning, content or summary."""
         item = self.item(KIND_OF_FIELD[field], event)
         if item.final is not None or (field == "reasoning" and not self._enter(item, field, event, channel)):
             return
@@ -77,7 +77,7 @@ class EventReader:
             self._emit(item, field, text, tokens)
 
     def part_done(self, field: Field, full: str, event: Event, channel: str) -> None:
-        """One part of a text as a whole."""
+        """A complete part of a text."""
         item = self.item(KIND_OF_FIELD[field], event)
         if item.final is not None or (field == "reasoning" and not self._enter(item, field, event, channel)):
             return
@@ -89,7 +89,7 @@ class EventReader:
             self._emit(item, field, rest, tokens)
 
     def part_added(self, event: Event) -> None:
-        """A part of a message begins; that of reasoning is known by its index."""
+        """A part of a message begins. Parts of reasoning are found by their index instead."""
         if event.get("type") == "response.content_part.added":
             item = self._items.find("message", text_of(event, "item_id"), index_of(event, "output_index"))
             if item is not None:
@@ -98,7 +98,7 @@ class EventReader:
                 item.texts["refusal"].next_part()
 
     def whole_part(self, part: Event, event: Event) -> None:
-        """A part as a whole, with what it cites."""
+        """A complete part, with its citations."""
         field, text = read_part(part)
         item = self._items.known(text_of(event, "item_id"), index_of(event, "output_index"))
         if field == "content" and item is not None and item.kind == "reasoning":
@@ -112,12 +112,12 @@ class EventReader:
             self._cite(item, read_citations(part["annotations"], item.part))
 
     def annotation(self, event: Event) -> None:
-        """What the content cites."""
+        """A citation in the content."""
         item = self.item("message", event)
         self._cite(item, read_citations([event.get("annotation")], item.part))
 
     def item_added(self, value: Event, index: int | None) -> None:
-        """An item begins. What it already has comes again, in deltas or when it is done."""
+        """An item begins. Its content is repeated in later events, so it is ignored here."""
         kind = kind_of(value)
         self._others |= kind is None
         if kind is None:
@@ -129,7 +129,7 @@ class EventReader:
         self.calls.added(item, value)
 
     def item_done(self, value: Event, index: int | None) -> None:
-        """An item as a whole."""
+        """A complete item."""
         kind = kind_of(value)
         self._others |= kind is None
         if kind is None:
@@ -144,7 +144,7 @@ class EventReader:
         if item is not None and item.final is not None:
             if not _elsewhere(item, index) and _content_of(item.kind, item.final) == _content_of(kind, value):
                 return
-            item = None  # another one under the same id
+            item = None  # another item with the same id
         self._whole(item or self._add(kind, id_, index), value)
 
     def _whole(self, item: TrackedItem, value: Event) -> None:
@@ -158,7 +158,7 @@ class EventReader:
                 self.calls.done(item, value)
 
     def _other(self, value: Event) -> None:
-        """An item that is none of those above: an image, or one that no delta is made of."""
+        """An item of another type: an image, or an item that is not converted to deltas."""
         image = from_item(value)
         if image is not None and image.result not in self._images:
             self._images.add(image.result)
@@ -166,7 +166,7 @@ class EventReader:
             self.out.append(image)
 
     def output(self, output: object, cut: bool) -> None:
-        """The answer ended with this ``output``; what is new in it is written. ``cut``: it is not whole."""
+        """The answer ended with this ``output``: write its new parts. ``cut``: the answer is truncated."""
         values = [value for value in (output if isinstance(output, list) else []) if isinstance(value, dict)]
         if self._items.all:
             self._complete(values)
@@ -180,7 +180,7 @@ class EventReader:
         self.calls.close(cut)
 
     def _only_whole(self, value: Event, index: int | None) -> None:
-        """An item that did not stream. Whatever its id is, it is none of those before."""
+        """An item that was not streamed. It is a new item even if its id is known."""
         kind = kind_of(value)
         self._others |= kind is None
         if kind is None:
@@ -189,7 +189,7 @@ class EventReader:
             self._whole(self._add(kind, text_of(value, "id"), index), value)
 
     def item(self, kind: ItemKind, event: Event) -> TrackedItem:
-        """The item that a delta belongs to, a new one if need be."""
+        """The item to which a delta belongs; it is created if necessary."""
         given = event.get("item_id")
         item = self._items.by_id.get(given) if type(given) is str else None
         if item is not None and item.kind == kind and item.index == event.get("output_index"):
@@ -202,7 +202,7 @@ class EventReader:
         return self._items.add(kind, id_, index, self._length)
 
     def _enter(self, item: TrackedItem, field: Field, event: Event, channel: str) -> bool:
-        """Go to the part of ``event``; False if it has in the other form what was written already."""
+        """Begin the part of ``event``. False if the event repeats reasoning that was written in the other form."""
         item.channel = item.channel or channel
         if channel != item.channel:
             return False
@@ -257,7 +257,7 @@ class EventReader:
         self._seal(value)
 
     def _seal(self, value: Event) -> None:
-        """What only the provider can read."""
+        """Reasoning that only the provider can read."""
         data = text_of(value, "encrypted_content")
         if data and data not in self._sealed:
             self._sealed.add(data)
@@ -265,7 +265,7 @@ class EventReader:
             self.out.append(OpaqueReasoning(RESPONSES_REASONING, data, text_of(value, "id")))
 
     def _complete(self, values: list[dict[str, object]]) -> None:
-        """Write what the terminal event adds to what streamed: of each text as a whole, and of each call."""
+        """Write the parts of the final output that were not streamed: the rest of each text, and of each call."""
         content, refusal, citations = "", "", list[Citation]()
         raws: list[str] = []
         summaries: list[str] = []
@@ -303,12 +303,12 @@ class EventReader:
 
 
 def _elsewhere(item: TrackedItem, index: int | None) -> bool:
-    """Whether an event with this index concerns another item than ``item``, although the id is the same."""
+    """Whether an event with this index belongs to another item than ``item``, although the id is the same."""
     return index is not None and item.index is not None and index != item.index
 
 
 def _content_of(kind: ItemKind, value: Event) -> object:
-    """What of a whole item makes it the same as another: not its id."""
+    """The content of a complete item, by which repetitions are recognised; the id is not a part of it."""
     match kind:
         case "message":
             return message_text(value, 0).text, message_refusal(value)

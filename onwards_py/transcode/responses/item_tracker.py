@@ -1,8 +1,9 @@
-"""What of an answer was written already, so that what comes whole, after or instead of its deltas, is written once.
+"""Tracks the written parts of an answer, so that complete texts after their deltas are not written twice.
 
-Providers leave events out: deltas without their ``added``, only the ``done`` events, only the terminal with its
-``output``. Others change ids from event to event, or count indexes wrongly. So an item is found by its id, else by
-index among the open ones of its kind, else it is the last open one; and a whole text adds what its deltas lacked.
+Some providers omit events: they send deltas without ``added``, only ``done`` events, or only the terminal event with
+its ``output``. Others change ids from event to event, or send wrong indexes. So an item is found by its id, else by its
+index among the open items of its kind, else it is the last open one; and a complete text adds only what its deltas
+lacked.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ class TextAccumulator:
 
     @property
     def empty(self) -> bool:
-        """Whether no text came."""
+        """Whether there is no text so far."""
         return not self._pieces
 
     def next_part(self) -> None:
-        """What follows belongs to another part."""
+        """Begin another part."""
         self._start = len(self._pieces)
         self._closed = False
 
     def put(self, text: str) -> str:
-        """More text came; returns what of it can be written by now."""
+        """Take more text; returns the text that can be written now."""
         if self._closed:
             self.next_part()
         text = self._halves.feed(text)
@@ -48,31 +49,31 @@ class TextAccumulator:
         return text
 
     def separate(self, separator: str) -> str:
-        """What follows belongs to another part, behind ``separator``; returns what is to be written of both."""
+        """Begin another part after ``separator``; returns the text to write before it."""
         separator = self._add(self._halves.finish() + separator)
         self.next_part()
         return separator
 
     def finish(self) -> str:
-        """No more comes; returns what was kept back for more."""
+        """The text has ended; returns the kept rest."""
         return self._add(self._halves.finish())
 
     def forget(self) -> None:
-        """What was kept back was written in another way."""
+        """Drop the kept rest, because it was written in another way."""
         self._halves.forget()
 
     def part_done(self, full: str, part: int | None) -> str:
-        """A part is known in full; returns what of it had not come. ``part``: its index, if known."""
+        """Take a complete part; returns its text that was not streamed. ``part``: its index, if known."""
         if self._closed and part != self._part:
             self.next_part()
         full, came = well_formed(full), "".join(self._pieces[self._start :])
-        # There are providers that call each token a part, and the whole text one, too.
+        # Some providers send each token as a part, and then the whole text as a part.
         rest = "" if not came and full == "".join(self._pieces) else rest_of(came, full)
         self._closed, self._part = True, part
         return self._end(rest)
 
     def done(self, full: str) -> str:
-        """All parts are known in full; returns what of them had not come."""
+        """Take the complete text of all parts; returns the text that was not streamed."""
         return self._end(rest_of("".join(self._pieces), well_formed(full)))
 
     def _end(self, rest: str) -> str:
@@ -90,37 +91,37 @@ class TrackedCall:
     """One tool call."""
 
     given_id: str = ""
-    """The provider's id of it."""
+    """The provider's id of the call."""
     name: str = ""
     custom: bool = False
     hidden: bool = False
-    """The client cannot be given it."""
+    """The call is dropped, because the client's API allows one call only."""
     identified: bool = False
-    """Its id is known, or will never be."""
+    """The id is known, or will not follow."""
     number: int | None = None
-    """Its place among the calls; None until it was announced, and for good if it is hidden."""
+    """The position among the calls; None: the call was not announced."""
     settled: bool = False
-    """Its arguments are known in full."""
+    """The arguments are complete."""
     spare: str = ""
-    """Arguments that came too early to be believed."""
+    """Arguments of the ``added`` event, used only if no others follow."""
     _halves: Halves = field(default_factory=Halves)
     _pieces: list[str] = field(default_factory=list)
     _backlog: list[str] = field(default_factory=list)
 
     @property
     def arguments(self) -> str:
-        """All of them so far."""
+        """All arguments so far."""
         if len(self._pieces) > 1:
             self._pieces = ["".join(self._pieces)]
         return self._pieces[0] if self._pieces else ""
 
     @property
     def broken(self) -> bool:
-        """Whether the arguments stop in their middle, so that they must have been cut."""
+        """Whether the arguments are truncated JSON."""
         return not self.custom and is_cut(self.arguments)
 
     def add(self, text: str) -> str:
-        """Take more arguments; returns what of them can be written by now."""
+        """Take more arguments; returns the text that can be written now."""
         text = self._halves.feed(text)
         if text:
             self._pieces.append(text)
@@ -132,7 +133,7 @@ class TrackedCall:
             self._backlog.append(text)
 
     def settle(self, full: str | None) -> None:
-        """The arguments are known in full (None: they were not repeated)."""
+        """The arguments are complete. ``full``: all of them; None: the event did not repeat them."""
         if full:
             rest = rest_of(self.arguments, well_formed(full))
             kept = self._halves.finish()
@@ -140,11 +141,11 @@ class TrackedCall:
             self.settled = True
 
     def end(self) -> None:
-        """No more of the arguments comes."""
+        """The arguments have ended."""
         self.put(self._halves.finish())
 
     def take(self) -> str:
-        """What was not written yet."""
+        """Return the arguments that were not written yet."""
         backlog, self._backlog = self._backlog, []
         return "".join(backlog)
 
@@ -155,39 +156,39 @@ class TrackedItem:
 
     kind: ItemKind
     id: str
-    """The provider's, perhaps empty, and perhaps another item's, too."""
+    """The provider's id; it may be empty, or the same as that of another item."""
     index: int | None
     opening: int
-    """The characters of content that came before it."""
+    """Number of content characters before the item."""
     part: int
-    """The characters of content that came before its current part."""
+    """Number of content characters before the current part of the item."""
     final: Mapping[str, object] | None = None
-    """The item as a whole, once it came so."""
+    """The complete item, once it has arrived."""
     channel: str = ""
-    """Which of the two forms of reasoning counts."""
+    """The form of reasoning that is written: content or summary; empty: not decided yet."""
     summary_index: int = 0
-    """Which part of the summary is written."""
+    """Index of the current part of the summary."""
     emitted: bool = False
-    """Anything of it was written."""
+    """A part of the item was written."""
     logprobs: int = 0
-    """How many tokens had theirs."""
+    """Number of tokens with log probabilities so far."""
     citations: list[Citation] = field(default_factory=list)
     texts: Mapping[Field, TextAccumulator] = field(default_factory=dict)
     call: TrackedCall | None = None
 
     @property
     def done(self) -> bool:
-        """Whether it came as a whole."""
+        """Whether the complete item has arrived."""
         return self.final is not None
 
     @property
     def open(self) -> bool:
-        """Whether more of it may come under another id."""
+        """Whether further events of the item may arrive, perhaps with another id."""
         return not self.done and not (self.call is not None and self.call.settled)
 
 
 class ItemTracker:
-    """The items of an answer, in order of first sight."""
+    """The items of an answer, in the order of their first events."""
 
     __slots__ = ("_by_call_id", "_by_index", "_last", "all", "by_id")
 
@@ -199,7 +200,7 @@ class ItemTracker:
         self._last: dict[ItemKind, TrackedItem] = {}
 
     def find(self, kind: ItemKind, id_: str, index: int | None, *, settled: bool = False) -> TrackedItem | None:
-        """The item that an event belongs to; ``id_`` may be empty. ``settled``: its arguments may be known already."""
+        """The item to which an event belongs; ``id_`` may be empty. ``settled``: its arguments may be complete."""
         known = self.known(id_, index)
         if known is not None and known.kind == kind:
             return known
@@ -212,7 +213,7 @@ class ItemTracker:
         return None
 
     def add(self, kind: ItemKind, id_: str, index: int | None, opening: int) -> TrackedItem:
-        """Remember a new item."""
+        """Add a new item."""
         item = TrackedItem(kind, id_, index, opening, part=opening)
         if kind == "call":
             item.call = TrackedCall()
@@ -227,9 +228,9 @@ class ItemTracker:
         return item
 
     def known(self, id_: str, index: int | None) -> TrackedItem | None:
-        """The item with this id, of whatever kind; of several the one with this index, else the last one.
+        """The item of any kind with this id; if there are several, the one with this index, else the last one.
 
-        An index that is not the item's own may be a wrong one, but not once the item is done.
+        Another index than that of the item may be an error of the provider, but not after the item is done.
         """
         item = self.by_id.get(id_) if id_ else None
         if item is None or index is None or index == item.index:
@@ -240,14 +241,14 @@ class ItemTracker:
         return None if item.done and item.index is not None else item
 
     def by_call_id(self, call_id: str) -> TrackedItem | None:
-        """The item of a call, by the id that its output will have to carry."""
+        """The item of a call, by its call id."""
         return self._by_call_id.get(call_id)
 
     def identify(self, item: TrackedItem, call_id: str) -> None:
-        """Remember the provider's id of a call."""
+        """Register the provider's id of a call."""
         self._by_call_id.setdefault(call_id, item)
 
 
 def rest_of(came: str, full: str) -> str:
-    """What ``full`` has behind what came. Where the two differ the deltas count: they cannot be taken back."""
+    """The rest of ``full`` after ``came``. Empty if they differ, because written deltas cannot be retracted."""
     return full[len(came) :] if full.startswith(came) else ""

@@ -1,4 +1,4 @@
-"""Reading the items of ``output`` and the parts of their content: any JSON value in any place gives something."""
+"""Reads the items of ``output`` and the parts of their content. Invalid values never raise an exception."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onwards_py.transcode.neutral.deltas import Citation
 from onwards_py.transcode.neutral.logprobs import read_logprobs
 
 ItemKind = Literal["message", "reasoning", "call"]
-"""The items that deltas can be made of."""
+"""The kinds of items that are converted to deltas."""
 
 Field = Literal["content", "refusal", "reasoning"]
 """The texts of an answer."""
@@ -29,7 +29,7 @@ _KINDS: Mapping[str, ItemKind] = {
 }
 _TEXTS = ("output_text", "text", "input_text")
 PARAGRAPH = "\n\n"
-"""What stands between the parts of a summary, and between one piece of reasoning and another."""
+"""The separator between parts of a summary, and between pieces of reasoning."""
 
 
 class MessageText(NamedTuple):
@@ -41,13 +41,13 @@ class MessageText(NamedTuple):
 
 
 def kind_of(item: Mapping[str, object]) -> ItemKind | None:
-    """What kind of item this is; None for one that a chat answer has no words for."""
+    """The kind of an item; None for types that are not converted to deltas."""
     kind = item.get("type")
     return _KINDS.get(kind) if isinstance(kind, str) else None
 
 
 def message_text(item: Mapping[str, object], opening: int) -> MessageText:
-    """The text of a message: its parts joined. ``opening``: what citations count that stands before it."""
+    """The joined text of a message. ``opening``: number of characters before it, which is added to citation offsets."""
     text, logprobs, citations = "", list[dict[str, object]](), list[Citation]()
     for part in parts(item.get("content")):
         field, content = read_part(part)
@@ -66,20 +66,20 @@ def message_refusal(item: Mapping[str, object]) -> str:
 
 
 def reasoning_texts(item: Mapping[str, object]) -> tuple[str, str]:
-    """The ``content`` of a reasoning item, and its ``summary``: often only one of them, or the same."""
+    """The ``content`` of a reasoning item, and its ``summary``. Often one of them is empty, or both are the same."""
     content = "".join(text_of(part, "text") for part in parts(item.get("content")))
     summary = PARAGRAPH.join(filter(None, (text_of(part, "text") for part in parts(item.get("summary")))))
     return content, summary
 
 
 def read_part(part: Mapping[str, object]) -> tuple[Field | None, str]:
-    """Which field a content part belongs to, and its text; None: to none."""
+    """The field to which a content part belongs, and its text; None: an unknown type."""
     kind = part.get("type")
     if kind in _TEXTS:
         return "content", text_of(part, "text")
     if kind == "refusal":
         return "refusal", text_of(part, "refusal")
-    if kind == "output_audio":  # its sound has no place in a chat answer that did not ask for it; its words have
+    if kind == "output_audio":  # the sound is dropped, because the client did not request it; the transcript is kept
         return "content", text_of(part, "transcript")
     if kind in ("reasoning_text", "summary_text"):
         return "reasoning", text_of(part, "text")
@@ -106,7 +106,7 @@ def read_citations(values: object, offset: int) -> list[Citation]:
 
 
 def arguments_of(owner: Mapping[str, object]) -> str | None:
-    """The whole arguments, or the whole input of a custom tool, that an item or event has; None if it has none."""
+    """The complete arguments, or the complete input of a custom tool, in an item or event; None if it has none."""
     for name in ("arguments", "input"):
         value = owner.get(name)
         if isinstance(value, str):
@@ -115,18 +115,18 @@ def arguments_of(owner: Mapping[str, object]) -> str | None:
             try:
                 return lenient_json.dumps(value).decode()
             except orjson.JSONEncodeError:
-                return None  # nested deeper than anything that can be written
+                return None  # nested deeper than the encoder accepts
     return None
 
 
 def text_of(owner: Mapping[str, object], name: str) -> str:
-    """The string under ``name``; empty if there is none."""
+    """The string member ``name``; empty if there is none."""
     value = owner.get(name)
     return value if isinstance(value, str) else ""
 
 
 def index_of(event: Mapping[str, object], name: str) -> int | None:
-    """The index under ``name``, if it is one."""
+    """The member ``name`` if it is a valid index, else None."""
     value = event.get(name)
     return value if type(value) is int else None
 

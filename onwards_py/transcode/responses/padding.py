@@ -1,7 +1,7 @@
-"""``include_obfuscation``: padding that keeps the sizes of streamed events from giving away the text.
+"""``include_obfuscation``: padding, so that the sizes of streamed events do not reveal the text.
 
-Who sees an encrypted stream sees the length of each event, which for an event of one token is the token's. The
-specification has a member for padding in the events with a ``delta`` and leaves its length open.
+An observer of an encrypted stream can measure the length of each event, which reveals the length of each token. The
+specification defines a member for padding in events with a ``delta``, but not its length.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _MOST = 256
 def padding(event: Mapping[str, object], ids: Ids) -> str:
     """Padding for an event with a ``delta``, of letters and digits that cannot be guessed.
 
-    The delta and its log probabilities take with the padding 16, 32, 64, 128 or any multiple of 256 bytes of JSON:
-    tokens are alike, and long pieces do not become twice as long.
+    The delta, its log probabilities and the padding have 16, 32, 64, 128 or a multiple of 256 bytes of JSON in all. So
+    most tokens have the same size, and long pieces do not double in size.
     """
     size = len(lenient_json.dumps(event["delta"])) - 2
     logprobs = event.get("logprobs")
@@ -33,7 +33,7 @@ def padding(event: Mapping[str, object], ids: Ids) -> str:
 
 
 def _sizes(size: int) -> int:
-    """The next of the sizes that are told apart."""
+    """The smallest of these sizes that is at least ``size``."""
     if size > _MOST:
         return size + -size % _MOST
     return max(_LEAST, 1 << max(size - 1, 0).bit_length())

@@ -1,4 +1,4 @@
-"""Whose schema a client wants where two disagree: an explicit header, then the marks that client libraries leave."""
+"""The schema that a client expects: by an explicit header, or else by the header fields of its library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OPENAI_AGENTS = (b"openai/", b"asyncopenai/", b"azureopenai/", b"asyncazureopen
 
 
 def is_codex(fields: Fields) -> bool:
-    """Whether the header fields are Codex's."""
+    """Whether the header fields are those of Codex."""
     return any(
         (name.lower() in (b"user-agent", b"originator") and value.lower().startswith(b"codex"))
         or name.lower() == b"x-codex-turn-metadata"
@@ -22,8 +22,8 @@ def is_codex(fields: Fields) -> bool:
 def profile_of_client(fields: Fields) -> Profile | None:
     """The profile that the request's header fields ask for, or that the client's library needs; None if unknown.
 
-    The override header wins; an unknown value of it is ignored. OpenAI's libraries, and Codex, which is
-    built for OpenAI's own endpoint, are known by their fields and by how their user agent begins.
+    The override header takes precedence; an unknown value of it is ignored. OpenAI's libraries, and Codex, which is
+    built for OpenAI's own endpoint, are recognised by their fields and by the beginning of their user agent.
     """
     found: Profile | None = None
     for name, value in fields:

@@ -231,7 +231,7 @@ _STOPS["content_filter"] = Stop.FILTER
 def read_stop(status: str, details: object) -> Stop:
     """Why a response that is ``completed`` or ``incomplete`` ended.
 
-    Incomplete for an unknown reason is a limit of length: never a normal end.
+    A response that is incomplete for an unknown reason counts as one that reached its length limit.
     """
     if status != "incomplete":
         return Stop.END
@@ -240,7 +240,7 @@ def read_stop(status: str, details: object) -> Stop:
 
 
 def read_usage(usage: Mapping[str, object]) -> Usage:
-    """Usage with every count that came."""
+    """The usage with all counts of the provider."""
     input_tokens, output_tokens = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
     return Usage(
         input_tokens,

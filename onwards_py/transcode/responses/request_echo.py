@@ -1,4 +1,4 @@
-"""The members of a response that repeat its request, valid by the specification's schema whatever was asked."""
+"""The members of a response that repeat its request, valid by the specification's schema for every request."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def make_echo(
     profile: Profile,
     stores: bool,
 ) -> dict[str, object]:
-    """The 22 members. ``request`` has passed `check_types`; ``choice`` and ``form`` are as they are to be repeated."""
+    """The 22 members. ``request`` has passed `check_types`; ``choice`` and ``form`` are already in the form to
+    repeat."""
     echo: dict[str, object] = {"model": request.get("model")}
     for name, default in _DEFAULTS.items():
         value = request.get(name)
@@ -85,7 +86,7 @@ def _tools(tools: object, offered: ToolSet, profile: Profile) -> list[object]:
 
 
 def _choice(choice: object) -> object:
-    """The specification knows functions only, by name."""
+    """The repeated ``tool_choice``. The specification allows only functions, by name."""
     if not isinstance(choice, dict):
         return choice
     if choice.get("type") == "allowed_tools":
@@ -107,7 +108,7 @@ def _text(text: object, form: Mapping[str, object], profile: Profile) -> dict[st
 
 
 def _reasoning(reasoning: object, profile: Profile) -> dict[str, object] | None:
-    """Null, or both members; the specification's profile shows the nearest of the efforts that it lists."""
+    """Null, or both members. In the specification's profile, the effort is the nearest one that it lists."""
     if not isinstance(reasoning, dict):
         return None
     effort, summary = reasoning.get("effort"), reasoning.get("summary", reasoning.get("generate_summary"))

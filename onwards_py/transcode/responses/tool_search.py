@@ -1,7 +1,7 @@
-"""The search for tools that a client runs (Codex): a function to the provider, items of their own to the client.
+"""The tool search that a client runs (Codex): the provider sees a function, the client sees items of the type search.
 
-What a search finds is offered from then on like any other tool: chat has no other way to make one known. A search that
-a server would run is a hosted tool like others.
+Found tools are offered in all later requests like other tools, because Chat Completions has no other way to add a tool.
+A tool search that a server runs is treated like other hosted tools.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _QUERY: dict[str, object] = {
 
 
 def is_clients(tool: dict[str, object]) -> bool:
-    """Whether the client runs this search; without a word on that, the server does."""
+    """Whether the client runs this search. By default, the server runs it."""
     return tool.get("type") == NAME and tool.get("execution") == "client"
 
 
 def as_function(tool: dict[str, object]) -> dict[str, object]:
-    """The declaration as one of a function."""
+    """The declaration as a function."""
     given = tool.get("description")
     return {
         "type": NAME,
@@ -40,7 +40,7 @@ def as_function(tool: dict[str, object]) -> dict[str, object]:
 
 
 def call_item(id_: str, call_id: str, arguments: str, status: str) -> dict[str, object]:
-    """The item of a call; its arguments are JSON, not a string of it."""
+    """The item of a call; its arguments are a JSON object, not a string."""
     return {
         "type": CALL,
         "id": id_,
@@ -58,7 +58,7 @@ def found_text(tools: object, names: ToolNames) -> str:
 
 
 def _arguments(text: str) -> dict[str, object]:
-    """The arguments; text that is not a JSON object is the query, because some models send only that."""
+    """The arguments. Text that is not a JSON object becomes the query, because some models send only the query."""
     if not text.strip():
         return {}
     try:

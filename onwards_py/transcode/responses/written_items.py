@@ -13,14 +13,14 @@ from onwards_py.transcode.responses.padding import padding
 from onwards_py.transcode.responses.tool_search import call_item
 
 Event = dict[str, object]
-"""One event of the Responses API: ``type``, ``sequence_number`` and what the type asks for."""
+"""One event of the Responses API: ``type``, ``sequence_number``, and the members of the type."""
 
 Item = dict[str, object]
 """One item of ``output``."""
 
 
 class EventLog:
-    """Collects events and numbers them when they are emitted, so that no number is ever left out or used twice."""
+    """Collects events. Each gets its number when it is emitted, so that no number is skipped or used twice."""
 
     __slots__ = ("_events", "_next", "call_ids", "context", "ids", "items")
 
@@ -33,7 +33,7 @@ class EventLog:
         self._next = 0
 
     def emit(self, event: Event) -> None:
-        """Add an event; its ``sequence_number`` (0, where it is written down) is filled in here."""
+        """Add an event and set its ``sequence_number``, which is 0 until then."""
         event["sequence_number"] = self._next
         self._next += 1
         if self.context.obfuscation and "delta" in event:
@@ -72,7 +72,7 @@ class OpenItem:
         self._log.emit({"type": type_, "sequence_number": 0, **self._place, **more})
 
     def _finish(self, item: Item) -> None:
-        """Announce that the item is final, and keep it for the whole response."""
+        """Announce that the item is final, and keep it for the complete response."""
         items = self._log.items
         self._log.emit(
             {"type": "response.output_item.done", "sequence_number": 0, "output_index": len(items), "item": item}
@@ -95,7 +95,7 @@ class MessageItem(OpenItem):
         self._announce(self._shape("in_progress", []))
 
     def begin_part(self, start: deltas.PartStart) -> None:
-        """Begin a part; what follows belongs to it."""
+        """Begin a part, to which further text belongs."""
         self._end_part()
         self._refusal = start.refusal
         self._texts, self._logprobs, self._annotations = [], [], []
@@ -118,7 +118,7 @@ class MessageItem(OpenItem):
         self._emit("response.refusal.delta", delta=delta.text)
 
     def cite(self, delta: deltas.Citations) -> None:
-        """Write what the text cites."""
+        """Write citations."""
         for citation in delta.citations:
             annotation: Item = {"type": "url_citation", "start_index": citation.start, "end_index": citation.end}
             annotation |= {"url": citation.url, "title": citation.title}
@@ -170,7 +170,7 @@ class ReasoningItem(OpenItem):
         self._place["summary_index"] = 0
 
     def text(self, delta: deltas.ReasoningDelta) -> None:
-        """Write more of the trace."""
+        """Write more reasoning."""
         if not self._texts:
             self._emit("response.reasoning_summary_part.added", part={"type": "summary_text", "text": ""})
         self._texts.append(delta.text)
@@ -206,7 +206,7 @@ _DELTAS = {
 
 
 class CallItem(OpenItem):
-    """The arguments of a search are an object, of which there are no pieces."""
+    """A call under construction. The arguments of a tool search are one object, which is not streamed in pieces."""
 
     __slots__ = ("_call_id", "_delta", "_start")
 
@@ -220,7 +220,7 @@ class CallItem(OpenItem):
         self._announce(self._shape("", "in_progress"))
 
     def arguments(self, delta: deltas.CallDelta) -> None:
-        """Write more of the arguments or of the input."""
+        """Write more arguments, or more input of a custom tool."""
         if self._delta is not None:
             self._log.emit({"type": self._delta, "sequence_number": 0, **self._place, "delta": delta.text})
 
@@ -247,7 +247,7 @@ class CallItem(OpenItem):
 
 
 class ImageItem(OpenItem):
-    """It comes whole."""
+    """An image, which arrives in one piece."""
 
     __slots__ = ("_image",)
 
@@ -273,7 +273,7 @@ def _status(complete: bool) -> str:
 
 
 def _without_null(token: Item) -> Item:
-    """A token with ``bytes`` and ``top_logprobs`` that are never null, as the schema wants them."""
+    """A token whose ``bytes`` and ``top_logprobs`` are never null, as the schema requires."""
     top = token["top_logprobs"]
     others = [{**one, "bytes": one["bytes"] or []} for one in top] if isinstance(top, list) else []
     return {**token, "bytes": token["bytes"] or [], "top_logprobs": others}

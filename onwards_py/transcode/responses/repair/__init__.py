@@ -1,1 +1,1 @@
-"""Repair of a Responses stream that its provider broke: the byte filter, its events and its items."""
+"""Repair of defective Responses streams of providers: the byte filter, its events and its items."""

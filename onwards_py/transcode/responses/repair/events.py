@@ -1,7 +1,6 @@
-"""The events of a Responses stream, put right: indexes, numbers, announcements, the final output.
+"""Repairs the events of a Responses stream: indexes, numbers, announcements, the final output.
 
-Only what follows from the stream itself is added. Ids that change, ends that never came and names of calls that were
-never given are not made up.
+Added data always follow from the stream itself. Changed ids, missing ends and missing names of calls are not invented.
 """
 
 from __future__ import annotations
@@ -63,9 +62,10 @@ _NO_USAGE: Mapping[str, object] = {
 
 
 class Repaired(NamedTuple):
-    """``before``: events that were missing in front of this one. ``changed``: it was repaired in place.
+    """The result for one event. ``before``: missing events to send before it. ``changed``: the event was repaired in
+    place.
 
-    ``superfluous``: it repeats what came before, and crashes clients.
+    ``superfluous``: the event is a repetition that crashes clients, and must be dropped.
     """
 
     before: list[Event]
@@ -76,8 +76,8 @@ class Repaired(NamedTuple):
 class EventRepair:
     """The events of one answer, in order, each repaired in place.
 
-    ``created_at`` (seconds since the epoch) and ``model`` are used where the provider does not give them. ``limit`` is
-    in bytes of events that are kept in case the final output is empty; beyond it such an output stays empty.
+    ``created_at`` (seconds since the epoch) and ``model`` are used if the provider's are missing. Items are kept to
+    fill an empty final output; ``limit`` is the maximum of their bytes, beyond which such an output stays empty.
     """
 
     __slots__ = ("_before", "_changed", "_created_at", "_id", "_items", "_kept", "_last", "_left", "_model", "ended")
@@ -134,7 +134,8 @@ class EventRepair:
             self._changed = True
 
     def _number(self, event: Event) -> None:
-        """Numbers only have to grow: a stream that is resumed begins where the first one stopped."""
+        """Set the number if it is not higher than the last one. Gaps are allowed: a resumed stream continues an earlier
+        numbering."""
         number = event.get("sequence_number")
         if type(number) is not int or not self._last < number < _LARGEST:
             self._set(event, "sequence_number", self._last + 1)
@@ -156,7 +157,7 @@ class EventRepair:
             if response.get(name) is None and value is not None:
                 self._set(response, name, value)
         created_at = response["created_at"]
-        if isinstance(created_at, float) and 0 <= created_at < _LARGEST:  # some readers take integers only
+        if isinstance(created_at, float) and 0 <= created_at < _LARGEST:  # some clients accept only integers
             self._set(response, "created_at", int(created_at))
         if type_ in _ANSWERED:
             self._output(response, type_)
@@ -174,7 +175,7 @@ class EventRepair:
             self._end_items(output)
 
     def _end_items(self, output: list[object]) -> None:
-        """Ends of items that never came: there are clients that read only those."""
+        """Add the missing ends of items, because some clients read only those."""
         final = {item.get("id"): item for item in output if isinstance(item, dict) and isinstance(item.get("id"), str)}
         for known in self._items.all:
             item = final.get(known.id)
@@ -185,7 +186,7 @@ class EventRepair:
             self._before.append({"type": "response.output_item.done", "output_index": known.index, "item": item})
 
     def _usage(self, response: Item) -> None:
-        """Zeros for what is not known, as everywhere: clients crash on null."""
+        """Replace unknown counts by 0, because clients crash on null."""
         usage = response.get("usage")
         if usage is None:
             self._set(response, "usage", dict(_NO_USAGE))
@@ -251,7 +252,7 @@ class EventRepair:
         return index
 
     def _unsaid(self, known: Known, item: Item) -> None:
-        """What only stands in the item's end: there are clients that read nothing but deltas."""
+        """Add deltas for content that occurs only in the item's end, because some clients read only deltas."""
         if not self._items.whole or known.id is None:
             return
         if known.kind in _CALL_TEXTS:
@@ -314,7 +315,7 @@ class EventRepair:
 
     def _in_item(self, event: Event, type_: str) -> None:
         kind = "reasoning" if type_ in _SUMMARY_EVENTS else _EVENTS.get(type_)
-        # What an event of a type unknown here is about is known only by its id, and no item follows from it.
+        # Events of unknown types refer to items only by id, and do not create items.
         if kind is None and not self._items.knows(event.get("item_id")):
             return
         known = self._item(event, kind, None)
@@ -326,7 +327,7 @@ class EventRepair:
             self._note(known, event, type_, None)
 
     def _note(self, known: Known, event: Event, type_: str, index: int | None) -> None:
-        """Note a delta, or make up for one that was left out."""
+        """Record a delta. If the event has the complete text, add its delta if that is missing."""
         name, _, what = type_.partition(".")
         if what == "done":
             if self._items.whole and known.id is not None:
@@ -335,7 +336,7 @@ class EventRepair:
             known.seen.add((type_, -1 if index is None else index))
 
     def _item(self, event: Event, kind: str | None, part: str | None) -> Known | None:
-        """The item that ``event`` is about, which then names it rightly; it is announced if it was not."""
+        """The item of ``event``, which gets its correct id and index. A missing announcement is added."""
         ident, claimed = event.get("item_id"), event.get("output_index")
         known = self._items.find(ident, claimed, kind)
         if known is None:

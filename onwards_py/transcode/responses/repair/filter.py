@@ -1,7 +1,7 @@
-"""A repair for providers whose own Responses stream is broken: bytes in, bytes out, and only what is wrong is touched.
+"""Repairs defective Responses streams of native providers: bytes in, bytes out.
 
-Opt-in (``repair``), since it is the one exception to passing on what came. An event that needs nothing leaves as it
-came, byte for byte; so does a body that is no event stream.
+The setting ``repair`` is off by default, because the bytes of native responses are not changed otherwise. An event
+without a defect is forwarded byte for byte, and so is a body that is not an event stream.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from onwards_py.wire.rechunk import EventTooLarge, Rechunker
 from onwards_py.wire.sse import DONE, encode_event
 
 LARGEST_EVENT = 16 << 20
-"""Bytes that one event of the provider may have by default."""
+"""The default limit of one event of the provider, in bytes."""
 
 LARGEST_KEPT = 64 << 20
-"""Bytes of finished items that are kept for an empty final output by default."""
+"""The default limit of finished items that are kept for an empty final output, in bytes."""
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -32,7 +32,7 @@ _NAME = re.compile(r"[!-~]+\Z")
 
 
 class _Block(NamedTuple):
-    """One event as it is on the wire, without the blank line."""
+    """One event in its wire format, without the blank line."""
 
     name: bytes
     data: bytes
@@ -42,9 +42,9 @@ class _Block(NamedTuple):
 class Repair:
     """Filter. ``created_at``: when the exchange began, in seconds since the epoch; ``model``: the name asked for.
 
-    Both are used where the provider gives none. ``limit`` bounds one event, ``keep`` what is kept for the end, in
-    bytes. ``changes`` counts the events that did not leave as they came, and an end that was missing; 0: all bytes
-    are the provider's. Raises EventTooLarge.
+    Both are used if the provider's are missing. In bytes, ``limit`` bounds one event, and ``keep`` the items that are
+    kept for the final output. ``changes`` counts changed events and an added end mark; 0: all bytes are the provider's.
+    Raises EventTooLarge.
     """
 
     __slots__ = ("_chunks", "_done", "_events", "_held", "_limit", "_stream", "changes")
@@ -61,7 +61,7 @@ class Repair:
         self._done = False
 
     def feed(self, piece: bytes) -> bytes:
-        """Take the next bytes; return the events that became whole, repaired."""
+        """Take the next bytes; return the events that are now complete, repaired."""
         if self._stream is None:
             piece, self._held = self._held + piece, b""
             self._recognise(piece)
@@ -76,7 +76,7 @@ class Repair:
             raise EventTooLarge(self._limit, self._blocks(error.ready)) from error
 
     def finish(self, ending: Ending) -> bytes:
-        """What remains. A stream with a terminal event has the end mark, too."""
+        """Return the remaining bytes. A missing ``[DONE]`` after a terminal event is added."""
         if not self._stream:
             return self._held
         rest = self._chunks.finish(ending)
@@ -88,7 +88,7 @@ class Repair:
         return out + added
 
     def _recognise(self, piece: bytes) -> None:
-        """No line of an event stream begins with a brace, and every JSON answer does."""
+        """Determine whether the body is an event stream, whose lines do not begin with a brace, or JSON."""
         start = piece.lstrip()
         if start.startswith(_BOM) or not _BOM.startswith(start):
             start = start.removeprefix(_BOM).lstrip()
@@ -98,7 +98,7 @@ class Repair:
             self._stream = start[:1] not in (b"{", b"[")
 
     def _blocks(self, ready: bytes) -> bytes:
-        """Whole events, each with its blank line; the line ends between them stay as they are."""
+        """Repair complete events, each with its blank line; further line ends between them are not changed."""
         if not ready:
             return b""
         out: list[bytes] = []
@@ -148,7 +148,7 @@ class Repair:
                 return before + b"\n".join(
                     [*block.others, b"event: " + name, b"data: " + lenient_json.dumps_as_read(event)]
                 )
-        except orjson.JSONEncodeError:  # nested deeper than can be written: it stays as it came
+        except orjson.JSONEncodeError:  # nested deeper than the encoder accepts: the event is not changed
             return text
         if name == block.name:
             return before + text
@@ -158,7 +158,7 @@ class Repair:
 
 
 def _read(text: bytes) -> _Block | None:
-    """The lines of an event; None if it has no data, since such a one is never dispatched."""
+    """The lines of an event; None if it has no data, because such an event is never dispatched."""
     name = b""
     data: list[bytes] = []
     others: list[bytes] = []
@@ -175,7 +175,8 @@ def _read(text: bytes) -> _Block | None:
 
 
 def _as_comment(text: bytes, block: _Block) -> bytes:
-    """Somebody's keep-alive, on which every client's reader breaks. What began as JSON is broken content: it stays."""
+    """Turn data that is not JSON, such as a gateway's keep-alive, into a comment, because clients fail to parse it.
+    Data that begins like JSON is invalid content, and is not changed."""
     if block.name == b"error" or block.data.lstrip()[:1] in (b"{", b"["):
         return text
     return b"\n".join(b": " + line for line in block.data.split(b"\n"))

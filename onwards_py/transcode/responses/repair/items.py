@@ -1,4 +1,4 @@
-"""Items of a Responses stream as a repair knows them: the index and parts an item really has, whatever was claimed."""
+"""The items of a Responses stream with their correct indexes and parts, for providers that send wrong ones."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _TEXT_OF: Mapping[str, str] = {"output_text": "text", "refusal": "refusal", "rea
 
 @dataclass(slots=True)
 class Known:
-    """One announced item. ``places``: part indexes as the provider counts them to those that are right.
+    """One announced item. ``places``: the provider's part indexes -> the correct ones.
 
-    ``seen``: event types (of deltas) with the index of their part; ``done``: its end has come.
+    ``seen``: types of delta events with the index of their part; ``done``: the end of the item has arrived.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Known:
         return index
 
     def part(self, kind: str, claimed: object) -> int | None:
-        """The index of the part that is meant; None if there is none of its kind."""
+        """The correct index of the part with the provider's index ``claimed``; None if no part is of this kind."""
         index = self.places.get(as_index(claimed, -1))
         if index is not None and self.parts[index] == kind:
             return index
@@ -49,7 +49,7 @@ class Known:
 
 
 class Items:
-    """The items of one answer. ``whole``: the stream was seen from its beginning, so that indexes count from 0."""
+    """The items of one answer. ``whole``: the stream was read from its beginning, so indexes count from 0."""
 
     __slots__ = ("_by_claim", "_by_id", "_by_index", "all", "whole")
 
@@ -61,7 +61,7 @@ class Items:
         self._by_index: dict[int, Known] = {}
 
     def add(self, item: Mapping[str, object], claimed: object) -> Known:
-        """Announce ``item``, which its provider counts as ``claimed``."""
+        """Add an announced item; ``claimed``: the provider's index of it."""
         kind, ident = item.get("type"), item.get("id")
         follows = max((known.index for known in self.all), default=-1) + 1
         index = follows if self.whole else as_index(claimed, follows)
@@ -74,15 +74,15 @@ class Items:
         return known
 
     def find(self, ident: object, claimed: object, kind: str | None) -> Known | None:
-        """The item that an event is about: by id, else an open one of ``kind``, if given, by index, else the last one.
+        """The item of an event: by id, else an open one by index, else the last one; ``kind``, if given, must match.
 
-        An index may be the provider's own or the right one, so that what was put right is found again.
+        The index may be the provider's or the correct one, so that repaired events also find their item.
         """
         index = as_index(claimed, -1)
         if isinstance(ident, str) and ident in self._by_id:
             known = self._by_id[ident]
             there = self._by_claim.get(index)
-            if there is not None and there.id == ident:  # of several with this id
+            if there is not None and there.id == ident:  # several items have this id
                 known = there
             return known if kind in (None, known.kind) else None
         if index < 0:
@@ -92,7 +92,7 @@ class Items:
         return next((known for known in candidates if not known.done and kind in (None, known.kind)), None)
 
     def repeats(self, known: Known, item: Mapping[str, object], claimed: object) -> bool:
-        """Whether ``item``, as its provider counts it, is ``known`` announced again, and no other one under its id."""
+        """Whether ``item`` is a second announcement of ``known``, and not another item with the same id."""
         if known.done or known.id != item.get("id") or known.kind != item.get("type"):
             return False
         index = as_index(claimed, known.index)
@@ -104,17 +104,17 @@ class Items:
 
 
 def as_index(value: object, otherwise: int) -> int:
-    """``value`` if it is a sensible index."""
+    """``value`` if it is a valid index, else ``otherwise``."""
     return value if type(value) is int and 0 <= value < 2**31 else otherwise
 
 
 def item_of(part: str) -> str | None:
-    """The type of item that a part of type ``part`` belongs to; None: no such part is known here."""
+    """The type of items with parts of type ``part``; None: an unknown type of part."""
     return _ITEM_OF_PART.get(part)
 
 
 def blank(item: Mapping[str, object]) -> Item:
-    """``item`` as it is announced, before any of its content."""
+    """``item`` in the form of its announcement, without content."""
     kind = item.get("type")
     empty = _BLANK.get(kind) if isinstance(kind, str) else None
     if empty is None:
@@ -129,7 +129,7 @@ def blank(item: Mapping[str, object]) -> Item:
 
 
 def blank_part(kind: str) -> Item:
-    """A part before any of its content."""
+    """A part without content."""
     if kind == "output_text":
         return {"type": kind, "text": "", "annotations": [], "logprobs": []}
     return {"type": kind, _TEXT_OF[kind]: ""}
@@ -144,7 +144,7 @@ def text_of(part: object, kind: str) -> str:
 
 
 def complete_item(item: Item, status: str | None) -> bool:
-    """Fill in the members without which clients crash; ``status``: that of an item without one. True if changed."""
+    """Add members without which clients crash. ``status`` is set if the item has none. True if the item was changed."""
     kind = item.get("type")
     before = len(item)
     if kind in ("message", "function_call", "custom_tool_call") and status is not None:
@@ -164,7 +164,7 @@ def complete_item(item: Item, status: str | None) -> bool:
 
 
 def complete_part(part: object) -> bool:
-    """Text has annotations, if only none. True if changed."""
+    """Add missing ``annotations`` to a text part, as an empty list. True if the part was changed."""
     if not isinstance(part, dict) or part.get("type") != "output_text" or isinstance(part.get("annotations"), list):
         return False
     part["annotations"] = []
