@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 
 from onwards_py.transcode.chat.queued_items import QueuedImage, QueuedItem, QueuedMessage, QueuedReasoning
 from onwards_py.transcode.chat.read_delta import CallFragment, Fragment, ReasoningFragment
-from onwards_py.transcode.chat.streamed_call import CallRegister, CallTable, StreamedCall
+from onwards_py.transcode.chat.streamed_call import CallTable, StreamedCall
 from onwards_py.transcode.chat.think_tags import ThinkSplitter
 from onwards_py.transcode.neutral.context import AnswerContext, Ids
 from onwards_py.transcode.neutral.deltas import Citations, Delta, RefusalDelta, TextDelta
@@ -37,8 +37,7 @@ class ItemQueue:
         self._ids = ids
         self._queue: deque[QueuedItem] = deque()
         self._tail: QueuedItem | None = None  # the last item, if it can continue
-        self._calls = CallTable()
-        self._register = CallRegister()
+        self._calls = CallTable(context)
         self._accepted = 0
         self._images: set[str] = set()
         self._early: list[dict[str, object]] = []  # log probabilities of tokens without text so far
@@ -182,8 +181,7 @@ class ItemQueue:
         elif fragment.empty:
             return  # a fragment without a call
         else:
-            call = StreamedCall(self._context, self._register)
-            self._calls.add(fragment, call)
+            call = self._calls.add(fragment)
         if new or not call.admitted:
             self._admit(call, new)
         if call.hidden:

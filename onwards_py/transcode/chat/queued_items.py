@@ -3,91 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from onwards_py.transcode.chat.read_delta import DEFAULT_FIELD, ReasoningFragment
 from onwards_py.transcode.chat.reasoning import Details
+from onwards_py.transcode.neutral import deltas
 from onwards_py.transcode.neutral.context import AnswerContext
-from onwards_py.transcode.neutral.deltas import (
-    Citation,
-    Citations,
-    Delta,
-    ItemEnd,
-    MessageStart,
-    OpaqueReasoning,
-    PartStart,
-    ReasoningDelta,
-    ReasoningStart,
-    RefusalDelta,
-    TextDelta,
-)
 from onwards_py.transcode.neutral.images import GeneratedImage
 from onwards_py.transcode.neutral.sealed import CALL_EXTRAS, CHAT_FIELDS
 from onwards_py.transcode.neutral.surrogates import Halves
 
 
-class QueuedItem(Protocol):
-    """An item of the queue. ``ready``: it can be opened. ``whole``: it may be closed once another item is queued."""
+class QueuedItem:
+    """An item of the queue: its deltas are queued until it is opened.
 
-    @property
-    def opened(self) -> bool: ...
-
-    @property
-    def ready(self) -> bool: ...
-
-    @property
-    def whole(self) -> bool: ...
-
-    def open(self, out: list[Delta], /) -> None:
-        """The item is now the first in the queue: append its deltas, and all further ones, to ``out``."""
-        ...
-
-    def drain(self) -> None:
-        """Send the deltas that were collected since the item was opened."""
-        ...
-
-    def close(self, complete: bool, final: bool, /) -> bool:
-        """End the item. Not ``complete``: the answer stopped inside it. Returns whether the item is complete.
-
-        A call whose arguments are truncated JSON is not complete, even if the provider marks its answer as complete.
-        """
-        ...
-
-
-class _Item:
-    """The base of messages, reasoning and images: deltas are queued until the item is opened."""
+    ``ready``: it can be opened. ``whole``: it may be closed once another item is queued.
+    """
 
     __slots__ = ("_out", "opened")
 
     ready = True
-    whole = True
 
-    def __init__(self, start: Delta) -> None:
+    def __init__(self, *start: deltas.Delta) -> None:
         self.opened = False
-        self._out: list[Delta] = [start]
+        self._out: list[deltas.Delta] = [*start]
 
-    def open(self, out: list[Delta]) -> None:
+    @property
+    def whole(self) -> bool:
+        return True
+
+    def open(self, out: list[deltas.Delta]) -> None:
+        """The item is now the first in the queue: append its deltas, and all further ones, to ``out``."""
         self.opened = True
         out += self._out
         self._out = out
 
     def drain(self) -> None:
-        """Does nothing: an open item sends its deltas at once."""
+        """Send the deltas that were collected since the item was opened; most items collect none."""
 
     def close(self, complete: bool, final: bool) -> bool:
-        self._out.append(ItemEnd(complete, final))
+        """End the item. Not ``complete``: the answer stopped inside it. Returns whether the item is complete.
+
+        A call whose arguments are truncated JSON is not complete, even if the provider marks its answer as complete.
+        """
+        self._out.append(deltas.ItemEnd(complete, final))
         return complete
 
 
-class QueuedMessage(_Item):
+class QueuedMessage(QueuedItem):
     """A message. ``refusal``: whether its current part is a refusal."""
 
     __slots__ = ("_citations", "_early", "_halves", "_waiting", "refusal")
 
     def __init__(self, refusal: bool) -> None:
-        super().__init__(MessageStart())
+        super().__init__(deltas.MessageStart())
         self._early: list[dict[str, object]] = []  # log probabilities of tokens whose text has not come
-        self._waiting: list[Citation] = []
+        self._waiting: list[deltas.Citation] = []
         self._start_part(refusal)
 
     def begin_part(self, refusal: bool) -> None:
@@ -95,13 +65,13 @@ class QueuedMessage(_Item):
         self._end_part()
         self._start_part(refusal)
 
-    def text(self, delta: TextDelta) -> None:
+    def text(self, delta: deltas.TextDelta) -> None:
         """Take more text. It may be empty if a character consists of several tokens."""
         text = self._halves.feed(delta.text)
         if text and not self._early:
-            self._out.append(delta if text is delta.text else TextDelta(text, delta.logprobs))
+            self._out.append(delta if text is delta.text else deltas.TextDelta(text, delta.logprobs))
         elif text:
-            self._out.append(TextDelta(text, [*self._early, *delta.logprobs]))
+            self._out.append(deltas.TextDelta(text, [*self._early, *delta.logprobs]))
             self._early = []
         else:
             self._early += delta.logprobs
@@ -109,9 +79,9 @@ class QueuedMessage(_Item):
     def refuse(self, text: str) -> None:
         """Take more of the refusal."""
         if text := self._halves.feed(text):
-            self._out.append(RefusalDelta(text))
+            self._out.append(deltas.RefusalDelta(text))
 
-    def cite(self, citations: Sequence[Citation]) -> None:
+    def cite(self, citations: Sequence[deltas.Citation]) -> None:
         """Take citations of the current part, each once: providers repeat them."""
         fresh = [citation for citation in citations if citation not in self._citations]
         self._citations += fresh
@@ -119,7 +89,7 @@ class QueuedMessage(_Item):
         if self.opened:
             self._cite()
 
-    def open(self, out: list[Delta]) -> None:
+    def open(self, out: list[deltas.Delta]) -> None:
         self._cite()  # after all text that was queued with them
         super().open(out)
 
@@ -130,31 +100,31 @@ class QueuedMessage(_Item):
     def _start_part(self, refusal: bool) -> None:
         self.refusal = refusal
         self._halves = Halves()
-        self._citations: list[Citation] = []
-        self._out.append(PartStart(refusal))
+        self._citations: list[deltas.Citation] = []
+        self._out.append(deltas.PartStart(refusal))
 
     def _end_part(self) -> None:
         self._cite()
         kept = self._halves.finish()
         if kept and self.refusal:
-            self._out.append(RefusalDelta(kept))
+            self._out.append(deltas.RefusalDelta(kept))
         elif kept or self._early:
-            self._out.append(TextDelta(kept, self._early))
+            self._out.append(deltas.TextDelta(kept, self._early))
             self._early = []
 
     def _cite(self) -> None:
         if self._waiting:
-            self._out.append(Citations(self._waiting))
+            self._out.append(deltas.Citations(self._waiting))
             self._waiting = []
 
 
-class QueuedReasoning(_Item):
+class QueuedReasoning(QueuedItem):
     """Reasoning, with its opaque pieces if the client stores them and sends them back to the provider."""
 
     __slots__ = ("_details", "_extras", "_field", "_halves", "_keeps_opaque", "_texts")
 
     def __init__(self, context: AnswerContext) -> None:
-        super().__init__(ReasoningStart())
+        super().__init__(deltas.ReasoningStart())
         self._keeps_opaque = context.keeps_opaque
         self._halves = Halves()
         self._field = DEFAULT_FIELD
@@ -177,12 +147,12 @@ class QueuedReasoning(_Item):
     def close(self, complete: bool, final: bool) -> bool:
         self._add(self._halves.finish())
         if self._keeps_opaque:
-            self._out.append(OpaqueReasoning(CHAT_FIELDS, self._fields()))
+            self._out.append(deltas.OpaqueReasoning(CHAT_FIELDS, self._fields()))
         return super().close(complete, final)
 
     def _add(self, text: str) -> None:
         if text:
-            self._out.append(ReasoningDelta(text))
+            self._out.append(deltas.ReasoningDelta(text))
             if self._keeps_opaque:
                 self._texts.append(text)
 
@@ -197,7 +167,7 @@ class QueuedReasoning(_Item):
         return fields
 
 
-class QueuedImage(_Item):
+class QueuedImage(QueuedItem):
     """An image. It arrives in one piece, so it is complete even if the answer is truncated."""
 
     __slots__ = ()

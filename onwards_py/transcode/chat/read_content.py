@@ -10,6 +10,7 @@ from onwards_py.transcode.neutral.policy import (
     TranslationContext,
     member,
     must_be_object,
+    nested,
     wrong_type,
 )
 from onwards_py.transcode.neutral.request_checks import check_size, read_audio
@@ -86,8 +87,7 @@ def _image(part: JsonPart, where: str, context: TranslationContext) -> Part | No
 
 
 def _file(part: JsonPart, where: str, context: TranslationContext) -> Part | None:
-    inner = part.get("file")
-    source = inner if isinstance(inner, dict) else part
+    source = nested(part, "file")
     named = {name: source[name] for name in ("filename", "file_data", "file_id", "file_url") if source.get(name)}
     if not named.keys() & {"file_data", "file_id", "file_url"}:
         raise InvalidRequest(f"{where}.file", f"'{where}.file' must have 'file_data' or 'file_id'.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, name_of, wrong_type
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, name_of, nested, wrong_type
 from onwards_py.transcode.neutral.request import COMMON_FIELDS, Member, OutputFormat
 from onwards_py.transcode.neutral.request import Request as NeutralRequest
 
@@ -77,8 +77,7 @@ def _format(form: dict[str, object], context: TranslationContext) -> OutputForma
     if kind != "json_schema":
         context.unsupported("response_format.type", f"The format {kind!r} is not available for this model.")
         return None
-    inner = form.get("json_schema")
-    source = inner if isinstance(inner, dict) else form
+    source = nested(form, "json_schema")
     if not isinstance(source.get("schema"), dict):
         where = "response_format.json_schema.schema"
         message = f"'{where}' must be a JSON schema, not {name_of(source.get('schema'))}."

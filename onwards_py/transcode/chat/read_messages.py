@@ -10,13 +10,7 @@ from onwards_py.transcode.chat.read_content import TEXTS, read_content
 from onwards_py.transcode.neutral.content import Content, Image, Part, Refusal, as_parts, plain_text
 from onwards_py.transcode.neutral.images import read_images
 from onwards_py.transcode.neutral.listed_parts import listed_parts
-from onwards_py.transcode.neutral.policy import (
-    InvalidRequest,
-    Orphans,
-    TranslationContext,
-    member,
-    must_be_object,
-)
+from onwards_py.transcode.neutral.policy import InvalidRequest, Orphans, TranslationContext, member, must_be_object
 from onwards_py.transcode.neutral.quirks import Replay
 from onwards_py.transcode.neutral.request import Call, Output, Reasoning, Step
 from onwards_py.transcode.neutral.request import Message as MessageStep

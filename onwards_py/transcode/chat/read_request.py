@@ -8,7 +8,13 @@ from onwards_py.transcode.chat.context import ChatContext
 from onwards_py.transcode.chat.read_fields import check_types, read_fields
 from onwards_py.transcode.chat.read_messages import MessageReader
 from onwards_py.transcode.chat.read_tools import read_choice, read_tools
-from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, must_be_string, wrong_type
+from onwards_py.transcode.neutral.policy import (
+    InvalidRequest,
+    TranslationContext,
+    check_count,
+    must_be_string,
+    wrong_type,
+)
 from onwards_py.transcode.neutral.request import Request, ToolSet
 
 
@@ -51,6 +57,5 @@ def _messages(given: Mapping[str, object], context: TranslationContext) -> list[
     if not messages:
         message = "There is nothing to answer: give 'messages'."
         raise InvalidRequest("messages", message, "missing_required_parameter")
-    if len(messages) > context.policy.max_items:
-        raise InvalidRequest("messages", f"More than {context.policy.max_items} messages.", "array_above_max_length")
+    check_count(messages, context.policy.max_items, "messages", "messages")
     return messages

@@ -8,8 +8,10 @@ from onwards_py.transcode.neutral.context import ToolKind
 from onwards_py.transcode.neutral.policy import (
     InvalidRequest,
     TranslationContext,
+    check_count,
+    member,
     must_be_object,
-    must_be_string,
+    nested,
     wrong_type,
 )
 from onwards_py.transcode.neutral.request import ChosenTool, Tool, ToolChoice
@@ -27,8 +29,7 @@ def read_tools(request: Json, context: TranslationContext) -> list[Tool]:
     search = request.get("web_search_options")
     if isinstance(search, dict):
         tools.append(_web_search(search))
-    if len(tools) > context.policy.max_tools:
-        raise InvalidRequest("tools", f"More than {context.policy.max_tools} tools.", "array_above_max_length")
+    check_count(tools, context.policy.max_tools, "tools", "tools")
     return tools
 
 
@@ -44,7 +45,7 @@ def read_choice(request: Json, tools: list[Tool]) -> ToolChoice:
         raise wrong_type(where, "a string or an object", choice)
     if where == "function_call":
         return ToolChoice(only=(_named({"type": "function", "function": choice}, where, tools),), by_name=True)
-    kind = must_be_string(choice.get("type"), "tool_choice.type")
+    kind = member(choice, "type", "tool_choice")
     if kind in _MODES:  # a mode in the form of an object, as some clients write it
         return _mode(kind, where, tools)
     if kind == "allowed_tools":
@@ -61,20 +62,18 @@ def _mode(mode: str, where: str, tools: list[Tool]) -> ToolChoice:
 
 
 def _named(choice: Json, where: str, tools: list[Tool]) -> ChosenTool:
-    kind = must_be_string(choice.get("type"), f"{where}.type")
+    kind = member(choice, "type", where)
     if kind not in _KINDS:
         return ChosenTool(kind, "", choice)
-    inner = choice.get(kind)
-    source = inner if isinstance(inner, dict) else choice
-    name = must_be_string(source.get("name"), f"{where}.name")
+    source = nested(choice, kind)
+    name = member(source, "name", where)
     if not any(tool.kind is _KINDS[kind] and tool.name == name for tool in tools):
         raise InvalidRequest(where, f"'{where}' names a tool that is not offered: {name!r}.")
     return ChosenTool(kind, name)
 
 
 def _allowed(choice: Json, tools: list[Tool]) -> ToolChoice:
-    inner = choice.get("allowed_tools")
-    source = inner if isinstance(inner, dict) else choice
+    source = nested(choice, "allowed_tools")
     entries, mode = source.get("tools"), source.get("mode")
     if not isinstance(entries, list) or not entries:
         raise InvalidRequest("tool_choice.tools", "'tool_choice.tools' must be an array with at least one tool.")
@@ -98,17 +97,16 @@ def _array(request: Mapping[str, object], name: str) -> list[object]:
 
 def _tool(tool: object, where: str) -> Tool:
     tool = must_be_object(tool, where, "A tool")
-    kind = must_be_string(tool.get("type"), f"{where}.type")
+    kind = member(tool, "type", where)
     if kind not in _KINDS:
         return Tool(None, "", tool, where)
-    inner = tool.get(kind)
-    source = inner if isinstance(inner, dict) else tool
+    source = nested(tool, kind)
     return _function(source, where) if kind == "function" else _custom(source, where)
 
 
 def _function(function: object, where: str) -> Tool:
     function = must_be_object(function, where, "A function")
-    name = must_be_string(function.get("name"), f"{where}.name")
+    name = member(function, "name", where)
     parameters = function.get("parameters")
     if parameters is not None and not isinstance(parameters, dict):
         raise InvalidRequest(f"{where}.parameters", "A function's parameters must be a JSON schema.", "invalid_type")
@@ -118,8 +116,8 @@ def _function(function: object, where: str) -> Tool:
     return Tool(ToolKind.FUNCTION, name, function, where)
 
 
-def _custom(tool: dict[str, object], where: str) -> Tool:
-    name = must_be_string(tool.get("name"), f"{where}.name")
+def _custom(tool: Json, where: str) -> Tool:
+    name = member(tool, "name", where)
     form = tool.get("format")
     grammar = form.get("grammar") if isinstance(form, dict) else None
     if isinstance(grammar, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onwards_py.transcode.chat.custom_input import CustomInput
 from onwards_py.transcode.chat.json_nesting import JsonNesting
+from onwards_py.transcode.chat.queued_items import QueuedItem
 from onwards_py.transcode.chat.read_delta import CallFragment
 from onwards_py.transcode.neutral.context import AnswerContext, Ids, ToolKind, ToolName
 from onwards_py.transcode.neutral.deltas import CallDelta, CallEnd, CallStart, Delta
@@ -14,17 +15,7 @@ from onwards_py.transcode.neutral.surrogates import Halves, well_formed
 _NO_ARGUMENTS = "{}"
 
 
-class CallRegister:
-    """The shared state of the calls of one answer: used ids, and the number of opened calls."""
-
-    __slots__ = ("ids", "opened")
-
-    def __init__(self) -> None:
-        self.ids: set[str] = set()
-        self.opened = 0
-
-
-class StreamedCall:
+class StreamedCall(QueuedItem):
     """An item of the queue, see `QueuedItem`. ``chat_id`` and ``chat_name`` are the provider's; they may still be
     empty.
 
@@ -32,18 +23,17 @@ class StreamedCall:
     ``admitted``: the name was checked against the calls that the client allows; ``hidden``: the call is dropped.
     """
 
-    def __init__(self, context: AnswerContext, register: CallRegister) -> None:
-        self.opened = False
+    def __init__(self, context: AnswerContext, table: CallTable) -> None:
+        super().__init__()
         self.ready = False
         self.chat_id = ""
         self.chat_name = ""
         self.admitted = False
         self.hidden = False
         self._context = context
-        self._register = register
+        self._table = table
         self._call_id: str | None = None
         self._number = 0
-        self._out: list[Delta] = []
         self._fragments: list[str] = []
         self._fresh: list[str] = []
         self._halves = Halves()
@@ -78,8 +68,8 @@ class StreamedCall:
         """The client's id of the call, final after the first use: the provider's id if it is usable, else empty."""
         if self._call_id is None:
             wanted = self._context.call_ids.get(self.chat_id, self.chat_id)
-            self._call_id = wanted if 0 < len(wanted) <= LONGEST and wanted not in self._register.ids else ""
-            self._register.ids.add(wanted)
+            self._call_id = wanted if 0 < len(wanted) <= LONGEST and wanted not in self._table.ids else ""
+            self._table.ids.add(wanted)
         return self._call_id
 
     def mint(self, ids: Ids) -> str:
@@ -130,12 +120,11 @@ class StreamedCall:
 
     def open(self, out: list[Delta]) -> None:
         tool = self._context.tool(self.chat_name) or ToolName(ToolKind.FUNCTION, self.chat_name)
-        self.opened = True
-        self._out = out
-        self._number = self._register.opened
-        self._register.opened += 1
+        self._number = self._table.opened
+        self._table.opened += 1
         self._unwrap = CustomInput() if tool.kind is ToolKind.CUSTOM else None
-        out.append(CallStart(self._number, self.identify(), tool.name, tool.kind, tool.namespace))
+        self._out.append(CallStart(self._number, self.identify(), tool.name, tool.kind, tool.namespace))
+        super().open(out)
 
     def drain(self) -> None:
         if self._fresh and not (self._length == len(_NO_ARGUMENTS) and self._is_placeholder):
@@ -168,11 +157,14 @@ class StreamedCall:
 
 
 class CallTable:
-    """The calls of one answer by index and id."""
+    """The calls of one answer by index and id. ``ids``: the used call ids; ``opened``: the number of opened calls."""
 
-    __slots__ = ("_by_id", "_by_index", "_last")
+    __slots__ = ("_by_id", "_by_index", "_context", "_last", "ids", "opened")
 
-    def __init__(self) -> None:
+    def __init__(self, context: AnswerContext) -> None:
+        self.ids: set[str] = set()
+        self.opened = 0
+        self._context = context
         self._by_index: dict[int, StreamedCall] = {}
         self._by_id: dict[str, StreamedCall] = {}
         self._last: StreamedCall | None = None
@@ -187,12 +179,13 @@ class CallTable:
             known = self._last
         return None if known is None or _begins_another(known, fragment) else known
 
-    def add(self, fragment: CallFragment, call: StreamedCall) -> None:
-        """Register ``call``, which began with ``fragment``."""
-        self._last = call
+    def add(self, fragment: CallFragment) -> StreamedCall:
+        """Create the call that begins with ``fragment``."""
+        call = StreamedCall(self._context, self)
         if fragment.slot is not None:
             self._by_index[fragment.slot] = call
         self.learn(fragment, call)
+        return call
 
     def learn(self, fragment: CallFragment, call: StreamedCall) -> None:
         """Add the id and name of ``fragment`` to the call: the first id that is not empty, and more of the name."""

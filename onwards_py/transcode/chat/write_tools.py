@@ -8,7 +8,7 @@ import orjson
 
 from onwards_py.transcode.chat.write_messages import CUSTOM_INPUT
 from onwards_py.transcode.neutral.context import ToolKind
-from onwards_py.transcode.neutral.policy import TranslationContext
+from onwards_py.transcode.neutral.policy import TranslationContext, nested
 from onwards_py.transcode.neutral.quirks import AllowedTools, Structured
 from onwards_py.transcode.neutral.request import OutputFormat, Tool, ToolChoice
 from onwards_py.transcode.neutral.request_checks import object_schema
@@ -95,8 +95,7 @@ def _custom(tool: Tool) -> Json:
 def _grammar(form: object) -> str:
     if not isinstance(form, dict) or form.get("type") != "grammar":
         return ""
-    inner = form.get("grammar")
-    source = inner if isinstance(inner, dict) else form
+    source = nested(form, "grammar")
     return f"The input must match this {source.get('syntax')} grammar:\n{source.get('definition')}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -165,6 +165,18 @@ def must_be_object(value: object, param: str, what: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise InvalidRequest(param, f"{what} must be an object, not {name_of(value)}.", "invalid_type")
     return value
+
+
+def nested(owner: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """The object under ``name``, else ``owner``: chat nests in one what other APIs have side by side."""
+    inner = owner.get(name)
+    return inner if isinstance(inner, dict) else owner
+
+
+def check_count(values: Sized, limit: int, param: str, what: str) -> None:
+    """``values``, of which ``what`` is the plural, are not more than ``limit``. Raises InvalidRequest."""
+    if len(values) > limit:
+        raise InvalidRequest(param, f"More than {limit} {what}.", "array_above_max_length")
 
 
 def name_of(value: object) -> str:

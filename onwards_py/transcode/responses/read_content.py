@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from onwards_py.transcode.neutral.content import Content, File, Image, MarkedText, Part, Refusal, Video
-from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, must_be_object, wrong_type
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, must_be_object, nested, wrong_type
 from onwards_py.transcode.neutral.request_checks import check_size, lone_text, read_audio
 
 TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
@@ -80,8 +80,7 @@ def _image(part: dict[str, object], where: str, context: TranslationContext) -> 
 
 
 def _file(part: dict[str, object], where: str, context: TranslationContext) -> Part | None:
-    inner = part.get("file")
-    source = inner if isinstance(inner, dict) else part
+    source = nested(part, "file")
     data, name = source.get("file_data"), source.get("filename")
     if isinstance(data, str) and data:
         check_size(data, f"{where}.file_data", context)

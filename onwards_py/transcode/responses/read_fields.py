@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, name_of, wrong_type
+from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, name_of, nested, wrong_type
 from onwards_py.transcode.neutral.request import COMMON_FIELDS, PENALTIES, SAMPLING, Member, OutputFormat
 from onwards_py.transcode.neutral.request import Request as NeutralRequest
 from onwards_py.transcode.responses.context import LOGPROBS
@@ -125,15 +125,14 @@ def read_format(request: Mapping[str, object], context: TranslationContext) -> R
     if kind == "json_object":
         return ReadFormat(OutputFormat(kind, {}, where), {"type": kind})
     if kind == "json_schema":
-        inner = form.get("json_schema")
-        return _json_schema(inner if isinstance(inner, dict) else form, where)
+        return _json_schema(nested(form, "json_schema"), where)
     if not isinstance(kind, str):
         raise wrong_type(f"{where}.type", "a string", kind)
     context.unsupported(f"{where}.type", f"The format {kind!r} is not available for this model.")
     return _TEXT
 
 
-def _json_schema(form: dict[str, object], where: str) -> ReadFormat:
+def _json_schema(form: Mapping[str, object], where: str) -> ReadFormat:
     schema, strict = form.get("schema"), form.get("strict")
     if not isinstance(schema, dict):
         message = f"'{where}.schema' must be a JSON schema, not {name_of(schema)}."

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
-from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext, must_be_string, wrong_type
+from onwards_py.transcode.neutral.policy import (
+    InvalidRequest,
+    TranslationContext,
+    check_count,
+    must_be_string,
+    wrong_type,
+)
 from onwards_py.transcode.neutral.request import Request
 from onwards_py.transcode.responses.context import ResponsesContext
 from onwards_py.transcode.responses.read_fields import (
@@ -39,8 +45,7 @@ def read_request(given: Mapping[str, object], context: TranslationContext) -> tu
         message = f"Previous response with id {previous!r} not found."
         raise InvalidRequest("previous_response_id", message, "previous_response_not_found")
     items = _items(given.get("input"))
-    if len(items) > context.policy.max_items:
-        raise InvalidRequest("input", f"More than {context.policy.max_items} items.", "array_above_max_length")
+    check_count(items, context.policy.max_items, "input", "items")
     request = Request(
         model=model,
         path="input",

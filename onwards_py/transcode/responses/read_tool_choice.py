@@ -7,8 +7,9 @@ from typing import NamedTuple
 from onwards_py.transcode.neutral.policy import (
     InvalidRequest,
     TranslationContext,
+    member,
     must_be_object,
-    must_be_string,
+    nested,
     wrong_type,
 )
 from onwards_py.transcode.neutral.request import ChosenTool, ToolChoice, ToolSet
@@ -36,7 +37,7 @@ def read_choice(choice: object, offered: ToolSet, context: TranslationContext) -
         return _mode(choice, offered)
     if not isinstance(choice, dict):
         raise wrong_type("tool_choice", "a string or an object", choice)
-    kind = must_be_string(choice.get("type"), "tool_choice.type")
+    kind = member(choice, "type", "tool_choice")
     if kind in _MODES:  # a mode in the form of an object, as some clients write it
         return _mode(kind, offered)
     if kind == SEARCH and offered.names.find(SEARCH, None) is not None:
@@ -66,8 +67,7 @@ def _mode(mode: str, offered: ToolSet) -> ReadChoice:
 
 
 def _allowed(choice: dict[str, object], offered: ToolSet, context: TranslationContext) -> ReadChoice:
-    inner = choice.get("allowed_tools")
-    source = inner if isinstance(inner, dict) else choice  # as chat completions nests it
+    source = nested(choice, "allowed_tools")
     entries, mode = source.get("tools"), source.get("mode")
     mode = "auto" if mode is None else mode
     if mode not in _MODES:
@@ -79,7 +79,7 @@ def _allowed(choice: dict[str, object], offered: ToolSet, context: TranslationCo
     for index, given in enumerate(entries):
         where = f"tool_choice.tools[{index}]"
         entry = must_be_object(given, where, "An allowed tool")
-        kind = must_be_string(entry.get("type"), f"{where}.type")
+        kind = member(entry, "type", where)
         if kind in _CALLABLE:
             name = _named(entry, where, offered)
             tools[name] = ChosenTool(kind, name)
@@ -95,9 +95,8 @@ def _allowed(choice: dict[str, object], offered: ToolSet, context: TranslationCo
 
 
 def _named(entry: dict[str, object], where: str, offered: ToolSet) -> str:
-    inner = entry.get(str(entry.get("type")))
-    source = inner if isinstance(inner, dict) else entry
-    name = must_be_string(source.get("name"), f"{where}.name")
+    source = nested(entry, str(entry.get("type")))
+    name = member(source, "name", where)
     namespace = source.get("namespace")
     found = offered.names.find(name, namespace if isinstance(namespace, str) else None)
     if found is None:
@@ -106,8 +105,7 @@ def _named(entry: dict[str, object], where: str, offered: ToolSet) -> str:
 
 
 def _echo(entry: dict[str, object], kind: str) -> dict[str, object]:
-    inner = entry.get(kind)
-    source = inner if isinstance(inner, dict) else entry
+    source = nested(entry, kind)
     echo: dict[str, object] = {"type": kind, "name": source.get("name")}
     if isinstance(source.get("namespace"), str):
         echo["namespace"] = source["namespace"]

@@ -10,8 +10,9 @@ from onwards_py.transcode.neutral.policy import (
     HostedTools,
     InvalidRequest,
     TranslationContext,
+    check_count,
+    member,
     must_be_object,
-    must_be_string,
     name_of,
     wrong_type,
 )
@@ -50,8 +51,7 @@ def read_tools(
     for tools, where in found:
         for one in _walk(tools if isinstance(tools, list) else [], where, None, 0, []):
             declared.setdefault((one.name.namespace, one.name.name), one)
-        if len(declared) > context.policy.max_tools:
-            raise InvalidRequest(where, f"More than {context.policy.max_tools} tools.", "array_above_max_length")
+        check_count(declared, context.policy.max_tools, where, "tools")
     for one in sorted(declared.values(), key=lambda one: one.name.namespace is not None):  # plain names keep theirs
         offered.names.add(one.name)
     for one in declared.values():
@@ -84,7 +84,7 @@ def _walk(
     for index, given in enumerate(tools):
         here = f"{where}[{index}]"
         tool = must_be_object(given, here, "A tool")
-        kind = must_be_string(tool.get("type"), f"{here}.type")
+        kind = member(tool, "type", here)
         if kind == "namespace":
             yield from _members(tool, here, namespace, depth, hosted)
         elif is_clients(tool):
@@ -92,7 +92,7 @@ def _walk(
         elif kind in _KINDS:
             inner = tool.get(kind)
             source = {**inner, "type": kind} if isinstance(inner, dict) else tool  # as chat completions nests it
-            name = must_be_string(source.get("name"), f"{here}.name")
+            name = member(source, "name", here)
             yield _Declared(source, ToolName(_KINDS[kind], name, namespace), here)
         else:
             hosted.append((tool, here))
@@ -101,7 +101,7 @@ def _walk(
 def _members(
     tool: dict[str, object], where: str, outer: str | None, depth: int, hosted: list[tuple[dict[str, object], str]]
 ) -> Iterator[_Declared]:
-    name = must_be_string(tool.get("name"), f"{where}.name")
+    name = member(tool, "name", where)
     members = tool.get("tools")
     if members is None:
         members = []

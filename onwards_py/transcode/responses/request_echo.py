@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onwards_py.transcode.neutral.context import Profile
+from onwards_py.transcode.neutral.policy import nested
 from onwards_py.transcode.neutral.request import ToolSet
 
 _EFFORTS = ("none", "low", "medium", "high", "xhigh")
@@ -76,8 +77,7 @@ def _tools(tools: object, offered: ToolSet, profile: Profile) -> list[object]:
         if not isinstance(tool, dict):
             continue
         if tool.get("type") == "function":
-            inner = tool.get("function")
-            source = inner if isinstance(inner, dict) else tool
+            source = nested(tool, "function")
             members = ("name", "description", "parameters", "strict")
             echo.append({"type": "function", **{member: source.get(member) for member in members}})
         elif profile is Profile.OPENAI and tool.get("type") not in offered.left_out:
