@@ -8,6 +8,7 @@ from stream_helpers import call, delta, events, final, items, machine, of_type, 
 from support.transcoding import answer_context, whole
 
 from onwards_py.transcode.chat.context import ChatContext
+from onwards_py.transcode.neutral.logprobs import read_logprobs
 from onwards_py.transcode.neutral.quirks import Think
 
 CONTEXT = answer_context(include=["message.output_text.logprobs"])
@@ -105,3 +106,15 @@ def test_log_probabilities_add_up_to_those_of_the_last_event() -> None:
     out = events([said("a", FIRST), said("", SECOND), delta(content="b"), said("", THIRD)], context=CONTEXT)
     assert told(out) == ([FIRST, SECOND, THIRD],) * 2
     assert final(out)["status"] == "completed"
+
+
+@pytest.mark.parametrize("bytes_", [[97, "x"], [97, None], [300], [-1], [True], [97.0], "a", {"0": 97}])
+def test_bytes_that_are_none_are_unknown(bytes_: object) -> None:
+    """A client that joins them would get another text than the token's."""
+    (read,) = read_logprobs([{"token": "a", "logprob": -1, "bytes": bytes_}])
+    assert read["bytes"] is None
+
+
+def test_bytes_stay() -> None:
+    (read,) = read_logprobs([{"token": "\xff", "logprob": -1, "bytes": [0, 255]}])
+    assert read["bytes"] == [0, 255]

@@ -24,5 +24,9 @@ def _logprob(token: Mapping[str, object]) -> dict[str, object]:
     return {
         "token": text if isinstance(text, str) else "",
         "logprob": logprob if isinstance(logprob, int | float) and not isinstance(logprob, bool) else _IMPOSSIBLE,
-        "bytes": [byte for byte in bytes_ if type(byte) is int] if isinstance(bytes_, list) else None,
+        "bytes": bytes_ if isinstance(bytes_, list) and all(map(_is_byte, bytes_)) else None,
     }
+
+
+def _is_byte(value: object) -> bool:
+    return type(value) is int and 0 <= value < 256
