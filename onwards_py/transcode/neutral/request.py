@@ -153,7 +153,7 @@ class Request:
     path: str
     """The path of the conversation: messages, input."""
     steps: Iterable[Step]
-    """The steps. The writer may read them lazily: then the first fault in the order of the request is reported."""
+    """The steps. The writer may read them lazily: then the first step at fault is reported."""
     instructions: str = ""
     tools: ToolSet = field(default_factory=ToolSet)
     choice: ToolChoice = field(default_factory=ToolChoice)
