@@ -19,7 +19,7 @@ _LONGEST: Final = 4000  # characters of a message that are searched
 _NAME: Final = re.compile(
     # OpenAI and most (chathub-dev/chathub#126, 2023-03); LiteLLM: ContextWindowExceededError
     r"context_?(?:length|window|size)_?exceeded(?:_?error)?"
-    r"|model_context_window_exceeded"  # Zhipu; no source found, 2026-11
+    r"|model_context_window_exceeded"  # Zhipu, Anthropic: a reason to stop (anomalyco/opencode#18814, 2026-03)
     r"|exceed_context_size_error"  # llama.cpp (ggml-org/llama.cpp#15780, 2025-09)
     r"|model_max_prompt_tokens_exceeded"  # GitHub Copilot (microsoft/copilot-intellij-feedback#94, 2025-04)
     # Baidu: the last two (cloud.baidu.com/doc/qianfan-api, 2026-11)
@@ -62,7 +62,8 @@ _MESSAGE: Final = re.compile(
             # LM Studio (lmstudio-ai/lmstudio-bug-tracker#546, 2025-03)
             r"when context the overflows|n_keep \(\d+\) >= n_ctx",
             r"prompt token count of \d+ exceeds the limit",  # microsoft/copilot-intellij-feedback#94, 2025-04
-            r"too large for model with \d+ maximum context",  # Mistral; no source found, 2026-11
+            # Mistral (earendil-works/pi: packages/ai/src/utils/overflow.ts, read in 2026-11)
+            r"too large for model with \d+ maximum context",
             rf"input length {_NUMBER}(?: tokens\))? exceeds (?:the )?max",  # SGLang (sgl-project/sglang#4048, 2025-03)
             # vLLM (agentscope-ai/AgentTeams#346, 2026-03); LM Studio (lmstudio-ai/lmstudio-bug-tracker#1251, 2025-11)
             rf"the model's context length is only {_NUMBER}|reached context length of {_NUMBER}",

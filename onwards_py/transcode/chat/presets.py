@@ -25,7 +25,7 @@ from onwards_py.transcode.neutral.quirks import (
 _GENERIC = Quirks()
 _LOCAL = replace(_GENERIC, replay=Replay.LAST)
 
-_OPENAI = Quirks(  # platform.openai.com/docs/api-reference/chat/create, but for what has a source of its own
+_OPENAI = Quirks(  # developers.openai.com/api/reference/resources/chat, 2026-09, but for what has its own source
     developer_role=True,
     system=System.KEEP,
     max_tokens="max_completion_tokens",
@@ -47,20 +47,24 @@ _OPENAI = Quirks(  # platform.openai.com/docs/api-reference/chat/create, but for
 
 _VLLM = replace(
     _LOCAL,
-    video=True,  # docs.vllm.ai/en/stable/features/multimodal_inputs.html
+    video=True,  # docs.vllm.ai/en/v0.9.0/features/multimodal_inputs.html, 2025-05; so is audio
     audio=True,
-    efforts=(),  # all are understood since 0.27 (2026-08); templates refuse those that they do not have
+    efforts=(),  # all are understood, but not by each template (ls1intum/edutelligence#750, 2026-08)
     # Renamed in 2025-11 (vllm-project/vllm#27752), the old name removed in 2026-01 (vllm-project/vllm#33402).
     reasoning_out=("reasoning", "reasoning_content"),
     replay=Replay.TOOL_TURNS,
 )
 
-_SGLANG = replace(_LOCAL, video=True, replay=Replay.TOOL_TURNS)  # no source found, 2026-11
+_SGLANG = replace(
+    _LOCAL,
+    video=True,  # sgl-project/sglang: docs/basic_usage/qwen3_vl.md, read in 2026-11
+    replay=Replay.TOOL_TURNS,  # no source found, 2026-11
+)
 
 _LLAMA_CPP = replace(
     _LOCAL,
     audio=True,
-    effort=Effort.TEMPLATE_KWARGS,  # CherryHQ/cherry-studio#14981: other fields do not turn thinking off and on
+    effort=Effort.TEMPLATE_KWARGS,  # other fields do not turn it off and on (CherryHQ/cherry-studio#14981, 2026-05)
 )
 
 _OLLAMA = replace(
@@ -72,11 +76,12 @@ _OLLAMA = replace(
 
 _DEEPSEEK = replace(
     _GENERIC,
-    images=False,  # no source found, 2026-11
+    # "unknown variant `image_url`, expected `text`" (rikkahub/rikkahub#1433, 2026-07; can1357/oh-my-pi#9169, 2026-08)
+    images=False,
     effort=Effort.THINKING_OBJECT,  # api-docs.deepseek.com/guides/thinking_mode, 2026-10
     efforts=("none", "low", "high", "max"),
     structured=Structured.JSON_OBJECT,  # api-docs.deepseek.com/guides/json_mode, 2026-11; so is the second next
-    parallel_tool_calls=False,  # no source found, 2026-11
+    parallel_tool_calls=False,  # it is not in the API (deepseek-ai/DeepSeek-V3#883, 2025-05)
     empty_answer_failed=True,  # "may occasionally return empty content"
     # The default TOOL_TURNS: "Missing `reasoning_content` field in the assistant message"
     # (continuedev/continue#10193, 2026-02; AgentiLoop/Agent#22, 2026-06). langchain-ai/langchain#34166 found in 2026-06
@@ -85,7 +90,8 @@ _DEEPSEEK = replace(
 
 _MISTRAL = replace(
     _GENERIC,
-    tool_choice_required="any",  # "Input should be 'auto', 'none' or 'any'" (kyaukyuai/gpt-all-star#670)
+    # "Input should be 'auto', 'none' or 'any'" (kyaukyuai/gpt-all-star#670; 567-labs/instructor#467, 2024-02)
+    tool_choice_required="any",
     efforts=("none", "high"),  # docs.mistral.ai/capabilities/reasoning/adjustable, 2026-10
     # "must be a-z, A-Z, 0-9, with a length of 9" (langchain-ai/langchain#24668, 2024-07;
     # openclaw/openclaw#57672, 2026-03)
@@ -94,7 +100,7 @@ _MISTRAL = replace(
     # "Unexpected role 'user' after role 'tool'" (mistralai/mistral-common#169, 2025-12;
     # NousResearch/hermes-agent#20154, 2026-05)
     tool_images=ToolImages.INLINE,
-    logprobs=False,  # no source found, 2026-11
+    logprobs=False,  # not in the API (mistralai/client-python: docs/models/chatcompletionrequest.md, read in 2026-11)
     # "Extra inputs are not permitted": of stream_options (dnakov/anon-kode#53, 2025-03; vybestack/llxprt-code#114,
     # 2025-08), of reasoning_content (charmbracelet/crush#1590, 2025-12; BerriAI/litellm#30835, 2026-06)
     stream_usage=False,
@@ -104,7 +110,7 @@ _MISTRAL = replace(
 
 _OPENROUTER = replace(
     _GENERIC,
-    system=System.KEEP,  # no source found, 2026-11
+    system=System.KEEP,  # later ones are accepted (Alishahryar1/free-claude-code#1125, 2026-07)
     files=True,
     audio=True,
     effort=Effort.REASONING_OBJECT,  # openrouter.ai/docs/use-cases/reasoning-tokens, 2026-10; so are the next five
@@ -113,7 +119,9 @@ _OPENROUTER = replace(
     reasoning_out=("reasoning",),
     replay=Replay.ALWAYS,
     replay_details=True,
-    hints=frozenset({"user", "verbosity", "prompt_cache_key"}),  # openrouter.ai/docs/api-reference/parameters
+    # openrouter.ai/docs/api/reference/parameters and OpenRouterTeam/typescript-sdk: src/models/chatrequest.ts, read in
+    # 2026-11; prompt_cache_key keeps the provider (SillyTavern/SillyTavern#5889, 2026-07)
+    hints=frozenset({"user", "verbosity", "prompt_cache_key"}),
 )
 
 _GEMINI = replace(
@@ -122,19 +130,23 @@ _GEMINI = replace(
     # (ai.google.dev/gemini-api/docs/thought-signatures; continuedev/continue#8865, 2025-11)
     call_placeholder=MappingProxyType({"google": {"thought_signature": "skip_thought_signature_validator"}}),
     audio=True,
-    empty_content=EmptyContent.OMIT,  # no source found, 2026-11
+    # "contents[2].parts[1].data: required oneof field": of blank text beside calls (54xzh/FLIT#69, 2026-05)
+    empty_content=EmptyContent.OMIT,
     # "Unknown name "parallel_tool_calls"" (jackmpcollins/magentic#382, 2024-11, and resolved since for some models),
     # "Parallel tool calls are not supported." (TheAgenticAI/TheAgenticBrowser#4, 2025-01)
     parallel_tool_calls=False,
-    logprobs=False,  # no source found, 2026-11
+    # "Logprobs is not enabled for models/..." (mscraftsman/generative-ai#135, 2025-11); by model
+    logprobs=False,
     reasoning_out=(),
     replay=Replay.NONE,
-    empty_answer_failed=True,  # no parts and finishReason STOP, now and then (BerriAI/litellm#24442)
+    empty_answer_failed=True,  # no parts and finishReason STOP, now and then (BerriAI/litellm#24442, 2026-03)
 )
 
 _ANTHROPIC_COMPAT = replace(
-    _GENERIC,  # docs.anthropic.com/en/api/openai-sdk: reasoning_effort, response_format and logprobs are ignored
-    empty_content=EmptyContent.OMIT,  # no source found, 2026-11
+    # reasoning_effort, response_format and logprobs are ignored (platform.claude.com/docs/en/api/openai-sdk, 2026-09)
+    _GENERIC,
+    # "text content blocks must be non-empty" (run-llama/llama_index#17278, 2024-12; BiFangKNT/mtga#68, 2026-02)
+    empty_content=EmptyContent.OMIT,
     effort=Effort.DROP,
     structured=Structured.NONE,
     logprobs=False,

@@ -26,12 +26,14 @@ _BAD_GATEWAY = 502
 _CODES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "insufficient_quota",
-        # OpenAI; api-docs.deepseek.com/quick_start/error_codes and openrouter.ai/docs/errors, 2026-11
+        # OpenAI; api-docs.deepseek.com/quick_start/error_codes, 2026-11;
+        # openrouter.ai/docs/api/reference/errors-and-debugging, 2026-11
         re.compile(r"insufficient_quota|current quota|insufficient balance|insufficient credit", re.IGNORECASE),
     ),
     (
         "rate_limit_exceeded",
-        # Bedrock; Gemini (continuedev/continue#10729); Anthropic (docs.anthropic.com/en/api/errors)
+        # Bedrock; Gemini (continuedev/continue#10560, 2026-02);
+        # Anthropic (platform.claude.com/docs/en/api/errors, 2026-09)
         re.compile(rf"{THROTTLED}|throttl|resource_exhausted|overloaded_error", re.IGNORECASE),
     ),
     (
