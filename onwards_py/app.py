@@ -45,7 +45,7 @@ from onwards_py.observe.not_found_log import NotFoundLog
 from onwards_py.observe.recorder import Recorder
 from onwards_py.observe.reload_metrics import ReloadMetrics
 from onwards_py.proxy.handler import Proxy
-from onwards_py.proxy.upstream_request import Transports
+from onwards_py.transports.base import Transports
 from onwards_py.transports.echo.transport import EchoTransport
 from onwards_py.transports.engine.transport import EngineRegistry, EngineTransport
 from onwards_py.transports.http import HttpTransport

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from onwards_py.observe.outcomes import INTERNAL, Outcome
+from onwards_py.errors import ProxyError
+from onwards_py.messages import InboundRequest
+from onwards_py.observe.outcomes import INTERNAL, Outcome, outcome_of_error
 
 
 class LogRow(msgspec.Struct, frozen=True, gc=False):
@@ -53,3 +55,19 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
     """Time that the classifier took."""
     dropped: tuple[str, ...] = ()
     """Parts of the request or the answer that the translation dropped."""
+
+
+def refused_row(request: InboundRequest, error: ProxyError, now: float) -> LogRow:
+    """The row of a request that a door refused by itself."""
+    return LogRow(
+        now,
+        0.0,
+        now,
+        request.method,
+        request.target,
+        request.peer,
+        len(request.body),
+        status=error.kind.value.status,
+        outcome=outcome_of_error(error),
+        code=error.code,
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Final, Literal, assert_never, get_args
+
+from onwards_py.errors import ErrorKind, ErrorOrigin, ProxyError
+from onwards_py.messages import Ending
 
 # Each outcome names the side that ended the exchange, and the phase in which it did.
 DONE: Final = "done"  # a complete response, with any status
@@ -35,3 +38,37 @@ Outcome = Literal[
     "internal",
 ]
 OUTCOMES: Final = get_args(Outcome)
+
+_OF_ERRORS: Final[dict[ErrorKind, Outcome]] = {
+    ErrorKind.UPSTREAM_UNREACHABLE: UPSTREAM_UNREACHABLE,
+    ErrorKind.LOCAL_UNAVAILABLE: UPSTREAM_UNREACHABLE,
+    ErrorKind.UPSTREAM_TIMEOUT: UPSTREAM_TIMEOUT,
+    ErrorKind.UPSTREAM_INVALID: UPSTREAM_INVALID,
+}
+
+
+def outcome_of_error(error: ProxyError) -> Outcome:
+    """The outcome of an exchange whose response is ``error``."""
+    origin = error.kind.value.origin
+    if origin is ErrorOrigin.CLIENT:
+        return REFUSED
+    if origin is ErrorOrigin.PROXY:
+        return INTERNAL if error.kind is ErrorKind.INTERNAL else OVERLOADED
+    if origin is ErrorOrigin.UPSTREAM:
+        return _OF_ERRORS[error.kind]
+    assert_never(origin)
+
+
+def outcome_of_ending(ending: Ending) -> Outcome:
+    """The outcome of an exchange whose response body ended by ``ending``."""
+    if ending is Ending.DONE:
+        return DONE
+    if ending is Ending.EOF or ending is Ending.RESET:
+        return UPSTREAM_CUT
+    if ending is Ending.IDLE:
+        return UPSTREAM_IDLE
+    if ending is Ending.LIMIT:
+        return SIZE_OR_TIME_LIMIT
+    if ending is Ending.CLIENT_GONE:
+        return CLIENT_GONE_STREAMING
+    assert_never(ending)

@@ -11,8 +11,9 @@ from onwards_py.messages import BodySink, Ending, Filter, ResponseHead
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.response_sink import ResponseSink
 from onwards_py.proxy.translate_request import Translation, translate
-from onwards_py.proxy.upstream_request import RoutedRequest, outbound_request
+from onwards_py.proxy.upstream_request import outbound_request
 from onwards_py.routing.balancer import Endpoint
+from onwards_py.routing.routed_request import RoutedRequest
 from onwards_py.transports.base import OutboundRequest, UpstreamResponse
 from onwards_py.wire.response_head import ResponseFacts
 

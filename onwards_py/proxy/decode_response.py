@@ -27,8 +27,8 @@ async def pump_decoded(attempt: Attempt, sink: BodySink) -> Ending:
     pipeline: tuple[Filter, ...] = () if decode is None else (decode,)
     if provider.trusted and provider.redaction is not None:  # its error messages are passed on
         pipeline = (*pipeline, Redactor(provider.redaction))
-    if attempt.exchange.metered:
-        pipeline = (*pipeline, attempt.exchange.meter(facts, decoded=True))
+    if attempt.exchange.meter is not None:
+        pipeline = (*pipeline, attempt.exchange.meter.scan(facts, decoded=True))
     ending = await attempt.response.pump(pipeline, sink)
     return ending if decode is None else decode.ending(ending)
 

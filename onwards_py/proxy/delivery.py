@@ -13,9 +13,10 @@ from onwards_py.proxy.buffered_response import BufferedResponse
 from onwards_py.proxy.first_content_gate import native_gate, retries_verdict
 from onwards_py.proxy.response_sink import ResponseSink
 from onwards_py.proxy.translate_response import deliver_translated
-from onwards_py.proxy.upstream_request import error_of, retries_fault
+from onwards_py.proxy.upstream_request import error_of
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.outlier_detection import note_ending, note_failure, note_success
+from onwards_py.routing.routed_request import retries_fault
 from onwards_py.transcode.cut_notice import CutNotice
 from onwards_py.transcode.responses.repair.filter import Repair
 from onwards_py.wire.api import Api, api_of
@@ -57,8 +58,8 @@ def _pipeline(attempt: Attempt) -> tuple[Filter, ...]:
         pipeline = (rechunker,)
         if provider.cut_notice and facts.length is None:
             pipeline = (rechunker, CutNotice(routed.path, rechunker))
-    if exchange.metered:
-        pipeline = (exchange.meter(facts), *pipeline)
+    if exchange.meter is not None:
+        pipeline = (exchange.meter.scan(facts), *pipeline)
     return pipeline
 
 

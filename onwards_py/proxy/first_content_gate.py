@@ -13,8 +13,8 @@ from onwards_py.messages import Clock, Ending, Fault
 from onwards_py.model.policies import HoldPolicy
 from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.response_sink import CommitGate
-from onwards_py.proxy.upstream_request import is_inference, safe_to_duplicate
 from onwards_py.routing.fallback import FallbackPlan
+from onwards_py.routing.routed_request import is_inference, safe_to_duplicate
 from onwards_py.transcode.neutral.failure import codes_told
 from onwards_py.transcode.neutral.pipeline import EventFilter
 from onwards_py.wire.decoding import DECODABLE

@@ -14,16 +14,15 @@ from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.limits.admission import LimiterSet
 from onwards_py.live_state import ActiveConfig, ConfigHolder
 from onwards_py.messages import Clock, Downstream, InboundRequest, Random
-from onwards_py.observe.log_row import LogRow
+from onwards_py.observe.log_row import LogRow, refused_row
 from onwards_py.observe.not_found_log import NotFoundLog
 from onwards_py.observe.outcomes import RULE
 from onwards_py.proxy.admission_queue import acquire_or_wait
-from onwards_py.proxy.exchange import Exchange, refused_row
+from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.models import answer_models
 from onwards_py.proxy.retry import RetryLoop
-from onwards_py.proxy.route_by import choose, retarget, route_question
+from onwards_py.proxy.route_by import choose, route_question
 from onwards_py.proxy.translate_request import LocalReply
-from onwards_py.proxy.upstream_request import RoutedRequest, Transports, stores
 from onwards_py.routing.model_lookup import (
     Address,
     ScannedBody,
@@ -37,8 +36,10 @@ from onwards_py.routing.model_lookup import (
     rewrite_model,
     scan_body,
 )
+from onwards_py.routing.routed_request import RoutedRequest, retarget, stores
 from onwards_py.routing.table import ClassifierRoute, LivePool, Route, access_error, check_access
 from onwards_py.routing.translated_paths import refusal_without_model
+from onwards_py.transports.base import Transports
 from onwards_py.wire.model_scan import AT_ONCE, BodyFlags, scan
 from onwards_py.wire.request_head import RequestHead
 from onwards_py.wire.target_url import origin_form

@@ -11,15 +11,8 @@ import msgspec
 
 from onwards_py.eager import OneShot, StepTask
 from onwards_py.proxy.attempt import NO_RESPONSE, Attempt
-from onwards_py.proxy.upstream_request import RoutedRequest, safe_to_duplicate, stores
-from onwards_py.wire.api import Api, api_of
 
 Send = Callable[[Attempt], Coroutine[Any, Any, None]]
-
-
-def safe_to_hedge(routed: RoutedRequest) -> bool:
-    """True if two providers may work on the request without a trace. (Responses are stored by default.)"""
-    return safe_to_duplicate(routed) and (api_of(routed.path) is not Api.RESPONSES or stores(routed) is False)
 
 
 class HedgeWinner(msgspec.Struct, frozen=True):

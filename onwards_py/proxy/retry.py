@@ -22,11 +22,11 @@ from onwards_py.proxy.buffered_response import drain_body
 from onwards_py.proxy.delivery import deliver
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.first_content_gate import is_held
-from onwards_py.proxy.hedge import race, safe_to_hedge
+from onwards_py.proxy.hedge import race
 from onwards_py.proxy.redaction import redact
 from onwards_py.proxy.translate_response import early_sink, fail_committed
 from onwards_py.proxy.tunnel import open_tunnel, prepare_tunnel, run_tunnel, wants_tunnel
-from onwards_py.proxy.upstream_request import RoutedRequest, Transports, error_of, outbound_request, retries_fault
+from onwards_py.proxy.upstream_request import error_of, outbound_request
 from onwards_py.routing.affinity import key_of
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.fallback import FallbackPlan
@@ -37,7 +37,8 @@ from onwards_py.routing.outlier_detection import (
     note_stale_connection,
     note_success,
 )
-from onwards_py.transports.base import TransportError, UpstreamResponse
+from onwards_py.routing.routed_request import RoutedRequest, retries_fault, safe_to_hedge
+from onwards_py.transports.base import TransportError, Transports, UpstreamResponse
 from onwards_py.wire.response_head import examine_response, retry_after
 
 NO_RETRY: Final = b"X-Should-Retry: false\r\n"

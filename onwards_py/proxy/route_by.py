@@ -14,14 +14,12 @@ import msgspec
 import orjson
 
 from onwards_py.eager import OneShot, StepTask
-from onwards_py.errors import body_too_large
 from onwards_py.limits.admission import LimiterSet
 from onwards_py.messages import InboundRequest, Source, TunnelSide
-from onwards_py.proxy.upstream_request import RoutedRequest
 from onwards_py.routing.last_message import last_user_text
-from onwards_py.routing.model_lookup import Address, rename_in_query
+from onwards_py.routing.model_lookup import Address
+from onwards_py.routing.routed_request import RoutedRequest
 from onwards_py.routing.table import ClassifierRoute, LivePool
-from onwards_py.wire.model_scan import ModelSpan
 from onwards_py.wire.request_head import examine
 
 _log = logging.getLogger("onwards.proxy")
@@ -92,25 +90,6 @@ def route_question(request: InboundRequest, target: LivePool, began: float) -> R
     head = examine(request.fields, request.target, request.http_minor)
     head.path = _PATH
     return RoutedRequest(request, head, Address(target.pool.name, request.body), _PATH, target, _NO_GATES, began)
-
-
-def retarget(routed: RoutedRequest, target: LivePool) -> RoutedRequest:
-    """The request, routed to another target, whose name replaces the model in body and query. Raises ProxyError."""
-    address, name = routed.address, target.pool.name
-    path = rename_in_query(routed.path, name)
-    if len(routed.request.body) > target.pool.max_body:
-        raise body_too_large(target.pool.max_body)
-    if address.span is None:
-        address = msgspec.structs.replace(address, model=name)
-        return msgspec.structs.replace(routed, target=target, address=address, path=path)
-    written = name.encode() if address.multipart else orjson.dumps(name)
-    body = address.body_for(name, written)
-    if len(body) > target.pool.max_body:
-        raise body_too_large(target.pool.max_body)
-    start = address.span.start
-    address = Address(name, body, ModelSpan(name, start, start + len(written)), address.decoded, address.multipart)
-    request = routed.request if address.decoded else msgspec.structs.replace(routed.request, body=body)
-    return msgspec.structs.replace(routed, target=target, address=address, path=path, request=request, rewritten=True)
 
 
 class _Message(msgspec.Struct):

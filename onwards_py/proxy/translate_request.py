@@ -15,7 +15,7 @@ import orjson
 from onwards_py.auth import Principal
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.model.provider import Provider
-from onwards_py.proxy.upstream_request import RoutedRequest
+from onwards_py.routing.routed_request import RoutedRequest
 from onwards_py.routing.translated_paths import path_refusal
 from onwards_py.transcode.neutral import lenient_json
 from onwards_py.transcode.neutral.context import Profile

@@ -14,7 +14,7 @@ from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Clock, Ending, Fault
 from onwards_py.model.provider import Provider
 from onwards_py.observe import outcomes
-from onwards_py.observe.outcomes import Outcome
+from onwards_py.observe.outcomes import Outcome, outcome_of_ending
 from onwards_py.proxy.attempt import NO_RESPONSE, Attempt
 from onwards_py.proxy.attempt_result import AttemptFailed
 from onwards_py.proxy.decode_response import LONGEST_ERROR, decoded_error, pump_decoded
@@ -23,9 +23,10 @@ from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.first_content_gate import translated_gate
 from onwards_py.proxy.response_sink import ResponseSink, TranslatedEvents
 from onwards_py.proxy.translate_request import Translation
-from onwards_py.proxy.upstream_request import error_of, retries_fault
+from onwards_py.proxy.upstream_request import error_of
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.outlier_detection import note_ending, note_failure, note_success
+from onwards_py.routing.routed_request import retries_fault
 from onwards_py.transcode.neutral.answer_body import AnswerBody
 from onwards_py.transcode.neutral.failure import Failure, from_body
 from onwards_py.transcode.neutral.machine import Machine
@@ -39,22 +40,6 @@ _BROKEN: Final = (outcomes.UPSTREAM_CUT, outcomes.UPSTREAM_IDLE)
 
 _SLOW: Final = ErrorKind.UPSTREAM_TIMEOUT.value
 _TOO_LATE: Final = Failure(_SLOW.status, _SLOW.code, _SLOW.message, _SLOW.type)
-_FAULTS: Final[dict[Ending, Fault | None]] = {
-    Ending.DONE: None,
-    Ending.EOF: Fault.CLOSED,
-    Ending.RESET: Fault.CLOSED,
-    Ending.IDLE: Fault.FIRST_BYTE_TIMEOUT,
-    Ending.LIMIT: None,  # closed by the proxy, because the provider reported a failure or passed a limit
-    Ending.CLIENT_GONE: Fault.CLOSED,
-}
-_OUTCOMES: Final[dict[Ending, Outcome]] = {
-    Ending.DONE: outcomes.UPSTREAM_CUT,  # the framing ended, but not the answer
-    Ending.EOF: outcomes.UPSTREAM_CUT,
-    Ending.RESET: outcomes.UPSTREAM_CUT,
-    Ending.IDLE: outcomes.UPSTREAM_IDLE,
-    Ending.LIMIT: outcomes.UPSTREAM_CUT,  # closed by the proxy, because the provider reported a failure
-    Ending.CLIENT_GONE: outcomes.CLIENT_GONE_STREAMING,
-}
 
 
 class FailedAnswer(msgspec.Struct, frozen=True):
@@ -170,7 +155,7 @@ async def _stream(
     ending = await sink.pump(pump_decoded(attempt, sink), attempt.response.discard, gate)
     exchange.dropped += events.dropped
     failure = events.failure if sink.open else machine.failure
-    fault, outcome = _FAULTS[ending], _outcome_of(machine.failure, ending)
+    fault, outcome = _fault_of(ending), _outcome_of(machine.failure, ending)
     if sink.late:  # even if what had come by then was whole, and empty
         failure, fault, outcome = _TOO_LATE, Fault.FIRST_BYTE_TIMEOUT, outcomes.UPSTREAM_TIMEOUT
     if failure is not None:
@@ -195,7 +180,7 @@ async def _collect(attempt: Attempt, translation: Translation, clock: Clock) -> 
     response, failure = collector.finish(ending), machine.failure
     outcome = _outcome_of(failure, ending)
     if failure is not None:
-        return FailedAnswer(attempt, translation.dropped, response, failure.codes, _FAULTS[ending], outcome)
+        return FailedAnswer(attempt, translation.dropped, response, failure.codes, _fault_of(ending), outcome)
     exchange = attempt.exchange
     exchange.dropped += collector.dropped
     _answer(attempt, translation.dropped + collector.dropped, response, clock())
@@ -207,7 +192,17 @@ def _outcome_of(failure: Failure | None, ending: Ending) -> Outcome:
     """How the answer ended, whose body ended by ``ending``: an answer that was whole before is whole."""
     if failure is None:
         return outcomes.DONE
-    return outcomes.SIZE_OR_TIME_LIMIT if failure.cut is Ending.LIMIT else _OUTCOMES[ending]
+    if failure.cut is Ending.LIMIT:
+        return outcomes.SIZE_OR_TIME_LIMIT
+    # DONE: the framing ended, but not the answer. LIMIT: closed by the proxy, because the provider reported a failure.
+    return outcomes.UPSTREAM_CUT if ending in (Ending.DONE, Ending.LIMIT) else outcome_of_ending(ending)
+
+
+def _fault_of(ending: Ending) -> Fault | None:
+    """How an answer that failed broke off; None if the provider, or a limit, ended it."""
+    if ending is Ending.DONE or ending is Ending.LIMIT:
+        return None
+    return Fault.FIRST_BYTE_TIMEOUT if ending is Ending.IDLE else Fault.CLOSED
 
 
 # Errors

@@ -11,9 +11,9 @@ from onwards_py.observe import outcomes
 from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.redaction import redacted_body, redacted_head
-from onwards_py.proxy.upstream_request import RoutedRequest
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.model_lookup import rename_in_query
+from onwards_py.routing.routed_request import RoutedRequest
 from onwards_py.routing.translated_paths import not_served
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.outbound_head import upgrade_head

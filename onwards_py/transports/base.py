@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from onwards_py.messages import BodySink, Ending, Fault, Filter, ResponseHead
-from onwards_py.model.provider import Provider
+from onwards_py.model.provider import EngineSettings, Provider
 
 
 class OutboundRequest(msgspec.Struct, frozen=True, gc=False):
@@ -91,3 +91,20 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Free all resources. Running exchanges are aborted."""
         ...
+
+
+class Transports:
+    """The transport of each kind of provider."""
+
+    __slots__ = ("echo", "engines", "http")
+
+    def __init__(self, http: Transport, echo: Transport, engines: Transport) -> None:
+        self.http = http
+        self.echo = echo
+        self.engines = engines
+
+    def of(self, provider: Provider) -> Transport:
+        """The transport of this kind of provider."""
+        if provider.local is None:
+            return self.http
+        return self.engines if type(provider.local) is EngineSettings else self.echo

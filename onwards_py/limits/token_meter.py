@@ -1,0 +1,59 @@
+"""The tokens of one exchange: estimated at its admission, counted from the response, charged at its end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from onwards_py.wire.decoding_tap import is_readable_sse, usage_scanner_for
+from onwards_py.wire.response_head import ResponseFacts
+from onwards_py.wire.usage import UsageScanner, total_tokens_in
+
+_TAIL: Final = 16 * 1024  # behind the usage there is little more than the metadata of a response: 16 times 576 bytes
+# Bytes per token, roughly, in a response without usage: as text, and as a chunk of a stream with all around it.
+_OF_TEXT: Final = 4
+_OF_AN_EVENT: Final = 200
+
+
+class TokenMeter(msgspec.Struct):
+    """``estimate``: tokens that were taken at the admission, for the prompt. ``used``: those that count in the end.
+
+    ``scanner`` reads the usage as the response body passes; None: no body has begun, or a complete one was read.
+    """
+
+    estimate: int
+    used: int = 0
+    scanner: UsageScanner | None = None
+    bytes_per_token: int = 1
+
+    def scan(self, facts: ResponseFacts, *, decoded: bool = False) -> UsageScanner:
+        """A filter that reads the usage as the body passes; ``decoded``: the body has no content coding any more."""
+        self.scanner = scanner = UsageScanner(_TAIL) if decoded else usage_scanner_for(facts, _TAIL)
+        self.bytes_per_token = _OF_AN_EVENT if is_readable_sse(facts) else _OF_TEXT
+        return scanner
+
+    def read(self, facts: ResponseFacts, body: bytes) -> None:
+        """Read the usage in a complete body."""
+        if facts.coding:
+            self.scan(facts).feed(body)
+            return
+        used = total_tokens_in(body)
+        self.used = self.estimate + len(body) // _OF_TEXT if used is None else used
+
+    def settle(self, status: int, *, complete: bool, left: bool) -> int:
+        """Tokens to charge beyond the estimate, at the end of the exchange. An error is free. ``complete``: the client
+        has got the whole response. ``left``: the client left before the response, which must not evade the limit, so
+        the prompt is charged."""
+        scanner = self.scanner
+        if status >= 400:
+            self.used = 0
+        elif scanner is not None:
+            used = scanner.tokens()
+            if used is None or not complete:  # the usage at the beginning of a stream that was cut off is incomplete
+                per_token = _OF_TEXT if scanner.undecodable else self.bytes_per_token
+                used = max(used or 0, self.estimate + scanner.seen // per_token)
+            self.used = used
+        elif left:
+            self.used = self.estimate
+        return self.used - self.estimate
