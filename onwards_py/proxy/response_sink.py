@@ -29,7 +29,7 @@ _LONGEST_REST: Final = 1024 * 1024
 
 
 class ContentDetector(Protocol):
-    """Finds the first content of a response: `wire.first_content.Opening` does so for bytes of a provider."""
+    """Finds the first content of a response. `FirstContentDetector` does so for bytes of a provider."""
 
     def feed(self, piece: bytes, /) -> Verdict | None:
         """Take the next bytes; None: more are needed for a verdict."""

@@ -1,6 +1,6 @@
 """Reads a provider's chat answer: chunks in, deltas out, one item open at a time.
 
-The end is held back until it is known: usage comes last, and finish reasons are not always final.
+The end of the answer is delayed until it is certain: usage arrives last, and finish reasons are not always final.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ChatReader:
         self._context = context
         self._queue = ItemQueue(context, ids)
         self._started = False
-        self._audible = False  # there was sound, which no delta is made of
+        self._audible = False  # the answer had sound, which is not converted to a delta
         self._whole = False  # the answer was not streamed
         self._finish: FinishReason | None = None
         self._finish_is_final = True
@@ -46,11 +46,11 @@ class ChatReader:
 
     @property
     def size(self) -> int:
-        """About how many characters are kept of the answer."""
+        """Approximate number of characters of the answer in memory."""
         return self._queue.size
 
     def feed(self, chunk: Mapping[str, object]) -> list[Delta]:
-        """Take one chunk, or a whole chat answer."""
+        """Take one chunk, or an answer that was not streamed."""
         if chunk.get("error") or "choices" not in chunk:
             error = error_in(chunk)
             if error is not None:
@@ -65,7 +65,7 @@ class ChatReader:
         return queue.take() if queue.out else []
 
     def whole(self, chat: Mapping[str, object]) -> list[Delta]:
-        """Take an answer that came as a whole, which is its end, too."""
+        """Take an answer that was not streamed, and end it."""
         deltas = self.feed(chat)
         if deltas and isinstance(deltas[-1], Failed):
             return deltas
@@ -74,25 +74,25 @@ class ChatReader:
         return deltas + self.finish(Ending.DONE, True)
 
     def finish(self, ending: Ending, done: bool) -> list[Delta]:
-        """The stream ended: whether well, its finish reason and ``ending`` decide."""
+        """The stream ended. Its finish reason and ``ending`` decide whether the answer is complete."""
         queue = self._queue
         queue.flush()
         end = self._check_output(resolve_ending(self._finish, ending, done=done, finish_is_final=self._finish_is_final))
-        # A failed response has whole items only; incomplete ones are for an incomplete response (specification,
-        # "Items"). So what a failure stopped in has no end.
+        # A failed response has only complete items; incomplete items are for incomplete responses (specification,
+        # "Items"). So an item that is open at a failure does not end.
         if isinstance(end, Finished) and not queue.finish(end is not COMPLETED) and end is COMPLETED:
-            end = TOO_LONG  # arguments that stop in their middle were cut, whatever the finish reason claims
+            end = TOO_LONG  # truncated arguments, regardless of the finish reason
         return [*self.abandon(), end]
 
     def abandon(self) -> list[Delta]:
-        """The items that were waiting for their names or for the rest of a tag, and the usage so far."""
+        """The items that have waited for their names or for the rest of a tag, and the usage so far."""
         queue = self._queue
         queue.flush()
         queue.out.append(read_usage(self._usage or {}))
         return queue.take()
 
     def _read(self, chunk: Mapping[str, object]) -> list[Fragment]:
-        """The fragments of a chunk; of what holds for the whole answer the last that is not empty counts."""
+        """The fragments of a chunk. Usage and service tier are kept from the last chunk that has them."""
         usage = chunk.get("usage")
         if usage is not None and isinstance(usage, dict):
             self._usage = usage
@@ -120,7 +120,7 @@ class ChatReader:
         if "message" in choice or (isinstance(delta, dict) and "audio" in delta):
             self._drop_sound(choice)
         if fragments and self._finish is not None:
-            self._finish_is_final = False  # this provider's finish reasons come too early
+            self._finish_is_final = False  # this provider sends finish reasons before the end
         if choice.get("finish_reason"):
             self._finish = read_finish(choice["finish_reason"]) or self._finish
         if "usage" in choice and isinstance(usage := choice["usage"], dict):
@@ -128,7 +128,7 @@ class ChatReader:
         return fragments
 
     def _read_message(self, choice: Mapping[str, object]) -> list[Fragment]:
-        """A whole message: each entry of its ``tool_calls`` is a call, whatever their indexes and ids are."""
+        """A complete message. Each entry of its ``tool_calls`` is a separate call, even if indexes or ids repeat."""
         message = choice.get("message")
         if not isinstance(message, dict) or not self._queue.untouched:
             return []
@@ -140,7 +140,7 @@ class ChatReader:
         ]
 
     def _drop_choice(self, choice: Mapping[str, object]) -> None:
-        """An answer is one choice; another was not asked for, and what is in it is named."""
+        """List the parts of another choice as dropped: an answer has one choice, and the request asked for one."""
         for owner in _OWNERS:
             value = choice.get(owner)
             if isinstance(value, dict):
@@ -149,7 +149,7 @@ class ChatReader:
                         self.dropped[f"choices[].{owner}.{name}"] = None
 
     def _drop_sound(self, choice: Mapping[str, object]) -> None:
-        """No item holds sound: its transcript is the text, and the sound itself is named."""
+        """List sound as dropped: its transcript becomes text, but no item can contain the sound."""
         for owner in _OWNERS:
             value = choice.get(owner)
             audio = value.get("audio") if isinstance(value, dict) else None
@@ -158,10 +158,10 @@ class ChatReader:
                 self.dropped[f"choices[].{owner}.audio.data"] = None
 
     def _check_output(self, end: Finished | Failed) -> Finished | Failed:
-        """Answers that claim to be whole and are not: with a nameless call, or with nothing in them.
+        """Replace the end of a completed answer by a failure if a call has no name or the answer is empty.
 
-        A model may have nothing to write; then it stops. Not whole is what is empty and does not stop either, or
-        claims calls and has none; and anything empty of a provider that is known to fail in this way.
+        An empty answer with a finish reason of stop is valid: the model had no text to write. It fails without that
+        finish reason, if the finish reason announces calls, and at providers that are known to fail in this way.
         """
         queue = self._queue
         if end is not COMPLETED:
@@ -180,5 +180,5 @@ class ChatReader:
 
 
 def _is_empty(fragment: Fragment) -> bool:
-    """Whether a fragment has no content yet, as that of a token that is only the first part of a character."""
+    """Whether a fragment has no content, for example because its token is only the first part of a character."""
     return isinstance(fragment, TextDelta) and not fragment.text

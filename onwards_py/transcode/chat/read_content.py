@@ -1,4 +1,4 @@
-"""Content parts of chat messages. Nothing is left out without a refusal or a note."""
+"""Content parts of chat messages. A part that is not supported is rejected, or dropped and listed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ TEXTS = ("text", "input_text", "output_text")
 def read_content(
     owner: Mapping[str, object], name: str, where: str, context: TranslationContext, *, of_model: bool = False
 ) -> Content:
-    """The content that ``owner``, whose path is ``where``, holds under ``name``. Raises InvalidRequest.
+    """The content in the member ``name`` of ``owner``, whose path is ``where``. Raises InvalidRequest.
 
-    A string stays one, null is empty. ``of_model``: it is an earlier answer, which holds text and refusals alone.
+    A string stays a string, null becomes empty. ``of_model``: the content is an earlier answer, which may have only
+    text and refusals.
     """
     content = owner.get(name)
     if isinstance(content, str):

@@ -1,6 +1,6 @@
 """Reading a chunk's ``delta``, or a whole answer's ``message``, as a list of typed fragments.
 
-Here lives the leniency: any JSON value in any place gives fragments, or none.
+Invalid values never raise an exception; they give no fragments.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DEFAULT_FIELD = "reasoning_content"
 
 
 class ReasoningFragment(Struct, frozen=True):
-    """Reasoning; ``field``: the chat field of the text; ``details``: opaque pieces that came along, a list or None."""
+    """Reasoning; ``field``: the chat field of the text; ``details``: opaque pieces sent with it, a list or None."""
 
     text: str
     field: str = DEFAULT_FIELD
@@ -30,10 +30,10 @@ class ReasoningFragment(Struct, frozen=True):
 
 
 class CallFragment(Struct, frozen=True):
-    """One entry of ``tool_calls``. ``slot``: its ``index``, None if there was none.
+    """One entry of ``tool_calls``. ``slot``: its ``index``; None: it has no index.
 
-    Strings are empty where nothing usable stood. ``extra``: what the provider wants back with the call
-    (``extra_content``, where Gemini signs its thoughts), a dictionary or None.
+    Missing or invalid strings are empty. ``extra``: members that the provider expects back with the call
+    (``extra_content``, with Gemini's thought signatures), a dictionary or None.
     """
 
     slot: int | None
@@ -44,20 +44,20 @@ class CallFragment(Struct, frozen=True):
 
     @property
     def empty(self) -> bool:
-        """Whether it has nothing about a call."""
+        """Whether the entry has no data of a call."""
         return not (self.id or self.name or self.arguments)
 
 
 _LESS_COMMON = frozenset({"audio", "annotations", "refusal", "images", "extra_content"})
 _BESIDE_TEXT = ("refusal", "tool_calls", "function_call")
-_NO_IDS = frozenset({"", "null", "None"})  # what becomes of a missing id in the hands of some (Mistral: "null")
+_NO_IDS = frozenset({"", "null", "None"})  # how some providers write a missing id (Mistral: "null")
 _IMAGES = frozenset({"image_url", "input_image", "output_image", "image"})
 
 Fragment = TextDelta | RefusalDelta | Citations | ReasoningFragment | CallFragment | GeneratedImage
 
 
 def read_delta(delta: Mapping[str, object], logprobs: object, quirks: Quirks) -> list[Fragment]:
-    """What ``delta`` holds, in the order in which models write it: reasoning, text, refusal, calls."""
+    """The fragments in ``delta``, in the order in which models write them: reasoning, text, refusal, calls."""
     fragments: list[Fragment] = []
     content = delta.get("content")
     reasoning = _reasoning(delta, quirks) if len(delta) > 1 or content is None else None
@@ -67,10 +67,10 @@ def read_delta(delta: Mapping[str, object], logprobs: object, quirks: Quirks) ->
             content = None
     tokens = read_logprobs(logprobs.get("content")) if logprobs and isinstance(logprobs, dict) else []
     if content is None and tokens:
-        content = ""  # missing is as good as empty
+        content = ""  # missing text with log probabilities counts as empty text
     if isinstance(content, str):
-        # Of a character that takes several tokens all but the last come with empty text. Beside anything else the log
-        # probabilities of empty text are those of something else.
+        # If a character consists of several tokens, all but the last one have empty text. Log probabilities beside
+        # other members, such as reasoning or calls, belong to those members.
         if content or (tokens and not fragments and not any(delta.get(name) for name in _BESIDE_TEXT)):
             fragments.append(TextDelta(content, tokens))
     elif content:
@@ -100,7 +100,7 @@ def _less_common(delta: Mapping[str, object]) -> Iterator[Fragment]:
 
 
 def _reasoning(delta: Mapping[str, object], quirks: Quirks) -> ReasoningFragment | None:
-    """One of the fields, never two of them: several providers send the same text under two names."""
+    """Reasoning from one of its fields only, because several providers send the same text in two fields."""
     details = delta.get("reasoning_details") or delta.get("thinking_blocks")
     for name in quirks.reasoning_in:
         text = delta.get(name)
@@ -141,7 +141,7 @@ def _content_part(part: Mapping[str, object], logprobs: list[dict[str, object]])
 
 
 def _shown(image: GeneratedImage) -> Fragment:
-    """An image that is somewhere else cannot be given as its bytes: the text holds its address."""
+    """The image, or text with its URL if the answer does not contain its bytes."""
     return image if image.result else TextDelta(f"![image]({image.url})")
 
 
@@ -169,7 +169,7 @@ def _call(entry: Mapping[str, object]) -> CallFragment:
 
 
 def _citations(values: object) -> list[Citation]:
-    """URL citations, the only kind that has a schema, flat or nested."""
+    """URL citations, flat or nested. Other kinds of citations have no schema."""
     found: list[Citation] = []
     for value in values if isinstance(values, list) else []:
         citation = value.get("url_citation", value) if isinstance(value, dict) else None
@@ -183,7 +183,7 @@ def _dumps(value: object) -> str:
     try:
         return lenient_json.dumps(value).decode()
     except orjson.JSONEncodeError:
-        return ""  # nested deeper than anything that can be written
+        return ""  # nested deeper than the encoder accepts
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The request's plain fields: their types in one table, and what they are in a neutral request."""
+"""Reads the plain fields of a request into a neutral request; one table has their types."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _OTHERS = (
     *("max_tokens", "max_completion_tokens", "top_logprobs"),
 )
 READ = frozenset({*_TYPES, *COMMON_FIELDS, *_CHAT_ONLY, *_OTHERS})
-"""Every chat field that is dealt with; all others go on as they are."""
+"""All chat fields that are read; other fields are sent unchanged."""
 
 
 def check_types(request: Request, context: TranslationContext) -> None:
-    """Everything below may rely on it: a field is of its type, or null, or missing. Raises InvalidRequest."""
+    """Check that each field is of its type, null or absent: `read_fields` relies on it. Raises InvalidRequest."""
     for name, (type_, words) in _TYPES.items():
         value = request.get(name)
         if value is not None and type(value) is not type_:
@@ -40,7 +40,7 @@ def check_types(request: Request, context: TranslationContext) -> None:
 
 
 def read_fields(request: Request, to: NeutralRequest, context: TranslationContext) -> None:
-    """Sampling, limits, formats, reasoning, streaming, hints, and all that chat does not define.
+    """Read sampling, limits, formats, reasoning, streaming, hints, and fields that chat does not define.
 
     Raises InvalidRequest.
     """

@@ -41,7 +41,7 @@ class MessageReader:
     def read_all(self) -> Iterator[Step]:
         """The steps of all messages, in their order.
 
-        Most of a long session is plain text: it takes a short way, for which no path is made.
+        Messages of plain text, which are most of a long session, are read without creating their paths.
         """
         for index, message in enumerate(self._messages):
             if type(message) is dict and len(message) == 2 and (step := _plain_message(message)) is not None:
@@ -96,7 +96,7 @@ class MessageReader:
         self._steps += calls
 
     def _show(self, images: object, where: str) -> None:
-        """Images that the model made, as a user's message: an assistant's message cannot contain any."""
+        """Add generated images as a user's message, because an assistant's message cannot contain images."""
         urls = [image.data_url for image in read_images(images)]
         if not urls or not self._context.quirks.images:
             self._context.drop(f"{where}.images")
@@ -149,7 +149,7 @@ class MessageReader:
         return found
 
     def _reason(self, message: Message, index: int, where: str) -> None:
-        """Earlier reasoning: opaque pieces always, text if the provider wants it back."""
+        """Add earlier reasoning: always the opaque pieces, and the text if the provider expects it back."""
         details = message.get("reasoning_details")
         reasoning = Reasoning("", details if isinstance(details, list) else ())
         if reasoning.opaque:
@@ -167,7 +167,7 @@ class MessageReader:
 
 
 def _plain_message(message: Message) -> Step | None:
-    """The step of a message that is a role and plain text; None if it is not one."""
+    """The step of a message with a role and plain text only; None for other messages."""
     role, content = message.get("role"), message.get("content")
     if role == "user":
         if type(content) is str:
@@ -212,7 +212,7 @@ def _refusal(refusal: object, where: str) -> Part:
 
 
 def _replayed(messages: list[object], replay: Replay) -> frozenset[int]:
-    """The messages whose reasoning goes back to the provider; a turn ends with a user's message."""
+    """Indexes of the messages whose reasoning is sent back to the provider; a turn ends with a user's message."""
     if replay is Replay.NONE:
         return frozenset()
     turns: list[list[int]] = [[]]

@@ -1,4 +1,4 @@
-"""A Chat Completions request as a neutral one: the entrance of the reading side."""
+"""Reads a Chat Completions request into a neutral request."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from onwards_py.transcode.neutral.request import Request, ToolSet
 
 
 def read_request(given: Mapping[str, object], context: TranslationContext) -> tuple[Request, ChatContext]:
-    """Read a request (parsed JSON); beside it, what the answer must know of it.
+    """Read a request (parsed JSON). Also returns the facts of the request that the answer needs.
 
-    Raises InvalidRequest with the path of what is wrong or cannot be sent.
+    Raises InvalidRequest with the path of the part that is invalid or not supported.
     """
     model = must_be_string(given.get("model"), "model")
     check_types(given, context)
@@ -34,7 +34,7 @@ def read_request(given: Mapping[str, object], context: TranslationContext) -> tu
         steps=steps,
         tools=ToolSet(tools),
         choice=read_choice(given, tools),
-        # Of the old functions only one is called at a time: an answer has no words for a second call.
+        # The old functions allow only one call at a time, because an answer cannot express a second one.
         parallel_calls=False if legacy else given.get("parallel_tool_calls"),
     )
     read_fields(given, request, context)

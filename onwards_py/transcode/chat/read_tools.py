@@ -1,4 +1,4 @@
-"""Tools and the choice among them of a chat request."""
+"""Reads the tools and the ``tool_choice`` of a chat request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MODES = ("none", "auto", "required")
 
 
 def read_tools(request: Json, context: TranslationContext) -> list[Tool]:
-    """The tools, the old ``functions`` among them; types that chat lacks stay as they are. Raises InvalidRequest."""
+    """The tools, including the old ``functions``; tools of unknown types are kept unchanged. Raises InvalidRequest."""
     tools = [_tool(tool, f"tools[{i}]") for i, tool in enumerate(_array(request, "tools"))]
     tools += [_function(one, f"functions[{i}]") for i, one in enumerate(_array(request, "functions"))]
     search = request.get("web_search_options")
@@ -34,7 +34,7 @@ def read_tools(request: Json, context: TranslationContext) -> list[Tool]:
 
 
 def read_choice(request: Json, tools: list[Tool]) -> ToolChoice:
-    """The ``tool_choice``, or what the old ``function_call`` means. Raises InvalidRequest."""
+    """The ``tool_choice``, or its equivalent for the old ``function_call``. Raises InvalidRequest."""
     where = "tool_choice" if request.get("tool_choice") is not None else "function_call"
     choice = request.get(where)
     if choice is None:

@@ -1,4 +1,4 @@
-"""Reasoning of a chat answer in typed pieces, some opaque, and its way back to the provider with a later request.
+"""Reasoning of a chat answer in typed pieces, some opaque, and how a later request sends it back to the provider.
 
 Pieces: ``reasoning_details`` (OpenRouter) and ``thinking_blocks`` (LiteLLM).
 """

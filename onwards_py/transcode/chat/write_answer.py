@@ -1,4 +1,4 @@
-"""Writes an answer for a client of Chat Completions: deltas in, chunks out, and the whole that they add up to."""
+"""Writes an answer for a client of Chat Completions: deltas in, chunks or a complete answer out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onwards_py.transcode.neutral.machine import Out
 from onwards_py.transcode.neutral.sealed import RESPONSES_REASONING
 
 _TIERS = frozenset({"default", "flex", "scale", "priority"})
-"""What clients with closed enumerations understand; ``auto`` is a wish, and no answer to it."""
+"""The tiers in the enumerations of strict clients. ``auto`` is not among them: it is valid only in requests."""
 
 
 _REASONS = {deltas.Stop.LENGTH: "length", deltas.Stop.FILTER: "content_filter"}
@@ -29,7 +29,7 @@ class _Call:
         self.texts: list[str] = []
 
     def entry(self, text: str) -> Out:
-        """The call as ``tool_calls`` has it, but for its number."""
+        """The entry of ``tool_calls`` for this call, without its index."""
         if self.custom:
             return {"id": self.call_id, "type": "custom", "custom": {"name": self.name, "input": text}}
         return {"id": self.call_id, "type": "function", "function": {"name": self.name, "arguments": text}}
@@ -38,7 +38,7 @@ class _Call:
 class ChatWriter:
     """One answer; a `Writer`. ``clock``: the time in seconds since the epoch.
 
-    Model and service tier are those that are known when it begins.
+    Model and service tier are those that are known at the beginning of the answer.
     """
 
     announcements = deltas.ANNOUNCEMENTS
@@ -66,7 +66,7 @@ class ChatWriter:
         self._usage: Out | None = None
 
     def begin(self) -> None:
-        """The role, unless it was written already."""
+        """Write the role, unless it was already written."""
         if not self.begun:
             self.begun = True
             self._head = self._members("chat.completion.chunk")
@@ -86,11 +86,11 @@ class ChatWriter:
         return chunks
 
     def ends_with_done(self, failed: bool) -> bool:
-        """Not behind an error."""
+        """``[DONE]`` follows every answer except a failed one."""
         return not failed
 
     def answer(self) -> Out:
-        """The whole completion."""
+        """The complete chat completion."""
         choice: Out = {
             "index": 0,
             "message": self._message(),
@@ -106,7 +106,7 @@ class ChatWriter:
         self.begin()
 
     def _skip(self, _delta: deltas.Delta) -> None:
-        """Chat has no items, so they neither begin nor end."""
+        """Ignore the beginnings and ends of items, which Chat Completions does not have."""
 
     def _learn(self, delta: deltas.Metadata) -> None:
         self._model = delta.model or self._model
@@ -137,13 +137,13 @@ class ChatWriter:
         self._chunk({"annotations": annotations})
 
     def _image(self, image: GeneratedImage) -> None:
-        """An image in the form that clients know of OpenRouter."""
+        """Write an image in OpenRouter's form, which clients support."""
         entry: Out = {"type": "image_url", "image_url": {"url": image.data_url}, "index": len(self._images)}
         self._images.append(entry)
         self._chunk({"images": [entry]})
 
     def _seal(self, delta: deltas.OpaqueReasoning) -> None:
-        """What only the provider can read, in the form that clients know of OpenRouter and give back."""
+        """Write opaque reasoning in OpenRouter's form, which clients send back."""
         if delta.origin != RESPONSES_REASONING:
             self.dropped["reasoning"] = None
             return

@@ -1,4 +1,4 @@
-"""Content parts as chat has them. Nothing is left out without a refusal or a note."""
+"""Writes content parts for Chat Completions. A part that is not supported is rejected, or dropped and listed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def write_parts(parts: Iterable[Part], context: TranslationContext) -> list[Writ
 
 
 def squeeze(content: Written, context: TranslationContext) -> Written:
-    """Text alone becomes one string, since many servers refuse arrays; what else there is keeps the array."""
+    """Content of text parts only becomes one string, because many servers reject arrays; other content stays an
+    array."""
     if isinstance(content, str):
         return content
     if len(content) == 1 and len(part := content[0]) == 2 and part["type"] == "text":
@@ -52,7 +53,7 @@ def squeeze(content: Written, context: TranslationContext) -> Written:
 
 
 def split_media(content: list[WrittenPart]) -> tuple[str, list[WrittenPart]]:
-    """The text of a content, joined, and what is not text."""
+    """The joined text of a content, and its other parts."""
     return "".join(map(_text_of, content)), [part for part in content if part["type"] != "text"]
 
 
@@ -86,7 +87,7 @@ def _image(part: Image, context: TranslationContext) -> WrittenPart | None:
         context.unsupported(f"{part.where}.file_id", message)
         return None
     image: dict[str, object] = {"url": part.url}
-    if isinstance(part.detail, str):  # Responses has original, too (Codex sends it); chat knows auto, low and high
+    if isinstance(part.detail, str):  # Responses also has original (sent by Codex); chat has auto, low and high
         image["detail"] = "high" if part.detail == "original" else part.detail
     return {"type": "image_url", "image_url": image}
 

@@ -1,4 +1,5 @@
-"""The conversation as chat messages, for strict templates: system first, outputs behind the message of all calls."""
+"""Writes the conversation as chat messages, for strict templates: system messages first, outputs directly after
+calls."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from onwards_py.transcode.neutral.request import Call, Step
 from onwards_py.transcode.neutral.turns import Conversation, Joined, Turn
 
 CUSTOM_INPUT = "input"
-"""The one argument of a function that stands for a custom tool."""
+"""The only parameter of a function that represents a custom tool."""
 
 _ELSEWHERE = "The output is in the next message."
 _SYSTEM = ("system", "developer")
@@ -69,7 +70,7 @@ def write_messages(
 
 
 class _Messages(list[ChatMessage]):
-    """The messages so far. What joins a message of the user is kept beside it until all are there."""
+    """The messages so far. Content to be joined to a user message is kept separately until the message is complete."""
 
     def __init__(self, call_ids: CallIds, context: TranslationContext) -> None:
         super().__init__()
@@ -78,7 +79,7 @@ class _Messages(list[ChatMessage]):
         self._joined: dict[int, Joined] = {}
 
     def add(self, role: str, content: Written) -> None:
-        """A user or system message; one that follows another user message joins it where roles have to alternate."""
+        """Add a user or system message. It is joined to a preceding user message if roles must alternate."""
         if type(content) is not str:
             content = squeeze(content, self._context)
         if role != "user" or not self or not self._context.quirks.merge_roles or self[-1]["role"] != "user":
@@ -89,13 +90,13 @@ class _Messages(list[ChatMessage]):
             self._joined[len(self)] = Joined(self[-1]["content"] or "", content)
 
     def whole(self) -> list[ChatMessage]:
-        """All of them, with what joined them."""
+        """All messages, with joined content."""
         for size, joined in self._joined.items():
             self[size - 1]["content"] = squeeze(joined.content(), self._context)
         return [*self]
 
     def add_assistant(self, turn: Turn, reasoning: dict[str, object] | None) -> None:
-        """An assistant message with the outputs of its calls behind it. Raises InvalidRequest."""
+        """Add an assistant message, followed by the outputs of its calls. Raises InvalidRequest."""
         context = self._context
         content = turn.whole
         if type(content) is not str:
@@ -107,7 +108,7 @@ class _Messages(list[ChatMessage]):
         if turn.waiting:
             calls = [call for call in calls or () if call.output is not None or _stays(call, context)]
         if not (content or turn.refusal or calls or reasoning):
-            return  # strict providers refuse an empty message
+            return  # strict providers reject an empty message
         message: ChatMessage = {"role": "assistant", "content": content}
         if turn.refusal:
             message["refusal"] = turn.refusal
@@ -140,7 +141,7 @@ class _Messages(list[ChatMessage]):
         return made
 
     def _add_outputs(self, calls: list[Call]) -> None:
-        """Tool messages in the order of the calls, then what they could not hold."""
+        """Add tool messages in the order of the calls, then a message with content that tool messages cannot have."""
         context = self._context
         behind: list[WrittenPart] = []
         for call in calls:
@@ -166,7 +167,7 @@ class _Messages(list[ChatMessage]):
 
 
 def _place_system(turns: list[Turn], context: TranslationContext) -> list[Turn]:
-    """Roles and places of system messages as the provider wants them."""
+    """The turns with roles and positions of system messages as the provider requires."""
     quirks = context.quirks
     if not quirks.developer_role:
         for turn in turns:
@@ -187,7 +188,7 @@ def _place_system(turns: list[Turn], context: TranslationContext) -> list[Turn]:
 
 
 def _join_assistants(turns: list[Turn]) -> list[Turn]:
-    """Assistant turns that became neighbours when a system message left are one, as far as no output stands between."""
+    """Join assistant turns that became adjacent when a system message was moved, unless an output is between them."""
     joined: list[Turn] = []
     for turn in turns:
         last = joined[-1] if joined else None
@@ -203,7 +204,7 @@ def _join_assistants(turns: list[Turn]) -> list[Turn]:
 
 
 def _stays(call: Call, context: TranslationContext) -> bool:
-    """Whether a call without an output stays; providers refuse those, so an interrupted one gets an output."""
+    """Whether a call without an output is kept. Providers reject such calls, so it then gets a placeholder output."""
     policy = context.policy.unanswered
     if policy is Unanswered.REJECT:
         raise InvalidRequest(f"{call.where}.call_id", "No output found for this tool call.")
@@ -223,7 +224,7 @@ def _set_empty_content(message: ChatMessage, context: TranslationContext) -> Non
 
 
 def _arguments(call: Call, as_object: bool) -> str:
-    """A call's arguments in a form that the provider takes. Broken ones would poison every later turn."""
+    """A call's arguments in a form that the provider accepts. Invalid ones would make every later request fail."""
     arguments = call.arguments
     if call.custom:
         return orjson.dumps({CUSTOM_INPUT: arguments}).decode()

@@ -1,4 +1,4 @@
-"""A request as a provider of Chat Completions wants it: the entrance of the writing side."""
+"""Writes a neutral request for a provider of Chat Completions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onwards_py.transcode.neutral.request import HINTS, PENALTIES, SAMPLING, Mem
 from onwards_py.transcode.neutral.request_checks import apply_quirks
 
 _OURS = frozenset({"messages", "functions", "function_call", "logprobs"})
-"""Fields that this writer alone decides on."""
+"""Chat fields that only this writer sets; they are dropped from the undefined fields of a request."""
 
 
 def write_request(request: Request, context: TranslationContext) -> dict[str, object]:
@@ -96,7 +96,7 @@ def _effort(asked: Member, chat: dict[str, object], context: TranslationContext)
 
 
 def _add_extra(request: Request, chat: dict[str, object], context: TranslationContext) -> None:
-    """Fields that the client's API does not define reach the provider as they are; this translation's own go before."""
+    """Add fields that the client's API does not define, unchanged; fields of this translation take precedence."""
     for name, value in request.extra.items():
         if name in request.own or name in _OURS:
             context.drop(name)

@@ -1,4 +1,4 @@
-"""Tools, the choice among them and the format of the answer as chat has them."""
+"""Writes tools, ``tool_choice`` and ``response_format`` for Chat Completions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_choice(choice: ToolChoice, tools: list[Json], context: TranslationCont
 
 
 def write_format(form: OutputFormat, context: TranslationContext) -> tuple[Json | None, str]:
-    """``response_format`` (None: send none), as strong as the provider has it, and what is added to the prompt instead.
+    """The strongest supported ``response_format`` (None: send none), and text to add to the prompt instead.
 
     Raises InvalidRequest.
     """
@@ -80,7 +80,7 @@ def _function(tool: Tool, context: TranslationContext) -> Json:
 
 
 def _custom(tool: Tool) -> Json:
-    """A tool that takes free text is a function with one string; its grammar can only be described."""
+    """A custom tool as a function with one string parameter; its grammar is only part of the description."""
     about = "The tool's whole input as raw text, not wrapped in JSON or a code fence."
     schema: Json = {
         "type": "object",
@@ -102,7 +102,7 @@ def _grammar(form: object) -> str:
 def _allowed(
     names: list[str], choice: ToolChoice, tools: list[Json], context: TranslationContext
 ) -> tuple[object, list[Json]]:
-    """A hard constraint: whatever the provider makes of it, the answer is checked against the same names."""
+    """``tool_choice`` and tools for a list of allowed tools. The answer is checked against this list in any case."""
     mode = choice.mode or "auto"
     if not names:
         return ("none" if tools else None), tools

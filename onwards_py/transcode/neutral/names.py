@@ -1,4 +1,4 @@
-"""Names of tools and ids of calls as every provider takes them, restored in answers."""
+"""Names of tools and ids of calls in a form that every provider accepts; answers contain the client's again."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How many tokens a Responses request is likely to be: an estimate, since only the provider has the tokenizer.
+"""Estimates the number of input tokens of a Responses request, because only the provider has the tokenizer.
 
-Text is counted by classes of characters, with weights between those of today's large vocabularies; what the provider's
-template adds is a few tokens for each message, call and tool, and an image counts by its detail. Not counted is what is
-not there: earlier responses, conversations, references, files by id or URL, video.
+Text is counted by classes of characters, with weights between those of current large vocabularies. Each message, call
+and tool adds a few tokens for the provider's template, and an image counts by its detail. Content that the request does
+not contain is not counted: earlier responses, conversations, references, files by id or URL, video.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import orjson
 
 from onwards_py.transcode.neutral.policy import must_be_string, wrong_type
 
-_ANSWER = 3  # what opens the answer
-_MESSAGE = 4  # role and borders
+_ANSWER = 3  # tokens of the template that begin the answer
+_MESSAGE = 4  # tokens of the template per message: its role and delimiters
 _CALL = 8
 _TOOL = 8
 _IMAGE = {"low": 85}
 _IMAGE_HIGH = 765  # OpenAI's count for a square of 1024 pixels: 85, and 170 for each of four tiles
 _BASE64_PER_SOUND_TOKEN = 4267  # 3200 bytes: a tenth of a second of 16 bits at 16 kHz
 _BASE64_PER_TEXT_TOKEN = 5.3
-_BASE64_PER_PAGE_TOKEN = 100  # of files that are not text, mostly fonts and pictures
+_BASE64_PER_PAGE_TOKEN = 100  # of files that are not text, whose bytes are mostly fonts and images
 
 
 def _chars(*ranges: tuple[int, int]) -> bytes:
@@ -29,14 +29,14 @@ def _chars(*ranges: tuple[int, int]) -> bytes:
 
 
 _PUNCTUATION = _chars((0x21, 0x2F), (0x3A, 0x40), (0x5B, 0x60), (0x7B, 0x7E))
-# Tokens for each character, found by its byte, or by the first of its bytes in UTF-8.
+# Tokens per character, by the first byte of the character in UTF-8.
 _WEIGHTS: tuple[tuple[bytes, float], ...] = (
     (_chars((0x41, 0x5A)), 0.4),  # capitals begin words and tokens
     (_chars((0x61, 0x7A)), 0.22),
     (_chars((0x30, 0x39)), 0.6),
     (_PUNCTUATION, 0.6),
     (b"\n", 0.5),
-    (b" \t\r", 0.06),  # mostly part of the word behind it
+    (b" \t\r", 0.06),  # usually part of the following word
 )
 _WIDE: tuple[tuple[bytes, float], ...] = (
     (_chars((0xC2, 0xC7)), 2.0),  # Latin with marks, in words that are longer than English ones
@@ -53,7 +53,7 @@ _WIDE: tuple[tuple[bytes, float], ...] = (
 
 
 def answer(request: Mapping[str, object]) -> dict[str, object]:
-    """The body of an answer of ``/v1/responses/input_tokens``. Raises InvalidRequest."""
+    """The response body of ``/v1/responses/input_tokens``. Raises InvalidRequest."""
     must_be_string(request.get("model"), "model")
     given = request.get("input")
     if given is not None and not isinstance(given, str | list | dict):
@@ -62,7 +62,7 @@ def answer(request: Mapping[str, object]) -> dict[str, object]:
 
 
 def estimate(request: Mapping[str, object]) -> int:
-    """The likely number of input tokens of ``request``: parsed JSON, whatever it holds."""
+    """The estimated number of input tokens of ``request``, which may be any parsed JSON."""
     tally = _Tally()
     tally.text(request.get("instructions"), _MESSAGE)
     given = request.get("input")
@@ -79,14 +79,14 @@ def estimate(request: Mapping[str, object]) -> int:
 
 
 def count_text(text: str) -> float:
-    """The likely number of tokens of ``text``."""
+    """The estimated number of tokens of ``text``."""
     data = text.encode("utf-8", "surrogatepass")
     classes = _WEIGHTS if text.isascii() else _WEIGHTS + _WIDE
     return sum(weight * (len(data) - len(data.translate(None, members))) for members, weight in classes)
 
 
 class _Tally:
-    """Texts to be counted together, and tokens that do not depend on any."""
+    """Collects texts to be counted together, and a number of tokens that do not depend on text."""
 
     __slots__ = ("texts", "tokens")
 
@@ -117,7 +117,7 @@ class _Tally:
             self.tokens += len(blob) / _BASE64_PER_TEXT_TOKEN
 
     def content(self, content: object) -> None:
-        """A string, parts, or any JSON that a tool gave back."""
+        """Add a string, parts, or any JSON that a tool has returned."""
         if not isinstance(content, list):
             self.other(content, 0)
             return
@@ -132,20 +132,20 @@ class _Tally:
                 self.other(part, 0)
 
     def text(self, text: object, around: int) -> None:
-        """Text, if it is one, with ``around`` tokens for what stands around it."""
+        """Add ``text`` if it is a string, and ``around`` tokens for its surroundings in the template."""
         if isinstance(text, str) and text:
             self.texts.append(text)
             self.tokens += around
 
     def other(self, value: object, around: int) -> None:
-        """A string, or JSON as it is written."""
+        """Add a string, or any JSON in its encoded form."""
         if isinstance(value, str) or value is None:
             self.text(value, around)
             return
         self.tokens += around
         try:
             self.texts.append(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode())
-        except orjson.JSONEncodeError:  # nested deeper than can be written
+        except orjson.JSONEncodeError:  # nested deeper than the encoder accepts
             self.texts += _strings(value)
 
     def image(self, part: dict[str, object]) -> None:
@@ -167,7 +167,7 @@ class _Tally:
             self.tokens += len(data) / _BASE64_PER_SOUND_TOKEN
 
     def nothing(self, part: dict[str, object]) -> None:
-        """What is elsewhere cannot be counted."""
+        """Add no tokens: the content is not in the request."""
 
 
 _PARTS: Mapping[str, Callable[[_Tally, dict[str, object]], None]] = {
@@ -182,7 +182,7 @@ _PARTS: Mapping[str, Callable[[_Tally, dict[str, object]], None]] = {
 
 
 def _strings(value: object) -> Iterator[str]:
-    """Every string in ``value``, however deep it lies."""
+    """Every string in ``value``, at any depth."""
     stack = [value]
     while stack:
         one = stack.pop()

@@ -1,7 +1,7 @@
 """Reads a provider's answer of the Responses API: events in, deltas out.
 
-What an event does is looked up in one table; those that are not in it, and those about items that no delta is made of,
-give nothing.
+One table maps event types to their handlers. Events of other types, and events of items that are not converted to
+deltas, are ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ResponsesReader:
 
     @property
     def size(self) -> int:
-        """About how many characters are kept of the answer."""
+        """Approximate number of characters of the answer in memory."""
         return self._events.size + self._events.calls.size
 
     def feed(self, event: Event) -> list[Delta]:
@@ -57,7 +57,7 @@ class ResponsesReader:
         return deltas
 
     def whole(self, response: Event) -> list[Delta]:
-        """Take an answer that came as a whole, which is its end, too."""
+        """Take an answer that was not streamed, and end it."""
         inner = response.get("response")
         if isinstance(inner, dict):
             response = inner
@@ -81,14 +81,14 @@ class ResponsesReader:
         return self._events.out
 
     def abandon(self) -> list[Delta]:
-        """Everything was written already."""
+        """Returns no deltas: all deltas have already been returned."""
         return []
 
     def _fail(self, failure: Failure) -> None:
         self._events.out.append(Failed(failure))
 
     def _lifecycle(self, type_: str, event: Event) -> None:
-        """Events that carry the whole response."""
+        """Process an event with the complete response."""
         inner = event.get("response")
         response: Event = inner if isinstance(inner, dict) else {}
         if type_ in _ENDED:
@@ -112,7 +112,7 @@ class ResponsesReader:
             self._fail(Failure(502, "server_error", "The provider could not finish its answer."))
 
     def _end(self, status: str, response: Event) -> None:
-        """A completed or incomplete response, unless its own status is worse."""
+        """End a completed or incomplete response; ``status`` is overridden by a worse one in the response itself."""
         self._learn(response)
         claimed = response.get("status")
         if claimed in ("failed", "cancelled") or (response.get("error") and claimed != "completed"):
@@ -129,11 +129,11 @@ class ResponsesReader:
         if isinstance(usage, dict):
             events.out.append(read_usage(usage))
         if status == "completed" and events.calls.broken:
-            status = "incomplete"  # arguments that stop in their middle were cut, whatever the provider claims
+            status = "incomplete"  # truncated arguments, regardless of the provider's status
         events.out.append(Finished(read_stop(status, details)))
 
     def _unfit(self, status: str) -> Failure | None:
-        """What claims to be whole and is not: with a nameless call, or with nothing in it."""
+        """The failure of a completed response that is empty or has a call without a name; else None."""
         if status != "completed":
             return None
         if self._events.calls.nameless:

@@ -1,4 +1,4 @@
-"""Content parts of Responses items. Nothing is left out without a refusal or a note."""
+"""Content parts of Responses items. A part that is not supported is rejected, or dropped and listed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 
 
 def read_content(owner: Mapping[str, object], name: str, where: str, context: TranslationContext) -> Content:
-    """The content that ``owner``, whose path is ``where``, holds under ``name``. Raises InvalidRequest.
+    """The content in the member ``name`` of ``owner``, whose path is ``where``. Raises InvalidRequest.
 
-    A string stays as it is, as does the text of a lone part; null is empty.
+    A string, and the text of a single text part, become a string; null becomes empty.
     """
     content = owner.get(name)
     if isinstance(content, str):
@@ -65,7 +65,7 @@ def _refusal(part: dict[str, object], where: str, _context: TranslationContext) 
 
 def _image(part: dict[str, object], where: str, context: TranslationContext) -> Part | None:
     url, detail = part.get("image_url"), part.get("detail")
-    if isinstance(url, dict):  # as chat completions has it
+    if isinstance(url, dict):  # the form of Chat Completions
         detail = url.get("detail", detail)
         url = url.get("url")
     if not isinstance(url, str) or not url:

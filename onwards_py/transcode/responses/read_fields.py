@@ -1,4 +1,4 @@
-"""The request's plain fields: their types in one table, and what they are in a neutral request."""
+"""Reads the plain fields of a request into a neutral request; one table has their types."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
 _AT_LEAST = {"max_output_tokens": 1, "max_tool_calls": 1, "top_logprobs": 0}
 
 _OF_CHAT = ("max_tokens", "max_completion_tokens", "n", "response_format")
-"""Fields of chat that are understood here, too."""
+"""Chat fields that are also accepted in Responses requests."""
 
 _READ = frozenset({"model", "input", "tools", "tool_choice", *_OF_CHAT}) | _TYPES.keys()
 _MEANINGFUL = ("context_management", "conversation", "prompt")
@@ -34,7 +34,7 @@ _RESPONSES_ONLY = frozenset(
 
 
 def check_types(request: Request) -> None:
-    """Everything below may rely on it: a field is of its type, or null, or missing. Raises InvalidRequest."""
+    """Check that each field is of its type, null or absent: `read_fields` relies on it. Raises InvalidRequest."""
     for name, value in request.items():
         if name not in _TYPES or value is None:
             continue
@@ -50,7 +50,7 @@ def check_types(request: Request) -> None:
 
 
 def check_server_side(request: Request, context: TranslationContext) -> None:
-    """What only a server with state can do. Raises InvalidRequest."""
+    """Reject fields that only a server with stored responses can support. Raises InvalidRequest."""
     if request.get("background"):
         context.unsupported("background", "Background responses are not available for this model.")
     if request.get("store") and not context.policy.stores:
@@ -63,7 +63,7 @@ def check_server_side(request: Request, context: TranslationContext) -> None:
 
 
 def include_of(request: Request) -> frozenset[str]:
-    """What is to be included, as far as it is known by name; asking for likelihoods in numbers asks for them at all."""
+    """The known values of ``include``. ``top_logprobs`` implies that log probabilities are included."""
     include = request.get("include")
     names = {name for name in include if isinstance(name, str)} if isinstance(include, list) else set()
     if request.get("top_logprobs"):
@@ -72,7 +72,7 @@ def include_of(request: Request) -> frozenset[str]:
 
 
 def read_fields(request: Request, include: frozenset[str], to: NeutralRequest) -> None:
-    """Sampling, limits, log probabilities, reasoning effort, streaming, hints, and all that this API does not define.
+    """Read sampling, limits, log probabilities, effort, streaming, hints, and fields that this API does not define.
 
     Raises InvalidRequest.
     """
@@ -100,7 +100,7 @@ def read_fields(request: Request, include: frozenset[str], to: NeutralRequest) -
 
 
 class ReadFormat(NamedTuple):
-    """A format, and how the response repeats it: for a schema with name, description, schema and strict."""
+    """A format, and its form in the response: a schema has name, description, schema and strict there."""
 
     format: OutputFormat | None
     echo: dict[str, object]
@@ -110,7 +110,7 @@ _TEXT = ReadFormat(None, {"type": "text"})
 
 
 def read_format(request: Mapping[str, object], context: TranslationContext) -> ReadFormat:
-    """The format that is asked for; ``response_format`` is understood, too. Raises InvalidRequest."""
+    """The requested format; ``response_format`` is accepted too. Raises InvalidRequest."""
     text, where = request.get("text"), "text.format"
     form = text.get("format") if isinstance(text, dict) else None
     if form is None:

@@ -1,4 +1,4 @@
-"""Input items, one by one, as steps of a conversation: a table by item type."""
+"""Reads input items as steps of a conversation, by a table of item types."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ItemReader:
     def read_all(self, items: Sequence[object]) -> Iterator[Step]:
         """The steps of ``input``, in its order.
 
-        Most of a long session is messages of plain text: those take a short way, for which no path is made.
+        Messages of plain text, which are most of a long session, are read without creating their paths.
         """
         for index, item in enumerate(items):
             if type(item) is dict:
@@ -105,7 +105,7 @@ class ItemReader:
         self._call(item, text, where, custom=True)
 
     def call_output(self, item: Item, where: str) -> None:
-        """What came back from a call, function or custom."""
+        """The output of a call of a function or a custom tool."""
         call_id = member(item, "call_id", where)
         output = item.get("output")
         listed = listed_parts(output) if type(output) is str else None
@@ -121,7 +121,7 @@ class ItemReader:
         self._quote(f"Output of a tool call ({call_id}):", content)
 
     def search_call(self, item: Item, where: str) -> None:
-        """A search for tools. One without a call id was run by a server; the model here did not call it."""
+        """A tool search. A search without a call id was run by a server, and not called by this model."""
         if item.get("call_id") is None:
             self._context.drop(where)
             return
@@ -130,14 +130,14 @@ class ItemReader:
         self.function_call({**item, "name": SEARCH, "namespace": None, "arguments": text}, where)
 
     def search_output(self, item: Item, where: str) -> None:
-        """What a search found: the tools are offered with all others, and named here."""
+        """The result of a tool search. The found tools are offered like all others; this step has their names."""
         if item.get("call_id") is None:
             self._context.drop(where)
             return
         self.call_output({**item, "output": found_text(item.get("tools"), self._names)}, where)
 
     def agent_message(self, item: Item, where: str) -> None:
-        """What another agent of the client's wrote. Encrypted parts can only be read by their author."""
+        """A message of another agent of the client. Encrypted parts can be read only by their author."""
         author, recipient = member(item, "author", where), member(item, "recipient", where)
         content = item.get("content")
         parts = content if isinstance(content, list) else []
@@ -151,7 +151,7 @@ class ItemReader:
         self._quote(f"Message from {author} to {recipient}:", text)
 
     def reasoning(self, item: Item, where: str) -> None:
-        """Reasoning: what we sealed ourselves before what can be read."""
+        """Reasoning. Data that this proxy has sealed takes precedence over readable text."""
         blob = item.get("encrypted_content")
         fields: dict[str, object] | None = None
         if isinstance(blob, str) and blob:
@@ -174,7 +174,7 @@ class ItemReader:
             self._steps.append(Reasoning(next(texts, ""), details if isinstance(details, list) else ()))
 
     def image(self, item: Item, where: str) -> None:
-        """An image that the model made, as a user's message: an assistant's message in a request cannot contain one."""
+        """A generated image, as a user's message, because an assistant's message in a request cannot contain images."""
         image = from_item(item)
         if image is None:
             self._context.drop(where)
@@ -187,12 +187,13 @@ class ItemReader:
         self._steps.append(Message("user", ["The image that you made:", Image(image.data_url)]))
 
     def compaction(self, item: Item, where: str) -> None:
-        """A summary in place of earlier turns: only the server that encrypted it can read it, and we make none."""
+        """A summary that replaces earlier turns. Only the server that encrypted it can read it; the proxy creates
+        none."""
         member(item, "encrypted_content", where)
         raise InvalidRequest(f"{where}.encrypted_content", "This compaction item was not made here and cannot be read.")
 
     def additional_tools(self, item: Item, where: str) -> None:
-        """Tools that were offered at this point of the conversation: read with all others, before any item."""
+        """Tools that are added at this point of the conversation. `read_tools` has already read them."""
 
     def reference(self, item: Item, where: str) -> None:
         """A reference to an earlier item: items are not stored, so it cannot be resolved."""
@@ -221,7 +222,7 @@ class ItemReader:
         self._open[call_id] += 1
 
     def _readable(self, fields: dict[str, object]) -> dict[str, object] | None:
-        """What of a provider's own fields this provider can read: of another's, the text if there is any."""
+        """The fields that this provider can read: all fields of its own, but only the text of another provider."""
         origin = fields.pop(ORIGIN, None)
         if not origin or not self._context.policy.origin or origin == self._context.policy.origin:
             return fields
@@ -238,7 +239,7 @@ class ItemReader:
 
 
 def _plain_message(item: Item) -> Step | None:
-    """The step of a message that is plain text; None if it is not one."""
+    """The step of a message of plain text; None for other items."""
     role, content = item.get("role"), item.get("content")
     if type(content) is list and len(content) == 1:
         content = lone_text(content[0], TEXTS)
@@ -250,7 +251,7 @@ def _plain_message(item: Item) -> Step | None:
 
 
 def _texts(parts: object, between: str) -> str:
-    """The texts of reasoning parts, whatever they call themselves; null and odd shapes are no text."""
+    """The texts of reasoning parts of any type; null and invalid parts are ignored."""
     if isinstance(parts, str):
         return parts
     if not isinstance(parts, list) or not parts:

@@ -1,4 +1,4 @@
-"""A Responses request as a neutral one: the entrance of the reading side."""
+"""Reads a Responses request into a neutral request."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from onwards_py.transcode.responses.tool_search import OUTPUT
 
 
 def read_request(given: Mapping[str, object], context: TranslationContext) -> tuple[Request, ResponsesContext]:
-    """Read a request (parsed JSON); beside it, what the answer must know of it.
+    """Read a request (parsed JSON). Also returns the facts of the request that the answer needs.
 
-    Raises InvalidRequest with the path of what is wrong or cannot be sent.
+    Raises InvalidRequest with the path of the part that is invalid or not supported.
     """
     model = must_be_string(given.get("model"), "model")
     check_types(given)
@@ -79,14 +79,14 @@ def read_request(given: Mapping[str, object], context: TranslationContext) -> tu
 
 
 def _phased(given: Mapping[str, object]) -> bool:
-    """Whether the request shows that its client knows phases: Codex's own field, or a phase that came back."""
+    """Whether the client supports phases: the request has Codex's own field, or a message with a phase."""
     items = given.get("input")
     returned = any(isinstance(one, dict) and one.get("phase") for one in (items if isinstance(items, list) else ()))
     return "client_metadata" in given or returned
 
 
 def _tool_lists(given: Mapping[str, object], kind: str) -> Iterator[tuple[object, str]]:
-    """The lists of tools, with their paths, that items of this ``kind`` offer in the middle of the conversation."""
+    """The lists of tools in items of this ``kind``, with their paths."""
     items = given.get("input")
     for index, item in enumerate(items if isinstance(items, list) else (items,)):
         if isinstance(item, dict) and "tools" in item and item.get("type") == kind:

@@ -1,4 +1,4 @@
-"""Which tools may, must and must not be called: ``tool_choice`` in all its forms."""
+"""Reads ``tool_choice`` in all its forms: the tools that may, must or must not be called."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CALLABLE = ("function", "custom")
 
 
 class ReadChoice(NamedTuple):
-    """A choice, and how the response repeats it."""
+    """A choice, and its form in the response."""
 
     choice: ToolChoice
     echo: object
@@ -30,7 +30,7 @@ _AUTO = ReadChoice(ToolChoice("auto"), "auto")
 
 
 def read_choice(choice: object, offered: ToolSet, context: TranslationContext) -> ReadChoice:
-    """What ``choice`` means for these tools. Raises InvalidRequest."""
+    """The meaning of ``choice`` for these tools. Raises InvalidRequest."""
     if choice is None:
         return ReadChoice(ToolChoice(), "auto")
     if isinstance(choice, str):

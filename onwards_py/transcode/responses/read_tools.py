@@ -1,4 +1,4 @@
-"""Tools of a Responses request: functions, custom tools, namespaces opened; hosted ones by policy."""
+"""Reads the tools of a Responses request: functions, custom tools, members of namespaces; hosted tools by policy."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ class _Declared:
 def read_tools(
     lists: Iterable[tuple[object, str]], context: TranslationContext, found: Iterable[tuple[object, str]] = ()
 ) -> ToolSet:
-    """What of all ``lists`` the model is offered; each comes with its path in the request. Raises InvalidRequest.
+    """The tools that are offered to the model, from ``lists``, each with its path. Raises InvalidRequest.
 
-    ``found``: lists of what searches found, which may name a tool more than once, or one that is offered anyway.
+    ``found``: lists of tools that searches found; they may repeat each other and the tools of ``lists``.
     """
     offered = ToolSet()
     hosted: list[tuple[dict[str, object], str]] = []
     declared: dict[tuple[str | None, str], _Declared] = {}
     for tools, where in lists:
-        declared.update(_read_list(tools, where, hosted))  # a later list replaces what has the same name
+        declared.update(_read_list(tools, where, hosted))  # a later list replaces tools of the same name
         if len(declared) + len(hosted) > context.policy.max_tools:
             raise InvalidRequest(where, f"More than {context.policy.max_tools} tools.", "array_above_max_length")
     for tools, where in found:
         for one in _walk(tools if isinstance(tools, list) else [], where, None, 0, []):
             declared.setdefault((one.name.namespace, one.name.name), one)
         check_count(declared, context.policy.max_tools, where, "tools")
-    for one in sorted(declared.values(), key=lambda one: one.name.namespace is not None):  # plain names keep theirs
+    for one in sorted(declared.values(), key=lambda one: one.name.namespace is not None):  # to keep plain names
         offered.names.add(one.name)
     for one in declared.values():
         name = offered.names.flat_name(one.name.name, one.name.namespace)
@@ -65,7 +65,7 @@ def read_tools(
 def _read_list(
     tools: object, where: str, hosted: list[tuple[dict[str, object], str]]
 ) -> dict[tuple[str | None, str], _Declared]:
-    """The callable tools of one list by what the client calls them."""
+    """The callable tools of one list by the client's names."""
     if tools is None:
         return {}
     if not isinstance(tools, list):
@@ -80,7 +80,7 @@ def _read_list(
 def _walk(
     tools: list[object], where: str, namespace: str | None, depth: int, hosted: list[tuple[dict[str, object], str]]
 ) -> Iterator[_Declared]:
-    """Every callable tool, namespaces opened; tools that a server would run go to ``hosted``."""
+    """Every callable tool, including members of namespaces; server-run tools are appended to ``hosted``."""
     for index, given in enumerate(tools):
         here = f"{where}[{index}]"
         tool = must_be_object(given, here, "A tool")
@@ -118,7 +118,7 @@ def _members(
 
 
 def _checked(one: _Declared) -> dict[str, object]:
-    """The members of a tool, its description behind that of its namespace. Raises InvalidRequest."""
+    """The members of a tool; the description of its namespace precedes its own. Raises InvalidRequest."""
     members = one.tool
     own = members.get("description")
     if own is not None and not isinstance(own, str):

@@ -13,7 +13,7 @@ from onwards_py.transcode.responses.context import ResponsesContext
 from onwards_py.transcode.responses.written_items import Event, EventLog, OpenItem, ReasoningItem
 
 _TIERS = frozenset({"default", "flex", "scale", "priority", "fast", "ultrafast"})
-"""What clients with closed enumerations understand; other providers' words stay behind."""
+"""The tiers in the enumerations of strict clients; other values are dropped."""
 
 _REASONS = {deltas.Stop.LENGTH: "max_output_tokens", deltas.Stop.FILTER: "content_filter"}
 _NO_USAGE = deltas.Usage(0, 0, 0, {}, {})
@@ -58,14 +58,14 @@ class ResponsesWriter:
         self._whole: Event = {}
 
     def begin(self) -> None:
-        """created and in_progress, unless they were written already."""
+        """Write ``response.created`` and ``response.in_progress``, unless they were already written."""
         if not self.begun:
             self.begun = True
             for type_ in ("response.created", "response.in_progress"):
                 self._emit(type_, self._resource("in_progress"))
 
     def pause(self) -> None:
-        """An event that resets clients' timers."""
+        """Write an event that resets the idle timers of clients."""
         self._log.emit({"type": "keepalive", "sequence_number": 0})
 
     def put(self, delta: deltas.Delta) -> None:
@@ -81,11 +81,11 @@ class ResponsesWriter:
         return self._log.take()
 
     def answer(self) -> Event:
-        """The whole response, once it ended."""
+        """The complete response, after its end."""
         return self._whole
 
     def ends_with_done(self, failed: bool) -> bool:  # noqa: ARG002
-        """Always, in this API."""
+        """``[DONE]`` always follows in this API."""
         return True
 
     def _start(self, _delta: deltas.Started) -> None:
@@ -132,7 +132,7 @@ class ResponsesWriter:
         self._log.emit({"type": type_, "sequence_number": 0, "response": resource})
 
     def _resource(self, status: str, **members: object) -> Event:
-        """The whole response as it is now: all 31 members of a ResponseResource."""
+        """The complete response in its current state: all 31 members of a ResponseResource."""
         resource: Event = {
             "id": self._id,
             "object": "response",

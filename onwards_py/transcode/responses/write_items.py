@@ -1,4 +1,4 @@
-"""The conversation as input items: calls and outputs keep their order, and each call gets its output."""
+"""Writes the conversation as input items: calls and outputs keep their order, and every call has an output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Item = dict[str, object]
 
 
 class ItemWriter:
-    """Makes ``items`` of the steps of a conversation."""
+    """Converts the steps of a conversation to ``items``."""
 
     def __init__(self, path: str, ids: CallIds, context: TranslationContext) -> None:
         self.items: list[Item] = []
@@ -34,17 +34,17 @@ class ItemWriter:
         self._context = context
         self._ids = ids
         self._instructions: list[str] = []
-        self._waiting: dict[str, Item] = {}  # by call id: the items of calls that have no output yet
-        self._left: list[Item] = []  # items of calls whose id came again before they had one
+        self._waiting: dict[str, Item] = {}  # call id -> items of calls without an output so far
+        self._left: list[Item] = []  # items of calls whose id was repeated before their output
         self._reasons = 0
 
     @property
     def instructions(self) -> str:
-        """The system messages at the beginning, where the provider wants them in one place."""
+        """The system messages at the beginning, if the provider requires them in one place."""
         return "\n\n".join(filter(None, self._instructions))
 
     def write(self, steps: Iterable[Step]) -> None:
-        """All steps. Raises InvalidRequest."""
+        """Write all steps. Raises InvalidRequest."""
         for step in steps:
             if type(step) is str:
                 self.items.append({"type": "message", "role": "user", "content": step})
@@ -52,7 +52,7 @@ class ItemWriter:
                 self._message(step)
             else:
                 self._other(step)
-        if not self.items:  # providers refuse an empty input
+        if not self.items:  # providers reject an empty input
             for text in self._instructions:
                 self._add("developer", text)
             self._instructions = []
@@ -88,10 +88,10 @@ class ItemWriter:
         self.items.append({"type": "message", "role": role, "content": write_content(content, self._context)})
 
     def _direct(self, role: str, content: Content) -> None:
-        """A message of the system: the first ones are the instructions, later ones stay in their place.
+        """Write a system message. The first ones become the instructions, later ones keep their position.
 
-        There they are developer items: Responses has one role for what stands above the user, and instructions that
-        came from the middle of a conversation would rewrite its beginning.
+        Later ones become developer items, because moving them to the instructions would change the beginning of the
+        conversation.
         """
         quirks = self._context.quirks
         if quirks.system is System.KEEP:
@@ -122,13 +122,13 @@ class ItemWriter:
                 item["id"] = id_
             self.items.append(item)
         if reasoning.text and not reasoning.opaque:
-            # As a summary: the specification's schema has no other place for it in an input.
+            # Reasoning is sent as a summary, because the specification's schema allows no other form in an input.
             summary = [{"type": "summary_text", "text": reasoning.text}]
             self.items.append({"type": "reasoning", "id": f"rs_{self._reasons}", "summary": summary})
             self._reasons += 1
 
     def _answer_all(self, unanswered: list[Item]) -> None:
-        """Treat calls without an output by the policy; providers refuse them."""
+        """Apply the policy to calls without an output, which providers reject."""
         policy = self._context.policy.unanswered
         if policy is Unanswered.REJECT:
             raise InvalidRequest(self._path, f"The tool call {unanswered[0]['call_id']!r} has no output.")
@@ -147,7 +147,7 @@ def _output_type(call: Item) -> str:
 
 
 def write_content(content: Content, context: TranslationContext, *, of_model: bool = False) -> Written:
-    """The content of a message; ``of_model``: of an earlier answer."""
+    """The content of a message; ``of_model``: the message is an earlier answer."""
     kind = "output_text" if of_model else "input_text"
     if isinstance(content, str):
         return content
@@ -155,7 +155,7 @@ def write_content(content: Content, context: TranslationContext, *, of_model: bo
 
 
 def write_flat(content: Content, context: TranslationContext, *, of_model: bool = False) -> Written:
-    """The same; text alone becomes one string."""
+    """As `write_content`, but content of text only becomes one string."""
     written = write_content(content, context, of_model=of_model)
     text = plain_text(content)
     return written if text is None else text

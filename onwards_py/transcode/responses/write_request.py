@@ -1,4 +1,4 @@
-"""A request as a provider of Responses wants it: the entrance of the writing side."""
+"""Writes a neutral request for a provider of Responses."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "modalities": (["text"],),
     "audio": (),
 }
-"""Fields of chat without words in Responses, and their values that mean the same as leaving them out."""
+"""Chat fields without an equivalent in Responses -> values that are the same as an absent field."""
 
 DROPPED = ("prediction",)
-"""Fields without words in Responses that change nothing in what an answer means."""
+"""Chat fields without an equivalent in Responses that do not change the meaning of an answer."""
 
 _LEAST_TOKENS = 16
-"""The least ``max_output_tokens`` that the specification's schema allows, and that OpenAI takes."""
+"""The minimum of ``max_output_tokens`` in the specification's schema and at OpenAI."""
 
 Json = dict[str, object]
 
@@ -64,10 +64,10 @@ def _check_supported(request: Request, context: TranslationContext) -> None:
 
 
 def _add_fields(request: Request, body: Json, context: TranslationContext) -> None:
-    """Sampling, limits, formats, reasoning, streaming and hints.
+    """Write sampling, limits, formats, reasoning, streaming and hints.
 
-    ``store`` is always sent: left out it means false to chat, and true to Responses. Penalties are sent where they are
-    not 0: the specification has them, OpenAI's own Responses has not.
+    ``store`` is always sent, because an absent one means false in Chat Completions and true in Responses. Penalties are
+    sent if they are not 0: the specification has them, but OpenAI's Responses API does not.
     """
     fields = request.fields
     body |= {name: fields[name] for name in _SAME if name in fields}
@@ -76,8 +76,8 @@ def _add_fields(request: Request, body: Json, context: TranslationContext) -> No
         body["max_output_tokens"] = _limit(request.max_tokens, context)
     body["store"] = request.store
     if request.effort is not None:
-        # What is common among providers of chat is no bound here: the specification of Responses lists more.
-        # By identity, since an operator may name the same ones.
+        # The efforts that are common among chat providers are no limit here: the specification of Responses lists more.
+        # The comparison is by identity, because an operator may configure the same list.
         efforts = () if context.quirks.efforts is COMMON_EFFORTS else context.quirks.efforts
         body["reasoning"] = {"effort": nearest_effort(str(request.effort.value), efforts)}
     text: Json = {} if request.format is None else {"format": write_format(request.format)}
@@ -93,7 +93,7 @@ def _add_fields(request: Request, body: Json, context: TranslationContext) -> No
 
 
 def _limit(limit: Member, context: TranslationContext) -> object:
-    """The limit of tokens, at least the schema's: of a smaller one only that there is a limit reaches the provider."""
+    """The token limit, at least the minimum of the schema: a smaller limit is raised and listed as dropped."""
     value = limit.value
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LEAST_TOKENS:
         context.drop(limit.where)
@@ -119,7 +119,7 @@ def _stream_options(options: Mapping[str, object], body: Json, context: Translat
 
 
 def _add_extra(request: Request, body: Json, context: TranslationContext) -> None:
-    """Fields that the client's API does not define reach the provider as they are; ``input`` is the conversation."""
+    """Add fields that the client's API does not define, unchanged, except for ``input``, which is the conversation."""
     for name, value in request.extra.items():
         made = body.get(name)
         if name == "input" or name in request.own:
@@ -136,7 +136,8 @@ def _add_extra(request: Request, body: Json, context: TranslationContext) -> Non
 
 
 def write_tool(tool: Tool) -> Json:
-    """One entry of ``tools``; ``strict`` is always sent: left out it means false to chat, and true to Responses."""
+    """One entry of ``tools``. ``strict`` is always sent, because an absent one is false in chat and true in
+    Responses."""
     if tool.kind is None:
         return dict(tool.members)
     flat: Json = {**tool.members, "type": "custom" if tool.kind is ToolKind.CUSTOM else "function", "name": tool.name}

@@ -1,4 +1,4 @@
-"""The client's side of a streamed response: events in order, the item that is open, and those that are final."""
+"""The client's side of a streamed response: numbered events, the open item, and the completed items."""
 
 from __future__ import annotations
 
@@ -47,10 +47,7 @@ class EventLog:
 
 
 class OpenItem:
-    """The item of a response that is open; ``place`` is what its events have to find it by.
-
-    Items are serial: when one is announced, the former one is final.
-    """
+    """The open item of a response. An item is announced only after the previous one has ended."""
 
     __slots__ = ("_log", "_place", "id")
 
@@ -137,7 +134,7 @@ class MessageItem(OpenItem):
         return {"type": "message", "id": self.id, "status": status, "role": "assistant", "content": content}
 
     def _part(self) -> Item:
-        """The part as it is now. Of its lists copies: the events that hold it are written later than it grows."""
+        """The part in its current state, with copies of its lists, because events with the part are encoded later."""
         text = "".join(self._texts)
         if self._refusal:
             return {"type": "refusal", "refusal": text}
@@ -157,8 +154,8 @@ class MessageItem(OpenItem):
 
 
 class ReasoningItem(OpenItem):
-    """One shape satisfies the specification and every client: the trace streams as a summary, and the final item has
-    it twice, as ``summary`` and as ``content``."""
+    """A reasoning item. One shape satisfies the specification and every client: reasoning is streamed as a summary, and
+    the final item contains it twice, as ``summary`` and as ``content``."""
 
     __slots__ = ("_sealed", "_texts")
 
@@ -177,7 +174,7 @@ class ReasoningItem(OpenItem):
         self._emit("response.reasoning_summary_text.delta", delta=delta.text)
 
     def seal(self, fields: Mapping[str, object]) -> None:
-        """Take the provider's own fields, for the client to carry and to be given back to it as they were."""
+        """Seal the provider's own fields, which the client stores and which are sent back to the provider unchanged."""
         context = self._log.context
         if context.origin:
             fields = {**fields, ORIGIN: context.origin}
