@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from config_helpers import NOTHING
+from support.files import rename_over
 
 from onwards_py.config.parse import LoadedConfig, load
 from onwards_py.config.reload import InvalidConfig, Reloader, ReloadResult, ReloadStatus, Unchanged
@@ -71,13 +72,6 @@ def names(result: ReloadResult | None) -> list[str]:
 def problems(result: ReloadResult | None) -> list[str]:
     assert isinstance(result, InvalidConfig), result
     return [str(problem) for problem in result.problems]
-
-
-def rename_over(path: Path, text: str) -> None:
-    """What editors and careful programs do."""
-    other = path.with_name("other")
-    other.write_text(text)
-    other.replace(path)
 
 
 def test_files_that_nobody_changed_are_not_read_again(path: Path) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from support.raw import request_head
+
 BODY = b'{"model":"m"}'
 SMUGGLED = b"POST /smuggled HTTP/1.1\r\nHost: h\r\nContent-Length: 13\r\n\r\n" + BODY
 CHUNKS = b"d\r\n" + BODY + b"\r\n0\r\n\r\n"
@@ -20,12 +22,8 @@ class Bad(NamedTuple):
     raw: bytes
 
 
-def head(*lines: bytes, start: bytes = b"POST /v1/x HTTP/1.1", host: bytes = b"Host: h\r\n") -> bytes:
-    return start + b"\r\n" + host + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
-
-
 def with_length(*lines: bytes, start: bytes = b"POST /v1/x HTTP/1.1", host: bytes = b"Host: h\r\n") -> bytes:
-    return head(*lines, b"Content-Length: 13", start=start, host=host) + BODY
+    return request_head(*lines, b"Content-Length: 13", start=start, host=host) + BODY
 
 
 CODINGS = [
@@ -277,17 +275,17 @@ CHUNKED = [
 ]
 
 BAD_REQUESTS = [
-    *(Bad(f"coding {line!r}", head(line) + CHUNKS) for line in CODINGS),
-    *(Bad(f"length before coding {line!r}", head(b"Content-Length: 23", line) + CHUNKS) for line in CODINGS),
-    *(Bad(f"coding before length {line!r}", head(line, b"Content-Length: 23") + CHUNKS) for line in CODINGS),
-    Bad("coding and length", head(b"Transfer-Encoding: chunked", b"Content-Length: 23") + CHUNKS),
-    Bad("length and coding", head(b"Content-Length: 23", b"Transfer-Encoding: chunked") + CHUNKS),
-    Bad("length 0 and coding", head(b"Content-Length: 0", b"Transfer-Encoding: chunked") + CHUNKS),
-    *(Bad(f"length {line!r}", head(line) + BODY) for line in LENGTHS),
+    *(Bad(f"coding {line!r}", request_head(line) + CHUNKS) for line in CODINGS),
+    *(Bad(f"length before coding {line!r}", request_head(b"Content-Length: 23", line) + CHUNKS) for line in CODINGS),
+    *(Bad(f"coding before length {line!r}", request_head(line, b"Content-Length: 23") + CHUNKS) for line in CODINGS),
+    Bad("coding and length", request_head(b"Transfer-Encoding: chunked", b"Content-Length: 23") + CHUNKS),
+    Bad("length and coding", request_head(b"Content-Length: 23", b"Transfer-Encoding: chunked") + CHUNKS),
+    Bad("length 0 and coding", request_head(b"Content-Length: 0", b"Transfer-Encoding: chunked") + CHUNKS),
+    *(Bad(f"length {line!r}", request_head(line) + BODY) for line in LENGTHS),
     *(Bad(f"field {line!r}", with_length(line)) for line in FIELDS),
     *(Bad(f"host {line!r}", with_length(host=line)) for line in HOSTS),
-    *(Bad(f"start {line!r}", head(b"Model-Override: m", start=line)) for line in STARTS),
-    *(Bad(f"chunks {body!r}", head(b"Transfer-Encoding: chunked") + body) for body in CHUNKED),
+    *(Bad(f"start {line!r}", request_head(b"Model-Override: m", start=line)) for line in STARTS),
+    *(Bad(f"chunks {body!r}", request_head(b"Transfer-Encoding: chunked") + body) for body in CHUNKED),
     Bad("absolute-form without Host", with_length(start=b"POST http://h/v1/x HTTP/1.1", host=b"")),
     Bad("LF line ends", with_length().replace(b"\r\n", b"\n")),
     Bad("CR line ends", with_length().replace(b"\r\n", b"\r")),

@@ -7,8 +7,8 @@ import gzip
 
 import pytest
 from fault_stage import SERVED, Case, Stage, Table, Told, perform
-from support.origin import STREAM_HEAD, Peer, Script, chunk, serve, silent, streaming
-from support.raw import Client, End, connect, get, post
+from support.origin import STREAM_HEAD, chunk, serve, silent, streaming, watched
+from support.raw import Client, End, connect, get, post, request_head
 from support.scene import until
 
 BODY = b'{"model":"m"}'
@@ -17,22 +17,18 @@ SMUGGLED = post(target=b"/smuggled")
 SMALL = {"max_head_bytes": "8KiB", "max_header_count": 64, "max_target_bytes": "1KiB"}
 
 
-def head(*lines: bytes, start: bytes = b"POST /v1/x HTTP/1.1", host: bytes = b"Host: h\r\n") -> bytes:
-    return start + b"\r\n" + host + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
-
-
 def sized(*lines: bytes, start: bytes = b"POST /v1/x HTTP/1.1", host: bytes = b"Host: h\r\n") -> bytes:
     """A request with a body, and what this adds to it."""
-    return head(*lines, b"Content-Length: 13", start=start, host=host) + BODY
+    return request_head(*lines, b"Content-Length: 13", start=start, host=host) + BODY
 
 
 def started(start: bytes) -> bytes:
-    return head(b"Model-Override: m", start=start)
+    return request_head(b"Model-Override: m", start=start)
 
 
 def framed(*lines: bytes) -> bytes:
     """A request whose framing is said by these lines."""
-    return head(*lines) + CHUNKS
+    return request_head(*lines) + CHUNKS
 
 
 TE = b"Transfer-Encoding: chunked"
@@ -47,8 +43,8 @@ REFUSED: list[tuple[str, str, bytes, tuple[int, ...]]] = [
     ("D61", "two codings", framed(TE, b"Transfer-Encoding: identity"), (400, 501)),
     ("D62", "two equal lengths", sized(b"Content-Length: 13"), (400,)),
     ("D62", "two lengths", sized(b"Content-Length: 3"), (400,)),
-    ("D62", "a list of lengths", head(b"Content-Length: 13, 13") + BODY, (400,)),
-    ("D62", "a length with a sign", head(b"Content-Length: +13") + BODY, (400,)),
+    ("D62", "a list of lengths", request_head(b"Content-Length: 13, 13") + BODY, (400,)),
+    ("D62", "a length with a sign", request_head(b"Content-Length: +13") + BODY, (400,)),
     ("D63", "LF line ends", sized().replace(b"\r\n", b"\n"), (400,)),
     ("D63", "CR line ends", sized().replace(b"\r\n", b"\r"), (400,)),
     ("D64", "NUL in a value", sized(b"X-A: a\0b"), (400,)),
@@ -70,7 +66,7 @@ REFUSED: list[tuple[str, str, bytes, tuple[int, ...]]] = [
     ("D70", "ICE", started(b"SOURCE /v1/x ICE/1.0"), (400, 501, 505)),
     ("D70", "RTSP", started(b"DESCRIBE /v1/x RTSP/1.0"), (400, 501, 505)),
     ("D70", "TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", (400, 501)),
-    ("D71", "HTTP/1.0 with a coding", head(TE, start=b"POST /v1/x HTTP/1.0") + CHUNKS, (400,)),
+    ("D71", "HTTP/1.0 with a coding", request_head(TE, start=b"POST /v1/x HTTP/1.0") + CHUNKS, (400,)),
     ("D72", "gzip, chunked", framed(b"Transfer-Encoding: gzip, chunked"), (400, 501)),
     ("D73", "TRACE", started(b"TRACE /v1/x HTTP/1.1"), (405,)),
     ("D73", "an unknown method", started(b"BREW /v1/x HTTP/1.1"), (400, 405, 501)),
@@ -79,8 +75,8 @@ REFUSED: list[tuple[str, str, bytes, tuple[int, ...]]] = [
     ("D75", "a head that is too large", sized(b"X-A: " + b"a" * 9_000), (431,)),
     ("D75", "too many fields", sized(*[b"X-A: a"] * 65), (431,)),
     ("D76", "a target that is too long", sized(start=b"POST /%b HTTP/1.1" % (b"x" * 1_100)), (414, 431)),
-    ("D77", "a length beyond the limit", head(b"Content-Length: 99999999"), (413,)),
-    ("D77", "a length beyond 64 bits", head(b"Content-Length: 99999999999999999999999"), (400, 413)),
+    ("D77", "a length beyond the limit", request_head(b"Content-Length: 99999999"), (413,)),
+    ("D77", "a length beyond 64 bits", request_head(b"Content-Length: 99999999999999999999999"), (400, 413)),
     ("D79", "an unknown expectation", sized(b"Expect: 200-ok"), (417,)),
     ("D88", "a chunk size that is none", framed(TE).replace(b"d\r\n{", b"zz\r\n{"), (400,)),
     ("D88", "a chunk longer than it says", framed(TE).replace(b"d\r\n{", b"c\r\n{"), (400,)),
@@ -178,8 +174,9 @@ CASES += [
     passed("D81", "Connection names what must stay", sized(b"Connection: Content-Length, Host, X-Hop", b"X-Hop: 1"),
            START, []),
     passed("D82", "hop-by-hop fields", sized(*HOP, b"X-End: 1"), START, [b"X-End: 1"]),
-    passed("D83", "trailers", head(TE) + b"d\r\n" + BODY + b"\r\n0\r\nX-T: 1\r\nAuthorization: x\r\n\r\n", START, []),
-    passed("D88", "chunks of one byte", head(TE) + b"".join(b"1\r\n%c\r\n" % c for c in BODY.ljust(20_000)) +
+    passed("D83", "trailers", request_head(TE) + b"d\r\n" + BODY + b"\r\n0\r\nX-T: 1\r\nAuthorization: x\r\n\r\n",
+           START, []),
+    passed("D88", "chunks of one byte", request_head(TE) + b"".join(b"1\r\n%c\r\n" % c for c in BODY.ljust(20_000)) +
            b"0\r\n\r\n", START, [], body=BODY.ljust(20_000)),
 ]  # fmt: skip
 
@@ -198,7 +195,7 @@ async def expects_in_vain(stage: Stage) -> list[Told]:
     """The refusal comes instead of the 100: the body is not asked for."""
     await stage.single(keys=["good"])
     async with connect(stage.port) as client:
-        await client.send(head(b"Model-Override: m", b"Expect: 100-continue", b"Content-Length: 13"))
+        await client.send(request_head(b"Model-Override: m", b"Expect: 100-continue", b"Content-Length: 13"))
         response = await client.response()
         assert response.status == 401
     return [Told(401, "refused", "unauthenticated", 0)]
@@ -209,7 +206,7 @@ async def expects(stage: Stage) -> list[Told]:
     """100, the body, the answer."""
     await stage.single()
     async with connect(stage.port) as client:
-        await client.send(head(b"Expect: 100-continue", b"Content-Length: 13"))
+        await client.send(request_head(b"Expect: 100-continue", b"Content-Length: 13"))
         assert (await client.head()).status == 100
         await client.send(BODY)
         assert (await client.response()).status == 200
@@ -255,18 +252,6 @@ async def behind_close(stage: Stage) -> list[Told]:
 GONE_WAITING = Told(0, "client_gone_waiting")
 GONE_STREAMING = Told(200, "client_gone_streaming")
 LEAVINGS = {"FIN": Client.fin, "RST": Client.rst, "half a close (D89)": Client.half_close}
-
-
-def watched(sent: bytes, closed: asyncio.Event) -> Script:
-    """Answer with these bytes, and notice when the gateway goes."""
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(sent)
-        await peer.gone()
-        closed.set()
-
-    return script
 
 
 def leaves(number: str, how: str, sent: bytes, told: Told) -> Case:
@@ -344,7 +329,7 @@ async def leaves_uploading(stage: Stage) -> list[Told]:
     """Half a request is none: nobody is asked."""
     upstream = await stage.single()
     async with connect(stage.port) as client:
-        await client.send(head(b"Content-Length: 100") + b'{"model"')
+        await client.send(request_head(b"Content-Length: 100") + b'{"model"')
         await until(lambda: stage.gateway.application._load.connections == 1)
         client.rst()
         await until(lambda: stage.gateway.application._load.connections == 0)

@@ -15,6 +15,7 @@ from threading import Thread
 import aiohttp
 import pytest
 import trustme
+from support.files import rename_over
 from support.origin import LAST_CHUNK, STREAM_HEAD, Origin, Peer, answer, chunk, origin, serve
 from support.program import PATIENCE, Program, serving
 from support.raw import CAP, Client, End, ask, connect, post
@@ -30,12 +31,6 @@ INVALID = "targets:\n  m: {url: ftp://x}\n  n: {ulr: http://x}\n"
 def target(text: str, name: str = "m") -> str:
     """One target that always says ``text``."""
     return f"targets: {{{name}: {{local: {{engine: echo, text: {text}}}}}}}\n"
-
-
-def rename_over(path: Path, text: str) -> None:
-    other = path.with_name("other")
-    other.write_text(text)
-    other.replace(path)
 
 
 @pytest.fixture

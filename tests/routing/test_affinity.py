@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.endpoints import endpoint
 
-from onwards_py.limits.counters import Limiter
-from onwards_py.limits.wait_queue import run_now
-from onwards_py.model.limits import Limits
 from onwards_py.model.policies import Affinity, EjectionPolicy, Strategy
-from onwards_py.model.provider import Provider
 from onwards_py.routing.affinity import key_of, salt_of, score
 from onwards_py.routing.balancer import Endpoint, choose
 from onwards_py.routing.health import Health
@@ -24,10 +22,7 @@ KEYS = [b"key %d" % number for number in range(4000)]
 
 
 def member(name: str, weight: int = 1, in_flight: int = 0, places: int | None = None) -> Endpoint:
-    limits = Limits(concurrency=places)
-    built = Endpoint(Provider(name, name, weight=weight), Limiter(limits, 0.0, run_now))
-    built.limiter.in_flight = in_flight
-    return built
+    return endpoint(weight, in_flight, places, name=name)
 
 
 def led(members: list[Endpoint], key: bytes | None, affinity: Affinity = BY_SESSION, now: float = 0.0) -> str:
@@ -94,9 +89,9 @@ def test_a_key_goes_where_it_went_before_in_every_process() -> None:
     program = (
         "import test_affinity as t\nprint([t.led([t.member(name) for name in 'abc'], key) for key in t.KEYS[:20]])"
     )
-    folder = __file__.rpartition("/")[0]
+    folders = f"{Path(__file__).parent}:{Path(__file__).parents[1]}"
     for seed in ("1", "2"):
-        environment = {"PYTHONPATH": folder, "PYTHONHASHSEED": seed}
+        environment = {"PYTHONPATH": folders, "PYTHONHASHSEED": seed}
         done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
         assert done.stdout.decode().strip() == str(here)
 

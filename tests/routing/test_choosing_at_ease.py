@@ -9,24 +9,18 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.endpoints import endpoint
 
-from onwards_py.limits.counters import Limiter
-from onwards_py.limits.wait_queue import run_now
-from onwards_py.model.limits import Limits
 from onwards_py.model.policies import EjectionPolicy, Strategy
-from onwards_py.model.provider import Provider
 from onwards_py.routing.balancer import Endpoint, choose, choose_fast_path
 from onwards_py.routing.health import Health
 
 
 def member(weight: int = 1, in_flight: int = 0, limited: bool = False, ejected: bool | None = None) -> Endpoint:
-    limits = Limits(concurrency=9) if limited else Limits()
     health = None if ejected is None else Health(EjectionPolicy(consecutive_failures=1))
-    built = Endpoint(Provider("id", "name", weight=weight, limits=limits), Limiter(limits, 0.0, run_now), health)
-    built.limiter.in_flight = in_flight
     if health is not None and ejected:
         health.failed(0.0)
-    return built
+    return endpoint(weight, in_flight, 9 if limited else None, health=health)
 
 
 MEMBERS = st.lists(

@@ -7,23 +7,12 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.endpoints import endpoint
 
-from onwards_py.limits.counters import Limiter
-from onwards_py.limits.wait_queue import run_now
-from onwards_py.model.limits import Limits
 from onwards_py.model.policies import Strategy
-from onwards_py.model.provider import Provider
 from onwards_py.routing.balancer import Endpoint, choose
 
-
-def member(weight: int = 1, in_flight: int = 0, places: int | None = None) -> Endpoint:
-    limits = Limits(concurrency=places)
-    built = Endpoint(Provider("id", "name", weight=weight, limits=limits), Limiter(limits, 0.0, run_now))
-    built.limiter.in_flight = in_flight
-    return built
-
-
-MEMBERS = st.lists(st.builds(member, st.integers(0, 5), st.integers(0, 6), st.none() | st.integers(0, 6)), max_size=6)
+MEMBERS = st.lists(st.builds(endpoint, st.integers(0, 5), st.integers(0, 6), st.none() | st.integers(0, 6)), max_size=6)
 STRATEGIES = st.sampled_from(Strategy)
 NUMBERS = st.floats(0.0, 1.0, exclude_max=True)
 
@@ -76,7 +65,7 @@ def test_choosing_changes_nothing(strategy: Strategy, members: list[Endpoint], n
 @pytest.mark.parametrize("strategy", [Strategy.WEIGHTED_RANDOM, Strategy.LEAST_INFLIGHT])
 def test_idle_providers_are_drawn_by_weight(strategy: Strategy) -> None:
     """Weights 1, 2, 5 over 8,000 draws: within four standard deviations (seeded)."""
-    members = [member(weight) for weight in (1, 2, 5)]
+    members = [endpoint(weight) for weight in (1, 2, 5)]
     random = Random(1)
     draws = [choose(strategy, members, random.random) for _ in range(8000)]
     counts = [sum(drawn is one for drawn in draws) for one in members]
@@ -87,14 +76,14 @@ def test_idle_providers_are_drawn_by_weight(strategy: Strategy) -> None:
 @pytest.mark.parametrize(("number", "at"), [(0.0, 0), (0.249, 0), (0.25, 1), (0.999999, 1)])
 def test_a_draw_is_a_point_on_the_line_of_weights(number: float, at: int) -> None:
     """Half-open intervals: no weight is favoured at the borders."""
-    members = [member(1), member(3)]
+    members = [endpoint(1), endpoint(3)]
     assert choose(Strategy.WEIGHTED_RANDOM, members, lambda: number) is members[at]
 
 
 def test_overlapping_work_settles_at_the_weights() -> None:
     """Eight exchanges that do not end over weights 3 and 1 are six and two, however the ties fall."""
     for seed in range(20):
-        members, random = [member(3), member(1)], Random(seed)
+        members, random = [endpoint(3), endpoint(1)], Random(seed)
         for _ in range(8):
             chosen = choose(Strategy.WEIGHTED_RANDOM, members, random.random)
             assert chosen is not None

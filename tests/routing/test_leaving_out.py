@@ -7,12 +7,10 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.endpoints import endpoint
 
-from onwards_py.limits.counters import Limiter
-from onwards_py.limits.wait_queue import run_now
 from onwards_py.model.limits import Limits
 from onwards_py.model.policies import EjectionPolicy, Strategy
-from onwards_py.model.provider import Provider
 from onwards_py.routing.balancer import Endpoint, candidates, choose
 from onwards_py.routing.health import Health, HealthState
 from onwards_py.routing.latency import PeakEwma
@@ -39,10 +37,7 @@ def health(state: str) -> Health | None:
 
 
 def member(state: str = "none", weight: int = 1, full: bool = False) -> Endpoint:
-    limits = Limits(concurrency=1)
-    made = Endpoint(Provider(state, state, weight=weight, limits=limits), Limiter(limits, 0.0, run_now), health(state))
-    made.limiter.in_flight = int(full)
-    return made
+    return endpoint(weight, int(full), 1, name=state, health=health(state))
 
 
 def names(members: list[Endpoint]) -> list[str]:
@@ -129,8 +124,8 @@ def test_nobody_is_changed_by_being_looked_at() -> None:
 
 
 def fast(seconds: float, in_flight: int = 0) -> Endpoint:
-    made = Endpoint(Provider(str(seconds), str(seconds)), Limiter(Limits(), 0.0, run_now), latency=PeakEwma())
-    assert made.latency is not None
+    made = endpoint(name=str(seconds))
+    made.latency = PeakEwma()
     made.latency.observe(seconds, NOW)
     made.limiter.in_flight = in_flight
     return made

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from support.gateway import Gateway, running
-from support.origin import STREAM_HEAD, Peer, Script, answer, chunk, origin, silent
+from support.origin import STREAM_HEAD, Peer, answer, chunk, origin, silent, watched
 from support.raw import Client, ask, connect, get, post
 from support.scene import proxied, until
 from support.targets import pool, single
@@ -18,18 +18,6 @@ LEAVINGS: dict[str, Callable[[Client], None]] = {
     "RST": Client.rst,
     "half close, as nginx and Envoy take it": Client.half_close,
 }
-
-
-def watched(sent: bytes, closed: asyncio.Event) -> Script:
-    """Answer one request with these bytes and wait for the gateway to close; then ``closed`` is set."""
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(sent)
-        await peer.gone()
-        closed.set()
-
-    return script
 
 
 async def no_connections(gateway: Gateway) -> None:

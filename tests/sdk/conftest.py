@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from openai import OpenAI
 from support.chat_model import ChatModel, playing
 from support.program import Program, serving
 
@@ -138,3 +139,9 @@ targets:
         yield program
         assert program.stop() == 0
         assert "Traceback" not in program.stderr
+
+
+@pytest.fixture
+def client(program: Program) -> OpenAI:
+    """The SDK's client, which repeats no request."""
+    return OpenAI(base_url=program.url + "/v1", api_key="sk-right", max_retries=0, timeout=10)

@@ -15,11 +15,6 @@ SAID: list[ChatCompletionMessageParam] = [{"role": "user", "content": "one two t
 
 
 @pytest.fixture
-def client(program: Program) -> OpenAI:
-    return OpenAI(base_url=program.url + "/v1", api_key="sk-right", max_retries=0, timeout=10)
-
-
-@pytest.fixture
 def aclient(program: Program) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=program.url + "/v1", api_key="sk-right", max_retries=0, timeout=10)
 

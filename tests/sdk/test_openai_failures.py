@@ -14,11 +14,6 @@ from support.program import Program, wait_until
 SAID: list[ChatCompletionMessageParam] = [{"role": "user", "content": "one two three"}]
 
 
-@pytest.fixture
-def client(program: Program) -> OpenAI:
-    return OpenAI(base_url=program.url + "/v1", api_key="sk-right", max_retries=0, timeout=10)
-
-
 @pytest.mark.parametrize(
     ("status", "kind"),
     [

@@ -252,6 +252,18 @@ def once(response: bytes) -> Script:
     return script
 
 
+def watched(sent: bytes, closed: asyncio.Event) -> Script:
+    """Answer one request with these bytes and wait for the gateway to close; then ``closed`` is set."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(sent)
+        await peer.gone()
+        closed.set()
+
+    return script
+
+
 async def silent(peer: Peer) -> None:
     """Take a request and never answer; ends when the gateway gives up."""
     await peer.request()

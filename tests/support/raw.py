@@ -244,3 +244,8 @@ async def ask(port: int, request: bytes) -> Response:
     async with connect(port) as client:
         await client.send(request)
         return await client.response(to_head=request.startswith(b"HEAD "))
+
+
+def request_head(*lines: bytes, start: bytes = b"POST /v1/x HTTP/1.1", host: bytes = b"Host: h\r\n") -> bytes:
+    """A request head of exactly these lines. ``host``: the line of Host with its end, or what stands in its place."""
+    return start + b"\r\n" + host + b"".join(line + b"\r\n" for line in lines) + b"\r\n"

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import pytest
 from echo_helpers import CHAT, Recorder
 from support import fake_engine
 from support.processes import runs
@@ -143,3 +144,10 @@ async def pumped(response: UpstreamResponse) -> tuple[Ending, bytes]:
     recorder = Recorder()
     ending = await driven(response.pump([], recorder))
     return ending, recorder.body
+
+
+@pytest.fixture
+async def one_bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """A fixture for test files, which give it a name of their own: ``bench = one_bench``."""
+    async with benching(tmp_path) as bench:
+        yield bench

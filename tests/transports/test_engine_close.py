@@ -6,11 +6,10 @@ import asyncio
 import logging
 import os
 import stat
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from engine_helpers import Bench, benching, pumped
+from engine_helpers import Bench, benching, one_bench, pumped
 from support.processes import runs
 from support.program import until
 
@@ -19,11 +18,7 @@ from onwards_py.transports.base import TransportError
 from onwards_py.transports.engine.engine import EngineState
 from onwards_py.transports.engine.process import environment
 
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with benching(tmp_path) as bench:
-        yield bench
+bench = one_bench
 
 
 async def test_the_sockets_folder_is_ours_alone_and_goes_at_the_end(tmp_path: Path) -> None:

@@ -7,11 +7,10 @@ import logging
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from engine_helpers import Bench, benching, pumped
+from engine_helpers import Bench, benching, one_bench, pumped
 from support.program import until
 
 from onwards_py.messages import Ending, Fault
@@ -21,10 +20,7 @@ from onwards_py.transports.engine.engine import EngineState, EngineSupervisor, r
 WAIT = re.compile(r"next start not before ([\d.]+) s")
 
 
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with benching(tmp_path) as bench:
-        yield bench
+bench = one_bench
 
 
 async def lost(bench: Bench, engine: EngineSupervisor, **body: object) -> TransportError:

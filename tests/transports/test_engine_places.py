@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
 from echo_helpers import Recorder
-from engine_helpers import Bench, Call, benching, driven, pumped
+from engine_helpers import Bench, Call, driven, one_bench, pumped
 from support.program import until
 
 from onwards_py.messages import Ending
 from onwards_py.observe.engine_metrics import EngineMetrics
 from onwards_py.transports.base import UpstreamResponse
 
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with benching(tmp_path) as bench:
-        yield bench
+bench = one_bench
 
 
 async def test_beyond_slots_and_queue_it_is_503_at_once(bench: Bench) -> None:

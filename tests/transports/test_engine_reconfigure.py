@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-from engine_helpers import Bench, benching, driven
+from engine_helpers import Bench, benching, driven, one_bench
 from support.program import until
 
 from onwards_py.model.pool import Pool
 from onwards_py.model.provider import EngineSettings, Provider
 from onwards_py.transports.engine.engine import EngineState
 
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with benching(tmp_path) as bench:
-        yield bench
+bench = one_bench
 
 
 def naming(*engines: EngineSettings) -> list[Pool]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from engine_helpers import SHORT_WAIT, Bench, benching, driven
+from engine_helpers import SHORT_WAIT, Bench, benching, driven, one_bench
 from support.program import until
 
 from onwards_py.messages import Fault
@@ -23,10 +22,7 @@ from onwards_py.transports.engine.transport import EngineTransport
 BROKEN: dict[str, object] = {"load": "fail", "message": "Install the thing."}
 
 
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with benching(tmp_path) as bench:
-        yield bench
+bench = one_bench
 
 
 def pool(engine: EngineSupervisor) -> Pool:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.coders import FORMS, coded, flushed, name_of
 from support.examples import examples
-from support.pieces import cut_at
+from support.pieces import cut_at, single_bytes
 
 from onwards_py.messages import Ending
 from onwards_py.wire.decoding import RESPONSE_LIMITS, ContentDecoder, DecodeLimits, Reason, Undecodable, coding_of
@@ -40,10 +40,6 @@ class Result:
         except Undecodable as error:
             self.out += error.ready
             self.reason = error.reason
-
-
-def single_bytes(data: bytes) -> list[bytes]:
-    return [data[at : at + 1] for at in range(len(data))]
 
 
 places = st.lists(st.integers(0, 1 << 20), max_size=8)
