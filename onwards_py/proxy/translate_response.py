@@ -27,10 +27,9 @@ from onwards_py.proxy.upstream_request import error_of
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.outlier_detection import note_ending, note_failure, note_success
 from onwards_py.routing.routed_request import retries_fault
-from onwards_py.transcode.neutral.answer_body import AnswerBody
 from onwards_py.transcode.neutral.failure import Failure, from_body
 from onwards_py.transcode.neutral.machine import Machine
-from onwards_py.transcode.neutral.pipeline import AnswerCollector, ClientResponse, EventFilter
+from onwards_py.transcode.neutral.pipeline import AnswerBody, AnswerCollector, ClientResponse, EventFilter
 from onwards_py.wire.response_head import provider_lines, retry_after
 
 _LONGEST_BODY = 64 * 1024 * 1024  # of a whole answer, which is held to be translated

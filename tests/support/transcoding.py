@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.chat.presets import PRESETS
-from onwards_py.transcode.neutral.answer_body import AnswerBody as ChatBody
 from onwards_py.transcode.neutral.context import ToolKind
+from onwards_py.transcode.neutral.pipeline import AnswerBody as ChatBody
 from onwards_py.transcode.neutral.pipeline import AnswerCollector, ClientResponse, EventFilter
 from onwards_py.transcode.neutral.policy import Policy
 from onwards_py.transcode.pairs import responses_over_chat, to_chat

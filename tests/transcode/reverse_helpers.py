@@ -14,8 +14,8 @@ from support.transcoding import CountingIds, clock
 
 from onwards_py.messages import Ending
 from onwards_py.transcode.chat.context import ChatContext
-from onwards_py.transcode.neutral.answer_body import AnswerBody as ResponsesBody
 from onwards_py.transcode.neutral.machine import Machine
+from onwards_py.transcode.neutral.pipeline import AnswerBody as ResponsesBody
 from onwards_py.transcode.neutral.pipeline import AnswerCollector, ClientResponse, EventFilter
 from onwards_py.transcode.pairs import chat_over_responses
 

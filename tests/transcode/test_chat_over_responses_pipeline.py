@@ -21,7 +21,7 @@ from reverse_helpers import (
 )
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.neutral.answer_body import AnswerBody as ResponsesBody
+from onwards_py.transcode.neutral.pipeline import AnswerBody as ResponsesBody
 from onwards_py.transcode.neutral.pipeline import AnswerCollector, KeepAlive
 
 TEXT = event("output_text.delta", delta="é", item_id="msg_1", output_index=0)

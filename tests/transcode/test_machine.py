@@ -25,10 +25,9 @@ from onwards_py.messages import Ending
 from onwards_py.transcode.chat.context import ChatContext
 from onwards_py.transcode.chat.read_answer import ChatReader
 from onwards_py.transcode.chat.write_answer import ChatWriter
-from onwards_py.transcode.neutral.answer_body import AnswerBody
 from onwards_py.transcode.neutral.failure import malformed
 from onwards_py.transcode.neutral.machine import Machine, State
-from onwards_py.transcode.neutral.pipeline import EventFilter
+from onwards_py.transcode.neutral.pipeline import AnswerBody, EventFilter
 from onwards_py.transcode.pairs import chat_over_responses, responses_over_chat
 
 CONTEXT = answer_context()

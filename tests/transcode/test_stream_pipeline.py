@@ -14,8 +14,8 @@ from support.responses_promises import Json
 from support.transcoding import CountingIds, clock
 
 from onwards_py.messages import Ending
-from onwards_py.transcode.neutral.answer_body import AnswerBody as ChatBody
 from onwards_py.transcode.neutral.machine import Machine
+from onwards_py.transcode.neutral.pipeline import AnswerBody as ChatBody
 from onwards_py.transcode.neutral.pipeline import AnswerCollector, ClientResponse, EventFilter, KeepAlive
 from onwards_py.transcode.pairs import responses_over_chat
 

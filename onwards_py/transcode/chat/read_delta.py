@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import orjson
 from msgspec import Struct
 
 from onwards_py.transcode.chat.reasoning import details_text
-from onwards_py.transcode.neutral import lenient_json
 from onwards_py.transcode.neutral.deltas import Citation, Citations, RefusalDelta, TextDelta
 from onwards_py.transcode.neutral.images import GeneratedImage, read_image, read_images
-from onwards_py.transcode.neutral.lenient_json import writable
+from onwards_py.transcode.neutral.lenient_json import dumps_text, writable
 from onwards_py.transcode.neutral.logprobs import read_logprobs
 from onwards_py.transcode.neutral.quirks import Quirks
 
@@ -157,7 +155,7 @@ def _call(entry: Mapping[str, object]) -> CallFragment:
         function = {}
     arguments = function.get("arguments", function.get("input"))
     if isinstance(arguments, dict | list):
-        arguments = _dumps(arguments)
+        arguments = dumps_text(arguments)
     index, extra, id_, name = entry.get("index"), entry.get("extra_content"), entry.get("id"), function.get("name")
     return CallFragment(
         index if type(index) is int else None,
@@ -177,13 +175,6 @@ def _citations(values: object) -> list[Citation]:
             start, end = (_integer(citation.get(name)) for name in ("start_index", "end_index"))
             found.append(Citation(start, end, url, _text(citation.get("title"))))
     return found
-
-
-def _dumps(value: object) -> str:
-    try:
-        return lenient_json.dumps(value).decode()
-    except orjson.JSONEncodeError:
-        return ""  # nested deeper than the encoder accepts
 
 
 def _text(value: object) -> str:

@@ -15,11 +15,11 @@ from onwards_py.transcode.neutral.policy import (
     wrong_type,
 )
 from onwards_py.transcode.neutral.request import ChosenTool, Tool, ToolChoice
+from onwards_py.transcode.neutral.request_checks import MODES, read_mode
 
 Json = Mapping[str, object]
 
 _KINDS = {"function": ToolKind.FUNCTION, "custom": ToolKind.CUSTOM}
-_MODES = ("none", "auto", "required")
 
 
 def read_tools(request: Json, context: TranslationContext) -> list[Tool]:
@@ -40,25 +40,17 @@ def read_choice(request: Json, tools: list[Tool]) -> ToolChoice:
     if choice is None:
         return ToolChoice()
     if isinstance(choice, str):
-        return _mode(choice, where, tools)
+        return read_mode(choice, where, bool(tools))
     if not isinstance(choice, dict):
         raise wrong_type(where, "a string or an object", choice)
     if where == "function_call":
         return ToolChoice(only=(_named({"type": "function", "function": choice}, where, tools),), by_name=True)
     kind = member(choice, "type", "tool_choice")
-    if kind in _MODES:  # a mode in the form of an object, as some clients write it
-        return _mode(kind, where, tools)
+    if kind in MODES:  # a mode in the form of an object, as some clients write it
+        return read_mode(kind, where, bool(tools))
     if kind == "allowed_tools":
         return _allowed(choice, tools)
     return ToolChoice(only=(_named(choice, where, tools),), by_name=True)
-
-
-def _mode(mode: str, where: str, tools: list[Tool]) -> ToolChoice:
-    if mode not in _MODES:
-        raise InvalidRequest(where, f"'{where}' must be one of {', '.join(_MODES)} or an object.")
-    if mode == "required" and not tools:
-        raise InvalidRequest(where, f"'{where}' is 'required', but there are no tools.")
-    return ToolChoice(mode)
 
 
 def _named(choice: Json, where: str, tools: list[Tool]) -> ChosenTool:
@@ -77,8 +69,8 @@ def _allowed(choice: Json, tools: list[Tool]) -> ToolChoice:
     entries, mode = source.get("tools"), source.get("mode")
     if not isinstance(entries, list) or not entries:
         raise InvalidRequest("tool_choice.tools", "'tool_choice.tools' must be an array with at least one tool.")
-    if mode is not None and mode not in _MODES:
-        raise InvalidRequest("tool_choice.mode", f"'tool_choice.mode' must be one of {', '.join(_MODES)}.")
+    if mode is not None and mode not in MODES:
+        raise InvalidRequest("tool_choice.mode", f"'tool_choice.mode' must be one of {', '.join(MODES)}.")
     allowed: list[ChosenTool] = []
     for index, entry in enumerate(entries):
         where = f"tool_choice.tools[{index}]"

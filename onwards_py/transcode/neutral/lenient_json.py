@@ -59,6 +59,14 @@ def dumps(value: object) -> bytes:
             raise error from None
 
 
+def dumps_text(value: object) -> str | None:
+    """``value`` as JSON text; None if it is nested too deeply."""
+    try:
+        return dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return None
+
+
 def dumps_as_read(value: object) -> bytes:
     """``value`` as JSON; halves of surrogate pairs remain escapes. Raises orjson.JSONEncodeError."""
     try:
@@ -100,11 +108,7 @@ def is_cut(text: str) -> bool:
 
 def writable(value: object) -> bool:
     """Whether ``value`` can be encoded as JSON: the parser accepts deeper nesting than the encoder."""
-    try:
-        dumps(value)
-    except orjson.JSONEncodeError:
-        return False
-    return True
+    return dumps_text(value) is not None
 
 
 def _refuse(name: str) -> None:

@@ -6,6 +6,10 @@ from collections.abc import Collection, Mapping
 
 from onwards_py.transcode.neutral.content import Audio
 from onwards_py.transcode.neutral.policy import InvalidRequest, TranslationContext
+from onwards_py.transcode.neutral.request import ToolChoice
+
+MODES = ("none", "auto", "required")
+"""The words that ``tool_choice`` may be."""
 
 
 def apply_quirks(made: dict[str, object], context: TranslationContext) -> None:
@@ -63,3 +67,12 @@ def read_audio(part: Mapping[str, object], where: str, context: TranslationConte
         return None
     check_size(audio["data"], f"{where}.input_audio.data", context)
     return Audio(audio)
+
+
+def read_mode(mode: object, where: str, offers: bool) -> ToolChoice:
+    """A ``tool_choice`` that is a word. ``offers``: the request offers tools. Raises InvalidRequest."""
+    if mode not in MODES:
+        raise InvalidRequest(where, f"'{where}' must be one of {', '.join(MODES)} or an object.")
+    if mode == "required" and not offers:
+        raise InvalidRequest(where, f"'{where}' is 'required', but there are no tools.")
+    return ToolChoice(str(mode))

@@ -51,7 +51,7 @@ class CallReader:
             call.custom |= custom
             call.put(text)
             self._advance(call)
-        elif text := call.add(text):
+        elif text := call.text.put(text):
             self._out.append(CallDelta(call.number, text))
 
     def arguments_done(self, item: TrackedItem, event: Event, custom: bool) -> None:

@@ -34,6 +34,13 @@ class TextAccumulator:
         """Whether there is no text so far."""
         return not self._pieces
 
+    @property
+    def whole(self) -> str:
+        """All text so far."""
+        if self._start == 0 and len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return "".join(self._pieces)
+
     def next_part(self) -> None:
         """Begin another part."""
         self._start = len(self._pieces)
@@ -68,13 +75,13 @@ class TextAccumulator:
             self.next_part()
         full, came = well_formed(full), "".join(self._pieces[self._start :])
         # Some providers send each token as a part, and then the whole text as a part.
-        rest = "" if not came and full == "".join(self._pieces) else rest_of(came, full)
+        rest = "" if not came and full == self.whole else rest_of(came, full)
         self._closed, self._part = True, part
         return self._end(rest)
 
     def done(self, full: str) -> str:
         """Take the complete text of all parts; returns the text that was not streamed."""
-        return self._end(rest_of("".join(self._pieces), well_formed(full)))
+        return self._end(rest_of(self.whole, well_formed(full)))
 
     def _end(self, rest: str) -> str:
         kept = self._halves.finish()
@@ -104,45 +111,32 @@ class TrackedCall:
     """The arguments are complete."""
     spare: str = ""
     """Arguments of the ``added`` event, used only if no others follow."""
-    _halves: Halves = field(default_factory=Halves)
-    _pieces: list[str] = field(default_factory=list)
+    text: TextAccumulator = field(default_factory=TextAccumulator)
     _backlog: list[str] = field(default_factory=list)
 
     @property
     def arguments(self) -> str:
         """All arguments so far."""
-        if len(self._pieces) > 1:
-            self._pieces = ["".join(self._pieces)]
-        return self._pieces[0] if self._pieces else ""
+        return self.text.whole
 
     @property
     def broken(self) -> bool:
         """Whether the arguments are truncated JSON."""
         return not self.custom and is_cut(self.arguments)
 
-    def add(self, text: str) -> str:
-        """Take more arguments; returns the text that can be written now."""
-        text = self._halves.feed(text)
-        if text:
-            self._pieces.append(text)
-        return text
-
     def put(self, text: str) -> None:
         """Take more arguments, for `take`."""
-        if text := self.add(text):
-            self._backlog.append(text)
+        self._backlog.append(self.text.put(text))
 
     def settle(self, full: str | None) -> None:
         """The arguments are complete. ``full``: all of them; None: the event did not repeat them."""
         if full:
-            rest = rest_of(self.arguments, well_formed(full))
-            kept = self._halves.finish()
-            self.put(rest or kept)
+            self._backlog.append(self.text.done(full))
             self.settled = True
 
     def end(self) -> None:
         """The arguments have ended."""
-        self.put(self._halves.finish())
+        self._backlog.append(self.text.finish())
 
     def take(self) -> str:
         """Return the arguments that were not written yet."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-import orjson
-
-from onwards_py.transcode.neutral import lenient_json
 from onwards_py.transcode.neutral.deltas import Citation
+from onwards_py.transcode.neutral.lenient_json import dumps_text
 from onwards_py.transcode.neutral.logprobs import read_logprobs
 
 ItemKind = Literal["message", "reasoning", "call"]
@@ -112,10 +110,7 @@ def arguments_of(owner: Mapping[str, object]) -> str | None:
         if isinstance(value, str):
             return value
         if isinstance(value, dict | list):
-            try:
-                return lenient_json.dumps(value).decode()
-            except orjson.JSONEncodeError:
-                return None  # nested deeper than the encoder accepts
+            return dumps_text(value)
     return None
 
 

@@ -22,8 +22,7 @@ from onwards_py.transcode.responses.read_fields import (
     read_format,
 )
 from onwards_py.transcode.responses.read_items import ItemReader
-from onwards_py.transcode.responses.read_tool_choice import read_choice
-from onwards_py.transcode.responses.read_tools import read_tools
+from onwards_py.transcode.responses.read_tools import read_choice, read_tools
 from onwards_py.transcode.responses.request_echo import choose_profile, make_echo
 from onwards_py.transcode.responses.tool_search import OUTPUT
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onwards_py.transcode.neutral import deltas
+from onwards_py.transcode.neutral import deltas, lenient_json
 from onwards_py.transcode.neutral.context import Ids, ToolKind
 from onwards_py.transcode.neutral.images import GeneratedImage
 from onwards_py.transcode.neutral.sealed import ORIGIN, seal_reasoning
 from onwards_py.transcode.responses.context import ResponsesContext
-from onwards_py.transcode.responses.padding import padding
 from onwards_py.transcode.responses.tool_search import call_item
 
 Event = dict[str, object]
@@ -17,6 +16,8 @@ Event = dict[str, object]
 
 Item = dict[str, object]
 """One item of ``output``."""
+
+_LEAST, _MOST = 16, 256  # bytes of a padded delta: the smallest size; the step between the sizes from there on
 
 
 class EventLog:
@@ -274,3 +275,29 @@ def _without_null(token: Item) -> Item:
     top = token["top_logprobs"]
     others = [{**one, "bytes": one["bytes"] or []} for one in top] if isinstance(top, list) else []
     return {**token, "bytes": token["bytes"] or [], "top_logprobs": others}
+
+
+def padding(event: Mapping[str, object], ids: Ids) -> str:
+    """Padding for an event with a ``delta``, of letters and digits that cannot be guessed (``include_obfuscation``).
+
+    An observer of an encrypted stream can measure the length of each event, which reveals the length of each token. The
+    specification defines a member for padding in events with a ``delta``, but not its length. Here the delta, its log
+    probabilities and the padding have 16, 32, 64, 128 or a multiple of 256 bytes of JSON in all. So most tokens have
+    the same size, and long pieces do not double in size.
+    """
+    size = len(lenient_json.dumps(event["delta"])) - 2
+    logprobs = event.get("logprobs")
+    if logprobs:
+        size += len(lenient_json.dumps(logprobs))
+    room = _sizes(size) - size
+    made = ""
+    while len(made) < room:
+        made += ids.new_id("")
+    return made[:room]
+
+
+def _sizes(size: int) -> int:
+    """The smallest of these sizes that is at least ``size``."""
+    if size > _MOST:
+        return size + -size % _MOST
+    return max(_LEAST, 1 << max(size - 1, 0).bit_length())
