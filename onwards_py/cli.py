@@ -23,10 +23,10 @@ from onwards_py.interpreter import unsupported_reason
 from onwards_py.model.pool import Pool
 from onwards_py.model.snapshot import Snapshot
 from onwards_py.routing.explain import (
+    api_url,
     describe_attempts,
     describe_resilience,
     describe_route_by,
-    effective_url,
     effective_urls,
     expected_order,
 )
@@ -292,7 +292,7 @@ def _rows(pool: Pool) -> list[tuple[str, ...]]:
             provider.apis.mode(Api.RESPONSES),
             "yes" if provider.credential is not None else "no",
             keys,
-            effective_url(provider),
+            api_url(provider, Api.CHAT_COMPLETIONS),
         )
         for provider in pool.providers
     ]
@@ -317,7 +317,8 @@ def _route(given: argparse.Namespace, env: Mapping[str, str]) -> int:
     rows = [("ORDER", "PROVIDER", "MODEL", "CHAT COMPLETIONS GO TO", "WHY")]
     for place, choice in enumerate(expected_order(pool), start=1):
         model = choice.provider.model_name if choice.provider.model_name is not None else pool.name
-        rows.append((str(place), choice.provider.name, model, effective_url(choice.provider), choice.reason))
+        url = api_url(choice.provider, Api.CHAT_COMPLETIONS)
+        rows.append((str(place), choice.provider.name, model, url, choice.reason))
     _print_table(rows)
     for sentence in describe_resilience(pool):
         print(sentence)

@@ -8,12 +8,11 @@ from types import MappingProxyType
 from onwards_py.config.diagnostics import Path
 from onwards_py.config.inherit import Reporter
 from onwards_py.config.setting_shapes import explicit, shape_class
-from onwards_py.config.translate_schema import QuirksShape, TranslateShape
+from onwards_py.config.translate_schema import TranslateShape
 from onwards_py.sealing import Keyring
 from onwards_py.transcode.chat.presets import PRESETS
 from onwards_py.transcode.neutral.context import Profile
 from onwards_py.transcode.neutral.policy import DEFAULT_KEY, UNSUPPORTED, Policy
-from onwards_py.transcode.neutral.quirks import Quirks
 from onwards_py.transcode.neutral.settings import TranslateSettings
 
 
@@ -28,7 +27,7 @@ def compile_translate(
     if shape.profile not in (None, "auto"):
         policy = replace(policy, profile=Profile(shape.profile))
     return TranslateSettings(
-        quirks=_quirks(PRESETS[preset or "generic"], shape.quirks, path, reporter),
+        quirks=replace(PRESETS[preset or "generic"], **explicit(shape.quirks)),
         policy=policy,
         keyring=_keyring(shape, path, reporter),
         **explicit(shape, TranslateSettings),
@@ -51,18 +50,6 @@ def _by_key(policy: Policy, shape: TranslateShape, path: Path, reporter: Reporte
     rest = {key: value for key, value in decision.items() if key != DEFAULT_KEY}
     default = decision.get(DEFAULT_KEY, policy.on_unsupported)
     return replace(policy, on_unsupported=default, unsupported=MappingProxyType(rest))
-
-
-def _quirks(preset: Quirks, shape: QuirksShape | None, path: Path, reporter: Reporter) -> Quirks:
-    changes = explicit(shape)
-    if shape is not None and shape.call_stand_in is not None:
-        here = (*path, "translate", "quirks")
-        written = reporter.has_key((*here, "call_stand_in"))
-        if written and reporter.has_key((*here, "call_placeholder")):
-            reporter.error((*here, "call_stand_in"), "means the same as call_placeholder; remove one of them")
-        if written or "call_placeholder" not in changes:
-            changes["call_placeholder"] = MappingProxyType(dict(shape.call_stand_in.value))
-    return replace(preset, **changes)
 
 
 def _keyring(shape: TranslateShape, path: Path, reporter: Reporter) -> Keyring | None:

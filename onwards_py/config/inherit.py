@@ -55,6 +55,13 @@ def resolve_aliases(level: Level, path: Path, reporter: Reporter) -> Level:
         if level.preset not in (None, level.dialect):
             reporter.error((*path, "dialect"), "contradicts preset")
         changes["preset"] = level.dialect
+    quirks = None if level.translate is None else level.translate.quirks
+    if level.translate is not None and quirks is not None and quirks.call_stand_in is not None:
+        if "call_placeholder" in explicit(quirks):
+            message = "means the same as call_placeholder; remove one of them"
+            reporter.error((*path, "translate", "quirks", "call_stand_in"), message)
+        quirks = structs.replace(quirks, call_placeholder=quirks.call_stand_in)
+        changes["translate"] = structs.replace(level.translate, quirks=quirks)
     if level.request_timeout_secs is not None:
         timeouts = level.timeouts or settings_of(Timeouts)
         if "first_byte" in explicit(timeouts):

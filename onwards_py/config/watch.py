@@ -119,7 +119,7 @@ class ConfigWatcher:
         status.note_refused(problems, time.time())
         for problem in problems:
             _log.error("%s", problem)
-        _log.error("configuration refused for the %d errors above; configuration %d stays in force",
+        _log.error("configuration refused for the errors above (%d); configuration %d stays in force",
                    len(problems), status.generation)  # fmt: skip
 
 

@@ -37,27 +37,28 @@ def effective_url(provider: Provider, target: bytes = _CHAT_COMPLETIONS) -> str:
     return f"{scheme}://{provider.host.decode('ascii')}{path.decode('ascii', 'backslashreplace')}"
 
 
+def api_url(provider: Provider, api: Api) -> str:
+    """The URL of requests in ``api``, as `effective_url` gives it, with a note if they are translated or rejected."""
+    upstream = provider.apis.upstream(api)
+    if upstream is None:
+        return "(not served)"
+    url = effective_url(provider, b"/v1" + COLLECTIONS[upstream])
+    return url if upstream is api else f"{url} (translated)"
+
+
 def effective_urls(provider: Provider) -> list[tuple[str, str]]:
     """The name of each API with the URL of its requests; the health check is one of them."""
     if provider.origin is None:
         return [("all", effective_url(provider))]
     check = effective_url(provider, (provider.health_check or HealthCheck()).path)
     asked = {name: effective_url(provider, b"/v1/" + name.encode()) for name in ("embeddings", "messages", "models")}
-    asked["messages"] = _api_url(provider, Api.MESSAGES)
+    asked["messages"] = api_url(provider, Api.MESSAGES)
     return [
-        ("chat", _api_url(provider, Api.CHAT_COMPLETIONS)),
-        ("responses", _api_url(provider, Api.RESPONSES)),
+        ("chat", api_url(provider, Api.CHAT_COMPLETIONS)),
+        ("responses", api_url(provider, Api.RESPONSES)),
         *asked.items(),
         ("health", check if provider.health_check is not None else f"{check} (no health check)"),
     ]
-
-
-def _api_url(provider: Provider, api: Api) -> str:
-    upstream = provider.apis.upstream(api)
-    if upstream is None:
-        return "(not served)"
-    url = effective_url(provider, b"/v1" + COLLECTIONS[upstream])
-    return url if upstream is api else f"{url} (translated)"
 
 
 def _inside(provider: Provider) -> str:

@@ -55,6 +55,27 @@ def test_check_prints_every_provider_with_its_effective_url(config: Path, capsys
     assert "canary" not in printed
 
 
+@pytest.mark.parametrize("command", [["check"], ["route", "m", "-f"]])
+@pytest.mark.parametrize(
+    ("keys", "url"),
+    [
+        ("apis: [responses]", "http://h/v1/responses (translated)"),
+        ("chat_completions_mode: translate", "http://h/v1/responses (translated)"),
+        ("apis: [messages]", "(not served)"),
+    ],
+)
+def test_the_url_of_chat_completions_is_that_of_the_api_of_the_provider(
+    command: list[str], keys: str, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A provider without Chat Completions never gets a request at that path."""
+    path = tmp_path / "t.yaml"
+    path.write_text(f"targets: {{m: {{url: http://h, {keys}}}}}\n")
+    assert main([*command, str(path)], {}) == 0
+    printed = capsys.readouterr().out
+    assert url in printed
+    assert "/v1/chat/completions" not in printed
+
+
 def test_check_prints_all_errors_and_ends_with_2(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """CI shows them all; nothing goes to standard output."""
     config.write_text("targets: {a: {url: ftp://h}, b: {wieght: 1}}\n")

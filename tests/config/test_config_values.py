@@ -379,8 +379,26 @@ def test_the_earlier_name_of_the_placeholder_is_read_where_it_is_written() -> No
     assert first.translate is not None
     assert second.translate is not None
     assert (first.translate.quirks.call_placeholder, second.translate.quirks.call_placeholder) == ({"b": 2}, {"a": 1})
-    both = "quirks: {call_placeholder: {b: 2}, call_stand_in: {a: 1}}"
-    assert "means the same as call_placeholder" in error(f"targets: {{m: {{url: http://a, translate: {{{both}}}}}}}")
+    above = "defaults: {translate: {quirks: {call_placeholder: {c: 3}}}}\n"
+    (third,) = pool(
+        f"{above}targets: {{m: {{translate: {{quirks: {{call_stand_in: {{a: 1}}}}}}, providers: [{{url: http://a}}]}}}}"
+    ).providers
+    assert third.translate is not None
+    assert third.translate.quirks.call_placeholder == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "targets: {m: {url: http://a, BOTH}}",
+        "targets: {m: {BOTH, providers: [{url: http://a}]}}",
+        "defaults: {BOTH}\ntargets: {m: {url: http://a}}",
+    ],
+)
+def test_both_names_of_the_placeholder_at_one_level_are_an_error(text: str) -> None:
+    """At the level where they are written, also if it is inherited."""
+    both = "translate: {quirks: {call_placeholder: {b: 2}, call_stand_in: {a: 1}}}"
+    assert "means the same as call_placeholder" in error(text.replace("BOTH", both))
 
 
 def test_on_unsupported_is_one_word_or_one_for_each_field() -> None:
