@@ -12,14 +12,14 @@ from onwards_py.eager import OneShot
 T = TypeVar("T")
 
 SLICE: Final = 0.002
-"""Seconds of reading in one turn of the loop, of all readers together."""
+"""Maximum seconds in one turn of the loop, for all bodies that are read together."""
 
 MOST_READERS: Final = 4
-"""Bodies that are read at one time; others wait, because each may need memory for a decoded copy."""
+"""Maximum of bodies that are read at the same time; others wait, because each may need memory for a decoded copy."""
 
 
 class BodyReading:
-    """The bodies that are being read, and those that wait. ``clock`` gives monotonic seconds."""
+    """The bodies that are being read, and the waiting ones. ``clock`` gives monotonic seconds."""
 
     __slots__ = ("_clock", "_line", "active")
 
@@ -30,7 +30,7 @@ class BodyReading:
 
     @property
     def waiting(self) -> int:
-        """How many bodies wait."""
+        """Number of waiting bodies."""
         return len(self._line)
 
     async def run(self, steps: Generator[None, None, T]) -> T:
@@ -57,7 +57,7 @@ class BodyReading:
             self._leave()
 
     async def _wait_for_turn(self) -> None:
-        """A free place goes to the first body that waits, so that later ones do not overtake it."""
+        """Wait for a free place. The first waiting body gets it, so that later ones do not overtake it."""
         turn: OneShot[None] = OneShot()
         self._line.append(turn)
         try:
@@ -65,13 +65,13 @@ class BodyReading:
         except asyncio.CancelledError:
             if turn in self._line:
                 self._line.remove(turn)
-            else:  # it has the place already
+            else:  # it has got the place in the meantime
                 self._leave()
             raise
 
     def _leave(self) -> None:
         if self._line:
-            # In the next loop turn: a body resumed inside this call would resume the next one inside its own call.
+            # In the next loop turn, so that waiting bodies do not resume each other inside one call.
             asyncio.get_running_loop().call_soon(self._line.popleft().set, None)
         else:
             self.active -= 1

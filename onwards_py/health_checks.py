@@ -26,7 +26,7 @@ Key = tuple[str, HealthCheck]
 
 
 class HealthChecks:
-    """Checks every provider that has a health check and can be ejected, once for all pools that it is in.
+    """Checks every provider that has a health check and can be ejected. One check serves all pools of the provider.
 
     ``clock`` gives monotonic seconds, ``random`` numbers in [0, 1): checks are spread over their interval.
     """
@@ -39,9 +39,9 @@ class HealthChecks:
         self._running: dict[Key, _Checker] = {}
 
     def adopt(self, targets: Iterable[LivePool]) -> None:
-        """Check the endpoints of these targets, and no others any more."""
+        """Check the endpoints of these targets, and stop all other checks."""
         wanted: dict[Key, list[Endpoint]] = {}
-        seen: set[int] = set()  # one that is listed twice in a pool has one health
+        seen: set[int] = set()  # a provider that a pool lists twice has one health state
         for target in targets:
             for endpoint in target.endpoints:
                 check, health = endpoint.provider.health_check, endpoint.health
@@ -65,7 +65,7 @@ class HealthChecks:
 
 
 class _Checker:
-    """Checks one provider, for all pools that it is in."""
+    """Checks one provider, for all of its pools."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class _Checker:
             await asyncio.sleep(max(0.0, began + self._check.interval - now))
 
     async def _check_once(self, provider: Provider) -> bool | None:
-        """True if a whole response with 2xx comes in time; None if the proxy lacked a descriptor, memory or a port."""
+        """True for a complete 2xx response in time; None if the proxy lacked a descriptor, memory or a port."""
         seconds = self._check.timeout
         limited = replace(provider, timeouts=Timeouts(connect=seconds, first_byte=seconds, idle=seconds))
         deadline = asyncio.get_running_loop().time() + seconds

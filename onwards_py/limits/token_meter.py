@@ -10,8 +10,8 @@ from onwards_py.wire.decoding_tap import is_readable_sse, usage_scanner_for
 from onwards_py.wire.response_head import ResponseFacts
 from onwards_py.wire.usage import UsageScanner, total_tokens_in
 
-_TAIL: Final = 16 * 1024  # behind the usage there is little more than the metadata of a response: 16 times 576 bytes
-# Bytes per token, roughly, in a response without usage: as text, and as a chunk of a stream with all around it.
+_TAIL: Final = 16 * 1024  # bytes after the usage: little more than the metadata of a response, 16 times 576 bytes
+# Approximate bytes per token in a response without usage: as text, and as a complete chunk of a stream.
 _OF_TEXT: Final = 4
 _OF_AN_EVENT: Final = 200
 
@@ -28,7 +28,7 @@ class TokenMeter(msgspec.Struct):
     bytes_per_token: int = 1
 
     def scan(self, facts: ResponseFacts, *, decoded: bool = False) -> UsageScanner:
-        """A filter that reads the usage as the body passes; ``decoded``: the body has no content coding any more."""
+        """A filter that reads the usage while the body is forwarded; ``decoded``: the body has already been decoded."""
         self.scanner = scanner = UsageScanner(_TAIL) if decoded else usage_scanner_for(facts, _TAIL)
         self.bytes_per_token = _OF_AN_EVENT if is_readable_sse(facts) else _OF_TEXT
         return scanner

@@ -1,4 +1,4 @@
-"""Warnings about failing providers: the first at once, further ones in a line a second."""
+"""Warnings about failing providers: the first one at once, further ones summarised in one line per second."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FailureLog:
         self._swallowed: dict[tuple[str, str], int] = {}
 
     def record_failure(self, target: str, provider: str, error: TransportError) -> None:
-        """An attempt failed."""
+        """Log a failed attempt."""
         own = error.fault in OWN_FAULTS
         key, now = ("", error.fault.value) if own else (target, provider), self._clock()
         last = self._last.get(key)

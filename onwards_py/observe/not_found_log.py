@@ -32,5 +32,5 @@ class NotFoundLog:
                      provider.name, status, url, "?..." if query else "")  # fmt: skip
 
     def forget(self) -> None:
-        """The configuration has changed."""
+        """Forget all providers, because the configuration has changed."""
         self._warned.clear()

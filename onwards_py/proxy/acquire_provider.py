@@ -1,4 +1,4 @@
-"""The next provider of a plan, together with a permit of it."""
+"""Acquires the next provider of a plan, together with a permit of that provider."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onwards_py.routing.table import LivePool
 
 
 def acquire_provider(exchange: Exchange, plan: FallbackPlan, now: float) -> Endpoint | None:
-    """The provider to try next, with a permit of it; None if none is left: ``plan.rejections`` are the reasons."""
+    """The provider to try next, with a permit of it. None: no provider is left; ``plan.rejections`` are the reasons."""
     endpoint = plan.next(now)
     while endpoint is not None:
         blocked = exchange.acquire((endpoint.limiter,), now)
@@ -27,7 +27,7 @@ def acquire_provider(exchange: Exchange, plan: FallbackPlan, now: float) -> Endp
 
 
 async def wait_for_provider(exchange: Exchange, plan: FallbackPlan, clock: Clock) -> Endpoint | None:
-    """Wait in the queues of full providers, if none was tried yet; None if no provider has a queue to wait in. Raises
+    """Wait in the queues of full providers, if no provider was tried yet; None if no provider has a queue. Raises
     ProxyError."""
     if exchange.attempts:
         return None
@@ -56,7 +56,7 @@ async def wait_for_provider(exchange: Exchange, plan: FallbackPlan, clock: Clock
 
 
 def exclude(exchange: Exchange, plan: FallbackPlan, endpoint: Endpoint) -> None:
-    """``endpoint`` cannot serve the request, and did not get it."""
+    """Exclude ``endpoint``, which cannot serve the request and did not get it."""
     plan.exclude(endpoint)
     endpoint.limiter.refund()
     exchange.attempts = plan.attempts + len(exchange.repeats)

@@ -30,7 +30,7 @@ async def acquire_or_wait(exchange: Exchange, limiters: Sequence[Limiter], clock
 
 
 class QueueTicket:
-    """The places of one exchange in the queues of full limits; given up at the end of the context."""
+    """The places of one exchange in the queues of full limits. The exchange leaves them at the end of the context."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -46,7 +46,7 @@ class QueueTicket:
 
     async def wait(self, rejections: Sequence[Rejection]) -> None:
         """Wait until one of these limits may admit the exchange. Raises the first rejection's ProxyError if no limit
-        has a queue, all queues are full, or the time is over."""
+        has a queue, if all queues are full, or after the timeout of the queue."""
         error, now = rejections[0].error, self._clock()
         queues = [rejection.limiter.queue for rejection in rejections if rejection.limiter.queue is not None]
         policies = [

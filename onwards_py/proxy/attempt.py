@@ -42,7 +42,7 @@ class CompleteResponse(msgspec.Struct, frozen=True):
         return self.body if len(self.body) <= limit else None
 
     def discard(self) -> None:
-        """Nothing is to be freed."""
+        """Does nothing: the response has no connection."""
 
 
 NO_RESPONSE: Final[UpstreamResponse] = CompleteResponse(ResponseHead(0, b"", b""), b"")
@@ -52,8 +52,8 @@ _NO_FACTS: Final = ResponseFacts(b"", None, event_stream=False)
 
 
 class Attempt(msgspec.Struct):
-    """``translation`` None: bytes pass unchanged. ``sink`` is there before the response only where the client's
-    response may begin without it (``commit_after``). ``sent_at``: monotonic seconds."""
+    """``translation`` None: bytes are forwarded unchanged. ``sink`` is set before the response head only if the
+    client's response may begin before it (``commit_after``). ``sent_at``: monotonic seconds."""
 
     exchange: Exchange
     routed: RoutedRequest

@@ -11,16 +11,16 @@ from onwards_py.proxy.exchange import Exchange
 
 
 class LastResponse(Protocol):
-    """A provider's response that was given up for another attempt, and is sent if that was the last one."""
+    """A provider's response that is discarded for another attempt, and is sent if no further attempt follows."""
 
     def send(self, exchange: Exchange, now: float) -> None:
-        """Send it to the client. Raises ProxyError if the proxy must answer in its place."""
+        """Send the response to the client. Raises ProxyError if the proxy must send an error of its own instead."""
         ...
 
 
 class AttemptFailed(msgspec.Struct, frozen=True):
     """An attempt that did not serve the client. ``retryable``: another attempt may follow. ``waited``: the wait before
-    that is over. ``response``: what to send if no attempt follows; None: ``error``."""
+    the next attempt is over. ``response``: sent if no attempt follows; None: ``error`` is sent instead."""
 
     error: ProxyError
     retryable: bool
@@ -28,7 +28,7 @@ class AttemptFailed(msgspec.Struct, frozen=True):
     waited: bool = False
 
     def send(self, exchange: Exchange, now: float) -> None:
-        """This was the last attempt: answer the client. Raises ProxyError if the proxy must do that itself."""
+        """Answer the client after the last attempt. Raises ProxyError if the proxy must send an error of its own."""
         if self.response is None:
             raise self.error
         self.response.send(exchange, now)

@@ -1,4 +1,4 @@
-"""A provider's response that was given up for another attempt, with its whole body."""
+"""A provider's response that is discarded for another attempt, with its complete body."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ _SECONDS = 2.0
 
 
 class BufferedResponse(msgspec.Struct, frozen=True):
-    """A LastResponse. Not ``whole``: ``body`` is the proxy's own."""
+    """A LastResponse. Not ``whole``: the proxy has created ``body``."""
 
     attempt: Attempt
     body: bytes
     whole: bool = True
 
     def codes(self, listed: Collection[str]) -> frozenset[str]:
-        """The codes in an error, and the proxy's own for errors that are known by their text, such as
-        context_length_exceeded. If none is ``listed``, only refusals matter: few bodies can be one."""
+        """The codes in an error, and the proxy's own codes for errors that are recognised by their text, such as
+        context_length_exceeded. If no code is ``listed``, only content refusals matter, which few bodies can
+        contain."""
         status, coding = self.attempt.response.head.status, self.attempt.facts.coding
         if status < 400 or not self.whole or not (listed or coding or may_be_refusal(self.body)):
             return frozenset()
@@ -43,8 +44,8 @@ class BufferedResponse(msgspec.Struct, frozen=True):
 
 
 async def drain_body(attempt: Attempt) -> BufferedResponse:
-    """Read a response that is to be given up, which frees its connection for the next attempt. If the body is too slow,
-    too large or cut, only the head is kept."""
+    """Read a response that will be discarded, which frees its connection for the next attempt. If the body is too slow,
+    too large or truncated, only the head is kept."""
     body = await read_within(attempt.response, _SECONDS)
     if body is not None:
         return BufferedResponse(attempt, body)

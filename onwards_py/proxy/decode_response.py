@@ -1,4 +1,4 @@
-"""Decoding a response that is read here: some providers use a content coding that the request did not accept."""
+"""Decodes responses that the proxy reads: some providers use a content coding that the request did not accept."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from onwards_py.wire.decoding import DECODABLE, RESPONSE_LIMITS, ContentDecoder,
 from onwards_py.wire.redaction import Redactor
 
 LONGEST_ERROR: Final = 1024 * 1024
-"""Bytes of an error that are read at most, as they come and decoded."""
+"""Maximum bytes of an error, both encoded and decoded."""
 
 OF_AN_ERROR: Final = DecodeLimits(LONGEST_ERROR, 0, LONGEST_ERROR, RESPONSE_LIMITS.members)
-"""How much may come out of a coded one."""
+"""The limits of an error with a content coding."""
 
 
 async def pump_decoded(attempt: Attempt, sink: BodySink) -> Ending:
-    """Move a decoded response into ``sink``. An unknown coding stays; a body that contradicts its coding, or is not
-    whole by it, ends as one that broke off."""
+    """Move a decoded response into ``sink``. A body with an unknown coding is not decoded; a body that is corrupt or
+    incomplete in its coding counts as truncated."""
     provider, facts = attempt.endpoint.provider, attempt.facts
     decode = DecodeFilter(facts.coding, attempt.response.discard) if facts.coding in DECODABLE else None
     pipeline: tuple[Filter, ...] = () if decode is None else (decode,)
-    if provider.trusted and provider.redaction is not None:  # its error messages are passed on
+    if provider.trusted and provider.redaction is not None:  # error messages of trusted providers are forwarded
         pipeline = (*pipeline, Redactor(provider.redaction))
     if attempt.exchange.meter is not None:
         pipeline = (*pipeline, attempt.exchange.meter.scan(facts, decoded=True))
@@ -34,8 +34,8 @@ async def pump_decoded(attempt: Attempt, sink: BodySink) -> Ending:
 
 
 async def read_within(response: UpstreamResponse, seconds: float) -> bytes | None:
-    """The whole body of an error; None if it is cut, larger than LONGEST_ERROR, or not there within ``seconds``: then
-    the connection is free in any case."""
+    """The complete body of an error; None if it is truncated, larger than LONGEST_ERROR, or takes longer than
+    ``seconds``. The connection is free afterwards in any case."""
     timer = asyncio.get_running_loop().call_later(seconds, response.discard)
     try:
         return await response.read(LONGEST_ERROR)
@@ -44,7 +44,7 @@ async def read_within(response: UpstreamResponse, seconds: float) -> bytes | Non
 
 
 def decoded_error(coding: bytes, body: bytes) -> bytes:
-    """The body of an error without its coding; as it is if that cannot be undone."""
+    """The decoded body of an error; unchanged if it cannot be decoded."""
     if coding not in DECODABLE:
         return body
     decoding = ContentDecoder(coding, OF_AN_ERROR)
@@ -55,7 +55,7 @@ def decoded_error(coding: bytes, body: bytes) -> bytes:
 
 
 class DecodeFilter:
-    """Filter: decoded bytes out. If decoding fails no more bytes come out, and ``discard`` frees the provider."""
+    """Filter: decodes a body. After a decoding error it returns no bytes, and ``discard`` closes the connection."""
 
     __slots__ = ("_decoding", "_discard")
 
@@ -75,7 +75,7 @@ class DecodeFilter:
             return error.ready
 
     def finish(self, ending: Ending) -> bytes:
-        """All came out before."""
+        """Returns no bytes: `feed` has returned all of them."""
         try:
             return b"" if self._decoding is None else self._decoding.finish(ending)
         except Undecodable:
@@ -83,7 +83,7 @@ class DecodeFilter:
             return b""
 
     def ending(self, ending: Ending) -> Ending:
-        """How the decoded body ended, if the coded one ended by ``ending``."""
+        """The ending of the decoded body; ``ending``: that of the encoded body."""
         if self._decoding is not None or ending is Ending.CLIENT_GONE:
             return ending
         return Ending.RESET

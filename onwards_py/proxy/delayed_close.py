@@ -1,4 +1,4 @@
-"""Closing the provider's connection once a translated answer is over, whether or not the provider ends the body."""
+"""Closes the provider's connection after the end of a translated answer, even if the provider does not end the body."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GRACE: Final = 1.0  # seconds between the end mark and the end of the body; wai
 
 
 class DelayedClose:
-    """``discard`` closes the connection: at once if the answer failed, after a grace period if it ended well."""
+    """Calls ``discard``, which closes the connection: at once if the answer failed, else after a grace period."""
 
     __slots__ = ("_discard", "_machine", "_timer")
 
@@ -24,19 +24,19 @@ class DelayedClose:
         self._timer: asyncio.TimerHandle | None = None
 
     def look(self) -> None:
-        """The machine was fed: start the timer if the answer is over."""
+        """Start the timer if the answer has ended. Called after each call of the machine."""
         if self._machine.finished and self._timer is None:
             grace = 0.0 if self._machine.failure is not None else _GRACE
             self._timer = asyncio.get_running_loop().call_later(grace, self._discard)
 
     def cancel(self) -> None:
-        """The body has ended."""
+        """Cancel the timer, because the body has ended."""
         if self._timer is not None:
             self._timer.cancel()
 
 
 class CollectedBody:
-    """A BodySink for a translated answer that the client gets in one piece."""
+    """A BodySink for a translated answer that is not streamed to the client."""
 
     def __init__(self, collector: AnswerCollector, close: DelayedClose) -> None:
         self._collector = collector
@@ -48,7 +48,7 @@ class CollectedBody:
         self._close.look()
 
     def flush(self) -> None:
-        """Nothing can be sent yet."""
+        """Does nothing: the response is sent after the end of the body."""
 
     def set_source(self, source: Source) -> None:
-        """The provider is never paused: the collector bounds what is kept."""
+        """Does nothing: the provider is never paused, because the collector limits the size of the body."""

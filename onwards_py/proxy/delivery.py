@@ -1,4 +1,4 @@
-"""Sending a provider's response to the client as it comes, or from its first content on."""
+"""Sends a provider's response to the client, at once or from its first content on."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _ANSWERED_WITH_ERROR: Final = "The upstream service answered with an error."
 
 
 async def deliver(attempt: Attempt, plan: FallbackPlan | None, clock: Clock, *, held: bool) -> AttemptFailed | None:
-    """Send a response to the client, ``held`` until its first content or at once; the failure, if it had no content and
-    nothing of it was sent."""
+    """Send a response to the client, at once or, if ``held``, from its first content on. Returns the failure if the
+    response had no content and no part of it was sent."""
     if attempt.translation is not None:
         return await deliver_translated(attempt, attempt.translation, plan, clock)
     if held and plan is not None:
@@ -64,7 +64,7 @@ def _pipeline(attempt: Attempt) -> tuple[Filter, ...]:
 
 
 def _finish(attempt: Attempt, pipeline: tuple[Filter, ...], ending: Ending) -> None:
-    """End the client's response. A stream that broke off gets a last event about that, if the operator wants one."""
+    """End the client's response. An error event is appended to a truncated stream if ``cut_notice`` is set."""
     if ending is not _DONE and pipeline and type(notice := pipeline[-1]) is CutNotice:
         attempt.exchange.downstream.write(notice.text(ending))
     attempt.exchange.finish(ending)

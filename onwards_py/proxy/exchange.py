@@ -25,14 +25,14 @@ _DONE: Final = Ending.DONE
 
 
 class Exchange(msgspec.Struct):
-    """One downstream request until its last byte: its permits, and what its log row will say."""
+    """One downstream request until its last byte: its permits, and the facts for its log row."""
 
     request: InboundRequest
     downstream: Downstream
     began: float
     """Seconds of a monotonic clock, as all times here."""
     committed: float = 0.0
-    """When the response head was sent to the client; 0.0: not yet."""
+    """Time at which the response head was sent to the client; 0.0: not yet."""
     principal: Principal = ANONYMOUS
     target: str = ""
     provider: str = ""
@@ -55,7 +55,7 @@ class Exchange(msgspec.Struct):
     over_budget: bool = False
 
     def log_row(self, now: float) -> LogRow:
-        """What the log and the metrics keep. The exchange has ended; its body is released."""
+        """The row for log and metrics of an exchange that has ended. The body is released."""
         request, body = self.request, self.request.body
         request.body = b""
         definition = self.principal.definition
@@ -134,7 +134,7 @@ class Exchange(msgspec.Struct):
             limiter.on_release()
 
     def refund(self) -> None:
-        """No provider got the request: it does not count against rate limits."""
+        """Undo the charge of rate limits, because no provider got the request."""
         for limiter in self.permits:
             limiter.refund()
 
@@ -174,13 +174,13 @@ class Exchange(msgspec.Struct):
         self.downstream.answer(head.status, head.reason, block, facts.length, body)
 
     def commit(self, status: int, reason: bytes, block: bytes, length: int | None, now: float) -> None:
-        """Send the response head: no attempt can follow any more."""
+        """Send the response head, after which no further attempt is possible."""
         self.status = status
         self.committed = now
         self.downstream.begin(status, reason, self._block(block), length)
 
     def finish(self, ending: Ending) -> None:
-        """End the client's response in the way that ``ending`` demands, and record the outcome."""
+        """End or abort the client's response, depending on ``ending``, and record the outcome."""
         if ending is _DONE:
             self.downstream.end()
             self.outcome = outcomes.DONE
@@ -194,14 +194,15 @@ class Exchange(msgspec.Struct):
         self.answer_with(200, b"OK", block, body, now)
 
     def answer_with(self, status: int, reason: bytes, block: bytes, body: bytes, now: float) -> None:
-        """Send a response that the proxy made; ``block`` has its Content-Length."""
+        """Send a response of the proxy's own; ``block`` has its Content-Length."""
         self.status = status
         self.committed = now
         self.outcome = outcomes.DONE
         self.downstream.answer(status, reason, self._block(block), len(body), body)
 
     def _block(self, block: bytes) -> bytes:
-        """The fields and the extra ones, which replace fields of the same name: clients ignore one with two values."""
+        """The fields and the extra ones, which replace fields of the same name, because clients ignore repeated
+        ones."""
         if not self.extra_headers:
             return block
         name = re.escape(self.extra_headers[: self.extra_headers.index(b":")])
@@ -218,7 +219,7 @@ class Exchange(msgspec.Struct):
         self.code = error.code
         self.outcome = outcome_of_error(error)
         if error.kind is ErrorKind.OVERLOADED:
-            self.provider = ""  # no provider failed: the proxy lacks a resource
+            self.provider = ""  # the failure is not the provider's: the proxy lacks a resource
 
     def note_repeat(self, provider: str) -> None:
         """The request was sent twice in one attempt, because a reused connection to ``provider`` was closed."""
@@ -226,5 +227,5 @@ class Exchange(msgspec.Struct):
         self.attempts += 1
 
     def client_left(self) -> None:
-        """The client disconnected: record in which phase."""
+        """Record that the client disconnected, and in which phase."""
         self.outcome = outcomes.CLIENT_GONE_STREAMING if self.downstream.committed else outcomes.CLIENT_GONE_WAITING

@@ -1,7 +1,8 @@
-"""Holding a response until its first content, so that an error inside a 200 can still lead to another attempt.
+"""Holds a response until its first content, so that an error inside a 200 can still lead to another attempt.
 
-A status of 200 is no content: providers begin a stream and then send an error as its first event, or end it at once.
-Only the beginning is held; a slow response is not an empty one, so after a bound in time it passes.
+A status of 200 does not prove that there is content: some providers begin a stream and then send an error as its first
+event, or end it at once. Only the beginning is held. A slow response is not an empty one, so it is sent after a
+timeout.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _TYPED: Final = re.compile(rb"\r\ncontent-type:", re.IGNORECASE)
 
 
 def is_held(attempt: Attempt, plan: FallbackPlan) -> bool:
-    """True of a response that must have content in a form that can be read here: no other can be found empty."""
+    """True for a response that must have content, in a format that the proxy can read, so that it can detect its
+    absence."""
     hold, first_token = plan.policy.hold, attempt.endpoint.provider.timeouts.first_token
     if hold is None and first_token is None:
         return False
@@ -45,14 +47,14 @@ def is_held(attempt: Attempt, plan: FallbackPlan) -> bool:
 
 
 def _may_be_json(lines: bytes, attempt: Attempt) -> bool:
-    """True of JSON, and of inference without a content type, which may be JSON or empty."""
+    """True for JSON, and for responses to inference without a Content-Type, which may be JSON or empty."""
     if _TYPED.search(lines) is None:
         return is_inference(attempt.routed)
     return _JSON.search(lines) is not None
 
 
 def native_gate(attempt: Attempt, plan: FallbackPlan, clock: Clock) -> CommitGate:
-    """The gate of a response that passes unchanged."""
+    """The gate of a native response."""
     hold = plan.policy.hold
     first_token = attempt.endpoint.provider.timeouts.first_token if is_readable_sse(attempt.facts) else None
 
@@ -66,7 +68,7 @@ def native_gate(attempt: Attempt, plan: FallbackPlan, clock: Clock) -> CommitGat
 
 
 def retries_verdict(plan: FallbackPlan, verdict: Verdict, attempt: Attempt, now: float) -> bool:
-    """True if a response without content may be followed by another attempt."""
+    """True if another attempt may follow a response without content."""
     if verdict.kind is VerdictKind.ERROR:
         return plan.retries_error(verdict.status, codes_told(verdict.error, verdict.status), attempt.endpoint, now)
     resendable = safe_to_duplicate(attempt.routed)
@@ -77,7 +79,7 @@ def retries_verdict(plan: FallbackPlan, verdict: Verdict, attempt: Attempt, now:
 def translated_gate(
     attempt: Attempt, events: EventFilter, plan: FallbackPlan | None, clock: Clock
 ) -> CommitGate | None:
-    """The gate of a translated stream; None: its first event passes."""
+    """The gate of a translated stream; None: the first event opens the response."""
     hold = plan.policy.hold if plan is not None and (plan.may_continue or plan.may_retry_same) else None
     first_token = attempt.endpoint.provider.timeouts.first_token
     if hold is None and first_token is None:
@@ -96,15 +98,15 @@ def translated_gate(
 def _bounds(
     attempt: Attempt, hold: HoldPolicy | None, first_token: float | None, clock: Clock
 ) -> tuple[float | None, float | None]:
-    """``max_time`` and ``first_token`` in seconds from now. The latter counts from the sending on, and replaces the
-    former."""
+    """``max_time`` and ``first_token`` in seconds from now. ``first_token`` counts from the time at which the request
+    was sent, and replaces ``max_time``."""
     if first_token is not None:
         return None, attempt.sent_at + first_token - clock()
     return None if hold is None else hold.max_time, None
 
 
 class _EventDetector:
-    """Finds content in translated events, which are not decoded for that: their filter knows. More than ``limit`` bytes
+    """Finds content in translated events without decoding them: their filter reports it. More than ``limit`` bytes
     count as content."""
 
     def __init__(self, events: EventFilter, limit: int) -> None:

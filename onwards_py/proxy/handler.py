@@ -81,12 +81,12 @@ class Proxy:
         self._clock = clock
         self._started = started
         self.in_flight = 0
-        # Small bodies must not queue behind large ones; coded bodies are larger than their size.
+        # Small bodies must not queue behind large ones. Bodies with a content coding are larger than they seem.
         self._small = BodyReading(clock)
         self._large = BodyReading(clock)
 
     async def handle(self, request: InboundRequest, head: RequestHead, downstream: Downstream) -> None:
-        """Serve one request; in every case its permits are released and a row is recorded."""
+        """Serve one request. In every case, its permits are released and a log row is recorded."""
         exchange = Exchange(request, downstream, self._clock())
         self.in_flight += 1
         try:
@@ -122,8 +122,8 @@ class Proxy:
     def _admit(
         self, exchange: Exchange, head: RequestHead, current: ActiveConfig, address: Address | None = None
     ) -> RoutedRequest | None:
-        """Identify the caller, find the model and check access. None if the request was answered here (then the
-        exchange has a status), or its body must be read first, which gives ``address``. Raises ProxyError."""
+        """Identify the caller, find the model and check access. None if the request was answered (then the exchange has
+        a status), or if its body must be read first, to get ``address``. Raises ProxyError."""
         request = exchange.request
         path = head.path
         if not path:
@@ -168,7 +168,7 @@ class Proxy:
         routed = self._admit(exchange, head, current, await self._read(exchange.request, head, current))
         assert routed is not None
         if routed.address.decoded and not routed.rewritten and not needs_decoded_body(routed.target):
-            # The decoded copy may have a hundred times the size, and would be kept as long as the provider takes.
+            # The decoded copy may have a hundred times the size, and would be kept until the provider has responded.
             notes = routed.address.notes or BodyFlags(stores=stores(routed))
             address = Address(routed.address.model, exchange.request.body, notes=notes)
             return msgspec.structs.replace(routed, address=address)
@@ -204,7 +204,7 @@ class Proxy:
         return await reading.run(scan_body(head, body, limit))
 
     def _path_error(self, exchange: Exchange, head: RequestHead) -> ProxyError | None:
-        """The error of a request without a model that would be the same for every model; None: it must name a model."""
+        """The error for a request without a model, if it is the same for every model; None: the model is required."""
         table = self.config.current.table
         names = table.list_models(exchange.principal)
         targets = filter(None, map(table.find, names))
@@ -227,7 +227,7 @@ class Proxy:
         return retarget(routed, target)
 
     async def _subrequest(self, request: InboundRequest, downstream: Downstream, target: LivePool) -> None:
-        """Serve a request of the proxy's own, by a target that the caller may have no access to."""
+        """Serve a request of the proxy's own at a target, without checking the caller's access to that target."""
         exchange = Exchange(request, downstream, self._clock())
         exchange.target = target.pool.name
         try:
@@ -247,7 +247,8 @@ class Proxy:
             self._recorder.record(exchange.log_row(self._clock()))
 
     def precheck(self, target: bytes, head: RequestHead) -> None:
-        """Raise ProxyError for what the head alone decides, before 100 (Continue) (RFC 9110 section 10.1.1)."""
+        """Make the checks that need only the head, before 100 (Continue) (RFC 9110 section 10.1.1). Raises
+        ProxyError."""
         current = self.config.current
         origin_form(target)
         principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
@@ -264,7 +265,7 @@ class Proxy:
 
 
 def _principal(head: RequestHead, current: ActiveConfig) -> Principal:
-    """The caller; kept for the next request that repeats the head, until a reload."""
+    """The caller. Cached for further requests with the same head, until a reload."""
     if head.resolved_by is not current.generation:
         head.principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
         head.resolved_by = current.generation
@@ -275,7 +276,7 @@ def _principal(head: RequestHead, current: ActiveConfig) -> Principal:
 
 
 def _route(head: RequestHead, current: ActiveConfig, model: str, principal: Principal) -> Route:
-    """The route to ``model``; kept for the next request that repeats the head and the model. Raises ProxyError."""
+    """The route to ``model``. Cached for further requests with the same head and model. Raises ProxyError."""
     if current.needs_principal:
         assert head.resolved_by is current.generation
     head.resolved_by = current.generation

@@ -16,7 +16,7 @@ Send = Callable[[Attempt], Coroutine[Any, Any, None]]
 
 
 class HedgeWinner(msgspec.Struct, frozen=True):
-    """The attempt whose response counts. ``outrun``: the one that was sent before it and has no response yet."""
+    """The attempt whose response is used. ``outrun``: an earlier attempt that has no response yet."""
 
     attempt: Attempt
     outrun: Attempt | None
@@ -31,7 +31,7 @@ async def race(
     wins: Callable[[Attempt], bool],
     on_loser: Callable[[Attempt], None],
 ) -> HedgeWinner:
-    """The first attempt that ``wins``; the last one if none does. Raises the last attempt's TransportError.
+    """The first attempt for which ``wins`` is true, else the last one. Raises the last attempt's TransportError.
 
     After ``after`` seconds without a response ``second`` prepares another attempt (None: there is no other provider).
     ``on_loser`` is called with each attempt that lost.
@@ -69,7 +69,7 @@ class _Runner:
         self.task: StepTask | None = None
 
     def drop(self) -> None:
-        """Cancel it, and free the provider if it has answered."""
+        """Cancel the attempt, and free its connection if it has a response."""
         if self.task is not None:
             self.task.cancel()
         if self.attempt.response is not NO_RESPONSE:
@@ -77,7 +77,7 @@ class _Runner:
 
 
 class _Race:
-    """Attempts that run at the same time, and those that are over."""
+    """Concurrent attempts, and those that have ended."""
 
     def __init__(self) -> None:
         self.running: list[_Runner] = []
@@ -98,7 +98,7 @@ class _Race:
         runner.task = StepTask(sending, on_done)
 
     async def next(self, seconds: float | None) -> _Runner | None:
-        """The next attempt that is over; None if none is within ``seconds``."""
+        """The next attempt that ends; None if no attempt ends within ``seconds``."""
         if not self._over:
             self._signal = OneShot()
             timer = None
@@ -112,11 +112,11 @@ class _Race:
         return self._over.popleft() if self._over else None
 
     def runs(self, attempt: Attempt) -> bool:
-        """True if this attempt is not over yet."""
+        """True if this attempt has not ended."""
         return any(runner.attempt is attempt for runner in self.running)
 
     def stop(self) -> list[Attempt]:
-        """Cancel the attempts that still run, and drop those that are over but did not win; returns all of these."""
+        """Cancel running attempts, drop those that ended without winning, and return all of these."""
         rest = [*self.running, *self._over]
         self.running.clear()
         self._over.clear()

@@ -20,9 +20,8 @@ def answer_models(path: bytes, table: RouteTable, principal: Principal, created:
 
     ``created`` is in seconds of Unix time and the same in every answer. Ids may contain slashes.
 
-    Codex (``?client_version=``) wants ``models`` beside ``data`` and takes the whole list for broken without it. Each
-    entry there would have to bring the prompt that Codex then works with in place of its own, so there is none, and
-    Codex uses what it knows.
+    Codex (``?client_version=``) requires ``models`` beside ``data``, and rejects the list without it. An entry in
+    ``models`` would need a prompt that replaces Codex's own, so ``models`` is empty, and Codex uses its own prompt.
     """
     path, _, query = path.partition(b"?")
     if path in _LISTS:

@@ -1,4 +1,4 @@
-"""A provider's error without the provider's credential in it, which some providers repeat in their errors."""
+"""Redacts the provider's credential in errors of the provider: some providers repeat it there."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _UNREADABLE: Final = ProxyError(ErrorKind.UPSTREAM_INVALID, "The upstream servic
 
 
 async def redact(attempt: Attempt, redaction: Redaction) -> None:
-    """Blank credentials in an error (a status of 400 or more), for clients, logs and translations.
+    """Redact credentials in an error (a status of 400 or more), for clients, logs and translations.
 
-    A coded body is read whole, because no part of it can be searched: it stays as it came if it has no credential in
-    it, and else loses its coding. If it does not come in good time and size, it is replaced.
+    A body with a content coding is read completely, because it can be searched only after decoding. If it contains no
+    credential, it is forwarded unchanged, else without the coding. A body that is too slow or too large is replaced.
     """
     response = attempt.response
     head = redacted_head(response.head, redaction)
@@ -44,14 +44,14 @@ def redacted_head(head: ResponseHead, redaction: Redaction) -> ResponseHead:
 
 
 class Cleaned(NamedTuple):
-    """A whole body without credentials, and the facts of its head."""
+    """A complete body without credentials, and the facts of its head."""
 
     facts: ResponseFacts
     body: bytes
 
 
 def redacted_body(facts: ResponseFacts, body: bytes, redaction: Redaction) -> Cleaned:
-    """A whole ``body`` without credentials; if it had one inside a content coding, also without the coding."""
+    """A complete ``body`` without credentials. If its decoded form contained one, the content coding is removed too."""
     if _is_decodable(facts.coding):
         decoded = _decoded(facts.coding, body)
         if decoded is None:
@@ -69,7 +69,7 @@ def _is_decodable(codings: bytes) -> bool:
 
 
 def _decoded(codings: bytes, body: bytes) -> bytes | None:
-    """All that can be decoded, whole or not; None if that is too large."""
+    """The decoded body, or its beginning if it is truncated; None if it is too large."""
     for coding in reversed(codings.split(b",")):
         try:
             body = ContentDecoder(coding, OF_AN_ERROR).feed(body)
@@ -81,14 +81,14 @@ def _decoded(codings: bytes, body: bytes) -> bytes | None:
 
 
 def replaced(facts: ResponseFacts) -> Cleaned:
-    """A body of the proxy's for an error whose own cannot be sent, and the facts of its head."""
+    """A body of the proxy's own for an error whose body cannot be sent, and the facts of its head."""
     body = error_response(_UNREADABLE).body
     own = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     return Cleaned(ResponseFacts(provider_lines(facts.block) + own, len(body), event_stream=False), body)
 
 
 class _Redacted(msgspec.Struct, frozen=True):
-    """An UpstreamResponse whose body is blanked as it passes."""
+    """An UpstreamResponse whose body is redacted while it is forwarded."""
 
     response: UpstreamResponse
     head: ResponseHead

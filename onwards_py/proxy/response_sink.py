@@ -1,6 +1,6 @@
-"""From a provider's body to the client: translation, the first-content gate, the commit, keep-alive.
+"""The way of a provider's body to the client: translation, the first-content gate, the commit, keep-alive.
 
-A native response that is not held needs none of this: the transport writes to the client directly.
+A native response that is not held does not use this module: the transport writes to the client directly.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _CONTENT: Final = VerdictKind.CONTENT
 _OPEN: Final = State.OPEN
 _EVENT_END: Final = b"\n\n"
-_GRACE: Final = 0.5  # seconds for the rest of a response that is given up
+_GRACE: Final = 0.5  # seconds for the rest of a response that is discarded
 _LONGEST_REST: Final = 1024 * 1024
 
 
@@ -41,11 +41,11 @@ class ContentDetector(Protocol):
 
 
 class CommitGate(msgspec.Struct, frozen=True):
-    """What a response must pass before the client receives its head.
+    """The condition for sending the response head to the client.
 
-    It opens at the first content, or after ``max_time`` seconds. After ``first_token`` seconds without content the
-    response is too late and its provider is let go (None: no such bound). ``gives_up(verdict)``: a response that failed
-    so is kept from the client, because another attempt may follow.
+    The gate opens at the first content, or after ``max_time`` seconds. After ``first_token`` seconds without content
+    the response is too late, and its connection is closed (None: no such timeout). ``gives_up(verdict)``: the response
+    is discarded, because another attempt may follow.
     """
 
     detector: ContentDetector
@@ -55,7 +55,7 @@ class CommitGate(msgspec.Struct, frozen=True):
 
 
 class TranslatedEvents(msgspec.Struct, frozen=True):
-    """Events for the client out of a provider's bytes. ``commit_at``: when the stream must begin, by the clock."""
+    """The translation of a provider's bytes to events. ``commit_at``: the time at which the stream must begin."""
 
     machine: Machine
     filter: EventFilter
@@ -66,9 +66,9 @@ class TranslatedEvents(msgspec.Struct, frozen=True):
 class ResponseSink:
     """A BodySink in front of ``downstream``.
 
-    ``commit`` sends the response head; it is called when the gate opens, and for a translated stream with the first
-    event, so that a response that fails at once can have a status of its own. ``late``: no content came in time.
-    ``verdict``: why the response was given up at the gate. ``clock`` gives monotonic seconds.
+    ``commit`` sends the response head. It is called when the gate opens, and for a translated stream with the first
+    event, so that a response that fails before can have an error status. ``late``: no content arrived in time.
+    ``verdict``: why the response was discarded at the gate. ``clock`` gives monotonic seconds.
     """
 
     def __init__(
@@ -97,18 +97,18 @@ class ResponseSink:
 
     @property
     def open(self) -> bool:
-        """False as long as the gate keeps everything from the client."""
+        """False as long as the gate holds the response."""
         return self._gate is None
 
     @property
     def held(self) -> bytes:
-        """What the gate keeps from the client."""
+        """The bytes that the gate holds."""
         return b"".join(self._held)
 
     # The life of an attempt
 
     async def before_head(self, sending: Coroutine[Any, Any, T]) -> T:
-        """Wait for the response head; meanwhile the client's response begins when it is due."""
+        """Wait for the response head. If ``commit_at`` passes meanwhile, the client's response begins."""
         self._start_timers()
         try:
             return await sending
@@ -118,7 +118,7 @@ class ResponseSink:
     async def pump(
         self, pumping: Coroutine[Any, Any, Ending], discard: Callable[[], None], gate: CommitGate | None
     ) -> Ending:
-        """Wait until ``pumping`` has moved the provider's body into this sink. ``discard`` frees the provider."""
+        """Wait until ``pumping`` has moved the provider's body into this sink. ``discard`` closes the connection."""
         self._discard = discard
         if self.events is not None:
             self._close = DelayedClose(self.events.machine, discard)
@@ -137,7 +137,7 @@ class ResponseSink:
         return ending
 
     def close(self) -> None:
-        """No timers any more."""
+        """Cancel all timers."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -148,12 +148,13 @@ class ResponseSink:
             self._close.cancel()
 
     def fail(self, failure: Failure) -> None:
-        """Send the events that end a stream that has begun with ``failure``."""
+        """End a committed stream with the events for ``failure``."""
         assert self.events is not None
         self.send(self.events.filter.fail(failure))
 
     def send(self, events: bytes) -> None:
-        """Send whole events, a frame for each: there are clients that take a frame for one. The first ones commit."""
+        """Send complete events, each in a write of its own, because some clients treat a chunk as one event. The first
+        events commit the response."""
         if not events:
             return
         downstream = self._downstream
@@ -186,7 +187,7 @@ class ResponseSink:
             self._close.look()
 
     def flush(self) -> None:
-        """Send the head, unless it travels with the first content or event."""
+        """Send the head, unless it is sent with the first content or event."""
         if self._gate is None and self.events is None:
             self._downstream.flush()
 
@@ -263,7 +264,7 @@ class ResponseSink:
             self._discard()
 
     def _begin_early(self) -> None:
-        """``commit_after`` is over: begin the client's stream, whatever has come from the provider."""
+        """Begin the client's stream after ``commit_after``, even without data of the provider."""
         assert self.events is not None
         self._open()
         self.send(self.events.filter.begin())
@@ -273,7 +274,7 @@ class ResponseSink:
         interval = self.events.settings.keepalive_interval
         silence = self._clock() - self._written
         if self._gate is not None:
-            silence = 0.0  # nothing is sent before the gate is open
+            silence = 0.0  # no bytes are sent before the gate is open
         elif silence >= interval:
             self.send(self.events.filter.keepalive(self.events.settings.keepalive))
             silence = 0.0
@@ -281,4 +282,4 @@ class ResponseSink:
 
 
 def _no_provider() -> None:
-    """There is no provider to be freed yet."""
+    """The default of ``discard``, before there is a response."""

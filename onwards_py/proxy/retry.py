@@ -42,14 +42,14 @@ from onwards_py.transports.base import TransportError, Transports, UpstreamRespo
 from onwards_py.wire.response_head import examine_response, retry_after
 
 NO_RETRY: Final = b"X-Should-Retry: false\r\n"
-"""Keeps the SDKs of OpenAI and Anthropic from retries of their own: the pool's providers were all tried."""
+"""Prevents retries by the SDKs of OpenAI and Anthropic, after the proxy has tried all providers of the pool."""
 
 Prepare = Callable[[Exchange, RoutedRequest, Endpoint], Attempt]
 Run = Callable[[Attempt, FallbackPlan], Coroutine[Any, Any, AttemptFailed | None]]
 
 
 class RetryLoop:
-    """``clock`` gives monotonic seconds, ``random`` numbers in [0, 1)."""
+    """Tries providers. ``clock`` gives monotonic seconds, ``random`` numbers in [0, 1)."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class RetryLoop:
         self._not_found = not_found
 
     def serve(self, exchange: Exchange, routed: RoutedRequest) -> Coroutine[Any, Any, AttemptFailed | None]:
-        """Serve the client; what is left of the last attempt if none did. Raises ProxyError.
+        """Serve the client. Returns the last failed attempt if no attempt served it. Raises ProxyError.
 
         A single provider without fallback, whose permit the exchange holds already, needs no plan and no loop.
         """
@@ -120,7 +120,7 @@ class RetryLoop:
         return AttemptFailed(error or no_provider_error(routed.target), retryable=False, response=response)
 
     async def _wait(self, plan: FallbackPlan) -> bool:
-        """Back off before the next attempt, if one may follow; False: none may."""
+        """Wait before the next attempt, if another one is allowed; False: it is not."""
         seconds = plan.backoff(self._clock()) if plan.may_continue else None
         if seconds:
             await asyncio.sleep(seconds)
@@ -129,7 +129,7 @@ class RetryLoop:
     # One attempt over HTTP
 
     async def _run(self, attempt: Attempt, plan: FallbackPlan | None) -> AttemptFailed | None:
-        """One attempt, to the last byte of its response; the failure, if it did not serve the client."""
+        """Run one attempt to the last byte of its response. Returns the failure if it did not serve the client."""
         exchange, hedge, hedged = attempt.exchange, None, 0
         if attempt.translation is not None:
             attempt.sink = early_sink(attempt, self._clock)
@@ -150,7 +150,7 @@ class RetryLoop:
         except TransportError as error:
             if hedge is None:
                 self._on_fault(attempt, error)
-            # Of two attempts at one time the error is that of the last one, and its endpoint is not known here.
+            # If two attempts ran at the same time, the error is that of the last one, whose endpoint is not known here.
             endpoint = attempt.endpoint if hedge is None or exchange.hedged == hedged else None
             return self._without_response(attempt, plan, error, endpoint)
         status = attempt.response.head.status
@@ -178,8 +178,8 @@ class RetryLoop:
         return await deliver(attempt, plan, self._clock, held=held)
 
     def _receive(self, attempt: Attempt, plan: FallbackPlan | None, response: UpstreamResponse) -> None:
-        """Take a response whose head may be forwarded, and record what it means for the provider. Raises
-        TransportError for any other."""
+        """Check a response head, and record its effect on the provider's health. Raises TransportError for a head that
+        must not be forwarded."""
         endpoint, head = attempt.endpoint, response.head
         provider = endpoint.provider
         try:
@@ -202,7 +202,7 @@ class RetryLoop:
             self._not_found.note(provider, head.status, attempt.outbound.target)
 
     def _on_fault(self, attempt: Attempt, error: TransportError) -> None:
-        """An attempt got no response: write the log, and record what that means for the provider."""
+        """Log an attempt without a response, and record its effect on the provider's health."""
         exchange, endpoint = attempt.exchange, attempt.endpoint
         self._failures.record_failure(exchange.target, endpoint.provider.name, error)
         if error.repeated:
@@ -248,7 +248,7 @@ class RetryLoop:
                 return None
 
         def wins(attempt: Attempt) -> bool:
-            """False of a response that must not replace one that is still to come."""
+            """False for a failed response while another attempt may still succeed."""
             status = attempt.response.head.status
             return status < 500 and status != 429 and not plan.retries_status(status)
 

@@ -1,6 +1,6 @@
 """``route_by``: a classifier labels the request, and the target of that label serves it.
 
-The classifier is a target like any other, with limits, fallback and metrics: the question to it is an exchange.
+The classifier is an ordinary target, with limits, fallback and metrics: the request to it is an exchange of its own.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _log = logging.getLogger("onwards.proxy")
 Reason = Literal["label", "other_label", "no_text", "timeout", "failed"]
 
 _PATH: Final = b"/v1/chat/completions"
-_LONGEST_TEXT = 8192  # characters: the gist is enough to classify
+_LONGEST_TEXT = 8192  # characters; a longer text is shortened to its beginning and end
 _LONGEST_ANSWER = 64 * 1024
 _NO_GATES: Final = LimiterSet.of(())
-_MOST_TOKENS = 16  # if the classifier is a language model
+_MOST_TOKENS = 16  # the limit for a classifier that is a language model
 
 
 class TargetChoice(msgspec.Struct, frozen=True):
@@ -41,11 +41,11 @@ class TargetChoice(msgspec.Struct, frozen=True):
 
 
 Subrequest = Callable[[InboundRequest, "ResponseBuffer", LivePool], Coroutine[Any, Any, None]]
-"""Serves a request by a target, to the end."""
+"""Serves a request at a target, to its end."""
 
 
 async def choose(routed: RoutedRequest, route: ClassifierRoute, subrequest: Subrequest) -> TargetChoice:
-    """The target of the classifier's label; the default one if no known label comes in time."""
+    """The target of the classifier's label; the default target if there is no known label in time."""
     text = last_user_text(routed.address.body, _LONGEST_TEXT)
     if text is None:
         return TargetChoice(route.default, "no_text")
@@ -86,7 +86,7 @@ def question(model: str, text: str) -> InboundRequest:
 
 
 def route_question(request: InboundRequest, target: LivePool, began: float) -> RoutedRequest:
-    """The question, routed to the classifier."""
+    """The request to the classifier, as a routed request."""
     head = examine(request.fields, request.target, request.http_minor)
     head.path = _PATH
     return RoutedRequest(request, head, Address(target.pool.name, request.body), _PATH, target, _NO_GATES, began)
@@ -108,7 +108,7 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 
 class ResponseBuffer(msgspec.Struct):
-    """The Downstream of a question: keeps the response, up to a length."""
+    """The Downstream of a request to the classifier: it keeps the response, up to a maximum length."""
 
     committed: bool = False
     sent: int = 0
@@ -154,8 +154,8 @@ class ResponseBuffer(msgspec.Struct):
         """See Downstream.flush."""
 
     def set_source(self, source: Source) -> None:
-        """The provider is never paused."""
+        """Does nothing: the provider is never paused."""
 
     def upgrade(self, reply: bytes, side: TunnelSide) -> None:  # noqa: ARG002  (Downstream)
-        """A question is no tunnel."""
+        """Not called: a request to the classifier is not an upgrade."""
         raise AssertionError("a question never becomes a tunnel")

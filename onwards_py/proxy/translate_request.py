@@ -1,4 +1,4 @@
-"""The request in the API that the provider has, and what is needed to translate its answer back."""
+"""Translates a request to the API of the provider, and prepares the translation of the answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from onwards_py.transports.outbound_head import outbound_head
 from onwards_py.wire import request_decoding
 from onwards_py.wire.api import COLLECTIONS, Api, api_of
 
-# The profile is for the proxy; and the answer is read here, so compressing it would be of no use.
+# X-Onwards-Profile is for the proxy. The proxy reads the answer, so the provider need not compress it.
 _NOT_FORWARDED = re.compile(rb"\r\n(?:accept-encoding|x-onwards-profile):[^\r]*", re.IGNORECASE)
 
 _CHAT: Final = COLLECTIONS[Api.CHAT_COMPLETIONS]
@@ -42,7 +42,7 @@ MakeMachine = Callable[[bool], Machine]
 
 
 class LocalReply(Exception):
-    """The proxy answers by itself, without a provider, with the JSON ``body``."""
+    """Raised if the proxy can answer without a provider, with the JSON ``body``."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__("answered without a provider")
@@ -50,8 +50,8 @@ class LocalReply(Exception):
 
 
 class Translation(msgspec.Struct, frozen=True):
-    """The request for the provider, and what is needed to translate its answer back: ``machine`` makes the state
-    machine of an answer, given whether the provider's error messages are trusted."""
+    """The translated request. ``machine`` creates the state machine that translates the answer; its argument: the
+    provider's error messages are trusted."""
 
     outbound: OutboundRequest
     machine: MakeMachine
@@ -72,8 +72,8 @@ _IDS: Final = RandomIds()
 
 
 def translate(provider: Provider, routed: RoutedRequest, principal: Principal) -> Translation | None:
-    """Translate a request for an API that the provider does not have; None for any other. Reasoning in the answer is
-    sealed for ``principal``.
+    """Translate a request in an API that the provider does not implement; None: the request is native. Reasoning in the
+    answer is sealed for ``principal``.
 
     Raises ProxyError if this provider cannot serve the request, and `LocalReply` if no provider is needed.
     """
@@ -133,7 +133,7 @@ def _outbound(provider: Provider, routed: RoutedRequest, path: bytes, made: dict
 
 
 def _policy(provider: Provider, settings: TranslateSettings, routed: RoutedRequest, principal: Principal) -> Policy:
-    """The operator's policy, with what this request adds to it."""
+    """The operator's policy, with the settings that depend on this request."""
     policy = replace(settings.policy, origin=_origin(provider))
     if is_codex(routed.request.fields):
         policy = replace(policy, phased=True)
@@ -149,7 +149,8 @@ def _policy(provider: Provider, settings: TranslateSettings, routed: RoutedReque
 
 
 def _origin(provider: Provider) -> str:
-    """The identity of the model that reasons: signatures of one model are invalid for another. Keys may change."""
+    """The identity of provider and model, because signatures of one model are invalid for another. It does not depend
+    on the credential, which may change."""
     if provider.origin is None:
         return provider.identity
     return f"{provider.host.decode('ascii')}{provider.base_path.decode('ascii')} {provider.model_name or ''}"

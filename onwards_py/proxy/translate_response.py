@@ -1,4 +1,4 @@
-"""A provider's answer in another API, translated for the client: as a stream or as a whole."""
+"""Translates a provider's answer for the client, as a stream or as a complete response."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from onwards_py.transcode.neutral.machine import Machine
 from onwards_py.transcode.neutral.pipeline import AnswerBody, AnswerCollector, ClientResponse, EventFilter
 from onwards_py.wire.response_head import provider_lines, retry_after
 
-_LONGEST_BODY = 64 * 1024 * 1024  # of a whole answer, which is held to be translated
-_LONGEST_DROPPED = 1000  # characters of the header that lists what was left out
+_LONGEST_BODY = 64 * 1024 * 1024  # bytes of a complete answer, which is buffered for translation
+_LONGEST_DROPPED = 1000  # characters of X-Onwards-Dropped
 _NOT_IN_A_HEADER = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 _BROKEN: Final = (outcomes.UPSTREAM_CUT, outcomes.UPSTREAM_IDLE)
 
@@ -42,8 +42,8 @@ _TOO_LATE: Final = Failure(_SLOW.status, _SLOW.code, _SLOW.message, _SLOW.type)
 
 
 class FailedAnswer(msgspec.Struct, frozen=True):
-    """A LastResponse: an answer that failed before anything of it was sent. ``fault`` is how its body broke off; None
-    if the provider reported the failure. ``codes``: what the failure goes by."""
+    """A LastResponse: an answer that failed before any part of it was sent. ``fault``: how its body was truncated; None
+    if the provider reported the failure. ``codes``: the codes of the failure."""
 
     attempt: Attempt
     dropped: tuple[str, ...]
@@ -60,8 +60,8 @@ class FailedAnswer(msgspec.Struct, frozen=True):
 
 
 def early_sink(attempt: Attempt, clock: Clock) -> ResponseSink | None:
-    """The sink of an attempt whose client's stream begins in time even if the provider is slow; None if there is no
-    ``commit_after``."""
+    """The sink of an attempt with ``commit_after``, which begins the client's stream even if the provider is slow; None
+    without ``commit_after``."""
     translation = attempt.translation
     if translation is None or translation.settings.commit_after is None or not translation.wants_stream:
         return None
@@ -69,7 +69,7 @@ def early_sink(attempt: Attempt, clock: Clock) -> ResponseSink | None:
 
 
 def fail_committed(attempt: Attempt, error: ProxyError) -> bool:
-    """End a stream that began before the response with ``error``; False if it has not begun."""
+    """End a stream that was committed before the response head with ``error``; False if it was not committed."""
     exchange, sink = attempt.exchange, attempt.sink
     if sink is None or not exchange.downstream.committed:
         return False
@@ -77,15 +77,15 @@ def fail_committed(attempt: Attempt, error: ProxyError) -> bool:
     sink.fail(Failure(kind.status, error.code, error.message, kind.type, error.param))
     exchange.downstream.end()
     exchange.note_refusal(error)
-    exchange.status = 200  # which is what was sent
+    exchange.status = 200  # the status that was sent
     return True
 
 
 async def deliver_translated(
     attempt: Attempt, translation: Translation, plan: FallbackPlan | None, clock: Clock
 ) -> AttemptFailed | None:
-    """Translate a response and send it to the client; the failure, if nothing of it was sent. ``plan`` None: no other
-    attempt can follow. Raises ProxyError for a redirection."""
+    """Translate a response and send it to the client. Returns the failure if no part of it was sent. ``plan`` None: no
+    other attempt can follow. Raises ProxyError for a redirection."""
     exchange, head = attempt.exchange, attempt.response.head
     exchange.dropped = translation.dropped
     if not 200 <= head.status < 300:
@@ -155,12 +155,12 @@ async def _stream(
     exchange.dropped += events.dropped
     failure = events.failure if sink.open else machine.failure
     fault, outcome = _fault_of(ending), _outcome_of(machine.failure, ending)
-    if sink.late:  # even if what had come by then was whole, and empty
+    if sink.late:  # even if the answer so far was complete and empty
         failure, fault, outcome = _TOO_LATE, Fault.FIRST_BYTE_TIMEOUT, outcomes.UPSTREAM_TIMEOUT
     if failure is not None:
         response = ClientResponse(failure.status, orjson.dumps(failure.envelope()))
         return FailedAnswer(attempt, translation.dropped, response, failure.codes, fault, outcome)
-    # The last event says how the answer ended, so the response itself is complete: only a lost client is cut off.
+    # The last event reports the end of the answer, so the response is complete, unless the client is gone.
     if ending is Ending.CLIENT_GONE:
         exchange.downstream.abort()
     else:
@@ -188,7 +188,7 @@ async def _collect(attempt: Attempt, translation: Translation, clock: Clock) -> 
 
 
 def _outcome_of(failure: Failure | None, ending: Ending) -> Outcome:
-    """How the answer ended, whose body ended by ``ending``: an answer that was whole before is whole."""
+    """The outcome of an answer whose body ended with ``ending``. An answer that was already complete is complete."""
     if failure is None:
         return outcomes.DONE
     if failure.cut is Ending.LIMIT:
@@ -223,13 +223,13 @@ def _failure_of(attempt: Attempt, body: bytes) -> Failure:
 
 
 def _error_of(attempt: Attempt, body: bytes) -> ProxyError:
-    """A provider's error as one of the proxy's, for a stream that has begun."""
+    """A provider's error as an error of the proxy, for a stream that was committed."""
     failure = _failure_of(attempt, body)
     return ProxyError(ErrorKind.UPSTREAM_INVALID, failure.message, param=failure.param, code=failure.code)
 
 
 def _is_trusted(provider: Provider) -> bool:
-    """Errors of a local model hold no secrets."""
+    """True if error messages may be forwarded: errors of a local model contain no secrets."""
     return provider.trusted or provider.local is not None
 
 
@@ -249,7 +249,7 @@ def _reason(status: int) -> bytes:
 
 
 def _block(attempt: Attempt, dropped: tuple[str, ...], content_type: bytes, length: int | None = None) -> bytes:
-    """The provider's fields except those about its body, and the proxy's."""
+    """The provider's fields, except those about its body, and the proxy's own fields."""
     return provider_lines(attempt.facts.block) + _own_block(dropped, content_type, length)
 
 

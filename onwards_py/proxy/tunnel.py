@@ -21,7 +21,7 @@ from onwards_py.transports.tunnel import Handshake, TunnelEnd, handshake
 from onwards_py.wire.api import api_of
 from onwards_py.wire.response_head import examine_response, replace_fields
 
-_REFUSAL_SECONDS = 5.0  # for the body of a refused handshake
+_REFUSAL_SECONDS = 5.0  # seconds for the body of a rejected handshake
 
 
 def wants_tunnel(routed: RoutedRequest) -> bool:
@@ -30,7 +30,7 @@ def wants_tunnel(routed: RoutedRequest) -> bool:
 
 
 def prepare_tunnel(exchange: Exchange, routed: RoutedRequest, endpoint: Endpoint) -> Attempt:
-    """An attempt to open a tunnel. Raises ProxyError if this provider does not speak WebSocket here."""
+    """An attempt to open a tunnel. Raises ProxyError if this provider does not support WebSocket."""
     provider, path = endpoint.provider, routed.path
     api = api_of(path)
     if api is not None and provider.apis.upstream(api) is None:
@@ -74,7 +74,7 @@ async def run_tunnel(attempt: Attempt, handshake: Handshake, now: float) -> None
 
 
 async def _forward_refusal(exchange: Exchange, provider: Provider, handshake: Handshake, now: float) -> None:
-    """The provider declined: its response goes to the client, as far as it comes in good time."""
+    """Send the provider's rejection to the client, with the part of its body that arrives in time."""
     assert handshake.transport is not None
     head = handshake.answered.result()
     redaction = provider.redaction if head.status >= 400 else None

@@ -13,7 +13,7 @@ from onwards_py.transports.outbound_head import outbound_head
 
 
 def outbound_request(provider: Provider, routed: RoutedRequest) -> OutboundRequest:
-    """The request that this provider gets, as it came. Raises ProxyError for a target that cannot be joined."""
+    """The native request for this provider. Raises ProxyError for a target that cannot be joined."""
     request, address = routed.request, routed.address
     body, decoded, model = request.body, False, address.model
     if provider.model_name is not None:
@@ -22,7 +22,7 @@ def outbound_request(provider: Provider, routed: RoutedRequest) -> OutboundReque
         body = address.body_for(provider.model_name, provider.model_json)
         decoded = address.decoded
     elif address.decoded and (provider.local is not None or routed.rewritten):
-        body, decoded = address.body, True  # a local engine decodes no body
+        body, decoded = address.body, True  # local engines do not decode bodies
     memo = routed.head.outbound_heads.get(id(provider))
     if memo is not None and memo.provider is provider and not decoded:
         head = memo.before + b"%d" % len(body) + memo.after
@@ -40,7 +40,7 @@ def outbound_request(provider: Provider, routed: RoutedRequest) -> OutboundReque
 
 
 def error_of(fault: Fault, advice: str | None = None) -> ProxyError:
-    """The error that the client gets if the last attempt failed by ``fault``."""
+    """The error for the client if the last attempt failed by ``fault``."""
     if fault is Fault.UNAVAILABLE:
         return ProxyError(ErrorKind.LOCAL_UNAVAILABLE, advice, retry_after=1)
     if fault is Fault.CONNECT:

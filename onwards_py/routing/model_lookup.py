@@ -30,9 +30,9 @@ _LONGEST_MODEL_IN_FORM: Final = 32
 
 
 class Address(msgspec.Struct, frozen=True, gc=False):
-    """``model`` decides the route. ``body`` is the body without a content coding (``decoded``: it had one); ``span`` is
-    the position of the name in it, if it has one. ``renamed``: another name and the body with that name. ``notes``:
-    facts of a large body, which is not searched for them again."""
+    """``model`` decides the route. ``body`` is the decoded body (``decoded``: it had a content coding); ``span`` is the
+    position of the model name in it, if it has one. ``renamed``: another name, and the body with that name. ``notes``:
+    facts that were found in a large body, so that it is not searched again."""
 
     model: str
     body: bytes
@@ -43,7 +43,7 @@ class Address(msgspec.Struct, frozen=True, gc=False):
     notes: BodyFlags | None = None
 
     def body_for(self, model_name: str, model_json: bytes) -> bytes:
-        """The body with the name, and nothing else, replaced."""
+        """The body with the model name replaced, and otherwise unchanged."""
         assert self.span is not None
         if self.renamed is not None and self.renamed[0] == model_name:
             return self.renamed[1]
@@ -52,7 +52,7 @@ class Address(msgspec.Struct, frozen=True, gc=False):
 
 
 def common_rename(address: Address, pool: Pool) -> Provider | None:
-    """A provider with the model name that all providers of ``pool`` want in this large body; None: they differ."""
+    """A provider with the model name that all providers of ``pool`` use, for a large body; None: the names differ."""
     if address.span is None or len(address.body) <= AT_ONCE or not pool.providers:
         return None
     first = pool.providers[0]
@@ -61,8 +61,8 @@ def common_rename(address: Address, pool: Pool) -> Provider | None:
 
 
 def needs_decoded_body(target: LivePool) -> bool:
-    """True if the decoded copy of a coded body may be needed after the model lookup: to rename the model, to translate,
-    to serve a local model, or to decide where the request may be sent."""
+    """True if the decoded copy of a body may be needed after the model lookup: to rename the model, to translate, to
+    serve a local model, or to decide which providers may get the request."""
     pool = target.pool
     if (
         target.classifier_route is not None
@@ -91,7 +91,7 @@ def rewrite_model(address: Address, provider: Provider) -> Generator[None, None,
 
 
 class ScannedBody(msgspec.Struct, frozen=True, gc=False):
-    """A body without its content coding (``decoded``: it had one), and the model found in it."""
+    """A decoded body (``decoded``: it had a content coding), and the model found in it."""
 
     body: bytes
     scanned: ScanResult
@@ -99,7 +99,7 @@ class ScannedBody(msgspec.Struct, frozen=True, gc=False):
     multipart: bool = False
 
     def address(self) -> Address:
-        """The address by the body alone. Raises ProxyError MODEL_REQUIRED."""
+        """The address by the model in the body. Raises ProxyError MODEL_REQUIRED."""
         span = self.scanned.require_span()
         return Address(span.name, self.body, span, self.decoded, self.multipart, notes=self.scanned.notes)
 
@@ -107,7 +107,7 @@ class ScannedBody(msgspec.Struct, frozen=True, gc=False):
 def scan_body(head: RequestHead, body: bytes, limit: int) -> Generator[None, None, ScannedBody]:
     """Find the model in a body, in steps of about a millisecond: yields between them.
 
-    ``limit``: most bytes that it may decode to. Raises ProxyError if providers could read the body in another way.
+    ``limit``: maximum bytes of the decoded body. Raises ProxyError if providers could parse the body differently.
     """
     decoded = bool(coding_of(head.content_encoding))
     if decoded:
@@ -132,8 +132,8 @@ def scan_body(head: RequestHead, body: bytes, limit: int) -> Generator[None, Non
 
 
 def _check_form(body: bytes) -> Generator[None, None, None]:
-    """Raise ProxyError for a body that names a model if it is read as a URL-encoded form. curl labels JSON as a form by
-    default, and most providers ignore the label; those that do not must not find another model."""
+    """Raise ProxyError for a body that names a model if it is parsed as a URL-encoded form. curl labels JSON as a form
+    by default. Most providers ignore the label, but a provider that parses the form must not find another model."""
     for at in range(0, len(body), _WINDOW):
         if _MODEL_IN_FORM.search(body, at, at + _WINDOW + _LONGEST_MODEL_IN_FORM) is not None:
             message = "The body has a field 'model' if it is read as a form: send JSON, as application/json."
@@ -201,7 +201,7 @@ def address_from_header(name: str, found: ScannedBody, route: Route) -> Address:
 
 
 def _is_retargeted(route: Route) -> bool:
-    """True if another target serves the request, under its own name."""
+    """True if another target serves the request, with its own name as the model."""
     return route.redirected or route.target.classifier_route is not None
 
 

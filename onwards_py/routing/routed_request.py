@@ -20,7 +20,7 @@ from onwards_py.wire.model_scan import ModelSpan
 from onwards_py.wire.request_head import RequestHead
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
-# Inference leaves nothing behind but a bill; other requests (files, batches, threads) create objects.
+# Inference has no side effect except its cost; other requests (files, batches, threads) create objects.
 _INFERENCE = re.compile(
     rb"/(?:chat/completions|completions|responses|embeddings|messages|rerank|score|moderations|audio/[a-z]+"
     rb"|images/[a-z]+)/?(?:\?|$)"
@@ -87,14 +87,14 @@ def stores(routed: RoutedRequest) -> bool | None:
     try:
         value = _storing(routed.address.body).store
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        # This decoder refuses lone surrogates, which JSON allows.
+        # This decoder rejects lone surrogates, which JSON allows.
         return True if _STORED.search(routed.address.body) is not None else None
     return value if isinstance(value, bool) else None
 
 
 def streams(address: Address) -> bool:
-    """True if the request is for a stream. Only a timeout depends on it, so bytes are searched and nothing is parsed.
-    Clients write the key near the end of a body, where a backward search finds it at once: a forward search takes half
+    """True if the request asks for a stream. Only a timeout depends on it, so the bytes are searched without parsing.
+    Clients write the key near the end of a body, where a backward search finds it at once; a forward search takes half
     a millisecond for 400 kB."""
     if address.notes is not None:
         return address.notes.streams
@@ -106,26 +106,26 @@ def streams(address: Address) -> bool:
 
 
 def safe_to_duplicate(routed: RoutedRequest) -> bool:
-    """True if two providers may work on the request: its method is idempotent, or it is inference whose result is not
+    """True if two providers may process the request: its method is idempotent, or it is inference and its result is not
     stored."""
     return routed.repeatable or (is_inference(routed) and stores(routed) is not True)
 
 
 def safe_to_hedge(routed: RoutedRequest) -> bool:
-    """True if two providers may work on the request without a trace. (Responses are stored by default.)"""
+    """True if two providers may process the request without side effects. (Responses are stored by default.)"""
     return safe_to_duplicate(routed) and (api_of(routed.path) is not Api.RESPONSES or stores(routed) is False)
 
 
 def retry_after_send(routed: RoutedRequest, policy: FallbackPolicy) -> bool:
-    """True if the request may go to another provider after one may have begun to work on it, and to bill it. A hold
-    implies that: a connection that breaks before the head must not be worse than one that breaks behind it."""
+    """True if the request may be sent to another provider although the first one may have processed and billed it.
+    ``hold`` implies this: a failure before the head must not be treated worse than one after it."""
     return routed.repeatable or ((policy.retry_sent or policy.hold is not None) and safe_to_duplicate(routed))
 
 
 def retries_fault(
     plan: FallbackPlan, fault: Fault, endpoint: Endpoint | None, routed: RoutedRequest, now: float
 ) -> bool:
-    """True if another attempt, at ``endpoint`` or elsewhere, may follow one that failed by ``fault``. ``endpoint``
-    None: it is not known which of two hedged attempts failed."""
+    """True if another attempt, at ``endpoint`` or another one, may follow a failure by ``fault``. ``endpoint`` None: it
+    is not known which of two hedged attempts failed."""
     again = fault is Fault.CLOSED and safe_to_duplicate(routed) and plan.retries_reset(endpoint, now)
     return again or plan.retries_fault(fault, repeatable=retry_after_send(routed, plan.policy))

@@ -17,11 +17,11 @@ _SERVED: Final = {
     Api.RESPONSES: (frozenset({b"", b"/input_tokens"}), "creating a response"),
     Api.CHAT_COMPLETIONS: (frozenset({b""}), "creating a completion"),
 }
-"""For each API the paths behind its collection, and their name in errors."""
+"""For each API, the served paths below its collection, and their name in errors."""
 
 
 def not_served(api: Api) -> ProxyError:
-    """The error for an API that a provider neither has nor gets translated."""
+    """The error for an API that a provider does not implement and that is not translated."""
     return ProxyError(ErrorKind.NOT_FOUND, f"The {TITLES[api]} is not served for this model.")
 
 
@@ -40,7 +40,7 @@ def path_refusal(provider: Provider, path: bytes, method: bytes) -> ProxyError |
 
 
 def refusal_without_model(targets: Iterable[LivePool], path: bytes, method: bytes) -> ProxyError | None:
-    """The error if no provider of ``targets`` serves ``method`` at ``path``; None: one does, or there is none."""
+    """The error if no provider of ``targets`` serves ``method`` at ``path``; None if one does, or without providers."""
     refusal = None
     for target in targets:
         for provider in _providers(target):
