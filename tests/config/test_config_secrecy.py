@@ -118,6 +118,42 @@ def test_names_are_told(name: str) -> None:
     assert not looks_secret(name)
 
 
+PREFIXES = (
+    "sk pk rk gsk csk sess glpat nvapi github_pat gho ghp ghu ghs ghr xoxa xoxb xoxe xoxo xoxp xoxr xoxs xapp dapi"
+)
+LONG_PREFIXES = "xai hf pplx fw tgp r8 key lsv2 tvly"
+
+
+def test_each_prefix_of_a_token_is_known() -> None:
+    """With a rest that would be a word without it, behind a hyphen and an underscore, and not within a word."""
+    for prefix in PREFIXES.split():
+        for separator in "-_":
+            assert has_secret_shape(f"{prefix}{separator}abc"), prefix
+            assert not has_secret_shape(f"x{prefix}{separator}abc"), prefix
+    for prefix in LONG_PREFIXES.split():
+        assert has_secret_shape(f"{prefix}-{'a' * 16}"), prefix
+        assert has_secret_shape(f"{prefix}_v1_{'a' * 16}"), prefix
+        assert not has_secret_shape(f"{prefix}-{'a' * 15}"), prefix
+    for token in (
+        "AIza" + "a" * 8,
+        "AKIA" + "A" * 8,
+        "ASIA" + "A" * 8,
+        "ya29.",
+        "eyJ" + "a" * 8,
+        "Basic x",
+        "BEARER=x",
+    ):
+        assert has_secret_shape(token), token
+
+
+def test_bounds_of_what_looks_like_a_name() -> None:
+    """24 letters are a word, 25 are not; 80 characters are a name, 81 are not."""
+    assert not has_secret_shape("a" * 24)
+    assert has_secret_shape("a" * 25)
+    assert not looks_secret("ab c" * 20)
+    assert looks_secret("ab c" * 20 + "x")
+
+
 def test_a_known_key_is_still_suggested() -> None:
     """The messages that matter most are as they were."""
     assert "unknown key 'ulr'; did you mean 'url'?" in "\n".join(errors("targets: {m: {ulr: 'http://h'}}"))

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from support.gateway import Gateway, running
-from support.origin import Origin, origin, serve
+from support.origin import LAST_CHUNK, Origin, chunk, origin, serve
 from support.raw import CAP, Client, End, Response, ask, connect, post
 
 from onwards_py.config.parse import parse
@@ -38,6 +38,14 @@ def post_sized(size: int) -> bytes:
     return post(fields=b"X: " + b"x" * (size - rest) + b"\r\n")
 
 
+def post_chunks(*sizes: int) -> bytes:
+    """A request whose body comes in chunks of these sizes."""
+    body = b'{"model":"m"}'.ljust(sum(sizes))
+    ends = [sum(sizes[: number + 1]) for number in range(len(sizes))]
+    chunks = b"".join(chunk(body[end - size : end]) for end, size in zip(ends, sizes, strict=True))
+    return b"POST /v1/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + LAST_CHUNK
+
+
 @BOTH
 @pytest.mark.parametrize(
     ("most", "more", "status"),
@@ -46,8 +54,10 @@ def post_sized(size: int) -> bytes:
         (post_with(20), post_with(21), 431),
         (post_sized(4096), post_sized(4097), 431),
         (post(b'{"model":"m"}'.ljust(102_400)), post(b'{"model":"m"}'.ljust(102_401)), 413),
+        (post_chunks(102_400), post_chunks(102_401), 413),
+        (post_chunks(100_000, 2400), post_chunks(100_000, 2401), 413),
     ],
-    ids=["target", "fields", "head", "body"],
+    ids=["target", "fields", "head", "body", "chunk", "chunks"],
 )
 async def test_at_the_bound_it_is_served_and_beyond_it_is_refused(
     lane: bool, most: bytes, more: bytes, status: int
@@ -62,6 +72,20 @@ async def test_at_the_bound_it_is_served_and_beyond_it_is_refused(
         assert refused.status == status
         assert refused.value(b"connection") == b"close"
         assert len(upstream.requests) == 1
+
+
+@BOTH
+async def test_a_body_behind_a_repeated_head_has_the_same_bound(lane: bool) -> None:
+    """The byte lane does not parse a head that a connection repeats."""
+    text = "targets: {{m: {{url: '{}', max_body: 1KiB}}}}"
+    async with origin(serve()) as upstream:
+        config = parse(text.format(upstream.url), "targets.yaml", {}).snapshot
+        async with running(config, lane=lane) as gateway, connect(gateway.port) as client:
+            for size, status in ((1000, 200), (1024, 200), (1025, 413)):
+                await client.send(post(b'{"model":"m"}'.ljust(size)))
+                assert (await client.response()).status == status
+            assert await client.closed() is End.CLOSED
+        assert [len(request.body) for request in upstream.requests] == [1000, 1024]
 
 
 @BOTH

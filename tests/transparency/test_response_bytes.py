@@ -196,6 +196,22 @@ async def test_answer_to_head_keeps_its_fields_and_has_no_body(name: str, head: 
 
 
 @BOTH
+async def test_an_error_in_answer_to_head_has_no_body(lane: bool) -> None:
+    """Its head is that of the error to a GET, the connection stays, and the next answer begins right behind it."""
+    async with (
+        origin(serve(answer(b"sentinel"))) as upstream,
+        running(single(upstream.url), lane=lane) as gateway,
+        connect(gateway.port) as client,
+    ):
+        await client.send(b"HEAD /v1/x HTTP/1.1\r\nHost: h\r\nModel-Override: unknown\r\n\r\n")
+        got = await client.response(to_head=True)
+        assert got.status == 404
+        assert int(got.value(b"content-length") or b"") > 0
+        await client.send(PLAIN)
+        assert (await client.response()).body == b"sentinel"
+
+
+@BOTH
 async def test_client_that_says_close_is_closed_after_the_answer(lane: bool) -> None:
     """RFC 9112 section 9.6; the only edit to the answer is the field that says so."""
     async with (

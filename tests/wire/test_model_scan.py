@@ -188,6 +188,15 @@ def test_what_is_not_one_json_object_is_refused(body: bytes) -> None:
         assert refusal(body + pad).kind is ErrorKind.BAD_REQUEST
 
 
+def test_control_characters_are_refused_in_keys_and_values() -> None:
+    """RFC 8259 section 7: all 32; DEL is allowed."""
+    for control in (b"%c" % number for number in range(0x20)):
+        for body in (b'{"a%b":1,"model":"m"}' % control, b'{"a":"%b","model":"m"}' % control):
+            for pad in SMALL_AND_BIG:
+                assert refusal(body + pad).kind is ErrorKind.BAD_REQUEST, body
+    assert scan(b'{"a\x7f":"\x7f","model":"m"}' + PAD).name == "m"
+
+
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 @pytest.mark.parametrize("lead", [b'{"model":"m","a":', b'{"a":', b""])
 def test_nesting_without_end_is_refused(lead: bytes, opening: bytes) -> None:

@@ -6,7 +6,7 @@ import base64
 import html
 import itertools
 import json
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,10 @@ SPELLINGS = {
     "in JSON of PHP": json.dumps(KEY).replace("/", "\\/"),
     "in JSON of Go": 'sk-a/b+c=\\"\\u003c1\\u003e',
     "in JSON of .NET": "sk-a/b\\u002Bc=\\u0022\\u003C1\\u003E",
+    "in JSON of Gson": 'sk-a/b+c\\u003d\\"\\u003c1\\u003e',
+    "in JSON with all characters escaped": "sk-a\\u002fb\\u002bc\\u003d\\u0022\\u003c1\\u003e",
+    "in a form": quote_plus(KEY),
+    "in HTML, as numbers": html.escape(KEY).replace("&quot;", "&#34;"),
     "in JSON in JSON": json.dumps(json.dumps(KEY)),
     "in a URL": quote(KEY, safe=""),
     "in a path": quote(KEY),
@@ -63,6 +67,13 @@ def test_a_placeholder_is_no_secret(prefix: str, key: str) -> None:
     said = b'none EMPTY x Bearer realm="x"'
     redaction = compile_redaction(prefix, key)
     assert redaction is None or redaction.redact(said) == said
+
+
+def test_six_bytes_are_a_secret_and_five_are_not() -> None:
+    """What is shorter stands in ordinary words."""
+    assert redactor("", "abcdef").redact(b"abcdef") == b"******"
+    assert compile_redaction("", "abcde") is None
+    assert redactor("Bearer ", "abcde").redact(b"abcde Bearer abcde") == b"abcde ************"
 
 
 PARTS = st.sampled_from(
