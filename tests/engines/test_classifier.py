@@ -189,7 +189,7 @@ def shout(text: str) -> list[str]:
 
 
 def test_types_that_skops_does_not_trust_are_named_and_refused(save: Save) -> None:
-    """A function of somebody's own is code; skops lists it, and nobody is asked to trust it."""
+    """A user's own function is code; skops lists it, and the model is refused without a question."""
     model = pipeline(LogisticRegression(), vectorizer=TfidfVectorizer(analyzer=shout))
     assert "shout" in refusal(save(model))
     assert "_tree.Tree" in refusal(save(pipeline(RandomForestClassifier(n_estimators=2))))
@@ -215,7 +215,7 @@ def test_what_does_not_classify_texts_is_refused(save: Save) -> None:
 
 
 def test_an_onnx_model_with_other_inputs_is_refused(convert: Save, tmp_path: Path) -> None:
-    """Two inputs, or numbers: the message says what there is and what there must be."""
+    """Two inputs, or numbers: the message contains the inputs and the required ones."""
     skl2onnx = pytest.importorskip("skl2onnx")
     from skl2onnx.common.data_types import FloatTensorType
     from sklearn.compose import ColumnTransformer
@@ -254,7 +254,7 @@ def test_a_locale_that_is_not_there_is_explained(convert: Save) -> None:
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_probabilities_else_scores(save: Save, classifier: object, scores: str) -> None:
-    """Whatever an estimator offers, there is a label and numbers that sum up to 1, and it says where they are from."""
+    """For every kind of estimator there are a label and numbers with the sum 1; the answer names their source."""
     engine = loaded(save(pipeline(classifier)))
     for text, label in ((PROVE, "hard"), (HELLO, "easy")):
         one = classified(engine, text)
@@ -296,7 +296,7 @@ def test_labels_that_are_no_strings_become_strings(save: Save, labels: list[obje
 
 
 def test_nothing_is_spread_over_processors_for_one_text() -> None:
-    """A pool of threads costs more than one text; whatever the model was trained with, at every depth of a pipeline."""
+    """A pool of threads costs more than one text; n_jobs is replaced at every depth of a pipeline."""
     model = make_pipeline(TfidfVectorizer(), KNeighborsClassifier(n_jobs=-1))
     compute_in_one_thread(model)
     assert model.get_params()["kneighborsclassifier__n_jobs"] is None
@@ -327,7 +327,7 @@ def test_onnx_says_what_scikit_learn_says(convert: Save, labels: list[object]) -
 
 
 def test_onnx_probabilities_in_a_tensor_need_the_names_of_the_classes(convert: Save) -> None:
-    """Without names nobody could tell whose they are."""
+    """Without names the probabilities could not be assigned to classes."""
     model = pipeline(LogisticRegression())
     assert "zipmap" in refusal(convert(model, zipmap=False))
     assert "zipmap" in refusal(convert(model, zipmap=False, classes="easy, hard"))
@@ -439,14 +439,14 @@ def test_a_completion_is_streamed_as_chunks(engine: ClassifierEngine) -> None:
 
 
 def test_a_stream_ends_when_its_client_leaves(engine: ClassifierEngine) -> None:
-    """The sink says so; nothing more is given to it."""
+    """The sink reports it and gets no further events."""
     sink = Recorder(stays=1)
     ask(engine, "/chat/completions", sink, messages=user(PROVE), stream=True)
     assert len(sink.events) == 1
 
 
 def test_a_stopped_job_is_not_computed(engine: ClassifierEngine) -> None:
-    """Nobody waits: no words are read, nothing is answered, no stream begins."""
+    """Its client has left: no text is read, no answer is written, no stream begins."""
     job = Job()
     job.request_stop(0.0)
     sink = Recorder()

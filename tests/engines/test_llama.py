@@ -1,6 +1,6 @@
 """llama.cpp with a real model: what each parameter does, and that whole answers are those that it gives itself.
 
-Nothing here depends on what the model says: only on shapes, counts, and on the same saying for the same seed.
+No test depends on the text of the model: only on shapes, counts, and on equal texts for equal seeds.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def own_answer(engine: LlamaEngine, body: Body) -> Any:
 
 
 def comparable(answer: Any) -> Any:
-    """Without what differs from call to call, and what is ours to say."""
+    """Without members that differ from call to call, and without members that this proxy sets."""
     for choice in answer["choices"]:
         for token in (choice.get("logprobs") or {}).get("content") or []:
             for one in [token, *token["top_logprobs"]]:
@@ -191,7 +191,7 @@ def test_a_whole_answer_is_llamas_own(engine: LlamaEngine, body: Body) -> None:
 def test_a_call_of_a_tool_is_llamas_own(tools_engine: LlamaEngine) -> None:
     """The answer's beginning is given, because so small a model does not begin a call by itself; the rest is forced.
 
-    llama.cpp says ``""`` for the content beside a call where OpenAI says null.
+    The content beside a call is ``""`` in llama.cpp and null in the OpenAI API.
     """
     begun = {"role": "assistant", "content": "<tool_call>"}
     body = request(tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, messages=[USER, begun])
@@ -208,7 +208,7 @@ def test_a_call_of_a_tool_is_llamas_own(tools_engine: LlamaEngine) -> None:
 
 
 def test_a_template_that_throws_makes_a_400(tools_engine: LlamaEngine) -> None:
-    """The request is at fault, and the template's words are told."""
+    """The request is at fault, and the error contains the template's message."""
     error = refused(tools_engine, request(messages=[{"role": "judge", "content": "x"}]))
     assert error.status == 400
     assert "odd role" in error.message
@@ -245,7 +245,7 @@ def test_usage_ends_a_stream_that_asked_for_it(engine: LlamaEngine) -> None:
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_the_answers_length_is_bounded_by_either_name(engine: LlamaEngine, name: str) -> None:
-    """So many tokens, and the reason is told."""
+    """So many tokens, and the finish reason is "length"."""
     body = {key: value for key, value in request().items() if key != "max_tokens"}
     answer = whole(engine, {**body, name: 3})
     assert (answer["usage"]["completion_tokens"], answer["choices"][0]["finish_reason"]) == (3, "length")
@@ -362,7 +362,7 @@ def test_a_call_and_its_result_can_be_told(engine: LlamaEngine) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_prompt_over_the_window_is_refused(engine: LlamaEngine, stream: bool) -> None:
-    """Before a stream begins; both numbers are told."""
+    """Before a stream begins; the error contains both numbers."""
     error = refused(engine, request(messages=[{"role": "user", "content": "word " * 300}]), stream=stream)
     assert (error.status, error.param, error.code) == (400, "messages", "context_length_exceeded")
     assert str(CONTEXT) in error.message
@@ -420,7 +420,7 @@ def test_the_window_is_read_from_the_file() -> None:
 
 
 def test_a_model_that_is_not_there_cannot_be_loaded(tmp_path: Path) -> None:
-    """The reason says what is missing."""
+    """The error names the missing model."""
     with pytest.raises(LoadError, match="no-such-package"):
         LlamaEngine(LaunchSpec("llama_cpp", "package:no-such-package", str(tmp_path / "s"), str(tmp_path))).load()
 

@@ -97,7 +97,7 @@ def whole(body: Body, sink: EventSink, job: Job) -> EngineResult:
 
 
 def endless(body: Body, sink: EventSink, job: Job) -> EngineResult:
-    """Streams until it is told to stop."""
+    """Streams until it is stopped."""
     sink.begin()
     while sink.event(b"x" * 1000):
         pass
@@ -105,7 +105,7 @@ def endless(body: Body, sink: EventSink, job: Job) -> EngineResult:
 
 
 def waiting(body: Body, sink: EventSink, job: Job) -> EngineResult:
-    """Computes a whole answer, until it is told to stop."""
+    """Computes a whole answer until it is stopped."""
     job.stop.wait(PATIENCE)
     return EngineResult(None, DONE)
 
@@ -139,7 +139,7 @@ async def test_a_body_that_is_no_request_is_refused(folder: Path, body: bytes, p
 
 @pytest.mark.parametrize(("method", "path", "status"), [("POST", "/v1/y", 404), ("GET", "/v1/x", 405)])
 async def test_other_paths_and_methods_are_refused(folder: Path, method: str, path: str, status: int) -> None:
-    """404 and 405, in the dialect; 405 says what is allowed."""
+    """404 and 405, as errors of the API; 405 has Allow."""
     async with running(folder, whole) as it:
         async with it.session.request(method, f"http://engine{path}", data=b'{"model":"m"}') as response:
             assert response.status == status
@@ -187,7 +187,7 @@ async def test_an_unforeseen_failure_tells_nothing(folder: Path) -> None:
 
 
 async def test_a_stream_is_one_chunk_per_event(folder: Path) -> None:
-    """Whoever reads it gets each event by itself, and then a proper end."""
+    """A client gets each event in a chunk of its own, and the last chunk at the end."""
 
     def streaming(body: Body, sink: EventSink, job: Job) -> EngineResult:
         sink.begin()
@@ -202,7 +202,7 @@ async def test_a_stream_is_one_chunk_per_event(folder: Path) -> None:
 
 
 async def test_a_stream_that_fails_is_not_ended_properly(folder: Path) -> None:
-    """One event tells of the error, and the body breaks off."""
+    """One event contains the error, and the body is cut."""
 
     def failing(body: Body, sink: EventSink, job: Job) -> EngineResult:
         sink.begin()
@@ -220,7 +220,7 @@ async def test_a_stream_that_fails_is_not_ended_properly(folder: Path) -> None:
 
 @pytest.mark.parametrize("handler", [endless, waiting], ids=["streamed", "whole"])
 async def test_a_client_that_leaves_stops_its_job(folder: Path, handler: RouteHandler) -> None:
-    """However its answer was to come; the job is gone from the books when it has returned, and its cost is told."""
+    """Streamed or not; the job is removed when it has returned, and its cost is reported."""
     async with running(folder, handler) as it:
         _, writer = await asked(folder)
         await until(lambda: it.engine.jobs)
@@ -231,7 +231,7 @@ async def test_a_client_that_leaves_stops_its_job(folder: Path, handler: RouteHa
 
 
 async def test_a_client_that_does_not_read_holds_the_computation(folder: Path) -> None:
-    """The thread waits when too much is unread, and goes on when the client does."""
+    """The thread waits while too many bytes are unread, and continues when the client reads."""
     sent = 0
 
     def counting(body: Body, sink: EventSink, job: Job) -> EngineResult:
@@ -277,7 +277,7 @@ async def test_a_job_that_waits_for_a_slot_is_not_computed_for_nobody(folder: Pa
 
 
 async def test_a_job_that_does_not_stop_is_told_of(folder: Path) -> None:
-    """Pong says for how long; a job that nobody told to stop is not stuck."""
+    """Pong contains for how long; a job that was not stopped is not reported as stuck."""
     go = threading.Event()
 
     def deaf(body: Body, sink: EventSink, job: Job) -> EngineResult:
@@ -295,6 +295,6 @@ async def test_a_job_that_does_not_stop_is_told_of(folder: Path) -> None:
 
 
 async def test_only_the_user_may_open_the_socket(folder: Path) -> None:
-    """Mode 0600, whatever the process's mask is."""
+    """Mode 0600, with any umask of the process."""
     async with running(folder, whole):
         assert (folder / "s").stat().st_mode & 0o777 == 0o600

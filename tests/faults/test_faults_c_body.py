@@ -37,7 +37,7 @@ GET = get(b"/v1/x", b"Model-Override: m\r\n")
 
 
 def cut(number: str, name: str, sent: bytes, body: bytes, finish: Finish = Finish.FIN) -> Fault:
-    """A body that ends before its framing says so, once the client has the head."""
+    """A body that ends before its announced end, after the client has the head."""
     return Fault(number, name, sends(sent, then=finish, waits=True), CUT, Then.COMMITTED, body=body)
 
 
@@ -107,7 +107,7 @@ CASES = Table(case for fault in FAULTS for case in fault.cases())
 
 @CASES.case("C43", "FIN ends a body that lasts until the close")
 async def until_the_close(stage: Stage) -> list[Told]:
-    """RFC 9112 section 6.3 rule 8: whole, and the client is told so by a last chunk."""
+    """RFC 9112 section 6.3 rule 8: the body is complete, and the client gets a last chunk."""
     await stage.single(once(CLOSE + b"abc"))
     response = await stage.ask()
     assert (response.body, response.end) == (b"abc", End.WHOLE)
@@ -115,7 +115,7 @@ async def until_the_close(stage: Stage) -> list[Told]:
 
 
 def poisoned(number: str, name: str, whole: bytes, poison: bytes) -> Case:
-    """Bytes behind a whole response are nobody's, and their connection serves nobody any more."""
+    """Bytes behind a complete response are dropped, and their connection is not used again."""
 
     later = number != "C46"
 
@@ -290,7 +290,7 @@ HUGE = b'{"model":"m","x":"' + b"y" * 40_000_000 + b'"}'
 
 @CASES.case("C57", "answers before the body was read, and closes")
 async def early_and_closed(stage: Stage) -> list[Told]:
-    """413, 401, 429 before the body: heard, although the rest of the request can no longer be sent."""
+    """413, 401, 429 before the end of the request: passed on, although its rest can no longer be sent."""
 
     async def script(peer: Peer) -> None:
         await peer.request_head()
@@ -324,7 +324,7 @@ async def early_and_kept(stage: Stage) -> list[Told]:
 
 @CASES.case("C59", "answers whole, and never reads the rest of the request")
 async def answers_while_sent(stage: Stage) -> list[Told]:
-    """The connection cannot serve again, and is not kept for ever in order to send what nobody reads."""
+    """The connection is not used again, and is not kept for ever for bytes that the provider does not read."""
 
     async def script(peer: Peer) -> None:
         await peer.request_head()
@@ -340,7 +340,7 @@ async def answers_while_sent(stage: Stage) -> list[Told]:
 
 
 def open_connections(port: int) -> int:
-    """Connections of this machine to ``port`` that nobody has closed, as Linux tells it."""
+    """Open connections of this machine to ``port``, as Linux lists them."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(row[2].endswith(f":{port:04X}") and row[3] == ESTABLISHED for row in rows)
 
@@ -368,7 +368,7 @@ async def exhausted(stage: Stage) -> list[Told]:
 
 @CASES.case("C-retry", "the next fails otherwise: the first one's response is the answer")
 async def first_response_kept(stage: Stage) -> list[Told]:
-    """A response says more than a failure: its Retry-After is not lost."""
+    """A response is more useful than a failure: its Retry-After is kept."""
     busy = answer(b"busy", b"503 X", b"Retry-After: 17\r\n")
     first, second = await stage.origin(serve(busy)), await stage.origin(silent)
     providers = [{"url": first.url}, {"url": second.url, "timeouts": QUICK}]

@@ -23,7 +23,7 @@ CASES = Table()
 
 @asynccontextmanager
 async def stopping(stage: Stage, cut_now: asyncio.Event) -> AsyncIterator[asyncio.Task[None]]:
-    """The gateway was told to end; within, it is ending. Behind, it has ended."""
+    """The gateway shuts down: the body of the context runs while it drains; after the context it has stopped."""
     stage.ended = True
     ending = asyncio.ensure_future(stage.gateway.application.stop(cut_now))
     try:
@@ -42,7 +42,7 @@ async def in_stream(stage: Stage, client: Client) -> Response:
 
 @CASES.case("F99", "ends while a stream is going on")
 async def ends_in_stream(stage: Stage) -> list[Told]:
-    """The stream comes to its own end, while nobody new is let in."""
+    """The stream ends by itself; new connections are refused meanwhile."""
     release = asyncio.Event()
     await stage.single(streaming(release))
     async with connect(stage.port) as client:
@@ -69,7 +69,7 @@ async def refuses(stage: Stage) -> None:
 
 @CASES.case("F99", "ends while a request is waiting for its answer")
 async def ends_waiting(stage: Stage) -> list[Told]:
-    """It is answered, and told that the connection ends, which it does; readiness fails at once."""
+    """The response has ``Connection: close``, and the connection is closed; readiness fails at once."""
     answers = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -94,7 +94,7 @@ async def ends_waiting(stage: Stage) -> list[Told]:
 
 @CASES.case("F100", "told twice to end")
 async def told_twice(stage: Stage) -> list[Told]:
-    """What goes on is cut at once, and visibly."""
+    """A second signal cuts running responses at once, so that clients notice it."""
     cut_now = asyncio.Event()
     await stage.single(streaming(asyncio.Event()))
     async with connect(stage.port) as client:
@@ -149,7 +149,7 @@ async def reload_in_stream(stage: Stage) -> list[Told]:
 
 @CASES.case("F102", "the target is removed while its stream is going on")
 async def target_removed(stage: Stage) -> list[Told]:
-    """The stream goes on, new requests find nothing."""
+    """The stream is not affected; new requests get 404."""
     release = asyncio.Event()
     await stage.single(streaming(release))
     async with connect(stage.port) as client:
@@ -164,7 +164,7 @@ async def target_removed(stage: Stage) -> list[Told]:
 
 @CASES.case("F102", "a key is revoked while its stream is going on")
 async def key_revoked(stage: Stage) -> list[Told]:
-    """What was let in goes on; the next request of that key is refused."""
+    """Accepted requests are completed; the next request with that key is refused."""
     release = asyncio.Event()
     upstream = await stage.single(streaming(release), keys=["sk-old"])
     request = post(fields=b"Authorization: Bearer sk-old\r\n")
@@ -210,7 +210,7 @@ async def reloads_under_load(stage: Stage) -> list[Told]:
 
 @CASES.case("F102", "reloads while providers fail")
 async def reloads_under_faults(stage: Stage) -> list[Told]:
-    """Each request finds the healthy one, whatever is replaced meanwhile; what is known of the failing one is kept."""
+    """Each request reaches the healthy provider during all reloads; the health of the failing provider is kept."""
 
     async def dies(peer: Peer) -> None:
         await peer.request()
@@ -267,7 +267,7 @@ async def invalid_file(stage: Stage) -> list[Told]:
 
 
 class Blocked(io.BytesIO):
-    """A pipe that nobody reads: writing does not return until ``open`` is set."""
+    """A pipe without a reader: a write does not return until ``open`` is set."""
 
     def __init__(self, kept: io.BytesIO) -> None:
         super().__init__()
@@ -284,7 +284,7 @@ class Blocked(io.BytesIO):
 
 @CASES.case("F107", "the access log cannot be written")
 async def log_blocked(stage: Stage) -> list[Told]:
-    """A thread of its own waits, and nobody else does."""
+    """Only the thread that writes the log waits."""
     await stage.single(serve())
     application = stage.gateway.application
     pipe = Blocked(stage.gateway.log)
@@ -305,7 +305,7 @@ async def log_blocked(stage: Stage) -> list[Told]:
 
 @CASES.case("F109", "a scrape that is not read")
 async def slow_scrape(stage: Stage) -> list[Told]:
-    """Whoever asks for metrics and does not read holds up nobody."""
+    """A client that requests metrics and does not read them delays no other client."""
     await stage.single()
     async with connect(stage.gateway.admin_port, buffer=1024) as scraper:
         for _ in range(50):
@@ -317,7 +317,7 @@ async def slow_scrape(stage: Stage) -> list[Told]:
 
 @CASES.case("F-cut", "a provider's stream is cut by the proxy's own end")
 async def upstream_told(stage: Stage) -> list[Told]:
-    """The provider is told that nobody reads any more."""
+    """The provider's connection is closed, because its response is not read any more."""
     closed, cut_now = asyncio.Event(), asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -340,5 +340,5 @@ async def upstream_told(stage: Stage) -> list[Told]:
 
 @pytest.mark.parametrize("case", CASES.parameters())
 async def test_the_proxy_ends_or_changes(lane: bool, case: Case) -> None:
-    """What goes on comes to its end, or is cut visibly; nothing is lost in between."""
+    """A running exchange is completed, or cut so that the client notices it."""
     await perform(case, lane=lane)

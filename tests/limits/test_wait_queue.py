@@ -1,4 +1,4 @@
-"""The line before a limit: in order, nobody overtakes, nobody is forgotten."""
+"""The wait queue of a limit: first come, first served; no request overtakes another or is forgotten."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_permit_that_comes_back_lets_the_head_in_and_nobody_else() -> None:
 
 
 def test_a_newcomer_does_not_overtake() -> None:
-    """Between the permit that came back and the head that is asked soon, the place is not for whoever comes along."""
+    """A permit that was returned is reserved for the head of the queue until its next try."""
     world = World()
     limiter = one_place(world)
     holder, waiting = enter(world, limiter), enter(world, limiter)
@@ -250,7 +250,7 @@ def test_who_has_gone_in_has_no_right_of_way_any_more() -> None:
 
 
 def test_a_raised_limit_lets_in_who_waits() -> None:
-    """A reload that raises it is felt at once; one that lowers it takes nobody's permit away."""
+    """A reload that raises the limit has effect at once; one that lowers it takes no permit away."""
     world = World()
     limiter = one_place(world)
     callers = [enter(world, limiter) for _ in range(4)]
@@ -264,7 +264,7 @@ def test_a_raised_limit_lets_in_who_waits() -> None:
 
 
 def test_a_line_that_is_abolished_refuses_who_waits_in_it() -> None:
-    """`reject` instead of `queue`: whoever cannot go in now is told so now."""
+    """`reject` instead of `queue`: waiting requests that are not admitted now are refused at once."""
     world = World()
     limiter = one_place(world)
     callers = [enter(world, limiter) for _ in range(4)]
@@ -275,7 +275,7 @@ def test_a_line_that_is_abolished_refuses_who_waits_in_it() -> None:
 
 
 def test_a_line_keeps_its_people_through_a_reload() -> None:
-    """A shorter bound sends nobody away, but lets nobody else join."""
+    """With a shorter queue no waiting request is refused, but no other may join."""
     world = World()
     limiter = one_place(world)
     callers = [enter(world, limiter) for _ in range(3)]
@@ -311,7 +311,7 @@ SOME_LIMITS = st.builds(
 
 @given(SOME_LIMITS, STEPS, st.data())
 def test_first_come_first_served(limits: Limits, steps: list[str], data: st.DataObject) -> None:
-    """Whatever happens, those who go in do so in the order in which they came, and all do in the end."""
+    """Requests are admitted in the order of their arrival, and all are admitted in the end."""
     world = World()
     limiter = world.limiter(limits)
     came: list[Caller] = []

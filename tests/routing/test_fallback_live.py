@@ -104,7 +104,7 @@ def test_a_probe_is_taken_by_asking_and_only_by_one() -> None:
 
 
 def test_a_probe_without_a_verdict_is_given_back() -> None:
-    """By whoever gives up, or by asking on."""
+    """When the exchange ends, or asks the next provider."""
     two = members(2)
     health(two[0]).failed(0.0)
     leaving = plan(pool(two))
@@ -146,7 +146,7 @@ def test_who_asked_to_be_left_alone_is_waited_for_before_it_is_asked_again() -> 
 
 
 def test_others_are_asked_without_waiting() -> None:
-    """And the one that is due first is waited for, once nobody is left."""
+    """When no other provider is left, the exchange waits for the one that is available first."""
     two = members(2)
     asking = plan(pool(two))
     asking.next(0.0)
@@ -174,7 +174,7 @@ def test_without_health_the_exchange_itself_remembers() -> None:
     ("longest", "asked", "wait"), [(10.0, 10.0, 10.0), (10.0, 10.5, None), (0.0, 3.0, 0.0), (0.0, 1e9, 0.0)]
 )
 def test_a_retry_after_is_waited_for_up_to_a_bound(longest: float, asked: float, wait: float | None) -> None:
-    """Longer: the client is told instead. 0: Retry-After is not waited for."""
+    """A longer one is passed on to the client instead. 0: the exchange does not wait for Retry-After."""
     one = members(1, healthy=False)
     asking = plan(pool(one, replace(ON, max_retry_after=longest)))
     asking.next(0.0)
@@ -183,7 +183,7 @@ def test_a_retry_after_is_waited_for_up_to_a_bound(longest: float, asked: float,
 
 
 def test_rests_count_among_all_waits_together() -> None:
-    """max_total_backoff bounds what a client may be kept waiting, whoever wished it."""
+    """max_total_backoff limits the sum of all waits of a client, for any reason."""
     one = members(1, healthy=False)
     asking = plan(pool(one, replace(ON, max_total_backoff=4.0)))
     waits = []
@@ -198,7 +198,7 @@ def test_rests_count_among_all_waits_together() -> None:
 @pytest.mark.parametrize(("elapsed", "wait"), [(1.0, 3.0), (2.0, None), (9.0, None)])
 @pytest.mark.parametrize("rests", [True, False])
 def test_no_wait_is_longer_than_what_is_left_of_the_exchange(elapsed: float, wait: float | None, rests: bool) -> None:
-    """The client is told what there is, instead of waiting for its own timeout."""
+    """The client gets the last response, instead of waiting for its own timeout."""
     one = members(1, healthy=False)
     one[0].provider = replace(one[0].provider, timeouts=Timeouts(total=5.0))
     waits = ON if rests else replace(ON, backoff_initial=3.0, backoff_jitter=False)
@@ -214,7 +214,7 @@ def test_no_wait_is_longer_than_what_is_left_of_the_exchange(elapsed: float, wai
 
 
 def test_further_attempts_come_out_of_the_budget() -> None:
-    """An empty one ends the exchange, and says that it was the reason."""
+    """An empty budget ends the exchange, and is recorded as the reason."""
     budget = RetryBudget(RetryBudgetPolicy(0.0, 0.0))
     found = []
     for _ in range(12):
@@ -345,7 +345,7 @@ def test_a_hedge_never_asks_the_same_nor_one_that_is_not_well() -> None:
 
 
 def test_hedges_have_a_budget_of_their_own() -> None:
-    """One of twenty requests, and the ten that a quiet pool has in store. Whom nobody can help takes nothing."""
+    """One of twenty requests, and the ten that an idle pool has saved. Without another provider none is taken."""
     hedges, retries = RetryBudget(RetryBudgetPolicy(0.05, 0.0)), RetryBudget(RetryBudgetPolicy(0.0, 0.0))
     alone = pool(members(1), hedges=hedges)
     hedged = 0
@@ -381,7 +381,7 @@ ACTS = st.sampled_from(["next", "next", "hedge", "aside", "backoff", "fail", "su
 def test_no_plan_asks_more_often_than_it_may(
     count: int, policy: FallbackPolicy, strategy: Strategy, acts: list[tuple[str, float]], seed: int
 ) -> None:
-    """Attempts since the last restart stay within the limit (two for a hedge), and nobody set aside is asked."""
+    """Attempts since the last restart stay within the limit (two for a hedge), and no excluded provider is asked."""
     of = members(count)
     attempts = (policy.max_attempts or 0) if policy.enabled else 1
     asking = plan(pool(of, policy, RetryBudget(RetryBudgetPolicy()), RetryBudget(RetryBudgetPolicy()), strategy), seed)

@@ -67,7 +67,7 @@ def test_a_connection_that_dies_under_a_repeated_request_counts_in_the_rate_only
 
 
 def test_a_stream_that_is_cut_takes_its_success_back() -> None:
-    """Told late; else streams that begin well and break off would never be failures in a row."""
+    """Reported late; otherwise streams that begin well and break off would never be failures in a row."""
     health = Health(POLICY)
     for _ in range(3):
         health.succeeded()
@@ -81,7 +81,7 @@ def test_a_stream_that_is_cut_takes_its_success_back() -> None:
 
 
 def test_a_rate_of_failures_takes_it_out() -> None:
-    """Half of ten within the window, in whatever order; not of nine."""
+    """Half of ten within the window, in any order; not of nine."""
     health = Health(BY_RATE)
     for now in range(4):
         health.failed(float(now))
@@ -168,7 +168,7 @@ def test_while_ejected_late_successes_do_not_put_it_back() -> None:
 
 
 def test_while_ejected_late_failures_do_not_keep_it_out_longer() -> None:
-    """They say what is known."""
+    """Requests from before the ejection give no new information."""
     health = failed(ejected(), 20, now=4.0)
     assert health.excluded_until == 5.0
     assert health.ejections == 1
@@ -204,7 +204,7 @@ def test_asked_before_its_time_it_can_come_back_but_not_get_worse() -> None:
 
 
 def test_back_from_probation_it_begins_anew() -> None:
-    """Whatever put it back: failures of before are not in a row with those that follow."""
+    """Failures before its return do not count with those that follow."""
     health = probe(ejected(), 5.0)
     health.rate_limited(5.0, 0.0)
     assert failed(health, 2, now=6.0).state is HealthState.HEALTHY
@@ -234,7 +234,7 @@ def test_refusals_of_our_credential_have_a_rule_of_their_own() -> None:
 
 
 def test_a_probe_that_is_still_refused_ends_in_another_time_out() -> None:
-    """But of one that was ejected for failures a refusal says that it is alive."""
+    """But for a provider that was ejected for failures, a refusal shows that it is alive."""
     refused = Health(POLICY)
     refused.unauthorised(0.0)
     refused.unauthorised(0.0)
@@ -297,7 +297,7 @@ def test_a_probe_that_is_told_to_wait_has_found_it_alive() -> None:
 
 
 def test_one_that_rests_can_be_ejected_and_one_that_is_ejected_can_rest() -> None:
-    """Whatever ends later counts."""
+    """The later end counts."""
     health = Health(POLICY)
     health.rate_limited(0.0, 20.0)
     failed(health, 3)
@@ -311,7 +311,7 @@ def test_one_that_rests_can_be_ejected_and_one_that_is_ejected_can_rest() -> Non
 
 
 def test_checks_take_it_out_and_put_it_back() -> None:
-    """Three failures in a row, two successes in a row; exchanges have no say meanwhile."""
+    """Three failures in a row, two successes in a row; exchanges do not count meanwhile."""
     health = Health(POLICY, CHECK)
     for ok in (False, False, True, False, False):
         health.checked(ok, 0.0)
@@ -353,7 +353,7 @@ def test_who_was_ejected_before_it_went_down_comes_back_on_probation() -> None:
 
 
 def test_who_is_down_and_no_longer_checked_is_tried() -> None:
-    """A reload without the health check: nobody would ever put it back."""
+    """After a reload without the health check, no check could put it back."""
     health = Health(POLICY, CHECK)
     for _ in range(3):
         health.checked(False, 0.0)
@@ -394,7 +394,7 @@ def happen(health: Health, event: str, now: float) -> bool:
 def test_it_is_never_out_for_longer_than_the_longest_time(
     policy: EjectionPolicy | None, steps: list[tuple[str, float]]
 ) -> None:
-    """Counted from the last event, whatever came before; and then one exchange that goes well is all it takes."""
+    """Counted from the last event; then one successful exchange puts it back."""
     longest, now, health = max(policy.max_time if policy else 0.0, 30.0), 1.0, Health(policy)
     for event, passed in steps:
         now += passed
@@ -409,7 +409,7 @@ def test_it_is_never_out_for_longer_than_the_longest_time(
 
 @given(POLICIES, STEPS)
 def test_there_is_one_probe_at_a_time(policy: EjectionPolicy | None, steps: list[tuple[str, float]]) -> None:
-    """No second one before the first was told of, given up, or given back, or max_time is over."""
+    """No second probe before the first was reported, given up or given back, or max_time is over."""
     now, health, probing_since = 1.0, Health(policy), -inf
     for event, passed in steps:
         now += passed

@@ -125,7 +125,7 @@ async def test_each_event_is_a_chunk_of_its_own(lane: bool) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_providers_own_fields_pass(lane: bool, stream: bool) -> None:
-    """Request ids are for support; what speaks of the old body goes."""
+    """Request ids are for support; fields that describe the old body are removed."""
     fields = b"X-Request-Id: req-1\r\nETag: x\r\nContent-Disposition: inline\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"
     response = await asked(lane, whole("x", fields=fields), stream=stream)
     assert response.value(b"x-request-id") == b"req-1"
@@ -149,7 +149,7 @@ async def test_a_streamed_answer_to_a_whole_request_is_collected(lane: bool) -> 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [b"400 Bad Request", b"401 Unauthorized", b"429 Too Many Requests", b"500 Oops"])
 async def test_an_error_of_an_untrusted_provider_keeps_its_status(lane: bool, status: bytes, stream: bool) -> None:
-    """Its words may speak of keys and hosts that are not the client's."""
+    """Its message may contain keys and hosts that the client must not see."""
     reply = error(status, "org-secret at 10.0.0.1", b"Retry-After: 7\r\n")
     response = await asked(lane, reply, stream=stream)
     assert response.status == int(status[:3])
@@ -170,7 +170,7 @@ async def test_an_error_of_a_trusted_provider_keeps_its_words(lane: bool, stream
 
 
 async def test_codes_that_clients_decide_by_survive(lane: bool) -> None:
-    """G5: Codex shortens its history at context_length_exceeded, so the code is told even of untrusted words."""
+    """G5: Codex shortens its history at context_length_exceeded, so the code is kept even for untrusted providers."""
     response = await asked(lane, error(b"400 Bad Request", "maximum context length is 4096 tokens"), stream=True)
     assert response.error["code"] == "context_length_exceeded"
     response = await asked(lane, error(b"429 Slow", "slow down", b"Retry-After: 3\r\n"), stream=True)
@@ -181,7 +181,7 @@ async def test_codes_that_clients_decide_by_survive(lane: bool) -> None:
 @pytest.mark.either_door
 @pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b"\xff\xfe", b"[]", b'"no"'])
 async def test_an_error_page_becomes_an_envelope(lane: bool, body: bytes) -> None:
-    """Whatever a balancer in front of the provider says."""
+    """A page of a load balancer in front of the provider."""
     response = await asked(lane, answer(body, b"503 Away", b"Content-Type: text/html\r\n"), stream=True)
     assert response.status == 503
     assert response.error["message"]
@@ -190,7 +190,7 @@ async def test_an_error_page_becomes_an_envelope(lane: bool, body: bytes) -> Non
 
 @pytest.mark.parametrize("status", [b"302 Found", b"304 Not Modified"])
 async def test_a_redirection_is_not_followed_and_not_passed_on(lane: bool, status: bytes) -> None:
-    """Nobody follows it with somebody's credentials: 502."""
+    """The provider's credential is not sent elsewhere: 502."""
     reply = b"HTTP/1.1 %b\r\nLocation: http://evil/\r\nContent-Length: 0\r\n\r\n" % status
     response = await asked(lane, reply, stream=True)
     assert response.status == 502
@@ -257,7 +257,7 @@ async def test_the_providers_connection_is_used_again(lane: bool) -> None:
 
 
 async def test_a_coded_answer_is_not_taken_for_an_answer(lane: bool) -> None:
-    """A provider that packs what nobody asked it to pack: 502, never bytes that nobody can read."""
+    """A provider that compresses without being asked: 502, and never bytes that the client cannot decode."""
     reply = answer(b"\x1f\x8b\x08\x00\x00", fields=b"Content-Type: application/json\r\nContent-Encoding: gzip\r\n")
     response = await asked(lane, reply, stream=False)
     assert response.status == 502

@@ -1,4 +1,4 @@
-"""Any legal stream, cut anywhere, with whatever events left out, says to a chat client what the provider said.
+"""Any legal stream, cut anywhere and with any events left out, gives a chat client the content of the provider.
 
 Legal streams of events are those that the other direction makes of legal chat streams: so each property is a round
 trip, and both directions are held against each other. And anything at all has exactly one honest end.
@@ -32,7 +32,7 @@ CUT_SHORT = ("length", "content_filter")
 
 
 def answers(stream: Stream, heard_: Json) -> None:
-    """A client heard what the acts of the stream said."""
+    """The client got the content of the acts of the stream."""
     for name, kind in (("content", "text"), ("refusal", "refusal")):
         assert heard_[name] == stream.joined(kind)
     paragraphs = str(heard_["reasoning_content"])
@@ -83,7 +83,7 @@ def test_G21_whole_and_streamed_answers_reach_clients_that_asked_for_the_other(
 @PATIENT
 @given(st.data(), streams())
 def test_log_probabilities_survive_the_round_trip(data: st.DataObject, stream: Stream) -> None:
-    """Each chunk has the tokens of its delta, and none is told twice."""
+    """Each chunk has the tokens of its delta, and no token is repeated."""
     stream = data.draw(streams(logprobs=True))
     raw = translate(data.draw(written(stream.chunks)), WITH_LOGPROBS, Ending.DONE)
     out = heard(read(filtered([raw], context=ChatContext("m", wants_logprobs=True))))
@@ -104,7 +104,7 @@ _LEFT_OUT = (
 @PATIENT
 @given(streams(), st.sets(st.sampled_from(range(len(_LEFT_OUT)))), st.sampled_from(["kept", "gone", "changing"]))
 def test_events_may_be_left_out(stream: Stream, left: set[int], ids: str) -> None:
-    """A1-A3, A28: without beginnings, ends or deltas, whatever becomes of ids: the same is said."""
+    """A1-A3, A28: without beginnings, ends or deltas, and with changed ids, the content is the same."""
     kinds = set().union(*(_LEFT_OUT[number] for number in left))
     kept = [
         _with_ids(event, ids, number)
@@ -118,7 +118,7 @@ def test_events_may_be_left_out(stream: Stream, left: set[int], ids: str) -> Non
 
 
 def _by_id(stream: Stream, calls: Any) -> list[object]:
-    """Calls in the order of the stream: without their beginnings they are told in the order of their ends."""
+    """Calls in the order of the stream; without their beginnings, in the order of their ends."""
     order = [call.id for call in stream.calls]
     return sorted(calls, key=lambda call: order.index(call[0]))
 
@@ -150,7 +150,7 @@ def test_A20_the_streamed_items_count_where_the_final_output_is_empty(stream: St
 @PATIENT
 @given(st.data(), streams())
 def test_a_stream_that_breaks_off_is_never_presented_as_a_whole_one(data: st.DataObject, stream: Stream) -> None:
-    """Cut short at any byte: an error, no finish reason, no ``[DONE]``, and a prefix of what was to be said."""
+    """Cut at any byte: an error, no finish reason, no ``[DONE]``, and a prefix of the content."""
     raw = sse(events(stream))
     terminal = raw.rindex(b"event: ")
     out = filtered([raw[: data.draw(st.integers(0, terminal))]], data.draw(ENDINGS))
@@ -306,7 +306,7 @@ def _made(request: Json, preset: str, policy: Policy) -> Translated[ChatContext]
     st.sampled_from(list(PRESETS)),
 )
 def test_the_short_way_of_plain_messages_is_the_long_one(messages: list[Json], preset: str) -> None:
-    """A member that says nothing changes nothing."""
+    """A member that is null has no effect."""
     made = _made({"model": "m", "messages": messages}, preset, Policy())
     longer = _made({"model": "m", "messages": [{**one, "name": None} for one in messages]}, preset, Policy())
     if isinstance(made, InvalidRequest) or isinstance(longer, InvalidRequest):

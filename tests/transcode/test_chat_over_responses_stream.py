@@ -50,7 +50,7 @@ def plain(value: object) -> Any:
 
 
 def test_the_role_comes_first_and_the_model_is_the_providers() -> None:
-    """Nothing is said before there is something to tell; then the role, with the model that answered."""
+    """No chunk is written before the first content; then a chunk with the role, and the model that answered."""
     core = machine()
     assert core.feed(CREATED_EVENT) == []
     first, second = map(plain, core.feed(text("hi")))
@@ -136,12 +136,12 @@ def test_G6_a_stream_without_its_terminal_event_was_cut(ending: Ending) -> None:
 
 
 def test_the_end_mark_counts_where_the_terminal_event_is_missing() -> None:
-    """``[DONE]`` says that the answer is whole, as it does from a provider of chat."""
+    """``[DONE]`` means that the answer is complete, as it does from a provider of Chat Completions."""
     assert heard(chunks([text("hi")], done=True))["finish"] == "stop"
 
 
 def test_A20_only_the_terminal_with_its_output() -> None:
-    """No item was streamed at all: everything is told at the end, in order."""
+    """The stream had no items: all of them are written at the end, in order."""
     reasoning = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}]}
     out = chunks([ended(output=[reasoning, message("hi"), function_call("c", "f", "{}")], usage=USAGE)])
     said = heard(out)
@@ -158,7 +158,7 @@ def test_A1_deltas_without_their_items() -> None:
 
 
 def test_events_that_name_no_item_belong_to_the_open_one() -> None:
-    """Neither id nor index: the text is not told again with its item."""
+    """Events without id and index: the text is not repeated with its item."""
     nameless = event("output_text.delta", delta="hi")
     events = [added({"type": "message", "id": "msg_1", "content": []}), nameless, item_done(message("hi"))]
     assert heard(chunks([*events, ended(output=[message("hi")])]))["content"] == "hi"
@@ -181,7 +181,7 @@ def test_an_item_that_is_done_says_no_more() -> None:
 
 
 def test_A15_a_content_index_for_each_token_is_no_new_part() -> None:
-    """vLLM counts content_index up with each token, and then tells the text whole."""
+    """vLLM increments content_index with each token, and then sends the complete text."""
     events = [text("a", content_index=0), text("b", content_index=1), text("c", content_index=2)]
     events += [event("output_text.done", item_id="msg_1", output_index=0, content_index=3, text="abc")]
     assert heard(chunks([*events, item_done(message("abc")), ended(output=[message("abc")])]))["content"] == "abc"
@@ -209,7 +209,7 @@ def test_A17_the_text_of_a_reasoning_item_is_reasoning_whatever_its_part_is_call
 
 
 def test_A28_arguments_only_when_they_are_done() -> None:
-    """No deltas: the arguments are told once, from whichever event has them first."""
+    """Without deltas the arguments are written once, from the first event that has them."""
     done = event("function_call_arguments.done", item_id="fc_1", output_index=0, arguments='{"a":1}')
     whole = function_call("c", "f", '{"a":1}')
     for events in ([done, item_done(whole)], [item_done(whole)], []):
@@ -218,7 +218,7 @@ def test_A28_arguments_only_when_they_are_done() -> None:
 
 
 def test_A26_arguments_that_are_told_at_the_beginning_are_told_once() -> None:
-    """Some say all arguments in ``added``: believed only where nothing else says them."""
+    """Some providers send all arguments in ``added``: they are used only if no other event has them."""
     whole = function_call("c", "f", '{"a":1}')
     assert heard(chunks([added(whole), ended()]))["calls"] == [("c", "f", '{"a":1}')]
     assert heard(chunks([added(whole), arguments('{"a":1}'), ended()]))["calls"] == [("c", "f", '{"a":1}')]
@@ -234,7 +234,7 @@ def test_A30_a_call_waits_for_its_name_and_its_id() -> None:
 
 
 def test_A30_the_id_is_the_providers_although_it_comes_last() -> None:
-    """``arguments.done`` may tell the name; the id is in the item, which may have another item id by then."""
+    """``arguments.done`` may contain the name; the call id is in the item, whose item id may have changed."""
     done = event("function_call_arguments.done", item_id="x1", output_index=0, arguments='{"a":1}', name="f")
     whole = function_call("c", "f", '{"a":1}', "x2")
     assert heard(chunks([done, item_done(whole), ended()]))["calls"] == [("c", "f", '{"a":1}')]
@@ -247,7 +247,7 @@ def test_A30_an_answer_with_a_nameless_call_failed() -> None:
 
 
 def test_B9_arguments_that_stop_in_their_middle_were_cut() -> None:
-    """The provider calls it completed; the client is told that it was cut, so that it does not run the call."""
+    """Although the provider reports "completed", the finish reason is "length", so that no client runs the call."""
     out = chunks([added(function_call("c", "f", "")), arguments('{"a'), ended()])
     assert heard(out)["finish"] == "length"
 
@@ -304,7 +304,7 @@ def test_two_calls_under_one_item_id_are_two_calls(stream: list[Json], last: lis
 
 @pytest.mark.parametrize("ids", [("c", "d"), ("c", "c"), ("", "")])
 def test_no_item_of_a_whole_answer_is_lost_whatever_the_ids(ids: tuple[str, str]) -> None:
-    """Two calls under one call id are told apart by an id of ours."""
+    """The second of two calls with one call id gets an id of this proxy."""
     calls = [{**call, "call_id": id_} for call, id_ in zip(TWO_CALLS, ids, strict=True)]
     found = heard(chunks([ended(output=[*TWO_TEXTS, *calls])]))
     assert found["content"] == "ab"
@@ -368,7 +368,7 @@ def test_a_custom_call_is_a_function_call_to_a_client_of_the_old_functions() -> 
 
 
 def test_a_request_with_functions_is_answered_with_a_function_call() -> None:
-    """The API from before tools: one call, without an id; a second one is not told."""
+    """The API before tools has one call, without an id; a second call is left out."""
     core = machine(ChatContext("m", legacy_functions=True))
     out = core.feed(item_done(function_call("c", "f", '{"a":1}')))
     out += core.feed(item_done(function_call("d", "g", "{}", "fc_2"), 1)) + core.feed(ended())
@@ -429,7 +429,7 @@ def test_sealed_reasoning_reaches_the_client_once_as_a_detail() -> None:
 
 
 def test_annotations_count_from_the_beginning_of_all_content() -> None:
-    """A citation in the second message stands behind the first one; repeated, it is told once."""
+    """Indices of a citation in the second message count from the first message; a repeated citation is written once."""
     cited = {"type": "url_citation", "start_index": 0, "end_index": 2, "url": "https://x", "title": "X"}
     second = message("de", "msg_2", annotations=[cited])
     streamed = [
