@@ -41,7 +41,7 @@ class TokenMeter(msgspec.Struct):
         used = total_tokens_in(body)
         self.used = self.estimate + len(body) // _OF_TEXT if used is None else used
 
-    def settle(self, status: int, *, complete: bool, left: bool) -> int:
+    def charge(self, status: int, *, complete: bool, left: bool) -> int:
         """Tokens to charge beyond the estimate, at the end of the exchange. An error is free. ``complete``: the client
         has got the whole response. ``left``: the client left before the response, which must not evade the limit, so
         the prompt is charged."""

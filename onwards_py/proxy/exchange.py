@@ -151,7 +151,7 @@ class Exchange(msgspec.Struct):
         if self.meter is not None:
             outcome = self.outcome
             left = outcome is outcomes.CLIENT_GONE_WAITING and self.attempts > 0
-            difference = self.meter.settle(self.status, complete=outcome is outcomes.DONE, left=left)
+            difference = self.meter.charge(self.status, complete=outcome is outcomes.DONE, left=left)
         for limiter in self.permits:
             limiter.in_flight -= 1
             if limiter.watched:
