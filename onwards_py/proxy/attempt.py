@@ -1,13 +1,13 @@
-"""One attempt: a request to one provider, and its response once the head has arrived."""
+"""One attempt: a request to one provider, the response once its head has arrived, or the failure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
-from onwards_py.messages import BodySink, Ending, Filter, ResponseHead
+from onwards_py.errors import ProxyError
+from onwards_py.messages import ResponseHead
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.response_sink import ResponseSink
 from onwards_py.proxy.translate_request import Translation, translate
@@ -15,35 +15,13 @@ from onwards_py.proxy.upstream_request import outbound_request
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.routed_request import RoutedRequest
 from onwards_py.transports.base import OutboundRequest, UpstreamResponse
+from onwards_py.transports.responses import CompleteResponse, RedactedResponse, read_within
+from onwards_py.wire.redacted_error import redacted_body, redacted_head, replaced_error
+from onwards_py.wire.redaction import Redaction
+from onwards_py.wire.response_decoding import LONGEST_ERROR, are_decodable
 from onwards_py.wire.response_head import ResponseFacts
 
-
-class CompleteResponse(msgspec.Struct, frozen=True):
-    """An UpstreamResponse whose body is in memory."""
-
-    head: ResponseHead
-    body: bytes
-    repeated: bool = False
-
-    def complete_body(self) -> bytes | None:
-        """See UpstreamResponse.complete_body."""
-        return self.body
-
-    async def pump(self, pipeline: Sequence[Filter], downstream: BodySink) -> Ending:
-        """See UpstreamResponse.pump."""
-        data = self.body
-        for stage in pipeline:
-            data = stage.feed(data) + stage.finish(Ending.DONE)
-        downstream.write(data)
-        return Ending.DONE
-
-    async def read(self, limit: int) -> bytes | None:
-        """See UpstreamResponse.read."""
-        return self.body if len(self.body) <= limit else None
-
-    def discard(self) -> None:
-        """Does nothing: the response has no connection."""
-
+_REDACTION_SECONDS: Final = 5.0
 
 NO_RESPONSE: Final[UpstreamResponse] = CompleteResponse(ResponseHead(0, b"", b""), b"")
 """The response of an attempt until a head that may be forwarded has arrived."""
@@ -66,6 +44,30 @@ class Attempt(msgspec.Struct):
     facts: ResponseFacts = _NO_FACTS
 
 
+class LastResponse(Protocol):
+    """A provider's response that is discarded for another attempt, and is sent if no further attempt follows."""
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        """Send the response to the client. Raises ProxyError if the proxy must send an error of its own instead."""
+        ...
+
+
+class AttemptFailed(msgspec.Struct, frozen=True):
+    """An attempt that did not serve the client. ``retryable``: another attempt may follow. ``waited``: the wait before
+    the next attempt is over. ``response``: sent if no attempt follows; None: ``error`` is sent instead."""
+
+    error: ProxyError
+    retryable: bool
+    response: LastResponse | None = None
+    waited: bool = False
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        """Answer the client after the last attempt. Raises ProxyError if the proxy must send an error of its own."""
+        if self.response is None:
+            raise self.error
+        self.response.send(exchange, now)
+
+
 def prepare(exchange: Exchange, routed: RoutedRequest, endpoint: Endpoint) -> Attempt:
     """An attempt at ``endpoint``. Raises ProxyError if this provider cannot serve the request."""
     provider = endpoint.provider
@@ -74,3 +76,20 @@ def prepare(exchange: Exchange, routed: RoutedRequest, endpoint: Endpoint) -> At
         if translation is not None:
             return Attempt(exchange, routed, endpoint, translation.outbound, translation)
     return Attempt(exchange, routed, endpoint, outbound_request(provider, routed))
+
+
+async def redact(attempt: Attempt, redaction: Redaction) -> None:
+    """Redact credentials in an error (a status of 400 or more), for clients, logs and translations.
+
+    A body with a content coding is read completely, because it can be searched only after decoding. If it contains no
+    credential, it is forwarded unchanged, else without the coding. A body that is too slow or too large is replaced.
+    """
+    response = attempt.response
+    head = redacted_head(response.head, redaction)
+    attempt.facts = facts = msgspec.structs.replace(attempt.facts, block=redaction.redact(attempt.facts.block))
+    if not are_decodable(facts.coding):
+        attempt.response = RedactedResponse(response, head, redaction)
+        return
+    body = await read_within(response, LONGEST_ERROR, _REDACTION_SECONDS)
+    attempt.facts, body = replaced_error(facts) if body is None else redacted_body(facts, body, redaction)
+    attempt.response = CompleteResponse(head, body)

@@ -7,12 +7,13 @@ from collections.abc import Collection
 import msgspec
 
 from onwards_py.proxy.attempt import Attempt
-from onwards_py.proxy.decode_response import decoded_error, read_within
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.redaction import replaced
 from onwards_py.proxy.translate_response import send_error_of
 from onwards_py.transcode.neutral.failure import from_body
+from onwards_py.transports.responses import read_within
 from onwards_py.wire.error_codes import may_be_refusal
+from onwards_py.wire.redacted_error import replaced_error
+from onwards_py.wire.response_decoding import LONGEST_ERROR, decoded_error
 
 _SECONDS = 2.0
 
@@ -46,8 +47,8 @@ class BufferedResponse(msgspec.Struct, frozen=True):
 async def drain_body(attempt: Attempt) -> BufferedResponse:
     """Read a response that will be discarded, which frees its connection for the next attempt. If the body is too slow,
     too large or truncated, only the head is kept."""
-    body = await read_within(attempt.response, _SECONDS)
+    body = await read_within(attempt.response, LONGEST_ERROR, _SECONDS)
     if body is not None:
         return BufferedResponse(attempt, body)
-    attempt.facts, body = replaced(attempt.facts)
+    attempt.facts, body = replaced_error(attempt.facts)
     return BufferedResponse(attempt, body, whole=False)

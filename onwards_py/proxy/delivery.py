@@ -7,8 +7,7 @@ from typing import Final
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import Clock, Ending, Fault, Filter
-from onwards_py.proxy.attempt import Attempt
-from onwards_py.proxy.attempt_result import AttemptFailed
+from onwards_py.proxy.attempt import Attempt, AttemptFailed
 from onwards_py.proxy.buffered_response import BufferedResponse
 from onwards_py.proxy.first_content_gate import native_gate, retries_verdict
 from onwards_py.proxy.response_sink import ResponseSink

@@ -19,6 +19,7 @@ from onwards_py.observe.log_row import LogRow
 from onwards_py.observe.outcomes import Outcome, outcome_of_ending, outcome_of_error
 from onwards_py.transcode.responses.repair.filter import Repair
 from onwards_py.wire.error_body import send_error
+from onwards_py.wire.own_head import json_lines
 from onwards_py.wire.response_head import ResponseFacts
 
 _DONE: Final = Ending.DONE
@@ -190,8 +191,7 @@ class Exchange(msgspec.Struct):
 
     def answer(self, body: bytes, now: float) -> None:
         """Send JSON of the proxy's own, with status 200."""
-        block = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
-        self.answer_with(200, b"OK", block, body, now)
+        self.answer_with(200, b"OK", json_lines(len(body)), body, now)
 
     def answer_with(self, status: int, reason: bytes, block: bytes, body: bytes, now: float) -> None:
         """Send a response of the proxy's own; ``block`` has its Content-Length."""

@@ -36,7 +36,7 @@ class ContentDetector(Protocol):
         ...
 
     def finish(self, ending: Ending, /) -> Verdict:
-        """The body has ended."""
+        """Cancel the timer, because the body has ended."""
         ...
 
 

@@ -16,14 +16,12 @@ from onwards_py.model.policies import HedgePolicy
 from onwards_py.observe.failure_log import FailureLog
 from onwards_py.observe.not_found_log import NotFoundLog
 from onwards_py.proxy.acquire_provider import acquire_provider, exclude, no_provider_error, wait_for_provider
-from onwards_py.proxy.attempt import Attempt, prepare
-from onwards_py.proxy.attempt_result import AttemptFailed, LastResponse
+from onwards_py.proxy.attempt import Attempt, AttemptFailed, LastResponse, prepare, redact
 from onwards_py.proxy.buffered_response import drain_body
 from onwards_py.proxy.delivery import deliver
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.first_content_gate import is_held
 from onwards_py.proxy.hedge import race
-from onwards_py.proxy.redaction import redact
 from onwards_py.proxy.translate_response import early_sink, fail_committed
 from onwards_py.proxy.tunnel import open_tunnel, prepare_tunnel, run_tunnel, wants_tunnel
 from onwards_py.proxy.upstream_request import error_of, outbound_request
@@ -197,7 +195,8 @@ class RetryLoop:
                 note_stale_connection(endpoint, now)
             wait = retry_after(head.lines, time.time()) if head.status >= 400 else None
             note_head(endpoint, head.status, wait, now - attempt.sent_at, now)
-            plan.note_retry_after(endpoint, wait, now)
+            if wait is not None:
+                plan.note_retry_after(endpoint, wait, now)
         if head.status >= 400:
             self._not_found.note(provider, head.status, attempt.outbound.target)
 

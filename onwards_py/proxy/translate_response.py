@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
-from http import HTTPStatus
 from typing import Final
 
 import msgspec
 import orjson
 
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.messages import Clock, Ending, Fault
+from onwards_py.messages import BodySink, Clock, Ending, Fault, Filter
 from onwards_py.model.provider import Provider
 from onwards_py.observe import outcomes
 from onwards_py.observe.outcomes import Outcome, outcome_of_ending
-from onwards_py.proxy.attempt import NO_RESPONSE, Attempt
-from onwards_py.proxy.attempt_result import AttemptFailed
-from onwards_py.proxy.decode_response import LONGEST_ERROR, decoded_error, pump_decoded
+from onwards_py.proxy.attempt import NO_RESPONSE, Attempt, AttemptFailed
 from onwards_py.proxy.delayed_close import CollectedBody, DelayedClose
 from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.first_content_gate import translated_gate
@@ -30,11 +26,13 @@ from onwards_py.routing.routed_request import retries_fault
 from onwards_py.transcode.neutral.failure import Failure, from_body
 from onwards_py.transcode.neutral.machine import Machine
 from onwards_py.transcode.neutral.pipeline import AnswerBody, AnswerCollector, ClientResponse, EventFilter
+from onwards_py.wire.decoding import DECODABLE
+from onwards_py.wire.own_head import STREAM_LINES, dropped_line, json_lines, reason_of
+from onwards_py.wire.redaction import Redactor
+from onwards_py.wire.response_decoding import LONGEST_ERROR, DecodeFilter, decoded_error
 from onwards_py.wire.response_head import provider_lines, retry_after
 
 _LONGEST_BODY = 64 * 1024 * 1024  # bytes of a complete answer, which is buffered for translation
-_LONGEST_DROPPED = 1000  # characters of X-Onwards-Dropped
-_NOT_IN_A_HEADER = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 _BROKEN: Final = (outcomes.UPSTREAM_CUT, outcomes.UPSTREAM_IDLE)
 
 _SLOW: Final = ErrorKind.UPSTREAM_TIMEOUT.value
@@ -126,10 +124,11 @@ def _sink(attempt: Attempt, translation: Translation, clock: Clock) -> ResponseS
 
     def commit() -> None:
         if attempt.response is NO_RESPONSE:
-            block = _own_block(translation.dropped, b"text/event-stream")
+            block = STREAM_LINES + dropped_line(translation.dropped)
         else:
             note_success(attempt.endpoint)
-            block = _block(attempt, translation.dropped + events.dropped, b"text/event-stream")
+            block = provider_lines(attempt.facts.block) + STREAM_LINES
+            block += dropped_line(translation.dropped + events.dropped)
         exchange.commit(200, b"OK", block, None, clock())
 
     commit_at = None if settings.commit_after is None else exchange.began + settings.commit_after
@@ -151,7 +150,7 @@ async def _stream(
     assert sink.events is not None
     events, machine = sink.events.filter, sink.events.machine
     gate = translated_gate(attempt, events, plan, clock)
-    ending = await sink.pump(pump_decoded(attempt, sink), attempt.response.discard, gate)
+    ending = await sink.pump(_pump_decoded(attempt, sink), attempt.response.discard, gate)
     exchange.dropped += events.dropped
     failure = events.failure if sink.open else machine.failure
     fault, outcome = _fault_of(ending), _outcome_of(machine.failure, ending)
@@ -173,7 +172,7 @@ async def _collect(attempt: Attempt, translation: Translation, clock: Clock) -> 
     machine, body = _machine(attempt, translation)
     collector, close = AnswerCollector(machine, body), DelayedClose(machine, attempt.response.discard)
     try:
-        ending = await pump_decoded(attempt, CollectedBody(collector, close))
+        ending = await _pump_decoded(attempt, CollectedBody(collector, close))
     finally:
         close.cancel()
     response, failure = collector.finish(ending), machine.failure
@@ -185,6 +184,20 @@ async def _collect(attempt: Attempt, translation: Translation, clock: Clock) -> 
     _answer(attempt, translation.dropped + collector.dropped, response, clock())
     exchange.outcome = outcome
     return None
+
+
+async def _pump_decoded(attempt: Attempt, sink: BodySink) -> Ending:
+    """Move a decoded response into ``sink``. A body with an unknown coding is not decoded; a body that is corrupt or
+    incomplete in its coding counts as truncated."""
+    provider, facts = attempt.endpoint.provider, attempt.facts
+    decode = DecodeFilter(facts.coding, attempt.response.discard) if facts.coding in DECODABLE else None
+    pipeline: tuple[Filter, ...] = () if decode is None else (decode,)
+    if provider.trusted and provider.redaction is not None:  # error messages of trusted providers are forwarded
+        pipeline = (*pipeline, Redactor(provider.redaction))
+    if attempt.exchange.meter is not None:
+        pipeline = (*pipeline, attempt.exchange.meter.scan(facts, decoded=True))
+    ending = await attempt.response.pump(pipeline, sink)
+    return ending if decode is None else decode.ending(ending)
 
 
 def _outcome_of(failure: Failure | None, ending: Ending) -> Outcome:
@@ -237,29 +250,6 @@ def _is_trusted(provider: Provider) -> bool:
 
 
 def _answer(attempt: Attempt, dropped: tuple[str, ...], response: ClientResponse, now: float) -> None:
-    block = _block(attempt, dropped, b"application/json", len(response.body))
-    attempt.exchange.answer_with(response.status, _reason(response.status), block, response.body, now)
-
-
-def _reason(status: int) -> bytes:
-    try:
-        return HTTPStatus(status).phrase.encode("ascii")
-    except ValueError:
-        return b""
-
-
-def _block(attempt: Attempt, dropped: tuple[str, ...], content_type: bytes, length: int | None = None) -> bytes:
-    """The provider's fields, except those about its body, and the proxy's own fields."""
-    return provider_lines(attempt.facts.block) + _own_block(dropped, content_type, length)
-
-
-def _own_block(dropped: tuple[str, ...], content_type: bytes, length: int | None = None) -> bytes:
-    own = b"Content-Type: %b\r\n" % content_type
-    if length is not None:
-        own += b"Content-Length: %d\r\n" % length
-    else:
-        own += b"Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"
-    if dropped:
-        names = ", ".join(_NOT_IN_A_HEADER.sub("?", name) for name in dropped)
-        own += b"X-Onwards-Dropped: %b\r\n" % names[:_LONGEST_DROPPED].encode("ascii")
-    return own
+    status, body = response
+    block = provider_lines(attempt.facts.block) + json_lines(len(body)) + dropped_line(dropped)
+    attempt.exchange.answer_with(status, reason_of(status), block, body, now)

@@ -10,7 +10,6 @@ from onwards_py.model.provider import Provider
 from onwards_py.observe import outcomes
 from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.redaction import redacted_body, redacted_head
 from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.model_lookup import rename_in_query
 from onwards_py.routing.routed_request import RoutedRequest
@@ -19,6 +18,7 @@ from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.outbound_head import upgrade_head
 from onwards_py.transports.tunnel import Handshake, TunnelEnd, handshake
 from onwards_py.wire.api import api_of
+from onwards_py.wire.redacted_error import redacted_body, redacted_head
 from onwards_py.wire.response_head import examine_response, replace_fields
 
 _REFUSAL_SECONDS = 5.0  # seconds for the body of a rejected handshake

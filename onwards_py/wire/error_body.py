@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from math import ceil
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import orjson
 
 from onwards_py.errors import ErrorKind, LimitState, ProxyError
 from onwards_py.messages import Downstream
+from onwards_py.wire.own_head import json_lines, reason_of
 
 
 class ErrorResponse(NamedTuple):
@@ -33,7 +33,7 @@ def error_response(error: ProxyError) -> ErrorResponse:
     body = orjson.dumps(
         {"error": {"message": error.message, "type": answer.type, "param": error.param, "code": error.code}}
     )
-    block = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+    block = json_lines(len(body))
     if error.kind is ErrorKind.UNAUTHENTICATED:
         block += b'WWW-Authenticate: Bearer realm="onwards"\r\n'
     elif error.kind is ErrorKind.NO_WEBSOCKET:
@@ -44,7 +44,7 @@ def error_response(error: ProxyError) -> ErrorResponse:
         block += b"Retry-After: %d\r\n" % max(1, ceil(error.retry_after))
     if error.limit is not None:
         block += _limit_fields(error.limit)
-    return ErrorResponse(answer.status, HTTPStatus(answer.status).phrase.encode("ascii"), block, body)
+    return ErrorResponse(answer.status, reason_of(answer.status), block, body)
 
 
 def _limit_fields(state: LimitState) -> bytes:

@@ -18,6 +18,7 @@ from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.echo.answers import CompleteAnswer, EchoRequest, StreamedAnswer, injected_error
 from onwards_py.transports.echo.pacer import Pacer
 from onwards_py.transports.echo.routes import answer
+from onwards_py.wire.own_head import reason_of
 from onwards_py.wire.rechunk import EventTooLarge
 
 Step = tuple[float, bytes]
@@ -195,7 +196,7 @@ def _duration(made: CompleteAnswer, settings: EchoSettings) -> float:
 def _whole(made: CompleteAnswer, settings: EchoSettings, pacer: Pacer) -> EchoResponse:
     body = made.body
     fields: Fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    head = ResponseHead.of(made.status, _reason(made.status), fields)
+    head = ResponseHead.of(made.status, reason_of(made.status), fields)
     ending = Ending.DONE
     if made.status == HTTPStatus.OK and _is_cut(settings, made.tokens):
         body, ending = body[: len(body) // 2], Ending.RESET
@@ -228,10 +229,3 @@ def _events(made: StreamedAnswer, settings: EchoSettings, cut: bool) -> Iterator
 
 def _is_cut(settings: EchoSettings, tokens: int) -> bool:
     return settings.cut_after is not None and settings.cut_after <= tokens
-
-
-def _reason(status: int) -> bytes:
-    try:
-        return HTTPStatus(status).phrase.encode("ascii")
-    except ValueError:
-        return b""

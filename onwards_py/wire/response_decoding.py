@@ -2,56 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from onwards_py.messages import BodySink, Ending, Filter
-from onwards_py.proxy.attempt import Attempt
-from onwards_py.transports.base import UpstreamResponse
-from onwards_py.wire.decoding import DECODABLE, RESPONSE_LIMITS, ContentDecoder, DecodeLimits, Undecodable
-from onwards_py.wire.redaction import Redactor
+from onwards_py.messages import Ending
+from onwards_py.wire.decoding import DECODABLE, RESPONSE_LIMITS, ContentDecoder, DecodeLimits, Reason, Undecodable
 
 LONGEST_ERROR: Final = 1024 * 1024
 """Maximum bytes of an error, both encoded and decoded."""
 
-OF_AN_ERROR: Final = DecodeLimits(LONGEST_ERROR, 0, LONGEST_ERROR, RESPONSE_LIMITS.members)
-"""The limits of an error with a content coding."""
-
-
-async def pump_decoded(attempt: Attempt, sink: BodySink) -> Ending:
-    """Move a decoded response into ``sink``. A body with an unknown coding is not decoded; a body that is corrupt or
-    incomplete in its coding counts as truncated."""
-    provider, facts = attempt.endpoint.provider, attempt.facts
-    decode = DecodeFilter(facts.coding, attempt.response.discard) if facts.coding in DECODABLE else None
-    pipeline: tuple[Filter, ...] = () if decode is None else (decode,)
-    if provider.trusted and provider.redaction is not None:  # error messages of trusted providers are forwarded
-        pipeline = (*pipeline, Redactor(provider.redaction))
-    if attempt.exchange.meter is not None:
-        pipeline = (*pipeline, attempt.exchange.meter.scan(facts, decoded=True))
-    ending = await attempt.response.pump(pipeline, sink)
-    return ending if decode is None else decode.ending(ending)
-
-
-async def read_within(response: UpstreamResponse, seconds: float) -> bytes | None:
-    """The complete body of an error; None if it is truncated, larger than LONGEST_ERROR, or takes longer than
-    ``seconds``. The connection is free afterwards in any case."""
-    timer = asyncio.get_running_loop().call_later(seconds, response.discard)
-    try:
-        return await response.read(LONGEST_ERROR)
-    finally:
-        timer.cancel()
+_OF_AN_ERROR: Final = DecodeLimits(LONGEST_ERROR, 0, LONGEST_ERROR, RESPONSE_LIMITS.members)
 
 
 def decoded_error(coding: bytes, body: bytes) -> bytes:
     """The decoded body of an error; unchanged if it cannot be decoded."""
     if coding not in DECODABLE:
         return body
-    decoding = ContentDecoder(coding, OF_AN_ERROR)
+    decoding = ContentDecoder(coding, _OF_AN_ERROR)
     try:
         return decoding.feed(body) + decoding.finish(Ending.DONE)
     except Undecodable:
         return body
+
+
+def are_decodable(codings: bytes) -> bool:
+    """True if there are ``codings``, in a list with commas, and all are known."""
+    return bool(codings) and DECODABLE.issuperset(codings.split(b","))
+
+
+def decodable_part(codings: bytes, body: bytes) -> bytes | None:
+    """The decoded body, or its beginning if it is truncated; None if it is too large."""
+    for coding in reversed(codings.split(b",")):
+        try:
+            body = ContentDecoder(coding, _OF_AN_ERROR).feed(body)
+        except Undecodable as error:
+            if error.reason is Reason.TOO_LARGE:
+                return None
+            body = error.ready
+    return body
 
 
 class DecodeFilter:
