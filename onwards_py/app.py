@@ -323,7 +323,7 @@ async def _run(loaded: LoadedConfig, options: ServeOptions) -> None:
 def serve(options: ServeOptions) -> int:
     """Run until a signal stops it. Raises ConfigError; returns the exit code: 0, or 1 after a run-time failure."""
     logs.configure(options.log_level, standard_streams.unbuffered(sys.stderr))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the handler is installed; the file is read anyway
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # ignored before the first load, which reads the file anyway
     before, now = descriptors.raise_limit()
     if before != now:
         _log.info("the limit of open file descriptors was raised from %d to %d", before, now)

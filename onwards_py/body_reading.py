@@ -65,7 +65,7 @@ class BodyReading:
         except asyncio.CancelledError:
             if turn in self._line:
                 self._line.remove(turn)
-            else:  # it has got the place in the meantime
+            else:  # `_leave` has passed the place to this body
                 self._leave()
             raise
 

@@ -179,7 +179,7 @@ def _run(arguments: Sequence[str] | None, env: Mapping[str, str]) -> int:
         print_error(f"{error}\n{count} error{'s' if count > 1 else ''}")
         return USAGE
     except BrokenPipeError:
-        return FAILED  # the reader of our output has seen enough
+        return FAILED  # the program that reads the output has closed its pipe
     except OSError as error:
         print_error(f"onwards-py: {error}")
         return FAILED

@@ -14,7 +14,7 @@ Deadlines within 0.5 % of the timeout share one check.
 So a timeout causes at most 200 checks, however many connections use it.
 """
 
-_MIN_INTERVAL: Final = 0.0005  # seconds between checks; event loops wait in whole milliseconds
+_MIN_INTERVAL: Final = 0.0005  # seconds between checks; event loops wait for whole milliseconds
 
 
 class DeadlineTimer:

@@ -12,7 +12,7 @@ import resource
 from contextlib import suppress
 from dataclasses import dataclass
 
-# The admin port's connections, refused clients on their way out, name resolution, files being read, pipes.
+# For the admin port, rejected clients that are still open, name resolution, files and pipes.
 _RESERVE = 96
 _MIN_SHARE = 4
 _inherited: list[int] = []

@@ -123,7 +123,7 @@ class StepTask:
     def _wait_for(self, awaited: object) -> None:
         """Wait for ``awaited``, in the cases that `resume` does not handle itself."""
         if isinstance(awaited, OneShot):
-            if awaited.done and not self._cancelled:  # set from inside the coroutine's own call
+            if awaited.done and not self._cancelled:  # the coroutine itself has set it
                 self.resume()
                 return
             self._one_shot = awaited

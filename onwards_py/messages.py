@@ -43,7 +43,7 @@ class Fault(Enum):
     """How an attempt failed before a complete response head arrived."""
 
     CONNECT = "connect"  # DNS, TCP, TLS or the proxy's CONNECT: no request byte was sent
-    CONNECT_TIMEOUT = "connect_timeout"  # the same, by the clock
+    CONNECT_TIMEOUT = "connect_timeout"  # no connection within timeouts.connect
     FIRST_BYTE_TIMEOUT = "first_byte_timeout"  # sent, and no complete head within timeouts.first_byte
     CLOSED = "closed"  # sent on a new connection, which was closed before a complete head
     INVALID = "invalid"  # the bytes are not an HTTP response that may be forwarded

@@ -20,7 +20,7 @@ def reopen_closed() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is that of the closed descriptor
             if null != descriptor:
                 os.dup2(null, descriptor)
                 os.close(null)

@@ -48,7 +48,7 @@ class Decoder:
         self.positions: dict[Path, Position] = {}
         self._diagnostics = diagnostics
         self._env = env
-        # Caches, as every value of a file is looked up.
+        # These are caches, because every value of a file is looked up.
         self._members: dict[int, list[mi.Type]] = {}
         self._fields: dict[type, dict[str, mi.Field]] = {}
 

@@ -265,7 +265,7 @@ class RequestPath(str, Text):
             raise ValueError("expected a path that begins with '/', in visible ASCII characters")
         try:
             join(b"", text.encode())
-        except ProxyError as error:  # requests must not have it either
+        except ProxyError as error:  # invalid in requests too
             raise ValueError(error.message) from None
         return cls(text)
 

@@ -65,7 +65,7 @@ _CODECS: Final[Mapping[ValueKind, _Codec]] = {
 
 @dataclass(frozen=True, slots=True)
 class _SettingField:
-    """A setting, with all that is derived from its field."""
+    """A setting, with the facts that are derived from its field."""
 
     field: str
     key: str

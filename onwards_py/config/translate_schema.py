@@ -1,4 +1,4 @@
-"""The shape of ``translate``: how Responses requests become chat requests, and chat answers Responses answers."""
+"""The shape of ``translate``: how requests and answers are translated between Responses and Chat Completions."""
 
 from __future__ import annotations
 

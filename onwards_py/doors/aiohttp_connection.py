@@ -102,7 +102,7 @@ class DoorConnection(web.RequestHandler):
             self.door.connections.discard(self)
             self.door.load.connections -= 1
             super().connection_lost(exc)
-            # It refers to this connection. Without that cycle both are freed without the garbage collector.
+            # It refers to this connection. Without this cycle, both objects are freed without the garbage collector.
             self._body = None
             self.shadow.close()
 

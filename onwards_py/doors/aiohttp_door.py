@@ -96,8 +96,8 @@ class AiohttpDoor:
         await connection.wait_writable()
         inbound = _inbound(request)
         # aiohttp's parser keeps the last trailer field of a chunked request, and adds it to the next request's fields.
-        # And after an Upgrade that was not accepted it parses no further request.
-        # So neither kind of request may be followed by another.
+        # After an Upgrade that was not accepted, it does not parse further requests.
+        # So both kinds of requests must be the last one of their connection.
         last = hdrs.TRANSFER_ENCODING in request.headers or hdrs.UPGRADE in request.headers
         keep_alive = request.keep_alive and not self.draining and not last
         writer = ResponseWriter(transport, inbound.http_minor, keep_alive, inbound.method == b"HEAD")

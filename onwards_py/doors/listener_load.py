@@ -102,7 +102,7 @@ def refuse_connection(transport: asyncio.Transport, load: ListenerLoad) -> None:
         if plain:
             transport.write_eof()
         else:
-            transport.close()  # close_notify. Without the timer below, the client's close_notify would be awaited.
+            transport.close()  # sends close_notify; without the timer below, it would wait for the client's
         load.refused_open += 1
         loop.call_later(_REFUSAL_SECONDS, _close_refused, transport, load)
     elif plain:

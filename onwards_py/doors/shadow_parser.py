@@ -79,7 +79,7 @@ class ShadowParser:
         self._at = 0
 
     def next_piece(self) -> bytes:
-        """The bytes up to where a request begins or a body ends.
+        """The bytes up to the next beginning of a request or end of a body.
 
         Empty: there are no more bytes, or the last piece led to ``refusal``.
         """

@@ -67,7 +67,7 @@ def apply(spec: LaunchSpec) -> None:
     with suppress(OSError):
         os.nice(spec.nice)
     if spec.memory is not None:
-        # Not the address space, which contains the mapped model file.
+        # RLIMIT_AS would include the mapped model file.
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_DATA, (spec.memory, spec.memory))
     with suppress(OSError):

@@ -50,7 +50,7 @@ def run() -> NoReturn:
 
 def _loaded(spec: LaunchSpec) -> Engine:
     if (everything := missing_requirements(spec.model, spec.engine)) is not None:
-        raise LoadError(everything)  # all requirements at once, not only the first one that fails
+        raise LoadError(everything)  # the error lists all missing requirements, not only the first one
     try:
         engine = make_engine(spec)
         engine.load()

@@ -148,7 +148,7 @@ async def _body(request: web.Request) -> Body:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        if error.msg.startswith("Not enough memory"):  # orjson's only sign of it
+        if error.msg.startswith("Not enough memory"):  # orjson reports it only in the message
             raise _out_of_memory() from None
         raise bad_request(f"The body is not valid JSON: {error.msg}.") from None
     if not isinstance(body, dict):

@@ -17,9 +17,9 @@ _OF_AN_EVENT: Final = 200
 
 
 class TokenMeter(msgspec.Struct):
-    """``estimate``: tokens that were taken at the admission, for the prompt. ``used``: those that count in the end.
+    """``estimate``: tokens that were charged at the admission, for the prompt. ``used``: the tokens to charge in total.
 
-    ``scanner`` reads the usage as the response body passes; None: no body has begun, or a complete one was read.
+    ``scanner`` reads the usage while the body is forwarded; None: no body has begun, or a complete one was read.
     """
 
     estimate: int
@@ -50,7 +50,7 @@ class TokenMeter(msgspec.Struct):
             self.used = 0
         elif scanner is not None:
             used = scanner.tokens()
-            if used is None or not complete:  # the usage at the beginning of a stream that was cut off is incomplete
+            if used is None or not complete:  # in a truncated stream, the usage at the beginning is incomplete
                 per_token = _OF_TEXT if scanner.undecodable else self.bytes_per_token
                 used = max(used or 0, self.estimate + scanner.seen // per_token)
             self.used = used

@@ -86,7 +86,7 @@ class Metrics(Collector):
             series = self._series[row.target, row.provider] = Series()
         result = (row.status // 100, row.outcome)
         series.requests[result] = series.requests.get(result, 0) + 1
-        # Histogram.observe by hand: this runs for every request.
+        # Histogram.observe is inlined here, because this runs for every request.
         value = row.ended - row.began
         series.duration.counts[bisect_left(DURATION_BUCKETS, value)] += 1
         series.duration.total += value

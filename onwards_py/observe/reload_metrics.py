@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from onwards_py.config.reload import ReloadStatus
 
-_DIGITS = 16  # enough to tell files apart at a glance
+_DIGITS = 16  # enough digits to distinguish files
 
 
 class ReloadMetrics(Collector):

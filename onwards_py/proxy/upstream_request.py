@@ -1,4 +1,4 @@
-"""The request that one provider gets, and the error that the client gets if it fails."""
+"""The request to one provider, and the error for the client if it fails."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from onwards_py.model.policies import Affinity
 
 _PROMPT: Final = re.compile(rb'"(?:messages|input|prompt|system)"[ \t\r\n]*:[ \t\r\n]*')
 _LOOKED_AT: Final = 1024 * 1024
-_BITS: Final = 52  # this many, plus a half, are exact in a float: never 0, never 1
+_BITS: Final = 52  # numbers of 52 bits plus one half are exact in a float, so that a draw is never 0 or 1
 
 
 def key_of(affinity: Affinity, fields: Sequence[Field], body: bytes) -> bytes | None:

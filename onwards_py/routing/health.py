@@ -87,7 +87,7 @@ class Health:
         self._level = 0  # how often the ejection time was doubled
         self._back = -inf  # since when it is healthy again
         self._due = 0.0  # when the current probe was due
-        self._auth = False  # ejected for refusing the credential
+        self._auth = False  # ejected because it rejects the credential
         self._pause = _FIRST_PAUSE
         self._paused_at = -1
         self._checks_failed = self._checks_passed = 0

@@ -52,7 +52,7 @@ def last_user_text(body: bytes, limit: int) -> str | None:
     A text that is longer than ``limit`` is reduced to its beginning and its end, half of ``limit`` each: users write
     their request before or after the material that they paste.
 
-    Raises no exception, whatever the bytes are.
+    Does not raise an exception, also not for invalid bytes.
     """
     try:
         text = _text_of(_decode_body(body))
@@ -71,7 +71,7 @@ def _text_of(body: _Body) -> str | None:
     if body.input is not None:
         return body.input if isinstance(body.input, str) else _of_messages(body.input)
     if isinstance(body.prompt, list):
-        # One of several prompts is as good as another; a list of numbers is a prompt in tokens, which has no text here.
+        # Any one of several prompts is sufficient. A list of numbers is a prompt in tokens, which has no text.
         return _decode_string(body.prompt[-1]) if body.prompt else None
     return body.prompt
 

@@ -126,7 +126,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._head_deadline = 0.0
         self._total_deadline: float | None = None
         self._timeouts = _NO_TIMEOUTS
-        self._last_read = 0.0  # until the response begins: when the request was queued
+        self._last_read = 0.0  # before the response begins, the time at which the request was queued
         self.idle_since = 0.0
         """0: the connection has not served a request."""
 

@@ -22,7 +22,7 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 # Routers drop silent connections after minutes, and a model may compute for longer.
 _KEEPALIVE_SECONDS = 60
-# Waits for free descriptors, in seconds: refused clients leave, and attempts at a host's second address end.
+# Waits in seconds: descriptors become free when rejected clients leave, or attempts at a second address end.
 _WAITS = (0.02, 0.1, 0.3)
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -69,7 +69,7 @@ def fault_of(error: Exception) -> Fault:
     if number in _EXHAUSTED:
         return Fault.EXHAUSTED
     # Without descriptors, a resolver reports that there is no such name, and OpenSSL that there is no issuer.
-    # If several addresses of a host failed in different ways, the event loops report no number.
+    # If several addresses of a host failed in different ways, the event loops raise an OSError without errno.
     if (number is None or isinstance(error, socket.gaierror | ssl.SSLError)) and not _has_descriptor():
         return Fault.EXHAUSTED
     return Fault.CONNECT

@@ -32,7 +32,7 @@ class RoundTrip(msgspec.Struct):
 
     connection: UpstreamConnection | None
     """None after the end of the body."""
-    head_signal: OneShot[None] = msgspec.field(default_factory=OneShot)  # refers to no RoundTrip: that would be a cycle
+    head_signal: OneShot[None] = msgspec.field(default_factory=OneShot)  # must not refer to this object: a cycle
     """Set when ``head`` is set."""
     head: ResponseHead = _NO_HEAD
     pieces: list[bytes] = []
@@ -147,7 +147,7 @@ class RoundTrip(msgspec.Struct):
             self.connection.resume_reading()
 
     def _stop(self) -> None:
-        """An event exceeds the limit: bytes behind it must not be delivered."""
+        """Deliver no further bytes, because an event exceeds the limit."""
         self.pipeline = ()
         self.write = _drop
         if self.connection is not None:

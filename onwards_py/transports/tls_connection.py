@@ -28,7 +28,7 @@ class TlsConnection(UpstreamConnection):
     """Works around two properties of `SSLProtocol`.
 
     Reading: when the socket ends, `SSLProtocol` drops bytes that it has not handed over, decrypted or not.
-    So it is asked for all bytes that it has, and the socket is not read while this connection does not read.
+    So all of its bytes are read at once, and the socket is not read while this connection does not read.
 
     Writing: `SSLProtocol` encrypts at once, into a buffer that the connection keeps for good.
     So a large body is passed on in pieces, as fast as the provider reads it.

@@ -1,6 +1,6 @@
 """Detects errors, of all vendors, about an input that is longer than the model's context. Pure.
 
-Clients shorten the conversation and retry after the code ``context_length_exceeded``, and give up after other codes.
+After the code ``context_length_exceeded``, clients shorten the conversation and retry; after other codes they stop.
 Providers use a code of their own, or only a sentence.
 The patterns match sentences, not words: an error about a parameter ``context_length`` is a different error, and so are
 limits of the output and rate limits.

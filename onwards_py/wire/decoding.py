@@ -195,7 +195,7 @@ class _Zstd:
 
 
 class _Brotli:
-    """A brotli stream. It reads all of its input, and raises an error for data behind its end."""
+    """A brotli stream. It reads all of its input, and raises an error for data after its end."""
 
     __slots__ = ("_stream", "ended", "pending", "rest")
 

@@ -3,7 +3,7 @@
 A decoder validates a value in one call, which blocks the interpreter: 300 ms for 57 MiB of numbers.
 Here a large value is validated in windows.
 A regular expression checks the strings of a window and replaces them by empty ones.
-The rest is completed to a document: in front of it the brackets that are open, behind it those that close them.
+The rest is completed to a document: the open brackets are added before it, and the closing brackets after it.
 A decoder validates that document (RFC 8259), and reports where the value ends, if it ends in this window.
 No objects are built.
 
@@ -30,7 +30,7 @@ Steps = Generator[None, None, int]
 """Yields between steps. Returns an offset."""
 
 TRAILING_DATA: Final = re.compile(r"trailing characters \(byte (\d+)\)")
-"""msgspec's error for input behind a value: the byte at which it begins, counted from 1."""
+"""msgspec's error for trailing data: its group is the offset at which they begin, counted from 1."""
 
 _SPACES: Final = b" \t\n\r"
 _SCALARS: Final = b"0123456789+-.eEtrufalsn"
@@ -94,7 +94,7 @@ class Walk:
             raise Malformed("must be one JSON object, with nothing behind it")
 
     def _behind_value(self, at: int) -> Steps:
-        """The offset behind the value at ``at`` and the space that follows it."""
+        """The offset after the value at ``at`` and the white space that follows it."""
         first = self._body[at : at + 1]
         if first == b'"':
             at = yield from self._behind_string(at)
@@ -122,7 +122,7 @@ class Walk:
         return (yield from self._behind_space(behind + 1))
 
     def _behind_string(self, at: int) -> Steps:
-        """The offset behind the string that begins at ``at``."""
+        """The offset after the string that begins at ``at``."""
         body, opening, size = self._body, at, len(self._body)
         at += 1
         while True:
@@ -160,7 +160,7 @@ class Walk:
             yield
 
     def _behind_container(self, at: int) -> Steps:
-        """The offset behind the container that begins at ``at``, and perhaps behind the space that follows it."""
+        """The offset after the container that begins at ``at``, and perhaps after the white space that follows it."""
         end = self._behind_short(at)
         if end:
             return end
@@ -208,7 +208,7 @@ class Walk:
 
 
 # ``pieces`` are the parts of a window between its strings.
-# A text is a window with empty strings, behind the brackets that were open before it.
+# A text is a window with empty strings, after the brackets that were open before it.
 
 
 def _trim_incomplete(pieces: list[bytes], *, last: bool) -> int:

@@ -4,7 +4,7 @@ The request must be routed by the model that the provider reads.
 JSON parsers disagree on duplicate keys and agree on escapes (RFC 8259 sections 4 and 7).
 Some accept keys in any case (Go's encoding/json does, and the last one wins).
 So a second ``model`` in any spelling and case is refused, and keys are compared without their escapes.
-Only the name becomes a Python object: memory stays constant and time linear, whatever the body holds.
+Only the name becomes a Python object, so memory is constant and time linear for every body.
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ def _members(body: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def _behind_value(view: memoryview, start: int) -> int:
-    """The offset behind the JSON value at ``start`` and the space that follows it.
+    """The offset after the JSON value at ``start`` and the white space that follows it.
 
     Given more than one value, the decoder reports at which byte trailing data begins.
     That validates this value in one pass, without building objects.
@@ -342,7 +342,7 @@ def _check_utf8(body: bytes) -> None:
 
 
 def _behind_utf8(body: bytes, at: int) -> int:
-    """The offset behind the piece of text that begins at ``at``."""
+    """The offset after the piece of text that begins at ``at``."""
     end = at + _UTF8_PIECE
     try:
         return at + codecs.utf_8_decode(memoryview(body)[at:end], "strict", end >= len(body))[1]

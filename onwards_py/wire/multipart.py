@@ -101,8 +101,8 @@ def _parts(body: bytes, dashes: bytes) -> Generator[_Part | None]:
     """Yield the parts between ``dashes`` (two hyphens and the boundary), and None between the steps of a search.
 
     Raises ProxyError unless the last part is closed.
-    A delimiter is a whole line, or has two hyphens behind it.
-    The bytes of the boundary with other text behind them are data.
+    A delimiter is a whole line, or is followed by two hyphens.
+    The bytes of the boundary are data if other text follows them.
     A line that ends in LF only is a delimiter to lenient parsers, so it is refused.
     """
     at = 2 if body.startswith(b"\r\n") else 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-# Parameters whose values are not secret. Of other parameters only the names are shown.
+# Parameters whose values are not secret. For all other parameters, only the names are shown.
 _PUBLIC: Final = frozenset({b"api-version", b"api_version", b"version", b"deployment", b"model"})
 _UNRESERVED: Final = "-._~:,/"
 _HIDDEN: Final = b"***"
@@ -29,7 +29,7 @@ class Query:
         return cls("&".join(parts).encode("ascii"), frozenset(name.encode().lower() for name in parameters))
 
     def apply_to(self, target: bytes) -> bytes:
-        """``target`` with these parameters behind its own. They replace parameters of the same names.
+        """``target`` with these parameters after its own. They replace parameters of the same names.
 
         All other bytes are unchanged.
         Names are compared in lower case, as Azure (ASP.NET) does: ``API-Version`` is ``api-version``.

@@ -114,7 +114,7 @@ def _skip_line_ends(data: bytes, start: int) -> int:
 
 
 def _last_boundary(data: bytes) -> int:
-    """Index behind the last blank line in ``data``; -1 if there is none."""
+    """Index after the last blank line in ``data``; -1 if there is none."""
     lf = data.rfind(b"\n\n")
     end = lf + 2 if lf >= 0 else -1
     if b"\r" not in data:

@@ -36,8 +36,8 @@ def redacted_body(facts: ResponseFacts, body: bytes, redaction: Redaction) -> Re
         blanked = redaction.redact(decoded)
         if blanked != decoded:
             return RedactedError(without_coding(facts, len(blanked)), blanked)
-    # A coded body, too: a credential may be readable behind the coded part, in a gzip file name, or if the coding is
-    # only announced.
+    # The encoded body is searched too: it may have a credential after the encoded part, in a gzip file name, or because
+    # it is not really encoded.
     return RedactedError(facts, redaction.redact(body))
 
 

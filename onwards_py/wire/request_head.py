@@ -273,7 +273,7 @@ def is_other_protocol(read: bytes, method: bytes, target: bytes) -> bool:
     Bodies and values in ``read`` may contain similar lines, but not a request line of HTTP.
     """
     line = rb"%b +%b +(HTTP|RTSP|ICE)/[0-9]\.[0-9](?=\r?\n)" % (re.escape(method), re.escape(target))
-    # Behind the body of the request before it, the request line does not begin a line.
+    # The request line is not at the beginning of a line if it follows the body of the previous request.
     protocols = re.findall(rb"(?:\A|\n)" + line, read) or re.findall(line, read)
     return bool(protocols) and b"HTTP" not in protocols
 

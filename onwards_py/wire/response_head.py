@@ -85,7 +85,7 @@ class ExtractedHead(msgspec.Struct, frozen=True, gc=False):
 
     head: ResponseHead
     end: int
-    """The index behind the head."""
+    """The index after the head."""
     http_minor: int
 
 
@@ -93,7 +93,7 @@ _status_lines: dict[bytes, StatusLine] = {}
 
 
 def extract_head(raw: bytes, status: int, interim: int) -> ExtractedHead:
-    """The head in ``raw`` behind ``interim`` interim heads (1xx), unchanged.
+    """The head in ``raw`` after ``interim`` interim heads (1xx), unchanged.
 
     llhttp has validated the fields of all these heads, and accepts only CRLF CRLF as the end of a head.
     Callbacks for each field would cost more than the rest of the response.
@@ -119,7 +119,7 @@ def extract_head(raw: bytes, status: int, interim: int) -> ExtractedHead:
 
 
 def has_oversized_first_chunk(raw: bytes, cut: ExtractedHead) -> bool:
-    """True if the body behind a head begins with a chunk of 2**60 bytes or more.
+    """True if the body after a head begins with a chunk of 2**60 bytes or more.
 
     llhttp accepts sizes of 64 bits. nginx and this proxy treat such a size as a fault (RFC 9112 section 7.1).
     """

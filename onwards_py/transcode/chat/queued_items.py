@@ -56,7 +56,7 @@ class QueuedMessage(QueuedItem):
 
     def __init__(self, refusal: bool) -> None:
         super().__init__(deltas.MessageStart())
-        self._early: list[dict[str, object]] = []  # log probabilities of tokens whose text has not come
+        self._early: list[dict[str, object]] = []  # log probabilities of tokens without text so far
         self._waiting: list[deltas.Citation] = []
         self._start_part(refusal)
 

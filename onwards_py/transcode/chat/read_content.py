@@ -33,7 +33,7 @@ def read_content(
         return content
     if content is None:
         return ""
-    if isinstance(content, dict):  # one part without its array
+    if isinstance(content, dict):  # a single part without an array
         content = [content]
     if not isinstance(content, list):
         raise wrong_type(f"{where}.{name}", "a string or an array", content)

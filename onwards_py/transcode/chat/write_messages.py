@@ -126,7 +126,7 @@ class _Messages(list[ChatMessage]):
     def _tool_calls(self, calls: list[Call]) -> list[dict[str, object]]:
         quirks = self._context.quirks
         if quirks.call_placeholder is not None and not any(call.extra for call in calls):
-            calls[0].extra = dict(quirks.call_placeholder)  # the first call of a step needs it
+            calls[0].extra = dict(quirks.call_placeholder)  # the provider requires it on the first call of a step
         made: list[dict[str, object]] = []
         for call in calls:
             arguments = _arguments(call, quirks.arguments_as_object)

@@ -37,7 +37,7 @@ def write_request(request: Request, context: TranslationContext) -> Json:
     choice, tools = write_choice(request.choice, tools, context)
     form, prompt = (None, "") if request.format is None else write_format(request.format, context)
     if request.choice.forced:
-        prompt = ""  # the answer is a call; held to a format it could not be one
+        prompt = ""  # the answer must be a call, which a format would prevent
     call_ids = CallIds(context.quirks.short_call_ids, request.call_ids)
     instructions = "\n\n".join(filter(None, (request.instructions, prompt)))
     messages = write_messages(request.steps, request.path, instructions, call_ids, context)
@@ -46,7 +46,7 @@ def write_request(request: Request, context: TranslationContext) -> Json:
         raise InvalidRequest(request.path, message, "missing_required_parameter")
     chat: Json = {"model": request.model, "messages": messages}
     _add_fields(request, chat, context)
-    if tools:  # providers refuse a choice, or a word on parallel calls, without tools
+    if tools:  # without tools, providers reject tool_choice and parallel_tool_calls
         chat["tools"] = tools
         if choice is not None:
             chat["tool_choice"] = choice
@@ -138,7 +138,7 @@ def write_choice(choice: ToolChoice, tools: list[Json], context: TranslationCont
         return (named.members or _reference(named.name)), tools
     if choice.only is not None:
         return _allowed([one.name for one in choice.only], choice, tools, context)
-    if choice.mode is None or not tools:  # providers refuse a choice among nothing
+    if choice.mode is None or not tools:  # providers reject a tool_choice without tools
         return None, tools
     return _word(choice.mode, context), tools
 

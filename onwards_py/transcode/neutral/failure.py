@@ -208,7 +208,7 @@ class _Told:
     type: str = ""
     param: str | None = None
     status: int | None = None
-    raw: str = ""  # the error of another provider, as a gateway in between repeats it (OpenRouter)
+    raw: str = ""  # the original error, if the provider is a gateway that quotes it (OpenRouter)
 
     @classmethod
     def of(cls, value: object) -> _Told:

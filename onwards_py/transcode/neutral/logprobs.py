@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_IMPOSSIBLE = -9999.0  # stands for minus infinity, as at OpenAI
+_IMPOSSIBLE = -9999.0  # OpenAI's value for minus infinity
 
 
 def read_logprobs(tokens: object) -> list[dict[str, object]]:

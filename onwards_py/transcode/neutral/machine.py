@@ -87,9 +87,9 @@ class State(Enum):
 
     IDLE = "idle", False  # no output was written, so another provider can still be tried
     OPEN = "open", False
-    FINISHED = "finished", True  # the one terminal event was written
+    FINISHED = "finished", True  # the terminal event was written
     FAILED = "failed", True
-    FAILED_BEFORE_OUTPUT = "failed before output", True  # it can still become an HTTP status of its own
+    FAILED_BEFORE_OUTPUT = "failed before output", True  # the response can still be an HTTP error
 
     def __init__(self, label: str, ended: bool) -> None:
         self.label = label

@@ -21,7 +21,7 @@ class KeepAlive(Enum):
     """The form of a keep-alive on an idle stream."""
 
     COMMENT = "comment"  # every reader accepts it; the idle timers of some clients ignore it
-    EVENT = "event"  # the idle timers of all clients count it; some clients do not know the event
+    EVENT = "event"  # the idle timers of all clients count it; some clients do not support the event
     OFF = "off"
 
 

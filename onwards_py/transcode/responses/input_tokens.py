@@ -21,7 +21,7 @@ _IMAGE = {"low": 85}
 _IMAGE_HIGH = 765  # OpenAI's count for a square of 1024 pixels: 85, and 170 for each of four tiles
 _BASE64_PER_SOUND_TOKEN = 4267  # 3200 bytes: a tenth of a second of 16 bits at 16 kHz
 _BASE64_PER_TEXT_TOKEN = 5.3
-_BASE64_PER_PAGE_TOKEN = 100  # of files that are not text, whose bytes are mostly fonts and images
+_BASE64_PER_PAGE_TOKEN = 100  # for files other than text; their bytes are mostly fonts and images
 
 
 def _chars(*ranges: tuple[int, int]) -> bytes:

@@ -94,7 +94,7 @@ def parts(content: object) -> Iterator[Mapping[str, object]]:
 
 
 def read_citations(values: object, offset: int) -> list[Citation]:
-    """URL citations, the only kind of annotations that chat knows; ``offset``: the characters before their part."""
+    """URL citations; chat has no other annotations. ``offset``: number of characters before their part."""
     found: list[Citation] = []
     for value in values if isinstance(values, list) else []:
         if isinstance(value, dict) and (url := text_of(value, "url")):

@@ -77,7 +77,7 @@ def read_fields(request: Request, include: frozenset[str], to: NeutralRequest) -
     Raises InvalidRequest.
     """
     to.fields = {name: request[name] for name in COMMON_FIELDS if request.get(name) is not None}
-    limits = ("max_output_tokens", "max_completion_tokens", "max_tokens")  # the last two are chat's
+    limits = ("max_output_tokens", "max_completion_tokens", "max_tokens")  # the last two are fields of Chat Completions
     where = next((name for name in limits if request.get(name)), None)
     if where is not None:
         to.max_tokens = Member(request[where], where)

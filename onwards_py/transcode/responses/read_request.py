@@ -97,7 +97,7 @@ def _items(given: object) -> list[object]:
         return [{"role": "user", "content": given}]
     if given is None:
         return []
-    if isinstance(given, dict):  # one item without its array
+    if isinstance(given, dict):  # a single item without an array
         return [given]
     if not isinstance(given, list):
         raise wrong_type("input", "a string or an array", given)

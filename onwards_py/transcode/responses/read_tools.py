@@ -96,7 +96,7 @@ def _walk(
             yield _Declared(as_function(tool), ToolName(ToolKind.SEARCH, NAME), here)
         elif kind in _KINDS:
             inner = tool.get(kind)
-            source = {**inner, "type": kind} if isinstance(inner, dict) else tool  # as chat completions nests it
+            source = {**inner, "type": kind} if isinstance(inner, dict) else tool  # the nested form of Chat Completions
             name = member(source, "name", here)
             yield _Declared(source, ToolName(_KINDS[kind], name, namespace), here)
         else:

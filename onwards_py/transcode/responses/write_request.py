@@ -44,7 +44,7 @@ def write_request(request: Request, context: TranslationContext) -> Json:
         body["instructions"] = instructions
     body["input"] = writer.items
     _add_fields(request, body, context)
-    if request.tools.tools:  # providers refuse a choice, or a word on parallel calls, without tools
+    if request.tools.tools:  # without tools, providers reject tool_choice and parallel_tool_calls
         body["tools"] = [write_tool(tool) for tool in request.tools.tools]
         choice = write_choice(request.choice)
         if choice is not None:

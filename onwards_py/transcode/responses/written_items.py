@@ -86,7 +86,7 @@ class MessageItem(OpenItem):
     def __init__(self, log: EventLog, _start: deltas.MessageStart) -> None:
         super().__init__(log, "msg_")
         self._content: list[Item] = []
-        self._refusal: bool | None = None  # whether the part is one; None: no part began
+        self._refusal: bool | None = None  # whether the part is a refusal; None: no part has begun
         self._texts: list[str] = []
         self._logprobs: list[Item] = []
         self._annotations: list[Item] = []

@@ -46,7 +46,7 @@ def echoed(body: JsonObject) -> JsonObject:
         "max_output_tokens": integer(body, "max_output_tokens", 1),
         "max_tool_calls": integer(body, "max_tool_calls", 1),
         "store": flag(body, "store", True),
-        "background": False,  # every response is made at once
+        "background": False,  # the echo has no background responses
         "service_tier": "default" if tier == "auto" else tier,
         "metadata": _frozen(as_object(body.get("metadata")), "metadata"),
         "safety_identifier": text(body, "safety_identifier"),

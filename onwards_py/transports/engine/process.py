@@ -93,7 +93,7 @@ class EngineProcess:
         process = await asyncio.create_subprocess_exec(
             sys.executable, *safe_path, *self._program,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # ^C in a terminal is for the proxy, which then decides
+            start_new_session=True,  # ^C in a terminal must not reach the engine: the proxy ends it
             env=environment(os.environ), limit=_MAX_LINE,
         )  # fmt: skip
         descriptors.restore_limit(process.pid)
