@@ -169,7 +169,7 @@ def _run(arguments: Sequence[str] | None, env: Mapping[str, str]) -> int:
     }
     try:
         code = commands[given.command](given, env)
-        sys.stdout.flush()  # here, where a closed pipe can still be handled
+        sys.stdout.flush()  # not at exit, because here a closed pipe can still be handled
         return code
     except _UsageError as error:
         print_error(f"onwards-py: {error}")

@@ -44,8 +44,8 @@ def load_skops(path: Path) -> Classify:
     classify = _ways_to_classify(path, model)
 
     def configured(texts: Sequence[str]) -> list[Classification]:
-        # Per thread, so it cannot be set once at loading. Parameters and features were checked when the model was
-        # made; checking them again is a fifth of the time that one text takes.
+        # The configuration is per thread, so it cannot be set once at loading. Parameters and features were checked
+        # when the model was made; checking them again would take a fifth of the time for one text.
         with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
             return classify(texts)
 

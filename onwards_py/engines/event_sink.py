@@ -49,7 +49,7 @@ class StreamSink:
         self._news.set()
 
     async def batch(self) -> list[bytes] | None:
-        """Wait for frames, or for the beginning of the stream. None: the stream is at its end, or there is none.
+        """Wait for frames, or for the beginning of the stream. None: the stream has ended, or there was no stream.
 
         Frames count as unread until they are `written`.
         """

@@ -115,7 +115,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
         self._address: Address | None = None
-        self._parser: ResponseParser  # from connection_made on
+        self._parser: ResponseParser  # set by connection_made
         self._state = _IDLE
         self._trip: RoundTrip | None = None
         self.unsent: tuple[bytes, ...] = ()

@@ -28,6 +28,6 @@ STREAM_LINES = b"Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX
 
 
 def dropped_line(names: Iterable[str]) -> bytes:
-    """``X-Onwards-Dropped``: what a translation left out; empty if that is nothing."""
+    """``X-Onwards-Dropped``: the parts that a translation dropped; empty if there are none."""
     listed = ", ".join(_NOT_IN_A_FIELD.sub("?", name) for name in names)
     return b"X-Onwards-Dropped: %b\r\n" % listed[:_LONGEST_DROPPED].encode("ascii") if listed else b""

@@ -25,7 +25,7 @@ from onwards_py.transcode.neutral.quirks import (
 _GENERIC = Quirks()
 _LOCAL = replace(_GENERIC, replay=Replay.LAST)
 
-_OPENAI = Quirks(  # developers.openai.com/api/reference/resources/chat, 2026-09, but for what has its own source
+_OPENAI = Quirks(  # developers.openai.com/api/reference/resources/chat, 2026-09, except for lines with their own source
     developer_role=True,
     system=System.KEEP,
     max_tokens="max_completion_tokens",
@@ -135,7 +135,7 @@ _GEMINI = replace(
     # "Unknown name "parallel_tool_calls"" (jackmpcollins/magentic#382, 2024-11, and resolved since for some models),
     # "Parallel tool calls are not supported." (TheAgenticAI/TheAgenticBrowser#4, 2025-01)
     parallel_tool_calls=False,
-    # "Logprobs is not enabled for models/..." (mscraftsman/generative-ai#135, 2025-11); by model
+    # "Logprobs is not enabled for models/..." (mscraftsman/generative-ai#135, 2025-11); varies by model
     logprobs=False,
     reasoning_out=(),
     replay=Replay.NONE,

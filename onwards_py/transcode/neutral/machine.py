@@ -163,7 +163,7 @@ class Machine:
         return self._writer.take()
 
     def keepalive(self) -> list[Out]:
-        """An event without content; none before the beginning and after the end."""
+        """An event without content; an empty list before the first output and after the terminal event."""
         if self.state is not State.OPEN:
             return []
         self._writer.pause()
