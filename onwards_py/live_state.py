@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from onwards_py.auth import Principal, identify
 from onwards_py.limits.counters import Limiter
 from onwards_py.limits.wait_queue import Schedule, run_now
 from onwards_py.messages import Clock
@@ -20,7 +21,8 @@ from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.budget import RetryBudget
 from onwards_py.routing.health import Health
 from onwards_py.routing.latency import PeakEwma
-from onwards_py.routing.table import ClassifierRoute, LivePool, RouteTable
+from onwards_py.routing.table import ClassifierRoute, LivePool, Route, RouteTable
+from onwards_py.wire.request_head import RequestHead
 
 
 @dataclass(slots=True)
@@ -208,6 +210,25 @@ class ActiveConfig:
     needs_principal: bool
     accepted_digests: frozenset[bytes | None] | None = None
     generation: object = field(default_factory=object)
+
+    def principal_of(self, head: RequestHead) -> Principal:
+        """The caller. Cached for further requests with the same head, until a reload."""
+        if head.resolved_by is not self.generation:
+            head.principal = identify(head.authorization, head.api_key, self.snapshot.key_definitions)
+            head.resolved_by = self.generation
+            head.route = None
+        principal = head.principal
+        assert isinstance(principal, Principal)
+        return principal
+
+    def route_to(self, model: str, head: RequestHead, principal: Principal) -> Route:
+        """The route to ``model``. Cached for further requests with the same head and model. Raises ProxyError."""
+        if self.needs_principal:
+            assert head.resolved_by is self.generation
+        head.resolved_by = self.generation
+        head.route = route = self.table.resolve(model, principal)
+        head.model = model
+        return route
 
 
 def _current(snapshot: Snapshot, live: LiveState) -> ActiveConfig:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from onwards_py.auth import ANONYMOUS, Principal, identify
+from onwards_py.auth import ANONYMOUS, identify
 from onwards_py.body_reading import BodyReading
 from onwards_py.errors import ErrorKind, ProxyError, body_too_large
 from onwards_py.limits.admission import LimiterSet
@@ -19,10 +19,11 @@ from onwards_py.observe.not_found_log import NotFoundLog
 from onwards_py.observe.outcomes import RULE
 from onwards_py.proxy.admission_queue import acquire_or_wait
 from onwards_py.proxy.exchange import Exchange
-from onwards_py.proxy.models import answer_models
 from onwards_py.proxy.retry import RetryLoop
-from onwards_py.proxy.route_by import choose, route_question
+from onwards_py.proxy.route_by import choose
 from onwards_py.proxy.translate_request import LocalReply
+from onwards_py.routing.classifier_question import route_question
+from onwards_py.routing.model_list import answer_models
 from onwards_py.routing.model_lookup import (
     Address,
     ScannedBody,
@@ -130,7 +131,7 @@ class Proxy:
             path = head.path = origin_form(request.target)
         principal = ANONYMOUS
         if current.needs_principal:
-            exchange.principal = principal = _principal(head, current)
+            exchange.principal = principal = current.principal_of(head)
         if request.method in _READS and head.model_override is None and address is None:
             listing = answer_models(path, current.table, principal, self._started)
             if listing is not None:
@@ -148,7 +149,7 @@ class Proxy:
             address = Address(span.name, body, span)
         route = head.route
         if type(route) is not Route or head.resolved_by is not current.generation or head.model != address.model:
-            route = _route(head, current, address.model, principal)
+            route = current.route_to(address.model, head, principal)
         pool = route.target.pool
         exchange.target = pool.name
         if len(request.body) > pool.max_body or len(address.body) > pool.max_body:
@@ -189,8 +190,8 @@ class Proxy:
                 raise ProxyError(ErrorKind.MODEL_REQUIRED, param="model")
             return (await self._read_body(head, body, current.snapshot.max_body)).address()
         name = model_from_header(head.model_override)
-        principal = _principal(head, current) if current.needs_principal else ANONYMOUS
-        route = _route(head, current, name, principal)
+        principal = current.principal_of(head) if current.needs_principal else ANONYMOUS
+        route = current.route_to(name, head, principal)
         if not checks_model(route):
             return Address(name, body)
         check_query(request, head, route, name)
@@ -262,24 +263,3 @@ class Proxy:
     def record_refusal(self, request: InboundRequest, error: ProxyError) -> None:
         """Record a request that a door refused by itself."""
         self._recorder.record(refused_row(request, error, self._clock()))
-
-
-def _principal(head: RequestHead, current: ActiveConfig) -> Principal:
-    """The caller. Cached for further requests with the same head, until a reload."""
-    if head.resolved_by is not current.generation:
-        head.principal = identify(head.authorization, head.api_key, current.snapshot.key_definitions)
-        head.resolved_by = current.generation
-        head.route = None
-    principal = head.principal
-    assert isinstance(principal, Principal)
-    return principal
-
-
-def _route(head: RequestHead, current: ActiveConfig, model: str, principal: Principal) -> Route:
-    """The route to ``model``. Cached for further requests with the same head and model. Raises ProxyError."""
-    if current.needs_principal:
-        assert head.resolved_by is current.generation
-    head.resolved_by = current.generation
-    head.route = route = current.table.resolve(model, principal)
-    head.model = model
-    return route

@@ -8,29 +8,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
-import orjson
 
 from onwards_py.eager import OneShot, StepTask
-from onwards_py.limits.admission import LimiterSet
 from onwards_py.messages import InboundRequest, Source, TunnelSide
+from onwards_py.routing.classifier_question import label_in, question
 from onwards_py.routing.last_message import last_user_text
-from onwards_py.routing.model_lookup import Address
 from onwards_py.routing.routed_request import RoutedRequest
 from onwards_py.routing.table import ClassifierRoute, LivePool
-from onwards_py.wire.request_head import examine
 
 _log = logging.getLogger("onwards.proxy")
 
 Reason = Literal["label", "other_label", "no_text", "timeout", "failed"]
 
-_PATH: Final = b"/v1/chat/completions"
 _LONGEST_TEXT = 8192  # characters; a longer text is shortened to its beginning and end
 _LONGEST_ANSWER = 64 * 1024
-_NO_GATES: Final = LimiterSet.of(())
-_MOST_TOKENS = 16  # the limit for a classifier that is a language model
 
 
 class TargetChoice(msgspec.Struct, frozen=True):
@@ -73,40 +67,6 @@ async def choose(routed: RoutedRequest, route: ClassifierRoute, subrequest: Subr
     return TargetChoice(route.default, "other_label") if target is None else TargetChoice(target, "label")
 
 
-def question(model: str, text: str) -> InboundRequest:
-    """The request to the classifier: one user message, answered by a label."""
-    messages = [{"role": "user", "content": text}]
-    body = orjson.dumps({"model": model, "messages": messages, "max_tokens": _MOST_TOKENS, "temperature": 0})
-    fields = [
-        (b"Host", b"route-by"),
-        (b"Content-Type", b"application/json"),
-        (b"Content-Length", b"%d" % len(body)),
-    ]
-    return InboundRequest(b"POST", _PATH, 1, fields, body, "route_by")
-
-
-def route_question(request: InboundRequest, target: LivePool, began: float) -> RoutedRequest:
-    """The request to the classifier, as a routed request."""
-    head = examine(request.fields, request.target, request.http_minor)
-    head.path = _PATH
-    return RoutedRequest(request, head, Address(target.pool.name, request.body), _PATH, target, _NO_GATES, began)
-
-
-class _Message(msgspec.Struct):
-    content: str
-
-
-class _Alternative(msgspec.Struct):
-    message: _Message
-
-
-class _Answer(msgspec.Struct):
-    choices: list[_Alternative]
-
-
-_decode = msgspec.json.Decoder(_Answer).decode
-
-
 class ResponseBuffer(msgspec.Struct):
     """The Downstream of a request to the classifier: it keeps the response, up to a maximum length."""
 
@@ -120,10 +80,7 @@ class ResponseBuffer(msgspec.Struct):
         """The classifier's label; None if the response has none."""
         if not self.whole or self.status != 200 or self.sent > _LONGEST_ANSWER:
             return None
-        try:
-            return _decode(b"".join(self.pieces)).choices[0].message.content.strip()
-        except (msgspec.MsgspecError, IndexError, UnicodeDecodeError):
-            return None
+        return label_in(b"".join(self.pieces))
 
     def begin(self, status: int, reason: bytes, block: bytes, length: int | None) -> None:
         """See Downstream.begin."""
