@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from bad_requests import BAD_REQUESTS, CODINGS, SMUGGLED, Bad
+from bad_requests import BAD_REQUESTS, BODY, CODINGS, LENGTHS, SMUGGLED, Bad
 from support.gateway import running
 from support.origin import origin
 from support.pieces import single_bytes
-from support.raw import End, Response, ask, connect, post
+from support.raw import End, Response, ask, connect, post, request_head
 from support.targets import single
 
 from onwards_py.config.parse import parse
@@ -101,7 +101,35 @@ async def test_refused_in_one_packet_with_a_request_that_is_served(kind: str, la
             assert len(upstream.requests) == number, name
 
 
-LENGTHS = (b"Content-Length: ", b"content-length:", b"CONTENT-LENGTH:\t", b"content-Length: 00")
+@BOTH
+async def test_refused_behind_a_request_with_the_same_head(lane: bool) -> None:
+    """The byte lane does not parse a head that a connection repeats, but for the digits of its length."""
+    async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
+        for number, line in enumerate(LENGTHS, 1):
+            async with connect(gateway.port) as client:
+                await client.send(request_head(b"Content-Length: 13") + BODY)
+                assert (await client.response()).body == b'{"ok":true}', line
+                await client.send(request_head(line) + BODY + SMUGGLED)
+                assert 400 <= (await client.response()).status <= 505, line
+                assert await client.closed() is End.CLOSED, line
+            assert len(upstream.requests) == number, line
+
+
+@BOTH
+async def test_refused_alone_behind_a_request_with_the_same_head(lane: bool) -> None:
+    """The same in a read that ends with the body, as the bytes of a repeated request do."""
+    async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
+        for number, line in enumerate([b"Content-Length: 1_3", b"Content-Length: +13", b"Content-Length: \x0c13"], 1):
+            async with connect(gateway.port) as client:
+                await client.send(request_head(b"Content-Length: 13") + BODY)
+                assert (await client.response()).body == b'{"ok":true}', line
+                await client.send(request_head(line) + BODY)
+                assert (await client.response()).status == 400, line
+                assert await client.closed() is End.CLOSED, line
+            assert len(upstream.requests) == number, line
+
+
+SPELLINGS = (b"Content-Length: ", b"content-length:", b"CONTENT-LENGTH:\t", b"content-Length: 00")
 
 
 @BOTH
@@ -110,7 +138,7 @@ async def test_refused_in_one_packet_behind_a_body_of_empty_lines(bad: Bad, lane
     """The body before it holds empty lines, which end no head, and its length may be spelled in any way."""
     body = b'{"model":"m"}\r\n\r\n \r\n\r\n'
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
-        for number, length in enumerate(LENGTHS, 1):
+        for number, length in enumerate(SPELLINGS, 1):
             served = b"POST /v1/x HTTP/1.1\r\nHost: h\r\n%b%d\r\n\r\n%b" % (length, len(body), body)
             async with connect(gateway.port) as client:
                 await client.send(served + bad.raw + SMUGGLED)

@@ -100,6 +100,28 @@ def test_B11_B15_a_finish_reason_that_tells_of_an_error_fails_the_answer(finish:
     assert out_status(events([text("a")], finish)) == "failed"
 
 
+WORDS = {
+    "completed": "stop eos tool_calls function_call tool_use tool_call",
+    "max_output_tokens": "length max_tokens max_output_tokens model_length token_limit max_length context_length "
+    "model_context_window_exceeded",
+    "content_filter": "content_filter content_filtered safety recitation sensitive prohibited_content blocklist spii "
+    "image_safety refusal",
+    "failed": "error insufficient_system_resource network_error abort aborted cancelled canceled "
+    "malformed_function_call repetition_truncation",
+}
+
+
+@pytest.mark.parametrize("meaning", WORDS)
+def test_B11_each_word_of_a_provider_has_its_meaning(meaning: str) -> None:
+    """In lower and in upper case."""
+    for word in WORDS[meaning].split():
+        for finish in (word, word.upper()):
+            response = final(events([text("a")], finish))
+            incomplete = {"max_output_tokens": {"reason": meaning}, "content_filter": {"reason": meaning}}.get(meaning)
+            assert response["status"] == ("incomplete" if incomplete else meaning), finish
+            assert response["incomplete_details"] == incomplete, finish
+
+
 def out_status(out: list[Json]) -> object:
     return final(out)["status"]
 

@@ -14,6 +14,7 @@ from onwards_py.model.provider import Timeouts
 from onwards_py.transports.base import OutboundRequest
 from onwards_py.transports.connection import ClosedBeforeResponse, UpstreamConnection
 from onwards_py.transports.loop_detector import LoopDetector
+from onwards_py.transports.response_parser import MAX_INTERIM, MAX_OVERHEAD, ResponseParser
 from onwards_py.transports.round_trip import RoundTrip
 from onwards_py.transports.send_queue import SendQueue
 from onwards_py.transports.tls_connection import TlsConnection
@@ -197,3 +198,16 @@ async def test_what_tls_holds_is_read_before_the_socket_is() -> None:
         go_on()
         await turn()
         assert transport.reading[5:] == ["what is there", "the socket"]
+
+
+def test_interim_responses_and_overhead_are_bounded_exactly() -> None:
+    """MAX_INTERIM heads before the final one, MAX_OVERHEAD bytes without a body; one more is refused."""
+    parser = ResponseParser()
+    parser.begin(is_head_request=False)
+    parser.llhttp.feed_data(b"HTTP/1.1 102 Processing\r\n\r\n" * MAX_INTERIM)
+    assert not parser.is_excessive(0)
+    parser.llhttp.feed_data(b"HTTP/1.1 102 Processing\r\n\r\n")
+    assert parser.is_excessive(0)
+    parser.begin(is_head_request=False)
+    assert not parser.is_excessive(MAX_OVERHEAD)
+    assert parser.is_excessive(1)
