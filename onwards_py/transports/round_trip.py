@@ -90,7 +90,7 @@ class RoundTrip(msgspec.Struct):
         self.pipeline = pipeline
         self.write = downstream.write
         if self.connection is not None:
-            downstream.set_source(self.connection)
+            downstream.set_source(self)
         if self.pieces:
             buffered = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
             self.pieces = []
@@ -101,10 +101,11 @@ class RoundTrip(msgspec.Struct):
                 raise
         if self.ending is None:
             downstream.flush()
-            self._resume_reading()
+            self._resume_buffered()
             await self._wait()
         assert self.ending is not None
         self._finish_filters(self.ending)
+        self.write = None  # the downstream refers to its source, and neither should wait for the garbage collector
         return self.ending
 
     async def read(self, limit: int) -> bytes | None:
@@ -124,7 +125,7 @@ class RoundTrip(msgspec.Struct):
         for piece in self.pieces:
             collect(piece)
         if self.ending is None:
-            self._resume_reading()
+            self._resume_buffered()
             await self._wait()
         return b"".join(body) if self.ending is _DONE and room >= 0 else None
 
@@ -133,6 +134,21 @@ class RoundTrip(msgspec.Struct):
         if self.connection is not None:
             self.connection.abort(_LIMIT)
 
+    # Calls of the downstream
+
+    def pause_reading(self) -> None:
+        """The client reads slower than the upstream sends.
+
+        After the end of the body this does nothing: the connection may be idle, or serve another exchange.
+        """
+        if self.connection is not None:
+            self.connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The client has read most of what was sent."""
+        if self.connection is not None:
+            self.connection.resume_reading()
+
     async def _wait(self) -> None:
         self.ended = OneShot()
         try:
@@ -140,9 +156,10 @@ class RoundTrip(msgspec.Struct):
         except asyncio.CancelledError:
             if self.connection is not None:
                 self.connection.abort(_CLIENT_GONE)
+            self.write = None  # as in `pump`
             raise
 
-    def _resume_reading(self) -> None:
+    def _resume_buffered(self) -> None:
         if self.buffered > MAX_BUFFERED and self.connection is not None:
             self.connection.resume_reading()
 

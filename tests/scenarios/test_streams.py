@@ -8,7 +8,7 @@ import pytest
 from support.gateway import running
 from support.origin import LAST_CHUNK, STREAM_HEAD, Peer, Script, answer, chunk, once, origin, serve
 from support.raw import ask, connect, post
-from support.scene import proxied
+from support.scene import proxied, until
 from support.targets import snapshot
 
 SSE_TYPES = [
@@ -17,6 +17,7 @@ SSE_TYPES = [
     b"Text/Event-Stream",
     b"TEXT/EVENT-STREAM ;charset=UTF-8",
 ]
+SMALL = 16 * 1024  # bytes that a client's kernel takes without being asked
 OTHER_TYPES = [b"application/json", b"application/x-ndjson", b"text/event-streams", b"text/plain; text/event-stream"]
 
 
@@ -233,6 +234,30 @@ async def test_a_client_that_does_not_read_pauses_its_provider(lane: bool) -> No
             await client.rest(response)
     assert response.whole
     assert len(response.body) == size
+
+
+async def test_a_slow_client_does_not_pause_the_next_exchange_of_its_provider(lane: bool) -> None:
+    """The last event has no blank line, so it is sent after the end of the body, when the connection is free again."""
+    size = 6 * 1024 * 1024
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n" % size
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(head + b"x" * size)
+        await serve()(peer)
+
+    async with (
+        proxied(lane, script) as (upstream, gateway),
+        connect(gateway.port, buffer=8192, window=SMALL) as client,
+    ):
+        await client.send(post())
+        response = await client.head()
+        await until(lambda: not gateway.application.proxy.in_flight)
+        following = await ask(gateway.port, post())
+        await client.rest(response)
+    assert (len(response.body), response.whole) == (size, True)
+    assert following.body == b'{"ok":true}'
+    assert [len(peer.requests) for peer in upstream.peers] == [2]
 
 
 async def test_a_client_that_never_reads_is_given_up(lane: bool) -> None:
