@@ -39,7 +39,7 @@ class BufferedResponse(msgspec.Struct, frozen=True):
         attempt = self.attempt
         exchange.provider = attempt.endpoint.provider.name
         if attempt.translation is not None:
-            send_error_of(attempt, attempt.translation, self.body, now)
+            send_error_of(attempt, self.body, now)
         else:
             exchange.pass_on(attempt.response.head, attempt.facts, self.body, now)
 

@@ -127,7 +127,7 @@ class ResponseSink:
             if gate.first_token is not None:
                 self._after(gate.first_token, self._on_late)
             elif gate.max_time is not None:
-                self._after(gate.max_time, self._on_max_time)
+                self._after(gate.max_time, self._open)
         self._start_timers()
         try:
             ending = await pumping
@@ -254,9 +254,6 @@ class ResponseSink:
         if events.settings.keepalive is not KeepAlive.OFF:
             interval = events.settings.keepalive_interval
             self._keepalive = self._loop.call_later(interval, self._on_silence)
-
-    def _on_max_time(self) -> None:
-        self._open()
 
     def _on_late(self) -> None:
         if self._gate is not None and self.verdict is None:

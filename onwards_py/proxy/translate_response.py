@@ -6,7 +6,6 @@ import time
 from typing import Final
 
 import msgspec
-import orjson
 
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import BodySink, Clock, Ending, Fault, Filter
@@ -23,6 +22,7 @@ from onwards_py.proxy.upstream_request import error_of
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.outlier_detection import note_ending, note_failure, note_success
 from onwards_py.routing.routed_request import retries_fault
+from onwards_py.transcode.neutral import lenient_json
 from onwards_py.transcode.neutral.failure import Failure, from_body
 from onwards_py.transcode.neutral.machine import Machine
 from onwards_py.transcode.neutral.pipeline import AnswerBody, AnswerCollector, ClientResponse, EventFilter
@@ -41,19 +41,17 @@ _TOO_LATE: Final = Failure(_SLOW.status, _SLOW.code, _SLOW.message, _SLOW.type)
 
 class FailedAnswer(msgspec.Struct, frozen=True):
     """A LastResponse: an answer that failed before any part of it was sent. ``fault``: how its body was truncated; None
-    if the provider reported the failure. ``codes``: the codes of the failure."""
+    if the provider reported the failure."""
 
     attempt: Attempt
-    dropped: tuple[str, ...]
-    response: ClientResponse
-    codes: frozenset[str]
+    failure: Failure
     fault: Fault | None
     outcome: Outcome
 
     def send(self, exchange: Exchange, now: float) -> None:
         """See LastResponse."""
         exchange.provider = self.attempt.endpoint.provider.name
-        _answer(self.attempt, self.dropped, self.response, now)
+        _send_failure(self.attempt, self.failure, now)
         exchange.outcome = self.outcome
 
 
@@ -91,7 +89,7 @@ async def deliver_translated(
         if body is None:
             body = await attempt.response.read(LONGEST_ERROR) or b""
         if attempt.sink is None or not fail_committed(attempt, _error_of(attempt, body)):
-            send_error_of(attempt, translation, body, clock())
+            send_error_of(attempt, body, clock())
         return None
     if translation.wants_stream:
         failed = await _stream(attempt, translation, plan, clock)
@@ -104,7 +102,7 @@ async def deliver_translated(
         elif exchange.outcome in _BROKEN:
             note_ending(attempt.endpoint, Ending.EOF, now)
         return None
-    if failed.response.status >= 500:
+    if failed.failure.status >= 500:
         note_failure(attempt.endpoint, now)
     return AttemptFailed(error_of(Fault.INVALID), plan is not None and _retries(plan, failed, now), failed)
 
@@ -113,7 +111,7 @@ def _retries(plan: FallbackPlan, failed: FailedAnswer, now: float) -> bool:
     attempt = failed.attempt
     plan.elapsed = now - attempt.exchange.began
     if failed.fault is None:
-        return plan.retries_error(failed.response.status, failed.codes, attempt.endpoint, now)
+        return plan.retries_error(failed.failure.status, failed.failure.codes, attempt.endpoint, now)
     return retries_fault(plan, failed.fault, attempt.endpoint, attempt.routed, now)
 
 
@@ -148,17 +146,16 @@ async def _stream(
     sink = attempt.sink or _sink(attempt, translation, clock)
     attempt.sink = None
     assert sink.events is not None
-    events, machine = sink.events.filter, sink.events.machine
+    events = sink.events.filter
     gate = translated_gate(attempt, events, plan, clock)
     ending = await sink.pump(_pump_decoded(attempt, sink), attempt.response.discard, gate)
     exchange.dropped += events.dropped
-    failure = events.failure if sink.open else machine.failure
-    fault, outcome = _fault_of(ending), _outcome_of(machine.failure, ending)
+    failure = events.failure if sink.open else events.cause
+    fault, outcome = _fault_of(ending), _outcome_of(events.cause, ending)
     if sink.late:  # even if the answer so far was complete and empty
         failure, fault, outcome = _TOO_LATE, Fault.FIRST_BYTE_TIMEOUT, outcomes.UPSTREAM_TIMEOUT
     if failure is not None:
-        response = ClientResponse(failure.status, orjson.dumps(failure.envelope()))
-        return FailedAnswer(attempt, translation.dropped, response, failure.codes, fault, outcome)
+        return FailedAnswer(attempt, failure, fault, outcome)
     # The last event reports the end of the answer, so the response is complete, unless the client is gone.
     if ending is Ending.CLIENT_GONE:
         exchange.downstream.abort()
@@ -178,7 +175,7 @@ async def _collect(attempt: Attempt, translation: Translation, clock: Clock) -> 
     response, failure = collector.finish(ending), machine.failure
     outcome = _outcome_of(failure, ending)
     if failure is not None:
-        return FailedAnswer(attempt, translation.dropped, response, failure.codes, _fault_of(ending), outcome)
+        return FailedAnswer(attempt, failure, _fault_of(ending), outcome)
     exchange = attempt.exchange
     exchange.dropped += collector.dropped
     _answer(attempt, translation.dropped + collector.dropped, response, clock())
@@ -220,11 +217,15 @@ def _fault_of(ending: Ending) -> Fault | None:
 # Errors
 
 
-def send_error_of(attempt: Attempt, translation: Translation, body: bytes, now: float) -> None:
+def send_error_of(attempt: Attempt, body: bytes, now: float) -> None:
     """Send a provider's error: its status and Retry-After, and its message if it is trusted. Raises ProxyError."""
-    failure = _failure_of(attempt, body)
-    response = ClientResponse(failure.status, orjson.dumps(failure.envelope()))
-    _answer(attempt, translation.dropped, response, now)
+    _send_failure(attempt, _failure_of(attempt, body), now)
+
+
+def _send_failure(attempt: Attempt, failure: Failure, now: float) -> None:
+    assert attempt.translation is not None
+    response = ClientResponse(failure.status, lenient_json.dumps(failure.envelope()))
+    _answer(attempt, attempt.translation.dropped, response, now)
 
 
 def _failure_of(attempt: Attempt, body: bytes) -> Failure:
