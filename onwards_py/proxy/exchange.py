@@ -119,12 +119,6 @@ class Exchange(msgspec.Struct):
             self.permits += limiters
         return blocked
 
-    def admit(self, limiters: Sequence[Limiter], now: float) -> None:
-        """Take all permits, or none and raise ProxyError."""
-        blocked = self.acquire(limiters, now)
-        if blocked is not None:
-            raise blocked.error
-
     def release(self, limiter: Limiter) -> None:
         """Release one permit before the end, without a charge for tokens."""
         self.permits.remove(limiter)

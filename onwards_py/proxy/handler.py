@@ -232,7 +232,9 @@ class Proxy:
         exchange = Exchange(request, downstream, self._clock())
         exchange.target = target.pool.name
         try:
-            exchange.admit((target.limiter,), exchange.began)
+            rejection = exchange.acquire((target.limiter,), exchange.began)
+            if rejection is not None:
+                raise rejection.error
             if target.single is not None:
                 await acquire_or_wait(exchange, (target.single.limiter,), self._clock)
             failed = await self._attempts.serve(exchange, route_question(request, target, exchange.began))

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -38,8 +39,6 @@ _CHAT: Final = COLLECTIONS[Api.CHAT_COMPLETIONS]
 _RESPONSES: Final = COLLECTIONS[Api.RESPONSES]
 _INPUT_TOKENS: Final = _RESPONSES + b"/input_tokens"
 
-MakeMachine = Callable[[bool], Machine]
-
 
 class LocalReply(Exception):
     """Raised if the proxy can answer without a provider, with the JSON ``body``."""
@@ -50,11 +49,11 @@ class LocalReply(Exception):
 
 
 class Translation(msgspec.Struct, frozen=True):
-    """The translated request. ``machine`` creates the state machine that translates the answer; its argument: the
-    provider's error messages are trusted."""
+    """The translated request. ``machine`` creates the state machine that translates the answer. Its argument
+    ``trusted``: the provider's error messages may be forwarded."""
 
     outbound: OutboundRequest
-    machine: MakeMachine
+    machine: Callable[..., Machine]
     wants_stream: bool
     settings: TranslateSettings
     dropped: tuple[str, ...]
@@ -99,25 +98,17 @@ def _to_chat(provider: Provider, routed: RoutedRequest, principal: Principal, pa
         raise LocalReply(orjson.dumps(input_tokens.answer(_decoded(routed))))
     settings = provider.translate or DEFAULTS
     translated = to_chat(_decoded(routed), settings.quirks, _policy(provider, settings, routed, principal))
-    context = translated.context
-
-    def machine(trusted: bool) -> Machine:
-        return responses_over_chat(context, _IDS, _unix_time, trusted=trusted)
-
+    machine = partial(responses_over_chat, translated.context, _IDS, _unix_time)
     outbound = _outbound(provider, routed, path.removesuffix(_RESPONSES) + _CHAT + rest, translated.body)
-    return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
+    return Translation(outbound, machine, translated.context.wants_stream, settings, translated.dropped)
 
 
 def _to_responses(provider: Provider, routed: RoutedRequest, path: bytes, rest: bytes) -> Translation:
     settings = provider.translate or DEFAULTS
     translated = to_responses(_decoded(routed), settings.quirks, settings.policy)
-    context = translated.context
-
-    def machine(trusted: bool) -> Machine:
-        return chat_over_responses(context, _IDS, _unix_time, trusted=trusted)
-
+    machine = partial(chat_over_responses, translated.context, _IDS, _unix_time)
     outbound = _outbound(provider, routed, path.removesuffix(_CHAT) + _RESPONSES + rest, translated.body)
-    return Translation(outbound, machine, context.wants_stream, settings, translated.dropped)
+    return Translation(outbound, machine, translated.context.wants_stream, settings, translated.dropped)
 
 
 def _outbound(provider: Provider, routed: RoutedRequest, path: bytes, made: dict[str, object]) -> OutboundRequest:

@@ -135,7 +135,7 @@ def _sink(attempt: Attempt, translation: Translation, clock: Clock) -> ResponseS
 
 def _machine(attempt: Attempt, translation: Translation) -> tuple[Machine, AnswerBody]:
     provider = attempt.endpoint.provider
-    machine = translation.machine(_is_trusted(provider))
+    machine = translation.machine(trusted=_is_trusted(provider))
     return machine, AnswerBody(machine, event_limit=provider.max_event_bytes, body_limit=_LONGEST_BODY)
 
 
