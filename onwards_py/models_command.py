@@ -108,7 +108,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         model,
         _ABSENT if row.bytes is None else _size(row.bytes),
         row.state or _ABSENT,
-        _ABSENT if row.path is None else _at_home(row.path),
+        _ABSENT if row.path is None else _with_tilde(row.path),
     )
 
 
@@ -120,6 +120,6 @@ def _size(count: int) -> str:
     return f"{count} B"
 
 
-def _at_home(path: str) -> str:
+def _with_tilde(path: str) -> str:
     home = os.path.expanduser("~")
     return f"~{path[len(home) :]}" if home != "/" and path.startswith(home + os.sep) else path

@@ -32,13 +32,13 @@ class InvalidConfig:
 class Unchanged(Enum):
     """Why a reload applies nothing.
 
-    ``IN_FORCE``: the content is already active. ``RESTORED``: the same, after other content was rejected.
-    ``STILL_REFUSED``: the content was already rejected. ``MOVING``: a file changed while the files were read.
+    ``ACTIVE``: the content is already active. ``RESTORED``: the same, after other content was rejected.
+    ``STILL_REJECTED``: the content was already rejected. ``MOVING``: a file changed while the files were read.
     """
 
-    IN_FORCE = "in force"
+    ACTIVE = "in force"
     RESTORED = "restored"
-    STILL_REFUSED = "still refused"
+    STILL_REJECTED = "still refused"
     MOVING = "moving"
 
 
@@ -88,7 +88,7 @@ class Reloader:
             self.must_retry = sources.read_failed or sources.file_missing
             # The files of the active configuration are polled too: they may be restored.
             self._paths = tuple(dict.fromkeys((*self._in_force, *sources.digests)))
-        elif result in (Unchanged.IN_FORCE, Unchanged.RESTORED):
+        elif result in (Unchanged.ACTIVE, Unchanged.RESTORED):
             self._refused = None
             self._read_failed = self.must_retry = False
             self._paths = tuple(self._in_force)
@@ -114,9 +114,9 @@ class Reloader:
 
     def _load_changed(self, sources: SourceFiles) -> ReloadResult:
         if is_unchanged_on_disk(self._in_force):
-            return Unchanged.IN_FORCE if self._refused is None else Unchanged.RESTORED
+            return Unchanged.ACTIVE if self._refused is None else Unchanged.RESTORED
         if self._refused is not None and is_unchanged_on_disk(self._refused):
-            return Unchanged.STILL_REFUSED
+            return Unchanged.STILL_REJECTED
         if not is_regular(self._path):
             sources.note_missing(self._path)
             return InvalidConfig((Problem(str(self._path), NOWHERE, (), "is not a file any more"),))

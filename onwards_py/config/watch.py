@@ -89,10 +89,10 @@ class ConfigWatcher:
         elif result is Unchanged.MOVING:
             if requested:  # otherwise the next poll reads the files again
                 self._loop.call_later(_RETRY_DELAY, self.request_reload)
-        elif result is Unchanged.IN_FORCE or result is Unchanged.STILL_REFUSED:
+        elif result is Unchanged.ACTIVE or result is Unchanged.STILL_REJECTED:
             if requested:  # a file that was only touched is not worth a log line
                 self._status.note_unchanged()
-                state = "is in force" if result is Unchanged.IN_FORCE else "was refused before"
+                state = "is in force" if result is Unchanged.ACTIVE else "was refused before"
                 _log.info("configuration unchanged: the content of %s %s", self._status.path, state)
         elif result is Unchanged.RESTORED:
             self._status.note_unchanged(restored=True)

@@ -131,7 +131,7 @@ def _plan(folder: Path) -> _Plan:
         modules = msgspec.json.decode((folder / "modules.json").read_bytes(), type=list[_Module])
         tokenizer = WordPiece.read((folder / "tokenizer.json").read_bytes())
         tensors, data_at = _tensors(folder / _WEIGHTS)
-        if reason := _objection(config, modules, tokenizer):
+        if reason := _unsupported_reason(config, modules, tokenizer):
             raise UnsupportedTokenizer(reason)
         first_token = _pools_first_token(folder, modules)
     except (UnsupportedTokenizer, msgspec.MsgspecError) as error:
@@ -141,7 +141,7 @@ def _plan(folder: Path) -> _Plan:
     return _Plan(folder, config, first_token, tokenizer, tensors, data_at)
 
 
-def _objection(config: _BertConfig, modules: list[_Module], tokenizer: WordPiece) -> str | None:
+def _unsupported_reason(config: _BertConfig, modules: list[_Module], tokenizer: WordPiece) -> str | None:
     kinds = {module.type.rpartition(".")[2] for module in modules}
     if config.model_type != "bert":
         return f"its architecture is {config.model_type}, not bert"
@@ -244,7 +244,7 @@ def _add_vocabulary(writer: gguf.GGUFWriter, tokenizer: WordPiece) -> None:
     specials = tokenizer.specials
     controls = {specials.begin, specials.end, specials.unknown, specials.padding, specials.mask}
     tokens = [
-        token if number in controls else _as_llama_writes(token) for number, token in enumerate(tokenizer.vocabulary)
+        token if number in controls else _in_llama_notation(token) for number, token in enumerate(tokenizer.vocabulary)
     ]
     writer.add_tokenizer_model("bert")
     writer.add_token_list(tokens)
@@ -257,7 +257,7 @@ def _add_vocabulary(writer: gguf.GGUFWriter, tokenizer: WordPiece) -> None:
     writer.add_mask_token_id(specials.mask)
 
 
-def _as_llama_writes(token: str) -> str:
+def _in_llama_notation(token: str) -> str:
     return token.removeprefix(_CONTINUED) if token.startswith(_CONTINUED) else _PHANTOM_SPACE + token
 
 

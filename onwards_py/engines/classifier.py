@@ -58,7 +58,7 @@ class ClassifierEngine:
             raise LoadError(str(error)) from error
         except OSError as error:
             raise LoadError(f"{name} cannot be read: {error.strerror}.") from error
-        _try_out(model.path.name, classify)
+        _test(model.path.name, classify)
         self.file, self.bytes, self._classify = model.path.name, model.bytes, classify
 
     def _chat(self, body: Body, sink: EventSink, job: Job) -> EngineResult:
@@ -101,7 +101,7 @@ class ClassifierEngine:
         return results, ComputeCost(words, made, time.perf_counter() - start, 0.0)
 
 
-def _try_out(name: str, classify: Classify) -> None:
+def _test(name: str, classify: Classify) -> None:
     try:
         classify(["Is this a text?", ""])
     except Exception as error:

@@ -67,7 +67,7 @@ def load_onnx(path: Path, threads: int) -> Classify:
     try:
         session: _Session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise LoadError(_why_unreadable(path.name, error)) from error
+        raise LoadError(_load_error_message(path.name, error)) from error
     source, shape = _text_input(path.name, session.get_inputs())
     names = [port.name for port in session.get_outputs()]
     rows = _reader_of_outputs(path.name, session)
@@ -85,7 +85,7 @@ def load_onnx(path: Path, threads: int) -> Classify:
     return classify
 
 
-def _why_unreadable(name: str, error: Exception) -> str:
+def _load_error_message(name: str, error: Exception) -> str:
     if "locale" in str(error):
         return (
             f"{name} asks for a locale that this machine does not have: install it, or convert the model "

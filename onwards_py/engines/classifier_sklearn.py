@@ -41,7 +41,7 @@ def load_skops(path: Path) -> Classify:
     model = _read(path)
     _refuse_regressors(path, model)
     compute_in_one_thread(model)
-    classify = _ways_to_classify(path, model)
+    classify = _best_method(path, model)
 
     def configured(texts: Sequence[str]) -> list[Classification]:
         # The configuration is per thread, so it cannot be set once at loading. Parameters and features were checked
@@ -90,7 +90,7 @@ def compute_in_one_thread(model: object) -> None:
         cast("Callable[..., object]", model.set_params)(**parallel)  # type: ignore[attr-defined]
 
 
-def _ways_to_classify(path: Path, model: object) -> Classify:
+def _best_method(path: Path, model: object) -> Classify:
     """The most informative method of the estimator: probabilities, else scores, else the label only."""
     classes = getattr(model, "classes_", None)
     methods = [name for name in ("predict_proba", "decision_function") if hasattr(model, name)]

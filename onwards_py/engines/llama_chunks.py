@@ -83,7 +83,7 @@ class ChunkRewriter:
         rewritten: Json = {**raw, **self._head, "model": self._model}
         for choice in choices:
             choice["index"] = self._index
-            self._give_role(choice)
+            self._add_role(choice)
             self.finished = self.finished or choice.get("finish_reason") is not None
             if self._top is not None and choice.get("finish_reason") == "length" and not self._legacy:
                 self._held = rewritten
@@ -99,7 +99,7 @@ class ChunkRewriter:
             self._rewrite_logprobs(cast("list[Json]", held["choices"]))
         return held
 
-    def _give_role(self, choice: Json) -> None:
+    def _add_role(self, choice: Json) -> None:
         delta = choice.get("delta")
         if not self._has_role and isinstance(delta, dict):
             choice["delta"] = {"role": "assistant", **delta}

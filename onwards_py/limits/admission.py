@@ -108,10 +108,10 @@ def _rejection(limiters: Sequence[Limiter], now: float, estimate: float) -> Reje
         limit=first.state,
     )
     # An exchange behind other waiters needs no time: they are admitted first, and then wake it.
-    return Rejection(first.limiter, None if _behind_others(first.limiter) else first.wait, error)
+    return Rejection(first.limiter, None if _has_waiters_ahead(first.limiter) else first.wait, error)
 
 
-def _behind_others(limiter: Limiter) -> bool:
+def _has_waiters_ahead(limiter: Limiter) -> bool:
     queue = limiter.queue
     return queue is not None and queue.waiting > 0 and not queue.serving_head
 
@@ -119,7 +119,7 @@ def _behind_others(limiter: Limiter) -> bool:
 def _reasons(limiter: Limiter, now: float, estimate: float) -> Iterator[_Reason]:
     """All exhausted limits of one limiter."""
     places, bucket, tokens = limiter.limits.concurrency, limiter.bucket, limiter.tokens
-    behind = _behind_others(limiter)
+    behind = _has_waiters_ahead(limiter)
     if places is not None and (behind or limiter.in_flight >= places):
         state = LimitState("concurrent-requests", places, max(0, places - limiter.in_flight))
         yield _Reason(limiter, _CONCURRENCY, None, state)

@@ -23,7 +23,7 @@ class DelayedClose:
         self._discard = discard
         self._timer: asyncio.TimerHandle | None = None
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Start the timer if the answer has ended. Called after each call of the machine."""
         if self._machine.finished and self._timer is None:
             grace = 0.0 if self._machine.failure is not None else _GRACE
@@ -45,7 +45,7 @@ class CollectedBody:
     def write(self, piece: bytes) -> None:
         """Take bytes of the provider's body."""
         self._collector.feed(piece)
-        self._close.look()
+        self._close.check()
 
     def flush(self) -> None:
         """Does nothing: the response is sent after the end of the body."""

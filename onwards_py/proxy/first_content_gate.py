@@ -16,7 +16,7 @@ from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.response_sink import CommitGate
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.routed_request import is_inference, safe_to_duplicate
-from onwards_py.transcode.neutral.failure import codes_told
+from onwards_py.transcode.neutral.failure import codes_of_error
 from onwards_py.transcode.neutral.pipeline import EventFilter
 from onwards_py.wire.decoding import DECODABLE
 from onwards_py.wire.decoding_tap import first_content_detector_for, is_readable_sse
@@ -70,7 +70,7 @@ def native_gate(attempt: Attempt, plan: FallbackPlan, clock: Clock) -> CommitGat
 def retries_verdict(plan: FallbackPlan, verdict: Verdict, attempt: Attempt, now: float) -> bool:
     """True if another attempt may follow a response without content."""
     if verdict.kind is VerdictKind.ERROR:
-        return plan.retries_error(verdict.status, codes_told(verdict.error, verdict.status), attempt.endpoint, now)
+        return plan.retries_error(verdict.status, codes_of_error(verdict.error, verdict.status), attempt.endpoint, now)
     resendable = safe_to_duplicate(attempt.routed)
     again = verdict == CUT and resendable and plan.retries_reset(attempt.endpoint, now)
     return again or plan.retries_fault(Fault.CLOSED, repeatable=resendable)

@@ -184,7 +184,7 @@ class ResponseSink:
         elif events:
             self._hold(events)
         if self._close is not None and self.events.machine.state is not _OPEN:
-            self._close.look()
+            self._close.check()
 
     def flush(self) -> None:
         """Send the head, unless it is sent with the first content or event."""

@@ -146,7 +146,7 @@ def describe_resilience(pool: Pool) -> list[str]:
         found += [_check(provider.name, check) for provider in pool.providers if (check := provider.health_check)]
     several_attempts = (pool.fallback.max_attempts or len(pool.providers)) > 1 or pool.fallback.same is not None
     if pool.fallback.enabled and several_attempts:
-        found += _again(pool.fallback)
+        found += _retry_conditions(pool.fallback)
     if several and pool.hedge is not None:
         found.append(
             f"hedge: without a response head within {pool.hedge.after:g} s, a second provider gets the request, too; "
@@ -218,7 +218,7 @@ def _check(name: str, check: HealthCheck) -> str:
     )
 
 
-def _again(policy: FallbackPolicy) -> list[str]:
+def _retry_conditions(policy: FallbackPolicy) -> list[str]:
     found: list[str] = []
     if policy.same is not None:
         causes = [f"status {_ranges(policy.same.statuses)}"] if policy.same.statuses else []

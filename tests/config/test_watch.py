@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 def begun(path: Path, env: Mapping[str, str] = NOTHING) -> Reloader:
     """A reading of the file as it is, for which nothing is new."""
     reloader = Reloader(path, env, load(path, env))
-    assert settled(reloader) is Unchanged.IN_FORCE
+    assert settled(reloader) is Unchanged.ACTIVE
     assert settled(reloader) is None
     return reloader
 
@@ -48,7 +48,7 @@ def settled(reloader: Reloader) -> ReloadResult | None:
     result = reloader.reload()
     if isinstance(result, LoadedConfig):
         reloader.note_applied(result)
-        assert settled(reloader) is Unchanged.IN_FORCE
+        assert settled(reloader) is Unchanged.ACTIVE
     tick()
     return result
 
@@ -138,7 +138,7 @@ def test_what_leaves_the_content_as_it_is_changes_nothing(path: Path, change: Ca
     """It is read, found to be the same, and not read a second time."""
     reloader = begun(path)
     change(path)
-    assert settled(reloader) is Unchanged.IN_FORCE
+    assert settled(reloader) is Unchanged.ACTIVE
     assert settled(reloader) is None
 
 
@@ -221,7 +221,7 @@ def test_what_is_invalid_is_refused_with_all_its_problems_once(path: Path) -> No
     assert [line.removeprefix(str(path)).split(" ")[0] for line in told] == [":2:12:", ":3:3:", ":3:7:"]
     assert settled(reloader) is None
     os.utime(path)
-    assert settled(reloader) is Unchanged.STILL_REFUSED
+    assert settled(reloader) is Unchanged.STILL_REJECTED
     path.write_text(SECOND)
     assert names(settled(reloader)) == ["second"]
 
@@ -293,7 +293,7 @@ def test_what_could_not_be_put_into_force_is_not_tried_again(path: Path) -> None
     result = reloader.reload()
     assert isinstance(result, LoadedConfig)
     reloader.note_apply_failed(result)
-    assert settled(reloader) is Unchanged.STILL_REFUSED
+    assert settled(reloader) is Unchanged.STILL_REJECTED
     assert settled(reloader) is None
     path.write_text(text)
     assert settled(reloader) is Unchanged.RESTORED

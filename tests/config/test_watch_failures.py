@@ -47,14 +47,14 @@ def looked(reloader: Reloader) -> ReloadResult | None:
 def test_a_file_that_could_not_be_opened_is_opened_again(path: Path) -> None:
     """As long as it takes, without being told as a new error each time."""
     reloader = Reloader(path, {}, load(path, {}))
-    assert looked(reloader) is Unchanged.IN_FORCE
+    assert looked(reloader) is Unchanged.ACTIVE
     path.write_text(SECOND)
     with no_descriptors():
         result = looked(reloader)
         assert isinstance(result, InvalidConfig)
         assert "Too many open files" in str(result.problems[0])
-        assert looked(reloader) is Unchanged.STILL_REFUSED
-        assert looked(reloader) is Unchanged.STILL_REFUSED
+        assert looked(reloader) is Unchanged.STILL_REJECTED
+        assert looked(reloader) is Unchanged.STILL_REJECTED
     result = looked(reloader)
     assert isinstance(result, LoadedConfig)
     assert list(result.snapshot.pools) == ["second"]
@@ -67,7 +67,7 @@ def test_so_is_a_secret_that_could_not_be_opened(path: Path) -> None:
     text = "targets: {m: {url: 'http://h', onwards_key: '${file:secret}'}}"
     path.write_text(text)
     reloader = Reloader(path, {}, load(path, {}))
-    assert looked(reloader) is Unchanged.IN_FORCE
+    assert looked(reloader) is Unchanged.ACTIVE
     with no_descriptors():
         assert isinstance(reloader.reload(), InvalidConfig)
     assert looked(reloader) is Unchanged.RESTORED
@@ -79,7 +79,7 @@ def test_what_is_wrong_in_itself_is_not_read_again_and_again(path: Path) -> None
     reloader = Reloader(path, {}, load(path, {}))
     path.write_text("targets: {m: {ulr: x}}")
     assert isinstance(looked(reloader), InvalidConfig)
-    assert looked(reloader) in (Unchanged.STILL_REFUSED, None)
+    assert looked(reloader) in (Unchanged.STILL_REJECTED, None)
     assert looked(reloader) is None
     assert not reloader.must_retry
 

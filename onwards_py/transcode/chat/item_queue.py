@@ -184,7 +184,7 @@ class ItemQueue:
             call = self._calls.add(fragment)
         if new or not call.admitted:
             self._admit(call, new)
-        if call.hidden:
+        if call.dropped:
             return
         if fragment.extra is not None and self._context.keeps_opaque:
             # Members that the provider expects back with a call are sealed in the reasoning item before the call.
@@ -203,17 +203,17 @@ class ItemQueue:
     def _admit(self, call: StreamedCall, new: bool) -> None:
         """Check whether the client allows a call, as soon as its name is known."""
         if new and self._context.one_call and self._accepted:
-            self._hide(call)
+            self._drop(call)
         self._accepted += new
         if call.ready and not call.admitted:
             call.admitted = True
             if not self._context.may_call(call.chat_name):
                 self._accepted -= 1
-                self._hide(call)
+                self._drop(call)
 
-    def _hide(self, call: StreamedCall) -> None:
+    def _drop(self, call: StreamedCall) -> None:
         """Drop a call that the client does not allow: tool_choice is enforced even if the provider ignores it."""
-        call.hidden = True
+        call.dropped = True
         self.suppressed = True
         if call in self._queue:
             self._queue.remove(call)

@@ -20,7 +20,7 @@ class StreamedCall(QueuedItem):
     empty.
 
     ``ready``: the name is complete, so that the item can be announced.
-    ``admitted``: the name was checked against the calls that the client allows; ``hidden``: the call is dropped.
+    ``admitted``: the name was checked against the calls that the client allows; ``dropped``: the call is dropped.
     """
 
     def __init__(self, context: AnswerContext, table: CallTable) -> None:
@@ -29,7 +29,7 @@ class StreamedCall(QueuedItem):
         self.chat_id = ""
         self.chat_name = ""
         self.admitted = False
-        self.hidden = False
+        self.dropped = False
         self._context = context
         self._table = table
         self._call_id: str | None = None

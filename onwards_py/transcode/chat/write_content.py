@@ -40,7 +40,7 @@ def write_parts(parts: Iterable[Part], context: TranslationContext) -> list[Writ
     return written
 
 
-def squeeze(content: Written, context: TranslationContext) -> Written:
+def join_text_parts(content: Written, context: TranslationContext) -> Written:
     """Content of text parts only becomes one string, because many servers reject arrays; other content stays an
     array."""
     if isinstance(content, str):

@@ -9,7 +9,7 @@ from typing import TypedDict
 import orjson
 
 from onwards_py.transcode.chat.reasoning import replayed
-from onwards_py.transcode.chat.write_content import split_media, squeeze, write_parts
+from onwards_py.transcode.chat.write_content import join_text_parts, split_media, write_parts
 from onwards_py.transcode.neutral.content import Part, Written, WrittenPart
 from onwards_py.transcode.neutral.names import CallIds
 from onwards_py.transcode.neutral.policy import NO_OUTPUT, InvalidRequest, TranslationContext, Unanswered
@@ -81,7 +81,7 @@ class _Messages(list[ChatMessage]):
     def add(self, role: str, content: Written) -> None:
         """Add a user or system message. It is joined to a preceding user message if roles must alternate."""
         if type(content) is not str:
-            content = squeeze(content, self._context)
+            content = join_text_parts(content, self._context)
         if role != "user" or not self or not self._context.quirks.merge_roles or self[-1]["role"] != "user":
             self.append({"role": role, "content": content})
         elif (joined := self._joined.get(len(self))) is not None:
@@ -92,7 +92,7 @@ class _Messages(list[ChatMessage]):
     def whole(self) -> list[ChatMessage]:
         """All messages, with joined content."""
         for size, joined in self._joined.items():
-            self[size - 1]["content"] = squeeze(joined.content(), self._context)
+            self[size - 1]["content"] = join_text_parts(joined.content(), self._context)
         return [*self]
 
     def add_assistant(self, turn: Turn, reasoning: dict[str, object] | None) -> None:
@@ -100,13 +100,13 @@ class _Messages(list[ChatMessage]):
         context = self._context
         content = turn.whole
         if type(content) is not str:
-            content = squeeze(content, context)
+            content = join_text_parts(content, context)
         calls = turn.calls
         if calls is None and content and reasoning is None and not (turn.refusal or turn.phase):
             self.append({"role": "assistant", "content": content})
             return
         if turn.waiting:
-            calls = [call for call in calls or () if call.output is not None or _stays(call, context)]
+            calls = [call for call in calls or () if call.output is not None or _is_kept(call, context)]
         if not (content or turn.refusal or calls or reasoning):
             return  # strict providers reject an empty message
         message: ChatMessage = {"role": "assistant", "content": content}
@@ -161,7 +161,7 @@ class _Messages(list[ChatMessage]):
             elif media:
                 content = text or _ELSEWHERE
                 behind += [{"type": "text", "text": f"Output of tool call {call_id} ({call.name}):"}, *media]
-            self.append({"role": "tool", "tool_call_id": call_id, "content": squeeze(content, context)})
+            self.append({"role": "tool", "tool_call_id": call_id, "content": join_text_parts(content, context)})
         if behind:
             self.add("user", behind)
 
@@ -183,7 +183,7 @@ def _place_system(turns: list[Turn], context: TranslationContext) -> list[Turn]:
             rest = _join_assistants(rest)
     if not leading:
         return rest
-    merged = Joined(*(squeeze(turn.content, context) for turn in leading))
+    merged = Joined(*(join_text_parts(turn.content, context) for turn in leading))
     return [Turn(leading[0].role, merged.content()), *rest]
 
 
@@ -203,7 +203,7 @@ def _join_assistants(turns: list[Turn]) -> list[Turn]:
     return joined
 
 
-def _stays(call: Call, context: TranslationContext) -> bool:
+def _is_kept(call: Call, context: TranslationContext) -> bool:
     """Whether a call without an output is kept. Providers reject such calls, so it then gets a placeholder output."""
     policy = context.policy.unanswered
     if policy is Unanswered.REJECT:

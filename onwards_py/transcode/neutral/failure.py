@@ -55,7 +55,7 @@ _CODE_OF_STATUS = {
     413: "payload_too_large",
     429: "rate_limit_exceeded",
 }
-_OWN_WORDS = {
+_STANDARD_MESSAGES = {
     "context_length_exceeded": "The input is longer than the model's context.",
     "insufficient_quota": "The provider's quota for this model is used up.",
     "rate_limit_exceeded": "The provider's rate limit was reached.",
@@ -71,8 +71,9 @@ _OWN_WORDS = {
 class Failure:
     """One failure. ``status`` applies only before the response is committed; ``code`` and ``message`` always.
 
-    ``called``: the provider's codes in lower case, including those that the client does not get. ``cut``: the ending of
-    the body, if that is the failure; None: the provider reported an error, or its data are invalid.
+    ``provider_codes``: the provider's codes in lower case, including those that the client does not get.
+    ``cut``: the ending of the body, if that is the failure; None: the provider reported an error, or its data are
+    invalid.
     """
 
     status: int
@@ -80,13 +81,13 @@ class Failure:
     message: str
     type: str = "server_error"
     param: str | None = None
-    called: frozenset[str] = frozenset()
+    provider_codes: frozenset[str] = frozenset()
     cut: Ending | None = field(default=None, compare=False)
 
     @property
     def codes(self) -> frozenset[str]:
         """All codes of the failure, for decisions about other attempts: those of the provider, and the proxy's own."""
-        return self.called | {self.code}
+        return self.provider_codes | {self.code}
 
     def envelope(self) -> dict[str, object]:
         """The body of an HTTP error: all four keys, always."""
@@ -139,46 +140,48 @@ def error_in(chunk: Mapping[str, object]) -> object:
         return chunk
     if "choices" in chunk:
         return None
-    telling = chunk.get("object") == "error" or chunk.get("type") == "error" or "detail" in chunk
-    return chunk if telling or ("message" in chunk and "code" in chunk) or is_bare_error(chunk) else None
+    is_error = chunk.get("object") == "error" or chunk.get("type") == "error" or "detail" in chunk
+    return chunk if is_error or ("message" in chunk and "code" in chunk) or is_bare_error(chunk) else None
 
 
-def codes_told(value: object, status: int) -> frozenset[str]:
+def codes_of_error(value: object, status: int) -> frozenset[str]:
     """The codes of a decoded error with ``status``: its own, and the proxy's code for its message."""
     return from_value(value, False, status).codes
 
 
 def from_value(value: object, trusted: bool, status: int | None = None, retry_after: float | None = None) -> Failure:
     """The failure for a decoded error; ``status``: that of the HTTP response, if it was not a success."""
-    told = _Told.of(value)
-    status = status or told.status
-    code = _special_code(told, status) or (told.code if trusted and told.code and not told.code.isdigit() else None)
+    fields = _ErrorFields.of(value)
+    status = status or fields.status
+    code = _special_code(fields, status) or (
+        fields.code if trusted and fields.code and not fields.code.isdigit() else None
+    )
     if status is None:
-        status = _STATUS_OF_CODE.get(code or "") or _named(value)
+        status = _STATUS_OF_CODE.get(code or "") or _status_of_error(value)
     code = code or _CODE_OF_STATUS.get(status) or ("invalid_request" if status < 500 else "server_error")
-    message = told.message if trusted and told.message else _own_words(code, status)
+    message = fields.message if trusted and fields.message else _standard_message(code, status)
     if code == "rate_limit_exceeded" and retry_after is not None and "try again in" not in message.lower():
         message += f" Please try again in {retry_after:g}s."
     return Failure(
         status,
         code,
         message[:_LONGEST_MESSAGE],
-        told.type if trusted and told.type else _type(status),
-        told.param if trusted else None,
+        fields.type if trusted and fields.type else _type(status),
+        fields.param if trusted else None,
         frozenset() if isinstance(value, str) else codes_in(value),
     )
 
 
-def _named(value: object) -> int:
+def _status_of_error(value: object) -> int:
     """The status of an error inside an answer, as for native responses (`wire.error_status`); 502 if none follows."""
     status = error_status(value)
     return _BAD_GATEWAY if status == HTTPStatus.INTERNAL_SERVER_ERROR else status
 
 
-def _special_code(told: _Told, status: int | None) -> str | None:
+def _special_code(fields: _ErrorFields, status: int | None) -> str | None:
     """The code for the error. Codes and types decide before messages: an error about a rate limit may have the message
     "too many tokens" (Bedrock), which then means tokens per minute."""
-    names, messages = (told.code, told.type), (told.message, told.raw)
+    names, messages = (fields.code, fields.type), (fields.message, fields.raw)
     for text, words in ((" ".join(names), (names, ())), ("\n".join(messages), ((), messages))):
         if status != 429 and is_context_overflow(*words):
             return "context_length_exceeded"
@@ -188,9 +191,9 @@ def _special_code(told: _Told, status: int | None) -> str | None:
     return None
 
 
-def _own_words(code: str, status: int) -> str:
+def _standard_message(code: str, status: int) -> str:
     general = "The provider could not answer." if status >= 500 else "The provider refused the request."
-    return _OWN_WORDS.get(code, general)
+    return _STANDARD_MESSAGES.get(code, general)
 
 
 def _type(status: int) -> str:
@@ -200,7 +203,7 @@ def _type(status: int) -> str:
 
 
 @dataclass(slots=True)
-class _Told:
+class _ErrorFields:
     """The fields of an error; empty if it has none."""
 
     message: str = ""
@@ -211,11 +214,11 @@ class _Told:
     raw: str = ""  # the original error, if the provider is a gateway that quotes it (OpenRouter)
 
     @classmethod
-    def of(cls, value: object) -> _Told:
-        told = cls()
+    def of(cls, value: object) -> _ErrorFields:
+        fields = cls()
         for level in _levels(value):
-            told._add(level)
-        return told
+            fields._add(level)
+        return fields
 
     def _add(self, level: Mapping[str, object]) -> None:
         """Set the fields that are not set yet: inner levels come first."""

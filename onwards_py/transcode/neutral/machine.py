@@ -159,7 +159,7 @@ class Machine:
         if self.state is not State.IDLE:
             return []
         self._writer.begin()
-        self._go(_Step.BEGIN)
+        self._advance(_Step.BEGIN)
         return self._writer.take()
 
     def keepalive(self) -> list[Out]:
@@ -204,19 +204,19 @@ class Machine:
         for delta in deltas:
             writer.put(delta)
         if type(last) is Finished:
-            self._go(_Step.FINISH)
+            self._advance(_Step.FINISH)
         elif type(last) is Failed:
             self.failure = last.failure
             if any(isinstance(delta, Started) for delta in deltas):
-                self._go(_Step.BEGIN)  # a complete answer with content can still fail
-            self._go(_Step.FAIL)
+                self._advance(_Step.BEGIN)  # a complete answer with content can still fail
+            self._advance(_Step.FAIL)
         elif self.state is State.IDLE and writer.begun:
-            self._go(_Step.BEGIN)
+            self._advance(_Step.BEGIN)
         if not self.has_content:
             self.has_content = any(map(self._is_content, deltas))
         return writer.take()
 
-    def _go(self, step: _Step) -> None:
+    def _advance(self, step: _Step) -> None:
         self.state = _NEXT[self.state][step]
 
     def _is_content(self, delta: Delta) -> bool:

@@ -131,13 +131,13 @@ class Conversation:
         for step in steps:
             if type(step) is str:
                 if self._reasoning:
-                    self._leave_reasoning()
+                    self._finish_reasoning()
                 self.turns.append(step)
             elif type(step) is Message:
                 self._message(step)
             else:
                 self._other(step)
-        self._leave_reasoning()
+        self._finish_reasoning()
         if self._extras:
             for turn in self.turns:
                 for call in turn.calls or () if isinstance(turn, Turn) else ():
@@ -159,7 +159,7 @@ class Conversation:
             self._answer(message)
             return
         if self._reasoning:
-            self._leave_reasoning()
+            self._finish_reasoning()
         content = message.content
         written = content if isinstance(content, str) else self._write(content)
         if message.role != "user":
@@ -180,7 +180,7 @@ class Conversation:
                 content = [part for part in content if not isinstance(part, Refusal)]
             written = self._write(content)
         last = self._last_answer()
-        if last is None or not self._goes_on(last):
+        if last is None or not self._continues(last):
             last = Turn("assistant", written, refusal)
             self.turns.append(last)
         else:
@@ -189,7 +189,7 @@ class Conversation:
                 last.refusal = f"{last.refusal}\n\n{refusal}" if last.refusal else refusal
         last.phase = message.phase or last.phase
         if self._reasoning:
-            self._give_reasoning(last)
+            self._attach_reasoning(last)
 
     def _call(self, call: Call) -> None:
         """Add a call. Calls share one assistant message until all of them have outputs.
@@ -211,11 +211,11 @@ class Conversation:
         last.waiting += 1
         self._waiting.setdefault(call.call_id, []).append((last, call))
         if self._reasoning:
-            self._give_reasoning(last)
+            self._attach_reasoning(last)
 
     def _output(self, output: Output) -> None:
         if self._reasoning:
-            self._give_back_reasoning()
+            self._attach_reasoning_to_last()
         turn, call = self._waiting[
             output.call_id
         ].pop()  # the last call with this id: an earlier one without output was interrupted
@@ -236,29 +236,29 @@ class Conversation:
         last = self.turns[-1] if self.turns else None
         return last if isinstance(last, Turn) and last.role == "assistant" else None
 
-    def _goes_on(self, turn: Turn) -> bool:
+    def _continues(self, turn: Turn) -> bool:
         """Whether further text of the assistant belongs to ``turn``, its last turn."""
         if turn.answered:
             return False
         return bool(turn.calls) or self._context.quirks.merge_roles or not (turn.content or turn.refusal)
 
-    def _give_reasoning(self, turn: Turn) -> None:
+    def _attach_reasoning(self, turn: Turn) -> None:
         self.reasoned = True
         turn.take(self._reasoning)
         self._reasoning = []
 
-    def _give_back_reasoning(self) -> None:
+    def _attach_reasoning_to_last(self) -> None:
         """Add pending reasoning to the preceding turn, if it belongs to the same answer.
 
         Some providers sign a thought after the first text.
         """
         last = self._last_answer()
         if last is not None and last.waiting == len(last.calls or ()):
-            self._give_reasoning(last)
+            self._attach_reasoning(last)
 
-    def _leave_reasoning(self) -> None:
+    def _finish_reasoning(self) -> None:
         if self._reasoning:
-            self._give_back_reasoning()
+            self._attach_reasoning_to_last()
         if self._reasoning:
             self._context.drop(f"{self._path}[].reasoning")
             self._reasoning = []

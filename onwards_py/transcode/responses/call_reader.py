@@ -67,7 +67,7 @@ class CallReader:
         deltas."""
         if item.call is not None:
             self._learn(item, item.call, value)
-            item.call.spare = arguments_of(value) or ""
+            item.call.initial_arguments = arguments_of(value) or ""
 
     def done(self, item: TrackedItem, value: Event) -> None:
         """A complete call."""
@@ -76,7 +76,7 @@ class CallReader:
             self._learn(item, call, value)
             call.identified = True  # an id that is still missing will not follow
             arguments = arguments_of(value)
-            self._settle(call, arguments if arguments is not None or call.arguments else call.spare)
+            self._settle(call, arguments if arguments is not None or call.arguments else call.initial_arguments)
 
     def close(self, cut: bool) -> None:
         """The answer has ended. Missing arguments of a function become an empty object, unless the answer was
@@ -85,8 +85,8 @@ class CallReader:
             call = item.call
             if call is None:
                 continue
-            if not call.arguments and call.spare:
-                call.put(call.spare)
+            if not call.arguments and call.initial_arguments:
+                call.put(call.initial_arguments)
             if not cut and not call.custom and not call.arguments.strip():
                 call.put("{}")
             call.identified = True
@@ -139,11 +139,11 @@ class CallReader:
 
     def _advance(self, call: TrackedCall) -> None:
         """Write the part of a call that can be written now. Name and id must be known first."""
-        if not call.name or not call.identified or call.hidden:
+        if not call.name or not call.identified or call.dropped:
             return
         if call.number is None:
             if self._only_one and self.count:
-                call.hidden = True
+                call.dropped = True
                 return
             call.number = self.count
             self.count += 1

@@ -166,7 +166,7 @@ class _Tally:
         if isinstance(data, str):
             self.tokens += len(data) / _BASE64_PER_SOUND_TOKEN
 
-    def nothing(self, part: dict[str, object]) -> None:
+    def uncounted(self, part: dict[str, object]) -> None:
         """Add no tokens: the content is not in the request."""
 
 
@@ -176,8 +176,8 @@ _PARTS: Mapping[str, Callable[[_Tally, dict[str, object]], None]] = {
     "input_file": _Tally.file,
     "file": _Tally.file,
     "input_audio": _Tally.audio,
-    "input_video": _Tally.nothing,
-    "video_url": _Tally.nothing,
+    "input_video": _Tally.uncounted,
+    "video_url": _Tally.uncounted,
 }
 
 

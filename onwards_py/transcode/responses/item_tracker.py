@@ -101,7 +101,7 @@ class TrackedCall:
     """The provider's id of the call."""
     name: str = ""
     custom: bool = False
-    hidden: bool = False
+    dropped: bool = False
     """The call is dropped, because the client's API allows one call only."""
     identified: bool = False
     """The id is known, or will not follow."""
@@ -109,7 +109,7 @@ class TrackedCall:
     """The position among the calls; None: the call was not announced."""
     settled: bool = False
     """The arguments are complete."""
-    spare: str = ""
+    initial_arguments: str = ""
     """Arguments of the ``added`` event, used only if no others follow."""
     text: TextAccumulator = field(default_factory=TextAccumulator)
     _backlog: list[str] = field(default_factory=list)

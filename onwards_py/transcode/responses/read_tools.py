@@ -21,7 +21,7 @@ from onwards_py.transcode.neutral.policy import (
 )
 from onwards_py.transcode.neutral.request import ChosenTool, Tool, ToolChoice, ToolSet
 from onwards_py.transcode.neutral.request_checks import MODES, read_mode
-from onwards_py.transcode.responses.tool_search import NAME, as_function, is_clients
+from onwards_py.transcode.responses.tool_search import NAME, as_function, is_client_side
 from onwards_py.transcode.responses.tool_search import NAME as SEARCH
 
 _DEEPEST = 8
@@ -92,7 +92,7 @@ def _walk(
         kind = member(tool, "type", here)
         if kind == "namespace":
             yield from _members(tool, here, namespace, depth, hosted)
-        elif is_clients(tool):
+        elif is_client_side(tool):
             yield _Declared(as_function(tool), ToolName(ToolKind.SEARCH, NAME), here)
         elif kind in _KINDS:
             inner = tool.get(kind)

@@ -23,7 +23,7 @@ _QUERY: dict[str, object] = {
 }
 
 
-def is_clients(tool: dict[str, object]) -> bool:
+def is_client_side(tool: dict[str, object]) -> bool:
     """Whether the client runs this search. By default, the server runs it."""
     return tool.get("type") == NAME and tool.get("execution") == "client"
 

@@ -259,7 +259,7 @@ class EngineSupervisor:
 
     def _launch_spec(self) -> LaunchSpec:
         settings = self.settings
-        threads = settings.threads or (1 if settings.engine == "classifier" else _all_but_one())
+        threads = settings.threads or (1 if settings.engine == "classifier" else _default_threads())
         return LaunchSpec(
             engine=cast(EngineName, settings.engine),
             model=settings.model,
@@ -285,5 +285,5 @@ def restart_delay(exits: int, was_ready: bool, first_delay: float) -> float:
     return min(first_delay * 2.0 ** min(doublings, _MAX_DOUBLINGS), _MAX_DELAY)
 
 
-def _all_but_one() -> int:
+def _default_threads() -> int:
     return max(1, len(os.sched_getaffinity(0)) - 1)

@@ -100,7 +100,7 @@ class EventRepair:
         type_ = event.get("type")
         superfluous = False
         if isinstance(type_, str) and type_.startswith("response."):
-            superfluous = self._look(event, type_.removeprefix("response."), size)
+            superfluous = self._repair_fields(event, type_.removeprefix("response."), size)
         if superfluous:
             return Repaired([], False, superfluous=True)
         for missing in self._before:
@@ -108,7 +108,7 @@ class EventRepair:
         self._number(event)
         return Repaired(self._before, self._changed)
 
-    def _look(self, event: Event, type_: str, size: int) -> bool:
+    def _repair_fields(self, event: Event, type_: str, size: int) -> bool:
         if type_ in _STATUSES:
             response = event.get("response")
             if isinstance(response, dict):
@@ -181,7 +181,7 @@ class EventRepair:
             item = final.get(known.id)
             if item is None or known.done or item.get("type") != known.kind:
                 continue
-            self._unsaid(known, item)
+            self._add_missing_deltas(known, item)
             known.done = True
             self._before.append({"type": "response.output_item.done", "output_index": known.index, "item": item})
 
@@ -229,7 +229,7 @@ class EventRepair:
             self._set(item, "id", known.id)
         self._changed |= complete_item(item, "completed")
         if not known.done:
-            self._unsaid(known, item)
+            self._add_missing_deltas(known, item)
         known.done = True
         self._keep(known.index, item, size)
 
@@ -251,7 +251,7 @@ class EventRepair:
         self._before.append({"type": "response.content_part.added", **place, "part": blank_part(kind)})
         return index
 
-    def _unsaid(self, known: Known, item: Item) -> None:
+    def _add_missing_deltas(self, known: Known, item: Item) -> None:
         """Add deltas for content that occurs only in the item's end, because some clients read only deltas."""
         if not self._items.whole or known.id is None:
             return
