@@ -53,13 +53,12 @@ class LastResponse(Protocol):
 
 
 class AttemptFailed(msgspec.Struct, frozen=True):
-    """An attempt that did not serve the client. ``retryable``: another attempt may follow. ``waited``: the wait before
-    the next attempt is over. ``response``: sent if no attempt follows; None: ``error`` is sent instead."""
+    """An attempt that did not serve the client. ``retryable``: another attempt may follow. ``response``: sent if no
+    attempt follows; None: ``error`` is sent instead."""
 
     error: ProxyError
     retryable: bool
     response: LastResponse | None = None
-    waited: bool = False
 
     def send(self, exchange: Exchange, now: float) -> None:
         """Answer the client after the last attempt. Raises ProxyError if the proxy must send an error of its own."""

@@ -264,7 +264,8 @@ class ResponseSink:
         """Begin the client's stream after ``commit_after``, even without data of the provider."""
         assert self.events is not None
         self._open()
-        self.send(self.events.filter.begin())
+        if self._gate is None:  # else the response is late
+            self.send(self.events.filter.begin())
 
     def _on_silence(self) -> None:
         assert self.events is not None

@@ -23,7 +23,7 @@ from onwards_py.proxy.exchange import Exchange
 from onwards_py.proxy.first_content_gate import is_held
 from onwards_py.proxy.hedge import race
 from onwards_py.proxy.translate_response import early_sink, fail_committed
-from onwards_py.proxy.tunnel import open_tunnel, prepare_tunnel, run_tunnel, wants_tunnel
+from onwards_py.proxy.tunnel import open_tunnel, prepare_tunnel, read_rejection, run_tunnel, wants_tunnel
 from onwards_py.proxy.upstream_request import error_of, outbound_request
 from onwards_py.routing.affinity import key_of
 from onwards_py.routing.balancer import Endpoint
@@ -106,15 +106,14 @@ class RetryLoop:
                     return None
                 error, response = failed.error, failed.response or response
                 exchange.release_beyond(permits)
-                if not failed.retryable or not (failed.waited or await self._wait(plan)):
+                if not failed.retryable or not await self._wait(plan):
                     break
         finally:
             if plan.probing:
                 plan.abandon(self._clock())
-        if not wants_tunnel(routed):
-            exchange.over_budget = plan.over_budget
-            if plan.exhausted or plan.over_budget:
-                exchange.extra_headers = NO_RETRY
+        exchange.over_budget = plan.over_budget
+        if plan.exhausted or plan.over_budget:
+            exchange.extra_headers = NO_RETRY
         return AttemptFailed(error or no_provider_error(routed.target), retryable=False, response=response)
 
     async def _wait(self, plan: FallbackPlan) -> bool:
@@ -152,7 +151,7 @@ class RetryLoop:
             endpoint = attempt.endpoint if hedge is None or exchange.hedged == hedged else None
             return self._without_response(attempt, plan, error, endpoint)
         status = attempt.response.head.status
-        if status >= 400 and attempt.endpoint.provider.redaction is not None:
+        if status >= 400 and hedge is None and attempt.endpoint.provider.redaction is not None:
             await redact(attempt, attempt.endpoint.provider.redaction)
         now = self._clock()
         if plan is not None and not (attempt.sink is not None and exchange.downstream.committed):
@@ -233,6 +232,8 @@ class RetryLoop:
             except TransportError as error:
                 self._on_fault(attempt, error)
                 raise
+            if response.head.status >= 400 and provider.redaction is not None:
+                await redact(attempt, provider.redaction)  # within the race, because it may wait for a coded body
 
         def second() -> Attempt | None:
             endpoint = plan.hedge(self._clock())
@@ -280,16 +281,12 @@ class RetryLoop:
         else:
             wait = retry_after(head.lines, time.time())
             note_head(endpoint, head.status, wait, 0.0, now)
-            self._not_found.note(endpoint.provider, head.status, attempt.routed.path)
-            plan.elapsed = now - attempt.exchange.began
             plan.note_retry_after(endpoint, wait, now)
-            try:
-                retried = plan.retries_status(head.status, endpoint, now) and await self._wait(plan)
-            except BaseException:
-                handshake.abort()
-                raise
-            if retried:
-                handshake.abort()
-                return AttemptFailed(no_provider_error(attempt.routed.target), retryable=True, waited=True)
-        await run_tunnel(attempt, handshake, self._clock())
-        return None
+            self._not_found.note(endpoint.provider, head.status, attempt.routed.path)
+        if head.status == 101:
+            await run_tunnel(attempt, handshake, now)
+            return None
+        plan.elapsed = now - attempt.exchange.began
+        retryable = head.status >= 400 and plan.retries_status(head.status, endpoint, now)
+        rejection = await read_rejection(attempt, handshake, retryable=retryable and plan.may_continue)
+        return AttemptFailed(error_of(Fault.INVALID), retryable, rejection)

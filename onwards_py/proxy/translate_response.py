@@ -238,7 +238,10 @@ def _failure_of(attempt: Attempt, body: bytes) -> Failure:
 
 def _error_of(attempt: Attempt, body: bytes) -> ProxyError:
     """A provider's error as an error of the proxy, for a stream that was committed."""
-    failure = _failure_of(attempt, body)
+    try:
+        failure = _failure_of(attempt, body)
+    except ProxyError as redirection:
+        return redirection
     return ProxyError(ErrorKind.UPSTREAM_INVALID, failure.message, param=failure.param, code=failure.code)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from onwards_py.errors import ErrorKind, ProxyError
-from onwards_py.messages import Ending
-from onwards_py.model.provider import Provider
+from onwards_py.messages import Ending, Fault, ResponseHead
 from onwards_py.observe import outcomes
 from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.exchange import Exchange
@@ -14,14 +15,16 @@ from onwards_py.routing.balancer import Endpoint
 from onwards_py.routing.model_lookup import rename_in_query
 from onwards_py.routing.routed_request import RoutedRequest
 from onwards_py.routing.translated_paths import not_served
-from onwards_py.transports.base import OutboundRequest
+from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.outbound_head import upgrade_head
 from onwards_py.transports.tunnel import Handshake, TunnelEnd, handshake
 from onwards_py.wire.api import api_of
 from onwards_py.wire.redacted_error import redacted_body, redacted_head
-from onwards_py.wire.response_head import examine_response, replace_fields
+from onwards_py.wire.response_head import ResponseFacts, examine_response, replace_fields
 
-_REFUSAL_SECONDS = 5.0  # seconds for the body of a rejected handshake
+# Seconds for the body of a rejected handshake.
+_REJECTION_SECONDS = 5.0
+_RETRYABLE_SECONDS = 2.0  # another provider may be waiting for its turn
 
 
 def wants_tunnel(routed: RoutedRequest) -> bool:
@@ -44,12 +47,21 @@ def prepare_tunnel(exchange: Exchange, routed: RoutedRequest, endpoint: Endpoint
 
 
 async def open_tunnel(attempt: Attempt) -> Handshake:
-    """Send the handshake. Raises TransportError."""
-    return await handshake(attempt.endpoint.provider, attempt.outbound)
+    """Send the handshake. Raises TransportError, also for a rejection that must not be forwarded."""
+    provider = attempt.endpoint.provider
+    opened = await handshake(provider, attempt.outbound)
+    head = opened.answered.result()
+    if head.status != 101:
+        try:
+            attempt.facts = examine_response(head, provider.response_fields)
+        except ProxyError as error:
+            opened.abort()
+            raise TransportError(Fault.INVALID, "a response head that cannot be forwarded") from error
+    return opened
 
 
 async def run_tunnel(attempt: Attempt, handshake: Handshake, now: float) -> None:
-    """Forward the provider's response; if it is 101, join the two connections until one of them ends."""
+    """Forward a 101 response, and join the two connections until one of them ends."""
     exchange, provider = attempt.exchange, attempt.endpoint.provider
     head = handshake.answered.result()
     assert handshake.transport is not None
@@ -57,9 +69,6 @@ async def run_tunnel(attempt: Attempt, handshake: Handshake, now: float) -> None
     exchange.status = head.status
     exchange.committed = now
     exchange.outcome = outcomes.DONE
-    if head.status != 101:
-        await _forward_refusal(exchange, provider, handshake, now)
-        return
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     client, upstream = TunnelEnd(over), TunnelEnd(over)
     client.other, upstream.other = upstream, client
@@ -73,25 +82,38 @@ async def run_tunnel(attempt: Attempt, handshake: Handshake, now: float) -> None
         upstream.close()
 
 
-async def _forward_refusal(exchange: Exchange, provider: Provider, handshake: Handshake, now: float) -> None:
-    """Send the provider's rejection to the client, with the part of its body that arrives in time."""
-    assert handshake.transport is not None
-    head = handshake.answered.result()
-    redaction = provider.redaction if head.status >= 400 else None
-    if redaction is not None:
-        head = redacted_head(head, redaction)
-    timer = asyncio.get_running_loop().call_later(_REFUSAL_SECONDS, handshake.transport.abort)
+class RejectedHandshake(msgspec.Struct, frozen=True):
+    """A LastResponse: a provider's response to a handshake other than 101. Not ``complete``: ``body`` is truncated."""
+
+    provider: str
+    head: ResponseHead
+    facts: ResponseFacts
+    body: bytes
+    complete: bool
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        """See LastResponse."""
+        exchange.provider = self.provider
+        if self.complete:
+            exchange.pass_on(self.head, self.facts, self.body, now)
+            return
+        exchange.commit(self.head.status, self.head.reason, self.facts.block, self.facts.length, now)
+        exchange.downstream.write(self.body)
+        exchange.finish(Ending.EOF)
+
+
+async def read_rejection(attempt: Attempt, handshake: Handshake, *, retryable: bool) -> RejectedHandshake:
+    """The provider's rejection, with the part of its body that arrives in time."""
+    provider, head, facts = attempt.endpoint.provider, handshake.answered.result(), attempt.facts
+    seconds = _RETRYABLE_SECONDS if retryable else _REJECTION_SECONDS
+    timer = asyncio.get_running_loop().call_later(seconds, handshake.abort)
     try:
-        facts = examine_response(head, provider.response_fields)
         body = await handshake.body
     finally:
         timer.cancel()
-        handshake.transport.abort()
-    if redaction is not None:
-        facts, body = redacted_body(facts, body, redaction)
-    if handshake.is_complete:
-        exchange.pass_on(head, facts, body, now)
-        return
-    exchange.commit(head.status, head.reason, facts.block, facts.length, now)
-    exchange.downstream.write(body)
-    exchange.finish(Ending.EOF)
+        handshake.abort()
+    if head.status >= 400 and provider.redaction is not None:
+        head = redacted_head(head, provider.redaction)
+        facts = msgspec.structs.replace(facts, block=provider.redaction.redact(facts.block))
+        facts, body = redacted_body(facts, body, provider.redaction)
+    return RejectedHandshake(provider.name, head, facts, body, handshake.is_complete)

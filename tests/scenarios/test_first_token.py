@@ -11,7 +11,7 @@ from support.gateway import running
 from support.origin import STREAM_HEAD, Peer, answer, chunk, origin, serve
 from support.raw import ask, connect, post
 from support.responses_promises import Json
-from support.targets import pool
+from support.targets import pool, snapshot
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hello"}],"stream":true}'
 COMMENT = b": keep-alive\n\n"
@@ -61,6 +61,25 @@ async def test_translated_it_moves_on_too(lane: bool, events: list[bytes]) -> No
     assert response.status == 200
     assert b"hello" in response.body
     assert response.body.count(b"event: response.created") == 1
+
+
+@pytest.mark.either_door
+@pytest.mark.parametrize("mode", ["native", "translate"])
+async def test_a_late_echo_moves_on(lane: bool, mode: str) -> None:
+    """At once, and the client's stream, which is due later, is begun by the second provider alone."""
+    late = {
+        "local": {"engine": "echo", "first_token_delay": "60s"},
+        "timeouts": SOON,
+        "open_responses_mode": mode,
+        "translate": {"commit_after": "80ms"},
+    }
+    async with origin(serve(streamed(*text("hello")))) as second:
+        providers = [late, {"url": second.url, "open_responses_mode": mode}]
+        target = {"strategy": "priority", "fallback": {"enabled": True}, "providers": providers}
+        async with running(snapshot({"m": target}), lane=lane) as gateway:
+            response = await ask(gateway.port, create(stream=True))
+    assert (response.status, response.whole) == (200, True)
+    assert response.body.count(b"event: response.created") == (mode == "translate")
 
 
 @pytest.mark.either_door

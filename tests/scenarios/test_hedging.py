@@ -218,6 +218,18 @@ async def test_a_first_that_fails_meanwhile_leaves_it_to_the_second(lane: bool) 
     assert gateway.lines()[0]["attempts"] == 2
 
 
+async def test_a_first_whose_coded_error_stalls_leaves_it_to_the_second(lane: bool) -> None:
+    """With a credential of the operator, an error is only there when it has been searched."""
+
+    async def stalls(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 500 X\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n")
+        await peer.gone()
+
+    async with hedged(lane, stalls, serve(SECOND), onwards_key="sk-operator") as (_, gateway):
+        assert (await ask(gateway.port, post())).body == b'{"by":"second"}'
+
+
 async def test_when_both_fail_a_third_is_asked(lane: bool) -> None:
     """By the rules of fallback; and the two are two of its attempts."""
     busy = answer(b"no", b"503 X")

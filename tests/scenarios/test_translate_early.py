@@ -54,8 +54,12 @@ async def test_the_stream_begins_before_the_providers_head_and_is_one_answer(lan
 
 @pytest.mark.parametrize(
     "reply",
-    [(), (answer(b'{"error":{"message":"no","code":"x"}}', b"503 Service Unavailable"),)],
-    ids=["closed", "error status"],
+    [
+        (),
+        (answer(b'{"error":{"message":"no","code":"x"}}', b"503 Service Unavailable"),),
+        (answer(b"", b"302 Found", b"Location: /elsewhere\r\n"),),
+    ],
+    ids=["closed", "error status", "redirection"],
 )
 async def test_a_failure_after_an_early_beginning_is_told_in_the_stream(lane: bool, reply: tuple[bytes, ...]) -> None:
     """response.failed and a whole body: the status was sent long ago."""

@@ -7,7 +7,7 @@ from support.gateway import running
 from support.origin import answer, once, origin, serve
 from support.raw import ask, get
 from support.responses_promises import Json
-from support.targets import pool
+from support.targets import pool, snapshot
 
 ON: Json = {"enabled": True, "on_status": [429, 5]}
 
@@ -40,11 +40,35 @@ async def test_a_refused_handshake_moves_on_by_its_status(lane: bool, status: by
 
 
 async def test_the_last_refusal_of_a_handshake_is_passed_on(lane: bool) -> None:
-    """The provider's own words."""
+    """The provider's response, with the field that prevents further retries."""
     async with origin(serve(busy(status=b"503 Busy"))) as first, origin(serve(busy(status=b"500 Oops"))) as second:
         async with running(pool(first.url, second.url, fallback=ON), lane=lane) as gateway:
             response = await ask(gateway.port, get(b"/v1/realtime?model=m", SHAKE))
     assert (response.status, response.body) == (500, b'{"error":{"message":"busy"}}')
+    assert response.value(b"x-should-retry") == b"false"
+
+
+async def test_a_refusal_is_passed_on_if_no_other_provider_has_capacity(lane: bool) -> None:
+    """The retry was decided, but the second provider has reached its rate limit."""
+    async with origin(serve(busy(status=b"503 Busy"))) as first, origin(once(AGREED)) as second:
+        limited = {"url": second.url, "rate_limit": {"requests_per_second": 0.001, "burst_size": 1}}
+        target = {"strategy": "priority", "fallback": ON, "providers": [{"url": first.url}, limited]}
+        async with running(snapshot({"m": target}), lane=lane) as gateway:
+            agreed = await ask(gateway.port, get(b"/v1/realtime?model=m", SHAKE))
+            refused = await ask(gateway.port, get(b"/v1/realtime?model=m", SHAKE))
+    assert agreed.status == 101
+    assert (refused.status, refused.body) == (503, b'{"error":{"message":"busy"}}')
+    assert gateway.lines()[1]["provider"] == f"127.0.0.1:{first.port}"
+
+
+async def test_an_empty_retry_budget_ends_the_attempts_at_a_handshake(lane: bool) -> None:
+    """After a reserve of ten, the client gets the first refusal, with the field that prevents further retries."""
+    options = {"fallback": {**ON, "retry_budget": {"ratio": 0, "min_per_second": 0}}, "ejection": {"enabled": False}}
+    async with origin(serve(busy(status=b"503 Busy"))) as first, origin(serve(busy())) as second:
+        async with running(pool(first.url, second.url, **options), lane=lane) as gateway:
+            responses = [await ask(gateway.port, get(b"/v1/realtime?model=m", SHAKE)) for _ in range(11)]
+    assert [response.status for response in responses] == [429] * 10 + [503]
+    assert responses[-1].value(b"x-should-retry") == b"false"
 
 
 async def test_failing_handshakes_take_a_provider_out(lane: bool) -> None:

@@ -123,7 +123,8 @@ class EchoResponse:
         return b"".join(pieces) if ending is Ending.DONE else None
 
     def discard(self) -> None:
-        """Drop the body. No part of it has been made yet."""
+        """See UpstreamResponse.discard."""
+        self._pacer.abort(Ending.LIMIT)
         self._pacer.close()
 
     async def _run(self, take: Callable[[bytes], bool], flush: Callable[[], None]) -> Ending:
