@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,13 @@ def pytest_asyncio_loop_factories(
     return {"uvloop": uvloop.new_event_loop}
 
 
+def _place(item: pytest.Function) -> tuple[Hashable, ...]:
+    """The place of a case in the table of its function: which row of each `parametrize`, but not which door."""
+    names = [mark.args[0] for mark in item.iter_markers("parametrize")]
+    groups = [tuple(one.replace(" ", "").split(",") if isinstance(one, str) else one) for one in names]
+    return tuple(tuple(id(item.callspec.params[name]) for name in group) for group in groups if "lane" not in group)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Apply the marker ``either_door``: the tested code is behind the doors, so one door for each case is enough.
 
@@ -49,20 +56,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     columns, each value of each parameter runs behind both doors, combined with different values of the others. A
     function with one case, and a case that was selected for one door only, are not changed.
     """
-    functions: defaultdict[str, defaultdict[tuple[int, ...], dict[bool, pytest.Item]]]
+    functions: defaultdict[str, defaultdict[tuple[Hashable, ...], dict[bool, pytest.Item]]]
     functions = defaultdict(lambda: defaultdict(dict))
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("either_door"):
-            place = tuple(number for name, number in item.callspec.indices.items() if name != "lane")
-            functions[item.nodeid.partition("[")[0]][place][bool(item.callspec.params["lane"])] = item
+            doors = functions[item.nodeid.partition("[")[0]][_place(item)]
+            doors[bool(item.callspec.params["lane"])] = item
     spared: set[pytest.Item] = set()
     for places in functions.values():
         if len(places) < 2:
             continue
-        values = [sorted(set(numbers)) for numbers in zip(*places, strict=True)]
+        rows = [list(dict.fromkeys(values)) for values in zip(*places, strict=True)]
         for place, doors in places.items():
             if len(doors) == 2:
-                colour = sum(known.index(number) for known, number in zip(values, place, strict=True))
-                spared.add(doors[colour % 2 == 0])
+                colour = sum(row.index(value) for row, value in zip(rows, place, strict=True))
+                spared.add(doors[colour % 2 == 1])
     items[:] = [item for item in items if item not in spared]
     config.hook.pytest_deselected(items=list(spared))

@@ -286,6 +286,7 @@ BAD_REQUESTS = [
     *(Bad(f"host {line!r}", with_length(host=line)) for line in HOSTS),
     *(Bad(f"start {line!r}", request_head(b"Model-Override: m", start=line)) for line in STARTS),
     *(Bad(f"chunks {body!r}", request_head(b"Transfer-Encoding: chunked") + body) for body in CHUNKED),
+    *(Bad(f"chunks, lower case {body!r}", request_head(b"transfer-encoding:chunked") + body) for body in CHUNKED),
     Bad("absolute-form without Host", with_length(start=b"POST http://h/v1/x HTTP/1.1", host=b"")),
     Bad("LF line ends", with_length().replace(b"\r\n", b"\n")),
     Bad("CR line ends", with_length().replace(b"\r\n", b"\r")),

@@ -175,6 +175,30 @@ async def test_all_bodies_together_are_bounded(lane: bool) -> None:
         await holds(gateway, 0)
 
 
+@BOTH
+async def test_all_bodies_together_are_bounded_behind_a_repeated_head(lane: bool) -> None:
+    """The byte lane does not parse a head that a connection repeats; its body counts all the same."""
+    half = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 90000\r\n\r\n" + b'{"model":"m"}'.ljust(80_000)
+    async with (
+        origin(serve()) as upstream,
+        running(snapshot(upstream), lane=lane) as gateway,
+        connect(gateway.port) as first,
+        connect(gateway.port) as second,
+        connect(gateway.port) as third,
+    ):
+        await third.send(post())
+        assert (await third.response()).status == 200
+        await first.send(half)
+        await second.send(half)
+        await holds(gateway, 160_000)
+        await third.send(post(b'{"model":"m"}'.ljust(50_000)))
+        assert (await third.response()).status == 503
+        first.rst()
+        second.rst()
+        await holds(gateway, 0)
+        assert len(upstream.requests) == 1
+
+
 async def holds(gateway: Gateway, count: int) -> None:
     """Wait until so many bytes of bodies are held."""
     async with asyncio.timeout(CAP):

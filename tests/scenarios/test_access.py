@@ -339,3 +339,14 @@ async def test_the_same_api_key_twice_or_beside_nothing_is_one_key(lane: bool, f
         response = await ask(gateway.port, post(fields=fields))
     assert response.status == 200
     assert b"sk-a" not in upstream.requests[0].raw
+
+
+def test_either_door_alternates_in_each_direction(request: pytest.FixtureRequest) -> None:
+    """The marker: of a table of two by two, one half runs behind each door, and each value behind both."""
+    name = test_two_different_api_keys_are_no_key.__name__
+    cases = [item for item in request.session.items if isinstance(item, pytest.Function) and item.originalname == name]
+    if not cases:
+        pytest.skip("the table is not among the selected tests")
+    for parameter in ("names", "keys"):
+        found = [(case.callspec.params[parameter], case.callspec.params["lane"]) for case in cases]
+        assert len(found) == len(set(found)) == 4

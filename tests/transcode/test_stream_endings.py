@@ -52,6 +52,13 @@ def test_usage_is_found_where_single_providers_put_it(place: str) -> None:
     assert tokens(events([text("a"), choice if place == "choice" else {"x_groq": {"usage": known}}])) == (3, 4, 7)  # type: ignore[list-item]
 
 
+def test_counts_of_tokens_are_whole_numbers_that_json_readers_keep() -> None:
+    """0 is a count, 2**53 - 1 is the largest; anything else is not counted."""
+    largest = 2**53 - 1
+    assert tokens(events([text("a"), usage(0, largest, input_tokens=5)])) == (0, largest, largest)
+    assert tokens(events([text("a"), usage(2**53, -1)])) == (0, 0, 0)
+
+
 def test_B3_B5_B16_without_usage_the_end_comes_all_the_same_and_says_zeros() -> None:
     out = events([text("a"), {"choices": [], "usage": {"prompt_tokens": None, "completion_tokens": "many"}}])
     assert tokens(out) == (0, 0, 0)
