@@ -21,6 +21,7 @@ from onwards_py.transcode.neutral.pipeline import EventFilter
 from onwards_py.wire.decoding import DECODABLE
 from onwards_py.wire.decoding_tap import first_content_detector_for, is_readable_sse
 from onwards_py.wire.first_content import CONTENT, CUT, Verdict, VerdictKind
+from onwards_py.wire.sse import DONE
 
 _DEFAULT_HOLD: Final = HoldPolicy()
 _JSON: Final = re.compile(rb"\r\ncontent-type:[ \t]*application/(?:[a-z.+-]+\+)?json\b", re.IGNORECASE)
@@ -107,7 +108,7 @@ def _bounds(
 
 class _EventDetector:
     """Finds content in translated events without decoding them: their filter reports it. More than ``limit`` bytes
-    count as content."""
+    count as content; the end mark behind the last event is not one of them."""
 
     def __init__(self, events: EventFilter, limit: int) -> None:
         self._events = events
@@ -115,7 +116,7 @@ class _EventDetector:
 
     def feed(self, piece: bytes) -> Verdict | None:
         """See ContentDetector."""
-        self._left -= len(piece)
+        self._left -= len(piece.removesuffix(DONE))
         return CONTENT if self._events.has_content or self._left < 0 else None
 
     def finish(self, ending: Ending) -> Verdict:

@@ -138,6 +138,18 @@ async def test_after_content_an_error_is_told(lane: bool) -> None:
     assert not origins[1].peers
 
 
+async def test_an_error_moves_on_if_all_events_fit_into_max_bytes(lane: bool) -> None:
+    """The end mark behind them needs no room."""
+    failing, request = serve(streamed(ROLE, CALL, ERROR)), create(stream=True, tools=TOOLS)
+    async with held(lane, failing, hold={"max_bytes": 64, "max_time": "5s"}) as (_, gateway):
+        events = (await ask(gateway.port, request)).body.removesuffix(DONE)
+    for limit, asked in ((len(events), 1), (len(events) - 1, 0)):
+        async with held(lane, failing, hold={"max_bytes": limit, "max_time": "5s"}) as (origins, gateway):
+            response = await ask(gateway.port, request)
+        assert len(origins[1].requests) == asked
+        assert response.body.endswith(DONE)
+
+
 async def test_an_error_that_nobody_is_to_be_asked_again_for_is_told(lane: bool) -> None:
     """One that is not in on_status, as it is without a hold: by a status at first, in the stream later."""
     async with held(lane, serve(streamed(CLIENTS_FAULT))) as (origins, gateway):
