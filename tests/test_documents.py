@@ -224,3 +224,11 @@ def test_the_page_about_tests_names_every_test_file() -> None:
     assert set(names) - files == set(), "in docs/testing.md, but not here"
     assert len(names) == len(files)
     assert len({promise for _, promise in rows}) == len(rows)
+
+
+def test_the_page_about_tests_names_tests_that_exist() -> None:
+    """docs/testing.md: the main promises name single tests, as pytest does."""
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (DOCS / "testing.md").read_text())
+    assert named
+    for file, test in named:
+        assert re.search(rf"^(async )?def {test}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE), test

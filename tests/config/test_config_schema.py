@@ -31,7 +31,7 @@ BLOCKS = [
 def test_the_shipped_schema_is_the_generated_one() -> None:
     """After a change of settings the file is generated again."""
     shipped = (ROOT / "docs/schema/targets.schema.json").read_bytes()
-    assert (shipped == render()) is True, "run: onwards-py schema > docs/schema/targets.schema.json"
+    assert (shipped == render()) is True, "run: .venv/bin/onwards-py schema > docs/schema/targets.schema.json"
 
 
 def test_the_generated_schema_is_a_schema() -> None:
