@@ -137,7 +137,16 @@ _OPTIONS = (
 )
 
 
-_TITLES = ("TARGET", "STRATEGY", "PROVIDER", "WEIGHT", "MODE", "CREDENTIAL", "CLIENT KEYS", "CHAT COMPLETIONS GO TO")
+_TITLES = (
+    "TARGET",
+    "STRATEGY",
+    "PROVIDER",
+    "WEIGHT",
+    "RESPONSES API",
+    "CREDENTIAL",
+    "CLIENT KEYS",
+    "CHAT COMPLETIONS GO TO",
+)
 _URL_TITLES = ("TARGET", "PROVIDER", "API", "REQUESTS GO TO")
 
 
@@ -157,7 +166,9 @@ def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None =
 
 def _run(arguments: Sequence[str] | None, env: Mapping[str, str]) -> int:
     try:
-        given = parser().parse_args(arguments)
+        given, unknown = parser().parse_known_args(arguments)
+        if unknown:
+            given.usage_error(f"unrecognized arguments: {' '.join(unknown)}{_file_hint(given.command, unknown)}")
     except SystemExit as exit_:
         return OK if exit_.code in (None, OK) else USAGE
     commands: dict[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] = {
@@ -183,6 +194,15 @@ def _run(arguments: Sequence[str] | None, env: Mapping[str, str]) -> int:
     except OSError as error:
         print_error(f"onwards-py: {error}")
         return FAILED
+
+
+def _file_hint(command: str, unknown: Sequence[str]) -> str:
+    """How the command takes its file, if that is what the unknown arguments are about."""
+    if command == "check":
+        given = any(argument.partition("=")[0] in _CONFIG.flags for argument in unknown)
+        return "; give the file without an option: onwards-py check FILE" if given else ""
+    takes_file = command != "schema" and not unknown[0].startswith("-")
+    return "; give the file with -f FILE" if takes_file else ""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -213,6 +233,8 @@ def parser() -> argparse.ArgumentParser:
         text = "admin port of the running proxy, which reports the loaded models"
         models.add_argument(*option.flags, dest=option.name, metavar=metavar, help=text)
     commands.add_parser("schema", help="print the JSON Schema of the configuration")
+    for command in commands.choices.values():
+        command.set_defaults(usage_error=command.error)
     return grammar
 
 

@@ -14,6 +14,8 @@ from onwards_py.config.secret_shapes import looks_secret
 from onwards_py.model.pool import KeyDefinition
 
 _DEFINITIONS: Path = ("auth", "key_definitions")
+_MOST_COMPARISONS = 10_000
+"""Bounds the search for misspelt ids in large files; each comparison takes a few microseconds."""
 
 
 class KeyTable:
@@ -27,6 +29,7 @@ class KeyTable:
         self._targets = targets
         self._ids: dict[str, bytes] = {}
         self._named: dict[str, set[bytes]] = {}
+        self._comparisons_left = _MOST_COMPARISONS
         self.definitions: dict[bytes, KeyDefinition] = {}
         auth = auth or AuthShape()
         for id_, shape in (auth.key_definitions or {}).items():
@@ -103,6 +106,8 @@ class KeyTable:
             digest = self._ids.get(key.value) or _digest(key.value)
             digests.add(digest)
             definition = self.definitions.get(digest)
+            if definition is None:
+                self._warn_of_misspelt_id(key.value, at)
             if definition is not None and definition.targets is not None and target not in definition.targets:
                 if self._reporter.has_key(at):
                     self._reporter.warn(at, f"does not extend the allowed_targets of {quoted(definition.id)}")
@@ -111,6 +116,12 @@ class KeyTable:
                     at, "is the digest of a key, and would itself be accepted as a key; give the id instead"
                 )
         return frozenset(digests)
+
+    def _warn_of_misspelt_id(self, word: str, at: Path) -> None:
+        """Any word is a valid key, so a misspelt id becomes a key that can be guessed."""
+        self._comparisons_left -= len(self._ids)
+        if self._comparisons_left >= 0 and (hint := did_you_mean(word, self._ids, similarity=0.8)):
+            self._reporter.warn(at, f"is not the id of a key definition, so it is accepted as a key itself{hint}")
 
     def _is_digest(self, word: str) -> bool:
         try:

@@ -25,12 +25,19 @@ _NULLS = frozenset(["", "~", "null", "Null", "NULL"])
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 # No leading zeros: YAML 1.1 reads them as octal, other parsers as decimal.
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.0{1,9})?")
+# A variable as shells write it; references have braces.
+_BARE_VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})?(?:\.[0-9]{0,17})?(?:[eE][-+]?[0-9]{1,2})?")
 
 
 S = TypeVar("S", bound=Shape)
 
 _TEXT: Final = mi.StrType()
+_OPTIONS: Final[dict[Path, str]] = {
+    ("server", "port"): "; the port is an option of serve: --port or ONWARDS_PORT",
+    ("admin", "port"): "; the port is an option of serve: --admin-port or ONWARDS_ADMIN_PORT",
+}
+"""Hints for keys that the file does not have, because they are options of the command line."""
 
 
 class _Invalid(Enum):
@@ -120,7 +127,7 @@ class Decoder:
 
     def _struct(self, node: Node, kind: mi.StructType, path: Path) -> object:
         if not isinstance(node, Mapping):
-            return self._expected(node, "a mapping", path)
+            return self._expected(node, _mapping_form(node, kind), path)
         kind = struct_type(kind)
         fields = self._fields.get(kind.cls)
         if fields is None:
@@ -136,7 +143,7 @@ class Decoder:
                     del self.positions[at]  # null means absent
                 values[entry.key] = None if value is INVALID and not field.required else value
             elif path or not (entry.key.startswith("x-") or entry.key == "$schema"):
-                hint = did_you_mean(entry.key, fields)
+                hint = _OPTIONS.get(at) or did_you_mean(entry.key, fields)
                 self._diagnostics.error(entry.position, path, f"unknown key {quoted(entry.key)}{hint}")
         for field in kind.fields:
             if field.required and field.name not in values:
@@ -189,6 +196,10 @@ class Decoder:
         try:
             if has_reference(text):
                 text, substituted = substitute(text, self._env), True
+            elif text.startswith("$") and _BARE_VARIABLE.fullmatch(text):
+                self._diagnostics.warn(
+                    node.position, path, "is used as it is: a reference to a variable needs braces, ${NAME}"
+                )
             return _read(text, kind, bare=node.plain or substituted)
         except ValueError as error:
             self._diagnostics.error(node.position, path, str(error))
@@ -206,6 +217,15 @@ def _outline(shape: type[Shape]) -> mi.StructType:
     outline = mi.type_info(shape)
     assert isinstance(outline, mi.StructType)
     return outline
+
+
+def _mapping_form(node: Node, kind: mi.StructType) -> str:
+    """The expected mapping, with its required keys if a single value stands in its place."""
+    if isinstance(node, Scalar) and not _is_null(node):
+        required = [f"'{field.name}'" for field in struct_type(kind).fields if field.required]
+        if required:
+            return f"a mapping with the key{'s' if len(required) > 1 else ''} {', '.join(required)}"
+    return "a mapping"
 
 
 def _form(kind: mi.Type) -> str:

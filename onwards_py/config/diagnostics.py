@@ -94,8 +94,8 @@ def quoted(word: str) -> str:
     return f"'{printable(word)}'"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint to append to a message; empty if no known word is similar."""
+def did_you_mean(word: str, known: Iterable[str], similarity: float = 0.6) -> str:
+    """A hint to append to a message; empty if no known word has this ``similarity`` (0 to 1: equal)."""
     # difflib is quadratic, and no known key is that long.
-    close = get_close_matches(word, list(known), n=1) if len(word) <= 64 else []
+    close = get_close_matches(word, list(known), n=1, cutoff=similarity) if len(word) <= 64 else []
     return f"; did you mean '{close[0]}'?" if close and not looks_secret(close[0]) else ""

@@ -201,7 +201,10 @@ def _events(text: str) -> Iterator[yaml.Event]:
     try:
         yield from yaml.parse(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
-        raise _Unreadable(_place(error.problem_mark), _reason(error)) from None
+        place = _place(error.problem_mark)
+        if _is_tab(text, place):
+            raise _Unreadable(place, "not valid YAML: a tab is not allowed here; indent with spaces") from None
+        raise _Unreadable(place, _reason(error)) from None
     except yaml.reader.ReaderError as error:
         # PyYAML counts characters, libyaml bytes.
         pure = loader is yaml.SafeLoader
@@ -227,6 +230,14 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
     begin = _place(error.context_mark)
     where = f" (line {begin.line}, column {begin.column})" if begin != NOWHERE else ""
     return f"not valid YAML: {reason}, {error.context}{where}" if error.context else f"not valid YAML: {reason}"
+
+
+def _is_tab(text: str, place: Position) -> bool:
+    """Whether parsing failed at a tab, which YAML does not allow as indentation."""
+    lines = text.removeprefix("\ufeff").splitlines()
+    if not 0 < place.line <= len(lines):
+        return False
+    return lines[place.line - 1][place.column - 1 : place.column] == "\t"
 
 
 def _at(event: yaml.Event) -> Position:

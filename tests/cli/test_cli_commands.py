@@ -95,6 +95,27 @@ def test_check_takes_its_file_from_the_environment(config: Path, capsys: pytest.
     assert "/no/such: cannot be read: No such file or directory" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["check", "-f", "my.yaml"],
+            "unrecognized arguments: -f; give the file without an option: onwards-py check FILE",
+        ),
+        (["serve", "my.yaml"], "onwards-py serve: error: unrecognized arguments: my.yaml; give the file with -f FILE"),
+        (["route", "m", "my.yaml"], "unrecognized arguments: my.yaml; give the file with -f FILE"),
+        (["serve", "--prot", "80"], "unrecognized arguments: --prot 80\n"),
+        (["schema", "my.yaml"], "unrecognized arguments: my.yaml\n"),
+    ],
+)
+def test_an_error_of_usage_shows_how_the_command_takes_its_file(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """check takes it as an argument, all other commands as an option."""
+    assert main(arguments, {}) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_route_prints_providers_in_their_order_with_reasons(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Priority keeps the order of the file; drained providers are last and said to be."""
     assert main(["route", "gpt", "--config", str(config)], {}) == 0

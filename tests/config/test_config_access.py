@@ -75,6 +75,18 @@ def test_the_digest_of_a_key_in_a_list_is_an_error() -> None:
     )
 
 
+@pytest.mark.parametrize("word", ["team_a", "taem-a", "Team-a", "team-b"])
+def test_a_word_that_resembles_an_id_causes_a_warning(word: str) -> None:
+    """A misspelt or removed id in a list of keys is accepted as a key, which could be guessed."""
+    text = "auth: {key_definitions: {team-a: {key: sk-1}}}\ntargets: {m: {url: http://h, keys: [%s]}}"
+    (warning,) = warnings(text % word)
+    assert warning.endswith(
+        "targets.m.keys[0]: is not the id of a key definition, so it is accepted as a key itself; "
+        "did you mean 'team-a'?"
+    )
+    assert warnings(text % "team-a") == warnings(text % "sk-1") == warnings(text % "sk-team-other") == []
+
+
 def test_an_allowed_target_lets_the_key_in_and_is_closed_to_others() -> None:
     """As if its ``keys`` named the definition."""
     made = keys_of("a: {key: ka, allowed_targets: [m]}, b: {key: kb}")

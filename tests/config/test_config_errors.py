@@ -73,6 +73,15 @@ def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_the_file() ->
         ("targets: {'': {url: http://h}}", "f.yaml:1:11: targets.'': a target must have a name"),
         ("targets: {m: {providers: [5]}}", "f.yaml:1:27: targets.m.providers[0]: expected a mapping, found text"),
         ("targets: {m: {url: http://h, keys: [null]}}", "f.yaml:1:37: targets.m.keys[0]: expected text, found nothing"),
+        (
+            "targets: {m: {url: http://h, concurrency_limit: 5}}",
+            "f.yaml:1:49: targets.m.concurrency_limit: "
+            "expected a mapping with the key 'max_concurrent_requests', found text",
+        ),
+        (
+            "targets: {m: {url: http://h}}\nserver: {port: 80}",
+            "f.yaml:2:10: server: unknown key 'port'; the port is an option of serve: --port or ONWARDS_PORT",
+        ),
         ("targets: {m: {url: http://h, keys: k}}", "f.yaml:1:36: targets.m.keys: expected a list, found text"),
         (
             "targets: {m: {url: http://h, weight: 2, providers: [{url: http://h}]}}",

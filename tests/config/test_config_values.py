@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from config_helpers import error, errors, loaded, pool, provider
+from config_helpers import error, errors, loaded, pool, provider, warnings
 
 from onwards_py.config.diagnostics import ConfigError
 from onwards_py.config.parse import load, parse
@@ -157,6 +157,17 @@ def test_a_substituted_value_cannot_become_structure() -> None:
     assert provider("targets: {m: {url: http://h, onwards_model: $X}}", {}).model_name == "$X"
     made = provider("targets: {m: {url: http://h, onwards_model: '${X}'}}", {"X": "a, weight: 7}"})
     assert (made.model_name, made.weight) == ("a, weight: 7}", 1)
+
+
+@pytest.mark.parametrize("literal", ["'$'", "'$5'", "$key", "a$KEY", "$KEY-1", "$${KEY}"])
+def test_a_variable_without_braces_is_text_and_causes_a_warning(literal: str) -> None:
+    """Shells and other proxies replace $NAME; here the provider would get these characters as its credential."""
+    text = 'targets: {m: {url: http://h, onwards_key: "%s"}}'
+    assert provider(text % "$KEY").credential == (b"Authorization", b"Bearer $KEY")
+    assert warnings(text % "$KEY") == [
+        "f.yaml:1:43: targets.m.onwards_key: is used as it is: a reference to a variable needs braces, ${NAME}"
+    ]
+    assert warnings(text % literal) == []
 
 
 def test_a_doubled_dollar_is_a_literal_reference() -> None:

@@ -110,6 +110,7 @@ def test_a_byte_order_mark_is_skipped() -> None:
         ("targets: {m: {url: !!str http://h}}", "f.yaml:1:20: targets.m.url: tags"),
         ("targets: {m: {url: 'http://h}}", "f.yaml:1:31: not valid YAML: found unexpected end of stream"),
         ("targets: {}\nserver: \x07\n", "f.yaml:2:9: a control character is not allowed here"),
+        ("targets:\n\tm: {url: http://h}", "f.yaml:2:1: not valid YAML: a tab is not allowed here; indent with spaces"),
         ('targets: {m: {url: "\\U99999999"}}', "f.yaml:1:23: not valid YAML"),
         ("? [a]\n: b\ntargets: {}", "f.yaml:1:3: a key must be text"),
     ],
