@@ -1,4 +1,4 @@
-"""Who may use what: keys, names of keys, and what a caller can find out about targets."""
+"""Access control: client keys, key ids, and what a caller can learn about targets."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def bearer(token: bytes) -> bytes:
         b"api-key: sk-a\r\n",
     ],
 )
-async def test_an_accepted_key_lets_in(lane: bool, field: bytes) -> None:
-    """By the Bearer scheme (in any case, RFC 9110 section 11.1) or the header that Anthropic and Azure clients send."""
+async def test_an_accepted_key_opens_a_closed_target(lane: bool, field: bytes) -> None:
+    """The key may come as a Bearer token (in any case, RFC 9110 section 11.1) or in the header of Anthropic or Azure
+    clients."""
     async with origin() as upstream, running(single(upstream.url, keys=["sk-a", "sk-b"]), lane=lane) as gateway:
         response = await ask(gateway.port, post(fields=field))
     assert response.status == 200
@@ -50,7 +51,7 @@ async def test_an_accepted_key_lets_in(lane: bool, field: bytes) -> None:
     ],
 )
 async def test_without_a_token_the_answer_is_401(lane: bool, field: bytes) -> None:
-    """With the challenge that RFC 9110 section 15.5.2 asks for; nobody is asked."""
+    """The response has the challenge that RFC 9110 section 15.5.2 requires. No provider receives the request."""
     async with origin() as upstream, running(single(upstream.url, keys=["sk-a"]), lane=lane) as gateway:
         response = await ask(gateway.port, post(fields=field))
     assert (response.status, response.error["code"]) == (401, "unauthenticated")
@@ -60,7 +61,7 @@ async def test_without_a_token_the_answer_is_401(lane: bool, field: bytes) -> No
 
 @pytest.mark.parametrize("token", [b"sk-b", b"sk", b"sk-aa", b"SK-A", b"sk-a,sk-a", b"\xff", b"k" * 8000])
 async def test_with_another_token_the_answer_is_403(lane: bool, token: bytes) -> None:
-    """Neither a prefix nor an extension nor another case of a key is the key."""
+    """A prefix, an extension or another case of an accepted key is not accepted."""
     async with origin() as upstream, running(single(upstream.url, keys=["sk-a"]), lane=lane) as gateway:
         response = await ask(gateway.port, post(fields=bearer(token)))
     assert (response.status, response.error["code"]) == (403, "forbidden")
@@ -68,22 +69,22 @@ async def test_with_another_token_the_answer_is_403(lane: bool, token: bytes) ->
 
 
 async def test_two_credentials_of_one_name_are_refused(lane: bool) -> None:
-    """Which of them counts would be a matter of taste."""
+    """The proxy does not choose between two Authorization fields."""
     async with origin() as upstream, running(single(upstream.url, keys=["sk-a"]), lane=lane) as gateway:
         response = await ask(gateway.port, post(fields=bearer(b"sk-a") + bearer(b"sk-b")))
     assert response.status == 400
     assert not upstream.requests
 
 
-async def test_an_empty_list_of_keys_lets_nobody_in(lane: bool) -> None:
-    """``keys: []`` is not "open"."""
+async def test_an_empty_list_of_keys_accepts_no_key(lane: bool) -> None:
+    """``keys: []`` closes the target; it does not open it."""
     async with origin() as upstream, running(single(upstream.url, keys=[]), lane=lane) as gateway:
         assert (await ask(gateway.port, post())).status == 401
         assert (await ask(gateway.port, post(fields=bearer(b"x")))).status == 403
 
 
 async def test_global_keys_open_every_target(lane: bool) -> None:
-    """Beside a target's own keys; and they close targets that name none."""
+    """Global keys are accepted beside a target's own keys. They also close targets that list no keys."""
     async with origin() as upstream:
         targets = {"m": {"url": upstream.url, "keys": ["own"]}, "n": {"url": upstream.url}}
         async with running(snapshot(targets, auth={"global_keys": ["all"]}), lane=lane) as gateway:
@@ -97,7 +98,7 @@ async def test_global_keys_open_every_target(lane: bool) -> None:
 
 
 async def test_keys_can_be_given_by_the_id_of_their_definition(lane: bool) -> None:
-    """The id stands for the key; presented as a token it is nothing."""
+    """The list may contain the id of a key definition. The id itself is not accepted as a token."""
     auth = {"key_definitions": {"alice": {"key": "sk-alice"}}}
     async with (
         origin() as upstream,
@@ -109,8 +110,8 @@ async def test_keys_can_be_given_by_the_id_of_their_definition(lane: bool) -> No
     assert b"sk-alice" not in gateway.log.getvalue()
 
 
-async def test_with_a_closed_target_names_cannot_be_found_out(lane: bool) -> None:
-    """To a caller without an accepted key a missing model looks like a closed one."""
+async def test_a_caller_without_a_key_cannot_learn_which_targets_exist(lane: bool) -> None:
+    """A caller without an accepted key gets the same response for a missing model as for a closed one."""
     async with running(snapshot({"m": {"url": NOWHERE, "keys": ["sk-a"]}}), lane=lane) as gateway:
         for fields in (b"", bearer(b"wrong")):
             closed = await ask(gateway.port, post(b'{"model":"m"}', fields=fields))
@@ -121,7 +122,7 @@ async def test_with_a_closed_target_names_cannot_be_found_out(lane: bool) -> Non
 
 
 async def test_the_list_of_models_shows_what_the_caller_may_use(lane: bool) -> None:
-    """In the order of the file, OpenAI-shaped, and answered here."""
+    """The proxy itself returns the list, in OpenAI's form and in the order of the file."""
     targets = {"open/x": {"url": NOWHERE}, "b": {"url": NOWHERE, "keys": ["sk-b"]}, "a": {"url": NOWHERE, "keys": []}}
     async with running(snapshot(targets), lane=lane) as gateway:
         for path in (b"/v1/models", b"/models", b"/v1/models?limit=2"):
@@ -139,7 +140,7 @@ async def test_the_list_of_models_shows_what_the_caller_may_use(lane: bool) -> N
 
 @pytest.mark.parametrize("path", [b"/v1/models/org/m", b"/v1/models/org%2Fm", b"/models/org/m"])
 async def test_one_model_is_shown_by_its_id(lane: bool, path: bytes) -> None:
-    """Ids with slashes, escaped or not."""
+    """The id may contain slashes, escaped or not."""
     async with running(snapshot({"org/m": {"url": NOWHERE}}), lane=lane) as gateway:
         response = await ask(gateway.port, get(path))
     assert response.status == 200
@@ -147,7 +148,7 @@ async def test_one_model_is_shown_by_its_id(lane: bool, path: bytes) -> None:
 
 
 async def test_a_model_of_others_is_not_found(lane: bool) -> None:
-    """The same answer as for a missing one."""
+    """The response is the same as for a model that does not exist."""
     async with running(snapshot({"m": {"url": NOWHERE, "keys": ["sk-a"]}}), lane=lane) as gateway:
         others = await ask(gateway.port, get(b"/v1/models/m"))
         missing = await ask(gateway.port, get(b"/v1/models/n"))
@@ -158,7 +159,7 @@ async def test_a_model_of_others_is_not_found(lane: bool) -> None:
 
 
 async def test_head_of_the_list_has_no_body(lane: bool) -> None:
-    """RFC 9110 section 9.3.2: the same head as for GET."""
+    """HEAD gets the same head as GET (RFC 9110 section 9.3.2)."""
     async with running(snapshot({"m": {"url": NOWHERE}}), lane=lane) as gateway:
         by_get = await ask(gateway.port, get(b"/v1/models"))
         by_head = await ask(gateway.port, get(b"/v1/models").replace(b"GET", b"HEAD"))
@@ -167,7 +168,7 @@ async def test_head_of_the_list_has_no_body(lane: bool) -> None:
 
 
 async def test_with_the_header_the_list_is_the_providers(lane: bool) -> None:
-    """``model-override`` addresses a provider, for any path."""
+    """``model-override`` sends the request for the list to a provider, as for any other path."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, get(b"/v1/models", b"Model-Override: m\r\n"))
     assert response.body == b'{"ok":true}'
@@ -225,7 +226,7 @@ CREDENTIALS = [
 
 @pytest.mark.parametrize(("field", "status"), CREDENTIALS)
 async def test_no_odd_credential_opens_a_closed_target(lane: bool, field: bytes, status: int) -> None:
-    """Each is 401, 403 or 400; nothing is asked of the provider, and nothing fails inside."""
+    """The response is 401, 403 or 400. The provider receives no request, and the proxy has no internal error."""
     definitions = {"the-id": {"key": "sk-a"}, "long": {"key": "K" * 8192}}
     targets = {"m": {"url": NOWHERE, "keys": ["the-id", "long"]}}
     async with origin() as upstream:
@@ -239,15 +240,15 @@ async def test_no_odd_credential_opens_a_closed_target(lane: bool, field: bytes,
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("query", [b"key=sk-a", b"api_key=sk-a", b"access_token=sk-a", b"model=m&key=sk-a"])
-async def test_a_key_in_the_query_string_is_none(lane: bool, query: bytes) -> None:
-    """Query strings end up in logs."""
+async def test_a_key_in_the_query_string_is_not_accepted(lane: bool, query: bytes) -> None:
+    """Query strings appear in logs, so a key in one is not a credential."""
     async with running(single(NOWHERE, keys=["sk-a"]), lane=lane) as gateway:
         response = await ask(gateway.port, post(target=b"/v1/chat/completions?" + query))
     assert response.status == 401
 
 
 async def test_a_key_may_be_known_by_its_digest_only(lane: bool) -> None:
-    """The digest presented as a token is nothing."""
+    """The configuration may contain only the digest of a key. The digest itself is not accepted as a token."""
     digest = sha256(b"sk-ci").hexdigest()
     auth = {"key_definitions": {"ci": {"key_sha256": digest}}}
     async with (
@@ -260,7 +261,7 @@ async def test_a_key_may_be_known_by_its_digest_only(lane: bool) -> None:
 
 
 async def test_a_key_may_use_its_allowed_targets_and_no_others(lane: bool) -> None:
-    """It is let in there as if listed, and nowhere else, not even where everybody is."""
+    """The key is accepted at its allowed targets as if they listed it. Other targets refuse it, even open ones."""
     auth = {
         "key_definitions": {
             "trial": {"key": "sk-t", "allowed_targets": ["mine", "ours"]},
@@ -284,8 +285,8 @@ async def test_a_key_may_use_its_allowed_targets_and_no_others(lane: bool) -> No
     assert [statuses[None, model] for model in targets] == [401, 401, 401, 200]
 
 
-async def test_allowed_targets_hide_names_from_who_has_no_key(lane: bool) -> None:
-    """A target that is closed by them alone is closed as any other: a missing name looks like it."""
+async def test_allowed_targets_hide_their_names_from_callers_without_a_key(lane: bool) -> None:
+    """A target that is closed only by ``allowed_targets`` gives the same response as a missing model."""
     auth = {"key_definitions": {"trial": {"key": "sk-t", "allowed_targets": ["m"]}}}
     async with running(snapshot({"m": {"url": NOWHERE}}, auth=auth), lane=lane) as gateway:
         for fields in (b"", bearer(b"wrong")):
@@ -297,7 +298,7 @@ async def test_allowed_targets_hide_names_from_who_has_no_key(lane: bool) -> Non
 
 
 async def test_a_definitions_limits_hold_on_open_targets(lane: bool) -> None:
-    """A token that matches a definition is limited even where none is needed."""
+    """A caller whose token matches a definition is limited even at a target that needs no key."""
     auth = {"key_definitions": {"slow": {"key": "sk-s", "rate_limit": {"requests_per_minute": 1, "burst_size": 1}}}}
     async with (
         origin() as upstream,
@@ -312,10 +313,10 @@ async def test_a_definitions_limits_hold_on_open_targets(lane: bool) -> None:
 @pytest.mark.either_door
 @pytest.mark.parametrize("names", [(b"X-Api-Key", b"Api-Key"), (b"Api-Key", b"X-Api-Key")], ids=["x", "api"])
 @pytest.mark.parametrize("keys", [(b"sk-a", b"other"), (b"other", b"sk-a")], ids=["good-first", "bad-first"])
-async def test_two_different_api_keys_are_no_key(
+async def test_two_different_api_keys_are_refused(
     lane: bool, names: tuple[bytes, bytes], keys: tuple[bytes, bytes]
 ) -> None:
-    """The order of two fields must not decide who calls."""
+    """The order of two header fields must not decide which key is used."""
     fields = b"".join(b"%b: %b\r\n" % pair for pair in zip(names, keys, strict=True))
     async with origin() as upstream, running(single(upstream.url, keys=["sk-a"]), lane=lane) as gateway:
         response = await ask(gateway.port, post(fields=fields))
@@ -333,8 +334,8 @@ async def test_two_different_api_keys_are_no_key(
         b"Api-Key: sk-a\r\nX-Api-Key: \r\n",
     ],
 )
-async def test_the_same_api_key_twice_or_beside_nothing_is_one_key(lane: bool, fields: bytes) -> None:
-    """Some clients fill in both headers; an empty one says nothing. Neither is forwarded."""
+async def test_repeated_or_empty_api_key_fields_are_one_key(lane: bool, fields: bytes) -> None:
+    """Some clients send both headers with the same key, or one of them empty. Neither header is forwarded."""
     async with origin() as upstream, running(single(upstream.url, keys=["sk-a"]), lane=lane) as gateway:
         response = await ask(gateway.port, post(fields=fields))
     assert response.status == 200
@@ -343,7 +344,7 @@ async def test_the_same_api_key_twice_or_beside_nothing_is_one_key(lane: bool, f
 
 def test_either_door_alternates_in_each_direction(request: pytest.FixtureRequest) -> None:
     """The marker: of a table of two by two, one half runs behind each door, and each value behind both."""
-    name = test_two_different_api_keys_are_no_key.__name__
+    name = test_two_different_api_keys_are_refused.__name__
     cases = [item for item in request.session.items if isinstance(item, pytest.Function) and item.originalname == name]
     if not cases:
         pytest.skip("the table is not among the selected tests")

@@ -1,4 +1,4 @@
-"""Where everything is closed, nothing is read for whoever has no key: the head alone decides."""
+"""If all targets are closed, the body of a request without a key is not read: its head decides."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ BODIES = [
     ("token", "status"), [(b"", 401), (b"Authorization: Bearer sk-x\r\n", 403), (b"X-Api-Key: m\r\n", 403)], ids=str
 )
 async def test_the_answer_does_not_depend_on_the_body(lane: bool, token: bytes, status: int) -> None:
-    """401 without a key and 403 with a wrong one, whatever the body is; the connection stays."""
+    """A request without a key gets 401 and one with a wrong key gets 403, whatever its body is. The connection stays
+    open."""
     async with running(snapshot(CLOSED), lane=lane) as gateway, connect(gateway.port) as client:
         for fields, body in BODIES:
             await client.send(post(body, fields=token + fields))
@@ -38,7 +39,7 @@ async def test_the_answer_does_not_depend_on_the_body(lane: bool, token: bytes, 
     "framing", [b"Content-Length: 60000000\r\n", b"Transfer-Encoding: chunked\r\n"], ids=["counted", "chunked"]
 )
 async def test_a_large_body_is_not_waited_for(lane: bool, framing: bytes) -> None:
-    """The refusal is there before the body is, and so is that of a header that names a closed target."""
+    """The refusal is sent before the body has arrived. So is the refusal of a header that names a closed target."""
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: gw\r\n" + framing
     half_open = {**CLOSED, "open": {"url": "http://127.0.0.1:1"}}
     async with running(snapshot(CLOSED), lane=lane) as gateway, connect(gateway.port) as client:
@@ -49,8 +50,8 @@ async def test_a_large_body_is_not_waited_for(lane: bool, framing: bytes) -> Non
         assert (await client.response()).status == 403
 
 
-async def test_a_key_that_something_accepts_has_its_body_read(lane: bool) -> None:
-    """Also where another target is asked for; and the list of models is as it was."""
+async def test_the_body_is_read_if_any_target_accepts_the_key(lane: bool) -> None:
+    """This holds even if the request is for another target. The list of models does not change."""
     async with origin() as upstream:
         targets = {**CLOSED, "m": {"url": upstream.url, "keys": ["sk-a"]}}
         async with running(snapshot(targets), lane=lane) as gateway:

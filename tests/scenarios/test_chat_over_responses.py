@@ -1,4 +1,4 @@
-"""A provider that only has the Responses API, asked by clients of Chat Completions: over both doors."""
+"""Clients of Chat Completions use a provider that has only the Responses API, over both doors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def question(**more: object) -> bytes:
 
 
 async def test_a_whole_answer(lane: bool) -> None:
-    """The provider is asked by /v1/responses, the client gets a chat completion."""
+    """The provider gets a request for /v1/responses, and the client gets a chat completion."""
     script = serve(answer(json.dumps(RESPONSE).encode(), fields=b"Content-Type: application/json\r\n"))
     async with proxied(lane, script, chat_completions_mode="translate", onwards_model="theirs") as (upstream, gateway):
         response = await ask(gateway.port, question())
@@ -79,7 +79,7 @@ async def test_a_whole_answer(lane: bool) -> None:
 
 
 async def test_a_streamed_answer(lane: bool) -> None:
-    """Chunks, a finish reason and the end mark."""
+    """The client gets chunks, a finish reason and the end mark."""
     async with proxied(lane, streaming, chat_completions_mode="translate") as (_, gateway):
         response = await ask(gateway.port, question(stream=True))
         assert response.value(b"content-type") == b"text/event-stream"
@@ -92,8 +92,8 @@ async def test_a_streamed_answer(lane: bool) -> None:
         assert [made["choices"][0]["finish_reason"] for made in chunks if made["choices"]][-1] == "stop"
 
 
-async def test_a_cut_stream_is_no_whole_answer(lane: bool) -> None:
-    """An error in the stream, and no end mark."""
+async def test_a_cut_stream_ends_with_an_error(lane: bool) -> None:
+    """The stream contains an error and has no end mark."""
     async with proxied(lane, cut, chat_completions_mode="translate") as (_, gateway):
         response = await ask(gateway.port, question(stream=True))
         assert b'"error"' in response.body
@@ -101,8 +101,8 @@ async def test_a_cut_stream_is_no_whole_answer(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("path", [b"/v1/responses", b"/v1/embeddings"])
-async def test_everything_else_passes_as_it_is(lane: bool, path: bytes) -> None:
-    """The provider's own API is native."""
+async def test_requests_of_the_providers_own_api_are_not_translated(lane: bool, path: bytes) -> None:
+    """Requests of the Responses API reach the provider unchanged."""
     async with proxied(lane, serve(answer(b"{}")), chat_completions_mode="translate") as (upstream, gateway):
         body = b'{"model":"m","input":"x"}'
         assert (await ask(gateway.port, post(body, path))).body == b"{}"
@@ -110,7 +110,7 @@ async def test_everything_else_passes_as_it_is(lane: bool, path: bytes) -> None:
 
 
 async def test_a_character_that_the_provider_cut_in_half_is_whole(lane: bool) -> None:
-    """Its two escapes come in two deltas."""
+    """The two escapes of one character come in two deltas."""
     deltas = [{**EVENTS[2], "delta": piece} for piece in ("a\ud83d", "\ude00b")]
     raw = STREAM_HEAD + chunk(written(*EVENTS[:2], *deltas, {**EVENTS[4], "response": {**RESPONSE, "output": []}}))
     async with proxied(lane, serve(raw + LAST_CHUNK), chat_completions_mode="translate") as (_, gateway):
@@ -119,7 +119,7 @@ async def test_a_character_that_the_provider_cut_in_half_is_whole(lane: bool) ->
 
 
 async def test_a_limit_of_tokens_that_is_too_small_is_raised_and_named(lane: bool) -> None:
-    """The schema's least is 16; the answer says that the client's own did not reach the provider."""
+    """The schema's minimum is 16. A response header names the member that was changed."""
     script = serve(answer(json.dumps(RESPONSE).encode(), fields=b"Content-Type: application/json\r\n"))
     async with proxied(lane, script, chat_completions_mode="translate") as (upstream, gateway):
         response = await ask(gateway.port, question(max_tokens=5))
@@ -127,8 +127,8 @@ async def test_a_limit_of_tokens_that_is_too_small_is_raised_and_named(lane: boo
     assert response.value(b"x-onwards-dropped") == b"max_tokens"
 
 
-async def test_what_has_no_words_is_refused(lane: bool) -> None:
-    """400 that names the field."""
+async def test_members_without_an_equivalent_are_refused(lane: bool) -> None:
+    """The response is 400 and names the field."""
     async with proxied(lane, serve(answer(b"{}")), chat_completions_mode="translate") as (_, gateway):
         response = await ask(gateway.port, question(n=3))
         assert response.status == 400

@@ -1,4 +1,4 @@
-"""A client that leaves, in whichever phase: what is done for it stops, and nothing of it stays."""
+"""A client disconnects, at any stage: its work stops, and no resources stay in use."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ async def no_connections(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("how", LEAVINGS)
-async def test_before_the_head_the_provider_is_told_at_once(lane: bool, how: str) -> None:
-    """A model does not work on for nobody, not even before its first byte."""
+async def test_a_disconnect_before_the_head_closes_the_upstream_connection(lane: bool, how: str) -> None:
+    """The model does not go on computing, even if it has not yet sent a byte."""
     closed = asyncio.Event()
     async with proxied(lane, watched(b"", closed)) as (upstream, gateway), connect(gateway.port) as client:
         await client.send(post())
@@ -41,8 +41,8 @@ async def test_before_the_head_the_provider_is_told_at_once(lane: bool, how: str
 
 
 @pytest.mark.parametrize("how", LEAVINGS)
-async def test_within_a_stream_the_provider_is_told_at_once(lane: bool, how: str) -> None:
-    """A silent stream: nothing that is written fails, only the client's FIN or RST tells."""
+async def test_a_disconnect_within_a_stream_closes_the_upstream_connection(lane: bool, how: str) -> None:
+    """The stream is silent, so no write can fail; only the client's FIN or RST shows the disconnect."""
     closed = asyncio.Event()
     script = watched(STREAM_HEAD + chunk(b"data: 1\n\n"), closed)
     async with proxied(lane, script) as (_, gateway), connect(gateway.port) as client:
@@ -55,8 +55,8 @@ async def test_within_a_stream_the_provider_is_told_at_once(lane: bool, how: str
     assert (line["outcome"], line["status"], line["bytes_out"]) == ("client_gone_streaming", 200, 9)
 
 
-async def test_while_its_provider_is_paused(lane: bool) -> None:
-    """Backpressure does not hide a departure."""
+async def test_a_disconnect_is_noticed_while_the_provider_is_paused(lane: bool) -> None:
+    """Backpressure does not delay the detection of a disconnect."""
     closed = asyncio.Event()
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 * 1024 * 1024)
 
@@ -77,8 +77,8 @@ async def test_while_its_provider_is_paused(lane: bool) -> None:
     assert gateway.lines()[-1]["outcome"] == "client_gone_streaming"
 
 
-async def test_while_a_connection_is_being_made(lane: bool) -> None:
-    """A provider that drops SYNs: the wait ends with the client, not with timeouts.connect."""
+async def test_a_disconnect_ends_a_connection_attempt(lane: bool) -> None:
+    """The provider drops SYNs. The wait ends when the client disconnects, not after timeouts.connect."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -99,8 +99,8 @@ async def test_while_a_connection_is_being_made(lane: bool) -> None:
     assert [line["outcome"] for line in gateway.lines()] == ["client_gone_waiting"]
 
 
-async def test_no_further_provider_is_asked_for_it(lane: bool) -> None:
-    """A client that leaves during the first attempt is not a failure of the provider."""
+async def test_a_disconnect_does_not_start_another_attempt(lane: bool) -> None:
+    """A client that disconnects during the first attempt is not a failure of the provider."""
     async with origin(silent) as first, origin() as second:
         fallback = {"enabled": True, "retry_sent": True, "max_attempts": 4}
         async with running(pool(first.url, second.url, fallback=fallback), lane=lane) as gateway:
@@ -112,8 +112,8 @@ async def test_no_further_provider_is_asked_for_it(lane: bool) -> None:
     assert [line["attempts"] for line in gateway.lines()] == [1]
 
 
-async def test_its_pipelined_requests_are_dropped(lane: bool) -> None:
-    """What waited behind the first is never sent."""
+async def test_a_disconnect_drops_pipelined_requests(lane: bool) -> None:
+    """The requests that waited behind the first one are never sent."""
     async with proxied(lane, silent) as (upstream, gateway):
         async with connect(gateway.port) as client:
             await client.send(post() * 3)
@@ -132,8 +132,8 @@ async def test_its_pipelined_requests_are_dropped(lane: bool) -> None:
     ],
     ids=["with a length", "chunked", "in its head"],
 )
-async def test_an_upload_that_breaks_off_is_no_request(lane: bool, begun: bytes, how: str) -> None:
-    """Nobody is asked, nobody answers, and neither log nor metrics speak of 413."""
+async def test_an_incomplete_upload_is_not_forwarded(lane: bool, begun: bytes, how: str) -> None:
+    """No provider gets a request, no response is sent, and logs and metrics do not count a 413."""
     async with proxied(lane) as (upstream, gateway), connect(gateway.port) as client:
         await client.send(begun)
         await ask(gateway.port, post())  # by now the gateway has read what was sent
@@ -145,7 +145,7 @@ async def test_an_upload_that_breaks_off_is_no_request(lane: bool, begun: bytes,
 
 
 async def test_one_that_leaves_does_not_disturb_the_others(lane: bool) -> None:
-    """Twenty clients, every second one leaves before its answer; the others get theirs."""
+    """Twenty clients send requests. Every second one disconnects before its response; the others get theirs."""
     release = asyncio.Event()
 
     async def script(peer: Peer) -> None:

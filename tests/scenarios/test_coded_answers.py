@@ -1,4 +1,5 @@
-"""Answers with a content coding: undone where they are translated; elsewhere read in a copy, and passed on as is."""
+"""Responses with a content coding: decoded if they are translated; otherwise a copy is decoded, and the bytes pass
+unchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ def head(coding: bytes, kind: bytes = b"text/event-stream") -> bytes:
 
 
 def packed(form: str, reply: bytes, coding: bytes | None = None) -> bytes:
-    """A whole answer with its body coded."""
+    """A complete response whose body is coded."""
     start, _, body = reply.partition(b"\r\n\r\n")
     status, *lines = start.split(b"\r\n")
     fields = b"".join(line + b"\r\n" for line in lines if not line.startswith(b"Content-Length"))
@@ -41,7 +42,7 @@ def packed(form: str, reply: bytes, coding: bytes | None = None) -> bytes:
 
 
 def stream(form: str, events: Sequence[bytes], coding: bytes | None = None) -> bytes:
-    """An event stream with a flush behind each event."""
+    """An event stream with a flush after each event."""
     return head(coding or name_of(form)) + b"".join(map(chunk, flushed(form, *events))) + LAST_CHUNK
 
 
@@ -58,7 +59,7 @@ async def translated(lane: bool, reply: bytes, *, streamed: bool, **options: obj
 @pytest.mark.parametrize("come", ["whole", "streamed"])
 @pytest.mark.parametrize("go", ["whole", "streamed"])
 async def test_a_coded_answer_is_translated(lane: bool, form: str, come: str, go: str) -> None:
-    """Although nobody asked for it; what the client gets has no coding."""
+    """The provider codes a response although the proxy did not ask for it. The client's response has no coding."""
     reply = packed(form, whole("Hello there.")) if come == "whole" else stream(form, EVENTS)
     response = await translated(lane, reply, streamed=go == "streamed")
     assert (response.status, response.values(b"content-encoding")) == (200, [])
@@ -75,7 +76,7 @@ async def test_a_coded_answer_is_translated(lane: bool, form: str, come: str, go
 
 @every_form
 async def test_an_event_that_was_flushed_is_passed_on_at_once(lane: bool, form: str) -> None:
-    """The client has it before the next one was sent."""
+    """The client receives each event before the provider sends the next one."""
     go = asyncio.Event()
     pieces = flushed(form, *EVENTS)
 
@@ -99,8 +100,8 @@ async def test_an_event_that_was_flushed_is_passed_on_at_once(lane: bool, form: 
 @pytest.mark.either_door
 @every_form
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_the_words_of_a_coded_error_are_read(lane: bool, form: str, streamed: bool) -> None:
-    """Of a trusted provider."""
+async def test_the_message_of_a_coded_error_is_read(lane: bool, form: str, streamed: bool) -> None:
+    """The provider is trusted, so the client gets its message."""
     reply = packed(form, error(b"422 Odd", "No such tool."))
     response = await translated(lane, reply, streamed=streamed, trusted=True)
     assert (response.status, response.error["message"]) == (422, "No such tool.")
@@ -122,8 +123,8 @@ BROKEN = {
 @pytest.mark.either_door
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("case", BROKEN)
-async def test_what_cannot_be_decoded_is_a_bad_gateway(lane: bool, case: str, streamed: bool) -> None:
-    """502, never bytes that nobody can read."""
+async def test_an_undecodable_answer_is_a_bad_gateway(lane: bool, case: str, streamed: bool) -> None:
+    """The client gets 502, never bytes that it cannot read."""
     response = await translated(lane, BROKEN[case], streamed=streamed)
     assert response.status == 502
     assert set(response.error) == {"message", "type", "param", "code"}
@@ -133,7 +134,7 @@ async def test_what_cannot_be_decoded_is_a_bad_gateway(lane: bool, case: str, st
 @pytest.mark.either_door
 @every_form
 async def test_an_error_that_cannot_be_decoded_keeps_its_status(lane: bool, form: str) -> None:
-    """Its words are not known."""
+    """The message of the error cannot be read; its status can."""
     fields = b"Content-Encoding: %b\r\n" % name_of(form)
     response = await translated(lane, answer(b"\xff" * 50, b"429 Slow", fields), streamed=False, trusted=True)
     assert (response.status, response.error["code"]) == (429, "rate_limit_exceeded")
@@ -142,7 +143,7 @@ async def test_an_error_that_cannot_be_decoded_keeps_its_status(lane: bool, form
 @every_form
 @pytest.mark.parametrize("rest", [b"", b"\xff" * 50], ids=["cut", "damage"])
 async def test_a_coded_stream_that_breaks_does_not_look_whole(lane: bool, form: str, rest: bytes) -> None:
-    """Its framing may end well; its coding does not."""
+    """The framing of the stream may end properly although its coding does not."""
     go = asyncio.Event()
     first, second, *_ = flushed(form, *EVENTS)
 
@@ -169,7 +170,7 @@ async def test_a_coded_stream_that_breaks_does_not_look_whole(lane: bool, form: 
 @pytest.mark.parametrize("form", ["gzip", "x-gzip", "zstd"])
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_junk_behind_a_whole_answer_does_no_harm(lane: bool, form: str, streamed: bool) -> None:
-    """The answer itself says that it is whole, and was decoded before the junk was met."""
+    """The translated answer is complete before the decoder reaches the junk."""
     for body in (coded(form, EVENTS), coded(form, whole("Hello there.").partition(b"\r\n\r\n")[2])):
         reply = answer(body + b"\xff" * 50, fields=b"Content-Encoding: %b\r\n" % name_of(form))
         response = await translated(lane, reply, streamed=streamed)
@@ -177,8 +178,8 @@ async def test_junk_behind_a_whole_answer_does_no_harm(lane: bool, form: str, st
         assert b'"status":"completed"' in response.body
 
 
-async def test_a_provider_of_damaged_answers_is_let_go(lane: bool) -> None:
-    """Nothing that it may still send can be read."""
+async def test_a_damaged_coding_closes_the_upstream_connection(lane: bool) -> None:
+    """The rest of the response could not be decoded either."""
     closed = asyncio.Event()
 
     async def endless(peer: Peer) -> None:
@@ -196,7 +197,7 @@ async def test_a_provider_of_damaged_answers_is_let_go(lane: bool) -> None:
 
 
 async def charged(lane: bool, reply: bytes, request: bytes = CHAT, mode: str = "native") -> tuple[Response, int]:
-    """The answer, and the tokens that it was taken for."""
+    """The response, and the number of tokens that were charged for it."""
     async with origin(serve(reply)) as upstream:
         targets = limited("key", TOKENS, url=upstream.url, open_responses_mode=mode)
         async with running(targets, lane=lane) as gateway:
@@ -208,7 +209,7 @@ async def charged(lane: bool, reply: bytes, request: bytes = CHAT, mode: str = "
 @pytest.mark.either_door
 @every_form
 async def test_usage_of_a_coded_answer_is_charged(lane: bool, form: str) -> None:
-    """The bytes are the provider's, with their coding."""
+    """The client gets the provider's bytes with their coding."""
     reply = packed(form, whole("word " * 5000))
     response, tokens = await charged(lane, reply)
     assert tokens == 18
@@ -219,7 +220,7 @@ async def test_usage_of_a_coded_answer_is_charged(lane: bool, form: str) -> None
 @every_form
 @pytest.mark.parametrize("all_at_once", [False, True])
 async def test_usage_of_a_coded_stream_is_charged(lane: bool, form: str, all_at_once: bool) -> None:
-    """However it was packed."""
+    """The usage is found in every content coding."""
     pieces = [coded(form, EVENTS)] if all_at_once else flushed(form, *EVENTS)
     response, tokens = await charged(lane, head(name_of(form)) + b"".join(map(chunk, pieces)) + LAST_CHUNK)
     assert tokens == 18
@@ -229,7 +230,7 @@ async def test_usage_of_a_coded_stream_is_charged(lane: bool, form: str, all_at_
 
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_usage_of_a_coded_answer_that_is_translated_is_charged(lane: bool, streamed: bool) -> None:
-    """It was decoded anyway."""
+    """The usage comes from the body that was decoded for the translation."""
     request = create(fields=KEY, stream=streamed)
     for reply in (packed("zstd", whole("hello")), stream("zstd", EVENTS)):
         assert (await charged(lane, reply, request, "translate"))[1] == 18
@@ -244,30 +245,30 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
-async def test_what_cannot_be_decoded_is_charged_by_its_size(lane: bool, case: str) -> None:
-    """As it came: a quarter of its bytes, beside the request's."""
+async def test_an_undecodable_answer_is_charged_by_its_size(lane: bool, case: str) -> None:
+    """One token is charged for four bytes of the body as received, beside the tokens of the request."""
     response, tokens = await charged(lane, UNREADABLE[case])
     assert UNREADABLE[case].endswith(response.body)
     assert tokens == estimate(CHAT) + len(response.body) // 4
 
 
 async def test_a_stream_that_cannot_be_decoded_is_charged_by_its_size(lane: bool) -> None:
-    """Its events cannot be seen, so it counts as text."""
+    """Its events cannot be counted, so its bytes count as text."""
     response, tokens = await charged(lane, head(b"gzip") + chunk(b"\xff" * 4000) + LAST_CHUNK)
     assert response.body == b"\xff" * 4000
     assert tokens == estimate(CHAT) + 1000
 
 
-async def test_a_coded_answer_without_usage_is_charged_by_what_it_says(lane: bool) -> None:
-    """By its decoded size."""
+async def test_a_coded_answer_without_usage_is_charged_by_its_decoded_size(lane: bool) -> None:
+    """The estimate uses the size of the decoded body."""
     _, tokens = await charged(lane, packed("gzip", UNTOLD))
     assert tokens == estimate(CHAT) + len(UNTOLD.partition(b"\r\n\r\n")[2]) // 4
 
 
 @pytest.mark.either_door
 @every_form
-async def test_a_coded_stream_that_is_cut_is_charged_by_what_came(lane: bool, form: str) -> None:
-    """As one that is not coded: 200 bytes of events for a token."""
+async def test_a_coded_stream_that_is_cut_is_charged_by_its_received_size(lane: bool, form: str) -> None:
+    """The estimate is that of an uncoded stream: one token for 200 bytes of events."""
     events = [EVENTS[1]] * 40
     reply = head(name_of(form)) + b"".join(map(chunk, flushed(form, *events)[:-1]))
     async with origin(once(reply)) as upstream:
@@ -282,7 +283,7 @@ async def test_a_coded_stream_that_is_cut_is_charged_by_what_came(lane: bool, fo
 
 
 async def held(lane: bool, first: Script, **options: object) -> tuple[Response, bool]:
-    """The client's answer, and whether the second provider was asked."""
+    """The client's response, and whether the second provider got a request."""
     fallback = {"enabled": True, "on_status": [429, 5], "hold": {"max_bytes": "64KiB", "max_time": "5s"}}
     async with origin(first) as one, origin(serve(WELL)) as two:
         async with running(pool(one.url, two.url, fallback=fallback, **options), lane=lane) as gateway:
@@ -291,8 +292,8 @@ async def held(lane: bool, first: Script, **options: object) -> tuple[Response, 
 
 @pytest.mark.either_door
 @every_form
-async def test_an_error_inside_a_coded_success_moves_on(lane: bool, form: str) -> None:
-    """Whole and streamed."""
+async def test_an_error_inside_a_coded_200_causes_fallback(lane: bool, form: str) -> None:
+    """The next provider is tried, for complete and for streamed responses."""
     failed = answer(b'{"error":{"code":503}}', fields=b"Content-Type: application/json\r\n")
     for reply in (packed(form, failed), stream(form, [EVENTS[0], ERROR])):
         response, moved = await held(lane, serve(reply))
@@ -302,7 +303,7 @@ async def test_an_error_inside_a_coded_success_moves_on(lane: bool, form: str) -
 @pytest.mark.either_door
 @every_form
 async def test_coded_content_passes_as_it_came(lane: bool, form: str) -> None:
-    """The client gets the provider's bytes, not what was read of them."""
+    """The client gets the provider's bytes, not the decoded copy."""
     response, moved = await held(lane, serve(stream(form, EVENTS)))
     assert (response.body, moved) == (b"".join(flushed(form, *EVENTS)), False)
     assert response.value(b"content-encoding") == name_of(form)
@@ -314,8 +315,8 @@ async def test_coded_content_passes_as_it_came(lane: bool, form: str) -> None:
 @pytest.mark.either_door
 @pytest.mark.parametrize("kind", [b"text/event-stream", b"application/json"])
 @pytest.mark.parametrize("coding", [b"x-own", b"gzip, gzip", b"gzip", b"br"])
-async def test_what_cannot_be_decoded_passes_as_content(lane: bool, coding: bytes, kind: bytes) -> None:
-    """At once: the client has it before its end was sent."""
+async def test_an_undecodable_body_passes_as_content(lane: bool, coding: bytes, kind: bytes) -> None:
+    """The body passes without delay: the client has it before the provider has sent its end."""
     go = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -339,8 +340,8 @@ async def test_what_cannot_be_decoded_passes_as_content(lane: bool, coding: byte
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("form", ["gzip", "br", "zstd", "deflate"])
-async def test_a_late_first_token_is_seen_through_a_coding(lane: bool, form: str) -> None:
-    """``first_token`` counts what the client could read."""
+async def test_first_token_is_measured_in_the_decoded_stream(lane: bool, form: str) -> None:
+    """``first_token`` counts content that the client can decode."""
 
     async def never(peer: Peer) -> None:
         await peer.request()

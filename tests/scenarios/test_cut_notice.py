@@ -1,4 +1,4 @@
-"""``cut_notice``: a native stream that breaks off says so by a last event of its dialect, and is cut all the same."""
+"""``cut_notice``: a native stream that is cut gets a last event of its dialect that reports this; its end stays cut."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NOTICES: dict[bytes, tuple[bytes, object]] = {
 
 
 def cutting(*pieces: bytes, silent: bool = False) -> Script:
-    """Begin a stream with ``pieces``, and then close, or stay silent."""
+    """Begin a stream with ``pieces``, and then close the connection or stay silent."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -58,8 +58,8 @@ async def told(lane: bool, script: Script, path: bytes = CHAT, **options: object
 
 @pytest.mark.parametrize("hold", [False, True], ids=["at once", "held"])
 @pytest.mark.parametrize("path", EVENTS)
-async def test_a_stream_that_breaks_off_says_so_in_its_dialect(lane: bool, path: bytes, hold: bool) -> None:
-    """Behind whole events only; what had begun is not told, nor is a regular end."""
+async def test_a_cut_stream_ends_with_an_error_event_of_its_dialect(lane: bool, path: bytes, hold: bool) -> None:
+    """The error event follows complete events only. An incomplete event and a regular end mark are not sent."""
     async with origin(cutting(EVENTS[path] + b"data: hal")) as upstream:
         providers = [{"url": upstream.url}, {"url": f"http://127.0.0.1:{refused_port()}"}]
         target: dict[str, object] = {"strategy": "priority", "providers": providers, "cut_notice": True}
@@ -76,7 +76,7 @@ async def test_a_stream_that_breaks_off_says_so_in_its_dialect(lane: bool, path:
 
 
 @pytest.mark.parametrize("path", EVENTS)
-async def test_a_stream_that_stalls_says_so(lane: bool, path: bytes) -> None:
+async def test_a_stalled_stream_ends_with_an_error_event(lane: bool, path: bytes) -> None:
     response, gateway = await told(lane, cutting(EVENTS[path], silent=True), path, timeouts={"idle": "50ms"})
     assert SILENT.encode() in response.body
     assert (b"timeout_error" in response.body) is (path == MESSAGES)
@@ -93,8 +93,8 @@ async def test_a_stream_that_stalls_says_so(lane: bool, path: bytes) -> None:
         b'data: {"error":{"message":"no"}}\n\n',
     ],
 )
-async def test_a_stream_that_had_told_its_end_says_no_more(lane: bool, last: bytes) -> None:
-    """Then its client has all that it waits for."""
+async def test_a_stream_with_an_end_mark_gets_no_error_event(lane: bool, last: bytes) -> None:
+    """Its client has the complete answer."""
     response, _ = await told(lane, cutting(EVENTS[CHAT], last))
     assert (response.body, response.end) == (EVENTS[CHAT] + last, End.CLOSED)
 
@@ -103,8 +103,9 @@ async def test_a_stream_that_had_told_its_end_says_no_more(lane: bool, last: byt
     ("path", "api"),
     [(b"/v1/responses/resp_1?stream=true", RESPONSES), (b"/v1/threads/t/messages", CHAT), (b"/v1/completions", CHAT)],
 )
-def test_the_api_of_the_path_decides_on_the_event(path: bytes, api: bytes) -> None:
-    """A stored response that is streamed again has the events of its API; what is not known has those of chat."""
+def test_the_path_decides_the_form_of_the_error_event(path: bytes, api: bytes) -> None:
+    """The stream of a stored response gets an event of the Responses API. An unknown path gets an event of Chat
+    Completions."""
     notice = CutNotice(path, Rechunker(1000))
     notice.feed(EVENTS[api])
     start, told = NOTICES[api]
@@ -112,8 +113,8 @@ def test_the_api_of_the_path_decides_on_the_event(path: bytes, api: bytes) -> No
 
 
 @pytest.mark.parametrize("path", EVENTS)
-def test_comments_between_say_nothing(path: bytes) -> None:
-    """Neither of the end that was told before, nor of the number of the next event."""
+def test_comments_do_not_affect_the_error_event(path: bytes) -> None:
+    """A comment neither hides an end mark before it nor changes the number of the next event."""
     notice = CutNotice(path, Rechunker(1000))
     for piece in (EVENTS[path], b": ping\n\n", b"", b": ping\n\n"):
         assert notice.feed(piece) == piece
@@ -124,13 +125,13 @@ def test_comments_between_say_nothing(path: bytes) -> None:
     assert notice.text(Ending.RESET) == b""
 
 
-async def test_half_a_large_event_is_not_made_a_whole_one(lane: bool) -> None:
+async def test_part_of_a_large_event_does_not_become_a_complete_event(lane: bool) -> None:
     large = b"data: " + b"x" * 2000
     response, _ = await told(lane, cutting(large), max_event="1kB")
     assert (response.body, response.end) == (large, End.CLOSED)
 
 
-async def test_an_event_that_is_cut_for_its_size_is_told(lane: bool) -> None:
+async def test_a_stream_cut_at_an_oversized_event_ends_with_an_error_event(lane: bool) -> None:
     options = {"max_event": "1kB", "on_large_event": "cut"}
     response, _ = await told(lane, cutting(EVENTS[CHAT], b"data: " + b"x" * 2000, silent=True), **options)  # type: ignore[arg-type]
     assert response.body.startswith(EVENTS[CHAT] + b'data: {"error":')
@@ -138,13 +139,13 @@ async def test_an_event_that_is_cut_for_its_size_is_told(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("options", [{"cut_notice": False}, {"rechunk": False}], ids=["by default", "not re-chunked"])
-async def test_nothing_is_added_otherwise(lane: bool, options: dict[str, object]) -> None:
+async def test_other_streams_get_no_error_event(lane: bool, options: dict[str, object]) -> None:
     response, _ = await told(lane, cutting(EVENTS[CHAT]), **options)  # type: ignore[arg-type]
     assert (response.body, response.end) == (EVENTS[CHAT], End.CLOSED)
 
 
-async def test_a_length_that_was_announced_is_kept(lane: bool) -> None:
-    """Nothing may stand where the rest of the body was to be."""
+async def test_a_body_with_a_content_length_gets_no_error_event(lane: bool) -> None:
+    """An added event would be read as part of the announced body."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -154,8 +155,8 @@ async def test_a_length_that_was_announced_is_kept(lane: bool) -> None:
     assert (response.body, response.end) == (EVENTS[CHAT], End.CLOSED)
 
 
-async def test_who_is_gone_is_told_nothing(lane: bool) -> None:
-    """The provider's stream is freed, and nothing else happens."""
+async def test_a_client_that_disconnected_gets_no_error_event(lane: bool) -> None:
+    """The provider's stream is closed, and the proxy sends nothing more."""
     left = asyncio.Event()
 
     async def script(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""``ejection``: a provider of several that fails is left out, and one request tries it when its time is over."""
+"""``ejection``: a provider of a pool that fails repeatedly is left out, and later one request tries it again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BROKEN = serve(answer(b"no", b"500 Oops"))
 async def pooled(
     lane: bool, first: Script, second: Script | None = None, *, own: Json | None = None, target: Json | None = None
 ) -> AsyncIterator[tuple[list[Origin], Gateway]]:
-    """Two providers, asked in this order; ``own`` and ``target`` are settings of the first and of the target."""
+    """Two providers, tried in this order; ``own`` are settings of the first, ``target`` those of the target."""
     async with origin(first) as one, origin(second or serve()) as two:
         providers = [{"url": one.url, **(own or {})}, {"url": two.url}]
         options = {"strategy": "priority", "ejection": STRICT, "providers": providers, **(target or {})}
@@ -36,7 +36,7 @@ async def pooled(
 
 
 async def cuts_late(peer: Peer) -> None:
-    """A stream that begins well and breaks off."""
+    """A stream that begins properly and is then cut."""
     await peer.request()
     await peer.send(STREAM_HEAD, chunk(frame(content="some")))
 
@@ -54,8 +54,8 @@ FAILING: dict[str, tuple[Script, Json]] = {
 @pytest.mark.either_door
 @pytest.mark.parametrize("fallback", [False, True], ids=["alone", "fallback"])
 @pytest.mark.parametrize("case", FAILING)
-async def test_after_failures_in_a_row_it_is_left_out(lane: bool, case: str, fallback: bool) -> None:
-    """Three, and not asked a fourth time; with fallback and without."""
+async def test_a_provider_is_ejected_after_consecutive_failures(lane: bool, case: str, fallback: bool) -> None:
+    """After three failures it gets no fourth request, with fallback and without."""
     script, timeouts = FAILING[case]
     policy = ON if fallback else {"enabled": False}
     async with pooled(lane, script, own={"timeouts": timeouts}, target={"fallback": policy}) as (origins, gateway):
@@ -67,8 +67,8 @@ async def test_after_failures_in_a_row_it_is_left_out(lane: bool, case: str, fal
 
 
 @pytest.mark.parametrize("reply", [b'{"error":{"code":500}}', b""])
-async def test_errors_inside_a_200_count_where_they_are_seen(lane: bool, reply: bytes) -> None:
-    """That is, with a hold; and so do answers that say nothing."""
+async def test_errors_inside_a_200_count_as_failures_if_they_are_detected(lane: bool, reply: bytes) -> None:
+    """With a hold, errors inside a 200 and empty answers count as failures."""
     held: Json = {"fallback": {**ON, "hold": {"max_time": "5s"}}}
     script = serve(answer(reply, fields=b"Content-Type: application/json\r\n"))
     async with pooled(lane, script, target=held) as (origins, gateway):
@@ -77,8 +77,8 @@ async def test_errors_inside_a_200_count_where_they_are_seen(lane: bool, reply: 
     assert len(origins[0].requests) == 3
 
 
-async def test_without_a_connection_it_is_left_out(lane: bool) -> None:
-    """Nobody listens at the first."""
+async def test_a_provider_that_refuses_connections_is_ejected(lane: bool) -> None:
+    """The first provider's port is closed."""
     async with origin() as second:
         providers = [{"url": f"http://127.0.0.1:{refused_port()}"}, {"url": second.url}]
         target = {"strategy": "priority", "fallback": ON, "ejection": STRICT, "providers": providers}
@@ -95,8 +95,8 @@ async def test_without_a_connection_it_is_left_out(lane: bool) -> None:
     [BROKEN, serve(streamed(b'data: {"error":{"code":500}}\n\n')), cuts_late],
     ids=["500", "an error inside a 200", "a late cut"],
 )
-async def test_translated_answers_count_too(lane: bool, script: Script, stream: bool) -> None:
-    """By their status, by what they say, and by how they end."""
+async def test_failures_of_translated_answers_count(lane: bool, script: Script, stream: bool) -> None:
+    """The status, an error in the body and a cut end count as failures."""
     mode: Json = {"open_responses_mode": "translate"}
     async with pooled(lane, script, serve(streamed(*text("well"))), target=mode) as (origins, gateway):
         for _ in range(5):
@@ -108,8 +108,8 @@ async def test_translated_answers_count_too(lane: bool, script: Script, stream: 
 @pytest.mark.either_door
 @pytest.mark.parametrize("status", [500, 503])
 @pytest.mark.parametrize("mode", ["native", "translate"])
-async def test_a_local_provider_that_fails_is_left_out(lane: bool, mode: str, status: int) -> None:
-    """Like one at the other end of a connection."""
+async def test_a_local_provider_that_fails_is_ejected(lane: bool, mode: str, status: int) -> None:
+    """Ejection treats a local provider like a remote one."""
     echo = {"engine": "echo", "error_rate": 1, "error_status": status}
     local = {"name": "local", "local": echo, "open_responses_mode": mode}
     async with origin() as upstream:
@@ -124,7 +124,7 @@ async def test_a_local_provider_that_fails_is_left_out(lane: bool, mode: str, st
 @pytest.mark.either_door
 @pytest.mark.parametrize("status", [b"400 X", b"401 X", b"403 X", b"404 X", b"422 X"])
 async def test_client_errors_are_no_failures(lane: bool, status: bytes) -> None:
-    """Nor are 401 and 403 for a credential that is the client's own."""
+    """Other 4xx statuses do not count. 401 and 403 do not count if the credential is the client's own."""
     async with pooled(lane, serve(answer(b"no", status))) as (origins, gateway):
         for _ in range(8):
             assert (await ask(gateway.port, post(fields=b"Authorization: Bearer theirs\r\n"))).body == b"no"
@@ -132,8 +132,8 @@ async def test_client_errors_are_no_failures(lane: bool, status: bytes) -> None:
 
 
 @pytest.mark.parametrize("status", [b"401 X", b"402 X", b"403 X"])
-async def test_refusals_of_our_own_credential_count_by_themselves(lane: bool, status: bytes) -> None:
-    """A key that was revoked: three refusals in a row, and clients are served by others."""
+async def test_refusals_of_the_providers_credential_count_separately(lane: bool, status: bytes) -> None:
+    """If the configured credential was revoked, three refusals in a row eject the provider."""
     async with pooled(lane, serve(answer(b"no", status)), own={"onwards_key": "sk-revoked"}) as (_, gateway):
         statuses = [(await ask(gateway.port, post())).status for _ in range(5)]
     assert statuses == [int(status[:3])] * 3 + [200] * 2
@@ -141,7 +141,7 @@ async def test_refusals_of_our_own_credential_count_by_themselves(lane: bool, st
 
 @pytest.mark.parametrize("streaming", [False, True], ids=["waiting", "streaming"])
 async def test_clients_that_leave_are_no_failures(lane: bool, streaming: bool) -> None:
-    """Whenever they do: the provider was well."""
+    """A disconnect at any stage does not count against the provider."""
 
     async def slow(peer: Peer) -> None:
         await peer.request()
@@ -162,8 +162,8 @@ async def test_clients_that_leave_are_no_failures(lane: bool, streaming: bool) -
     assert not origins[1].peers
 
 
-async def test_the_last_one_is_never_left_out(lane: bool) -> None:
-    """If all fail, all of them are asked on; and of one alone nothing is counted."""
+async def test_the_last_provider_is_never_ejected(lane: bool) -> None:
+    """If all providers fail, all of them still get requests. The failures of a single provider are not counted."""
     async with pooled(lane, BROKEN, BROKEN, target={"fallback": ON}) as (origins, gateway):
         for _ in range(10):
             assert (await ask(gateway.port, post())).body == b"no"
@@ -173,8 +173,8 @@ async def test_the_last_one_is_never_left_out(lane: bool) -> None:
             assert (await ask(gateway.port, post())).body == b"no"
 
 
-async def test_an_ejected_one_is_asked_before_the_client_is_told_that_none_answered(lane: bool) -> None:
-    """The only one that is in fails, while the ejected one is well again; the answer puts it back."""
+async def test_an_ejected_provider_is_the_last_resort(lane: bool) -> None:
+    """The only other provider fails. The ejected one gets the request, and its success ends the ejection."""
     turned = asyncio.Event()
 
     def turning(before: bytes, after: bytes) -> Script:
@@ -196,8 +196,8 @@ async def test_an_ejected_one_is_asked_before_the_client_is_told_that_none_answe
     assert [line["attempts"] for line in gateway.lines()] == [2, 2]
 
 
-async def test_a_busy_provider_is_not_replaced_by_one_that_is_out(lane: bool) -> None:
-    """Clients get 429, instead of an answer that is known to fail."""
+async def test_a_busy_provider_is_not_replaced_by_an_ejected_one(lane: bool) -> None:
+    """The client gets 429 instead of a response that would probably be an error."""
     release = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -219,8 +219,8 @@ async def test_a_busy_provider_is_not_replaced_by_one_that_is_out(lane: bool) ->
 
 
 @pytest.mark.parametrize("status", [b"429 Slow", b"503 Busy"])
-async def test_a_provider_that_asks_to_be_left_alone_is(lane: bool, status: bytes) -> None:
-    """At the first time, and for as long as it says."""
+async def test_retry_after_ejects_a_provider(lane: bool, status: bytes) -> None:
+    """One response with Retry-After ejects the provider for the time that it names."""
     async with pooled(lane, serve(answer(b"busy", status, b"Retry-After: 60\r\n"))) as (_, gateway):
         answers = [await ask(gateway.port, post()) for _ in range(3)]
         assert health(gateway).state is HealthState.RATE_LIMITED
@@ -228,8 +228,8 @@ async def test_a_provider_that_asks_to_be_left_alone_is(lane: bool, status: byte
     assert answers[0].value(b"retry-after") == b"60"
 
 
-async def test_switched_off_nobody_is_left_out(lane: bool) -> None:
-    """``enabled: false``."""
+async def test_without_ejection_no_provider_is_left_out(lane: bool) -> None:
+    """``enabled: false`` switches ejection off."""
     async with pooled(lane, BROKEN, target={"ejection": {"enabled": False}}) as (origins, gateway):
         for _ in range(10):
             assert (await ask(gateway.port, post())).status == 500

@@ -1,4 +1,5 @@
-"""Failures under a status of success: shapes of errors, empty bodies, cut heads, and what only resembles them."""
+"""Failures with a status of success: shapes of errors, empty bodies, cut heads, and content that only resembles an
+error."""
 
 from __future__ import annotations
 
@@ -37,8 +38,9 @@ FAILING = {
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", FAILING)
-async def test_further_shapes_of_failure_move_on(lane: bool, case: str) -> None:
-    """Gemini, OpenRouter, Bedrock behind gateways, and balancers that answer 200 with nothing."""
+async def test_further_shapes_of_errors_cause_fallback(lane: bool, case: str) -> None:
+    """The shapes are those of Gemini, OpenRouter, Bedrock behind gateways, and load balancers that send an empty
+    200."""
     async with origin(serve(FAILING[case])) as first, origin() as second:
         async with running(pool(first.url, second.url, fallback=HELD), lane=lane) as gateway:
             response = await ask(gateway.port, post(BODY))
@@ -57,8 +59,8 @@ GOOD = {
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", GOOD)
-async def test_what_only_looks_like_it_does_not(lane: bool, case: str) -> None:
-    """Nobody else is asked."""
+async def test_content_that_resembles_an_error_does_not_cause_fallback(lane: bool, case: str) -> None:
+    """No other provider gets a request."""
     async with origin(serve(GOOD[case])) as first, origin() as second:
         async with running(pool(first.url, second.url, fallback=HELD), lane=lane) as gateway:
             response = await ask(gateway.port, post(BODY))
@@ -66,8 +68,8 @@ async def test_what_only_looks_like_it_does_not(lane: bool, case: str) -> None:
     assert not second.peers
 
 
-async def test_nothing_is_an_answer_where_no_model_is_asked(lane: bool) -> None:
-    """POST to other paths, without a type and without a body."""
+async def test_an_empty_answer_is_content_on_other_paths(lane: bool) -> None:
+    """A POST to a path outside inference may get a response without a type and a body."""
     async with origin(serve(answer(b""))) as first, origin() as second:
         async with running(pool(first.url, second.url, fallback=HELD), lane=lane) as gateway:
             response = await ask(gateway.port, post(BODY, b"/v1/threads"))
@@ -78,10 +80,10 @@ async def test_nothing_is_an_answer_where_no_model_is_asked(lane: bool) -> None:
 @pytest.mark.either_door
 @pytest.mark.parametrize("opening", [b"", b"HTTP/1.1 200 OK\r\nContent-Ty", b"no HTTP\r\n\r\n"])
 @pytest.mark.parametrize(("store", "seconds"), [(b"false", 1), (b"true", 0)])
-async def test_under_a_hold_a_cut_before_the_head_moves_on(
+async def test_with_a_hold_a_cut_before_the_head_causes_fallback(
     lane: bool, opening: bytes, store: bytes, seconds: int
 ) -> None:
-    """As one behind the head does; unless two answers would be stored."""
+    """The same holds for a cut after the head, but not if two answers would be stored."""
     async with origin(once(opening)) as first, origin() as second:
         async with running(pool(first.url, second.url, fallback=HELD), lane=lane) as gateway:
             response = await ask(gateway.port, post(b'{"model":"m","store":%b}' % store))
@@ -99,8 +101,9 @@ THROTTLED = b"Too many tokens, please wait before trying again."
         answer(b'{"message":"%b"}' % THROTTLED, b"429 Too Many Requests", JSON),
     ],
 )
-async def test_too_many_tokens_of_a_minute_are_no_long_prompt(lane: bool, reply: bytes) -> None:
-    """Bedrock, translated: the next provider is asked; and who is left without one is told to wait, not to shorten."""
+async def test_too_many_tokens_per_minute_is_a_rate_limit(lane: bool, reply: bytes) -> None:
+    """Bedrock, translated: the next provider is tried. Without one, the client is told to wait, not to shorten the
+    prompt."""
     mode = {"open_responses_mode": "translate", "ejection": {"enabled": False}}
     async with origin(serve(reply)) as first, origin(serve(streamed(*text("hello")))) as second:
         async with running(pool(first.url, second.url, fallback=ON, **mode), lane=lane) as gateway:

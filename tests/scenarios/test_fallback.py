@@ -1,4 +1,4 @@
-"""When another attempt is made, with what, and what the client is told when none is left."""
+"""When the proxy makes another attempt, what it sends, and what the client gets if no attempt succeeds."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ BUSY = answer(b'{"error":"busy"}', b"429 Slow Down", b"Retry-After: 17\r\nX-Rate
 
 
 async def resets(peer: Peer) -> None:
-    """Take one request and reset without a byte of answer."""
+    """Take one request and reset the connection without sending a byte."""
     await peer.request()
     peer.rst()
 
 
 async def answers_then_dies(peer: Peer) -> None:
-    """Answer one request, take another and close."""
+    """Answer one request, take another and close the connection."""
     await peer.request()
     await peer.send(answer())
     await peer.request()
 
 
 async def dies_late(peer: Peer) -> None:
-    """Answer one request, take another, think for more than a second, and close."""
+    """Answer one request, take another, wait for more than a second, and close the connection."""
     await answers_then_dies(peer)
     await asyncio.sleep(1.1)
 
 
 async def resets_late(peer: Peer) -> None:
-    """The same with a reset."""
+    """The same, but the connection ends with a reset."""
     await dies_late(peer)
     peer.rst()
 
 
 async def answers_then_resets(peer: Peer) -> None:
-    """Answer one request, take another and reset."""
+    """Answer one request, take another and reset the connection."""
     await answers_then_dies(peer)
     peer.rst()
 
 
 def not_again(response: bytes) -> bytes:
-    """The response as the last one of several attempts."""
+    """The response if it is the last of several attempts."""
     head, _, body = response.partition(b"\r\n\r\n")
     return head + b"\r\nX-Should-Retry: false\r\n\r\n" + body
 
@@ -59,8 +59,8 @@ def nowhere() -> str:
     return f"http://127.0.0.1:{refused_port()}"
 
 
-async def test_a_refused_connection_moves_on(lane: bool) -> None:
-    """Whatever on_status says; the body arrives whole at the next."""
+async def test_a_refused_connection_causes_fallback(lane: bool) -> None:
+    """This does not depend on ``on_status``. The next provider gets the complete body."""
     async with (
         origin() as second,
         running(pool(nowhere(), second.url, fallback={"enabled": True}), lane=lane) as gateway,
@@ -72,8 +72,8 @@ async def test_a_refused_connection_moves_on(lane: bool) -> None:
     assert (line["attempts"], line["provider"]) == (2, f"127.0.0.1:{second.port}")
 
 
-async def test_a_late_head_moves_on_and_frees_the_first_provider(lane: bool) -> None:
-    """After timeouts.first_byte the next is asked, and the first one's connection is closed."""
+async def test_a_late_head_causes_fallback_and_closes_the_connection(lane: bool) -> None:
+    """The next provider is tried after timeouts.first_byte, and the first one's connection is closed."""
     closed = asyncio.Event()
 
     async def sleeps(peer: Peer) -> None:
@@ -90,8 +90,8 @@ async def test_a_late_head_moves_on_and_frees_the_first_provider(lane: bool) -> 
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("status", [b"429 X", b"500 X", b"503 X", b"599 X"])
-async def test_a_status_in_on_status_moves_on(lane: bool, status: bytes) -> None:
-    """Nothing of the response that was given up reaches the client."""
+async def test_a_status_in_on_status_causes_fallback(lane: bool, status: bytes) -> None:
+    """No part of the first response reaches the client."""
     async with (
         origin(serve(answer(b"no", status, b"X-First: 1\r\n"))) as first,
         origin() as second,
@@ -103,8 +103,8 @@ async def test_a_status_in_on_status_moves_on(lane: bool, status: bytes) -> None
 
 
 @pytest.mark.parametrize("status", [b"400 X", b"404 X", b"428 X"])
-async def test_any_other_status_is_the_answer(lane: bool, status: bytes) -> None:
-    """A client error is not another provider's business."""
+async def test_a_status_outside_on_status_does_not_cause_fallback(lane: bool, status: bytes) -> None:
+    """Another provider cannot correct an error of the client."""
     async with (
         origin(serve(answer(b"no", status))) as first,
         origin() as second,
@@ -117,7 +117,7 @@ async def test_any_other_status_is_the_answer(lane: bool, status: bytes) -> None
 
 @pytest.mark.parametrize("on_status", [[5], []])
 async def test_without_fallback_the_first_answer_counts(lane: bool, on_status: list[int]) -> None:
-    """``enabled`` is the main switch."""
+    """``enabled: false`` switches fallback off."""
     async with origin(serve(BUSY)) as first, origin() as second:
         targets = pool(first.url, second.url, fallback={"enabled": False, "on_status": on_status})
         async with running(targets, lane=lane) as gateway:
@@ -127,9 +127,9 @@ async def test_without_fallback_the_first_answer_counts(lane: bool, on_status: l
 
 
 @pytest.mark.parametrize("count", [1, 2])
-async def test_exhausted_the_last_upstream_response_arrives_as_it_was(lane: bool, count: int) -> None:
-    """Status, reason, body, Retry-After and rate-limit fields. That more than one attempt was made is told to
-    clients, which would else make some of their own (gateways.md section 3)."""
+async def test_after_the_last_attempt_the_client_gets_the_last_response(lane: bool, count: int) -> None:
+    """Status, reason, body, Retry-After and rate-limit fields are kept. A field tells clients that several attempts
+    were made; otherwise they would retry as well (gateways.md section 3)."""
     async with (
         origin(serve(BUSY)) as first,
         origin(serve(BUSY)) as second,
@@ -142,7 +142,7 @@ async def test_exhausted_the_last_upstream_response_arrives_as_it_was(lane: bool
 
 
 async def test_the_last_response_may_be_of_any_size(lane: bool) -> None:
-    """What is kept of given-up responses is bounded; the one of the last attempt is streamed."""
+    """The kept part of a discarded response is bounded; the response of the last attempt is streamed."""
     body = b"x" * 3_000_000
     async with proxied(lane, serve(answer(body, b"503 Busy")), fallback=ON) as (upstream, gateway):
         response = await ask(gateway.port, post())
@@ -150,8 +150,8 @@ async def test_the_last_response_may_be_of_any_size(lane: bool) -> None:
     assert len(upstream.requests) == 1
 
 
-async def test_exhausted_by_a_failure_an_earlier_response_is_still_the_answer(lane: bool) -> None:
-    """The last *response*, even if the last attempt gave none; the log names who gave it."""
+async def test_an_earlier_response_is_sent_if_the_last_attempt_has_none(lane: bool) -> None:
+    """The client gets the last *response*. The log names the provider that sent it."""
     async with origin(serve(BUSY)) as first, running(pool(first.url, nowhere(), fallback=ON), lane=lane) as gateway:
         response = await ask(gateway.port, post())
     assert response.head + response.body == not_again(BUSY)
@@ -159,8 +159,8 @@ async def test_exhausted_by_a_failure_an_earlier_response_is_still_the_answer(la
     assert (line["attempts"], line["provider"]) == (2, f"127.0.0.1:{first.port}")
 
 
-async def test_unreachable_is_503(lane: bool) -> None:
-    """With a code of its own, and Retry-After."""
+async def test_an_unreachable_provider_is_503(lane: bool) -> None:
+    """The error has its own code, and the response has Retry-After."""
     async with running(pool(nowhere(), nowhere(), fallback=ON), lane=lane) as gateway:
         response = await ask(gateway.port, post())
     assert (response.status, response.error["code"]) == (503, "upstream_unreachable")
@@ -169,7 +169,7 @@ async def test_unreachable_is_503(lane: bool) -> None:
     assert (line["outcome"], line["attempts"], line["code"]) == ("upstream_unreachable", 2, "upstream_unreachable")
 
 
-async def test_too_late_is_504(lane: bool) -> None:
+async def test_a_late_first_byte_is_504(lane: bool) -> None:
     """The provider takes the request and sends no byte within ``timeouts.first_byte``."""
     async with proxied(lane, silent, timeouts=QUICK) as (_, gateway):
         response = await ask(gateway.port, post())
@@ -197,8 +197,9 @@ async def test_a_connection_that_is_never_accepted_is_504(lane: bool) -> None:
     assert (response.status, response.error["code"]) == (504, "gateway_timeout")
 
 
-async def test_a_provider_that_is_listed_twice_rests_once(lane: bool) -> None:
-    """Asked to be left alone, it is not asked by its other name; the pool's other provider is, without a wait."""
+async def test_retry_after_holds_for_both_entries_of_a_provider(lane: bool) -> None:
+    """A provider that is listed twice sends Retry-After. Neither of its entries is tried; the other provider gets
+    the request without a wait."""
     async with origin(serve(BUSY)) as first, origin() as second:
         backoff = {"initial_ms": 60_000, "max_ms": 60_000, "jitter": "none"}
         targets = pool(first.url, first.url, second.url, fallback={**ON, "backoff": backoff})
@@ -214,8 +215,8 @@ async def test_a_provider_that_is_listed_twice_rests_once(lane: bool) -> None:
 @pytest.mark.parametrize("death", [answers_then_dies, answers_then_resets])
 @pytest.mark.parametrize("method", [b"POST", b"GET"])
 async def test_a_pooled_connection_that_died_costs_no_request(lane: bool, death: Script, method: bytes) -> None:
-    """Reused and not one byte of answer, so sent once more on a fresh connection,
-    without fallback; never onto another pooled one."""
+    """A reused connection closed without a response byte. The request is sent once more, on a new connection, even
+    without fallback."""
     request = post() if method == b"POST" else get(b"/v1/x", b"Model-Override: m\r\n")
     async with proxied(lane, death, serve()) as (upstream, gateway), connect(gateway.port) as client:
         for _ in range(2):
@@ -227,8 +228,8 @@ async def test_a_pooled_connection_that_died_costs_no_request(lane: bool, death:
 
 
 @pytest.mark.parametrize("death", [dies_late, resets_late])
-async def test_a_pooled_connection_that_dies_late_is_not_taken_for_closed_before(lane: bool, death: Script) -> None:
-    """More than a second after the request was sent the provider may have worked on it: POST needs ``retry_sent``."""
+async def test_a_pooled_connection_that_closes_late_is_not_treated_as_stale(lane: bool, death: Script) -> None:
+    """After more than a second the provider may have processed the request, so a POST needs ``retry_sent``."""
     async with origin(death, serve()) as first, origin() as second:
         targets = pool(first.url, second.url, fallback=ON)
         async with running(targets, lane=lane) as gateway, connect(gateway.port) as client:
@@ -243,7 +244,7 @@ async def test_a_pooled_connection_that_dies_late_is_not_taken_for_closed_before
 
 
 async def test_first_byte_is_for_a_request_and_its_repetition_together(lane: bool) -> None:
-    """The second connection has what the first one left of it: too little for an answer that would come in time."""
+    """The repeated request has only the rest of timeouts.first_byte, which is too short for its response."""
 
     async def dies_soon(peer: Peer) -> None:
         await answers_then_dies(peer)
@@ -262,8 +263,9 @@ async def test_first_byte_is_for_a_request_and_its_repetition_together(lane: boo
     assert gateway.lines()[1]["attempts"] == 2
 
 
-async def test_repetitions_have_a_metric_and_a_place_in_health(lane: bool) -> None:
-    """They are no retries, and a provider under which most connections die is left out, though all were served."""
+async def test_repetitions_are_counted_and_affect_health(lane: bool) -> None:
+    """They are not counted as retries. A provider that closes most connections early is ejected, although all
+    requests succeeded."""
     ejection = {"consecutive_failures": 1, "failure_rate": 0.5, "min_requests": 4}
     scripts = [answers_then_dies] * 4
     async with origin(*scripts) as first, origin() as second:
@@ -282,8 +284,8 @@ async def test_repetitions_have_a_metric_and_a_place_in_health(lane: bool) -> No
     assert len(second.requests) == 1
 
 
-async def test_a_repetition_is_counted_where_it_was_made(lane: bool) -> None:
-    """Also if it failed, and another provider answered."""
+async def test_a_repetition_is_counted_at_its_provider(lane: bool) -> None:
+    """It is counted there even if it failed and another provider answered."""
 
     async def dies(peer: Peer) -> None:
         await peer.request()
@@ -300,7 +302,7 @@ async def test_a_repetition_is_counted_where_it_was_made(lane: bool) -> None:
 
 
 async def test_a_fresh_connection_that_died_is_not_repeated(lane: bool) -> None:
-    """The second death, on a fresh connection, is the end: 502."""
+    """The second connection is new; if it closes as well, the client gets 502."""
     async with proxied(lane, answers_then_dies, no_answer, serve()) as (upstream, gateway):
         await ask(gateway.port, post())
         response = await ask(gateway.port, post())
@@ -319,11 +321,11 @@ async def test_a_fresh_connection_that_died_is_not_repeated(lane: bool) -> None:
     ],
     ids=["POST", "POST, opted in", "GET"],
 )
-async def test_what_may_have_been_worked_on_is_repeated_only_on_demand(
+async def test_a_sent_post_is_repeated_only_with_retry_sent(
     lane: bool, death: Script, request_: bytes, retry_sent: bool, repeated: bool
 ) -> None:
-    """Issue item 7: a POST that a fresh connection took before it died is not sent to the next provider unless the
-    pool opts in with ``retry_sent``; an idempotent method is (RFC 9110 section 9.2.2)."""
+    """A POST that was sent on a new connection goes to the next provider only with ``retry_sent``. An idempotent
+    method always does (RFC 9110 section 9.2.2)."""
     async with origin(death) as first, origin() as second:
         targets = pool(first.url, second.url, fallback={**ON, "retry_sent": retry_sent})
         async with running(targets, lane=lane) as gateway:
@@ -334,7 +336,7 @@ async def test_what_may_have_been_worked_on_is_repeated_only_on_demand(
 
 
 async def test_a_reused_connection_that_began_to_answer_is_not_repeated(lane: bool) -> None:
-    """With one byte of answer it is no longer "it had gone away before"."""
+    """After one byte of a response the connection is not stale."""
 
     async def half(peer: Peer) -> None:
         await peer.request()
@@ -350,7 +352,7 @@ async def test_a_reused_connection_that_began_to_answer_is_not_repeated(lane: bo
 
 
 async def test_nothing_is_repeated_after_commit(lane: bool) -> None:
-    """Promise 2: once the head went to the client a broken body breaks the client's connection, fallback or not."""
+    """After the head was sent to the client, a cut body cuts the client's connection, with fallback or without."""
 
     async def breaks(peer: Peer) -> None:
         await peer.request()
@@ -367,8 +369,8 @@ async def test_nothing_is_repeated_after_commit(lane: bool) -> None:
     assert gateway.lines()[0]["outcome"] == "upstream_cut"
 
 
-async def test_each_attempt_is_made_anew_for_its_provider(lane: bool) -> None:
-    """URL, Host, credential, model name and Content-Length are those of the provider that is asked."""
+async def test_each_attempt_has_the_settings_of_its_provider(lane: bool) -> None:
+    """URL, Host, credential, model name and Content-Length are those of the provider of the attempt."""
     async with origin(serve(BUSY)) as first, origin(serve(BUSY)) as second, origin() as third:
         providers = [
             {"url": first.url + "/v1", "onwards_key": "k1", "onwards_model": "a-longer-name"},
@@ -388,8 +390,8 @@ async def test_each_attempt_is_made_anew_for_its_provider(lane: bool) -> None:
     assert third.last.raw == shape % (b"/v1/chat/completions", third.port, 19, b"", b'{"model":"c","n":1}')
 
 
-async def test_the_budget_sits_above_the_providers(lane: bool) -> None:
-    """Five attempts over two providers are a, b, a, b, a."""
+async def test_attempts_cycle_through_the_providers(lane: bool) -> None:
+    """Five attempts over two providers go to a, b, a, b, a."""
     async with (
         origin(serve(OVERLOADED)) as first,
         origin(serve(OVERLOADED)) as second,
@@ -400,8 +402,8 @@ async def test_the_budget_sits_above_the_providers(lane: bool) -> None:
     assert gateway.lines()[0]["attempts"] == 5
 
 
-async def test_a_response_that_is_given_up_is_read_to_its_end(lane: bool) -> None:
-    """Its connection serves the next attempts, instead of a new one each under a storm of errors."""
+async def test_a_discarded_response_is_read_to_its_end(lane: bool) -> None:
+    """Its connection is then reused, so that many errors do not cause many new connections."""
     chunked = b"HTTP/1.1 503 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     async with (
         origin(serve(OVERLOADED, chunked)) as first,
@@ -414,8 +416,8 @@ async def test_a_response_that_is_given_up_is_read_to_its_end(lane: bool) -> Non
     assert [len(peer.requests) for peer in second.peers] == [4]
 
 
-async def test_a_response_that_is_given_up_and_stalls_is_left(lane: bool) -> None:
-    """Its idle timeout ends it; the next provider still answers."""
+async def test_reading_a_discarded_response_has_an_idle_timeout(lane: bool) -> None:
+    """The next provider still answers."""
 
     async def stalls(peer: Peer) -> None:
         await peer.request()
@@ -428,8 +430,8 @@ async def test_a_response_that_is_given_up_and_stalls_is_left(lane: bool) -> Non
             assert (await ask(gateway.port, post())).status == 200
 
 
-async def test_a_rate_limited_provider_is_passed_over_on_demand(lane: bool) -> None:
-    """On_rate_limit; without it a provider's own limit is the answer."""
+async def test_a_rate_limited_provider_is_skipped_with_on_rate_limit(lane: bool) -> None:
+    """Without ``on_rate_limit`` the provider's own limit is the response."""
     bucket = {"rate_limit": {"requests_per_second": 0.01, "burst_size": 1}}
     async with origin() as first, origin() as second:
         providers = [{"url": first.url, **bucket}, {"url": second.url}]
@@ -444,7 +446,7 @@ async def test_a_rate_limited_provider_is_passed_over_on_demand(lane: bool) -> N
 
 
 async def test_no_place_is_held_while_waiting_for_the_next_attempt(lane: bool) -> None:
-    """During the backoff others may use the provider; a client that leaves then ends the wait."""
+    """During the backoff the provider's place is free for others. A client that disconnects ends the wait."""
     waits = {**ON, "max_attempts": 2, "backoff": {"initial_ms": 60_000, "max_ms": 60_000, "jitter": "none"}}
     async with origin(serve(OVERLOADED, answer())) as upstream:
         provider = {"url": upstream.url, "concurrency_limit": {"max_concurrent_requests": 1}}
@@ -460,7 +462,7 @@ async def test_no_place_is_held_while_waiting_for_the_next_attempt(lane: bool) -
 
 
 async def test_waits_are_bounded_together(lane: bool) -> None:
-    """A wait that would pass max_total_backoff_ms is not begun: the last response is the answer."""
+    """A wait that would exceed max_total_backoff_ms does not begin; the client gets the last response."""
     waits = {**ON, "max_attempts": 3, "max_total_backoff_ms": 10, "backoff": {"initial_ms": 60_000, "jitter": "none"}}
     async with (
         proxied(lane, serve(BUSY)) as (upstream, _),

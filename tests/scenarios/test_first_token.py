@@ -1,4 +1,4 @@
-"""``timeouts.first_token``: a stream that is announced in time, and then says nothing."""
+"""``timeouts.first_token``: a stream has a head in time, but no content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOON: Json = {"first_token": "50ms"}
 
 
 class Silent:
-    """Says ``events`` and then nothing until the gateway has gone."""
+    """Sends ``events`` and then no more until the gateway has closed the connection."""
 
     def __init__(self, *events: bytes) -> None:
         self._events = events
@@ -36,8 +36,8 @@ class Silent:
 @pytest.mark.either_door
 @pytest.mark.parametrize("events", [[], [COMMENT], [ROLE]])
 @pytest.mark.parametrize("hold", [{}, {"hold": {"max_time": "5s"}}])
-async def test_a_late_first_token_moves_on(lane: bool, events: list[bytes], hold: Json) -> None:
-    """Comments and roles are none. The first provider's connection is closed; with a hold and without."""
+async def test_a_late_first_token_causes_fallback(lane: bool, events: list[bytes], hold: Json) -> None:
+    """Comments and roles are not tokens. The first provider's connection is closed, with a hold and without."""
     silent = Silent(*events)
     async with origin(silent) as first, origin() as second:
         targets = pool(first.url, second.url, fallback={"enabled": True, **hold}, timeouts=SOON)
@@ -49,8 +49,8 @@ async def test_a_late_first_token_moves_on(lane: bool, events: list[bytes], hold
 
 
 @pytest.mark.parametrize("events", [[], [COMMENT], [ROLE], [ROLE, end()]], ids=["none", "comment", "role", "empty"])
-async def test_translated_it_moves_on_too(lane: bool, events: list[bytes]) -> None:
-    """Nothing of the first answer is seen, even if it is over but for the end of its body."""
+async def test_a_late_first_token_of_a_translated_stream_causes_fallback(lane: bool, events: list[bytes]) -> None:
+    """The client sees no part of the first answer, even if that answer lacks only the end of its body."""
     silent = Silent(*events)
     async with origin(silent) as first, origin(serve(streamed(*text("hello")))) as second:
         mode = {"open_responses_mode": "translate"}
@@ -85,8 +85,8 @@ async def test_a_late_echo_moves_on(lane: bool, mode: str) -> None:
 @pytest.mark.either_door
 @pytest.mark.parametrize("mode", ["native", "translate"])
 @pytest.mark.parametrize("fallback", [{"enabled": False}, {"enabled": True}])
-async def test_where_nobody_else_is_it_is_504(lane: bool, fallback: Json, mode: str) -> None:
-    """As a late head is; what had been announced is not shown."""
+async def test_without_another_provider_a_late_first_token_is_504(lane: bool, fallback: Json, mode: str) -> None:
+    """The status is that of a late head. The client gets no part of the stream."""
     silent = Silent(COMMENT, ROLE)
     async with origin(silent) as upstream:
         targets = pool(upstream.url, fallback=fallback, timeouts=SOON, open_responses_mode=mode)
@@ -98,8 +98,8 @@ async def test_where_nobody_else_is_it_is_504(lane: bool, fallback: Json, mode: 
 
 
 @pytest.mark.parametrize("mode", ["native", "translate"])
-async def test_after_the_first_token_there_is_time(lane: bool, mode: str) -> None:
-    """The bound ends with it: a stream that is slow afterwards is not cut."""
+async def test_first_token_does_not_bound_the_rest_of_the_stream(lane: bool, mode: str) -> None:
+    """A stream that is slow after its first token is not cut."""
     go = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -122,7 +122,7 @@ async def test_after_the_first_token_there_is_time(lane: bool, mode: str) -> Non
 
 
 async def test_answers_that_are_no_streams_are_not_bound(lane: bool) -> None:
-    """Their first token comes with their last."""
+    """The first token of such an answer comes with its last."""
     go = asyncio.Event()
     reply = whole("hello")
 
@@ -139,8 +139,8 @@ async def test_answers_that_are_no_streams_are_not_bound(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_only_a_stream_has_the_shorter_time_to_its_head(lane: bool, stream: bool) -> None:
-    """What is to be answered whole is silent until it is done, and waited for."""
+async def test_first_token_bounds_the_head_of_streams_only(lane: bool, stream: bool) -> None:
+    """A complete answer has no bytes before it is finished, so the proxy waits for it."""
 
     async def slow(peer: Peer) -> None:
         await peer.request()
@@ -163,7 +163,7 @@ async def test_only_a_stream_has_the_shorter_time_to_its_head(lane: bool, stream
 
 @pytest.mark.parametrize("mode", ["native", "translate"])
 async def test_a_head_is_due_with_the_first_token(lane: bool, mode: str) -> None:
-    """Many servers send the head of a stream only when they have something to say."""
+    """Many servers send the head of a stream only with its first content."""
     gone = asyncio.Event()
 
     async def mute(peer: Peer) -> None:
@@ -179,8 +179,8 @@ async def test_a_head_is_due_with_the_first_token(lane: bool, mode: str) -> None
     assert (response.status, response.error["code"]) == (504, "gateway_timeout")
 
 
-async def test_what_is_no_stream_has_no_first_token(lane: bool) -> None:
-    """A whole answer takes as long as it takes."""
+async def test_first_token_does_not_apply_to_complete_answers(lane: bool) -> None:
+    """A complete answer may take longer than ``first_token``."""
     late = asyncio.Event()
 
     async def slow(peer: Peer) -> None:

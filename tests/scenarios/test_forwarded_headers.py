@@ -1,4 +1,4 @@
-"""Which header fields travel, both ways: as they came, but for a short list."""
+"""Header fields are forwarded unchanged in both directions, except for a short list."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ CLAIMS = [
 
 
 async def test_the_request_head_arrives_in_order_and_case(lane: bool) -> None:
-    """Only Host changes, in place; the credential is appended where the client gave none; nothing is invented."""
+    """Only Host is replaced, in its place. The credential is appended if the client sent none. No other field is
+    added."""
     fields = (
         b"user-agent: OpenAI/Python 1\r\nX-B: 2\r\nx-a: 1\r\nX-B: 3\r\nACCEPT: */*\r\naccept-encoding: gzip\r\n"
         b'OpenAI-Organization: org\r\nx-stainless-lang: python\r\nX-Request-ID: 7\r\nX-Empty:\r\nIf-None-Match: "a"\r\n'
@@ -53,7 +54,7 @@ async def test_the_request_head_arrives_in_order_and_case(lane: bool) -> None:
 @pytest.mark.either_door
 @pytest.mark.parametrize("line", CREDENTIALS)
 async def test_client_credentials_never_reach_a_provider(lane: bool, line: bytes) -> None:
-    """Neither beside the provider's credential nor where it has none."""
+    """This holds whether the provider has its own credential or not."""
     async with origin() as upstream, origin() as keyless:
         async with running(single(upstream.url, onwards_key="sk-provider"), lane=lane) as gateway:
             await ask(gateway.port, post(fields=line + b"\r\n"))
@@ -67,16 +68,16 @@ async def test_client_credentials_never_reach_a_provider(lane: bool, line: bytes
 
 
 @pytest.mark.parametrize("line", HOP_BY_HOP + CLAIMS)
-async def test_hop_by_hop_fields_and_unvouched_claims_stay_here(lane: bool, line: bytes) -> None:
-    """RFC 9110 section 7.6.1; what a client claims about its own address is not passed on."""
+async def test_hop_by_hop_and_forwarding_fields_are_removed(lane: bool, line: bytes) -> None:
+    """RFC 9110 section 7.6.1. A client's claims about its own address are removed as well."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(fields=line + b"\r\nX-Kept: 1\r\n"))
     assert response.status == 200
     assert upstream.last.names == [b"Host", b"X-Kept", b"Content-Length"]
 
 
-async def test_what_connection_nominates_stays_here(lane: bool) -> None:
-    """RFC 9110 section 7.6.1: on several lines, in any case; framing and routing stay."""
+async def test_fields_that_connection_nominates_are_removed(lane: bool) -> None:
+    """RFC 9110 section 7.6.1: the names may be on several lines and in any case. Framing and routing fields stay."""
     fields = (
         b"Connection: X-Foo , keep-alive,x-BAR\r\nX-Foo: 1\r\nx-bar: 2\r\nX-Baz: 3\r\nx-foo: 4\r\n"
         b"connection: X-Last, Host, Content-Length, Content-Type\r\nX-Last: 5\r\nContent-Type: application/json\r\n"
@@ -89,7 +90,7 @@ async def test_what_connection_nominates_stays_here(lane: bool) -> None:
 
 
 async def test_nominating_the_credential_does_not_undo_authentication(lane: bool) -> None:
-    """Who may pass is decided on the field itself; the provider's credential is still set."""
+    """The proxy checks the credential before it removes the field. The provider still gets its own credential."""
     async with origin() as upstream:
         targets = single(upstream.url, keys=["sk-client"], onwards_key="sk-provider")
         async with running(targets, lane=lane) as gateway:
@@ -111,7 +112,7 @@ async def test_nominating_the_credential_does_not_undo_authentication(lane: bool
     ],
 )
 async def test_the_providers_credential_as_configured(lane: bool, options: dict[str, str], line: bytes) -> None:
-    """Name and prefix can be chosen; it takes the place of the client's."""
+    """The name and the prefix of the field are configurable. The field replaces the client's."""
     async with origin() as upstream, running(single(upstream.url, onwards_key="sk", **options), lane=lane) as gateway:
         await ask(gateway.port, post(fields=b"X-A: 1\r\nAuthorization: Bearer client\r\nX-B: 2\r\n"))
     lines = upstream.last.raw.partition(b"\r\n\r\n")[0].split(b"\r\n")[2:]
@@ -119,7 +120,8 @@ async def test_the_providers_credential_as_configured(lane: bool, options: dict[
 
 
 async def test_a_client_cannot_put_its_own_value_beside_the_providers_credential(lane: bool) -> None:
-    """A field of the credential's name is the client's credential, whatever the name: one value arrives, ours."""
+    """A field with the name of the provider's credential is treated as a client credential. The provider gets one
+    value, the configured one."""
     options = {"onwards_key": "sk", "upstream_auth_header_name": "X-Auth", "upstream_auth_header_prefix": ""}
     async with origin() as upstream, running(single(upstream.url, **options), lane=lane) as gateway:
         await ask(gateway.port, post(fields=b"x-auth: client\r\n"))
@@ -139,7 +141,7 @@ async def test_a_client_cannot_put_its_own_value_beside_the_providers_credential
 async def test_trace_context_goes_to_trusted_providers_only(
     lane: bool, options: dict[str, bool], travels: bool
 ) -> None:
-    """Propagate_trace_context, else trusted."""
+    """``propagate_trace_context`` decides; without it, ``trusted`` does."""
     fields = b"traceparent: 00-%b-%b-01\r\nTraceState: a=b\r\nX-A: 1\r\n" % (b"1" * 32, b"2" * 16)
     async with origin() as upstream, running(single(upstream.url, **options), lane=lane) as gateway:
         await ask(gateway.port, post(fields=fields))
@@ -148,8 +150,8 @@ async def test_trace_context_goes_to_trusted_providers_only(
     assert upstream.last.values(b"x-a") == [b"1"]
 
 
-async def test_trace_context_follows_the_provider_that_is_tried(lane: bool) -> None:
-    """A head built for a trusted provider is never sent to the next, untrusted one."""
+async def test_trace_context_is_decided_for_each_attempt(lane: bool) -> None:
+    """A head that was made for a trusted provider is not sent to the untrusted one after it."""
     fields = b"traceparent: 00-%b-%b-01\r\n" % (b"1" * 32, b"2" * 16)
     async with origin(serve(answer(status=b"503 Busy"))) as first, origin() as second:
         both = [{"url": first.url, "trusted": True, "onwards_key": "sk-1"}, {"url": second.url, "onwards_key": "sk-2"}]
@@ -162,7 +164,7 @@ async def test_trace_context_follows_the_provider_that_is_tried(lane: bool) -> N
 
 
 async def test_the_response_head_arrives_as_it_was(lane: bool) -> None:
-    """Status, reason, order, case and repeats are the provider's; no Date, Server or Via is added."""
+    """Status, reason, order, case and repeated fields are the provider's. No Date, Server or Via is added."""
     fields = (
         b"x-ratelimit-remaining: 9\r\nServer: vllm\r\nSet-Cookie: a=1\r\nX-B: 1\r\nset-cookie: b=2\r\nx-b: 2\r\n"
         b'Content-Type: application/json\r\nETag: "x"\r\n'
@@ -175,8 +177,8 @@ async def test_the_response_head_arrives_as_it_was(lane: bool) -> None:
     assert response.head == b"HTTP/1.1 203 Quite Fine\r\n" + fields + b"Content-Length: 2\r\n\r\n"
 
 
-async def test_hop_by_hop_response_fields_stay_here(lane: bool) -> None:
-    """Connection, Keep-Alive and what Connection nominates and its nominees are not the client's."""
+async def test_hop_by_hop_response_fields_are_removed(lane: bool) -> None:
+    """Connection, Keep-Alive and the fields that Connection nominates do not reach the client."""
     fields = (
         b"Connection: close, X-Hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nX-End: 2\r\nProxy-Connection: close\r\n"
         b"Trailer: X-T\r\nUpgrade: h2c\r\nProxy-Authenticate: Basic\r\n"
@@ -190,7 +192,8 @@ async def test_hop_by_hop_response_fields_stay_here(lane: bool) -> None:
 
 
 async def test_response_headers_are_added_or_replaced(lane: bool) -> None:
-    """Of the pool, overridden by the provider; also on errors that the provider answers."""
+    """The pool's ``response_headers`` apply, and the provider's take precedence. They also apply to errors of the
+    provider."""
     fields = b"X-Old: upstream\r\nx-pool: upstream\r\nX-POOL: again\r\n"
     async with origin(serve(answer(b"{}", fields=fields), answer(b"{}", b"400 Bad Request", fields))) as upstream:
         provider = {"url": upstream.url, "response_headers": {"X-Mine": "provider", "X-Served-By": "a"}}
@@ -208,7 +211,7 @@ async def test_response_headers_are_added_or_replaced(lane: bool) -> None:
 
 @pytest.mark.parametrize("status", [b"301 Moved Permanently", b"302 Found", b"307 Temporary Redirect"])
 async def test_redirects_are_passed_on_and_not_followed(lane: bool, status: bytes) -> None:
-    """A provider cannot send its credential elsewhere."""
+    """A provider cannot redirect the proxy with its credential to another server."""
     async with origin() as elsewhere:
         location = b"Location: %b/x\r\n" % elsewhere.url.encode()
         async with (
@@ -222,7 +225,7 @@ async def test_redirects_are_passed_on_and_not_followed(lane: bool, status: byte
 
 
 async def test_coded_responses_are_passed_on_undecoded(lane: bool) -> None:
-    """The client asked for gzip, the provider answered gzip: neither is touched."""
+    """The client asked for gzip and the provider answered with gzip; neither is changed."""
     body = b"\x1f\x8b not even gzip"
     async with (
         origin(serve(answer(body, fields=b"Content-Encoding: gzip\r\n"))) as upstream,

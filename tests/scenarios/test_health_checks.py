@@ -1,4 +1,4 @@
-"""Active health checks: who fails them is left out before a client meets it, and is asked again when it is well."""
+"""Active health checks: a provider that fails them gets no requests until it passes again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WELL = b'{"object":"list","data":[]}'
 
 
 def model_server(alive: asyncio.Event) -> Script:
-    """Answers POSTs always, and GETs by 200 while ``alive`` is set, else by 503."""
+    """Answers POST always with 200, and GET with 200 while ``alive`` is set, else with 503."""
 
     async def script(peer: Peer) -> None:
         while True:
@@ -40,8 +40,8 @@ def state(gateway: Gateway) -> HealthState:
     return health(gateway).state
 
 
-async def test_who_fails_its_checks_is_left_out_and_comes_back(lane: bool) -> None:
-    """No client's request is needed to find out, in either direction."""
+async def test_a_provider_that_fails_its_checks_is_left_out_until_it_passes(lane: bool) -> None:
+    """Neither change needs a request of a client."""
     alive = asyncio.Event()
     async with origin(model_server(alive)) as first, origin() as second:
         async with running(snapshot(two(first.url, second.url)), lane=lane) as gateway:
@@ -54,7 +54,7 @@ async def test_who_fails_its_checks_is_left_out_and_comes_back(lane: bool) -> No
 
 
 async def test_a_provider_that_does_not_answer_checks_is_down(lane: bool) -> None:
-    """Silence and a refused connection are failures as well; nobody's request waits for that."""
+    """Silence and a refused connection are failures as well. No request of a client waits for the check."""
     for url in ("silent", f"http://127.0.0.1:{refused_port()}"):
         async with origin(silent) as first, origin() as second:
             targets = two(first.url if url == "silent" else url, second.url, timeout="30ms")
@@ -64,8 +64,8 @@ async def test_a_provider_that_does_not_answer_checks_is_down(lane: bool) -> Non
         assert [line["provider"] for line in gateway.lines()] == ["second"]
 
 
-async def test_the_last_one_is_asked_although_its_checks_fail(lane: bool) -> None:
-    """Never the last: a check may be wrong about what matters."""
+async def test_the_last_provider_gets_requests_although_its_checks_fail(lane: bool) -> None:
+    """The last provider is never left out, because a check may fail although the model works."""
     async with origin(model_server(asyncio.Event())) as first, origin(model_server(asyncio.Event())) as second:
         providers = [{"url": upstream.url, "health_check": QUICK} for upstream in (first, second)]
         async with running(snapshot({"m": {"providers": providers}}), lane=lane) as gateway:
@@ -74,8 +74,9 @@ async def test_the_last_one_is_asked_although_its_checks_fail(lane: bool) -> Non
             assert (await ask(gateway.port, post())).status == 200
 
 
-async def test_a_check_asks_as_configured(lane: bool) -> None:
-    """GET of the path below the provider's own, with its credential, and with nothing of any client's."""
+async def test_a_check_sends_the_configured_request(lane: bool) -> None:
+    """It is a GET for a path below the provider's own, with the provider's credential and without any field of a
+    client."""
     async with origin(serve(answer(WELL))) as first, origin() as second:
         targets = two(first.url + "/v1", second.url, path="/v1/health?deep=1")
         targets["m"]["providers"][0]["onwards_key"] = "sk-provider"  # type: ignore[index]
@@ -87,7 +88,7 @@ async def test_a_check_asks_as_configured(lane: bool) -> None:
 
 
 async def test_checks_follow_a_reload(lane: bool) -> None:
-    """A provider that is no longer to be checked is not, and is in again at its next exchange."""
+    """After a reload without a health check, the provider gets requests again."""
     async with origin(model_server(asyncio.Event())) as first, origin() as second:
         checked = snapshot(two(first.url, second.url))
         plain = two(first.url, second.url)

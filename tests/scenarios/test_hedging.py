@@ -1,4 +1,4 @@
-"""``hedge``: a second provider is asked when the first is slow, and whoever answers first is the one."""
+"""``hedge``: if the first provider is slow, a second one gets the request, and the first response wins."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECOND = answer(b'{"by":"second"}')
 
 
 class Stuck:
-    """Takes requests and answers with ``reply`` when ``go`` is set; counts those whose gateway left instead."""
+    """Takes requests and answers with ``reply`` when ``go`` is set; counts the requests that the gateway cancelled."""
 
     def __init__(self, reply: bytes = FIRST) -> None:
         self._reply = reply
@@ -54,7 +54,7 @@ class Stuck:
 async def hedged(
     lane: bool, *scripts: Script, hedge: Json = SOON, provider: Json | None = None, **options: object
 ) -> AsyncIterator[tuple[list[Origin], Gateway]]:
-    """A provider for each script, asked in this order; ``provider`` and ``options`` are settings."""
+    """One provider for each script, in this order; ``provider`` and ``options`` are settings."""
     async with origin(scripts[0]) as one, origin(scripts[1]) as two, origin(*scripts[2:]) as three:
         origins = [one, two, three][: max(2, len(scripts))]
         providers = [{"url": upstream.url, **(provider or {})} for upstream in origins]
@@ -63,8 +63,8 @@ async def hedged(
             yield origins, gateway
 
 
-async def test_the_loser_gives_its_place_back_at_once(lane: bool) -> None:
-    """Not with the winner's last byte."""
+async def test_the_losers_permit_is_released_at_once(lane: bool) -> None:
+    """The permit is not held until the winner's last byte."""
     release = asyncio.Event()
     async with hedged(lane, silent, streaming(release), provider=PLACE) as (_, gateway):
         async with connect(gateway.port) as client:
@@ -79,8 +79,8 @@ async def test_the_loser_gives_its_place_back_at_once(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("fallback", [{}, ON])
-async def test_the_second_steps_in_for_a_slow_first(lane: bool, fallback: Json) -> None:
-    """Its answer is the client's; the first one's connection is closed, and its place free at once."""
+async def test_the_second_provider_answers_for_a_slow_first(lane: bool, fallback: Json) -> None:
+    """The client gets the second response. The first connection is closed and its permit released at once."""
     stuck = Stuck()
     async with hedged(lane, stuck, serve(SECOND), fallback=fallback, provider=PLACE) as (origins, gateway):
         for _ in range(2):
@@ -91,8 +91,8 @@ async def test_the_second_steps_in_for_a_slow_first(lane: bool, fallback: Json) 
     assert (line["attempts"], line["provider"]) == (2, f"127.0.0.1:{origins[1].port}")
 
 
-async def test_a_first_that_answers_in_time_is_enough(lane: bool) -> None:
-    """Nobody else is asked."""
+async def test_a_fast_first_provider_needs_no_hedge(lane: bool) -> None:
+    """No other provider gets a request."""
     async with hedged(lane, serve(FIRST), serve(SECOND), hedge=NEVER) as (origins, gateway):
         assert (await ask(gateway.port, post())).body == b'{"by":"first"}'
     assert not origins[1].peers
@@ -100,7 +100,7 @@ async def test_a_first_that_answers_in_time_is_enough(lane: bool) -> None:
 
 
 async def test_the_first_may_still_win(lane: bool) -> None:
-    """Then it is the second one's connection that is closed."""
+    """In that case the connection to the second provider is closed."""
     one, two = Stuck(FIRST), Stuck(SECOND)
     async with hedged(lane, one, two) as (origins, gateway):
         asked = asyncio.create_task(ask(gateway.port, post()))
@@ -111,8 +111,9 @@ async def test_the_first_may_still_win(lane: bool) -> None:
     assert gateway.lines()[0]["provider"] == f"127.0.0.1:{origins[0].port}"
 
 
-async def test_a_spent_budget_leaves_the_first_alone(lane: bool) -> None:
-    """Ten in store, and one for every hundred requests: the eleventh slow request waits for its provider."""
+async def test_without_retry_budget_there_is_no_hedge(lane: bool) -> None:
+    """The budget allows ten hedges and one more for every hundred requests. The eleventh slow request waits for its
+    provider."""
     stuck = Stuck()
     off = {"enabled": False}  # it would be left out after the fifth
     async with hedged(lane, stuck, serve(SECOND), hedge={**SOON, "ratio": 0.01}, ejection=off) as (origins, gateway):
@@ -126,7 +127,7 @@ async def test_a_spent_budget_leaves_the_first_alone(lane: bool) -> None:
 
 
 async def test_hedges_lost_in_a_row_are_failures(lane: bool) -> None:
-    """Or a dead provider would cost each request the wait for ever, and nobody would know."""
+    """Otherwise each request would wait for a dead provider, and the provider would never be ejected."""
     ejection = {"consecutive_failures": 3, "base_time": "60s"}
     async with hedged(lane, Stuck(), serve(SECOND), ejection=ejection) as (origins, gateway):
         for _ in range(4):
@@ -139,8 +140,8 @@ async def test_hedges_lost_in_a_row_are_failures(lane: bool) -> None:
     assert b'onwards_retries_total{target="m"}' not in text
 
 
-async def test_a_first_that_wins_has_failed_nowhere(lane: bool) -> None:
-    """Nor has the second, which had less time."""
+async def test_no_failure_is_counted_if_the_first_provider_wins(lane: bool) -> None:
+    """The second provider had less time, so its loss is not a failure either."""
     one, two = Stuck(FIRST), Stuck(SECOND)
     async with hedged(lane, one, two, ejection={"consecutive_failures": 1}) as (origins, gateway):
         asked = asyncio.create_task(ask(gateway.port, post()))
@@ -163,8 +164,8 @@ LEAVES_A_TRACE = {
 
 
 @pytest.mark.parametrize("case", LEAVES_A_TRACE)
-async def test_what_leaves_a_trace_is_asked_once(lane: bool, case: str) -> None:
-    """However slow the provider is: two would make two of it."""
+async def test_a_request_with_side_effects_is_not_hedged(lane: bool, case: str) -> None:
+    """Two requests would create two objects, so only one is sent, however slow the provider is."""
     stuck = Stuck()
     async with hedged(lane, stuck, serve(SECOND), hedge={"after": "10ms"}) as (origins, gateway):
         asked = asyncio.create_task(ask(gateway.port, LEAVES_A_TRACE[case]))
@@ -184,15 +185,15 @@ LEAVES_NOTHING = {
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", LEAVES_NOTHING)
-async def test_what_leaves_nothing_may_be_asked_twice(lane: bool, case: str) -> None:
-    """The same request, at two providers."""
+async def test_a_request_without_side_effects_is_hedged(lane: bool, case: str) -> None:
+    """The same request goes to two providers."""
     async with hedged(lane, silent, serve(SECOND)) as (origins, gateway):
         assert (await ask(gateway.port, LEAVES_NOTHING[case])).body == b'{"by":"second"}'
     assert origins[0].last.body == origins[1].last.body
 
 
-async def test_a_second_that_fails_is_no_answer(lane: bool) -> None:
-    """The first one's is, though it comes later."""
+async def test_a_failed_hedge_does_not_end_the_exchange(lane: bool) -> None:
+    """The client gets the first provider's response, though it comes later."""
     stuck = Stuck()
     async with hedged(lane, stuck, serve(answer(b"no", b"503 X")), fallback=ON) as (origins, gateway):
         asked = asyncio.create_task(ask(gateway.port, post()))
@@ -201,8 +202,8 @@ async def test_a_second_that_fails_is_no_answer(lane: bool) -> None:
         assert (await asked).body == b'{"by":"first"}'
 
 
-async def test_a_first_that_fails_meanwhile_leaves_it_to_the_second(lane: bool) -> None:
-    """Even without fallback: the second had been asked before."""
+async def test_the_hedge_answers_if_the_first_provider_fails(lane: bool) -> None:
+    """This holds even without fallback, because the second request was already sent."""
     go, two = asyncio.Event(), Stuck(SECOND)
 
     async def dies(peer: Peer) -> None:
@@ -218,8 +219,8 @@ async def test_a_first_that_fails_meanwhile_leaves_it_to_the_second(lane: bool) 
     assert gateway.lines()[0]["attempts"] == 2
 
 
-async def test_a_first_whose_coded_error_stalls_leaves_it_to_the_second(lane: bool) -> None:
-    """With a credential of the operator, an error is only there when it has been searched."""
+async def test_the_hedge_answers_if_the_first_coded_error_stalls(lane: bool) -> None:
+    """With a credential of the operator, an error is complete only after its redaction."""
 
     async def stalls(peer: Peer) -> None:
         await peer.request()
@@ -230,8 +231,8 @@ async def test_a_first_whose_coded_error_stalls_leaves_it_to_the_second(lane: bo
         assert (await ask(gateway.port, post())).body == b'{"by":"second"}'
 
 
-async def test_when_both_fail_a_third_is_asked(lane: bool) -> None:
-    """By the rules of fallback; and the two are two of its attempts."""
+async def test_a_third_provider_is_tried_if_both_fail(lane: bool) -> None:
+    """The rules of fallback apply, and both requests count as attempts."""
     busy = answer(b"no", b"503 X")
     one = Stuck(busy)
     async with hedged(lane, one, serve(busy), serve(answer(b'{"by":"third"}')), fallback=ON) as (origins, gateway):
@@ -243,8 +244,8 @@ async def test_when_both_fail_a_third_is_asked(lane: bool) -> None:
     assert gateway.lines()[0]["attempts"] == 3
 
 
-async def test_a_first_that_was_too_late_is_not_asked_again_for_a_second_that_died(lane: bool) -> None:
-    """`retry_same` is for the one whose connection died."""
+async def test_a_dead_hedge_does_not_retry_the_late_first_provider(lane: bool) -> None:
+    """`retry_same` repeats the request only at the provider whose connection closed."""
     gone = asyncio.Event()
 
     async def too_late(peer: Peer) -> None:
@@ -263,8 +264,8 @@ async def test_a_first_that_was_too_late_is_not_asked_again_for_a_second_that_di
     assert [len(upstream.requests) for upstream in origins] == [1, 1]
 
 
-async def test_when_both_fail_and_nobody_is_left_the_client_is_told(lane: bool) -> None:
-    """The last answer, and that it is of no use to try again."""
+async def test_if_all_providers_fail_the_client_gets_the_last_response(lane: bool) -> None:
+    """A field tells the client not to retry."""
     one = Stuck(answer(b"last", b"503 X"))
     async with hedged(lane, one, serve(answer(b"no", b"500 X")), fallback=ON) as (origins, gateway):
         asked = asyncio.create_task(ask(gateway.port, post()))
@@ -275,7 +276,7 @@ async def test_when_both_fail_and_nobody_is_left_the_client_is_told(lane: bool) 
 
 
 @pytest.mark.parametrize("leave", [Client.fin, Client.rst], ids=["FIN", "RST"])
-async def test_a_client_that_leaves_frees_both(lane: bool, leave: object) -> None:
+async def test_a_disconnect_closes_both_connections(lane: bool, leave: object) -> None:
     """Both connections are closed at once."""
     one, two = Stuck(), Stuck()
     async with hedged(lane, one, two) as (origins, gateway), connect(gateway.port) as client:
@@ -287,8 +288,8 @@ async def test_a_client_that_leaves_frees_both(lane: bool, leave: object) -> Non
     assert gateway.lines()[0]["outcome"] == "client_gone_waiting"
 
 
-async def test_a_full_second_is_not_asked(lane: bool) -> None:
-    """Its place is another's; the first answers when it can."""
+async def test_a_full_second_provider_gets_no_hedge(lane: bool) -> None:
+    """Another exchange holds its permit. The first provider answers later."""
     one, two = Stuck(), Stuck(SECOND)
     async with hedged(lane, one, two, provider=PLACE) as (origins, gateway), asyncio.TaskGroup() as tasks:
         asked = [tasks.create_task(ask(gateway.port, post())) for _ in range(2)]
@@ -302,7 +303,7 @@ async def test_a_full_second_is_not_asked(lane: bool) -> None:
 
 @pytest.mark.parametrize("status", [b"500 Oops", b"429 Slow Down"])
 async def test_a_hedge_that_fails_does_not_win(lane: bool, status: bytes) -> None:
-    """Also without fallback: a client must not be worse off because a second provider was asked."""
+    """This holds without fallback, too: a hedge must not make the result worse."""
     failed = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -332,8 +333,8 @@ async def test_a_hedge_that_fails_does_not_win(lane: bool, status: bytes) -> Non
         b'{"model":"m","input":"\\"store\\":false"}',
     ],
 )
-async def test_a_response_that_is_kept_is_asked_for_once(lane: bool, body: bytes) -> None:
-    """``store`` is the request's own member, however it is written, and no other of that name."""
+async def test_a_request_with_store_is_not_hedged(lane: bool, body: bytes) -> None:
+    """``store`` counts only as a top-level member of the request, in any spelling of JSON."""
     due = asyncio.Event()
 
     async def slow(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""Hedging where a provider is asked in another dialect, or is part of the gateway."""
+"""Hedging with a provider of another dialect or a local model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOON: Json = {"after": "30ms"}
 
 
 async def test_translated_requests_are_hedged_too(lane: bool) -> None:
-    """One valid answer, of the second; and what it costs is charged once."""
+    """The client gets one valid answer, of the second provider, and its usage is charged once."""
     limit = {"tokens_per_minute": 1, "burst_size": 1000}
     async with origin(silent) as first, origin(serve(streamed(*text("hello")))) as second:
         providers = [{"url": each.url, "open_responses_mode": "translate"} for each in (first, second)]
@@ -32,7 +32,7 @@ async def test_translated_requests_are_hedged_too(lane: bool) -> None:
 
 
 async def test_a_slow_local_provider_is_hedged_too(lane: bool) -> None:
-    """By one at the other end of a connection, and the other way round."""
+    """The hedge of a slow local provider goes to a remote one, and the hedge of a slow remote one to a local one."""
     slow = {"local": {"engine": "echo", "first_token_delay": "30s"}}
     chat = post(b'{"model":"m","messages":[{"role":"user","content":"hello"}]}')
     async with origin(serve(whole("remote"))) as upstream:

@@ -1,4 +1,4 @@
-"""``hold``: errors inside a 200 move on as long as nothing was said; good answers are untouched."""
+"""``hold``: an error inside a 200 causes fallback before any content; other answers pass unchanged."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ WELL = answer(b'{"by":"second"}', fields=JSON)
 async def held(
     lane: bool, first: Script, second: Script | None = None, hold: Json | None = None, **options: object
 ) -> AsyncIterator[tuple[list[Origin], Gateway]]:
-    """Two providers, asked in this order; ``options`` are the target's."""
+    """Two providers, tried in this order; ``options`` are settings of the target."""
     async with origin(first) as one, origin(second or serve(WELL)) as two:
         fallback = {**ON, "hold": hold or HOLD}
         async with running(pool(one.url, two.url, fallback=fallback, **options), lane=lane) as gateway:
@@ -71,8 +71,8 @@ FAILING = {
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", FAILING)
-async def test_an_answer_that_says_nothing_or_failed_moves_on(lane: bool, case: str) -> None:
-    """The next provider gets the request whole, and the client nothing of the first answer."""
+async def test_an_empty_or_failed_answer_causes_fallback(lane: bool, case: str) -> None:
+    """The next provider gets the complete request. The client gets no part of the first answer."""
     async with held(lane, FAILING[case]) as (origins, gateway):
         response = await ask(gateway.port, post(BODY))
     assert (response.status, response.body) == (200, b'{"by":"second"}')
@@ -96,7 +96,7 @@ GOOD = {
 
 @pytest.mark.parametrize("case", GOOD)
 async def test_any_other_answer_arrives_as_it_came(lane: bool, case: str) -> None:
-    """To the byte, with all of its head; nobody else is asked."""
+    """Head and body pass unchanged, and no other provider gets a request."""
     async with held(lane, serve(GOOD[case])) as (origins, gateway):
         response = await ask(gateway.port, post(BODY))
     head, _, body = GOOD[case].partition(b"\r\n\r\n")
@@ -106,8 +106,8 @@ async def test_any_other_answer_arrives_as_it_came(lane: bool, case: str) -> Non
     assert not origins[1].peers
 
 
-async def test_slow_is_not_empty(lane: bool) -> None:
-    """After max_time the client gets what there is, and then the rest as it comes, to the byte."""
+async def test_a_slow_stream_is_not_empty(lane: bool) -> None:
+    """After max_time the client gets the held bytes, and then the rest as it arrives, unchanged."""
     go = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -128,7 +128,7 @@ async def test_slow_is_not_empty(lane: bool) -> None:
 
 
 async def test_a_slow_whole_answer_passes_too(lane: bool) -> None:
-    """Its length and its bytes are the provider's."""
+    """It has the provider's length and bytes."""
     go = asyncio.Event()
     reply = answer(b'{"choices":[]}' + b" " * 100, fields=JSON)
 
@@ -147,7 +147,7 @@ async def test_a_slow_whole_answer_passes_too(lane: bool) -> None:
 
 
 async def test_more_than_max_bytes_of_announcements_pass(lane: bool) -> None:
-    """Even if an error comes then."""
+    """The answer passes even if an error follows."""
     reply = streamed(*[COMMENT] * 100, ERROR)
     async with held(lane, serve(reply), hold={"max_bytes": 1024}) as (origins, gateway):
         response = await ask(gateway.port, post(BODY))
@@ -156,8 +156,8 @@ async def test_more_than_max_bytes_of_announcements_pass(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("case", ["an error as the first event", "a JSON error", "an empty stream"])
-async def test_the_last_failed_answer_is_the_clients(lane: bool, case: str) -> None:
-    """As it came, since nobody is left to ask."""
+async def test_the_last_failed_answer_reaches_the_client(lane: bool, case: str) -> None:
+    """It passes unchanged, because no other provider is left."""
     async with held(lane, serve(answer(b"no", b"503 X")), FAILING[case]) as (_, gateway):
         response = await ask(gateway.port, post(BODY))
     async with origin(FAILING[case]) as alone, running(pool(alone.url), lane=lane) as gateway:
@@ -166,8 +166,8 @@ async def test_the_last_failed_answer_is_the_clients(lane: bool, case: str) -> N
     assert response.head.replace(b"X-Should-Retry: false\r\n", b"") == plain.head
 
 
-async def test_a_failed_answer_is_kept_for_want_of_a_better_one(lane: bool) -> None:
-    """If no other provider can be reached, the client gets the first one's words."""
+async def test_a_failed_answer_is_sent_if_no_other_provider_answers(lane: bool) -> None:
+    """If no other provider can be reached, the client gets the first provider's error."""
     reply = streamed(COMMENT, ERROR)
     async with origin(serve(reply)) as one:
         targets = pool(one.url, f"http://127.0.0.1:{refused_port()}", fallback={**ON, "hold": HOLD})
@@ -176,8 +176,8 @@ async def test_a_failed_answer_is_kept_for_want_of_a_better_one(lane: bool) -> N
     assert (response.status, response.body) == (200, COMMENT + ERROR)
 
 
-async def test_after_content_a_cut_is_a_cut(lane: bool) -> None:
-    """And nobody else is asked."""
+async def test_a_cut_after_content_does_not_cause_fallback(lane: bool) -> None:
+    """No other provider gets a request, and the client's stream is cut."""
     async with held(lane, breaks_off(ROLE, WORD)) as (origins, gateway):
         response = await ask(gateway.port, post(BODY))
     assert response.end in (End.CLOSED, End.RESET)
@@ -186,8 +186,9 @@ async def test_after_content_a_cut_is_a_cut(lane: bool) -> None:
     assert gateway.lines()[0]["outcome"] == "upstream_cut"
 
 
-async def test_what_is_to_be_stored_is_not_asked_twice_for_a_cut(lane: bool) -> None:
-    """The first provider may have stored it. An error that it tells of itself moves on all the same."""
+async def test_a_cut_does_not_repeat_a_request_with_store(lane: bool) -> None:
+    """The first provider may have stored the response. An error that the provider itself reports still causes
+    fallback."""
     stored = post(b'{"model":"m","store":true}', b"/v1/responses")
     async with held(lane, breaks_off(CREATED)) as (origins, gateway):
         assert (await ask(gateway.port, stored)).end in (End.CLOSED, End.RESET)
@@ -200,7 +201,7 @@ async def test_what_is_to_be_stored_is_not_asked_twice_for_a_cut(lane: bool) -> 
     "request_line", [b"HEAD /v1/files HTTP/1.1", b"DELETE /v1/files/f HTTP/1.1", b"PUT /v1/f HTTP/1.1"]
 )
 async def test_an_answer_that_has_no_body_is_no_failure(lane: bool, request_line: bytes) -> None:
-    """To HEAD there is never one, and a file that was deleted here need not be deleted elsewhere."""
+    """A response to HEAD never has a body, and a deletion must not be repeated at another provider."""
     reply = b"HTTP/1.1 204 No Content\r\n\r\n"
     if request_line.startswith(b"HEAD"):
         reply = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"
@@ -211,8 +212,8 @@ async def test_an_answer_that_has_no_body_is_no_failure(lane: bool, request_line
     assert not origins[1].peers
 
 
-async def test_what_cannot_be_read_is_not_held(lane: bool) -> None:
-    """A stream in a coding that is unknown here arrives as it comes, not when max_time is over."""
+async def test_an_unknown_coding_is_not_held(lane: bool) -> None:
+    """A stream with an unknown content coding passes as it arrives, not after max_time."""
     go = asyncio.Event()
     packed = b"#" * 40
     head = STREAM_HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: x-own\r\n\r\n")
@@ -234,7 +235,7 @@ async def test_what_cannot_be_read_is_not_held(lane: bool) -> None:
 
 @pytest.mark.parametrize("leave", [Client.fin, Client.rst], ids=["FIN", "RST"])
 async def test_a_client_may_leave_while_its_answer_is_held(lane: bool, leave: object) -> None:
-    """The provider is let go at once, and no other is asked."""
+    """The upstream connection is closed at once, and no other provider gets a request."""
     closed = asyncio.Event()
 
     async def slow(peer: Peer) -> None:

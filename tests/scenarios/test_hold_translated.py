@@ -1,4 +1,4 @@
-"""``hold`` for answers in another dialect: what it keeps back are the events that would have been made of them."""
+"""``hold`` for translated answers: the proxy holds back the translated events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def held(
     hold: Json | None = None,
     **translate: object,
 ) -> AsyncIterator[tuple[list[Origin], Gateway]]:
-    """Two providers, asked in this order; ``translate`` are settings."""
+    """Two providers, tried in this order; ``translate`` are settings."""
     async with origin(first) as one, origin(second or serve(WELL)) as two:
         providers = [
             {"url": upstream.url, "open_responses_mode": mode, **({"translate": translate} if translate else {})}
@@ -68,8 +68,8 @@ FAILING = {
 @pytest.mark.either_door
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("case", FAILING)
-async def test_an_answer_that_says_nothing_or_failed_moves_on(lane: bool, case: str, stream: bool) -> None:
-    """The client sees one valid answer, the second provider's."""
+async def test_an_empty_or_failed_translated_answer_causes_fallback(lane: bool, case: str, stream: bool) -> None:
+    """The client gets one valid answer, the second provider's."""
     async with held(lane, FAILING[case]) as (origins, gateway):
         response = await ask(gateway.port, create(stream=stream, tools=TOOLS))
     assert response.status == 200
@@ -84,7 +84,7 @@ async def test_an_answer_that_says_nothing_or_failed_moves_on(lane: bool, case: 
 
 
 async def test_a_native_provider_may_be_next(lane: bool) -> None:
-    """It is asked for what the client asked, and answers by itself."""
+    """It gets the client's own request, and its answer passes unchanged."""
     native = answer(b'{"object":"response"}', fields=b"Content-Type: application/json\r\n")
     scripts = (serve(streamed(ROLE, ERROR)), serve(native))
     async with held(lane, *scripts, modes=("translate", "native")) as (origins, gateway):
@@ -95,7 +95,7 @@ async def test_a_native_provider_may_be_next(lane: bool) -> None:
 
 
 async def test_a_translated_provider_may_be_next(lane: bool) -> None:
-    """Behind a native one that said response.created and then failed."""
+    """It follows a native one that sent response.created and then failed."""
     created = b'data: {"type":"response.created","response":{"id":"resp_theirs"}}\n\n'
     failed = b'data: {"type":"response.failed","response":{"error":{"code":"server_error"}}}\n\n'
     async with held(lane, serve(streamed(created, failed)), modes=("native", "translate")) as (_, gateway):
@@ -105,8 +105,8 @@ async def test_a_translated_provider_may_be_next(lane: bool) -> None:
     assert b"resp_theirs" not in response.body
 
 
-async def test_slow_is_not_empty(lane: bool) -> None:
-    """After max_time the stream begins with what there is, and stays with its provider."""
+async def test_a_slow_translated_stream_is_not_empty(lane: bool) -> None:
+    """After max_time the stream begins with the held events and stays with its provider."""
     go = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -128,8 +128,8 @@ async def test_slow_is_not_empty(lane: bool) -> None:
     assert not origins[1].peers
 
 
-async def test_after_content_an_error_is_told(lane: bool) -> None:
-    """In the stream, which has begun; nobody else is asked."""
+async def test_an_error_after_content_is_reported_in_the_stream(lane: bool) -> None:
+    """The stream has begun, so no other provider gets a request."""
     async with held(lane, serve(streamed(ROLE, frame(content="some"), ERROR))) as (origins, gateway):
         response = await ask(gateway.port, create(stream=True))
     assert check_wire(response.body) == []
@@ -150,8 +150,9 @@ async def test_an_error_moves_on_if_all_events_fit_into_max_bytes(lane: bool) ->
         assert response.body.endswith(DONE)
 
 
-async def test_an_error_that_nobody_is_to_be_asked_again_for_is_told(lane: bool) -> None:
-    """One that is not in on_status, as it is without a hold: by a status at first, in the stream later."""
+async def test_an_error_without_fallback_is_reported_to_the_client(lane: bool) -> None:
+    """The error is not in ``on_status``. It is a status before the first event, and an event of the stream later, as
+    without a hold."""
     async with held(lane, serve(streamed(CLIENTS_FAULT))) as (origins, gateway):
         response = await ask(gateway.port, create(stream=True))
     assert (response.status, len(origins[1].peers)) == (400, 0)
@@ -163,8 +164,8 @@ async def test_an_error_that_nobody_is_to_be_asked_again_for_is_told(lane: bool)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-async def test_the_last_failed_answer_is_told(lane: bool, stream: bool) -> None:
-    """By its status, without the provider's words; and that the pool has tried."""
+async def test_the_last_failed_translated_answer_is_reported(lane: bool, stream: bool) -> None:
+    """The client gets its status without the provider's message, and a field that tells it not to retry."""
     async with held(lane, serve(streamed(ERROR)), serve(streamed(ERROR))) as (_, gateway):
         response = await ask(gateway.port, create(stream=stream))
     assert (response.status, response.value(b"x-should-retry")) == (503, b"false")
@@ -173,7 +174,7 @@ async def test_the_last_failed_answer_is_told(lane: bool, stream: bool) -> None:
 
 
 async def test_commit_after_ends_the_hold(lane: bool) -> None:
-    """The client has been told that there is a response: what fails then fails in its stream."""
+    """After ``commit_after`` the client has response.created, so a later failure is reported in its stream."""
     go = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -194,8 +195,8 @@ async def test_commit_after_ends_the_hold(lane: bool) -> None:
     assert not origins[1].peers
 
 
-async def test_a_sign_of_life_does_not_end_the_hold(lane: bool) -> None:
-    """It would commit; the hold's own bound in time is what keeps clients from waiting for too long."""
+async def test_a_keepalive_does_not_end_the_hold(lane: bool) -> None:
+    """A keepalive would commit the response. ``max_time`` of the hold bounds the wait."""
     go = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -213,8 +214,8 @@ async def test_a_sign_of_life_does_not_end_the_hold(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("leave", [Client.fin, Client.rst], ids=["FIN", "RST"])
-async def test_a_client_may_leave_while_its_answer_is_held(lane: bool, leave: object) -> None:
-    """The provider is let go at once, and no other is asked."""
+async def test_a_client_may_leave_while_its_translated_answer_is_held(lane: bool, leave: object) -> None:
+    """The upstream connection is closed at once, and no other provider gets a request."""
     closed = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -235,8 +236,8 @@ async def test_a_client_may_leave_while_its_answer_is_held(lane: bool, leave: ob
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-async def test_chats_over_responses_move_on_too(lane: bool, stream: bool) -> None:
-    """The other direction: response.created, and then an error."""
+async def test_an_error_of_chat_over_responses_causes_fallback(lane: bool, stream: bool) -> None:
+    """The provider of the Responses API sends response.created and then an error."""
     created = b'data: {"type":"response.created","response":{"id":"resp_1"}}\n\n'
     failed = b'data: {"type":"error","code":"server_error","message":"no","param":null}\n\n'
     request = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}

@@ -1,4 +1,4 @@
-"""Hybrid pools with a real language model in a process of its own."""
+"""Pools of remote providers and a real language model in its own process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REMOTE = b'{"by":"remote"}'
 
 
 def chat(tokens: int, **members: object) -> bytes:
-    """A request for so many tokens; all of them are made, whatever the model would rather say."""
+    """A request for a fixed number of tokens; the model generates all of them."""
     bias = {"logit_bias": {"2": -100}} if tokens > 8 else {}  # token 2 ends an answer
     messages = [{"role": "user", "content": "Count as far as you can."}]
     return json.dumps(
@@ -32,7 +32,7 @@ def chat(tokens: int, **members: object) -> bytes:
 
 
 def pool(*providers: object, **settings: object) -> dict[str, dict[str, object]]:
-    """The target ``m``: these providers in this order, where ``local`` stands for the engine with ``settings``."""
+    """The target ``m`` with these providers in this order; ``local`` stands for the engine with ``settings``."""
     engine = {"engine": "llama_cpp", "model": MODEL, "threads": 1, "context": 2048, **settings}
     members = [{"local": engine, "name": "local"} if one == "local" else one for one in providers]
     return {"m": {"strategy": "priority", "fallback": {"enabled": True, "on_status": [503]}, "providers": members}}
@@ -43,7 +43,7 @@ def remote(port: int) -> dict[str, object]:
 
 
 async def loaded(gateway: Gateway) -> EngineSupervisor:
-    """The only engine, once it can be asked."""
+    """The only engine, after it has loaded."""
     (engine,) = gateway.application.engines.all()
     engine.start()
     await until(lambda: engine.state is EngineState.READY)
@@ -51,7 +51,8 @@ async def loaded(gateway: Gateway) -> EngineSupervisor:
 
 
 async def test_the_last_resort_is_a_real_model(lane: bool) -> None:
-    """Remote refused: the local one is loaded and answers, whole and streamed, under the name that was asked for."""
+    """The remote provider refuses connections. The local model loads and answers, complete and streamed, under the
+    requested name."""
     async with running(snapshot(pool(remote(refused_port()), "local")), lane=lane) as gateway:
         engine = await loaded(gateway)
         whole = json.loads((await ask(gateway.port, post(chat(4)))).body)
@@ -64,8 +65,8 @@ async def test_the_last_resort_is_a_real_model(lane: bool) -> None:
     assert engine.in_flight == 0
 
 
-async def test_a_model_that_is_still_loading_makes_nobody_wait_longer_than_first_byte(lane: bool) -> None:
-    """The remote one answers meanwhile, and the load goes on."""
+async def test_a_request_waits_for_a_loading_model_no_longer_than_first_byte(lane: bool) -> None:
+    """The remote provider answers meanwhile, and the load goes on."""
     async with origin(once(answer(REMOTE))) as upstream:
         targets = pool("local", remote(upstream.port))
         targets["m"] |= {"timeouts": {"first_byte": "100ms"}}  # in which no process loads anything
@@ -78,16 +79,16 @@ async def test_a_model_that_is_still_loading_makes_nobody_wait_longer_than_first
 
 
 async def begin_long_stream(client: Client) -> None:
-    """Take the slot, for longer than any of these tests."""
+    """Occupy the slot for longer than any of these tests."""
     await client.send(post(chat(1500, stream=True)))
     response = await client.head()
     assert response.status == 200
     await client.chunk(response)
 
 
-async def test_a_full_queue_sends_the_next_one_away(lane: bool) -> None:
-    """One slot, no queue: while a stream runs the local model answers 503, which moves the exchange on at once; when
-    the stream's client has left, the slot is free again."""
+async def test_a_full_queue_of_the_engine_causes_fallback(lane: bool) -> None:
+    """There is one slot and no queue. While a stream runs, the local model answers 503, which causes fallback at
+    once. After the client disconnects, the slot is free."""
     async with origin(once(answer(REMOTE))) as upstream:
         async with running(snapshot(pool("local", remote(upstream.port), queue=0)), lane=lane) as gateway:
             engine = await loaded(gateway)
@@ -102,8 +103,8 @@ async def test_a_full_queue_sends_the_next_one_away(lane: bool) -> None:
     assert [line["provider"] for line in gateway.lines() if line["outcome"] == "done"] == ["remote", "local"]
 
 
-async def test_a_full_queue_alone_is_an_honest_503(lane: bool) -> None:
-    """With nobody to move on to: the code says why, and Retry-After when to come back; a queue of one holds one."""
+async def test_a_full_queue_without_fallback_is_503(lane: bool) -> None:
+    """The code gives the reason and Retry-After the wait. A queue of one holds one request."""
     async with running(snapshot(pool("local", queue=1)), lane=lane) as gateway:
         engine = await loaded(gateway)
         async with connect(gateway.port) as client:

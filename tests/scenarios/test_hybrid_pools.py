@@ -1,4 +1,4 @@
-"""Pools of a model on this machine and one elsewhere: local first, remote first, by weight."""
+"""Pools of a local model and a remote provider: local first, remote first, by weight."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def remote(upstream: Origin | int, **options: object) -> dict[str, object]:
 
 
 def model_of(response: Response) -> set[str]:
-    """The model's names in a whole answer, or in the events of a stream."""
+    """The model names in a complete answer or in the events of a stream."""
     if not response.body.startswith(b"data:"):
         return {json.loads(response.body)["model"]}
     events = [line[6:] for line in response.body.split(b"\n\n") if line and line != b"data: [DONE]"]
@@ -45,7 +45,7 @@ def model_of(response: Response) -> set[str]:
 
 
 def said_by(gateway: Gateway) -> list[tuple[object, object]]:
-    """Who answered and at which attempt, by the log."""
+    """The provider that answered and the number of its attempt, from the log."""
     return [(line["provider"], line["attempts"]) for line in gateway.lines()]
 
 
@@ -63,8 +63,8 @@ UNFIT: dict[str, dict[str, object]] = {
 @pytest.mark.either_door
 @pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "streamed"])
 @pytest.mark.parametrize("unfit", UNFIT)
-async def test_where_the_local_model_cannot_the_remote_one_answers(lane: bool, unfit: str, body: bytes) -> None:
-    """Once, with the client's own bytes; one that could not even be tried costs no attempt."""
+async def test_the_remote_provider_answers_if_the_local_model_cannot(lane: bool, unfit: str, body: bytes) -> None:
+    """It gets one request with the client's own bytes. A model that could not be tried costs no attempt."""
     async with origin(serve(answer(REMOTE))) as upstream:
         async with running(snapshot(pool(UNFIT[unfit], remote(upstream))), lane=lane) as gateway:
             response = await ask(gateway.port, post(body))
@@ -73,8 +73,8 @@ async def test_where_the_local_model_cannot_the_remote_one_answers(lane: bool, u
     assert said_by(gateway) == [("remote", 1 if unfit in ("without a free place", "drained") else 2)]
 
 
-async def test_where_the_local_model_is_slow_the_remote_one_answers(lane: bool) -> None:
-    """After ``timeouts.first_byte``, which may be the local model's alone."""
+async def test_the_remote_provider_answers_if_the_local_model_is_slow(lane: bool) -> None:
+    """It gets the request after ``timeouts.first_byte``, which may be set for the local model alone."""
     async with origin(serve(answer(REMOTE))) as upstream:
         targets = pool(local({**ECHO, "first_token_delay": "60s"}, timeouts=QUICK), remote(upstream))
         async with running(snapshot(targets), lane=lane) as gateway:
@@ -82,8 +82,8 @@ async def test_where_the_local_model_is_slow_the_remote_one_answers(lane: bool) 
     assert said_by(gateway) == [("remote", 2)]
 
 
-async def test_while_the_local_model_can_nobody_else_is_asked(lane: bool) -> None:
-    """And the client sees the name that it asked for, whole and streamed."""
+async def test_only_the_local_model_gets_requests_while_it_answers(lane: bool) -> None:
+    """The client sees the name that it requested, complete and streamed."""
     async with origin() as upstream:
         async with running(snapshot(pool(local(ECHO), remote(upstream))), lane=lane) as gateway:
             responses = [await ask(gateway.port, post(body)) for body in (CHAT, STREAM)]
@@ -92,8 +92,8 @@ async def test_while_the_local_model_can_nobody_else_is_asked(lane: bool) -> Non
     assert not upstream.peers
 
 
-async def test_a_local_stream_that_breaks_off_is_not_begun_again_elsewhere(lane: bool) -> None:
-    """What the client has seen of an answer is of one model."""
+async def test_a_cut_local_stream_does_not_cause_fallback(lane: bool) -> None:
+    """All content that the client gets is from one model."""
     async with origin() as upstream:
         targets = pool(local({**ECHO, "cut_after": 2}), remote(upstream), fallback={**ON, "retry_sent": True})
         async with running(snapshot(targets), lane=lane) as gateway:
@@ -104,7 +104,7 @@ async def test_a_local_stream_that_breaks_off_is_not_begun_again_elsewhere(lane:
 
 
 async def test_without_fallback_the_local_models_failure_is_the_answer(lane: bool) -> None:
-    """503 with a code of its own, what to install, and when to come back."""
+    """The client gets 503 with its own code, the package to install, and Retry-After."""
     async with origin() as upstream:
         targets = pool(local(NOT_INSTALLED), remote(upstream), fallback={"enabled": False})
         async with running(snapshot(targets), lane=lane) as gateway:
@@ -130,10 +130,8 @@ BROKEN: dict[str, Script] = {
 @pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "streamed"])
 @pytest.mark.parametrize("broken", BROKEN)
 async def test_the_local_model_is_the_last_resort(lane: bool, broken: str, body: bytes) -> None:
-    """It answers under the name that the client asked for, whatever the other one calls the model.
-
-    Responses case G26.
-    """
+    """It answers under the name that the client requested, not the remote provider's name of the model. Responses
+    case G26."""
     async with origin(BROKEN[broken]) as upstream:
         fallback = {**ON, "retry_sent": True}
         targets = pool(remote(upstream, onwards_model="org/big", timeouts=QUICK), local(ECHO), fallback=fallback)
@@ -145,7 +143,7 @@ async def test_the_local_model_is_the_last_resort(lane: bool, broken: str, body:
     assert said_by(gateway) == [("local", 2)]
 
 
-async def test_the_local_model_answers_where_nobody_listens(lane: bool) -> None:
+async def test_the_local_model_answers_if_the_remote_connection_is_refused(lane: bool) -> None:
     """A refused connection needs no ``on_status``. Responses case G26."""
     targets = pool(remote(refused_port()), local(ECHO), fallback={"enabled": True})
     async with running(snapshot(targets), lane=lane) as gateway:
@@ -153,8 +151,8 @@ async def test_the_local_model_answers_where_nobody_listens(lane: bool) -> None:
     assert said_by(gateway) == [("local", 2)]
 
 
-async def test_a_remote_answer_outlives_the_failure_of_the_last_resort(lane: bool) -> None:
-    """The last whole answer of a provider is what the client gets."""
+async def test_the_remote_error_is_sent_if_the_local_model_fails_too(lane: bool) -> None:
+    """The client gets the last complete response of a provider."""
     busy = answer(b"busy", b"503 Busy", b"Retry-After: 17\r\n")
     async with origin(serve(busy)) as upstream:
         async with running(snapshot(pool(remote(upstream), local(NOT_INSTALLED))), lane=lane) as gateway:
@@ -162,8 +160,8 @@ async def test_a_remote_answer_outlives_the_failure_of_the_last_resort(lane: boo
     assert response.head + response.body == busy.replace(b"\r\n\r\n", b"\r\nX-Should-Retry: false\r\n\r\n")
 
 
-async def test_a_name_for_the_pools_providers_is_not_shown_by_the_local_one(lane: bool) -> None:
-    """``onwards_model`` beside ``providers``: what the remote one calls the model means nothing here."""
+async def test_the_local_model_does_not_show_onwards_model(lane: bool) -> None:
+    """``onwards_model`` of the pool is the remote provider's name of the model; the local model does not use it."""
     targets = pool(remote(refused_port()), local(ECHO), onwards_model="org/big")
     async with running(snapshot(targets), lane=lane) as gateway:
         assert model_of(await ask(gateway.port, post(CHAT))) == {"m"}
@@ -173,15 +171,15 @@ async def test_a_name_for_the_pools_providers_is_not_shown_by_the_local_one(lane
 
 
 async def late(peer: Peer) -> None:
-    """Fail, after longer than the pool has patience for."""
+    """Fail after more time than the pool allows."""
     await peer.request()
     await asyncio.sleep(0.06)
     await peer.send(answer(b"late", b"500 Oops"))
 
 
 @pytest.mark.parametrize(("within", "wanted"), [(50, (500, "remote", 1)), (60_000, (200, "local", 2))])
-async def test_a_failure_that_comes_late_is_the_answer(lane: bool, within: int, wanted: tuple[int, str, int]) -> None:
-    """``only_if_failed_within_ms``: who has waited so long is told, rather than made to wait again."""
+async def test_a_late_failure_does_not_cause_fallback(lane: bool, within: int, wanted: tuple[int, str, int]) -> None:
+    """``only_if_failed_within_ms``: after a long wait the client gets the failure, not another wait."""
     async with origin(late) as upstream:
         targets = pool(remote(upstream), local(ECHO), fallback={**ON, "only_if_failed_within_ms": within})
         async with running(snapshot(targets), lane=lane) as gateway:
@@ -189,8 +187,8 @@ async def test_a_failure_that_comes_late_is_the_answer(lane: bool, within: int, 
     assert (response.status, *said_by(gateway)[0]) == wanted
 
 
-async def test_a_local_model_that_fails_late_is_the_answer_too(lane: bool) -> None:
-    """The same with the local model first: its first byte did not come in time, and time is up."""
+async def test_a_late_failure_of_the_local_model_does_not_cause_fallback(lane: bool) -> None:
+    """The local model is first. Its first byte is late, and the time for fallback has passed."""
     async with origin() as upstream:
         slow = local({**ECHO, "first_token_delay": "60s"}, timeouts={"first_byte": "60ms"})
         targets = pool(slow, remote(upstream), fallback={**ON, "only_if_failed_within_ms": 50})
@@ -204,7 +202,7 @@ async def test_a_local_model_that_fails_late_is_the_answer_too(lane: bool) -> No
 
 
 async def begin_stream(stack: AsyncExitStack, gateway: Gateway) -> Client:
-    """A stream of which the head and the first event have arrived."""
+    """A stream whose head and first event have arrived."""
     client = await stack.enter_async_context(connect(gateway.port))
     await client.send(post(STREAM))
     response = await client.head()
@@ -218,7 +216,7 @@ async def begin_stream(stack: AsyncExitStack, gateway: Gateway) -> Client:
     [("weighted_random", (1, 3), 3), ("weighted_random", (3, 1), 1), ("least_inflight", (3, 1), 2)],
 )
 async def test_open_streams_are_shared_out(lane: bool, strategy: str, weights: tuple[int, int], wanted: int) -> None:
-    """Of four streams that run at one time each provider has its share, whatever the dice say."""
+    """Each provider gets its share of four concurrent streams, whatever the random draw is."""
     release = asyncio.Event()
     never_ending = {**ECHO, "token_delay": "60s"}
     async with origin(streaming(release)) as upstream:
@@ -231,8 +229,8 @@ async def test_open_streams_are_shared_out(lane: bool, strategy: str, weights: t
     assert sorted(map(str, providers)) == ["local"] * (4 - wanted) + ["remote"] * wanted
 
 
-async def test_by_weight_the_other_one_steps_in(lane: bool) -> None:
-    """Whoever is drawn first: where the remote one is down, every request is answered here."""
+async def test_with_weights_the_local_model_answers_for_a_failed_remote_one(lane: bool) -> None:
+    """If the remote provider is down, every request is answered by the local model, whichever is drawn first."""
     targets = pool(local(ECHO), remote(refused_port()), strategy="weighted_random")
     async with running(snapshot(targets), lane=lane) as gateway:
         responses = [await ask(gateway.port, post(CHAT)) for _ in range(20)]

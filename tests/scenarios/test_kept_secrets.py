@@ -1,5 +1,5 @@
-"""Neither the keys of clients nor those for providers are told by anything that this subject says: answers, logs,
-metrics and status, when limits refuse, providers fail, and callers are turned away."""
+"""The proxy does not disclose the keys of clients or providers: not in responses, logs, metrics or status, and not
+when limits refuse, providers fail, or requests are rejected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ECHOED = answer(b'{"error":{"message":"no"}}', b"401 X", b"Retry-After: 3600\r\n
 
 
 async def cut(peer: Peer) -> None:
-    """A stream that breaks off."""
+    """A stream that is cut."""
     await peer.request()
     await peer.send(STREAM_HEAD, chunk(b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'))
 
@@ -40,8 +40,8 @@ FIRSTS: dict[str, Script] = {
 @pytest.mark.either_door
 @pytest.mark.parametrize("mode", ["native", "translate"])
 @pytest.mark.parametrize("case", FIRSTS)
-async def test_secrets_are_not_told(lane: bool, mode: str, case: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever becomes of a request, for accepted keys, for wrong ones, and without any."""
+async def test_secrets_are_not_disclosed(lane: bool, mode: str, case: str, caplog: pytest.LogCaptureFixture) -> None:
+    """This holds for every outcome of a request, with an accepted key, with a wrong one, and without a key."""
     caplog.set_level(logging.DEBUG)
     definitions = {
         "one": {

@@ -1,4 +1,4 @@
-"""Limits of keys: whose they are, where they hold, and what a reload leaves of them."""
+"""Limits of keys: which requests they count, where they apply, and what remains of them after a reload."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def asking(model: str, token: str) -> bytes:
 
 
 def file(url: str, definitions: Json, **targets: object) -> Snapshot:
-    """Two targets that take the keys ``a`` and ``b``, and others as given."""
+    """Two targets that accept the keys ``a`` and ``b``, and other targets as given."""
     keys = [name for name in ("a", "b") if name in definitions]
     both = {name: {"url": url, "keys": keys} for name in ("m", "n")}
     return snapshot({**both, **targets}, auth={"key_definitions": definitions, "global_keys": ["sk-admin"]})
 
 
 @pytest.mark.parametrize("definition", [{"key": "sk-a"}, {"key_sha256": sha256(b"sk-a").hexdigest()}])
-async def test_they_hold_over_all_targets_together(lane: bool, definition: Json) -> None:
-    """However the key is given in the file, and whichever header shows it; and open targets are no way around."""
+async def test_a_keys_limits_hold_over_all_targets_together(lane: bool, definition: Json) -> None:
+    """They apply whatever form the key has in the file and whichever header carries it. Open targets count as well."""
     async with origin() as upstream:
         targets = file(upstream.url, {"a": {**definition, **TWICE}, "b": {"key": "sk-b"}}, free={"url": upstream.url})
         async with running(targets, lane=lane) as gateway:
@@ -53,8 +53,8 @@ async def test_they_hold_over_all_targets_together(lane: bool, definition: Json)
     assert statuses == [200, 200, 429, 429, 200, 200]
 
 
-async def test_global_keys_and_literal_ones_have_none(lane: bool) -> None:
-    """Only definitions have limits."""
+async def test_global_and_literal_keys_have_no_limits(lane: bool) -> None:
+    """Only key definitions have limits."""
     async with origin() as upstream:
         own = {"url": upstream.url, "keys": ["sk-literal"]}
         async with running(file(upstream.url, {"a": {"key": "sk-a", **TWICE}}, own=own), lane=lane) as gateway:
@@ -63,8 +63,8 @@ async def test_global_keys_and_literal_ones_have_none(lane: bool) -> None:
                     assert (await ask(gateway.port, asking("own", token))).status == 200
 
 
-async def test_what_is_not_allowed_costs_nothing(lane: bool) -> None:
-    """A model that is missing, or another's, is refused before any limit is asked."""
+async def test_a_refused_target_costs_a_key_nothing(lane: bool) -> None:
+    """A request for a missing or forbidden model is refused before limits are checked."""
     async with origin() as upstream:
         other = {"url": upstream.url, "keys": ["b"]}
         definitions: Json = {"a": {"key": "sk-a", **TWICE}, "b": {"key": "sk-b"}}
@@ -77,7 +77,7 @@ async def test_what_is_not_allowed_costs_nothing(lane: bool) -> None:
 
 @pytest.mark.parametrize("level", ["target", "provider"])
 async def test_a_full_target_costs_a_key_nothing(lane: bool, level: str) -> None:
-    """All grant, or nothing is taken from any; whether the limit is the target's, or that of its only provider."""
+    """A request counts at all limits or at none, whether the limit is the target's or its only provider's."""
     release = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -101,8 +101,8 @@ async def test_a_full_target_costs_a_key_nothing(lane: bool, level: str) -> None
             assert [(await ask(gateway.port, asking("m", "sk-a"))).status for _ in range(3)] == [200, 200, 429]
 
 
-async def test_one_key_that_waits_does_not_hold_up_another(lane: bool) -> None:
-    """Each has its own line, also before the same target."""
+async def test_a_waiting_key_does_not_delay_another_key(lane: bool) -> None:
+    """Each key has its own queue, even at the same target."""
     release = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -125,8 +125,8 @@ async def test_one_key_that_waits_does_not_hold_up_another(lane: bool) -> None:
             assert [(await task).status for task in waiting] == [200] * 3
 
 
-async def test_a_redirect_takes_the_limits_of_where_it_leads(lane: bool) -> None:
-    """And those of the key; not those of the target that was asked for."""
+async def test_a_redirect_uses_the_limits_of_its_destination(lane: bool) -> None:
+    """The limits of the key apply as well; those of the requested target do not."""
     rule = {"match_labels": {"tier": "free"}, "action": {"type": "redirect", "target": "small"}}
     async with origin() as upstream:
         big = {"url": upstream.url, "keys": ["a"], "routing_rules": [rule], **TWICE}
@@ -137,8 +137,8 @@ async def test_a_redirect_takes_the_limits_of_where_it_leads(lane: bool) -> None
     assert statuses == [200, 200, 200, 429]
 
 
-async def test_a_reload_is_no_refill(lane: bool) -> None:
-    """A limit that stays the same keeps its state, also under a new secret; one that changed begins anew."""
+async def test_a_reload_does_not_refill_a_limit(lane: bool) -> None:
+    """An unchanged limit keeps its state, even under a new secret. A changed limit begins anew."""
     async with origin() as upstream:
         async with running(file(upstream.url, {"a": {"key": "sk-a", **TWICE}}), lane=lane) as gateway:
             for _ in range(2):
@@ -152,9 +152,9 @@ async def test_a_reload_is_no_refill(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-async def test_what_a_full_provider_refuses_is_not_counted_at_the_key(lane: bool, count: int) -> None:
-    """All or nothing: the key's two requests are still there for another target, whether its provider refuses (a
-    target of one) or those of a pool do."""
+async def test_a_full_providers_refusal_is_not_counted_at_the_key(lane: bool, count: int) -> None:
+    """The key can still send its two requests to another target. This holds for the provider of a single target and
+    for those of a pool."""
     async with origin() as upstream:
         providers = [{"url": upstream.url, "concurrency_limit": {"max_concurrent_requests": 0}}] * count
         full = {"providers": providers, "fallback": {"enabled": True, "on_rate_limit": True}, "keys": ["a"]}

@@ -1,4 +1,4 @@
-"""Bodies that take long to read: they pass as they are, and those who leave meanwhile leave nothing behind."""
+"""Bodies that take long to read pass unchanged, and clients that disconnect meanwhile leave no resources in use."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ BODIES: Mapping[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.parametrize("case", BODIES)
 @pytest.mark.parametrize("renamed", [False, True], ids=["as it is", "renamed"])
-async def test_a_large_body_arrives_as_it_was_but_for_its_name(lane: bool, case: str, renamed: bool) -> None:
-    """Byte for byte, also where it is renamed."""
+async def test_a_large_body_is_unchanged_except_for_the_model_name(lane: bool, case: str, renamed: bool) -> None:
+    """Every byte is equal, also of a body whose model is renamed."""
     fields, body = BODIES[case]
     options = {"onwards_model": "up"} if renamed else {}
     async with origin() as upstream, running(single(upstream.url, **options), lane=lane) as gateway:
@@ -45,7 +45,7 @@ async def test_a_large_body_arrives_as_it_was_but_for_its_name(lane: bool, case:
     "tail", [b'0],"model":"m","model":"m"}', b'0],"model":"m"}{}', b'0,],"model":"m"}', b'0],"model":"m"']
 )
 async def test_a_large_body_is_refused_as_a_small_one_is(lane: bool, tail: bytes) -> None:
-    """Size is no way around."""
+    """The size of a body does not bypass the checks."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(b'{"x":[' + b"0," * 500_000 + tail))
     assert (response.status, response.error["param"]) == (400, "model")
@@ -53,8 +53,9 @@ async def test_a_large_body_is_refused_as_a_small_one_is(lane: bool, tail: bytes
 
 
 @pytest.mark.parametrize("coded", [False, True], ids=["plain", "gzip"])
-async def test_who_leaves_while_a_body_is_read_leaves_nothing_behind(lane: bool, coded: bool) -> None:
-    """More of them than are read at one time; those that stay are answered, and no permit is held (`running` looks)."""
+async def test_a_disconnect_while_a_body_is_read_frees_its_resources(lane: bool, coded: bool) -> None:
+    """More clients disconnect than bodies are read at one time. The others are answered, and no permit is held
+    (`running` checks)."""
     fields = b"Content-Encoding: gzip\r\n" if coded else b""
     request = post(gzip.compress(NUMBERS, 1) if coded else NUMBERS, fields=fields)
 
@@ -76,8 +77,8 @@ async def test_who_leaves_while_a_body_is_read_leaves_nothing_behind(lane: bool,
     assert statuses == [0, 200] * 7
 
 
-async def test_what_small_bodies_unfold_to_is_not_held_while_the_provider_works(lane: bool) -> None:
-    """Once the model is known, the copy that it was read from goes."""
+async def test_the_decoded_copy_of_a_body_is_freed_before_the_answer(lane: bool) -> None:
+    """The decoded copy is freed as soon as the model is known."""
     count, request = 8, post(gzip.compress(NUMBERS), fields=b"Content-Encoding: gzip\r\n")
     async with (
         origin(silent) as upstream,

@@ -1,4 +1,4 @@
-"""Requests that wait in a queue, hang up in it, or are in flight while a reload removes the limit or sets it again."""
+"""A reload removes or restores a limit while requests wait, disconnect or run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOKENS: Json = {"token_limit": {"tokens_per_minute": 1, "burst_size": 1000}}
 
 
 class Held:
-    """An upstream that answers when it is told to."""
+    """An upstream that answers when the test allows it."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -40,8 +40,9 @@ class Held:
 @pytest.mark.either_door
 @pytest.mark.parametrize("mode", ["native", "translate"])
 @pytest.mark.parametrize("level", LEVELS)
-async def test_who_hangs_up_before_the_answer_has_used_the_prompt(lane: bool, level: str, mode: str) -> None:
-    """A whole answer comes with its head, so else nobody who hangs up in time would ever be charged."""
+async def test_a_disconnect_before_the_answer_is_charged_for_the_prompt(lane: bool, level: str, mode: str) -> None:
+    """A complete answer comes together with its head, so a client that disconnects before it would otherwise never
+    be charged."""
     path = b"/v1/chat/completions" if mode == "native" else b"/v1/responses"
     body = b'{"model":"m","input":"' + b"x" * 400 + b'"}' if mode == "translate" else CHAT.partition(b"\r\n\r\n")[2]
     request = post(body, target=path, fields=KEY)
@@ -55,8 +56,8 @@ async def test_who_hangs_up_before_the_answer_has_used_the_prompt(lane: bool, le
             assert spent(gateway, level) == estimate(request)
 
 
-async def test_who_hangs_up_in_line_has_used_nothing(lane: bool) -> None:
-    """Nobody was asked."""
+async def test_a_disconnect_in_the_queue_is_not_charged(lane: bool) -> None:
+    """No provider got the request."""
     limits = {**ONE, **QUEUE, **TOKENS}
     held = Held()
     async with origin(held) as upstream, running(limited("key", limits, url=upstream.url), lane=lane) as gateway:
@@ -73,8 +74,8 @@ async def test_who_hangs_up_in_line_has_used_nothing(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-async def test_a_reload_without_the_limit_lets_in_who_waits_for_it(lane: bool, level: str) -> None:
-    """At once, and not only when a place comes free; at whichever level it stood."""
+async def test_a_reload_without_the_limit_admits_waiting_requests(lane: bool, level: str) -> None:
+    """They are admitted at once, not only when a permit is released, at every level of limits."""
     held = Held()
     async with origin(held) as upstream:
         async with running(limited(level, {**ONE, **QUEUE}, url=upstream.url), lane=lane) as gateway:
@@ -87,8 +88,8 @@ async def test_a_reload_without_the_limit_lets_in_who_waits_for_it(lane: bool, l
 
 
 @pytest.mark.parametrize("level", LEVELS)
-async def test_a_limit_that_comes_back_counts_who_is_still_there(lane: bool, level: str) -> None:
-    """Those from before it was taken away, and those who came while there was none."""
+async def test_a_restored_limit_counts_running_requests(lane: bool, level: str) -> None:
+    """It counts requests from before its removal and those that came while there was no limit."""
     held = Held()
     async with origin(held) as upstream:
         two: Json = {"concurrency_limit": {"max_concurrent_requests": 2}}

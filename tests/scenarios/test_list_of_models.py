@@ -22,7 +22,7 @@ def led(target: str) -> Json:
 
 
 def mixed(upstream: Origin) -> Json:
-    """Targets that differ in who may use them."""
+    """Targets that accept different keys."""
     one: Json = {"url": upstream.url}
     return {
         "denied": {**one, "keys": ["free", "paid"], "routing_rules": [DENY]},
@@ -37,8 +37,9 @@ def mixed(upstream: Origin) -> Json:
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("key", ["", "sk-free", "sk-paid", "sk-bound", "sk-none", "sk-unknown"])
-async def test_the_list_of_models_is_what_may_be_asked_for(lane: bool, key: str) -> None:
-    """Whatever rules, lists and allowed targets say together; asked one by one, and by id."""
+async def test_the_list_of_models_contains_what_the_key_may_use(lane: bool, key: str) -> None:
+    """Rules, key lists and allowed targets all apply. The list agrees with a request to each target, and with each
+    model by its id."""
     fields = f"Authorization: Bearer {key}\r\n".encode() if key else b""
     definitions: Json = {
         "free": {"key": "sk-free", "labels": FREE},

@@ -1,6 +1,7 @@
-"""A real model's process that is killed, stopped or out of memory, and clients that leave it: what everybody sees.
+"""The process of a real model is killed, stopped or out of memory, and clients disconnect: what the client and
+others observe.
 
-At the end of each test no permit may be held (see `running`) and no place at the engine be taken.
+At the end of each test, no permit is held (see `running`) and no slot of the engine is in use.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ HANG_TIMEOUT = {"killed": "10s", "stopped": "3s"}
 
 
 def chat(tokens: int, text: str = "Count as far as you can.", **members: object) -> bytes:
-    """A request for exactly so many tokens, whatever the model would rather say."""
+    """A request for exactly ``tokens`` tokens; the model generates all of them."""
     bias = {"logit_bias": {"2": -100}} if tokens > 8 else {}  # token 2 ends an answer
     body = {"model": "m", "messages": [{"role": "user", "content": text}], "max_tokens": tokens, **bias, **members}
     return post(json.dumps(body).encode())
 
 
 class Scene:
-    """A gateway with a local model as target ``m``, and an echo beside it."""
+    """A gateway with a local model as target ``m``, and an echo target beside it."""
 
     def __init__(self, gateway: Gateway, earlier: set[int]) -> None:
         self.gateway = gateway
@@ -63,17 +64,17 @@ class Scene:
         return pid
 
     async def loaded(self, times: int = 1) -> None:
-        """Wait until the model has loaded at least so many times, beginning with now."""
+        """Wait until the model has loaded at least this many times, including this one."""
         self.engine.start()
         await until(lambda: self.engine.state is EngineState.READY and self.engine.counters.loads >= times)
 
     async def computing(self) -> None:
-        """Wait until the model works on a request."""
+        """Wait until the model processes a request."""
         before = processor_seconds(self.pid)
         await until(lambda: self.engine.in_flight and processor_seconds(self.pid) >= before + 0.2)
 
     async def is_well(self, loads: int) -> None:
-        """The gateway lives, and the model, perhaps a new process of it, serves the next request."""
+        """Check that the gateway lives and that the model, perhaps in a new process, serves the next request."""
         assert (await ask(self.gateway.port, post(b'{"model":"echo","messages":[]}'))).status in (200, 400)
         await self.loaded(loads)
         assert (await ask(self.gateway.port, chat(2))).status == 200
@@ -99,7 +100,7 @@ async def scene(lane: bool, *remotes: str, fallback: bool = False, **settings: o
 
 
 async def first_event(client: Client) -> Response:
-    """A long stream of which the first event has come."""
+    """A long stream whose first event has arrived."""
     await client.send(chat(LONG, stream=True))
     response = await client.head()
     assert response.status == 200
@@ -109,8 +110,8 @@ async def first_event(client: Client) -> Response:
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_stream_whose_process_fails_looks_cut(lane: bool, fault: str) -> None:
-    """No last chunk and no [DONE]; the restarted process serves the next request."""
+async def test_a_stream_is_cut_if_the_process_fails(lane: bool, fault: str) -> None:
+    """It has no last chunk and no [DONE]. The restarted process serves the next request."""
     async with scene(lane, hang_timeout=HANG_TIMEOUT[fault]) as local:
         await local.loaded()
         async with connect(local.gateway.port) as client:
@@ -125,8 +126,8 @@ async def test_a_stream_whose_process_fails_looks_cut(lane: bool, fault: str) ->
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_an_answer_whose_process_fails_is_an_honest_503(lane: bool, fault: str) -> None:
-    """Nothing of it had been sent: the status and the code say that the local model is at fault."""
+async def test_a_failed_process_is_503_before_the_answer_begins(lane: bool, fault: str) -> None:
+    """No byte was sent, so the status and the code report that the local model failed."""
     async with scene(lane, hang_timeout=HANG_TIMEOUT[fault]) as local:
         await local.loaded()
         async with connect(local.gateway.port) as client:
@@ -141,8 +142,8 @@ async def test_an_answer_whose_process_fails_is_an_honest_503(lane: bool, fault:
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_an_answer_whose_process_fails_before_it_began_comes_from_elsewhere(lane: bool, fault: str) -> None:
-    """A pool moves on, without leave to repeat what had been sent: what was computed here went with the process."""
+async def test_a_failed_process_causes_fallback_before_the_answer_begins(lane: bool, fault: str) -> None:
+    """Fallback does not need ``retry_sent``, because the computation ended with the process."""
     async with origin(serve(answer(REMOTE))) as upstream:
         async with scene(lane, upstream.url, fallback=True, hang_timeout=HANG_TIMEOUT[fault]) as local:
             await local.loaded()
@@ -158,8 +159,8 @@ async def test_an_answer_whose_process_fails_before_it_began_comes_from_elsewher
     assert next(line["provider"] for line in local.gateway.lines()) == "remote"
 
 
-async def test_a_stream_that_has_begun_is_not_begun_again_elsewhere(lane: bool) -> None:
-    """Fallback or not: after the first byte there is none."""
+async def test_a_failed_process_does_not_cause_fallback_within_a_stream(lane: bool) -> None:
+    """There is no fallback after the first byte."""
     async with origin(serve(answer(REMOTE))) as upstream:
         async with scene(lane, upstream.url, fallback=True) as local:
             await local.loaded()
@@ -172,8 +173,8 @@ async def test_a_stream_that_has_begun_is_not_begun_again_elsewhere(lane: bool) 
             await local.is_well(loads=2)
 
 
-async def test_a_model_that_does_not_fit_is_an_honest_503(lane: bool) -> None:
-    """Out of memory while it loads, each time; the proxy lives, and says so each time."""
+async def test_a_model_that_does_not_fit_in_memory_is_503(lane: bool) -> None:
+    """The model runs out of memory at each load. The proxy lives on and reports each failure."""
     async with scene(lane, memory=TOO_LITTLE_TO_LOAD) as local:
         for _ in range(2):
             response = await ask(local.gateway.port, chat(2))
@@ -183,16 +184,16 @@ async def test_a_model_that_does_not_fit_is_an_honest_503(lane: bool) -> None:
         assert (await ask(local.gateway.port, post(b'{"model":"echo"}'))).status in (200, 400)
 
 
-async def test_a_model_that_does_not_fit_is_replaced_by_the_next_provider(lane: bool) -> None:
-    """Out of memory while it loads: the remote answer."""
+async def test_a_model_that_does_not_fit_in_memory_causes_fallback(lane: bool) -> None:
+    """The model runs out of memory while it loads, and the remote provider answers."""
     async with origin(serve(answer(REMOTE))) as upstream:
         async with scene(lane, upstream.url, fallback=True, memory=TOO_LITTLE_TO_LOAD) as local:
             for _ in range(2):
                 assert (await ask(local.gateway.port, chat(2))).body == REMOTE
 
 
-async def test_a_request_that_does_not_fit_is_a_failure_of_ours(lane: bool) -> None:
-    """Out of memory at work: a 5xx, since nothing is wrong with the request; the next one is served."""
+async def test_a_request_that_exhausts_memory_is_a_server_error(lane: bool) -> None:
+    """The status is 5xx, since the request is valid. The next request is served."""
     async with scene(lane, context=512, memory=TOO_LITTLE_TO_WORK) as local:
         await local.loaded()
         response = await ask(local.gateway.port, chat(2, HUGE_TEXT))
@@ -201,8 +202,8 @@ async def test_a_request_that_does_not_fit_is_a_failure_of_ours(lane: bool) -> N
         assert (await ask(local.gateway.port, chat(2))).status == 200
 
 
-async def test_a_request_that_does_not_fit_is_answered_elsewhere(lane: bool) -> None:
-    """Out of memory at work, in a pool that moves on after 5xx."""
+async def test_a_request_that_exhausts_memory_causes_fallback(lane: bool) -> None:
+    """The pool tries the next provider after 5xx."""
     async with origin(serve(answer(REMOTE))) as upstream:
         async with scene(lane, upstream.url, fallback=True, context=512, memory=TOO_LITTLE_TO_WORK) as local:
             await local.loaded()
@@ -214,7 +215,7 @@ async def test_a_request_that_does_not_fit_is_answered_elsewhere(lane: bool) -> 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["in a stream", "before a whole answer"])
 async def test_a_client_that_leaves_stops_the_computation(lane: bool, stream: bool) -> None:
-    """Far below the tokens that were asked for, in the same process, whose slot is free for the next request."""
+    """The model generates far fewer tokens than requested. The same process has a free slot for the next request."""
     async with scene(lane) as local:
         await local.loaded()
         pid = local.pid

@@ -1,4 +1,4 @@
-"""A provider that is this very proxy: said at once, instead of going round until everything is used up."""
+"""A provider that is this proxy itself is detected at once, before the loop uses up all connections."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from support.raw import ask, post
 from support.targets import snapshot
 
 
-async def test_a_provider_that_leads_back_is_508(lane: bool) -> None:
-    """Without it a request turns until connections or limits end; here it turns once, and another
-    target is served as ever."""
+async def test_a_provider_that_is_the_proxy_itself_is_508(lane: bool) -> None:
+    """The request passes the proxy once and is refused. Without the check it would loop until connections or limits
+    are exhausted. Other targets still work."""
     listener = free_socket()
     port = listener.getsockname()[1]
     async with origin() as upstream:
@@ -26,9 +26,9 @@ async def test_a_provider_that_leads_back_is_508(lane: bool) -> None:
     assert [(line["status"], line["outcome"]) for line in gateway.lines()[:2]] == [(508, "overloaded"), (508, "done")]
 
 
-async def test_clients_from_here_are_no_loop(lane: bool) -> None:
-    """Only our own connections are recognised, not whatever comes from the same machine, or from a port that one of
-    them had before."""
+async def test_other_local_clients_are_not_a_loop(lane: bool) -> None:
+    """Only the proxy's own connections are recognised, not others from the same machine or from a port that one of
+    them used before."""
     async with origin() as upstream, running(snapshot({"m": {"url": upstream.url}}), lane=lane) as gateway:
         answers = await asyncio.gather(*(ask(gateway.port, post()) for _ in range(20)))
     assert {response.status for response in answers} == {200}

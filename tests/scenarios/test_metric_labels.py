@@ -1,4 +1,4 @@
-"""What can be read from outside stays bounded: labels come from the configuration, never from a request."""
+"""The number of metric series is bounded: labels come from the configuration, never from a request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SERIES = re.compile(rb"^(onwards_[^ ]+) ", re.MULTILINE)
 
 
 async def series(gateway: Gateway) -> set[bytes]:
-    """The names, labels included, of all series of ours."""
+    """The names, with labels, of all series of the proxy."""
     response = await ask(gateway.admin_port, get(b"/metrics"))
     assert response.status == 200
     return set(_SERIES.findall(response.body))
@@ -26,7 +26,7 @@ async def value(gateway: Gateway, name: bytes) -> float:
 
 
 async def test_unknown_models_and_odd_paths_add_no_series(lane: bool) -> None:
-    """Sixty names, paths, methods and keys that nobody configured; the set of series stays what it was."""
+    """Sixty requests use names, paths, methods and keys that are not configured. The set of series does not change."""
     async with origin() as upstream:
         targets = {"m": {"url": upstream.url}, "closed": {"url": upstream.url, "keys": ["sk-a"]}}
         async with running(snapshot(targets), lane=lane) as gateway:
@@ -50,7 +50,8 @@ async def test_unknown_models_and_odd_paths_add_no_series(lane: bool) -> None:
 
 
 async def test_exchanges_are_counted_by_target_and_provider(lane: bool) -> None:
-    """Issue item 12: by configured names, status class and outcome; in-flight gauges are back at zero."""
+    """The labels are the configured names, the class of the status and the outcome. The in-flight gauges return to
+    zero."""
     async with origin(serve(answer(), answer(status=b"503 Busy"))) as upstream:
         targets = snapshot({"m": {"providers": [{"url": upstream.url, "name": "p"}]}})
         async with running(targets, lane=lane) as gateway:

@@ -1,4 +1,4 @@
-"""Pools whose members are asked in different dialects: what one cannot be asked goes to another."""
+"""Pools whose members use different dialects: a request that one member cannot serve goes to another."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def pooled(
     fallback: Json | None = None,
     limits: Sequence[Json] = (),
 ) -> AsyncIterator[tuple[list[Origin], Gateway]]:
-    """A provider for each mode, asked in this order; with limits of each."""
+    """One provider for each mode, tried in this order, with limits of each."""
     first, second = (*scripts, WELL, WELL)[:2]
     async with origin(first) as one, origin(second) as two:
         origins = [one, two][: len(modes)]
@@ -49,8 +49,9 @@ async def pooled(
 @pytest.mark.either_door
 @pytest.mark.parametrize("fallback", FALLBACKS)
 @pytest.mark.parametrize("first", ["translate", "disabled"])
-async def test_what_one_cannot_be_asked_goes_to_the_next(lane: bool, first: str, fallback: Json) -> None:
-    """Also without fallback: nothing has failed. The client's bytes arrive, and it is one attempt."""
+async def test_an_untranslatable_request_goes_to_the_next_provider(lane: bool, first: str, fallback: Json) -> None:
+    """This holds without fallback, because no attempt failed. The client's bytes pass unchanged, and one attempt is
+    counted."""
     async with pooled(lane, [first, "native"], fallback=fallback) as (origins, gateway):
         response = await ask(gateway.port, UNTRANSLATABLE)
     assert (response.status, response.body) == (200, NATIVE)
@@ -65,8 +66,10 @@ async def test_what_one_cannot_be_asked_goes_to_the_next(lane: bool, first: str,
 @pytest.mark.parametrize(
     ("modes", "status"), [(["translate"], 400), (["translate", "translate"], 400), (["disabled", "disabled"], 404)]
 )
-async def test_what_nobody_can_be_asked_is_refused(lane: bool, modes: list[str], status: int, fallback: Json) -> None:
-    """With the words of the first that could not; nobody is asked, and nobody is blamed."""
+async def test_a_request_that_no_provider_serves_is_refused(
+    lane: bool, modes: list[str], status: int, fallback: Json
+) -> None:
+    """The message is that of the first provider's translation. No provider gets a request or a failure count."""
     async with pooled(lane, modes, fallback=fallback) as (origins, gateway):
         response = await ask(gateway.port, UNTRANSLATABLE)
         assert response.value(b"x-should-retry") is None
@@ -75,8 +78,8 @@ async def test_what_nobody_can_be_asked_is_refused(lane: bool, modes: list[str],
     assert (gateway.lines()[0]["attempts"], gateway.lines()[0]["outcome"]) == (0, "refused")
 
 
-async def test_other_paths_of_responses_go_where_they_are_served(lane: bool) -> None:
-    """A stored response is asked for at the native provider."""
+async def test_other_responses_paths_go_to_the_native_provider(lane: bool) -> None:
+    """A request for a stored response goes to the native provider."""
     async with pooled(lane, ["translate", "native"]) as (origins, gateway):
         response = await ask(gateway.port, get(b"/v1/responses/resp_1", b"Model-Override: m\r\n"))
     assert response.body == NATIVE
@@ -84,16 +87,16 @@ async def test_other_paths_of_responses_go_where_they_are_served(lane: bool) -> 
 
 
 @pytest.mark.parametrize("first", ["translate", "disabled"])
-async def test_what_it_can_be_asked_it_is(lane: bool, first: str) -> None:
-    """Chats, by both; and responses that can be translated."""
+async def test_a_translated_provider_gets_the_requests_that_it_can_serve(lane: bool, first: str) -> None:
+    """Both providers get chats; the translated one also gets the responses that can be translated."""
     async with pooled(lane, [first, "native"], serve(streamed(*text("hello")))) as (origins, gateway):
         await ask(gateway.port, post())
         await ask(gateway.port, create(stream=True))
     assert len(origins[0].requests) == (2 if first == "translate" else 1)
 
 
-async def test_after_a_failure_one_that_cannot_be_asked_is_no_answer(lane: bool) -> None:
-    """The client gets what the native provider said."""
+async def test_an_untranslatable_request_does_not_replace_an_earlier_failure(lane: bool) -> None:
+    """The client gets the native provider's response."""
     fallback: Json = {"enabled": True, "on_status": [5]}
     failing = serve(answer(b"no", b"500 Oops"))
     async with pooled(lane, ["native", "translate"], failing, fallback=fallback) as (_, gateway):
@@ -101,8 +104,8 @@ async def test_after_a_failure_one_that_cannot_be_asked_is_no_answer(lane: bool)
     assert (response.status, response.body) == (500, b"no")
 
 
-async def test_a_dead_native_provider_is_what_is_told(lane: bool) -> None:
-    """Not that another could not be asked: the request is fine."""
+async def test_a_dead_native_provider_is_reported(lane: bool) -> None:
+    """The client does not get the refusal of the other provider's translation, because the request is valid."""
 
     async def dies(peer: Peer) -> None:
         await peer.request()
@@ -125,8 +128,8 @@ class Gated:
             await peer.send(answer(NATIVE))
 
 
-async def test_where_it_can_be_asked_it_waits(lane: bool) -> None:
-    """For a place at the native provider, though the other one has some."""
+async def test_a_request_waits_for_the_provider_that_can_serve_it(lane: bool) -> None:
+    """It waits for a permit at the native provider, though the translated one has free permits."""
     gated = Gated()
     limits: list[Json] = [{}, {**ONE, **QUEUE}]
     async with pooled(lane, ["translate", "native"], WELL, gated, limits=limits) as (origins, gateway):
@@ -142,8 +145,8 @@ async def test_where_it_can_be_asked_it_waits(lane: bool) -> None:
     assert not origins[0].peers
 
 
-async def test_where_it_can_be_asked_it_is_refused_for_want_of_a_place(lane: bool) -> None:
-    """With 429, since it may come again, and not with 400."""
+async def test_a_full_provider_is_429_if_the_other_cannot_serve_the_request(lane: bool) -> None:
+    """The status is 429, so that the client may retry, and not 400."""
     gated = Gated()
     async with pooled(lane, ["translate", "native"], WELL, gated, limits=[{}, ONE]) as (origins, gateway):
         async with asyncio.TaskGroup() as tasks:
@@ -154,8 +157,8 @@ async def test_where_it_can_be_asked_it_is_refused_for_want_of_a_place(lane: boo
     assert (response.status, response.error["code"]) == (429, "concurrency_limit_exceeded")
 
 
-async def test_what_nobody_can_be_asked_waits_for_nobody(lane: bool) -> None:
-    """It has waited for its provider once; that one being busy again is no reason to wait on."""
+async def test_a_request_that_no_provider_can_serve_waits_once(lane: bool) -> None:
+    """It waited once for its provider. It does not wait again although that provider is busy again."""
     gated = Gated()
     async with pooled(lane, ["translate"], gated, limits=[{**ONE, **QUEUE}], fallback=FALLBACKS[1]) as (_, gateway):
         async with asyncio.TaskGroup() as tasks:

@@ -1,4 +1,4 @@
-"""Which model a request asks for: by body, by form, by header; and what is no clear answer is refused with 400."""
+"""The body, a form or a header names the requested model; a request that does not name one clearly gets 400."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ CODINGS: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", ROUTED)
 async def test_a_body_names_the_target_and_arrives_as_it_was(lane: bool, case: str) -> None:
-    """Every legal spelling of one top-level ``model`` routes; no byte of the body changes."""
+    """Every legal spelling of one top-level ``model`` selects the target. No byte of the body changes."""
     async with origin() as upstream:
         targets = snapshot({"org/m": {"url": upstream.url}, "other": {"url": "http://127.0.0.1:1"}})
         async with running(targets, lane=lane) as gateway:
@@ -89,7 +89,7 @@ async def test_a_body_names_the_target_and_arrives_as_it_was(lane: bool, case: s
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_body_that_names_no_single_model_is_refused(lane: bool, case: str) -> None:
-    """400 that names the parameter, and nobody is asked."""
+    """The response is 400 and names the parameter. No provider gets the request."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(REFUSED[case]))
     assert response.status == 400
@@ -100,7 +100,7 @@ async def test_a_body_that_names_no_single_model_is_refused(lane: bool, case: st
 
 @pytest.mark.parametrize("parts", [MODEL_PART + FILE_PART, FILE_PART + MODEL_PART], ids=["before", "behind"])
 async def test_a_form_names_the_target_wherever_its_model_part_stands(lane: bool, parts: bytes) -> None:
-    """Design section 6: clients put ``model`` before and behind the file; the form arrives as it was."""
+    """Design section 6: clients put ``model`` before or after the file. The form passes unchanged."""
     body = parts + b"--xYz--\r\n"
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(body, b"/v1/audio/transcriptions", BOUNDARY))
@@ -111,7 +111,7 @@ async def test_a_form_names_the_target_wherever_its_model_part_stands(lane: bool
 
 @pytest.mark.parametrize("parts", [FILE_PART, MODEL_PART + MODEL_PART], ids=["none", "two"])
 async def test_a_form_without_one_model_part_is_refused(lane: bool, parts: bytes) -> None:
-    """None and two are equally unclear."""
+    """A form without a model part is refused, and so is one with two."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(parts + b"--xYz--\r\n", b"/v1/audio/transcriptions", BOUNDARY))
     assert (response.status, response.error["param"]) == (400, "model")
@@ -121,7 +121,8 @@ async def test_a_form_without_one_model_part_is_refused(lane: bool, parts: bytes
 @pytest.mark.either_door
 @pytest.mark.parametrize("coding", CODINGS)
 async def test_a_coded_body_is_read_in_a_copy_and_arrives_as_it_was(lane: bool, coding: str) -> None:
-    """Codex sends zstd: the name is found in a decoded copy, the original bytes and their announcement travel."""
+    """Codex sends zstd. The name is read in a decoded copy; the original bytes and their Content-Encoding are
+    forwarded."""
     body = CODINGS[coding](b'{"model":"m","input":"' + b"a" * 5000 + b'"}')
     fields = b"Content-Encoding: %b\r\n" % coding.encode()
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
@@ -133,8 +134,8 @@ async def test_a_coded_body_is_read_in_a_copy_and_arrives_as_it_was(lane: bool, 
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("coding", CODINGS)
-async def test_a_coded_body_that_is_none_is_a_client_error(lane: bool, coding: str) -> None:
-    """Not 500, and not passed on for the provider to stumble over."""
+async def test_an_invalidly_coded_body_is_a_client_error(lane: bool, coding: str) -> None:
+    """The response is not 500, and the body is not forwarded."""
     fields = b"Content-Encoding: %b\r\n" % coding.encode()
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(b"\x01" * 40, b"/v1/responses", fields))
@@ -143,7 +144,7 @@ async def test_a_coded_body_that_is_none_is_a_client_error(lane: bool, coding: s
 
 
 async def test_an_unknown_coding_is_415(lane: bool) -> None:
-    """A coding that cannot be undone hides the model."""
+    """The model cannot be read in a coding that the proxy cannot decode."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(b"x", fields=b"Content-Encoding: compress\r\n"))
     assert (response.status, response.error["code"]) == (415, "unsupported_content_encoding")
@@ -152,7 +153,7 @@ async def test_an_unknown_coding_is_415(lane: bool) -> None:
 
 @pytest.mark.parametrize("coding", CODINGS)
 async def test_a_body_that_inflates_beyond_max_body_is_413(lane: bool, coding: str) -> None:
-    """The bound is on the decoded copy, so a small bomb cannot fill memory."""
+    """The limit applies to the decoded copy, so a small compressed body cannot fill the memory."""
     bomb = CODINGS[coding](b'{"model":"m","input":"' + b"a" * 1_000_000 + b'"}')
     fields = b"Content-Encoding: %b\r\n" % coding.encode()
     async with origin() as upstream, running(single(upstream.url, max_body="100kB"), lane=lane) as gateway:
@@ -162,8 +163,8 @@ async def test_a_body_that_inflates_beyond_max_body_is_413(lane: bool, coding: s
 
 
 @pytest.mark.parametrize("name", [b"model-override", b"Model-Override", b"MODEL-OVERRIDE"])
-async def test_the_header_wins_over_the_body_and_stays_here(lane: bool, name: bytes) -> None:
-    """Routed by the header in any case; the body keeps its own name, the header does not travel."""
+async def test_the_header_takes_precedence_over_the_body(lane: bool, name: bytes) -> None:
+    """The header, in any case, selects the target and is not forwarded. The body keeps its own name."""
     body = b'{"model":"other"}'
     async with origin() as upstream:
         targets = snapshot({"m": {"url": upstream.url}, "other": {"url": "http://127.0.0.1:1"}})
@@ -176,16 +177,16 @@ async def test_the_header_wins_over_the_body_and_stays_here(lane: bool, name: by
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("value", [b"", b"  ", b"\xff\xfe", b"m\xc3"], ids=["empty", "blank", "not UTF-8", "cut UTF-8"])
-async def test_a_header_that_names_nothing_does_not_fall_through_to_the_body(lane: bool, value: bytes) -> None:
-    """400, although the body names a model."""
+async def test_an_empty_header_is_refused_although_the_body_names_a_model(lane: bool, value: bytes) -> None:
+    """The response is 400."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(fields=b"Model-Override: %b\r\n" % value))
     assert (response.status, response.error["param"]) == (400, "model")
     assert not upstream.requests
 
 
-async def test_with_the_header_any_body_goes(lane: bool) -> None:
-    """Audio and octet streams are forwarded untouched."""
+async def test_with_the_header_any_body_is_forwarded(lane: bool) -> None:
+    """Audio and octet streams are forwarded unchanged."""
     body = bytes(range(256)) * 40
     fields = b"Model-Override: m\r\nContent-Type: audio/wav\r\n"
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
@@ -196,7 +197,7 @@ async def test_with_the_header_any_body_goes(lane: bool) -> None:
 
 @pytest.mark.parametrize("method", [b"GET", b"DELETE", b"OPTIONS"])
 async def test_a_request_without_body_is_routed_by_the_header(lane: bool, method: bytes) -> None:
-    """Forwarded with its query, and without a Content-Length that the client did not send."""
+    """It is forwarded with its query, and without a Content-Length that the client did not send."""
     request = get(b"/v1/organization/usage?x=1", b"Model-Override: m\r\n").replace(b"GET", method, 1)
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, request)
@@ -216,7 +217,8 @@ async def test_a_get_without_the_header_is_refused(lane: bool) -> None:
 @pytest.mark.either_door
 @pytest.mark.parametrize("name", ["M", "m ", "m/x", "nothing", "ⅿ"])
 async def test_names_match_exactly(lane: bool, name: str) -> None:
-    """No case folding, no prefixes, no Unicode compatibility forms; 404 that names the model."""
+    """There is no case folding, no prefix match and no Unicode compatibility form. The response is 404 and names the
+    model."""
     body = b'{"model":"%b"}' % name.encode()
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(body))

@@ -1,6 +1,6 @@
-"""``Model-Override`` says where to; it is no way past keys, or past the model that an operator has chosen.
+"""``Model-Override`` selects the target, but does not bypass keys or the model that an operator has configured.
 
-The targets: ``cheap`` needs a key or renames (or both), and its provider has an ``expensive`` model as well.
+The targets: ``cheap`` needs a key or renames (or both), and its provider also has an ``expensive`` model.
 """
 
 from __future__ import annotations
@@ -74,8 +74,9 @@ UNREADABLE: Mapping[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", UNREADABLE)
-async def test_a_body_that_cannot_be_read_for_certain_is_refused(lane: bool, case: str) -> None:
-    """400 or 415, and no provider is asked, for each kind of target: a provider might read another model in it."""
+async def test_an_ambiguous_body_is_refused(lane: bool, case: str) -> None:
+    """The response is 400 or 415 for each kind of target, and no provider gets the request: a provider might read
+    another model in it."""
     fields, body = UNREADABLE[case]
     for options in (CLOSED, PINNED, BOTH):
         async with (
@@ -105,7 +106,7 @@ ELSEWHERE: Mapping[str, tuple[bytes, bytes]] = {
 @pytest.mark.parametrize("options", [PINNED, BOTH], ids=["pinned", "both"])
 @pytest.mark.parametrize("case", ELSEWHERE)
 async def test_the_provider_reads_the_model_that_the_operator_chose(lane: bool, options: Shape, case: str) -> None:
-    """Whatever the body names is renamed, in the place where it stands."""
+    """Any model name in the body is replaced, in its place."""
     fields, body = ELSEWHERE[case]
     async with (
         origin() as upstream,
@@ -119,8 +120,8 @@ async def test_the_provider_reads_the_model_that_the_operator_chose(lane: bool, 
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", ELSEWHERE)
-async def test_a_key_is_for_the_model_that_it_is_for(lane: bool, case: str) -> None:
-    """A closed target that does not rename: another model in the body is refused, and named as such."""
+async def test_another_model_in_the_body_is_refused(lane: bool, case: str) -> None:
+    """The target needs a key and does not rename. The error names the other model."""
     fields, body = ELSEWHERE[case]
     async with (
         origin() as upstream,
@@ -148,8 +149,8 @@ HARMLESS: Mapping[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", HARMLESS)
-async def test_what_names_no_other_model_passes_as_it_is(lane: bool, case: str) -> None:
-    """The header is there for such bodies: byte for byte, coded or not."""
+async def test_a_body_without_another_model_passes_unchanged(lane: bool, case: str) -> None:
+    """The header exists for such bodies. Every byte is equal, coded or not."""
     fields, body = HARMLESS[case]
     async with (
         origin() as upstream,
@@ -161,7 +162,7 @@ async def test_what_names_no_other_model_passes_as_it_is(lane: bool, case: str) 
 
 
 async def test_an_open_target_that_renames_nothing_passes_everything(lane: bool) -> None:
-    """There the header only says where to: nobody is kept from anything."""
+    """At such a target there is no restriction to bypass, so the header only selects the target."""
     async with origin() as upstream, running(snapshot({"cheap": {"url": upstream.url}}), lane=lane) as gateway:
         for fields, body in [*UNREADABLE.values(), *ELSEWHERE.values(), *HARMLESS.values()]:
             response = await ask(gateway.port, post(body, fields=HEADER + fields))
@@ -173,8 +174,8 @@ async def test_an_open_target_that_renames_nothing_passes_everything(lane: bool)
 @pytest.mark.parametrize(
     "query", [b"model=expensive", b"a=b&mod%65l=expensive", b"Model=expensive", b"model=cheap&model=x"]
 )
-async def test_the_query_is_no_way_either(lane: bool, query: bytes) -> None:
-    """Some APIs take their model from there."""
+async def test_the_query_cannot_name_another_model(lane: bool, query: bytes) -> None:
+    """Some APIs read the model from the query."""
     async with (
         origin() as upstream,
         running(snapshot({"cheap": {"url": upstream.url, **CLOSED}}), lane=lane) as gateway,
@@ -186,8 +187,8 @@ async def test_the_query_is_no_way_either(lane: bool, query: bytes) -> None:
     assert [request.target for request in upstream.requests] == [b"/v1/listen?model=cheap&models=x"]
 
 
-async def test_behind_a_rule_that_redirects_the_other_target_is_what_is_read(lane: bool) -> None:
-    """The redirect holds for what the body and the query name, too."""
+async def test_a_redirect_applies_to_the_names_in_body_and_query(lane: bool) -> None:
+    """The provider reads the model of the target that the rule redirects to."""
     rules = [{"match_labels": {"plan": "free"}, "action": {"type": "redirect", "target": "small"}}]
     auth = {"key_definitions": {"u": {"key": "sk-a", "labels": {"plan": "free"}}}}
     async with origin() as upstream:

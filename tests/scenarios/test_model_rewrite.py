@@ -1,4 +1,4 @@
-"""``onwards_model``: exactly the bytes of that one JSON string change."""
+"""``onwards_model`` changes exactly the bytes of one JSON string."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BODIES = {
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", BODIES)
 async def test_only_the_name_changes(lane: bool, case: str) -> None:
-    """No other byte does, and Content-Length is that of what is sent."""
+    """No other byte changes, and Content-Length is that of the sent body."""
     sent, wanted = BODIES[case]
     async with origin() as upstream, running(single(upstream.url, onwards_model='up/stream "x"'), lane=lane) as gateway:
         response = await ask(gateway.port, post(sent))
@@ -49,7 +49,7 @@ async def test_only_the_name_changes(lane: bool, case: str) -> None:
 
 
 async def test_requests_on_one_connection_are_each_renamed(lane: bool) -> None:
-    """What is kept from one request to the next (a head seen before) never carries a body or a length over."""
+    """The cached head of an earlier request does not affect the body or the length of a later one."""
     bodies = [b'{"model":"m","n":%d,"pad":"%b"}' % (n, b"x" * n) for n in (1, 50, 2)]
     async with (
         origin() as upstream,
@@ -64,7 +64,7 @@ async def test_requests_on_one_connection_are_each_renamed(lane: bool) -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
 async def test_a_renamed_coded_body_is_sent_decoded(lane: bool, coding: str) -> None:
-    """A compressed body is sent as identity then: Content-Encoding is gone, the length fits."""
+    """A compressed body that is renamed is sent as identity, without Content-Encoding and with the new length."""
     plain = b'{ "model":"m" ,"x":"' + b"y" * 3000 + b'"}'
     coded = gzip.compress(plain) if coding == "gzip" else zstandard.ZstdCompressor().compress(plain)
     fields = b"X-A: 1\r\nContent-Encoding: %b\r\nX-B: 2\r\n" % coding.encode()
@@ -78,7 +78,7 @@ async def test_a_renamed_coded_body_is_sent_decoded(lane: bool, coding: str) -> 
 
 
 async def test_a_form_field_is_renamed_in_place(lane: bool) -> None:
-    """The value of the form's model part changes, not JSON-quoted; the file does not."""
+    """The value of the form's model part changes, without JSON quotes; the file does not."""
     form = (
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="m"\r\n\r\nm\x00\xff\r\n'
         b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n--b--\r\n'
@@ -91,7 +91,7 @@ async def test_a_form_field_is_renamed_in_place(lane: bool) -> None:
 
 @pytest.mark.parametrize("body", [b"\x00\x01audio", b"[1]", b'{"no":"name"}'], ids=["audio", "list", "no name"])
 async def test_routed_by_header_a_body_without_a_name_stays_as_it_is(lane: bool, body: bytes) -> None:
-    """There is nothing to rename, so nothing is."""
+    """The body has no name to replace."""
     async with origin() as upstream, running(single(upstream.url, onwards_model="up"), lane=lane) as gateway:
         response = await ask(gateway.port, post(body, fields=b"Model-Override: m\r\n"))
     assert response.status == 200
@@ -99,15 +99,15 @@ async def test_routed_by_header_a_body_without_a_name_stays_as_it_is(lane: bool,
 
 
 async def test_routed_by_header_a_body_with_another_name_is_renamed(lane: bool) -> None:
-    """The provider reads its own name, whatever the client wrote there."""
+    """The provider gets its own name of the model, whatever name the client wrote."""
     async with origin() as upstream, running(single(upstream.url, onwards_model="up"), lane=lane) as gateway:
         await ask(gateway.port, post(b'{"model":"whatever","a":1}', fields=b"Model-Override: m\r\n"))
         await ask(gateway.port, get(b"/v1/x", b"Model-Override: m\r\n"))
     assert [request.body for request in upstream.requests] == [b'{"model":"up","a":1}', b""]
 
 
-async def test_without_onwards_model_escapes_in_the_name_travel(lane: bool) -> None:
-    """Routing reads the name; forwarding leaves its spelling alone."""
+async def test_without_onwards_model_the_spelling_of_the_name_is_kept(lane: bool) -> None:
+    """Routing decodes the escapes in the name; the forwarded body keeps them."""
     async with origin() as upstream, running(snapshot({"a/b": {"url": upstream.url}}), lane=lane) as gateway:
         await ask(gateway.port, post(rb'{"model":"a\/b"}'))
     assert upstream.last.body == rb'{"model":"a\/b"}'

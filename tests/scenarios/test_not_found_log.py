@@ -1,4 +1,4 @@
-"""The first 404 or 405 of a provider is told to its operator, who may have meant another URL."""
+"""The first 404 or 405 of a provider causes a log line for the operator, whose URL may be wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 
 
 
 class Warnings:
-    """What was said about URLs."""
+    """The log lines about URLs."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self._caplog = caplog
@@ -36,13 +36,13 @@ def told(caplog: pytest.LogCaptureFixture) -> Warnings:
 
 
 def two(first: str, second: str, **options: object) -> Snapshot:
-    """A pool whose first provider is asked first."""
+    """A pool with two providers, in this order."""
     return snapshot({"m": {"strategy": "priority", "providers": [{"url": first, **options}, {"url": second}]}})
 
 
 @pytest.mark.parametrize("status", [b"404 Not Found", b"405 Method Not Allowed"])
-async def test_the_first_is_told_once_with_the_url_that_was_asked(lane: bool, told: Warnings, status: bytes) -> None:
-    """The client has the provider's answer all the same; after a change of the configuration it is told again."""
+async def test_the_first_404_is_logged_once_with_its_url(lane: bool, told: Warnings, status: bytes) -> None:
+    """The client gets the provider's response. After a change of the configuration the line is logged again."""
     async with origin(serve(answer(b"{}", status))) as upstream:
         targets = snapshot({"m": {"url": upstream.url + "/v2"}})
         async with running(targets, lane=lane) as gateway:
@@ -57,7 +57,7 @@ async def test_the_first_is_told_once_with_the_url_that_was_asked(lane: bool, to
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("status", [b"200 OK", b"400 Bad", b"403 No", b"406 No", b"500 No"])
-async def test_other_statuses_say_nothing_about_a_url(lane: bool, told: Warnings, status: bytes) -> None:
+async def test_other_statuses_are_not_logged(lane: bool, told: Warnings, status: bytes) -> None:
     async with origin(serve(answer(b"{}", status))) as upstream:
         async with running(snapshot({"m": {"url": upstream.url}}), lane=lane) as gateway:
             await ask(gateway.port, post())
@@ -74,8 +74,8 @@ REQUESTS: dict[str, tuple[dict[str, object], bytes, str]] = {
 @pytest.mark.either_door
 @pytest.mark.parametrize("kind", REQUESTS)
 @pytest.mark.parametrize("alone", [True, False])
-async def test_every_kind_of_request_tells_it(lane: bool, told: Warnings, kind: str, alone: bool) -> None:
-    """To a provider alone and to one of a pool."""
+async def test_every_kind_of_request_causes_the_line(lane: bool, told: Warnings, kind: str, alone: bool) -> None:
+    """The request goes to a single provider or to one of a pool."""
     options, request, path = REQUESTS[kind]
     async with origin(NOT_FOUND) as upstream, origin() as other:
         single = snapshot({"m": {"url": upstream.url, **options}})
@@ -85,8 +85,8 @@ async def test_every_kind_of_request_tells_it(lane: bool, told: Warnings, kind: 
     assert f" answered 404 to {upstream.url}{path}: " in line
 
 
-async def test_a_health_check_tells_it_and_then_requests_need_not(lane: bool, told: Warnings) -> None:
-    """One line for a provider, whoever finds out."""
+async def test_health_checks_and_requests_share_one_line(lane: bool, told: Warnings) -> None:
+    """There is one line for a provider, whether a check or a request causes it."""
     async with origin(NOT_FOUND) as upstream, origin() as other:
         targets = two(upstream.url, other.url, health_check={"interval": "20ms", "unhealthy_after": 1000})
         async with running(targets, lane=lane) as gateway:
@@ -96,8 +96,8 @@ async def test_a_health_check_tells_it_and_then_requests_need_not(lane: bool, to
     assert f" answered 404 to {upstream.url}/v1/models: " in line
 
 
-async def test_a_provider_that_was_given_up_is_told_of(lane: bool, told: Warnings) -> None:
-    """The client has seen nothing of it."""
+async def test_a_404_before_fallback_is_logged(lane: bool, told: Warnings) -> None:
+    """The client gets another provider's response."""
     async with origin(NOT_FOUND) as upstream, origin() as other:
         providers = [{"url": upstream.url}, {"url": other.url}]
         fallback = {"enabled": True, "on_status": [404]}
@@ -107,8 +107,8 @@ async def test_a_provider_that_was_given_up_is_told_of(lane: bool, told: Warning
     assert len(list(told)) == 1
 
 
-async def test_nothing_secret_or_long_is_told(lane: bool, told: Warnings) -> None:
-    """No query of the client or the operator, and a bounded part of the path, in printable characters."""
+async def test_the_line_contains_no_secret_and_is_short(lane: bool, told: Warnings) -> None:
+    """It contains no query of the client or the operator, and only a bounded, printable part of the path."""
     async with origin(NOT_FOUND) as upstream:
         targets = snapshot({"m": {"base_url": upstream.url, "query": {"key": "canary-1"}, "onwards_key": "canary-2"}})
         async with running(targets, lane=lane) as gateway:
@@ -120,8 +120,8 @@ async def test_nothing_secret_or_long_is_told(lane: bool, told: Warnings) -> Non
     assert line.isprintable()
 
 
-async def test_a_local_provider_has_no_url_to_be_wrong(lane: bool, told: Warnings) -> None:
-    """What it does not have is not the operator's mistake."""
+async def test_a_404_of_a_local_provider_is_not_logged(lane: bool, told: Warnings) -> None:
+    """A local provider has no URL that the operator could correct."""
     async with running(snapshot({"m": {"local": {"engine": "echo"}}}), lane=lane) as gateway:
         assert (await ask(gateway.port, post(target=b"/v1/nothing/here"))).status == 404
     assert list(told) == []

@@ -1,4 +1,4 @@
-"""``on_error``: an error moves on by what it calls itself, beside its status; a refusal of the content does not."""
+"""``on_error``: an error's own code causes fallback, beside its status; a refusal of the content does not."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ STAYS = {
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", MOVES)
-async def test_an_error_that_is_listed_moves_on(lane: bool, case: str) -> None:
-    """Whatever its status is, and without ``on_status``; to the last provider, whose error the client gets."""
+async def test_a_listed_error_code_causes_fallback(lane: bool, case: str) -> None:
+    """This does not depend on the status or ``on_status``. The client gets the last provider's error."""
     async with origin(serve(MOVES[case])) as first, origin() as second:
         async with running(pool(first.url, second.url, fallback=LISTED), lane=lane) as gateway:
             assert (await ask(gateway.port, post())).body == b'{"ok":true}'
@@ -58,8 +58,8 @@ async def test_an_error_that_is_listed_moves_on(lane: bool, case: str) -> None:
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", STAYS)
-async def test_any_other_error_is_the_clients(lane: bool, case: str) -> None:
-    """Byte for byte, though it was read."""
+async def test_an_unlisted_error_code_does_not_cause_fallback(lane: bool, case: str) -> None:
+    """Every byte of the error passes unchanged, though the proxy has read it."""
     async with origin(serve(STAYS[case])) as first, origin() as second:
         async with running(pool(first.url, second.url, fallback=LISTED), lane=lane) as gateway:
             response = await ask(gateway.port, post())
@@ -78,7 +78,7 @@ CUT = (
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/responses"])
 @pytest.mark.parametrize("script", [once(CUT), serve(answer(b"x" * 1_100_000, b"400 Bad", b"X-Request-Id: 7\r\n"))])
 async def test_an_error_that_cannot_be_read_keeps_its_status(lane: bool, script: Script, path: bytes) -> None:
-    """Nobody knows what it calls itself, but a client that is at fault must not be told to try again."""
+    """The code is unknown, but a client error must not tell the client to retry."""
     async with origin(script) as first, origin() as second:
         targets = pool(first.url, second.url, fallback=LISTED, open_responses_mode="translate")
         async with running(targets, lane=lane) as gateway:
@@ -100,8 +100,8 @@ async def test_an_error_that_cannot_be_read_keeps_its_status(lane: bool, script:
         ("anything_else", {}, True),
     ],
 )
-async def test_a_refusal_of_the_content_does_not_move_on(lane: bool, code: str, more: Json, moves: bool) -> None:
-    """Though its status is listed: nobody shops around for the provider that lets it pass, unless told to."""
+async def test_a_content_filter_refusal_does_not_cause_fallback(lane: bool, code: str, more: Json, moves: bool) -> None:
+    """Its status is listed. The proxy does not look for a provider without the filter, unless this is configured."""
     refused = error({"error": {"code": code, "message": "no"}})
     fallback = {"enabled": True, "on_status": [4, 5], **more}
     async with origin(serve(refused)) as first, origin() as second:
@@ -114,8 +114,8 @@ async def test_a_refusal_of_the_content_does_not_move_on(lane: bool, code: str, 
 @pytest.mark.parametrize(
     ("code", "moves"), [("context_length_exceeded", True), ("content_filter", False), ("invalid_value", False)]
 )
-async def test_an_error_inside_a_held_200_moves_on_by_its_code(lane: bool, code: str, moves: bool) -> None:
-    """Its status, 400, is not listed."""
+async def test_a_code_inside_a_held_200_causes_fallback(lane: bool, code: str, moves: bool) -> None:
+    """The status of the error, 400, is not listed."""
     failing = streamed(b'data: {"error":{"code":"%b"}}\n\n' % code.encode())
     async with origin(serve(failing)) as first, origin() as second:
         targets = pool(first.url, second.url, fallback={**LISTED, "hold": {}})
@@ -128,8 +128,8 @@ async def test_an_error_inside_a_held_200_moves_on_by_its_code(lane: bool, code:
 @pytest.mark.either_door
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("inside", [True, False])
-async def test_a_translated_error_moves_on_by_its_code(lane: bool, stream: bool, inside: bool) -> None:
-    """As a status, and as the first event or the whole body of a 200."""
+async def test_a_code_of_a_translated_error_causes_fallback(lane: bool, stream: bool, inside: bool) -> None:
+    """The error is an HTTP status, or the first event or the complete body of a 200."""
     told = json.dumps(TOO_LONG).encode()
     inside_200 = streamed(b"data: %b\n\n" % told) if stream else answer(told)
     good = streamed(*text("well")) if stream else whole("well")
@@ -157,8 +157,8 @@ EVENTS: dict[str, object] = {
 @pytest.mark.either_door
 @pytest.mark.parametrize("way", ["native, held", "translated", "translated, held", "translated, trusted"])
 @pytest.mark.parametrize("case", EVENTS)
-async def test_the_first_event_of_a_stream_moves_on_by_codes_and_words(lane: bool, way: str, case: str) -> None:
-    """The same codes in every way of answering, whether or not the client is told the provider's words."""
+async def test_codes_and_messages_in_the_first_event_cause_fallback(lane: bool, way: str, case: str) -> None:
+    """The same codes count in every mode, whether or not the client may get the provider's messages."""
     translated = "translated" in way
     failing = streamed(b"data: %b\n\n" % json.dumps(EVENTS[case]).encode())
     more: Json = {"open_responses_mode": "translate"} if translated else {}
@@ -177,8 +177,10 @@ async def test_the_first_event_of_a_stream_moves_on_by_codes_and_words(lane: boo
 @pytest.mark.parametrize(
     ("words", "moves"), [("Blocked by the content management policy.", False), ("Temperature is too high.", True)]
 )
-async def test_a_refusal_in_words_stays_with_the_client(lane: bool, translated: bool, words: str, moves: bool) -> None:
-    """Inside a 200 as well as under a status: 400 is listed."""
+async def test_a_refusal_in_the_message_does_not_cause_fallback(
+    lane: bool, translated: bool, words: str, moves: bool
+) -> None:
+    """This holds inside a 200 and with an error status; 400 is listed."""
     told = {"error": {"message": words, "type": "invalid_request_error"}}
     more: Json = {"open_responses_mode": "translate"} if translated else {}
     request = create(stream=True) if translated else post(b'{"model":"m","stream":true}')

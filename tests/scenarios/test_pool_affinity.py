@@ -1,4 +1,5 @@
-"""``affinity``: requests of one conversation go to one provider, in every process; others are shared out."""
+"""``affinity``: all requests of one conversation go to one provider, in every process; conversations spread over the
+providers."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ STRATEGIES = ["weighted_random", "priority", "least_inflight", "p2c"]
 
 
 class Switch:
-    """Answers well, or with 500 while it is ``broken``."""
+    """Answers properly, or with 500 while ``broken``."""
 
     def __init__(self) -> None:
         self.broken = False
@@ -37,7 +38,7 @@ class Switch:
 async def pooled(
     lane: bool, affinity: Json, *scripts: Script, own: Json | None = None, target: Json | None = None
 ) -> AsyncIterator[tuple[list[Origin], Gateway]]:
-    """Three providers; with settings of each, and of the target."""
+    """Three providers, with settings of each and of the target."""
     first, second, third = (*scripts, *[serve()] * 3)[:3]
     async with origin(first) as one, origin(second) as two, origin(third) as three:
         origins = [one, two, three]
@@ -57,7 +58,7 @@ def prompt(system: str, user: str) -> bytes:
 
 
 async def asked(gateway: Gateway, origins: list[Origin], request: bytes) -> int:
-    """Which provider gets ``request``."""
+    """The provider that gets ``request``."""
     before = [len(upstream.requests) for upstream in origins]
     await ask(gateway.port, request)
     await until(lambda: gateway.held_permits() == 0)
@@ -69,7 +70,7 @@ async def asked(gateway: Gateway, origins: list[Origin], request: bytes) -> int:
 @pytest.mark.either_door
 @pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_one_session_stays_and_many_spread(lane: bool, strategy: str) -> None:
-    """Whatever the strategy, which decides for requests without a session."""
+    """This holds with every strategy. The strategy decides for requests without a session."""
     async with pooled(lane, BY_SESSION, target={"strategy": strategy}) as (origins, gateway):
         homes = {name: await asked(gateway, origins, session(name)) for name in map(str, range(45))}
         for name in ("0", "7", "13"):
@@ -79,7 +80,7 @@ async def test_one_session_stays_and_many_spread(lane: bool, strategy: str) -> N
 
 
 async def test_the_first_header_of_the_list_counts(lane: bool) -> None:
-    """In any letter case; the second where the first is missing or empty."""
+    """Names match in any case. The second header counts if the first is missing or empty."""
     async with pooled(lane, BY_SESSION) as (origins, gateway):
         for name in map(str, range(12)):
             home = await asked(gateway, origins, session(name))
@@ -91,8 +92,8 @@ async def test_the_first_header_of_the_list_counts(lane: bool) -> None:
             assert await asked(gateway, origins, empty) == home
 
 
-async def test_a_reload_moves_nobody(lane: bool) -> None:
-    """Nor does another process: it is decided by the key and the providers alone."""
+async def test_a_reload_does_not_move_a_session(lane: bool) -> None:
+    """Another process chooses the same provider, because only the key and the providers decide."""
     async with pooled(lane, BY_SESSION) as (origins, gateway):
         homes = [await asked(gateway, origins, session(str(number))) for number in range(12)]
         providers = [{"url": upstream.url} for upstream in reversed(origins)]
@@ -104,7 +105,7 @@ async def test_a_reload_moves_nobody(lane: bool) -> None:
 
 
 async def test_prompts_that_begin_alike_stay_together(lane: bool) -> None:
-    """By the first bytes behind ``messages``; and different ones spread."""
+    """The first bytes after ``messages`` decide. Different prompts spread."""
     async with pooled(lane, BY_PROMPT) as (origins, gateway):
         homes = set()
         for number in range(45):
@@ -117,7 +118,7 @@ async def test_prompts_that_begin_alike_stay_together(lane: bool) -> None:
 
 @pytest.mark.parametrize("mode", ["native", "translate"])
 async def test_inputs_of_responses_count_as_prompts(lane: bool, mode: str) -> None:
-    """Natively and translated."""
+    """This holds for native and translated requests."""
     reply = serve(whole("hello"))
     own: Json = {"open_responses_mode": mode}
     async with pooled(lane, BY_PROMPT, reply, reply, reply, own=own) as (origins, gateway):
@@ -130,7 +131,7 @@ async def test_inputs_of_responses_count_as_prompts(lane: bool, mode: str) -> No
 
 
 async def test_sessions_of_an_ejected_provider_move_and_come_back(lane: bool) -> None:
-    """And no others move."""
+    """The sessions of other providers do not move."""
     switches = [Switch(), Switch(), Switch()]
     ejection: Json = {"ejection": {"consecutive_failures": 1, "base_time": "60s"}}
     async with pooled(lane, BY_SESSION, *switches, target=ejection) as (origins, gateway):
@@ -150,8 +151,8 @@ async def test_sessions_of_an_ejected_provider_move_and_come_back(lane: bool) ->
         assert [await asked(gateway, origins, session(name)) for name in names] == homes
 
 
-async def test_fallback_leads_away_from_home(lane: bool) -> None:
-    """Each conversation has its second choice, and that stays the same, too."""
+async def test_fallback_uses_a_fixed_second_provider(lane: bool) -> None:
+    """Each conversation has its own second provider, which stays the same."""
     switches = [Switch(), Switch(), Switch()]
     options: Json = {"fallback": {"enabled": True, "on_status": [5]}, "ejection": {"enabled": False}}
     async with pooled(lane, BY_SESSION, *switches, target=options) as (origins, gateway):
@@ -165,8 +166,8 @@ async def test_fallback_leads_away_from_home(lane: bool) -> None:
     assert sum(bool(upstream.requests) for upstream in origins) == 2
 
 
-async def test_a_popular_session_does_not_sink_its_provider(lane: bool) -> None:
-    """Beyond ``max_load`` times the fair share the next one takes over."""
+async def test_a_popular_session_does_not_overload_its_provider(lane: bool) -> None:
+    """Above ``max_load`` times the fair share, the next provider gets its requests."""
     release = asyncio.Event()
 
     async def slow(peer: Peer) -> None:

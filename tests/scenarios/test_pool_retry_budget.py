@@ -1,4 +1,4 @@
-"""The retry budget of a target: further attempts are bounded, so that an outage does not multiply the load."""
+"""The retry budget of a target bounds further attempts, so that an outage does not multiply the load."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ OOPS = answer(b"no", b"500 Oops", b"X-Of: first\r\n")
 
 
 def file(*providers: Json, budget: Json | None = None, **more: object) -> Snapshot:
-    """One target whose providers are never left out, so that only the budget bounds."""
+    """One target whose providers are never ejected, so that only the budget bounds attempts."""
     fallback = {"enabled": True, "on_status": [5], **({} if budget is None else {"retry_budget": budget}), **more}
     target = {"strategy": "priority", "fallback": fallback, "ejection": {"enabled": False}, "providers": providers}
     return snapshot({"m": target})
 
 
 @pytest.mark.parametrize("mode", ["native", "translate"])
-async def test_a_spent_budget_leaves_the_answer_at_hand(lane: bool, mode: str) -> None:
-    """Thirty requests bring ten further attempts out of the store, and three more; then the first answer counts, and
-    clients are told not to make up for it."""
+async def test_with_a_spent_budget_the_first_response_is_sent(lane: bool, mode: str) -> None:
+    """Thirty requests may cause ten further attempts from the initial budget and three more. After that the client
+    gets the first response, and a field tells it not to retry."""
     request = post() if mode == "native" else create()
     async with origin(serve(OOPS)) as first, origin() as second:
         providers: list[Json] = [{"url": each.url, "open_responses_mode": "translate"} for each in (first, second)]
@@ -43,8 +43,8 @@ async def test_a_spent_budget_leaves_the_answer_at_hand(lane: bool, mode: str) -
     assert [line["attempts"] for line in gateway.lines()].count(2) == len(second.requests)
 
 
-async def test_without_an_answer_at_hand_the_failure_is_told(lane: bool) -> None:
-    """Nobody listens at the first, and the second is not asked any more."""
+async def test_with_a_spent_budget_a_connection_failure_is_reported(lane: bool) -> None:
+    """The first provider's port is closed, and the second one gets requests only while the budget lasts."""
     async with origin() as second:
         providers: list[Json] = [{"url": f"http://127.0.0.1:{refused_port()}"}, {"url": second.url}]
         async with running(file(*providers, budget=TIGHT), lane=lane) as gateway:
@@ -54,8 +54,8 @@ async def test_without_an_answer_at_hand_the_failure_is_told(lane: bool) -> None
     assert (last.status, last.error["code"], last.value(b"x-should-retry")) == (503, "upstream_unreachable", b"false")
 
 
-async def test_successes_fill_it_again(lane: bool) -> None:
-    """A request in ten may be tried again, as the ratio says."""
+async def test_requests_refill_the_budget(lane: bool) -> None:
+    """One request in ten may be retried, as ``ratio`` sets."""
     failing = True
 
     async def script(peer: Peer) -> None:
@@ -77,8 +77,8 @@ async def test_successes_fill_it_again(lane: bool) -> None:
     assert (statuses[:3], statuses[-1]) == ([200] * 3, 500)
 
 
-async def test_switched_off_nothing_is_bounded(lane: bool) -> None:
-    """``enabled: false``."""
+async def test_without_the_budget_attempts_are_not_bounded(lane: bool) -> None:
+    """``enabled: false`` switches the budget off."""
     async with origin(serve(OOPS)) as first, origin() as second:
         providers: list[Json] = [{"url": first.url}, {"url": second.url}]
         async with running(file(*providers, budget={"enabled": False}), lane=lane) as gateway:
@@ -87,8 +87,8 @@ async def test_switched_off_nothing_is_bounded(lane: bool) -> None:
     assert len(second.requests) == 130
 
 
-async def test_it_is_a_targets_own(lane: bool) -> None:
-    """What one target spends, another does not lack."""
+async def test_each_target_has_its_own_budget(lane: bool) -> None:
+    """The attempts of one target do not use the budget of another."""
     async with origin(serve(OOPS)) as first, origin() as second:
         providers = [{"url": first.url}, {"url": second.url}]
         fallback = {"enabled": True, "on_status": [5], "retry_budget": TIGHT}

@@ -1,4 +1,4 @@
-"""Which provider serves, and how much at one time: strategies and limits, counted to the last byte."""
+"""The choice of a provider and the number of concurrent exchanges: strategies and limits, until the last byte."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def members(*providers: dict[str, object], **options: object) -> dict[str, objec
 
 
 async def begin_stream(stack: AsyncExitStack, gateway: Gateway, fields: bytes = b"") -> tuple[Client, Response]:
-    """A stream of which the head and the first event have arrived."""
+    """A stream whose head and first event have arrived."""
     client = await stack.enter_async_context(connect(gateway.port))
     await client.send(post(fields=fields))
     response = await client.head()
@@ -44,8 +44,8 @@ def counts(*origins: Origin) -> list[int]:
     return [len(upstream.requests) for upstream in origins]
 
 
-async def test_weight_zero_drains(lane: bool) -> None:
-    """A provider of weight 0 is not chosen."""
+async def test_a_provider_of_weight_zero_is_not_chosen(lane: bool) -> None:
+    """Weight 0 drains a provider."""
     async with origin() as drained, origin() as serving:
         targets = members({"url": drained.url, "weight": 0}, {"url": serving.url})
         async with running(snapshot(targets), lane=lane) as gateway:
@@ -55,8 +55,8 @@ async def test_weight_zero_drains(lane: bool) -> None:
 
 
 @pytest.mark.parametrize(("strategy", "wanted"), [("weighted_random", [3, 1]), ("least_inflight", [2, 2])])
-async def test_open_streams_steer_new_work(lane: bool, strategy: str, wanted: list[int]) -> None:
-    """Load is what is in flight until its last byte, by weight or not."""
+async def test_open_streams_count_as_load(lane: bool, strategy: str, wanted: list[int]) -> None:
+    """An exchange counts until its last byte, with every strategy of load."""
     release = asyncio.Event()
     async with origin(streaming(release)) as heavy, origin(streaming(release)) as light:
         targets = members({"url": heavy.url, "weight": 3}, {"url": light.url}, strategy=strategy)
@@ -66,8 +66,8 @@ async def test_open_streams_steer_new_work(lane: bool, strategy: str, wanted: li
             await end_streams(release, *streams)
 
 
-async def test_priority_takes_the_first_that_has_a_place(lane: bool) -> None:
-    """In the order of the file; one at its cap is passed over without an attempt."""
+async def test_priority_chooses_the_first_provider_with_a_permit(lane: bool) -> None:
+    """The order is that of the file. A provider at its limit is skipped without an attempt."""
     release = asyncio.Event()
     async with origin(streaming(release)) as first, origin() as second:
         targets = members({"url": first.url, **ONE_PLACE}, {"url": second.url}, strategy="priority")
@@ -80,8 +80,8 @@ async def test_priority_takes_the_first_that_has_a_place(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("bound", ["pool", "key", "provider"])
-async def test_a_stream_holds_its_place_until_its_last_byte(lane: bool, bound: str) -> None:
-    """With one place a second stream is refused while the first one runs, and admitted as soon as it has ended."""
+async def test_a_stream_holds_its_permit_until_its_last_byte(lane: bool, bound: str) -> None:
+    """With one permit, a second stream is refused while the first one runs, and admitted after its end."""
     release = asyncio.Event()
     async with origin(streaming(release)) as upstream:
         targets = members(
@@ -103,8 +103,8 @@ async def test_a_stream_holds_its_place_until_its_last_byte(lane: bool, bound: s
 
 
 @pytest.mark.parametrize("bound", ["pool", "key", "provider"])
-async def test_beyond_the_rate_the_answer_says_when_to_come_back(lane: bool, bound: str) -> None:
-    """429 with Retry-After in whole seconds."""
+async def test_above_the_rate_limit_the_response_has_retry_after(lane: bool, bound: str) -> None:
+    """The response is 429 with Retry-After in whole seconds."""
     async with origin() as upstream:
         targets = members(
             {"url": upstream.url, **(ONE_TOKEN if bound == "provider" else {})},
@@ -123,7 +123,7 @@ async def test_beyond_the_rate_the_answer_says_when_to_come_back(lane: bool, bou
 
 
 async def test_limits_of_a_key_are_its_own(lane: bool) -> None:
-    """Another key, and a target open to all, are not slowed by it; the key's limit follows it there."""
+    """They do not slow another key or an open target; but the key is limited at the open target, too."""
     auth = {"key_definitions": {"a": {"key": "sk-a", **ONE_TOKEN}, "b": {"key": "sk-b"}}}
     async with origin() as upstream, running(snapshot({"m": {"url": upstream.url}}, auth=auth), lane=lane) as gateway:
         statuses = [
@@ -133,22 +133,22 @@ async def test_limits_of_a_key_are_its_own(lane: bool) -> None:
     assert statuses == [200, 429, 200, 200, 429]
 
 
-async def test_a_refused_request_gives_back_what_it_holds(lane: bool) -> None:
-    """A place in the pool is free again after each answer, of whatever kind."""
+async def test_a_refused_request_releases_its_permits(lane: bool) -> None:
+    """A permit of the pool is free again after each response, whatever it is."""
     async with proxied(lane, serve(answer(status=b"500 Oops"), answer()), **ONE_PLACE) as (_, gateway):
         statuses = [(await ask(gateway.port, post())).status for _ in range(3)]
     assert statuses == [500, 200, 200]
 
 
-async def test_no_places_at_all_refuse_everything(lane: bool) -> None:
-    """0 is a limit, not "unlimited"."""
+async def test_a_limit_of_zero_refuses_every_request(lane: bool) -> None:
+    """0 is a limit; it does not mean "unlimited"."""
     async with proxied(lane, concurrency_limit={"max_concurrent_requests": 0}) as (upstream, gateway):
         assert (await ask(gateway.port, post())).status == 429
     assert not upstream.peers
 
 
 async def test_a_pool_without_providers_is_503(lane: bool) -> None:
-    """The model exists, so 404 would be a lie."""
+    """The model exists, so 404 would be wrong."""
     async with running(snapshot({"m": {"providers": []}}), lane=lane) as gateway:
         response = await ask(gateway.port, post())
     assert (response.status, response.error["code"]) == (503, "service_unavailable")
@@ -167,8 +167,8 @@ async def test_a_pool_without_providers_is_503(lane: bool) -> None:
         ({}, {"fallback": {"enabled": True, "max_attempts": 0}}),
     ],
 )
-def test_what_could_only_fail_later_fails_at_load(provider: dict[str, object], options: dict[str, object]) -> None:
-    """All weights 0, what no header can hold, no attempts: errors of the configuration."""
+def test_settings_that_cannot_work_are_errors_at_load(provider: dict[str, object], options: dict[str, object]) -> None:
+    """Examples are weights that are all 0, values that no header can hold, and zero attempts."""
     targets = members({"url": f"http://127.0.0.1:{refused_port()}", **provider}, **options)
     with pytest.raises(ConfigError):
         snapshot(targets)

@@ -1,4 +1,4 @@
-"""Probation: when a provider's time out is over, one request tries it, and what becomes of that one decides."""
+"""Probation: after the ejection of a provider one request probes it, and the result ends or extends the ejection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OOPS = answer(b"no", b"500 Oops")
 
 
 class Patient:
-    """A provider that fails until it is ``well``; from then on its answers wait for ``go``."""
+    """A provider that fails until ``well`` is set; after that its answers wait for ``go``."""
 
     def __init__(self) -> None:
         self.well = False
@@ -45,7 +45,8 @@ class Patient:
 async def ejected(
     lane: bool, patient: Patient, *, own: Json | None = None, target: Json | None = None
 ) -> AsyncIterator[tuple[list[Origin], Gateway]]:
-    """Two providers, of which the first was ejected and is due; with settings of the first and of the target."""
+    """Two providers, of which the first is ejected and due for a probe; with settings of the first and of the
+    target."""
     async with origin(patient) as first, origin() as second:
         providers = [{"url": first.url, **(own or {})}, {"url": second.url}]
         options = {"strategy": "priority", "ejection": BRIEF, "providers": providers, **(target or {})}
@@ -58,13 +59,13 @@ async def ejected(
 
 
 async def due(gateway: Gateway) -> None:
-    """Wait until the first provider, which is out, may be tried again."""
+    """Wait until the first provider, which is ejected, may be probed."""
     assert health(gateway).state is HealthState.EJECTED
     await until(lambda: time.monotonic() >= health(gateway).excluded_until)
 
 
-async def test_one_request_tries_it_and_others_do_not(lane: bool) -> None:
-    """While that one is under way, all others go elsewhere; when it was answered, the provider is in again."""
+async def test_one_request_probes_an_ejected_provider(lane: bool) -> None:
+    """While the probe runs, all other requests go to the other provider. After its answer the ejection ends."""
     patient = Patient()
     async with ejected(lane, patient) as (origins, gateway), asyncio.TaskGroup() as tasks:
         probe = tasks.create_task(ask(gateway.port, post()))
@@ -80,7 +81,7 @@ async def test_one_request_tries_it_and_others_do_not(lane: bool) -> None:
 
 @pytest.mark.parametrize("status", [b"400 X", b"404 X"])
 async def test_any_answer_ends_probation(lane: bool, status: bytes) -> None:
-    """One that refuses what the client did wrong shows that it is alive."""
+    """A 4xx for a client error shows that the provider works."""
     patient = Patient()
     patient.reply = answer(b"{}", status)
     patient.go.set()
@@ -89,8 +90,8 @@ async def test_any_answer_ends_probation(lane: bool, status: bytes) -> None:
         assert health(gateway).state is HealthState.HEALTHY
 
 
-async def test_a_probe_that_fails_puts_it_out_for_longer(lane: bool) -> None:
-    """At once, without the failures in a row that it takes otherwise."""
+async def test_a_failed_probe_extends_the_ejection(lane: bool) -> None:
+    """One failed probe is enough; no consecutive failures are needed."""
     patient = Patient()
     async with ejected(lane, patient) as (origins, gateway):
         patient.well = False
@@ -104,8 +105,8 @@ async def test_a_probe_that_fails_puts_it_out_for_longer(lane: bool) -> None:
     assert len(origins[0].requests) == 4
 
 
-async def test_a_failed_probe_costs_no_client_its_answer(lane: bool) -> None:
-    """With fallback the next provider answers it."""
+async def test_the_client_of_a_failed_probe_gets_an_answer(lane: bool) -> None:
+    """With fallback, the next provider answers."""
     patient = Patient()
     async with ejected(lane, patient, target={"fallback": {"enabled": True, "on_status": [5]}}) as (_, gateway):
         patient.well = False
@@ -124,8 +125,8 @@ SETTINGS: dict[str, Json] = {
 @pytest.mark.either_door
 @pytest.mark.parametrize("leave", [Client.fin, Client.rst], ids=["FIN", "RST"])
 @pytest.mark.parametrize("phase", SETTINGS)
-async def test_a_probe_whose_client_leaves_gives_its_place_back(lane: bool, leave: object, phase: str) -> None:
-    """Nothing was learnt from it: the next request tries."""
+async def test_after_a_disconnect_the_next_request_probes(lane: bool, leave: object, phase: str) -> None:
+    """A probe without a result decides nothing."""
     patient = Patient()
     async with ejected(lane, patient, target=SETTINGS[phase]) as (origins, gateway):
         if phase != "before the head":
@@ -147,8 +148,8 @@ async def test_a_probe_whose_client_leaves_gives_its_place_back(lane: bool, leav
         assert health(gateway).state is HealthState.HEALTHY
 
 
-async def test_a_probe_that_cannot_be_asked_gives_its_place_back(lane: bool) -> None:
-    """What the translator refuses goes to the other provider; the next request tries."""
+async def test_after_an_untranslatable_probe_the_next_request_probes(lane: bool) -> None:
+    """A request that cannot be translated goes to the other provider."""
     patient = Patient()
     patient.go.set()
     async with ejected(lane, patient, own={"open_responses_mode": "translate"}) as (origins, gateway):
@@ -159,8 +160,8 @@ async def test_a_probe_that_cannot_be_asked_gives_its_place_back(lane: bool) -> 
     assert len(origins[0].requests) == 3
 
 
-async def test_a_reload_does_not_forget_who_is_out(lane: bool) -> None:
-    """State is kept by provider."""
+async def test_a_reload_does_not_end_an_ejection(lane: bool) -> None:
+    """The state is kept for each provider."""
     patient = Patient()
     async with origin(patient) as first, origin() as second:
 
@@ -178,8 +179,8 @@ async def test_a_reload_does_not_forget_who_is_out(lane: bool) -> None:
     assert len(first.requests) == 2
 
 
-async def test_of_two_that_are_out_the_one_that_is_due_first_is_asked(lane: bool) -> None:
-    """The pool is never empty; and the first that is well again is found at once."""
+async def test_of_two_ejected_providers_the_first_due_is_tried(lane: bool) -> None:
+    """A pool never becomes empty, and the first provider that works again is found at once."""
     one, two = Patient(), Patient()
     async with origin(one) as first, origin(two) as second:
         providers = [{"url": upstream.url} for upstream in (first, second)]

@@ -1,4 +1,4 @@
-"""``on_limit: queue``: who finds a limit reached waits in line, in order, for as long as the operator says."""
+"""``on_limit: queue``: a request above a limit waits in a queue, in order, for a bounded time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHORT: Json = {"on_limit": "queue", "queue": {"max_waiting": 10, "timeout": "50m
 
 
 class Gated:
-    """An upstream that finishes its answers when the test says so, one `go` each, first come, first served."""
+    """An upstream that finishes one answer for each `go` of the test, in order of arrival."""
 
     def __init__(self, reply: bytes | None = None) -> None:
         self._reply = reply
@@ -50,7 +50,7 @@ def numbered(number: int) -> bytes:
 
 
 async def came(gateway: Gateway, upstream: Origin, level: str, count: int) -> None:
-    """Wait until so many exchanges stand in line, or with the provider."""
+    """Wait until this many exchanges are in the queue or at the provider."""
     await until(lambda: waiting(gateway, level) + len(upstream.requests) == count)
 
 
@@ -59,8 +59,8 @@ def order_of(upstream: Origin) -> list[int]:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-async def test_whoever_waits_goes_on_in_order_with_the_last_byte_of_another(lane: bool, level: str) -> None:
-    """A permit comes back with the end of a stream, not with its head; then the first in line goes in, and only it."""
+async def test_the_end_of_an_exchange_admits_the_first_in_the_queue(lane: bool, level: str) -> None:
+    """A permit is released at the end of a stream, not at its head. Exactly one waiting request is admitted then."""
     gated = Gated()
     async with (
         origin(gated) as upstream,
@@ -83,7 +83,7 @@ async def test_whoever_waits_goes_on_in_order_with_the_last_byte_of_another(lane
 
 @pytest.mark.parametrize("level", LEVELS)
 async def test_translated_exchanges_wait_like_others(lane: bool, level: str) -> None:
-    """For a provider that is spoken to in another dialect."""
+    """The provider uses another dialect than the client."""
     gated = Gated(whole("hello"))
     async with origin(gated) as upstream:
         targets = limited(level, {**ONE, **QUEUE}, url=upstream.url, open_responses_mode="translate")
@@ -99,7 +99,7 @@ async def test_translated_exchanges_wait_like_others(lane: bool, level: str) -> 
 
 @pytest.mark.parametrize("level", LEVELS)
 async def test_exchanges_with_a_local_provider_wait_like_others(lane: bool, level: str) -> None:
-    """Twenty at once, one place: all are answered."""
+    """Twenty requests compete for one permit, and all are answered."""
     limits: Json = {**ONE, **QUEUE, "queue": {"max_waiting": 20}}
     request = post(b'{"model":"m","messages":[{"role":"user","content":"one two"}],"stream":true}', fields=KEY)
     async with running(limited(level, limits, local={"engine": "echo"}), lane=lane) as gateway:
@@ -108,8 +108,9 @@ async def test_exchanges_with_a_local_provider_wait_like_others(lane: bool, leve
 
 
 @pytest.mark.parametrize("level", LEVELS)
-async def test_who_waits_too_long_is_refused(lane: bool, level: str) -> None:
-    """With what would have been said at once: 429, Retry-After, and the limit. It leaves the line, and asks nobody."""
+async def test_a_request_that_waits_too_long_is_refused(lane: bool, level: str) -> None:
+    """The response is that of a limit without a queue: 429, Retry-After and the limit. The request leaves the queue,
+    and no provider gets it."""
     gated = Gated()
     async with (
         origin(gated) as upstream,
@@ -131,8 +132,8 @@ async def test_who_waits_too_long_is_refused(lane: bool, level: str) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-async def test_a_full_line_refuses_at_once(lane: bool, level: str) -> None:
-    """And does not disturb who stands in it."""
+async def test_a_full_queue_refuses_at_once(lane: bool, level: str) -> None:
+    """The waiting requests are not affected."""
     gated = Gated()
     limits = {**ONE, "on_limit": "queue", "queue": {"max_waiting": 1, "timeout": "5s"}}
     async with (
@@ -152,8 +153,9 @@ async def test_a_full_line_refuses_at_once(lane: bool, level: str) -> None:
 
 @pytest.mark.parametrize("leave", [Client.fin, Client.rst], ids=["FIN", "RST"])
 @pytest.mark.parametrize("level", LEVELS)
-async def test_a_client_that_leaves_makes_way(lane: bool, level: str, leave: Callable[[Client], None]) -> None:
-    """Whether it was the first in line or not; who stands behind is served, and the provider never hears of it."""
+async def test_a_disconnect_leaves_the_queue(lane: bool, level: str, leave: Callable[[Client], None]) -> None:
+    """The client is the first in the queue or not. The requests after it are served, and the provider never gets its
+    request."""
     gated = Gated()
     async with (
         origin(gated) as upstream,
@@ -180,8 +182,8 @@ async def test_a_client_that_leaves_makes_way(lane: bool, level: str, leave: Cal
 
 
 @pytest.mark.parametrize("level", LEVELS)
-async def test_the_clock_lets_in_who_waits_for_a_rate(lane: bool, level: str) -> None:
-    """One after the other, in their order."""
+async def test_requests_that_wait_for_a_rate_are_admitted_over_time(lane: bool, level: str) -> None:
+    """They are admitted one after the other, in order."""
     limits = {"rate_limit": {"requests_per_second": 50, "burst_size": 1}, **QUEUE}
     async with origin() as upstream, running(limited(level, limits, url=upstream.url), lane=lane) as gateway:
         limiter(gateway, level).bucket.take(2)  # type: ignore[union-attr]
@@ -195,8 +197,8 @@ async def test_the_clock_lets_in_who_waits_for_a_rate(lane: bool, level: str) ->
 
 
 @pytest.mark.parametrize("level", LEVELS)
-async def test_the_clock_lets_in_who_waits_for_tokens(lane: bool, level: str) -> None:
-    """Of 7 tokens' estimate each, with 10 in store."""
+async def test_requests_that_wait_for_tokens_are_admitted_over_time(lane: bool, level: str) -> None:
+    """Each is estimated at 7 tokens, and the bucket holds 10."""
     limits = {"token_limit": {"tokens_per_minute": 30_000, "burst_size": 10}, **QUEUE}
     async with origin() as upstream, running(limited(level, limits, url=upstream.url), lane=lane) as gateway:
         limiter(gateway, level).tokens.take(30)  # type: ignore[union-attr]

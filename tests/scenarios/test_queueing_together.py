@@ -1,4 +1,4 @@
-"""Lines of several limits at one time, of several providers, and across a reload."""
+"""Queues of several limits at one time, of several providers, and across a reload."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def places(count: int) -> Json:
 
 
 class Counting:
-    """Answers when the test says so, and counts how many are asked at one time, in all and by key."""
+    """Answers when the test allows it, and counts the concurrent requests, in total and by key."""
 
     def __init__(self) -> None:
         self._go = asyncio.Semaphore(0)
@@ -51,7 +51,7 @@ class Counting:
 
 
 def waiting(gateway: Gateway) -> int:
-    """Who waits for the target or one of its providers."""
+    """The number of exchanges that wait for the target or one of its providers."""
     target = gateway.application.holder.current.table.find("m")
     assert target is not None
     lines = [target.limiter.queue, *(member.limiter.queue for member in target.endpoints)]
@@ -59,7 +59,8 @@ def waiting(gateway: Gateway) -> int:
 
 
 async def test_limits_of_key_target_and_provider_hold_together(lane: bool) -> None:
-    """Thirty exchanges of two keys wait for three kinds of places: none is passed, and nobody is lost."""
+    """Thirty exchanges of two keys wait for three kinds of permits. No limit is exceeded, and every exchange is
+    answered."""
     counting = Counting()
     async with origin(counting) as upstream:
         provider = {"url": upstream.url, **places(2), **QUEUE}
@@ -78,8 +79,8 @@ async def test_limits_of_key_target_and_provider_hold_together(lane: bool) -> No
     assert counting.most_of_a == 1
 
 
-async def test_a_limit_that_rejects_comes_before_one_that_lets_wait(lane: bool) -> None:
-    """Waiting for the target would be in vain while the key refuses."""
+async def test_a_rejecting_limit_is_checked_before_a_queueing_one(lane: bool) -> None:
+    """A wait for the target would be useless while the key's limit rejects."""
     counting = Counting()
     async with origin(counting) as upstream:
         targets = {"m": {"keys": ["a"], "providers": [{"url": upstream.url}], **places(1), **QUEUE}}
@@ -96,8 +97,8 @@ async def test_a_limit_that_rejects_comes_before_one_that_lets_wait(lane: bool) 
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("strategy", ["priority", "weighted_random", "least_inflight", "p2c"])
-async def test_with_all_providers_full_the_first_that_comes_free_is_asked(lane: bool, strategy: str) -> None:
-    """Whichever that is: the second one here."""
+async def test_a_waiting_request_gets_the_first_free_provider(lane: bool, strategy: str) -> None:
+    """Here it is the second provider."""
     one, two = Counting(), Counting()
     async with origin(one) as first, origin(two) as second:
         providers = [{"url": upstream.url, **places(1), **QUEUE} for upstream in (first, second)]
@@ -119,7 +120,8 @@ async def test_with_all_providers_full_the_first_that_comes_free_is_asked(lane: 
 
 
 async def test_many_wait_for_several_full_providers(lane: bool) -> None:
-    """Twenty exchanges, two providers with one place each: all are answered, and no place is used twice."""
+    """Twenty exchanges compete for two providers with one permit each. All are answered, and no permit is used
+    twice."""
     one, two = Counting(), Counting()
     one.go(20)
     two.go(20)
@@ -132,8 +134,8 @@ async def test_many_wait_for_several_full_providers(lane: bool) -> None:
     assert len(first.requests) + len(second.requests) == 20
 
 
-async def test_a_line_at_one_provider_is_used_though_the_other_refuses(lane: bool) -> None:
-    """One of two full providers lets wait: that is where an exchange waits."""
+async def test_a_request_queues_at_one_provider_though_the_other_rejects(lane: bool) -> None:
+    """Both providers are full, and one of them has a queue; the exchange waits there."""
     one, two = Counting(), Counting()
     async with origin(one) as first, origin(two) as second:
         providers = [{"url": first.url, **places(1)}, {"url": second.url, **places(1), **QUEUE}]
@@ -149,7 +151,7 @@ async def test_a_line_at_one_provider_is_used_though_the_other_refuses(lane: boo
 
 
 async def waits(lane: bool, after: Json | None) -> list[Response]:
-    """Two waited for the one place of a target that is then reloaded as ``after`` says; None: it is gone."""
+    """Two exchanges wait for the one permit of a target. The target is then reloaded as ``after``; None removes it."""
     counting = Counting()
     async with origin(counting) as upstream:
         before = snapshot({"m": {"url": upstream.url, **places(1), **QUEUE}})
@@ -170,12 +172,12 @@ async def waits(lane: bool, after: Json | None) -> list[Response]:
 
 
 @pytest.mark.parametrize("after", [{**places(3), **QUEUE}, {**places(1), **QUEUE}, None], ids=["more", "same", "gone"])
-async def test_a_reload_loses_nobody_who_waits(lane: bool, after: Json | None) -> None:
-    """More places let them in at once; without a change they wait on; and a target that is gone serves who came."""
+async def test_a_reload_keeps_waiting_requests(lane: bool, after: Json | None) -> None:
+    """More permits admit them at once. Without a change they wait on. A removed target still serves them."""
     assert [response.status for response in await waits(lane, after)] == [200] * 3
 
 
-async def test_a_reload_that_rejects_refuses_who_waits(lane: bool) -> None:
-    """As it refuses everybody who comes from now on."""
+async def test_a_reload_to_reject_refuses_waiting_requests(lane: bool) -> None:
+    """They get the response that new requests get."""
     answers = await waits(lane, places(1))
     assert sorted(response.status for response in answers) == [200, 429, 429]

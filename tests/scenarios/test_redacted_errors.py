@@ -1,4 +1,4 @@
-"""A provider's error that repeats our credential is told without it, and otherwise as it came."""
+"""A provider's error that repeats the proxy's credential is redacted and otherwise unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WS = (
 
 
 def in_pieces(content_type: bytes = b"application/json") -> Script:
-    """The body chunk by chunk, each of three bytes, and in a read of its own as far as the machine lets it."""
+    """The body in chunks of three bytes, each in a read of its own as far as possible."""
 
     async def script(peer: Peer) -> None:
         while True:
@@ -69,8 +69,8 @@ def tells(response: Response, gateway: Gateway) -> bool:
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("error", ERRORS)
-async def test_an_error_is_told_without_the_credential(lane: bool, error: str) -> None:
-    """Same length, same framing; a content coding is gone, since what was in it is another thing now."""
+async def test_a_credential_in_an_error_body_is_redacted(lane: bool, error: str) -> None:
+    """Length and framing stay. A content coding is removed, since the decoded body has changed."""
     response, gateway = await answered(lane, ERRORS[error], post(b'{"model":"m"}'))
     assert (response.status, response.end, response.body) == (401, End.WHOLE, BLANKED)
     assert response.value(b"content-encoding") is None
@@ -80,8 +80,8 @@ async def test_an_error_is_told_without_the_credential(lane: bool, error: str) -
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("before", [b"", ZIPPED_NOTHING, ZIPPED_NOTHING[:-8], b"\xff\xff"])
-async def test_what_is_called_gzip_and_is_not_is_searched_as_it_is(lane: bool, before: bytes) -> None:
-    """All of it, or behind what is; as many bytes go out as came."""
+async def test_an_invalid_gzip_body_is_redacted_as_plain_bytes(lane: bool, before: bytes) -> None:
+    """The complete body, or the part after its valid gzip data, is searched. The number of bytes does not change."""
     error = answer(before + TOLD, b"401 No", JSON + b"Content-Encoding: gzip\r\n")
     response, gateway = await answered(lane, serve(error), post())
     assert response.body == before + BLANKED
@@ -91,7 +91,7 @@ async def test_what_is_called_gzip_and_is_not_is_searched_as_it_is(lane: bool, b
 @pytest.mark.either_door
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("stream", [b"true", b"false"])
-async def test_a_translated_error_in_a_trusted_providers_words(lane: bool, error: str, stream: bytes) -> None:
+async def test_a_trusted_providers_translated_error_is_redacted(lane: bool, error: str, stream: bytes) -> None:
     request = post(b'{"model":"m","input":"hi","stream":%b}' % stream, b"/v1/responses")
     trusted = {"open_responses_mode": "translate", "trusted": True}
     response, gateway = await answered(lane, ERRORS[error], request, **trusted)
@@ -100,8 +100,8 @@ async def test_a_translated_error_in_a_trusted_providers_words(lane: bool, error
 
 
 @pytest.mark.parametrize("stream", [b"true", b"false"])
-async def test_a_translated_error_inside_a_200(lane: bool, stream: bytes) -> None:
-    """As its first event, or where the answer was to be."""
+async def test_a_translated_error_inside_a_200_is_redacted(lane: bool, stream: bytes) -> None:
+    """The error is the first event or the complete answer."""
     events = b"data: " + TOLD + b"\n\n" if stream == b"true" else TOLD
     kind = b"text/event-stream" if stream == b"true" else b"application/json"
     request = post(b'{"model":"m","input":"hi","stream":%b}' % stream, b"/v1/responses")
@@ -112,8 +112,8 @@ async def test_a_translated_error_inside_a_200(lane: bool, stream: bytes) -> Non
     assert not tells(response, gateway)
 
 
-async def test_a_credential_in_the_query_is_not_told(lane: bool) -> None:
-    """Whoever repeats the URL; what is no credential in it helps to understand the error."""
+async def test_a_credential_in_the_query_is_redacted(lane: bool) -> None:
+    """Some errors repeat the URL. Its other parts stay, because they help to understand the error."""
     said = b"cannot POST /v1/chat/completions?api-version=2024-10-21&api-key=sk-operator%2Fsecret%2B1"
     query = {"api-version": "2024-10-21", "api-key": KEY}
     response, gateway = await answered(
@@ -124,8 +124,8 @@ async def test_a_credential_in_the_query_is_not_told(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/responses"])
-async def test_heads_are_told_without_it(lane: bool, path: bytes) -> None:
-    """Reason, fields, and those that a translated error takes over."""
+async def test_a_credential_in_a_response_head_is_redacted(lane: bool, path: bytes) -> None:
+    """This holds for the reason, the fields, and the fields of a translated error."""
     fields = b'X-Key: %b\r\nWWW-Authenticate: Bearer realm="%b"\r\n' % (KEY.encode(), b"sk-operator%2Fsecret%2B1")
     mode = "translate" if path.endswith(b"responses") else "native"
     script = serve(answer(b"{}", b"401 Bad " + KEY.encode(), fields))
@@ -136,7 +136,7 @@ async def test_heads_are_told_without_it(lane: bool, path: bytes) -> None:
     assert not tells(response, gateway)
 
 
-async def test_a_refused_handshake_is_told_without_it(lane: bool) -> None:
+async def test_a_refused_handshake_is_redacted(lane: bool) -> None:
     for refusal in (ERRORS["whole"], ERRORS["in gzip"], serve(answer(b"", b"401 No", b"X: %b\r\n" % KEY.encode()))):
         response, gateway = await answered(lane, refusal, get(b"/v1/realtime?model=m", WS))
         assert (response.status, response.end) == (401, End.WHOLE)
@@ -147,8 +147,8 @@ async def test_a_refused_handshake_is_told_without_it(lane: bool) -> None:
 @pytest.mark.either_door
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("hedge", [None, {"after": "1ms"}])
-async def test_the_last_answer_of_a_pool_is_told_without_it(lane: bool, error: str, hedge: Json | None) -> None:
-    """One that was kept in case all others are worse; each provider has a credential of its own."""
+async def test_a_kept_response_of_a_pool_is_redacted(lane: bool, error: str, hedge: Json | None) -> None:
+    """The response was kept in case all later ones are worse. Each provider has its own credential."""
     second = serve(answer(b"%b" % KEY.replace("1", "2").encode(), b"503 No"))
     async with origin(ERRORS[error]) as one, origin(second) as two:
         providers = [
@@ -174,13 +174,13 @@ async def test_the_last_answer_of_a_pool_is_told_without_it(lane: bool, error: s
     ],
     ids=["an answer", "a coded error without it", "somebody else's key"],
 )
-async def test_all_else_is_left_alone(lane: bool, reply: bytes) -> None:
+async def test_other_bytes_are_not_changed(lane: bool, reply: bytes) -> None:
     response, _ = await answered(lane, serve(reply), post(b'{"model":"m"}'))
     assert response.head + response.body == reply
 
 
-async def test_a_coded_error_that_is_too_large_is_told_in_our_words(lane: bool) -> None:
-    """4 MiB that unfold from a few kilobytes, the credential behind them: the status stays."""
+async def test_a_coded_error_that_is_too_large_is_replaced(lane: bool) -> None:
+    """A few kilobytes decode to 4 MiB with the credential at the end. The body is the proxy's own; the status stays."""
     reply = answer(coded("gzip", b"x" * (4 << 20) + KEY.encode()), b"429 No", b"Content-Encoding: gzip\r\nX: y\r\n")
     response, _ = await answered(lane, serve(reply), post(b'{"model":"m"}'))
     assert (response.status, response.value(b"x"), response.value(b"content-encoding")) == (429, b"y", None)

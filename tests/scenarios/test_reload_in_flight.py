@@ -1,4 +1,4 @@
-"""What a new configuration means for connections and exchanges that are there already."""
+"""The effect of a new configuration on existing connections and exchanges."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def apply(gateway: Gateway, wanted: Snapshot) -> None:
 
 
 class Leaving:
-    """An upstream that answers, and notes when the proxy has closed a connection."""
+    """An upstream that answers, and records when the proxy has closed a connection."""
 
     def __init__(self) -> None:
         self.closed = 0
@@ -39,7 +39,7 @@ class Leaving:
 
 
 async def test_idle_connections_to_an_origin_that_is_gone_are_closed(lane: bool) -> None:
-    """Those of others stay, and serve the next request."""
+    """Connections to other origins stay open and serve the next request."""
     leaving = Leaving()
     async with origin(leaving.script) as old, origin(serve()) as kept:
         both = snapshot({"old": {"url": old.url}, "m": {"url": kept.url}})
@@ -52,8 +52,8 @@ async def test_idle_connections_to_an_origin_that_is_gone_are_closed(lane: bool)
             assert len(kept.peers) == 1
 
 
-async def test_a_stream_from_before_ends_well_and_its_connection_with_it(lane: bool) -> None:
-    """Its target is gone, and nobody else will need the connection."""
+async def test_a_running_stream_of_a_removed_target_ends_properly(lane: bool) -> None:
+    """Its connection is closed afterwards, because no target uses it."""
     more, gone = asyncio.Event(), asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -80,8 +80,8 @@ async def test_a_stream_from_before_ends_well_and_its_connection_with_it(lane: b
         assert len(new.requests) == 1
 
 
-async def test_an_exchange_that_waits_for_its_head_goes_on_where_it_began(lane: bool) -> None:
-    """Neither the new provider nor a 502."""
+async def test_a_running_exchange_stays_with_its_provider(lane: bool) -> None:
+    """It neither goes to the new provider nor gets a 502."""
     asked, more = asyncio.Event(), asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -101,8 +101,8 @@ async def test_an_exchange_that_waits_for_its_head_goes_on_where_it_began(lane: 
             assert new.requests == []
 
 
-async def test_other_bounds_of_the_pool_concern_connections_that_are_there(lane: bool) -> None:
-    """``http_pool`` needs no restart (in Onwards it does)."""
+async def test_new_pool_limits_apply_to_existing_connections(lane: bool) -> None:
+    """A change of ``http_pool`` needs no restart (in Onwards it does)."""
     leaving = Leaving()
     async with origin(leaving.script) as upstream, running(single(upstream.url), lane=lane) as gateway:
         assert (await ask(gateway.port, ASK)).status == 200
@@ -112,8 +112,9 @@ async def test_other_bounds_of_the_pool_concern_connections_that_are_there(lane:
         await until(lambda: leaving.closed == 2)
 
 
-async def test_two_hundred_generations_leave_nothing_behind(lane: bool) -> None:
-    """What is replaced is gone without the collector, as soon as the connection is closed that asked last."""
+async def test_two_hundred_reloads_leak_no_memory(lane: bool) -> None:
+    """A replaced configuration is freed without the garbage collector, as soon as the last connection that used it
+    closes."""
 
     def generation(number: int, *urls: str) -> Snapshot:
         targets: dict[str, object] = {
@@ -142,8 +143,8 @@ async def test_two_hundred_generations_leave_nothing_behind(lane: bool) -> None:
             assert blocks_later - blocks < 2000
 
 
-async def test_connections_that_are_over_leave_nothing_to_the_collector(lane: bool) -> None:
-    """It comes rarely, and what it finds late may hold a configuration of long ago."""
+async def test_closed_connections_leave_no_reference_cycles(lane: bool) -> None:
+    """The collector runs rarely, and a cycle may hold an old configuration until then."""
     closing = serve(answer(fields=b"Connection: close\r\n"))
     async with origin(closing) as upstream, running(single(upstream.url), lane=lane) as gateway:
         assert (await ask(gateway.port, ASK)).status == 200

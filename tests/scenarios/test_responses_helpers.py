@@ -1,4 +1,4 @@
-"""Beside translation: input tokens are counted without a provider, and broken streams are repaired where asked for."""
+"""Beside translation: input tokens are counted without a provider, and invalid streams are repaired if configured."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def count(body: bytes, path: bytes = b"/v1/responses/input_tokens") -> bytes:
 
 
 async def test_input_tokens_are_estimated_without_asking_a_provider(lane: bool) -> None:
-    """The upstream would answer 500."""
+    """The provider would answer 500."""
     async with proxied(lane, serve(answer(b"{}", b"500 Error")), open_responses_mode="translate") as (_, gateway):
         response = await ask(gateway.port, count(b'{"model":"m","input":"How many tokens are these?"}'))
         assert response.status == 200
@@ -38,8 +38,8 @@ async def test_input_tokens_are_estimated_without_asking_a_provider(lane: bool) 
         assert 5 <= counted["input_tokens"] <= 20
 
 
-async def test_what_cannot_be_counted_is_refused(lane: bool) -> None:
-    """400, naming the field."""
+async def test_an_uncountable_input_is_refused(lane: bool) -> None:
+    """The response is 400 and names the field."""
     async with proxied(lane, serve(answer(b"{}")), open_responses_mode="translate") as (_, gateway):
         response = await ask(gateway.port, count(b'{"model":"m","input":7}'))
         assert response.status == 400
@@ -47,8 +47,8 @@ async def test_what_cannot_be_counted_is_refused(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("repair", [True, False])
-async def test_a_broken_stream_is_repaired_only_where_asked_for(lane: bool, repair: bool) -> None:
-    """Without ``repair`` the provider's bytes pass as they came."""
+async def test_an_invalid_stream_is_repaired_only_with_repair(lane: bool, repair: bool) -> None:
+    """Without ``repair`` the provider's bytes pass unchanged."""
     async with proxied(lane, broken, repair=repair) as (_, gateway):
         response = await ask(gateway.port, post(b'{"model":"m","input":"x","stream":true}', b"/v1/responses"))
         if not repair:
@@ -61,7 +61,7 @@ async def test_a_broken_stream_is_repaired_only_where_asked_for(lane: bool, repa
 
 
 async def test_other_streams_of_a_repaired_provider_pass(lane: bool) -> None:
-    """Repair concerns the Responses API only."""
+    """Repair concerns only the Responses API."""
     async with proxied(lane, broken, repair=True) as (_, gateway):
         response = await ask(gateway.port, post(b'{"model":"m","stream":true}'))
         assert response.body == BROKEN

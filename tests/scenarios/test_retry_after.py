@@ -1,4 +1,4 @@
-"""``Retry-After`` between attempts: waited for within its bound; beyond it, the answer is the client's."""
+"""``Retry-After`` between attempts: the proxy waits within its bound; above it, the client gets the response."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ async def alone(
 @pytest.mark.either_door
 @pytest.mark.parametrize("status", [b"429 Slow Down", b"503 Busy"])
 @pytest.mark.parametrize("seconds", [b"0", b"1"])
-async def test_a_rest_within_the_bound_is_waited_for(lane: bool, seconds: bytes, status: bytes) -> None:
-    """The same provider is asked again afterwards, and the client sees nothing of it."""
+async def test_the_proxy_waits_for_retry_after_within_the_bound(lane: bool, seconds: bytes, status: bytes) -> None:
+    """After the wait the same provider gets the request again. The client sees only the last response."""
     loop = asyncio.get_running_loop()
     async with alone(lane, busy(seconds, status), answer()) as (upstream, gateway):
         began = loop.time()
@@ -50,8 +50,8 @@ async def test_a_rest_within_the_bound_is_waited_for(lane: bool, seconds: bytes,
 
 
 @pytest.mark.parametrize(("seconds", "bound"), [(b"11", None), (b"3600", None), (b"1", 500)])
-async def test_a_longer_rest_ends_the_plan(lane: bool, seconds: bytes, bound: int | None) -> None:
-    """The client gets the answer as it is, with its Retry-After; and may come again, since it was one attempt."""
+async def test_a_retry_after_above_the_bound_ends_the_attempts(lane: bool, seconds: bytes, bound: int | None) -> None:
+    """The client gets the response unchanged, with its Retry-After. It may retry, since one attempt was made."""
     fallback = TWICE if bound is None else {**TWICE, "max_retry_after_ms": bound}
     async with alone(lane, busy(seconds), fallback=fallback) as (upstream, gateway):
         response = await ask(gateway.port, post())
@@ -59,15 +59,15 @@ async def test_a_longer_rest_ends_the_plan(lane: bool, seconds: bytes, bound: in
     assert len(upstream.requests) == 1
 
 
-async def test_a_bound_of_zero_does_not_look_at_it(lane: bool) -> None:
+async def test_a_bound_of_zero_ignores_retry_after(lane: bool) -> None:
     """The next attempt is made at once."""
     async with alone(lane, busy(b"3600"), answer(), fallback={**TWICE, "max_retry_after_ms": 0}) as (upstream, gateway):
         assert (await ask(gateway.port, post())).body == b'{"ok":true}'
     assert len(upstream.requests) == 2
 
 
-async def test_a_provider_that_need_not_rest_is_asked_at_once(lane: bool) -> None:
-    """How long the first one wants to be left alone is no matter to the second."""
+async def test_a_provider_without_retry_after_is_tried_at_once(lane: bool) -> None:
+    """The first provider's Retry-After does not delay the second."""
     async with origin(serve(busy(b"3600"))) as first, origin() as second:
         providers = [{"url": first.url}, {"url": second.url}]
         target = {"strategy": "priority", "fallback": {"enabled": True, "on_status": [429]}, "providers": providers}
@@ -76,15 +76,15 @@ async def test_a_provider_that_need_not_rest_is_asked_at_once(lane: bool) -> Non
 
 
 @pytest.mark.parametrize("seconds", [b"soon", b"-1", b""])
-async def test_what_is_no_time_is_ignored(lane: bool, seconds: bytes) -> None:
-    """As if there were none: the next attempt is made."""
+async def test_an_invalid_retry_after_is_ignored(lane: bool, seconds: bytes) -> None:
+    """The next attempt is made as without Retry-After."""
     async with alone(lane, busy(seconds), answer()) as (upstream, gateway):
         assert (await ask(gateway.port, post())).body == b'{"ok":true}'
     assert len(upstream.requests) == 2
 
 
-async def test_translated_answers_are_waited_for_too(lane: bool) -> None:
-    """Within the bound; and beyond it the client is told how long."""
+async def test_retry_after_of_a_translated_answer_is_honoured(lane: bool) -> None:
+    """The proxy waits within the bound; above it, the client gets the Retry-After."""
     mode: Json = {"open_responses_mode": "translate"}
     replies = (chat_error(b"429 Slow", "busy", b"Retry-After: 0\r\n"), streamed(*text("hello")))
     async with alone(lane, *replies, own=mode) as (upstream, gateway):
@@ -95,8 +95,8 @@ async def test_translated_answers_are_waited_for_too(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"concurrency_limit": {"max_concurrent_requests": 1}}])
-async def test_while_it_is_waited_for_no_place_at_the_provider_is_held(lane: bool, limits: Json) -> None:
-    """Others may try; and a client that leaves meanwhile leaves nothing behind."""
+async def test_no_permit_is_held_during_retry_after(lane: bool, limits: Json) -> None:
+    """Other exchanges may use the provider. A client that disconnects leaves no resources in use."""
     async with alone(lane, busy(b"5"), answer(), own=limits) as (upstream, gateway), connect(gateway.port) as client:
         await client.send(post())
         await upstream.seen(1)
@@ -110,8 +110,8 @@ async def test_while_it_is_waited_for_no_place_at_the_provider_is_held(lane: boo
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-async def test_clients_are_told_that_a_pool_has_tried(lane: bool, count: int) -> None:
-    """``x-should-retry: false`` keeps SDKs from multiplying attempts; after a single one it is theirs to try."""
+async def test_clients_are_told_not_to_retry_after_several_attempts(lane: bool, count: int) -> None:
+    """``x-should-retry: false`` keeps SDKs from multiplying attempts. After a single attempt the client may retry."""
 
     async def failing(peer: Peer) -> None:
         while True:
@@ -130,8 +130,8 @@ async def test_clients_are_told_that_a_pool_has_tried(lane: bool, count: int) ->
 
 
 @pytest.mark.parametrize("said", [formatdate(4e9, usegmt=True).encode(), b"9" * 40])
-async def test_a_far_retry_after_is_told_and_not_ignored(lane: bool, said: bytes) -> None:
-    """A date without a Date to count from, and a number larger than anybody's patience."""
+async def test_a_very_long_retry_after_ends_the_attempts(lane: bool, said: bytes) -> None:
+    """The value is a date in a response without Date, or a very large number."""
     async with origin(serve(busy(said), answer())) as upstream:
         targets = pool(upstream.url, fallback=TWICE)
         async with running(targets, lane=lane) as gateway:
@@ -141,8 +141,8 @@ async def test_a_far_retry_after_is_told_and_not_ignored(lane: bool, said: bytes
 
 
 @pytest.mark.parametrize("options", [{}, {"response_headers": {"X-Should-Retry": "true"}}])
-async def test_should_retry_is_said_once(lane: bool, options: Json) -> None:
-    """OpenAI says it, too; SDKs join two values to one that they do not know, and try again."""
+async def test_x_should_retry_is_sent_once(lane: bool, options: Json) -> None:
+    """OpenAI sends it, too. SDKs would join two values to one that they do not know, and retry."""
     failing = answer(b"busy", b"500 Oops", b"x-should-retry: true\r\n")
     async with origin(serve(failing)) as first, origin(serve(failing)) as second:
         async with running(pool(first.url, second.url, fallback=TWICE, **options), lane=lane) as gateway:

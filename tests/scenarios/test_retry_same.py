@@ -1,4 +1,4 @@
-"""``retry_same``: the provider that failed is asked once more, before another one is."""
+"""``retry_same``: the failed provider gets the request once more before another one does."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def first_then(failure: bytes, then: bytes = answer(b"again")) -> Script:
 @pytest.mark.either_door
 @pytest.mark.parametrize("alone", [True, False])
 @pytest.mark.parametrize("fails", [first_then(BUSY), first_then(limited(0)), no_answer, dies_within_the_head])
-async def test_the_same_provider_is_asked_once_more(lane: bool, fails: Script, alone: bool) -> None:
-    """Whether there is another one or not; in attempts and in the metric, and out of the budget."""
+async def test_the_same_provider_is_tried_once_more(lane: bool, fails: Script, alone: bool) -> None:
+    """The retry counts as an attempt, in the metric, and in the budget. Another provider makes no difference."""
     async with origin(fails, serve(answer(b"again"))) as first, origin() as second:
         urls = [first.url] if alone else [first.url, second.url]
         async with running(pool(*urls, fallback=ON), lane=lane) as gateway:
@@ -59,8 +59,8 @@ async def test_the_same_provider_is_asked_once_more(lane: bool, fails: Script, a
     assert b'onwards_retries_total{target="m"} 1.0' in metrics
 
 
-async def test_a_second_failure_moves_on(lane: bool) -> None:
-    """Once more and not twice; then every other provider has its turn, and is asked once more, too."""
+async def test_a_second_failure_causes_fallback(lane: bool) -> None:
+    """Each provider gets one retry; then the next provider is tried, with one retry of its own."""
     async with origin(serve(BUSY)) as first, origin(serve(BUSY)) as second, origin() as third:
         async with running(pool(first.url, second.url, third.url, fallback=ON), lane=lane) as gateway:
             response = await ask(gateway.port, post())
@@ -92,8 +92,9 @@ NOBODY = ("the end of all attempts", "an empty budget")
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", CASES)
-async def test_it_is_not_asked_again(lane: bool, case: str) -> None:
-    """After what will not be over so soon, and beyond what the pool may ask. The next one is, if it may."""
+async def test_some_failures_do_not_retry_the_same_provider(lane: bool, case: str) -> None:
+    """The kind of failure, a setting or a spent bound excludes the retry. The next provider is tried if the bounds
+    allow it."""
     script, fallback, timeouts = CASES[case]
     spent = 11 if case == "an empty budget" else 1
     async with origin(script) as first, origin() as second:
@@ -106,8 +107,8 @@ async def test_it_is_not_asked_again(lane: bool, case: str) -> None:
     assert len(second.requests) - others == int(case not in NOBODY)
 
 
-async def test_one_that_is_left_out_by_now_is_not_asked_again(lane: bool) -> None:
-    """Its failure was one too many: the next one is asked."""
+async def test_a_provider_that_was_just_ejected_is_not_retried(lane: bool) -> None:
+    """Its failure caused the ejection, so the next provider is tried."""
     async with origin(serve(BUSY)) as first, origin() as second:
         targets = pool(first.url, second.url, fallback=ON, ejection={"consecutive_failures": 1})
         async with running(targets, lane=lane) as gateway:
@@ -115,8 +116,8 @@ async def test_one_that_is_left_out_by_now_is_not_asked_again(lane: bool) -> Non
     assert (len(first.requests), len(second.requests)) == (1, 1)
 
 
-async def test_what_is_to_be_stored_is_not_sent_again_after_a_reset(lane: bool) -> None:
-    """It may be there already."""
+async def test_a_request_with_store_is_not_repeated_after_a_reset(lane: bool) -> None:
+    """The provider may already have stored the response."""
     async with origin(no_answer, serve()) as upstream:
         async with running(pool(upstream.url, fallback=ON), lane=lane) as gateway:
             response = await ask(gateway.port, post(b'{"model":"m","store":true}'))
@@ -124,8 +125,8 @@ async def test_what_is_to_be_stored_is_not_sent_again_after_a_reset(lane: bool) 
     assert len(upstream.requests) == 1
 
 
-async def test_an_error_inside_a_held_200_counts_by_its_status(lane: bool) -> None:
-    """Also of the only provider."""
+async def test_an_error_inside_a_held_200_is_retried_by_its_status(lane: bool) -> None:
+    """This holds for a single provider, too."""
     failing = streamed(b'data: {"error":{"code":503}}\n\n')
     async with origin(first_then(failing, answer(b"again"))) as upstream:
         async with running(pool(upstream.url, fallback={**ON, "hold": {}}), lane=lane) as gateway:
@@ -134,8 +135,8 @@ async def test_an_error_inside_a_held_200_counts_by_its_status(lane: bool) -> No
     assert len(upstream.requests) == 2
 
 
-async def test_a_translated_answer_that_fails_counts_by_its_status(lane: bool) -> None:
-    """Its first event is an error; the second answer is whole."""
+async def test_a_failed_translated_answer_is_retried_by_its_status(lane: bool) -> None:
+    """The first event of the first answer is an error; the second answer is complete."""
     failing = streamed(b'data: {"error":{"code":503,"message":"no"}}\n\n')
     async with origin(first_then(failing, streamed(*text("well")))) as upstream:
         target = {"url": upstream.url, "open_responses_mode": "translate", "fallback": ON}

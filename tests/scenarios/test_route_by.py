@@ -1,4 +1,4 @@
-"""``route_by``: a classifier says what kind of request this is, and the target that stands for it answers."""
+"""``route_by``: a classifier labels the request, and the target that the label names answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from support.origin import Peer, Script, answer, chunk, once, origin, refused_po
 
 @pytest.mark.parametrize(("label", "target"), [("hard", "big"), ("easy", "small")])
 async def test_a_label_leads_to_its_target(lane: bool, label: str, target: str) -> None:
-    """The log names both targets, the metric the reason; nobody else is asked, and the classifier once."""
+    """The log names both targets and the metric the reason. No other target gets the request, and the classifier
+    gets one."""
     async with crossing(lane) as scene:
         response = await put(scene, chat(f"this is {label}"))
         led = await scene.led(target, "label")
@@ -23,9 +24,9 @@ async def test_a_label_leads_to_its_target(lane: bool, label: str, target: str) 
     assert (line["via"], line["status"], line["outcome"], line["attempts"]) == ("auto", 200, "done", 1)
 
 
-async def test_the_question_is_an_exchange_of_its_own(lane: bool) -> None:
-    """A small chat of the last user message alone; nothing of the client's request or fields goes there, and the log
-    has a line of it."""
+async def test_the_classifier_request_is_an_exchange_of_its_own(lane: bool) -> None:
+    """It is a small chat with only the last user message. It has no field of the client's request, and its own log
+    line."""
     async with crossing(lane) as scene:
         await put(
             scene, chat("my name is easy", metadata={"secret": "x"}), b"Authorization: Bearer sk-a\r\nCookie: a=b\r\n"
@@ -48,8 +49,8 @@ async def test_the_question_is_an_exchange_of_its_own(lane: bool) -> None:
         (b"/v1/chat/completions", chat([{"type": "text", "text": "it is"}, {"type": "text", "text": "easy"}])),
     ],
 )
-async def test_every_dialect_can_be_led(lane: bool, target: bytes, body: bytes) -> None:
-    """The question is a chat; the request keeps its own path."""
+async def test_requests_of_every_dialect_can_be_routed(lane: bool, target: bytes, body: bytes) -> None:
+    """The classifier gets a chat; the client's request keeps its path."""
     async with crossing(lane) as scene:
         await put(scene, body, target=target)
     assert [request.target for request in scene.small.requests] == [target]
@@ -65,8 +66,9 @@ async def test_every_dialect_can_be_led(lane: bool, target: bytes, body: bytes) 
         (b'{"model":"auto","messages":[{"role":"assistant","content":"easy"}]}', "no_text"),
     ],
 )
-async def test_what_has_no_known_label_goes_to_the_default(lane: bool, body: bytes, reason: str) -> None:
-    """A label that the rule does not know, or nothing to classify; then the classifier is not asked at all."""
+async def test_without_a_known_label_the_default_answers(lane: bool, body: bytes, reason: str) -> None:
+    """The rule does not have the label, or the request has no text to classify; in that case the classifier gets no
+    request."""
     async with crossing(lane) as scene:
         response = await put(scene, body)
         led = await scene.led("big", reason)
@@ -97,8 +99,8 @@ FAILURES: dict[str, Script] = {
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("failure", FAILURES)
-async def test_a_classifier_that_fails_leads_to_the_default(lane: bool, failure: str) -> None:
-    """However it fails: the client gets its answer, and the reason is counted."""
+async def test_if_the_classifier_fails_the_default_answers(lane: bool, failure: str) -> None:
+    """The kind of failure does not matter: the client gets its answer, and the reason is counted."""
     async with crossing(lane, FAILURES[failure]) as scene:
         response = await put(scene, chat("easy"))
         led = await scene.led("big", "failed")
@@ -115,16 +117,16 @@ async def test_a_classifier_that_fails_leads_to_the_default(lane: bool, failure:
     ],
     ids=["refused connection", "no place", "not installed"],
 )
-async def test_a_classifier_that_cannot_be_asked_leads_to_the_default(lane: bool, options: dict[str, object]) -> None:
-    """Its limits and its provider's failures are its own; none of them reaches the client."""
+async def test_if_the_classifier_is_unavailable_the_default_answers(lane: bool, options: dict[str, object]) -> None:
+    """The limits of the classifier and the failures of its provider do not reach the client."""
     async with crossing(lane, options={"which": options}) as scene:
         response = await put(scene, chat("easy"))
         led = await scene.led("big", "failed")
     assert (response.status, response.body, led) == (200, b"by big", 1)
 
 
-async def test_a_classifier_falls_back_as_every_target_does(lane: bool) -> None:
-    """A pool whose first provider is gone still has a label to say."""
+async def test_fallback_works_within_the_classifiers_pool(lane: bool) -> None:
+    """A pool whose first provider is down still returns a label."""
     async with (
         origin(says_what_it_is_told) as spare,
         crossing(lane, options={"which": first_gone(spare.url)}) as scene,
@@ -133,8 +135,9 @@ async def test_a_classifier_falls_back_as_every_target_does(lane: bool) -> None:
     assert scene.line("which")["attempts"] == 2
 
 
-async def test_a_slow_classifier_is_waited_for_no_longer_than_the_timeout(lane: bool) -> None:
-    """Then the default answers, and the classifier's connection is closed: it need not work for nobody."""
+async def test_the_wait_for_the_classifier_is_bounded(lane: bool) -> None:
+    """After the timeout the default answers, and the connection to the classifier is closed, so that it stops
+    computing."""
     closed = asyncio.Event()
 
     async def sleeps(peer: Peer) -> None:
@@ -149,7 +152,7 @@ async def test_a_slow_classifier_is_waited_for_no_longer_than_the_timeout(lane: 
     assert scene.line("which")["status"] == 0
 
 
-async def test_an_answer_that_comes_in_pieces_counts_when_it_is_whole(lane: bool) -> None:
+async def test_a_chunked_classifier_answer_counts(lane: bool) -> None:
     """A chunked answer is a label like any other, if its end comes in time."""
 
     async def in_pieces(peer: Peer) -> None:
@@ -161,8 +164,8 @@ async def test_an_answer_that_comes_in_pieces_counts_when_it_is_whole(lane: bool
         assert (await put(scene, chat("hard"))).body == b"by small"
 
 
-async def test_an_answer_that_never_ends_is_a_timeout(lane: bool) -> None:
-    """Though a label could be read out of what came so far."""
+async def test_a_classifier_answer_without_an_end_is_a_timeout(lane: bool) -> None:
+    """The received part already contains a label."""
 
     async def stalls(peer: Peer) -> None:
         await peer.request()

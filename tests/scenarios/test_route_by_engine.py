@@ -1,4 +1,4 @@
-"""``route_by`` with a real classifier in a process of its own."""
+"""``route_by`` with a real classifier in its own process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from onwards_py.transports.engine.engine import EngineState
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained model's file."""
+    """The file of a trained model."""
     return train(tmp_path_factory.mktemp("classifier"))
 
 
-async def test_a_trained_model_tells_hard_from_easy(lane: bool, model: Path) -> None:
-    """The labels of a linear text model lead the way; its engine has counted what it was asked."""
+async def test_a_trained_model_distinguishes_hard_from_easy(lane: bool, model: Path) -> None:
+    """The labels of a linear text model select the targets. Its engine counts the requests."""
     engine = {"url": None, "local": {"engine": "classifier", "model": str(model), "load": "eager"}}
     async with crossing(lane, options={"which": engine}) as scene:
         (only,) = scene.gateway.application.engines.all()
@@ -32,8 +32,8 @@ async def test_a_trained_model_tells_hard_from_easy(lane: bool, model: Path) -> 
     assert led == [2, 2]
 
 
-async def test_a_classifier_that_is_not_loaded_yet_costs_the_timeout_and_is_loaded(lane: bool, model: Path) -> None:
-    """The first requests go to the default; the process that they have started serves the later ones."""
+async def test_the_default_answers_while_the_classifier_loads(lane: bool, model: Path) -> None:
+    """The first requests go to the default after the timeout. The process that they started labels the later ones."""
     engine = {"url": None, "local": {"engine": "classifier", "model": str(model)}}
     by_big = once(answer(b"by big"))  # loading may take longer than a scripted connection waits for more
     async with crossing(lane, big=by_big, options={"which": engine}, patience="100ms") as scene:
@@ -44,8 +44,8 @@ async def test_a_classifier_that_is_not_loaded_yet_costs_the_timeout_and_is_load
         assert (only.counters.loads, only.in_flight) == (1, 0)
 
 
-async def test_a_model_that_is_gone_leads_to_the_default(lane: bool, tmp_path: Path) -> None:
-    """The file is missing: every request is answered all the same."""
+async def test_without_the_model_file_the_default_answers(lane: bool, tmp_path: Path) -> None:
+    """The file is missing, and every request is still answered."""
     engine = {"url": None, "local": {"engine": "classifier", "model": str(tmp_path / "gone.skops")}}
     async with crossing(lane, options={"which": engine}) as scene:
         bodies = [(await put(scene, chat(EASY))).body for _ in range(2)]

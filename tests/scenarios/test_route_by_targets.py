@@ -1,4 +1,4 @@
-"""The target that ``route_by`` chose: what it is asked, what it allows, and how its answer gets back."""
+"""The target that ``route_by`` chose: its request, its restrictions and its response."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from support.scene import until
 KEY = b"Authorization: Bearer sk-a\r\n"
 
 
-async def test_the_body_names_the_chosen_target_and_is_otherwise_as_it_was(lane: bool) -> None:
-    """The bytes of that one JSON string, and nothing else."""
+async def test_only_the_model_name_in_the_body_changes(lane: bool) -> None:
+    """The bytes of one JSON string change to the chosen target's name."""
     body = chat("it is easy", seed=123456789012345678901)
     async with crossing(lane) as scene:
         await put(scene, body)
     assert scene.small.last.body == body.replace(b'"auto"', b'"small"')
 
 
-async def test_a_provider_that_has_its_own_name_for_the_model_gets_that(lane: bool) -> None:
-    """``onwards_model`` of the chosen target."""
+async def test_onwards_model_of_the_chosen_target_applies(lane: bool) -> None:
+    """The provider gets its own name of the model."""
     body = chat("it is easy")
     async with crossing(lane, options={"small": {"onwards_model": 'org/"tiny"'}}) as scene:
         await put(scene, body)
@@ -32,8 +32,8 @@ async def test_a_provider_that_has_its_own_name_for_the_model_gets_that(lane: bo
 
 
 @pytest.mark.parametrize("renamed", [False, True])
-async def test_a_compressed_body_is_read_and_named_anew(lane: bool, renamed: bool) -> None:
-    """Codex sends zstd: the provider gets the body without its coding, and is not told of one."""
+async def test_a_compressed_body_is_decoded_and_renamed(lane: bool, renamed: bool) -> None:
+    """Codex sends zstd. The provider gets the decoded body without Content-Encoding."""
     body = chat("easy")
     options = {"small": {"onwards_model": "tiny"}} if renamed else {}
     async with crossing(lane, options=options) as scene:
@@ -43,7 +43,7 @@ async def test_a_compressed_body_is_read_and_named_anew(lane: bool, renamed: boo
 
 
 async def test_a_header_may_name_the_rule(lane: bool) -> None:
-    """The name in the body is the chosen target's, whatever it was; a body without one stays without."""
+    """The name in the body is replaced by that of the chosen target. A body without a name stays without one."""
     header = b"Model-Override: auto\r\n"
     async with crossing(lane) as scene:
         await put(scene, chat("easy").replace(b'"auto"', b'"anything"'), header)
@@ -53,14 +53,15 @@ async def test_a_header_may_name_the_rule(lane: bool) -> None:
 
 
 async def test_a_header_may_name_the_rule_over_a_compressed_body(lane: bool) -> None:
-    """The text is found in there too."""
+    """The text to classify is found in the compressed body."""
     async with crossing(lane) as scene:
         await put(scene, zstandard.compress(chat("easy")), b"Model-Override: auto\r\nContent-Encoding: zstd\r\n")
     assert [request.body for request in scene.small.requests] == [chat("easy").replace(b'"auto"', b'"small"')]
 
 
 async def test_the_chosen_targets_keys_hold(lane: bool) -> None:
-    """Who may use the rule does not thereby get into every target; where nobody is led to it, nothing is refused."""
+    """A key for the rule does not open the rule's targets. If the label does not lead to a closed target, the
+    request is served."""
     async with crossing(lane, options={"small": {"keys": ["sk-a"]}}) as scene:
         statuses = [
             (await put(scene, chat(label), fields)).status
@@ -75,8 +76,9 @@ async def test_the_chosen_targets_keys_hold(lane: bool) -> None:
     assert len(scene.small.requests) == 1
 
 
-async def test_the_rules_own_keys_hold_for_all(lane: bool) -> None:
-    """Without the rule's key no question is asked; the classifier and the targets need not know that key."""
+async def test_the_rules_own_keys_hold(lane: bool) -> None:
+    """Without a key for the rule, the classifier gets no request. The classifier and the targets need not accept
+    that key."""
     options = {"auto": {"keys": ["sk-a"]}, "which": {"keys": ["sk-inside"]}}
     async with crossing(lane, options=options) as scene:
         refused = await put(scene, chat("easy"))
@@ -86,8 +88,8 @@ async def test_the_rules_own_keys_hold_for_all(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("body", [chat("easy"), zstandard.compress(chat("easy"))], ids=["plain", "zstd"])
-async def test_the_chosen_targets_largest_body_holds(lane: bool, body: bytes) -> None:
-    """Counted as that target would have it: with its name in it, and decoded."""
+async def test_max_body_of_the_chosen_target_holds(lane: bool, body: bytes) -> None:
+    """The decoded size counts, with the target's name in the body."""
     fields = b"" if body.startswith(b"{") else b"Content-Encoding: zstd\r\n"
     largest = len(chat("easy").replace(b'"auto"', b'"small"'))
     for bound, status in ((largest, 200), (largest - 1, 413)):
@@ -97,16 +99,17 @@ async def test_the_chosen_targets_largest_body_holds(lane: bool, body: bytes) ->
         assert len(scene.small.requests) == (status == 200)
 
 
-async def test_the_chosen_targets_largest_body_holds_for_bodies_without_a_name(lane: bool) -> None:
-    """A header names the rule, and the body nobody."""
+async def test_max_body_of_the_chosen_target_holds_for_bodies_without_a_name(lane: bool) -> None:
+    """A header names the rule, and the body names no model."""
     body = b'{"prompt":"easy"}'
     async with crossing(lane, options={"small": {"max_body": len(body) - 1}}) as scene:
         response = await put(scene, body, b"Model-Override: auto\r\n")
     assert (response.status, len(scene.small.requests)) == (413, 0)
 
 
-async def test_the_chosen_targets_places_hold_to_the_last_byte(lane: bool) -> None:
-    """While a stream of its pool runs, the next one that is led there is refused; those led elsewhere are not."""
+async def test_the_chosen_targets_permits_are_held_until_the_last_byte(lane: bool) -> None:
+    """While a stream of its pool runs, the next request for that target is refused; requests for other targets are
+    not."""
     release = asyncio.Event()
     async with origin(streaming(release)) as member:
         pool = {"url": None, "providers": [{"url": member.url}], "concurrency_limit": {"max_concurrent_requests": 1}}
@@ -124,8 +127,8 @@ async def test_the_chosen_targets_places_hold_to_the_last_byte(lane: bool) -> No
     assert (elsewhere.status, again.status, response.whole) == (200, 200, True)
 
 
-async def test_the_rules_own_places_hold_to_the_last_byte(lane: bool) -> None:
-    """A rule's limit bounds the exchanges that come through it, question and answer; nobody else."""
+async def test_the_rules_own_permits_are_held_until_the_last_byte(lane: bool) -> None:
+    """A limit of the rule bounds its exchanges, with classification and answer, and no others."""
     release = asyncio.Event()
     options = {"auto": {"concurrency_limit": {"max_concurrent_requests": 1}}}
     async with crossing(lane, small=streaming(release), options=options) as scene:
@@ -140,7 +143,7 @@ async def test_the_rules_own_places_hold_to_the_last_byte(lane: bool) -> None:
 
 
 async def test_the_limits_of_a_key_count_an_exchange_once(lane: bool) -> None:
-    """One token of the key's bucket, though two targets and a classifier are passed."""
+    """One token leaves the key's bucket, though the exchange uses two targets and a classifier."""
     auth = {"key_definitions": {"a": {"key": "sk-a", "rate_limit": {"requests_per_second": 0.01, "burst_size": 2}}}}
     async with crossing(lane, auth=auth) as scene:
         statuses = [(await put(scene, chat("easy"), KEY)).status for _ in range(3)]
@@ -148,7 +151,7 @@ async def test_the_limits_of_a_key_count_an_exchange_once(lane: bool) -> None:
 
 
 async def test_the_chosen_target_falls_back_by_its_own_rules(lane: bool) -> None:
-    """The pool that was chosen is a pool like any other."""
+    """The chosen target is a pool with fallback like any other."""
     async with (
         origin(serve(answer(b"by the spare one"))) as spare,
         crossing(lane, options={"small": first_gone(spare.url)}) as scene,
@@ -161,7 +164,7 @@ async def test_the_chosen_target_falls_back_by_its_own_rules(lane: bool) -> None
 
 
 async def test_a_streamed_answer_arrives_as_it_is_made(lane: bool) -> None:
-    """The first event before the last one is there, each in its own chunk."""
+    """The first event arrives before the last one, each in its own chunk."""
     release = asyncio.Event()
     async with crossing(lane, small=streaming(release, b"data: 1\n\n")) as scene, connect(scene.gateway.port) as client:
         await client.send(post(chat("easy", stream=True)))
@@ -174,7 +177,7 @@ async def test_a_streamed_answer_arrives_as_it_is_made(lane: bool) -> None:
 
 
 async def test_a_stream_that_is_cut_stays_cut(lane: bool) -> None:
-    """No promise about endings is lost on the way round."""
+    """A cut stream does not look complete after ``route_by`` either."""
 
     async def cuts(peer: Peer) -> None:
         await peer.request()
@@ -188,8 +191,8 @@ async def test_a_stream_that_is_cut_stays_cut(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("leave", [Client.fin, Client.rst, Client.half_close])
-async def test_a_client_that_leaves_during_the_question_ends_it(lane: bool, leave: Callable[[Client], None]) -> None:
-    """The classifier is told at once, no target is asked, and nothing is held any more."""
+async def test_a_disconnect_ends_the_classifier_request(lane: bool, leave: Callable[[Client], None]) -> None:
+    """The connection to the classifier is closed at once, no target gets the request, and no permit is held."""
     closed = asyncio.Event()
 
     async def waits(peer: Peer) -> None:
@@ -208,8 +211,8 @@ async def test_a_client_that_leaves_during_the_question_ends_it(lane: bool, leav
     assert scene.line("auto")["outcome"] == "client_gone_waiting"
 
 
-async def test_many_at_once_are_not_mixed_up(lane: bool) -> None:
-    """Forty requests on one classifier, half of them hard: each gets the answer of its own label."""
+async def test_concurrent_requests_get_their_own_labels(lane: bool) -> None:
+    """Forty requests use one classifier, half of them hard. Each gets the answer of its own label."""
     async with crossing(lane, says_what_it_is_told) as scene:
         labels = ["hard", "easy"] * 20
         responses = await asyncio.gather(*(put(scene, chat(label)) for label in labels))
@@ -217,7 +220,7 @@ async def test_many_at_once_are_not_mixed_up(lane: bool) -> None:
 
 
 async def test_pipelined_requests_are_answered_in_order(lane: bool) -> None:
-    """On one connection, led to different targets."""
+    """They come on one connection and go to different targets."""
     async with crossing(lane) as scene, connect(scene.gateway.port) as client:
         await client.send(b"".join(post(chat(label)) for label in ("easy", "hard", "easy")))
         bodies = [(await client.response()).body for _ in range(3)]

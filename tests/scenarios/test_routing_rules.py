@@ -1,4 +1,4 @@
-"""Rules on the labels of the caller's key: who is denied, who is redirected, and what a redirect allows."""
+"""Rules on the labels of the caller's key: denied requests, redirects, and the restrictions of a redirect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXTRA = {"match_labels": {"tier": "free", "region": "us"}, "action": {"type": "d
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """``big`` has rules; ``small`` is where they lead."""
+    """``big`` has rules that redirect to ``small``."""
 
     gateway: Gateway
     big: Origin
@@ -38,14 +38,14 @@ class Ruled:
         return await ask(self.gateway.port, post(body, fields=fields))
 
     async def listed(self, token: bytes | None) -> list[str]:
-        """What GET /v1/models shows."""
+        """The models that GET /v1/models returns."""
         fields = b"" if token is None else b"X-Api-Key: %b\r\n" % token
         response = await ask(self.gateway.port, get(b"/v1/models", fields))
         return [entry["id"] for entry in json.loads(response.body)["data"]]
 
     @property
     def asked(self) -> Mapping[str, int]:
-        """How many requests each provider has had."""
+        """The number of requests that each provider got."""
         return {"big": len(self.big.requests), "small": len(self.small.requests)}
 
 
@@ -71,8 +71,8 @@ async def ruled(
             yield Ruled(gateway, at_big, at_small)
 
 
-async def test_deny_is_403_for_the_labels_and_for_nobody_else(lane: bool) -> None:
-    """Also an undefined key and no key at all have none of them."""
+async def test_deny_is_403_for_its_labels_only(lane: bool) -> None:
+    """A request with an undefined key or without a key has no labels."""
     async with ruled(lane, EXTRA, DENY_FREE) as scene:
         denied = await scene.put(FREE)
         assert (denied.status, denied.error["code"]) == (403, "forbidden")
@@ -82,7 +82,7 @@ async def test_deny_is_403_for_the_labels_and_for_nobody_else(lane: bool) -> Non
 
 
 async def test_a_redirect_is_answered_by_the_other_target(lane: bool) -> None:
-    """With its name in place of the one that was asked for, and no other byte changed."""
+    """Its name replaces the requested one, and no other byte changes."""
     body = b'{ "max_tokens":1e1,\n "model" : "big", "x":[1,2.50] }'
     async with ruled(lane, FREE_TO_SMALL) as scene:
         assert (await scene.put(FREE, body)).status == 200
@@ -94,15 +94,15 @@ async def test_a_redirect_is_answered_by_the_other_target(lane: bool) -> None:
     assert [line["key"] for line in scene.gateway.lines()] == ["free", "paid"]
 
 
-async def test_a_redirected_provider_is_told_its_own_name_of_the_model(lane: bool) -> None:
-    """``onwards_model`` of the target that answers."""
+async def test_a_redirected_provider_gets_its_own_model_name(lane: bool) -> None:
+    """``onwards_model`` of the answering target applies."""
     async with ruled(lane, FREE_TO_SMALL, small={"onwards_model": "org/tiny"}) as scene:
         await scene.put(FREE)
         assert scene.small.last.body == b'{"model":"org/tiny"}'
 
 
-async def test_a_redirect_by_header_leaves_a_body_without_a_model_alone(lane: bool) -> None:
-    """``model-override`` is read, not forwarded."""
+async def test_a_redirect_by_header_does_not_change_a_body_without_a_model(lane: bool) -> None:
+    """``model-override`` is read and not forwarded."""
     async with ruled(lane, FREE_TO_SMALL) as scene:
         assert (await scene.put(FREE, b'{"prompt":"x"}', b"Model-Override: big\r\n")).status == 200
         assert scene.small.last.body == b'{"prompt":"x"}'
@@ -110,7 +110,7 @@ async def test_a_redirect_by_header_leaves_a_body_without_a_model_alone(lane: bo
 
 
 async def test_a_redirected_stream_is_passed_on(lane: bool) -> None:
-    """Byte for byte, as any other."""
+    """Every byte passes unchanged, as in any other stream."""
     events = b'data: {"a":1}\n\ndata: [DONE]\n\n'
     async with ruled(lane, FREE_TO_SMALL, stream=events) as scene:
         response = await scene.put(FREE)
@@ -118,7 +118,7 @@ async def test_a_redirected_stream_is_passed_on(lane: bool) -> None:
 
 
 async def test_the_first_rule_that_matches_counts(lane: bool) -> None:
-    """In the order of the file; all pairs must be equal."""
+    """The order is that of the file. All label pairs of a rule must be equal."""
     everybody = {"match_labels": {}, "action": {"type": "deny"}}
     async with ruled(lane, EXTRA, FREE_TO_SMALL, DENY_FREE, everybody) as scene:
         assert (await scene.put(FREE)).status == 200
@@ -129,7 +129,7 @@ async def test_the_first_rule_that_matches_counts(lane: bool) -> None:
 
 
 async def test_an_api_key_has_labels_too(lane: bool) -> None:
-    """However it is shown."""
+    """The labels belong to the key, whichever header carries it."""
     async with ruled(lane, DENY_FREE) as scene:
         assert (await scene.put(None, fields=b"X-API-Key: sk-free\r\n")).status == 403
         assert (await scene.put(None, fields=b"authorization: BEARER sk-free\r\n")).status == 403
@@ -137,14 +137,14 @@ async def test_an_api_key_has_labels_too(lane: bool) -> None:
 
 @pytest.mark.parametrize(("keys", "status"), [(["paid"], 403), ([], 403), (["free"], 200)])
 async def test_the_keys_of_a_redirects_target_are_checked(lane: bool, keys: list[str], status: int) -> None:
-    """In Onwards a redirect leads past them."""
+    """In Onwards a redirect bypasses them."""
     async with ruled(lane, FREE_TO_SMALL, small={"keys": keys}) as scene:
         assert (await scene.put(FREE)).status == status
         assert scene.asked == {"big": 0, "small": 1 if status == 200 else 0}
 
 
 async def test_the_rules_of_a_redirects_target_do_not_count(lane: bool) -> None:
-    """One step only: rules that lead to each other are no circle."""
+    """A redirect is one step only, so two rules that redirect to each other are no loop."""
     back = {"match_labels": {}, "action": {"type": "redirect", "target": "big"}}
     async with ruled(lane, FREE_TO_SMALL, small={"routing_rules": [back]}) as scene:
         assert (await scene.put(FREE)).status == 200
@@ -153,7 +153,7 @@ async def test_the_rules_of_a_redirects_target_do_not_count(lane: bool) -> None:
 
 
 async def test_the_limits_of_a_redirects_target_hold_and_those_of_the_other_do_not(lane: bool) -> None:
-    """Who does no work spends nothing of its own."""
+    """A target that does not answer does not use its limits."""
     once = {"requests_per_minute": 1, "burst_size": 1}
     async with ruled(lane, FREE_TO_SMALL, big={"rate_limit": once}) as scene:
         assert [(await scene.put(FREE)).status for _ in range(3)] == [200, 200, 200]
@@ -164,15 +164,15 @@ async def test_the_limits_of_a_redirects_target_hold_and_those_of_the_other_do_n
 
 
 async def test_a_redirect_to_a_target_without_providers_is_503(lane: bool) -> None:
-    """As a request for that target would be; Onwards says 502."""
+    """The response is that of a request for that target. Onwards sends 502."""
     rule = {"match_labels": {"tier": "free"}, "action": {"type": "redirect", "target": "empty"}}
     async with ruled(lane, rule, targets={"empty": {"providers": []}}) as scene:
         assert (await scene.put(FREE)).status == 503
         assert (await scene.put(PAID)).status == 200
 
 
-async def test_a_target_without_providers_may_lead_on(lane: bool) -> None:
-    """Rules come before missing providers."""
+async def test_a_target_without_providers_may_redirect(lane: bool) -> None:
+    """Rules are checked before the providers."""
     rules = [FREE_TO_SMALL, {"match_labels": {"tier": "paid"}, "action": {"type": "deny"}}]
     front = {"front": {"providers": [], "routing_rules": rules}}
     async with ruled(lane, targets=front) as scene:
@@ -180,8 +180,8 @@ async def test_a_target_without_providers_may_lead_on(lane: bool) -> None:
     assert statuses == [200, 403, 503]
 
 
-async def test_the_list_of_models_hides_what_is_denied_and_shows_what_redirects(lane: bool) -> None:
-    """What the caller may ask for, whoever answers."""
+async def test_the_list_of_models_hides_denied_and_shows_redirected_targets(lane: bool) -> None:
+    """It contains what the caller may request, whichever target answers."""
     denying = {"denying": {"url": "http://127.0.0.1:1", "routing_rules": [DENY_FREE]}}
     async with ruled(lane, FREE_TO_SMALL, targets=denying) as scene:
         assert await scene.listed(FREE) == ["big", "small"]
@@ -195,7 +195,7 @@ async def test_the_list_of_models_hides_what_is_denied_and_shows_what_redirects(
 
 
 async def test_a_key_needs_both_targets_allowed_for_a_redirect(lane: bool) -> None:
-    """``allowed_targets`` are those that may answer, however the caller gets there."""
+    """``allowed_targets`` are the targets that may answer, with a redirect or without."""
     for allowed, status in ((["big"], 403), (["big", "small"], 200)):
         async with origin() as upstream:
             definitions = {"trial": {**DEFINITIONS["free"], "allowed_targets": allowed}}  # type: ignore[dict-item]

@@ -1,4 +1,4 @@
-"""Event streams: each event at once, whole and unchanged; a slow client slows its provider, and nobody else."""
+"""Event streams: each event is forwarded at once and unchanged; a slow client slows only its own provider."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ OTHER_TYPES = [b"application/json", b"application/x-ndjson", b"text/event-stream
 
 
 class Steps:
-    """A stream whose next piece is sent when the test says so: what the client has by then cannot depend on it."""
+    """A stream whose next piece is sent when the test allows it, so that the client's received bytes do not depend
+    on timing."""
 
     def __init__(self, *pieces: bytes, head: bytes = STREAM_HEAD) -> None:
         self._head = head
@@ -47,7 +48,7 @@ def typed(content_type: bytes, more: bytes = b"") -> bytes:
 
 
 async def pieces_seen(lane: bool, steps: Steps, count: int, **options: object) -> list[bytes]:
-    """The chunks that the client gets, one per step: each read before the next piece leaves the provider."""
+    """The chunks that the client gets, one for each step: each is read before the provider sends the next piece."""
     async with proxied(lane, steps, **options) as (_, gateway), connect(gateway.port) as client:
         await client.send(post())
         response = await client.head()
@@ -62,14 +63,15 @@ async def pieces_seen(lane: bool, steps: Steps, count: int, **options: object) -
 
 @pytest.mark.parametrize("content_type", SSE_TYPES)
 async def test_an_event_arrives_whole_while_the_stream_is_open(lane: bool, content_type: bytes) -> None:
-    """A half event is held back until its last byte, and a whole one is not; the type in any case."""
+    """An incomplete event is held back until its last byte; a complete one is not. The media type may be in any
+    case."""
     steps = Steps(b"data: 1\n\ndata:", b" 2\n\nevent: x\nda", b"ta: 3\n\n", head=typed(content_type))
     assert await pieces_seen(lane, steps, 3) == [b"data: 1\n\n", b"data: 2\n\n", b"event: x\ndata: 3\n\n"]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"], ids=["LF", "CR", "CRLF"])
 async def test_every_line_end_ends_an_event(lane: bool, end: bytes) -> None:
-    """A CRLF stream is delivered event by event; a split UTF-8 character does no harm."""
+    """A stream with CRLF is delivered event by event. A split UTF-8 character stays intact."""
     event = end.join([b"event: delta", "data: 日本é".encode(), b"", b""])
     cut = event.index("本".encode()) + 1
     steps = Steps(event + event[:cut], event[cut:] + b": ping" + end * 2)
@@ -77,20 +79,20 @@ async def test_every_line_end_ends_an_event(lane: bool, end: bytes) -> None:
 
 
 async def test_without_rechunking_pieces_pass_as_they_come(lane: bool) -> None:
-    """``rechunk: false``: half events too."""
+    """With ``rechunk: false``, incomplete events pass as well."""
     steps = Steps(b"data: 1\n\ndata:", b" 2", b"\n\n")
     assert await pieces_seen(lane, steps, 3, rechunk=False) == [b"data: 1\n\ndata:", b" 2", b"\n\n"]
 
 
 @pytest.mark.parametrize("content_type", OTHER_TYPES)
 async def test_other_bodies_pass_as_they_come(lane: bool, content_type: bytes) -> None:
-    """Nothing else is held back."""
+    """The proxy holds back only events."""
     steps = Steps(b"data: 1\n\ndata:", b'{"a"', head=typed(content_type))
     assert await pieces_seen(lane, steps, 2) == [b"data: 1\n\ndata:", b'{"a"']
 
 
 async def test_a_coded_event_stream_passes_as_it_comes(lane: bool) -> None:
-    """What cannot be read is not searched for events."""
+    """A coded stream is not searched for events."""
     steps = Steps(b"\x1f\x8b\x08\n", b"\xff", head=typed(b"text/event-stream", b"Content-Encoding: gzip\r\n"))
     assert await pieces_seen(lane, steps, 2) == [b"\x1f\x8b\x08\n", b"\xff"]
 
@@ -101,30 +103,30 @@ async def test_the_head_does_not_wait_for_the_first_event(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("tail", [b"data: [DONE]", b"data: [DONE]\n", b": bye\n"])
-async def test_what_follows_the_last_blank_line_arrives_at_a_good_end(lane: bool, tail: bytes) -> None:
-    """Many servers forget the last blank line."""
+async def test_bytes_after_the_last_blank_line_arrive_at_a_regular_end(lane: bool, tail: bytes) -> None:
+    """Many servers omit the last blank line."""
     async with proxied(lane, serve(STREAM_HEAD + chunk(b"data: 1\n\n" + tail) + LAST_CHUNK)) as (_, gateway):
         response = await ask(gateway.port, post())
     assert (response.body, response.whole) == (b"data: 1\n\n" + tail, True)
 
 
 async def test_half_an_event_is_not_delivered_when_the_stream_is_cut(lane: bool) -> None:
-    """It could be taken for a whole one; and the client's connection breaks (no last chunk)."""
+    """It could be taken for a complete event. The client's connection is cut (no last chunk)."""
     async with proxied(lane, once(STREAM_HEAD + chunk(b"data: 1\n\ndata: 2"))) as (_, gateway):
         response = await ask(gateway.port, post())
     assert (response.body, response.whole) == (b"data: 1\n\n", False)
 
 
 async def test_reads_larger_than_the_limit_of_an_event_pass(lane: bool) -> None:
-    """The limit is on one event, never on what happens to be buffered."""
+    """The limit applies to one event, not to the number of buffered bytes."""
     events = b"".join(b"data: %d %b\n\n" % (n, b"x" * 300) for n in range(2000))
     async with proxied(lane, serve(STREAM_HEAD + chunk(events) + LAST_CHUNK), max_event="1kB") as (_, gateway):
         response = await ask(gateway.port, post())
     assert (response.body, response.whole) == (events, True)
 
 
-async def test_an_event_beyond_the_limit_breaks_the_stream_behind_the_others(lane: bool) -> None:
-    """Never a clean end; what came before it is delivered, and the provider's connection is closed."""
+async def test_an_oversized_event_cuts_the_stream(lane: bool) -> None:
+    """The stream has no regular end. The events before it are delivered, and the provider's connection is closed."""
     closed = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -142,8 +144,9 @@ async def test_an_event_beyond_the_limit_breaks_the_stream_behind_the_others(lan
     assert [line["outcome"] for line in gateway.lines()] == ["size_or_time_limit", "done"]
 
 
-async def test_an_event_beyond_the_limit_passes_in_pieces(lane: bool) -> None:
-    """From the limit on as it comes, not when it is whole: the client has its beginning while its end is to come."""
+async def test_an_oversized_event_passes_in_pieces(lane: bool) -> None:
+    """Above the limit the event is forwarded as it arrives: the client has its beginning before the provider has
+    sent its end."""
     go_on = asyncio.Event()
     pieces = [b"data: 1\n\ndata: ", b"x" * 2000, b"y" * 3000, b"z\n\nda", b"ta: 2\n\n"]
 
@@ -165,7 +168,7 @@ async def test_an_event_beyond_the_limit_passes_in_pieces(lane: bool) -> None:
 
 
 async def test_an_event_stream_with_a_length_keeps_it(lane: bool) -> None:
-    """Re-chunking moves no byte."""
+    """Re-chunking does not change the number of bytes."""
     body = b"data: 1\n\ndata: 2\n\n"
     raw = answer(body, fields=b"Content-Type: text/event-stream\r\n")
     async with proxied(lane, serve(raw)) as (_, gateway):
@@ -173,8 +176,8 @@ async def test_an_event_stream_with_a_length_keeps_it(lane: bool) -> None:
     assert response.head + response.body == raw
 
 
-async def test_streams_side_by_side_do_not_mix(lane: bool) -> None:
-    """Thirty streams over one provider: each client gets its own events, all of them, in order."""
+async def test_concurrent_streams_do_not_mix(lane: bool) -> None:
+    """Thirty streams use one provider. Each client gets all of its own events, in order."""
 
     async def script(peer: Peer) -> None:
         request = await peer.request()
@@ -196,7 +199,7 @@ async def test_streams_side_by_side_do_not_mix(lane: bool) -> None:
 
 
 def flood(size: int, closed: asyncio.Event) -> Script:
-    """Write ``size`` bytes of body without waiting for anybody."""
+    """Write ``size`` bytes of body without waiting for the reader."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -209,7 +212,8 @@ def flood(size: int, closed: asyncio.Event) -> Script:
 
 
 async def settled(unsent: Peer, port: int) -> int:
-    """What the provider could not send, once that has not changed for 30 exchanges at another target."""
+    """The number of bytes that the provider could not send, after it has not changed during 30 exchanges at another
+    target."""
     same, last = 0, -1
     async with connect(port) as client:
         while same < 30:
@@ -221,7 +225,8 @@ async def settled(unsent: Peer, port: int) -> int:
 
 
 async def test_a_client_that_does_not_read_pauses_its_provider(lane: bool) -> None:
-    """Issue item 8: what lies between is bounded by socket buffers, others go on, and the rest comes when it reads."""
+    """Socket buffers bound the bytes between them, other exchanges go on, and the rest arrives when the client
+    reads."""
     size = 48 * 1024 * 1024
     async with origin(flood(size, asyncio.Event())) as upstream, origin() as other:
         targets = snapshot({"m": {"url": upstream.url}, "other": {"url": other.url}})
@@ -237,7 +242,8 @@ async def test_a_client_that_does_not_read_pauses_its_provider(lane: bool) -> No
 
 
 async def test_a_slow_client_does_not_pause_the_next_exchange_of_its_provider(lane: bool) -> None:
-    """The last event has no blank line, so it is sent after the end of the body, when the connection is free again."""
+    """The last event has no blank line, so it is sent after the end of the body, when the connection is already
+    idle."""
     size = 6 * 1024 * 1024
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n" % size
 
@@ -260,8 +266,9 @@ async def test_a_slow_client_does_not_pause_the_next_exchange_of_its_provider(la
     assert [len(peer.requests) for peer in upstream.peers] == [2]
 
 
-async def test_a_client_that_never_reads_is_given_up(lane: bool) -> None:
-    """After the idle time without progress; its provider is freed, and the log says whose doing it was."""
+async def test_a_client_that_never_reads_is_cut(lane: bool) -> None:
+    """This happens after the idle time without progress. The provider's connection is closed, and the log names the
+    client as the cause."""
     closed = asyncio.Event()
     async with (
         proxied(lane, flood(48 * 1024 * 1024, closed), timeouts={"idle": "100ms"}) as (_, gateway),

@@ -1,4 +1,4 @@
-"""``token_limit``: what exchanges are charged, by what the provider says it used, and when that is known."""
+"""``token_limit``: the number of tokens that are charged, by the provider's usage, and the time of the charge."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ CHARGED = {
 @pytest.mark.either_door
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("case", CHARGED)
-async def test_what_the_provider_says_it_used_is_charged(lane: bool, case: str, level: str) -> None:
-    """Whatever it was taken for before; the bytes are not touched for it."""
+async def test_the_providers_usage_is_charged(lane: bool, case: str, level: str) -> None:
+    """It replaces the estimate. The bytes of the response do not change."""
     request, reply, mode, tokens = CHARGED[case]
     async with origin(serve(reply)) as upstream:
         targets = limited(level, TOKENS, url=upstream.url, open_responses_mode=mode)
@@ -88,7 +88,7 @@ async def test_what_the_provider_says_it_used_is_charged(lane: bool, case: str, 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_chats_over_responses_are_charged(lane: bool, stream: bool) -> None:
-    """The other direction of translation: by the usage of the response."""
+    """The usage of the response is charged in this direction of translation."""
     done = event({"type": "response.completed", "sequence_number": 0, "response": SAID})
     reply = streamed(done) if stream else told(SAID)
     request = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
@@ -104,7 +104,7 @@ async def test_chats_over_responses_are_charged(lane: bool, stream: bool) -> Non
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("mode", ["native", "translate"])
 async def test_local_providers_are_charged(lane: bool, mode: str, level: str) -> None:
-    """By what their answers say, natively and translated."""
+    """The usage in their answers is charged, native and translated."""
     async with running(
         limited(level, TOKENS, local={"engine": "echo"}, open_responses_mode=mode), lane=lane
     ) as gateway:
@@ -115,8 +115,9 @@ async def test_local_providers_are_charged(lane: bool, mode: str, level: str) ->
 
 
 @pytest.mark.parametrize("level", LEVELS)
-async def test_an_estimate_is_taken_until_the_last_byte(lane: bool, level: str) -> None:
-    """So that many requests at once cannot all pass before the first is answered; it is trued up with the last byte."""
+async def test_an_estimate_is_charged_until_the_last_byte(lane: bool, level: str) -> None:
+    """It keeps many concurrent requests from passing the limit before the first answer. The last byte replaces it by
+    the usage."""
     release = asyncio.Event()
     async with origin(streaming(release, *text("hello"))) as upstream:
         async with (

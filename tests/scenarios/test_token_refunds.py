@@ -1,4 +1,4 @@
-"""``token_limit``: what is given back, what is owed, what is guessed, and what the client is told."""
+"""``token_limit``: refunds, debts, estimates, and the fields of the response."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FAILING = {
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("case", FAILING)
 async def test_a_failed_request_costs_nothing(lane: bool, case: str, level: str) -> None:
-    """What was taken for it is given back."""
+    """Its estimate is refunded."""
     mode, request = "native", CHAT
     if "translated" in case:
         mode, request = "translate", create(fields=KEY, stream=True)
@@ -52,7 +52,7 @@ async def test_a_failed_request_costs_nothing(lane: bool, case: str, level: str)
 
 @pytest.mark.parametrize("level", LEVELS)
 async def test_without_a_provider_nothing_is_charged(lane: bool, level: str) -> None:
-    """Nobody listens; and what cannot be translated is asked of nobody."""
+    """The provider's port is closed, or the request cannot be translated."""
     targets = limited(level, TOKENS, url=f"http://127.0.0.1:{refused_port()}", open_responses_mode="translate")
     async with running(targets, lane=lane) as gateway:
         assert (await ask(gateway.port, CHAT)).status == 503
@@ -63,8 +63,8 @@ async def test_without_a_provider_nothing_is_charged(lane: bool, level: str) -> 
 
 
 @pytest.mark.parametrize("level", LEVELS)
-async def test_beyond_the_limit_the_answer_is_429(lane: bool, level: str) -> None:
-    """With the fields that OpenAI uses, and when to come back; nobody is asked."""
+async def test_above_the_token_limit_the_response_is_429(lane: bool, level: str) -> None:
+    """It has the fields that OpenAI uses, and Retry-After. No provider gets the request."""
     limits: Json = {"token_limit": {"tokens_per_minute": 60, "burst_size": 20}}
     async with origin(serve(whole("hello"))) as upstream:
         async with running(limited(level, limits, url=upstream.url), lane=lane) as gateway:
@@ -81,8 +81,9 @@ async def test_beyond_the_limit_the_answer_is_429(lane: bool, level: str) -> Non
     assert len(upstream.requests) == 1
 
 
-async def test_what_was_used_beyond_the_bucket_is_owed(lane: bool) -> None:
-    """An answer that took more than there was is not cut; those after it wait until it has flowed in."""
+async def test_usage_above_the_bucket_is_a_debt(lane: bool) -> None:
+    """An answer that used more tokens than the bucket had is not cut. Later requests wait until the debt is
+    refilled."""
     limits: Json = {"token_limit": {"tokens_per_minute": 1, "burst_size": 16}}
     async with origin(serve(whole("hello"))) as upstream:
         async with running(limited("key", limits, url=upstream.url), lane=lane) as gateway:
@@ -94,8 +95,8 @@ async def test_what_was_used_beyond_the_bucket_is_owed(lane: bool) -> None:
     assert second.value(b"x-ratelimit-remaining-tokens") == b"0"
 
 
-async def test_a_request_larger_than_the_bucket_goes_in_when_it_is_full(lane: bool) -> None:
-    """Else it could never be sent."""
+async def test_a_request_larger_than_the_bucket_is_admitted_when_it_is_full(lane: bool) -> None:
+    """Otherwise it could never be sent."""
     request = post(b'{"model":"m","x":"%b"}' % (b"y" * 8000), fields=KEY)
     limits: Json = {"token_limit": {"tokens_per_minute": 1, "burst_size": 10}}
     async with origin(serve(whole("hello"))) as upstream:
@@ -105,8 +106,8 @@ async def test_a_request_larger_than_the_bucket_goes_in_when_it_is_full(lane: bo
 
 
 @pytest.mark.parametrize("mode", ["native", "translate"])
-async def test_a_stream_that_does_not_say_is_estimated(lane: bool, mode: str) -> None:
-    """By its size: not for nothing, and not as many tokens as there are bytes."""
+async def test_a_stream_without_usage_is_estimated(lane: bool, mode: str) -> None:
+    """Its size gives the estimate, which is more than zero and less than one token for each byte."""
     frames = [frame(content="word") for _ in range(20)]
     request = create(fields=KEY, stream=True) if mode == "translate" else CHAT
     async with origin(
@@ -126,8 +127,8 @@ async def test_a_stream_that_does_not_say_is_estimated(lane: bool, mode: str) ->
 
 
 @pytest.mark.parametrize("ending", ["client", "provider"])
-async def test_a_stream_that_is_cut_is_charged_for_what_passed(lane: bool, ending: str) -> None:
-    """Leaving early, or before the usage comes, is no way around the limit."""
+async def test_a_cut_stream_is_charged_for_the_received_part(lane: bool, ending: str) -> None:
+    """A disconnect before the usage does not bypass the limit."""
     frames = [frame(content="word") for _ in range(40)]
 
     async def script(peer: Peer) -> None:
@@ -151,8 +152,8 @@ async def test_a_stream_that_is_cut_is_charged_for_what_passed(lane: bool, endin
 
 
 @pytest.mark.parametrize("mode", ["native", "translate"])
-async def test_an_answer_that_was_given_up_is_not_charged(lane: bool, mode: str) -> None:
-    """Neither what it says it used, nor its size; only the answer that the client got."""
+async def test_a_discarded_answer_is_not_charged(lane: bool, mode: str) -> None:
+    """Only the answer that the client got is charged, whatever usage or size a discarded one has."""
     failed = answer(
         b'{"error":{"code":500},"usage":{"total_tokens":500}}', fields=b"Content-Type: application/json\r\n"
     )

@@ -33,13 +33,13 @@ WHOLES = {"text": "message", "reasoning": "reasoning", "call": "function_call"}
 
 
 async def asked(lane: bool, reply: bytes, *, stream: bool, script: object = None, **options: object) -> Response:
-    """The answer to a small request, whole or streamed, when the provider sends ``reply``."""
+    """The answer to a small request, complete or streamed, when the provider sends ``reply``."""
     async with proxied(lane, serve(reply), open_responses_mode="translate", **options) as (_, gateway):
         return await ask(gateway.port, create(stream=stream, tools=TOOLS))
 
 
 def resource(response: Response) -> Json:
-    """The body of a whole answer, which must be valid in all respects."""
+    """The body of a complete answer, checked for validity."""
     assert response.status == 200, response.body
     assert response.value(b"content-type") == b"application/json"
     body = json.loads(response.body)
@@ -49,7 +49,7 @@ def resource(response: Response) -> Json:
 
 
 def terminal(response: Response) -> Json:
-    """The last event of a streamed answer, which must be valid in all respects."""
+    """The last event of a streamed answer, checked for validity."""
     assert response.status == 200, response.body
     assert response.whole
     assert check_wire(response.body) == []
@@ -59,7 +59,7 @@ def terminal(response: Response) -> Json:
 @pytest.mark.either_door
 @pytest.mark.parametrize("kind", MESSAGES)
 async def test_a_whole_answer_is_valid(lane: bool, kind: str) -> None:
-    """By the specification's schema, by the SDK's models, and by what clients stumble over."""
+    """It satisfies the specification's schema, the SDK's models, and the checks for known problems of clients."""
     body = resource(await asked(lane, whole(MESSAGES[kind]), stream=False))
     assert body["status"] == "completed"
     assert as_dict(body["usage"])["total_tokens"] == 18
@@ -68,7 +68,7 @@ async def test_a_whole_answer_is_valid(lane: bool, kind: str) -> None:
 @pytest.mark.either_door
 @pytest.mark.parametrize("kind", STREAMS)
 async def test_a_streamed_answer_is_valid(lane: bool, kind: str) -> None:
-    """Each event, their order and their sum."""
+    """The check covers each event, their order and their sum."""
     response = await asked(lane, streamed(*STREAMS[kind]), stream=True)
     body = as_dict(terminal(response)["response"])
     assert body["status"] == "completed"
@@ -77,7 +77,8 @@ async def test_a_streamed_answer_is_valid(lane: bool, kind: str) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_character_that_the_provider_cut_in_half_is_whole(lane: bool, stream: bool) -> None:
-    """Its two escapes come in two chunks; a half that nothing completes is U+FFFD. RFC 8259, section 8.2."""
+    """Its two escapes come in two chunks. Half a character without the other half becomes U+FFFD (RFC 8259, section
+    8.2)."""
     frames = [frame(content=piece) for piece in ("a\ud83d", "\ude00b", "\ud83d")]
     response = await asked(lane, streamed(*frames, end(), DONE), stream=stream)
     body = as_dict(terminal(response)["response"]) if stream else resource(response)
@@ -86,7 +87,7 @@ async def test_a_character_that_the_provider_cut_in_half_is_whole(lane: bool, st
 
 
 async def test_the_head_of_a_stream_suits_proxies(lane: bool) -> None:
-    """G14: nothing between here and the client may hold events back; no length is announced."""
+    """G14: proxies before the client must not buffer events, and no length is announced."""
     response = await asked(lane, streamed(*text("a")), stream=True)
     assert (response.value(b"content-type") or b"").startswith(b"text/event-stream")
     assert response.value(b"cache-control") == b"no-cache"
@@ -95,8 +96,8 @@ async def test_the_head_of_a_stream_suits_proxies(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_what_other_choices_say_is_named_as_dropped(lane: bool, stream: bool) -> None:
-    """In the head, as far as it is known by then, and in the metric."""
+async def test_other_choices_are_named_as_dropped(lane: bool, stream: bool) -> None:
+    """The head names them as far as they are known by then, and the metric counts them."""
     first = {"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}
     other = {"index": 1, "message": {"content": None, "tool_calls": [CALL]}, "finish_reason": "tool_calls"}
     reply = whole("", choices=[first, other])
@@ -115,7 +116,7 @@ async def test_what_other_choices_say_is_named_as_dropped(lane: bool, stream: bo
 
 
 async def test_each_event_is_a_chunk_of_its_own(lane: bool) -> None:
-    """There are clients that take one read for one event, however the provider's chunks lay."""
+    """Some clients take one read for one event, so the provider's chunks must not decide."""
     frames = text("one ", "two ", "three")
     reply = STREAM_HEAD + chunk(b"".join(frames)) + b"0\r\n\r\n"
     response = await asked(lane, reply, stream=True)
@@ -125,7 +126,7 @@ async def test_each_event_is_a_chunk_of_its_own(lane: bool) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_providers_own_fields_pass(lane: bool, stream: bool) -> None:
-    """Request ids are for support; fields that describe the old body are removed."""
+    """Request ids help support. Fields that describe the original body are removed."""
     fields = b"X-Request-Id: req-1\r\nETag: x\r\nContent-Disposition: inline\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"
     response = await asked(lane, whole("x", fields=fields), stream=stream)
     assert response.value(b"x-request-id") == b"req-1"
@@ -140,7 +141,7 @@ async def test_a_whole_answer_to_a_streamed_request_is_streamed(lane: bool) -> N
 
 
 async def test_a_streamed_answer_to_a_whole_request_is_collected(lane: bool) -> None:
-    """And others do nothing else."""
+    """Some providers can only stream."""
     body = resource(await asked(lane, streamed(*STREAMS["text and call"]), stream=False))
     assert [as_dict(item)["type"] for item in as_list(body["output"])] == ["message", "function_call"]
 
@@ -161,15 +162,15 @@ async def test_an_error_of_an_untrusted_provider_keeps_its_status(lane: bool, st
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_error_of_a_trusted_provider_keeps_its_words(lane: bool, stream: bool) -> None:
-    """``trusted: true``."""
+async def test_an_error_of_a_trusted_provider_keeps_its_message(lane: bool, stream: bool) -> None:
+    """The provider has ``trusted: true``."""
     response = await asked(lane, error(b"422 Odd", "No such tool."), stream=stream, trusted=True)
     assert response.status == 422
     expected = {"message": "No such tool.", "type": "their_type", "param": "their_param", "code": "their_code"}
     assert response.error == expected
 
 
-async def test_codes_that_clients_decide_by_survive(lane: bool) -> None:
+async def test_error_codes_that_clients_use_are_kept(lane: bool) -> None:
     """G5: Codex shortens its history at context_length_exceeded, so the code is kept even for untrusted providers."""
     response = await asked(lane, error(b"400 Bad Request", "maximum context length is 4096 tokens"), stream=True)
     assert response.error["code"] == "context_length_exceeded"
@@ -181,7 +182,7 @@ async def test_codes_that_clients_decide_by_survive(lane: bool) -> None:
 @pytest.mark.either_door
 @pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b"\xff\xfe", b"[]", b'"no"'])
 async def test_an_error_page_becomes_an_envelope(lane: bool, body: bytes) -> None:
-    """A page of a load balancer in front of the provider."""
+    """The page is from a load balancer before the provider."""
     response = await asked(lane, answer(body, b"503 Away", b"Content-Type: text/html\r\n"), stream=True)
     assert response.status == 503
     assert response.error["message"]
@@ -190,7 +191,7 @@ async def test_an_error_page_becomes_an_envelope(lane: bool, body: bytes) -> Non
 
 @pytest.mark.parametrize("status", [b"302 Found", b"304 Not Modified"])
 async def test_a_redirection_is_not_followed_and_not_passed_on(lane: bool, status: bytes) -> None:
-    """The provider's credential is not sent elsewhere: 502."""
+    """The client gets 502, and the provider's credential is not sent to another server."""
     reply = b"HTTP/1.1 %b\r\nLocation: http://evil/\r\nContent-Length: 0\r\n\r\n" % status
     response = await asked(lane, reply, stream=True)
     assert response.status == 502
@@ -213,7 +214,7 @@ GARBAGE = {
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("kind", GARBAGE)
 async def test_a_failure_before_the_first_event_has_a_status(lane: bool, kind: str, stream: bool) -> None:
-    """No 200 is given for an answer that fails at once."""
+    """An answer that fails at once does not begin with a 200."""
     reply = answer(GARBAGE[kind], fields=b"Content-Type: text/event-stream\r\n")
     response = await asked(lane, reply, stream=stream)
     assert response.status >= 500, response.body
@@ -222,7 +223,7 @@ async def test_a_failure_before_the_first_event_has_a_status(lane: bool, kind: s
 
 
 async def test_an_error_within_a_stream_ends_it_as_failed(lane: bool) -> None:
-    """The status is gone by then: response.failed, the end mark, and a body that ends well."""
+    """The status was already sent: the client gets response.failed, the end mark, and a regular end of the body."""
     frames = [frame(content="Hel"), b'data: {"error":{"message":"secret","code":"overloaded"}}\n\n']
     response = await asked(lane, streamed(*frames), stream=True)
     last = terminal(response)
@@ -231,7 +232,7 @@ async def test_an_error_within_a_stream_ends_it_as_failed(lane: bool) -> None:
 
 
 async def test_a_truncated_answer_is_incomplete(lane: bool) -> None:
-    """B7, whole and streamed."""
+    """B7, complete and streamed."""
     body = resource(await asked(lane, whole("Hel", "length"), stream=False))
     assert (body["status"], body["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
     response = await asked(lane, streamed(frame(content="Hel"), end("length"), DONE), stream=True)
@@ -246,7 +247,7 @@ async def test_what_follows_the_end_mark_is_ignored(lane: bool) -> None:
 
 
 async def test_the_providers_connection_is_used_again(lane: bool) -> None:
-    """After whole and streamed answers alike."""
+    """This holds after complete and streamed answers."""
     script = serve(streamed(*text("a")), whole("b"), error(b"400 Bad", "c"), streamed(*text("d")))
     async with proxied(lane, script, open_responses_mode="translate") as (upstream, gateway):
         async with connect(gateway.port) as client:
@@ -256,8 +257,8 @@ async def test_the_providers_connection_is_used_again(lane: bool) -> None:
     assert len(upstream.peers) == 1
 
 
-async def test_a_coded_answer_is_not_taken_for_an_answer(lane: bool) -> None:
-    """A provider that compresses without being asked: 502, and never bytes that the client cannot decode."""
+async def test_an_undecodable_answer_is_not_translated(lane: bool) -> None:
+    """The provider compresses although it was not asked to. The client gets 502, never bytes that it cannot decode."""
     reply = answer(b"\x1f\x8b\x08\x00\x00", fields=b"Content-Type: application/json\r\nContent-Encoding: gzip\r\n")
     response = await asked(lane, reply, stream=False)
     assert response.status == 502
@@ -272,7 +273,7 @@ async def test_a_body_that_is_too_long_for_its_event_limit_fails(lane: bool) -> 
 
 
 async def test_half_events_wait_for_their_rest(lane: bool) -> None:
-    """However the provider's bytes are cut; a character may be cut in two."""
+    """The provider's bytes may be cut anywhere, even within a character."""
     raw = b"".join(text("Grüße, 日本", "!"))
 
     async def script(peer: Peer) -> None:
@@ -286,7 +287,7 @@ async def test_half_events_wait_for_their_rest(lane: bool) -> None:
 
 
 async def test_an_interim_response_is_no_answer(lane: bool) -> None:
-    """1xx of the provider stays between it and us."""
+    """A 1xx response of the provider is not forwarded."""
     reply = b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + streamed(*text("a"))
     async with proxied(lane, once(reply), open_responses_mode="translate") as (_, gateway):
         assert terminal(await ask(gateway.port, create(stream=True)))["type"] == "response.completed"

@@ -1,4 +1,5 @@
-"""What Codex CLI does, in translate mode: its request, its tools both ways, its WebSocket attempt, its model list."""
+"""Codex CLI in translate mode: its request, its tools in both directions, its WebSocket attempt, and its list of
+models."""
 
 from __future__ import annotations
 
@@ -53,20 +54,20 @@ REQUEST: Json = {
 
 
 def packed(request: Json) -> bytes:
-    """The request as Codex sends it."""
+    """The request in the form that Codex sends."""
     body = zstandard.ZstdCompressor().compress(json.dumps(request).encode())
     fields = b"Content-Type: application/json\r\nContent-Encoding: zstd\r\nAccept: text/event-stream\r\n"
     return post(body, b"/v1/responses", fields + b"Originator: codex_cli_rs\r\n")
 
 
 def call(name: str, arguments: str, ident: str = "call_1") -> bytes:
-    """The frames of an answer that is one call."""
+    """The frames of an answer with one call."""
     function = {"index": 0, "id": ident, "type": "function", "function": {"name": name, "arguments": arguments}}
     return streamed(frame(role="assistant", content=None), frame(tool_calls=[function]), end("tool_calls"), DONE)
 
 
 async def turn(lane: bool, script: Script, *requests: Json) -> tuple[list[Json], list[Response]]:
-    """The chat requests that the provider saw, and the answers."""
+    """The chat requests that the provider got, and the answers."""
     async with origin(script) as upstream:
         targets = single(upstream.url, open_responses_mode="translate", trusted=True)
         async with running(targets, lane=lane) as gateway:
@@ -75,14 +76,14 @@ async def turn(lane: bool, script: Script, *requests: Json) -> tuple[list[Json],
 
 
 def output(response: Response) -> list[Json]:
-    """The items of a streamed answer, which must be valid."""
+    """The items of a streamed answer, checked for validity."""
     assert response.status == 200, response.body
     assert check_wire(response.body, Allowance("openai", CUSTOM)) == []
     return [as_dict(item) for item in as_list(as_dict(events_of(response.body)[-1]["response"])["output"])]
 
 
-async def test_e12_the_request_of_codex_is_understood(lane: bool) -> None:
-    """zstd, 20 kB of instructions, four kinds of tools, fields that no chat provider knows."""
+async def test_e12_the_request_of_codex_is_translated(lane: bool) -> None:
+    """It has zstd, 20 kB of instructions, four kinds of tools, and fields that chat providers do not know."""
     (chat,), (response,) = await turn(lane, serve(streamed(*text("Hello."))), REQUEST)
     assert [item["type"] for item in output(response)] == ["message"]
     names = [as_dict(as_dict(tool)["function"])["name"] for tool in as_list(chat["tools"])]
@@ -93,7 +94,7 @@ async def test_e12_the_request_of_codex_is_understood(lane: bool) -> None:
 
 
 async def test_e2_a_namespaced_call_comes_back_in_two_fields(lane: bool) -> None:
-    """Codex finds its tool by ``namespace`` and ``name``; the next turn is flattened again."""
+    """Codex finds its tool by ``namespace`` and ``name``. In the next request the name is flattened again."""
     result = {"type": "function_call_output", "call_id": "call_1", "output": "text of a"}
     script = serve(call("mcp__files__read", '{"path":"a"}'), streamed(*text("Done.")))
     _, (response,) = await turn(lane, script, REQUEST)
@@ -111,7 +112,7 @@ async def test_e2_a_namespaced_call_comes_back_in_two_fields(lane: bool) -> None
 
 
 async def test_e4_a_patch_is_a_custom_call(lane: bool) -> None:
-    """A function of one string for the provider, ``custom_tool_call`` with its raw input for Codex."""
+    """The provider gets a function with one string; Codex gets a ``custom_tool_call`` with the raw input."""
     script = serve(call("apply_patch", json.dumps({"input": PATCH})))
     (chat,), (response,) = await turn(lane, script, REQUEST)
     parameters = as_dict(as_dict(as_dict(as_list(chat["tools"])[1])["function"])["parameters"])
@@ -128,7 +129,7 @@ async def test_e4_a_patch_is_a_custom_call(lane: bool) -> None:
 
 
 async def test_messages_have_their_phase_for_codex_alone(lane: bool) -> None:
-    """It is known by its fields, whatever its request says."""
+    """Header fields identify Codex; the body of the request does not matter."""
     plain = {"model": "m", "input": "hi", "stream": True}
     async with origin(serve(streamed(*text("Hello.")))) as upstream:
         async with running(single(upstream.url, open_responses_mode="translate"), lane=lane) as gateway:
@@ -137,8 +138,8 @@ async def test_messages_have_their_phase_for_codex_alone(lane: bool) -> None:
                 assert output(response)[0].get("phase") == phase
 
 
-async def test_replayed_reasoning_without_content_is_understood(lane: bool) -> None:
-    """Codex sends ``content: null`` and a blob of whoever it talked to before."""
+async def test_replayed_reasoning_without_content_is_accepted(lane: bool) -> None:
+    """Codex sends ``content: null`` and the sealed reasoning of an earlier provider."""
     reasoning = {"type": "reasoning", "summary": [], "content": None, "encrypted_content": "gAAAAA"}  # type: ignore[var-annotated]
     said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi."}]}
     user = as_list(REQUEST["input"])[1]
@@ -156,8 +157,8 @@ HANDSHAKE = (
 
 
 @pytest.mark.parametrize("mode", ["native", "translate"])
-async def test_g17_codex_is_sent_to_http_at_once(lane: bool, mode: str) -> None:
-    """426 is the one status that makes it fall back; it names no model, so that native mode cannot serve it either."""
+async def test_g17_a_websocket_attempt_of_codex_gets_426(lane: bool, mode: str) -> None:
+    """Only 426 makes Codex use HTTP. Its handshake names no model, so native mode cannot serve it either."""
     async with origin() as upstream:
         async with running(single(upstream.url, open_responses_mode=mode), lane=lane) as gateway:
             response = await ask(gateway.port, get(b"/v1/responses", HANDSHAKE))
@@ -179,7 +180,7 @@ async def test_g17_codex_is_sent_to_http_at_once(lane: bool, mode: str) -> None:
 async def test_other_handshakes_are_refused_for_their_own_reasons(
     lane: bool, mode: str, target: bytes, fields: bytes, status: int
 ) -> None:
-    """Where the model is named, it decides."""
+    """A handshake that names a model gets the response of that model's target."""
     async with origin() as upstream:
         async with running(single(upstream.url, open_responses_mode=mode), lane=lane) as gateway:
             response = await ask(gateway.port, get(target, HANDSHAKE + fields))
@@ -192,7 +193,7 @@ async def test_other_handshakes_are_refused_for_their_own_reasons(
 
 @pytest.mark.parametrize("target", [b"/v1/models?client_version=0.150.0", b"/models?x=1&client_version=0.150.0"])
 async def test_g19_codex_gets_the_list_in_its_form(lane: bool, target: bytes) -> None:
-    """``models`` must be there and be readable; empty, it leaves Codex its own prompts and defaults."""
+    """``models`` must be present and readable. If it is empty, Codex uses its own prompts and defaults."""
     async with running(snapshot({"m": {"local": {"engine": "echo"}}}), lane=lane) as gateway:
         listing = json.loads((await ask(gateway.port, get(target))).body)
     assert listing["models"] == []
@@ -200,8 +201,8 @@ async def test_g19_codex_gets_the_list_in_its_form(lane: bool, target: bytes) ->
 
 
 @pytest.mark.parametrize("target", [b"/v1/models", b"/v1/models?limit=2", b"/v1/models?my_client_version=1"])
-async def test_others_get_the_list_as_openai_has_it(lane: bool, target: bytes) -> None:
-    """No member that they do not know."""
+async def test_other_clients_get_openais_list_of_models(lane: bool, target: bytes) -> None:
+    """The list has no member that they do not know."""
     async with running(snapshot({"m": {"local": {"engine": "echo"}}}), lane=lane) as gateway:
         listing = json.loads((await ask(gateway.port, get(target))).body)
     assert set(listing) == {"object", "data"}

@@ -1,4 +1,4 @@
-"""Translate mode: what is said in a conversation stays in it, and long ones pass without a setting."""
+"""Translate mode: logs and metrics contain no part of a conversation, and long requests need no setting."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ REFUSED: Any = (
 )
 
 
-async def test_l1_what_is_said_is_in_no_log_and_no_metric(tmp_path: Path, lane: bool) -> None:
-    """Whatever becomes of the request, at the most talkative level: answered, cut, refused by us or by the provider."""
+async def test_l1_no_log_or_metric_contains_the_conversation(tmp_path: Path, lane: bool) -> None:
+    """This holds at the most verbose level for every outcome: answered, cut, refused by the proxy or by the
+    provider."""
     cut = streamed(frame(content=CANARY), frame(content=CANARY))[:-20]
     scripts = [whole(CANARY), streamed(*text(CANARY)), error(b"400 Bad Request", CANARY)]
     scripts += [
@@ -70,7 +71,7 @@ targets:
 
 
 async def test_g16_a_request_of_several_megabytes_needs_no_setting(lane: bool) -> None:
-    """Coding agents send them; servers whose bound is 1 MiB by default are known by it."""
+    """Coding agents send such requests, and a default limit of 1 MiB breaks them."""
     said = "x" * 1_000_000
     items = [{"role": "user" if n % 2 else "assistant", "content": f"{n}{said}"} for n in range(8)]
     async with origin(serve(whole("hello"))) as upstream:

@@ -1,4 +1,4 @@
-"""``commit_after``: a translated stream begins in time although the provider has not even sent a head."""
+"""``commit_after``: a translated stream begins in time although the provider has not yet sent a head."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EARLY = {"open_responses_mode": "translate", "translate": {"commit_after": "30ms
 
 
 class Slow:
-    """An upstream that answers when it is told to, by ``reply``; b"" means: close without a head."""
+    """An upstream that answers with ``reply`` when the test allows it; b"" means: close without a head."""
 
     def __init__(self, *reply: bytes) -> None:
         self.go = asyncio.Event()
@@ -32,7 +32,7 @@ class Slow:
 
 
 async def begun(client: Client) -> Response:
-    """A stream whose first event has come, before the provider was allowed to answer."""
+    """A stream whose first event has arrived before the provider may answer."""
     await client.send(create(stream=True))
     response = await client.head()
     assert response.status == 200
@@ -42,7 +42,7 @@ async def begun(client: Client) -> Response:
 
 
 async def test_the_stream_begins_before_the_providers_head_and_is_one_answer(lane: bool) -> None:
-    """What comes later continues it: one id, one created, contiguous numbers."""
+    """The later events continue it: one id, one response.created, consecutive numbers."""
     slow = Slow(STREAM_HEAD, *map(chunk, text("Hello ", "there.")), LAST_CHUNK)
     async with proxied(lane, slow.script, **EARLY) as (_, gateway), connect(gateway.port) as client:
         response = await begun(client)
@@ -61,8 +61,8 @@ async def test_the_stream_begins_before_the_providers_head_and_is_one_answer(lan
     ],
     ids=["closed", "error status", "redirection"],
 )
-async def test_a_failure_after_an_early_beginning_is_told_in_the_stream(lane: bool, reply: tuple[bytes, ...]) -> None:
-    """response.failed and a whole body: the status was sent long ago."""
+async def test_a_failure_after_commit_after_is_reported_in_the_stream(lane: bool, reply: tuple[bytes, ...]) -> None:
+    """The status was already sent: the client gets response.failed and a complete body."""
     slow = Slow(*reply)
     async with proxied(lane, slow.script, **EARLY) as (_, gateway), connect(gateway.port) as client:
         response = await begun(client)
@@ -73,8 +73,8 @@ async def test_a_failure_after_an_early_beginning_is_told_in_the_stream(lane: bo
         assert events_of(response.body)[-1]["type"] == "response.failed"
 
 
-async def test_no_other_provider_is_asked_after_an_early_beginning(lane: bool) -> None:
-    """Fallback ends with the first byte, whoever sent it."""
+async def test_there_is_no_fallback_after_commit_after(lane: bool) -> None:
+    """Fallback ends with the first byte to the client."""
     slow = Slow(answer(b"{}", b"503 Service Unavailable"))
     fallback = {"enabled": True, "on_status": [503], "max_attempts": 3}
     async with proxied(lane, slow.script, fallback=fallback, **EARLY) as (upstream, gateway):
@@ -86,15 +86,15 @@ async def test_no_other_provider_is_asked_after_an_early_beginning(lane: bool) -
             assert len(upstream.requests) == 1
 
 
-async def test_who_leaves_after_an_early_beginning_leaves_nothing_behind(lane: bool) -> None:
-    """The gateway's fixture sees that no permit is held and no exchange goes on."""
+async def test_a_disconnect_after_commit_after_frees_its_resources(lane: bool) -> None:
+    """The fixture of the gateway checks that no permit is held and no exchange runs."""
     slow = Slow()
     async with proxied(lane, slow.script, **EARLY) as (_, gateway), connect(gateway.port) as client:
         await begun(client)
 
 
-async def test_a_quick_provider_is_not_preceded(lane: bool) -> None:
-    """An error status that comes in time is the answer's own."""
+async def test_a_fast_error_keeps_its_status(lane: bool) -> None:
+    """An error status that comes before ``commit_after`` is the status of the response."""
     error = answer(json.dumps({"error": {"message": "no"}}).encode(), b"429 Too Many Requests")
     options = {**EARLY, "translate": {"commit_after": "5s"}}
     async with proxied(lane, serve(error), **options) as (_, gateway), connect(gateway.port) as client:

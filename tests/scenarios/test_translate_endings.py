@@ -1,4 +1,4 @@
-"""Translate mode: how streams end, who is told, and what silence means."""
+"""Translate mode: the ends of streams, the reports of failures, and silent providers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOON = {"idle": "100ms"}
 
 
 class Steps:
-    """A stream whose next pieces are sent when the test says so."""
+    """A stream whose next pieces are sent when the test allows it."""
 
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = pieces
@@ -41,7 +41,7 @@ class Steps:
 
 
 def cut(*frames: bytes, reset: bool = False) -> Script:
-    """A stream that breaks off behind ``frames``, by FIN or RST."""
+    """A stream that ends after ``frames``, by FIN or RST."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -68,10 +68,8 @@ async def first_events(client: Client, response: Response, count: int) -> list[s
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 async def test_a_cut_stream_ends_as_failed(lane: bool, reset: bool) -> None:
-    """Never a fake end: response.failed, in a body that ends well, since it says all that there is to say.
-
-    Responses case G7.
-    """
+    """The client gets response.failed in a body with a regular end, because the stream reports the failure itself.
+    Responses case G7."""
     async with proxied(lane, cut(frame(content="Hel"), reset=reset), **TRANSLATE) as (_, gateway):
         response = await ask(gateway.port, create(stream=True))
     assert response.whole
@@ -81,16 +79,16 @@ async def test_a_cut_stream_ends_as_failed(lane: bool, reset: bool) -> None:
     assert (line["outcome"], line["status"]) == ("upstream_cut", 200)
 
 
-async def test_a_stream_cut_behind_its_end_mark_is_whole(lane: bool) -> None:
-    """Nothing is missing."""
+async def test_a_stream_cut_after_its_end_mark_is_complete(lane: bool) -> None:
+    """All of the answer has arrived."""
     async with proxied(lane, cut(*text("a")), **TRANSLATE) as (_, gateway):
         response = await ask(gateway.port, create(stream=True))
     assert types(response)[-1] == "response.completed"
     assert gateway.lines()[0]["outcome"] == "done"
 
 
-async def test_a_stream_that_just_stops_has_failed(lane: bool) -> None:
-    """The framing ended well, but no finish reason and no end mark came."""
+async def test_a_stream_without_an_end_mark_has_failed(lane: bool) -> None:
+    """The framing ended properly, but no finish reason and no end mark came."""
     async with proxied(lane, serve(streamed(frame(content="Hel"))), **TRANSLATE) as (_, gateway):
         response = await ask(gateway.port, create(stream=True))
     assert types(response)[-1] == "response.failed"
@@ -100,7 +98,7 @@ async def test_a_stream_that_just_stops_has_failed(lane: bool) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("script", [cut(), cut(reset=True), cut(b"data: {")], ids=["FIN", "RST", "half an event"])
 async def test_a_cut_before_the_first_event_has_a_status(lane: bool, script: Script, stream: bool) -> None:
-    """502 in the envelope; and no 200 went out before."""
+    """The client gets 502 in the envelope, because no 200 was sent before."""
     async with proxied(lane, script, **TRANSLATE) as (_, gateway):
         response = await ask(gateway.port, create(stream=stream))
     assert response.status == 502
@@ -109,8 +107,8 @@ async def test_a_cut_before_the_first_event_has_a_status(lane: bool, script: Scr
     assert (line["outcome"], line["status"]) == ("upstream_cut", 502)
 
 
-async def test_a_whole_answer_that_is_cut_has_a_status(lane: bool) -> None:
-    """The provider announced more than it sent."""
+async def test_a_cut_complete_answer_has_a_status(lane: bool) -> None:
+    """The provider announced more bytes than it sent."""
     script = once(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"choices":[')
     async with proxied(lane, script, **TRANSLATE) as (_, gateway):
         response = await ask(gateway.port, create())
@@ -119,7 +117,7 @@ async def test_a_whole_answer_that_is_cut_has_a_status(lane: bool) -> None:
 
 
 async def test_a_stalled_stream_ends_as_failed(lane: bool) -> None:
-    """``timeouts.idle``; the provider is let go."""
+    """The limit is ``timeouts.idle``. The provider's connection is closed."""
     steps = Steps(frame(content="Hel"))
     steps.next()
     async with proxied(lane, steps, timeouts=SOON, **TRANSLATE) as (_, gateway):
@@ -132,7 +130,7 @@ async def test_a_stalled_stream_ends_as_failed(lane: bool) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_stall_before_the_first_event_is_a_timeout(lane: bool, stream: bool) -> None:
-    """504. Responses case L3."""
+    """The status is 504. Responses case L3."""
     async with proxied(lane, Steps(), timeouts=SOON, **TRANSLATE) as (_, gateway):
         response = await ask(gateway.port, create(stream=stream))
     assert response.status == 504
@@ -140,7 +138,7 @@ async def test_a_stall_before_the_first_event_is_a_timeout(lane: bool, stream: b
 
 
 async def test_the_total_time_ends_a_stream_as_failed(lane: bool) -> None:
-    """``timeouts.total``."""
+    """The limit is ``timeouts.total``."""
     steps = Steps(frame(content="Hel"))
     steps.next()
     async with proxied(lane, steps, timeouts={"total": "150ms"}, **TRANSLATE) as (_, gateway):
@@ -150,8 +148,8 @@ async def test_the_total_time_ends_a_stream_as_failed(lane: bool) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_provider_that_hangs_behind_its_end_mark_is_let_go(lane: bool, stream: bool) -> None:
-    """The answer is known: neither the client nor a place waits for the idle time."""
+async def test_a_provider_that_stalls_after_its_end_mark_is_disconnected(lane: bool, stream: bool) -> None:
+    """The answer is complete, so neither the client nor a permit waits for the idle timeout."""
     steps = Steps(b"".join(text("a")))
     steps.next()
     async with proxied(lane, steps, **TRANSLATE) as (_, gateway):
@@ -162,8 +160,8 @@ async def test_a_provider_that_hangs_behind_its_end_mark_is_let_go(lane: bool, s
 
 
 @pytest.mark.parametrize("frames", [[], [frame(content="Hel")]], ids=["at once", "later"])
-async def test_a_provider_that_hangs_behind_an_error_is_let_go(lane: bool, frames: Sequence[bytes]) -> None:
-    """It has said that it failed; a status if that was all, else response.failed."""
+async def test_a_provider_that_stalls_after_an_error_is_disconnected(lane: bool, frames: Sequence[bytes]) -> None:
+    """The error is complete. It becomes a status before the first event, and response.failed after it."""
     steps = Steps(b"".join(frames) + b'data: {"error":{"message":"x","code":500}}\n\n')
     steps.next()
     async with proxied(lane, steps, **TRANSLATE) as (_, gateway):
@@ -178,10 +176,8 @@ async def test_a_provider_that_hangs_behind_an_error_is_let_go(lane: bool, frame
 @pytest.mark.parametrize("how", ["FIN", "RST"])
 @pytest.mark.parametrize("begun", [False, True])
 async def test_a_client_that_leaves_frees_its_provider(lane: bool, begun: bool, how: str) -> None:
-    """Before and after the first event; the permits go back (the gateway checks that at its end).
-
-    Responses cases G7, G8, G9.
-    """
+    """The client disconnects before or after the first event. Permits are released (the gateway checks that at its
+    end). Responses cases G7, G8, G9."""
     steps = Steps(*([frame(content="Hel")] if begun else []))
     steps.next()
     async with proxied(lane, steps, **TRANSLATE) as (upstream, gateway), connect(gateway.port) as client:
@@ -195,7 +191,7 @@ async def test_a_client_that_leaves_frees_its_provider(lane: bool, begun: bool, 
 
 
 async def test_a_client_of_a_whole_answer_that_leaves_frees_its_provider(lane: bool) -> None:
-    """While the answer is being collected."""
+    """The client disconnects while the answer is collected."""
     steps = Steps(frame(content="Hel"))
     async with proxied(lane, steps, **TRANSLATE) as (upstream, gateway), connect(gateway.port) as client:
         await client.send(create())
@@ -206,8 +202,8 @@ async def test_a_client_of_a_whole_answer_that_leaves_frees_its_provider(lane: b
     assert gateway.lines()[0]["outcome"] == "client_gone_waiting"
 
 
-async def test_places_are_held_to_the_last_byte(lane: bool) -> None:
-    """A stream counts against ``concurrency_limit`` until it has ended, and no longer."""
+async def test_permits_are_held_until_the_last_byte(lane: bool) -> None:
+    """A stream counts against ``concurrency_limit`` until its end, and no longer."""
     steps = Steps(frame(content="a"), end() + DONE)
     limit = {"concurrency_limit": {"max_concurrent_requests": 1}}
     async with proxied(lane, steps, serve(streamed(*text("b"))), **TRANSLATE, **limit) as (_, gateway):
@@ -222,7 +218,7 @@ async def test_places_are_held_to_the_last_byte(lane: bool) -> None:
 
 
 async def test_a_slow_client_slows_its_provider(lane: bool) -> None:
-    """Events wait at the provider, not here; and go on when the client reads."""
+    """Events wait at the provider, not in the proxy, and go on when the client reads."""
     stream = STREAM_HEAD + chunk(frame(content="x" * 16_000)) * 3000
 
     async def script(peer: Peer) -> None:
@@ -243,7 +239,7 @@ async def test_a_slow_client_slows_its_provider(lane: bool) -> None:
 
 
 async def settled(peer: Peer, gateway: Gateway) -> int:
-    """What the provider could not send, once that has not changed for 30 other exchanges."""
+    """The number of bytes that the provider could not send, after it has not changed during 30 other exchanges."""
     same, last = 0, -1
     async with connect(gateway.port) as client:
         while same < 30:
@@ -255,7 +251,7 @@ async def settled(peer: Peer, gateway: Gateway) -> int:
 
 
 async def test_an_event_is_sent_when_its_chunk_comes(lane: bool) -> None:
-    """Nothing is held back: each step is read before the next one leaves the provider."""
+    """Each step is read before the provider sends the next one."""
     steps = Steps(frame(role="assistant", content=""), frame(content="a"), frame(content="b"), end() + DONE)
     async with proxied(lane, steps, **TRANSLATE) as (_, gateway), connect(gateway.port) as client:
         await client.send(create(stream=True))
@@ -273,7 +269,7 @@ async def test_an_event_is_sent_when_its_chunk_comes(lane: bool) -> None:
 
 
 async def signs(lane: bool, how: str) -> list[bytes]:
-    """What comes between the first and the second delta of a provider that is silent for some time."""
+    """The bytes between the first and the second delta of a provider that is silent for some time."""
     steps = Steps(frame(content="a"), frame(content="b") + end() + DONE)
     settings = {"keepalive": how, "keepalive_interval": "40ms"}
     async with proxied(lane, steps, translate=settings, **TRANSLATE) as (_, gateway), connect(gateway.port) as client:
@@ -295,32 +291,32 @@ async def signs(lane: bool, how: str) -> list[bytes]:
     return found or [part for part in rest.split(b"\n\n") if part.startswith(b":") or b"keepalive" in part]
 
 
-async def test_silence_is_broken_by_comments(lane: bool) -> None:
-    """The default: understood by every reader of event streams."""
+async def test_a_silent_stream_gets_keepalive_comments(lane: bool) -> None:
+    """This is the default: every reader of event streams understands comments."""
     assert set(await signs(lane, "comment")) == {b": keepalive\n\n"}
 
 
-async def test_silence_is_broken_by_events(lane: bool) -> None:
-    """``keepalive: event``, numbered like all others: for clients whose timers do not count comments."""
+async def test_a_silent_stream_gets_keepalive_events(lane: bool) -> None:
+    """``keepalive: event`` sends numbered events, for clients whose timers do not count comments."""
     found = [json.loads(sign.partition(b"data: ")[2]) for sign in await signs(lane, "event")]
     assert [event["type"] for event in found] == ["keepalive"] * 3
     assert [event["sequence_number"] for event in found] == [5, 6, 7]
 
 
-async def test_silence_is_left_alone(lane: bool) -> None:
-    """``keepalive: off``."""
+async def test_keepalive_can_be_switched_off(lane: bool) -> None:
+    """The setting is ``keepalive: off``."""
     assert await signs(lane, "off") == []
 
 
-async def test_no_sign_of_life_comes_before_the_first_event(lane: bool) -> None:
-    """It would commit, and the SDKs want response.created first."""
+async def test_there_is_no_keepalive_before_the_first_event(lane: bool) -> None:
+    """It would commit the response, and the SDKs expect response.created first."""
     settings = {"keepalive": "comment", "keepalive_interval": "20ms"}
     async with proxied(lane, Steps(), timeouts={"idle": "150ms"}, translate=settings, **TRANSLATE) as (_, gateway):
         assert (await ask(gateway.port, create(stream=True))).status == 504
 
 
-async def test_a_stream_can_begin_before_the_provider_speaks(lane: bool) -> None:
-    """``commit_after``: created and in_progress; then the failure cannot be a status any more."""
+async def test_commit_after_begins_a_stream_before_the_providers_head(lane: bool) -> None:
+    """The client gets created and in_progress. A later failure cannot be a status any more."""
     async with proxied(lane, Steps(), timeouts={"idle": "200ms"}, translate={"commit_after": "20ms"}, **TRANSLATE) as (
         _,
         gateway,
@@ -331,8 +327,8 @@ async def test_a_stream_can_begin_before_the_provider_speaks(lane: bool) -> None
     assert types(response) == ["response.created", "response.in_progress", "response.failed"]
 
 
-async def test_an_early_beginning_is_no_second_one(lane: bool) -> None:
-    """What the provider then says continues it."""
+async def test_after_commit_after_the_provider_continues_the_stream(lane: bool) -> None:
+    """The provider's answer does not begin a second response."""
     steps = Steps(b"".join(text("a")))
     async with proxied(lane, steps, translate={"commit_after": "20ms"}, **TRANSLATE) as (_, gateway):
         async with connect(gateway.port) as client:
@@ -346,7 +342,7 @@ async def test_an_early_beginning_is_no_second_one(lane: bool) -> None:
 
 
 async def test_a_failed_stream_leaves_its_connection_usable(lane: bool) -> None:
-    """The body ended well, so the client's connection serves the next request."""
+    """The body ended properly, so the client's connection serves the next request."""
     async with proxied(lane, cut(frame(content="a")), serve(streamed(*text("b"))), **TRANSLATE) as (_, gateway):
         async with connect(gateway.port) as client:
             await client.send(create(stream=True))
@@ -355,7 +351,7 @@ async def test_a_failed_stream_leaves_its_connection_usable(lane: bool) -> None:
             assert types(await client.response())[-1] == "response.completed"
 
 
-async def test_thirty_streams_side_by_side_do_not_mix(lane: bool) -> None:
+async def test_thirty_concurrent_translated_streams_do_not_mix(lane: bool) -> None:
     """Each client gets its own text and its own ids."""
 
     async def script(peer: Peer) -> None:
@@ -379,8 +375,8 @@ async def test_thirty_streams_side_by_side_do_not_mix(lane: bool) -> None:
     assert len(set(ids)) == 30
 
 
-async def test_an_empty_success_is_no_answer(lane: bool) -> None:
-    """204 of a provider: 502."""
+async def test_an_empty_success_is_a_bad_gateway(lane: bool) -> None:
+    """The provider sends 204 and the client gets 502."""
     async with proxied(
         lane, serve(answer(b"", b"204 No Content").replace(b"Content-Length: 0\r\n", b"")), **TRANSLATE
     ) as (

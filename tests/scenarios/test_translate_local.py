@@ -1,4 +1,4 @@
-"""Translate mode in front of the embedded echo: answers as from a provider at the other end of a connection."""
+"""Translate mode with the built-in echo provider: the answers are those of a remote provider."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def echo(**settings: object) -> Snapshot:
 
 
 async def test_whole_and_streamed_answers_agree(lane: bool) -> None:
-    """Valid both, with the same text and usage."""
+    """Both are valid and have the same text and usage."""
     async with running(echo(), lane=lane) as gateway:
         whole = await ask(gateway.port, create(input="one two three"))
         stream = await ask(gateway.port, create(input="one two three", stream=True))
@@ -41,8 +41,10 @@ async def test_whole_and_streamed_answers_agree(lane: bool) -> None:
         ({"cut_after": 1}, 200, "upstream_cut"),
     ],
 )
-async def test_its_failures_are_told(lane: bool, settings: Json, status: int, outcome: str) -> None:
-    """A status before the first event, response.failed after it."""
+async def test_failures_of_the_echo_provider_are_reported(
+    lane: bool, settings: Json, status: int, outcome: str
+) -> None:
+    """The client gets a status before the first event, and response.failed after it."""
     async with running(echo(**settings), lane=lane) as gateway:
         response = await ask(gateway.port, create(input="one two three", stream=True))
     assert response.status == status
@@ -56,7 +58,7 @@ async def test_its_failures_are_told(lane: bool, settings: Json, status: int, ou
 
 @pytest.mark.parametrize("leave", [Client.fin, Client.rst], ids=["FIN", "RST"])
 async def test_a_client_may_leave(lane: bool, leave: Callable[[Client], None]) -> None:
-    """Nothing is left behind, as the gateway itself checks at its end."""
+    """No resources stay in use, as the gateway itself checks at its end."""
     async with running(echo(token_delay="50ms"), lane=lane) as gateway, connect(gateway.port) as client:
         await client.send(create(input="word " * 1000, stream=True))
         await client.chunk(await client.head())

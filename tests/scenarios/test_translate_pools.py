@@ -1,4 +1,4 @@
-"""Translate mode in pools: the mode follows the provider that is tried, and fallback ends with the first event."""
+"""Translate mode in pools: each provider has its own mode, and fallback ends with the first event."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def pooled(
 
 
 async def test_a_native_provider_fails_over_to_a_translated_one(lane: bool) -> None:
-    """The first gets the client's bytes, the second a chat request."""
+    """The first provider gets the client's bytes, the second a chat request."""
     request = create(fields=b"Accept-Encoding: gzip\r\n")
     scripts = [serve(BUSY), serve(whole("hello"))]
     async with pooled(lane, scripts, ["native", "translate"]) as (origins, gateway):
@@ -51,7 +51,7 @@ async def test_a_native_provider_fails_over_to_a_translated_one(lane: bool) -> N
 
 
 async def test_a_translated_provider_fails_over_to_a_native_one(lane: bool) -> None:
-    """And the native answer is passed on to the byte."""
+    """Every byte of the native answer passes unchanged."""
     request = create(stream=True)
     async with pooled(lane, [serve(BUSY), serve(NATIVE_ANSWER)], ["translate", "native"]) as (origins, gateway):
         response = await ask(gateway.port, request)
@@ -62,7 +62,7 @@ async def test_a_translated_provider_fails_over_to_a_native_one(lane: bool) -> N
 
 
 async def test_the_streams_of_the_second_provider_are_translated(lane: bool) -> None:
-    """With nothing of the first in them."""
+    """They contain no part of the first answer."""
     scripts = [serve(BUSY), serve(streamed(*text("a")))]
     async with pooled(lane, scripts, ["translate", "translate"]) as (_, gateway):
         response = await ask(gateway.port, create(stream=True))
@@ -70,8 +70,8 @@ async def test_the_streams_of_the_second_provider_are_translated(lane: bool) -> 
     assert b"busy" not in response.body
 
 
-async def test_a_refused_connection_moves_on(lane: bool) -> None:
-    """A provider that is not there has seen nothing."""
+async def test_a_refused_connection_causes_fallback_in_translate_mode(lane: bool) -> None:
+    """A provider that refused the connection has not received the request."""
     async with origin(serve(whole("x"))) as second:
         providers = [{"url": f"http://127.0.0.1:{refused_port()}"}, {"url": second.url}]
         target = {"strategy": "priority", "fallback": FALLBACK, "providers": providers}
@@ -84,18 +84,16 @@ async def test_a_refused_connection_moves_on(lane: bool) -> None:
     ("modes", "own_words"),
     [(["translate", "translate"], False), (["native", "translate"], False), (["translate", "native"], True)],
 )
-async def test_the_last_error_is_told_in_the_mode_of_its_provider(
-    lane: bool, modes: list[str], own_words: bool
-) -> None:
-    """A translated one is sanitised, a native one is passed on; Retry-After is kept by both."""
+async def test_the_last_error_has_the_mode_of_its_provider(lane: bool, modes: list[str], own_words: bool) -> None:
+    """A translated error is sanitised, a native one passes unchanged. Both keep Retry-After."""
     async with pooled(lane, [serve(BUSY), serve(BUSY)], modes) as (_, gateway):
         response = await ask(gateway.port, create(stream=True))
     assert (response.status, response.value(b"retry-after")) == (429, b"9")
     assert (b"secret" in response.body) is own_words
 
 
-async def test_an_error_that_was_kept_is_told_when_no_other_answer_comes(lane: bool) -> None:
-    """The first provider's 429 is worth more than a broken connection to the second."""
+async def test_a_kept_error_is_sent_if_the_last_attempt_has_no_response(lane: bool) -> None:
+    """The client gets the first provider's 429 rather than the second one's cut connection."""
     async with origin(serve(BUSY)) as first:
         providers = [{"url": first.url}, {"url": f"http://127.0.0.1:{refused_port()}"}]
         target = {"strategy": "priority", "fallback": FALLBACK, "providers": providers}
@@ -106,7 +104,7 @@ async def test_an_error_that_was_kept_is_told_when_no_other_answer_comes(lane: b
     assert b"secret" not in response.body
 
 
-async def test_nothing_is_tried_after_the_first_event(lane: bool) -> None:
+async def test_there_is_no_fallback_after_the_first_event(lane: bool) -> None:
     """The client has begun to read the first provider's answer. Responses case G24."""
     cut = once(STREAM_HEAD + chunk(frame(content="Hel")))
     async with pooled(lane, [cut, serve(streamed(*text("a")))], ["translate", "translate"]) as (origins, gateway):
@@ -115,8 +113,8 @@ async def test_nothing_is_tried_after_the_first_event(lane: bool) -> None:
     assert not origins[1].requests
 
 
-async def test_what_one_provider_cannot_be_asked_is_refused(lane: bool) -> None:
-    """The client's request is at fault, so nobody is asked in its place."""
+async def test_an_untranslatable_request_is_refused_without_fallback(lane: bool) -> None:
+    """The client's request is at fault, so no other provider is tried."""
     request = create(tools=[{"type": "web_search"}])
     async with pooled(lane, [serve(), serve()], ["translate", "translate"]) as (origins, gateway):
         response = await ask(gateway.port, request)
@@ -125,7 +123,7 @@ async def test_what_one_provider_cannot_be_asked_is_refused(lane: bool) -> None:
 
 
 async def test_each_provider_has_its_own_dialect(lane: bool) -> None:
-    """The same request, in the words of whoever is tried."""
+    """The same request is written in the dialect of each provider that is tried."""
     async with origin(serve(BUSY)) as first, origin(serve(streamed(frame(content="x"), end(), DONE))) as second:
         providers = [{"url": first.url, "preset": "openai"}, {"url": second.url, "preset": "mistral"}]
         target = {"strategy": "priority", "fallback": FALLBACK, "providers": providers}
@@ -144,11 +142,9 @@ EMPTY = answer(b"", fields=b"Content-Type: text/event-stream\r\n")
 @pytest.mark.either_door
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("reply", [TOLD, EMPTY], ids=["an error within a success", "nothing"])
-async def test_an_answer_that_fails_at_once_moves_on(lane: bool, reply: bytes, stream: bool) -> None:
-    """B13: its status said success, but nothing was told to the client; ``on_status`` looks at what it amounts to.
-
-    Responses case G24.
-    """
+async def test_an_answer_that_fails_at_once_causes_fallback(lane: bool, reply: bytes, stream: bool) -> None:
+    """B13: its status is a success, but the client has got no byte, so ``on_status`` applies to the status of the
+    error. Responses case G24."""
     scripts = [serve(reply), serve(streamed(*text("a")))]
     async with pooled(lane, scripts, ["translate", "translate"]) as (_, gateway):
         response = await ask(gateway.port, create(stream=stream))
@@ -159,8 +155,8 @@ async def test_an_answer_that_fails_at_once_moves_on(lane: bool, reply: bytes, s
     assert (gateway.lines()[0]["attempts"], gateway.lines()[0]["outcome"]) == (2, "done")
 
 
-async def test_an_answer_that_fails_at_once_stays_where_its_status_is_not_listed(lane: bool) -> None:
-    """``on_status: [429]``: the 503 is for the client."""
+async def test_an_unlisted_failure_inside_a_200_does_not_cause_fallback(lane: bool) -> None:
+    """With ``on_status: [429]`` the client gets the 503."""
     quiet = {"fallback": {"enabled": True, "on_status": [429]}}
     async with pooled(lane, [serve(TOLD), serve()], ["translate", "translate"], **quiet) as (origins, gateway):
         response = await ask(gateway.port, create(stream=True))
@@ -169,10 +165,8 @@ async def test_an_answer_that_fails_at_once_stays_where_its_status_is_not_listed
 
 
 @pytest.mark.parametrize(("retry_sent", "status"), [(False, 502), (True, 200)])
-async def test_an_answer_that_breaks_off_at_once_may_have_been_billed(
-    lane: bool, retry_sent: bool, status: int
-) -> None:
-    """As in native mode, a POST is sent again only if ``retry_sent`` says so."""
+async def test_an_answer_cut_at_once_needs_retry_sent(lane: bool, retry_sent: bool, status: int) -> None:
+    """As in native mode, a POST is repeated only with ``retry_sent``, because it may have been billed."""
     fallback = {"fallback": {**FALLBACK, "retry_sent": retry_sent}}
     scripts = [once(STREAM_HEAD), serve(streamed(*text("a")))]
     async with pooled(lane, scripts, ["translate", "translate"], **fallback) as (_, gateway):
@@ -180,8 +174,8 @@ async def test_an_answer_that_breaks_off_at_once_may_have_been_billed(
     assert response.status == status
 
 
-async def test_the_last_failed_answer_is_told(lane: bool) -> None:
-    """By its own status, and as its own provider's."""
+async def test_the_last_failed_answer_has_its_own_status(lane: bool) -> None:
+    """Its status and form are those of its provider."""
     async with pooled(lane, [serve(BUSY), serve(TOLD)], ["translate", "translate"]) as (origins, gateway):
         response = await ask(gateway.port, create(stream=True))
     assert response.status == 503

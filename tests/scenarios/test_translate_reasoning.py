@@ -1,4 +1,4 @@
-"""Translate mode without state: clients carry sealed reasoning, and bring it back to the provider that it came from."""
+"""Translate mode without state: clients carry sealed reasoning and return it to its provider."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def targets(url: str, **translate: object) -> Json:
 
 
 async def first_output(gateway: Gateway, stream: bool, fields: bytes = b"") -> list[Json]:
-    """The items of a first answer, as a client that keeps no state at the server holds them."""
+    """The items of a first answer, for a client that keeps no state at the server."""
     response = await ask(gateway.port, create(fields=fields, stream=stream, **ASKED))
     assert response.status == 200, response.body
     body = as_dict(events_of(response.body)[-1]["response"]) if stream else json.loads(response.body)
@@ -46,7 +46,7 @@ async def first_output(gateway: Gateway, stream: bool, fields: bytes = b"") -> l
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_reasoning_comes_back_to_its_provider(lane: bool, stream: bool) -> None:
-    """Two requests: sealed in the first answer, opened from the second request."""
+    """The first answer contains sealed reasoning; the second request returns it and the proxy opens it."""
     async with origin(serve(STREAMED if stream else THOUGHT, whole("Sunny."))) as upstream:
         async with running(snapshot({"m": targets(upstream.url)}), lane=lane) as gateway:
             output = await first_output(gateway, stream)
@@ -60,8 +60,8 @@ async def test_reasoning_comes_back_to_its_provider(lane: bool, stream: bool) ->
     assert messages[2] == {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}
 
 
-async def test_no_blob_is_made_that_nobody_asked_for(lane: bool) -> None:
-    """Without ``include``."""
+async def test_reasoning_is_sealed_only_on_request(lane: bool) -> None:
+    """The request has no ``include``."""
     async with origin(serve(THOUGHT)) as upstream:
         async with running(snapshot({"m": targets(upstream.url)}), lane=lane) as gateway:
             response = await ask(gateway.port, create(tools=[FUNCTION]))
@@ -71,8 +71,8 @@ async def test_no_blob_is_made_that_nobody_asked_for(lane: bool) -> None:
 FOREIGN: Json = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAAABsomebodyelses"}
 
 
-async def test_a_foreign_blob_is_skipped(lane: bool) -> None:
-    """The default: a client may come from another provider in the middle of its conversation (G25)."""
+async def test_foreign_reasoning_is_skipped(lane: bool) -> None:
+    """This is the default: a conversation may have begun at another provider (G25)."""
     async with origin(serve(whole("x"))) as upstream:
         async with running(snapshot({"m": targets(upstream.url)}), lane=lane) as gateway:
             response = await ask(gateway.port, create(**{**ASKED, "input": [USER, FOREIGN, USER]}))
@@ -80,8 +80,8 @@ async def test_a_foreign_blob_is_skipped(lane: bool) -> None:
     assert b"somebodyelses" not in upstream.last.body
 
 
-async def test_a_foreign_blob_is_refused_where_that_is_wanted(lane: bool) -> None:
-    """``foreign_reasoning: reject``, with the code that clients know."""
+async def test_foreign_reasoning_can_be_rejected(lane: bool) -> None:
+    """``foreign_reasoning: reject`` gives the code that clients know."""
     async with origin() as upstream:
         configured = snapshot({"m": targets(upstream.url, foreign_reasoning="reject")})
         async with running(configured, lane=lane) as gateway:
@@ -91,8 +91,8 @@ async def test_a_foreign_blob_is_refused_where_that_is_wanted(lane: bool) -> Non
     assert not upstream.requests
 
 
-async def test_a_blob_is_nothing_to_another_key(lane: bool) -> None:
-    """Sealed for Alice: in Bob's request it is foreign."""
+async def test_sealed_reasoning_is_foreign_to_another_key(lane: bool) -> None:
+    """It was sealed for Alice and comes in Bob's request."""
     auth = {"global_keys": ["sk-alice", "sk-bob"]}
     async with origin(serve(THOUGHT, whole("x"))) as upstream:
         configured = snapshot({"m": targets(upstream.url, foreign_reasoning="reject")}, auth=auth)
@@ -104,7 +104,7 @@ async def test_a_blob_is_nothing_to_another_key(lane: bool) -> None:
 
 
 async def test_a_new_key_does_not_break_conversations(lane: bool) -> None:
-    """Rotation: the first key seals, all open."""
+    """Rotation: the first key seals, and all keys open."""
     async with origin(serve(THOUGHT, whole("x"))) as upstream:
         async with running(snapshot({"m": targets(upstream.url)}), lane=lane) as gateway:
             output = await first_output(gateway, stream=False)

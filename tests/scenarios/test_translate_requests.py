@@ -1,4 +1,4 @@
-"""Translate mode: a request of the Responses API reaches a provider of Chat Completions as one of its own."""
+"""Translate mode: a request of the Responses API reaches the provider as a valid Chat Completions request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FUNCTION: Json = {"type": "function", "name": "f", "parameters": {"type": "objec
 
 
 async def sent(lane: bool, request: bytes, base: str = "", **options: object) -> Received:
-    """What the provider, whose URL ends with ``base``, gets for ``request``."""
+    """The request that the provider, whose URL ends with ``base``, gets for ``request``."""
     async with origin(serve(whole("hello"))) as upstream:
         targets = single(upstream.url + base, open_responses_mode="translate", **options)
         async with running(targets, lane=lane) as gateway:
@@ -32,7 +32,7 @@ async def sent(lane: bool, request: bytes, base: str = "", **options: object) ->
 
 
 async def refused(lane: bool, request: bytes, **options: object) -> Response:
-    """The answer to a request that no provider must see."""
+    """The response to a request that no provider may get."""
     async with proxied(lane, **{"open_responses_mode": "translate", **options}) as (upstream, gateway):
         response = await ask(gateway.port, request)
     assert not upstream.requests
@@ -46,8 +46,8 @@ def chat_of(received: Received) -> Json:
     return value
 
 
-async def test_the_provider_is_asked_for_a_chat_completion(lane: bool) -> None:
-    """Another path, another body with its own length, and still a POST of JSON."""
+async def test_the_provider_gets_a_chat_completion_request(lane: bool) -> None:
+    """Path, body and length are new; the method is still POST with JSON."""
     received = await sent(lane, create(instructions="Be short.", max_output_tokens=16))
     assert (received.method, received.target) == (b"POST", b"/v1/chat/completions")
     assert received.values(b"content-type") == [b"application/json"]
@@ -68,8 +68,8 @@ async def test_the_provider_is_asked_for_a_chat_completion(lane: bool) -> None:
         ("", b"/responses/", b"/chat/completions"),
     ],
 )
-async def test_the_path_is_the_clients_but_for_its_end(lane: bool, base: str, target: bytes, expected: bytes) -> None:
-    """The provider's prefix as in native mode; the query is kept to the byte."""
+async def test_only_the_last_part_of_the_path_changes(lane: bool, base: str, target: bytes, expected: bytes) -> None:
+    """The provider's prefix is that of native mode. The query does not change."""
     assert (await sent(lane, create(target), base)).target == expected
 
 
@@ -79,7 +79,7 @@ async def test_the_model_is_the_providers(lane: bool) -> None:
 
 
 async def test_host_and_credential_are_the_providers(lane: bool) -> None:
-    """And the client's own key never leaves."""
+    """The client's own key is not forwarded."""
     request = create(fields=b"Authorization: Bearer sk-client\r\nX-Own: kept\r\n")
     received = await sent(lane, request, onwards_key="sk-provider")
     (host,) = received.values(b"host")
@@ -89,8 +89,8 @@ async def test_host_and_credential_are_the_providers(lane: bool) -> None:
     assert b"sk-client" not in received.raw
 
 
-async def test_no_coding_of_the_answer_is_asked_for(lane: bool) -> None:
-    """It is to be read here."""
+async def test_no_content_coding_is_requested(lane: bool) -> None:
+    """The proxy must read the response."""
     received = await sent(lane, create(fields=b"Accept-Encoding: gzip, br\r\nAccept-Language: de\r\n"))
     assert received.values(b"accept-encoding") == []
     assert received.values(b"accept-language") == [b"de"]
@@ -100,7 +100,7 @@ async def test_no_coding_of_the_answer_is_asked_for(lane: bool) -> None:
 @pytest.mark.parametrize("override", [b"", b"Model-Override: m\r\n"], ids=["by body", "by header"])
 @pytest.mark.parametrize("coding", CODINGS)
 async def test_g15_a_coded_request_is_decoded(lane: bool, coding: bytes, override: bytes) -> None:
-    """Codex sends zstd; the chat request goes out plain, however the model was named."""
+    """Codex sends zstd. The chat request is not compressed, whichever way the model was named."""
     body = json.dumps({"model": "m", "input": "hi"}).encode()
     fields = b"Content-Type: application/json\r\nContent-Encoding: %b\r\n" % coding + override
     received = await sent(lane, post(CODINGS[coding](body), b"/v1/responses", fields))
@@ -109,19 +109,19 @@ async def test_g15_a_coded_request_is_decoded(lane: bool, coding: bytes, overrid
 
 
 async def test_a_model_named_by_header_needs_none_in_the_body(lane: bool) -> None:
-    """The provider is told the model all the same."""
+    """The provider still gets the model."""
     request = post(b'{"input":"hi"}', b"/v1/responses", b"Model-Override: m\r\n")
     assert chat_of(await sent(lane, request))["model"] == "m"
 
 
-async def test_our_own_fields_stay_here(lane: bool) -> None:
-    """The wish for a profile is for the proxy."""
+async def test_the_proxys_own_fields_are_not_forwarded(lane: bool) -> None:
+    """The profile header is for the proxy."""
     received = await sent(lane, create(fields=b"X-Onwards-Profile: openai\r\n"))
     assert received.values(b"x-onwards-profile") == []
 
 
-async def test_a_stream_is_asked_for_with_its_usage(lane: bool) -> None:
-    """Without the usage chunk, clients would be told zeros."""
+async def test_a_streamed_request_asks_for_usage(lane: bool) -> None:
+    """Without the usage chunk, the client would get zeros."""
     async with proxied(lane, serve(streamed(*text("a"))), open_responses_mode="translate") as (upstream, gateway):
         await ask(gateway.port, create(stream=True))
     chat = chat_of(upstream.last)
@@ -129,22 +129,22 @@ async def test_a_stream_is_asked_for_with_its_usage(lane: bool) -> None:
 
 
 async def test_other_paths_stay_native(lane: bool) -> None:
-    """Chat Completions pass byte for byte."""
+    """Chat Completions pass unchanged."""
     body = b'{ "model":"m", "messages":[] }'
     received = await sent(lane, post(body, fields=b"Accept-Encoding: gzip\r\n"))
     assert (received.target, received.body) == (b"/v1/chat/completions", body)
     assert received.values(b"accept-encoding") == [b"gzip"]
 
 
-async def test_text_that_a_client_cut_in_half_a_character_is_translated(lane: bool) -> None:
-    """As JavaScript cuts strings; natively it passes as it is."""
+async def test_text_with_half_a_character_is_translated(lane: bool) -> None:
+    """JavaScript cuts strings this way. In native mode the text passes unchanged."""
     assert chat_of(await sent(lane, create(input="cut \ud83d")))["messages"] == [
         {"role": "user", "content": "cut \ufffd"}
     ]
 
 
-async def test_what_is_left_out_is_named(lane: bool) -> None:
-    """``x-onwards-dropped`` lists it; nothing is lost in silence."""
+async def test_dropped_members_are_named(lane: bool) -> None:
+    """``x-onwards-dropped`` lists all members that were not translated."""
     options = {"open_responses_mode": "translate", "translate": {"hosted_tools": "drop"}}
     async with proxied(lane, serve(whole("x")), **options) as (_, gateway):
         lossy = await ask(gateway.port, create(tools=[FUNCTION, WEB_SEARCH]))
@@ -155,8 +155,8 @@ async def test_what_is_left_out_is_named(lane: bool) -> None:
     assert b"dropped" in metrics
 
 
-async def test_what_cannot_be_said_is_refused_by_name(lane: bool) -> None:
-    """400 in the envelope, naming the member; the provider sees nothing."""
+async def test_untranslatable_members_are_refused_by_name(lane: bool) -> None:
+    """The client gets 400 in the envelope with the member's name. The provider gets no request."""
     response = await refused(lane, create(tools=[WEB_SEARCH]), translate={"hosted_tools": "reject"})
     assert response.status == 400
     assert response.error["param"] == "tools[0].type"
@@ -167,8 +167,8 @@ async def test_what_cannot_be_said_is_refused_by_name(lane: bool) -> None:
 @pytest.mark.parametrize(
     "body", [b'{"model":"m","input":', b'["m"]', b"{}", b'{"model":"m"}', b'{"model":"m","input":7}', b""]
 )
-async def test_a_broken_request_is_refused(lane: bool, body: bytes) -> None:
-    """By us, in the envelope, with 400."""
+async def test_an_invalid_request_is_refused(lane: bool, body: bytes) -> None:
+    """The proxy sends 400 in the envelope."""
     assert (await refused(lane, post(body, b"/v1/responses"))).status == 400
 
 
@@ -178,7 +178,7 @@ async def test_a_broken_request_is_refused(lane: bool, body: bytes) -> None:
     ids=["retrieve", "list items", "delete"],
 )
 async def test_stored_responses_are_not_found(lane: bool, request_: bytes) -> None:
-    """404 in the envelope where a header says whose they would be."""
+    """The client gets 404 in the envelope if a header names the target."""
     field = b"Model-Override: m\r\n"
     if request_ == b"DELETE":
         request_ = b"DELETE /v1/responses/resp_1 HTTP/1.1\r\nHost: gw\r\n\r\n"
@@ -226,7 +226,8 @@ OTHER_PATHS = [
 async def test_unknown_paths_and_wrong_methods_of_a_translated_api(
     lane: bool, case: tuple[str, bytes, bytes, int], form: tuple[bytes, bytes]
 ) -> None:
-    """404 and 405, which names the method that would do: with a model, and without one where no target serves them."""
+    """The client gets 404, or 405 with the allowed method: with a model, and without one if no target serves the
+    path."""
     (mode, method, path, status), (fields, body) = case, form
     options = {"chat_completions_mode": "translate", "open_responses_mode": "native"} if mode == "chat" else {}
     if mode == "disabled":
@@ -237,8 +238,8 @@ async def test_unknown_paths_and_wrong_methods_of_a_translated_api(
 
 
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
-async def test_where_a_native_target_may_be_meant_a_model_is_asked_for(lane: bool, method: bytes) -> None:
-    """Only the header can say which target a stored response belongs to; the message tells that."""
+async def test_a_stored_response_needs_a_model_if_a_native_target_exists(lane: bool, method: bytes) -> None:
+    """Only the header can name the target of a stored response, and the message explains this."""
     async with origin() as upstream:
         targets = {"m": {"url": upstream.url, "open_responses_mode": "translate"}, "n": {"url": upstream.url}}
         async with running(snapshot(targets), lane=lane) as gateway:
@@ -247,13 +248,14 @@ async def test_where_a_native_target_may_be_meant_a_model_is_asked_for(lane: boo
     assert "Model-Override" in str(response.error["message"])
 
 
-async def test_a_request_that_creates_has_to_name_a_model(lane: bool) -> None:
-    """The path is right; what is missing is said."""
+async def test_a_request_that_creates_a_response_needs_a_model(lane: bool) -> None:
+    """The path is right, and the message names the missing model."""
     assert (await refused(lane, asked(b"POST", b"/v1/responses", body=b'{"input":"x"}'))).error["param"] == "model"
 
 
 async def test_apis_decide_what_is_translated_and_what_is_refused(lane: bool) -> None:
-    """`apis`: what the provider lacks is translated to what it has, or refused with 404, and the rest passes."""
+    """`apis`: a request for an API that the provider lacks is translated to one that it has, or refused with 404.
+    Other requests pass."""
     only_chat: Json = {"open_responses_mode": None, "apis": ["chat_completions"]}
     async with origin(serve(whole("hello"))) as upstream, running(single(upstream.url, **only_chat), lane=lane) as own:
         response = await ask(own.port, create())
@@ -266,7 +268,7 @@ async def test_apis_decide_what_is_translated_and_what_is_refused(lane: bool) ->
 
 @pytest.mark.parametrize("request_", [create(), create(stream=True), create(b"/v1/responses/resp_1/cancel")])
 async def test_disabled_is_not_found(lane: bool, request_: bytes) -> None:
-    """``open_responses_mode: disabled``: 404 in the envelope, whatever is asked."""
+    """``open_responses_mode: disabled`` gives 404 in the envelope for every request."""
     response = await refused(lane, request_, open_responses_mode="disabled")
     assert response.status == 404
     assert response.error["code"] == "not_found"

@@ -1,5 +1,5 @@
-"""What a provider may do wrong behind its response head: a cut body is never presented as whole, and no byte of one
-response becomes part of another."""
+"""Faults of a provider after its response head: a cut body never looks complete, and no byte of one response becomes
+part of another."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BROKEN = {
 
 
 def cutting(sent: bytes, reset: bool, told: asyncio.Event) -> Script:
-    """Send, wait until the client has read what can be read, and end."""
+    """Send, wait until the client has read all that can be read, and end."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -51,8 +51,8 @@ def cutting(sent: bytes, reset: bool, told: asyncio.Event) -> Script:
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize("case", CUT)
-async def test_a_cut_body_is_never_presented_as_whole(lane: bool, case: str, reset: bool) -> None:
-    """Short of its length or of its last chunk; what had come has been delivered."""
+async def test_a_cut_body_never_looks_complete(lane: bool, case: str, reset: bool) -> None:
+    """The body lacks bytes of its length or its last chunk. The received bytes are delivered."""
     told = asyncio.Event()
     async with proxied(lane, cutting(CUT[case], reset, told)) as (_, gateway), connect(gateway.port) as client:
         await client.send(post())
@@ -66,8 +66,8 @@ async def test_a_cut_body_is_never_presented_as_whole(lane: bool, case: str, res
 
 
 @pytest.mark.parametrize("case", BROKEN)
-async def test_a_body_that_is_no_chunking_is_cut(lane: bool, case: str) -> None:
-    """What came before arrives, then the connection breaks; the next request is served afresh."""
+async def test_invalid_chunked_coding_cuts_the_body(lane: bool, case: str) -> None:
+    """The bytes before it arrive, then the connection is cut. The next request uses a new connection."""
     async with proxied(lane, once(CHUNKED + b"3\r\nabc\r\n" + BROKEN[case] + LAST_CHUNK), serve()) as (_, gateway):
         response = await ask(gateway.port, post())
         following = await ask(gateway.port, post())
@@ -77,7 +77,7 @@ async def test_a_body_that_is_no_chunking_is_cut(lane: bool, case: str) -> None:
 
 
 async def test_a_body_that_lasts_until_the_close_ends_well_with_fin(lane: bool) -> None:
-    """RFC 9112 section 6.3 rule 8: for the client it becomes a chunked body with its last chunk."""
+    """RFC 9112 section 6.3 rule 8: the client gets a chunked body with its last chunk."""
     async with proxied(lane, once(CLOSE + b"abc")) as (_, gateway):
         response = await ask(gateway.port, post())
     assert (response.body, response.end) == (b"abc", End.WHOLE)
@@ -85,7 +85,7 @@ async def test_a_body_that_lasts_until_the_close_ends_well_with_fin(lane: bool) 
 
 
 async def test_a_body_that_lasts_until_the_close_is_cut_by_reset(lane: bool) -> None:
-    """Envoy and naive proxies call that a clean end; it is not."""
+    """Envoy and simple proxies treat a reset as a regular end; this proxy does not."""
     told = asyncio.Event()
     async with proxied(lane, cutting(CLOSE + b"abc", True, told)) as (_, gateway), connect(gateway.port) as client:
         await client.send(post())
@@ -98,7 +98,7 @@ async def test_a_body_that_lasts_until_the_close_is_cut_by_reset(lane: bool) -> 
 
 
 async def test_an_http10_client_can_tell_a_cut_body_from_a_whole_one(lane: bool) -> None:
-    """Where only the close says that the body ended, a cut one must end in a reset."""
+    """For this client only the close ends the body, so a cut body must end with a reset."""
     request = post().replace(b"HTTP/1.1", b"HTTP/1.0", 1)
     ends = []
     for tail in (LAST_CHUNK, b""):
@@ -115,7 +115,7 @@ async def test_an_http10_client_can_tell_a_cut_body_from_a_whole_one(lane: bool)
 
 
 async def test_trailers_are_dropped_and_never_become_headers(lane: bool) -> None:
-    """Chunk extensions do not travel either."""
+    """Chunk extensions are not forwarded either."""
     raw = CHUNKED + b"3;ext=1\r\nabc\r\n0\r\nX-T: 1\r\nSet-Cookie: a\r\n\r\n"
     async with proxied(lane, serve(raw)) as (upstream, gateway), connect(gateway.port) as client:
         for _ in range(2):
@@ -134,8 +134,8 @@ async def test_trailers_are_dropped_and_never_become_headers(lane: bool) -> None
     [b"x", b"H", b"HTTP/1.1 404 Not Found\r\nX-A: ", answer(b"poison")],
     ids=["a byte", "the first byte of a response", "a part of a head", "a response"],
 )
-async def test_bytes_behind_a_response_reach_nobody(lane: bool, body: bytes, poison: bytes) -> None:
-    """In the same packet: the response is whole, its connection is closed and not used again."""
+async def test_bytes_after_a_response_reach_no_client(lane: bool, body: bytes, poison: bytes) -> None:
+    """They are in the same packet. The response is complete; its connection is closed and not reused."""
     closed = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -154,8 +154,8 @@ async def test_bytes_behind_a_response_reach_nobody(lane: bool, body: bytes, poi
 
 
 @pytest.mark.parametrize("poison", [b"\r\n", b"HTTP/1.1 408 Request Timeout\r\n\r\n", answer(b"poison")])
-async def test_unsolicited_bytes_on_an_idle_connection_reach_nobody(lane: bool, poison: bytes) -> None:
-    """The connection is discarded, the next caller is served on a fresh one."""
+async def test_unsolicited_bytes_on_an_idle_connection_reach_no_client(lane: bool, poison: bytes) -> None:
+    """The connection is closed, and the next request uses a new one."""
     closed, now = asyncio.Event(), asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -177,8 +177,8 @@ async def test_unsolicited_bytes_on_an_idle_connection_reach_nobody(lane: bool, 
 
 @pytest.mark.parametrize("first", ["the request", "the poison"])
 @pytest.mark.parametrize("poison", [b"HTTP/1.1 408 Request Timeout\r\n\r\n", answer(b"poison")])
-async def test_bytes_that_cross_the_next_request_reach_nobody(lane: bool, poison: bytes, first: str) -> None:
-    """Read in the very turn of the loop in which a request is to leave, they cannot be its answer."""
+async def test_bytes_that_cross_the_next_request_reach_no_client(lane: bool, poison: bytes, first: str) -> None:
+    """They are read in the same turn of the event loop in which a request is sent, so they cannot be its response."""
     async with proxied(lane, serve(answer(b"abc")), serve()) as (upstream, gateway), connect(gateway.port) as client:
         await client.send(post())
         assert (await client.response()).body == b"abc"
@@ -191,7 +191,7 @@ async def test_bytes_that_cross_the_next_request_reach_nobody(lane: bool, poison
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 async def test_a_server_that_promises_keep_alive_and_closes_costs_no_request(lane: bool, reset: bool) -> None:
-    """Design section 6: llama.cpp does so after every stream; twenty requests, twenty answers."""
+    """Design section 6: llama.cpp does so after every stream. All of twenty requests are answered."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -212,7 +212,8 @@ async def test_a_server_that_promises_keep_alive_and_closes_costs_no_request(lan
     "fields", [b"Connection: close\r\n", b"connection: Close, X-A\r\n"], ids=["close", "in a list, in capitals"]
 )
 async def test_connection_close_is_honoured(lane: bool, fields: bytes) -> None:
-    """No request is sent on a connection that the server wants to close; the client's own stays open."""
+    """The proxy sends no request on a connection that the server wants to close. The client's own connection stays
+    open."""
     async with (
         proxied(lane, serve(answer(b"{}", fields=fields))) as (upstream, gateway),
         connect(gateway.port) as client,
@@ -223,8 +224,8 @@ async def test_connection_close_is_honoured(lane: bool, fields: bytes) -> None:
     assert [len(peer.requests) for peer in upstream.peers] == [1, 1]
 
 
-async def test_http10_responses_are_not_kept_alive_without_saying_so(lane: bool) -> None:
-    """An HTTP/1.0 response without keep-alive ends its connection."""
+async def test_http10_responses_without_keep_alive_end_the_connection(lane: bool) -> None:
+    """The default of HTTP/1.0 is to close."""
     raw = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}"
     async with proxied(lane, serve(raw)) as (upstream, gateway):
         for _ in range(2):
@@ -233,7 +234,8 @@ async def test_http10_responses_are_not_kept_alive_without_saying_so(lane: bool)
 
 
 async def test_an_answer_before_the_request_was_read_arrives(lane: bool) -> None:
-    """A provider that refuses a large body early, and closes, is heard; the body is not mixed into others."""
+    """A provider refuses a large body early and closes. The client gets its response, and the rest of the body
+    reaches no other response."""
     refusal = answer(b"no", b"413 Too Large", b"Connection: close\r\n")
 
     async def script(peer: Peer) -> None:
@@ -250,7 +252,7 @@ async def test_an_answer_before_the_request_was_read_arrives(lane: bool) -> None
 
 
 async def test_a_body_that_stalls_is_ended_by_the_idle_timeout(lane: bool) -> None:
-    """The connection to the client breaks, the one upstream is closed."""
+    """The connections to the client and to the provider are closed."""
     closed = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -266,8 +268,8 @@ async def test_a_body_that_stalls_is_ended_by_the_idle_timeout(lane: bool) -> No
     assert gateway.lines()[0]["outcome"] == "upstream_idle"
 
 
-async def test_the_idle_timeout_is_between_reads_not_in_all(lane: bool) -> None:
-    """A stream that goes on for longer than the idle timeout, never silent for so long, ends well."""
+async def test_the_idle_timeout_is_between_reads(lane: bool) -> None:
+    """A stream may last longer than the idle timeout if no pause is that long."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -285,7 +287,7 @@ async def test_the_idle_timeout_is_between_reads_not_in_all(lane: bool) -> None:
 
 @pytest.mark.parametrize("begun", [True, False], ids=["in the body", "before the head"])
 async def test_the_total_timeout_ends_the_exchange_in_any_phase(lane: bool, begun: bool) -> None:
-    """timeouts.total bounds the exchange: 504 before the head, a broken body behind it."""
+    """The client gets 504 before the head, and a cut body after it."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -300,7 +302,8 @@ async def test_the_total_timeout_ends_the_exchange_in_any_phase(lane: bool, begu
 
 
 async def test_a_response_of_one_connection_never_reaches_another_caller(lane: bool) -> None:
-    """With cuts, poison and good answers in turn over one pool, forty callers each get their own answer or none."""
+    """Cut, invalid and valid responses alternate in one pool. Each of forty clients gets its own response or an
+    error."""
 
     async def script(peer: Peer) -> None:
         for _ in range(peer.number % 4 + 1):
@@ -325,7 +328,7 @@ async def test_a_response_of_one_connection_never_reaches_another_caller(lane: b
 
 
 async def test_idle_connections_are_bounded_and_close(lane: bool) -> None:
-    """http_pool: no more idle connections than configured, and none for longer."""
+    """``http_pool`` bounds the number and the age of idle connections."""
     busy, gone = asyncio.Event(), 0
 
     async def script(peer: Peer) -> None:

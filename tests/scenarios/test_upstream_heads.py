@@ -1,4 +1,5 @@
-"""What a provider may do wrong before its response head is whole: the client gets a clean error, the pool no poison."""
+"""Faults of a provider before its response head is complete: the client gets a proper error, and no connection with
+stray bytes is reused."""
 
 from __future__ import annotations
 
@@ -84,8 +85,8 @@ FINE = {
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", INVALID)
-async def test_what_is_no_response_to_forward_is_502(lane: bool, case: str) -> None:
-    """Our own envelope, the connection discarded, the next request unharmed."""
+async def test_an_invalid_response_head_is_502(lane: bool, case: str) -> None:
+    """The body is the proxy's own envelope. The connection is closed, and the next request succeeds."""
     async with proxied(lane, once(INVALID[case]), serve()) as (upstream, gateway), connect(gateway.port) as client:
         await client.send(post())
         response = await client.response()
@@ -100,8 +101,8 @@ async def test_what_is_no_response_to_forward_is_502(lane: bool, case: str) -> N
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("case", AT_ONCE)
-async def test_it_is_502_at_once(lane: bool, case: str) -> None:
-    """In one read, from a provider that keeps the connection open: nothing of it is passed on."""
+async def test_an_invalid_response_head_is_502_at_once(lane: bool, case: str) -> None:
+    """It comes in one read, and the provider keeps the connection open. No part of it is forwarded."""
     closed = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -130,7 +131,7 @@ async def test_chunked_twice_is_502(lane: bool) -> None:
 
 @pytest.mark.parametrize("case", FINE)
 async def test_odd_but_legal_heads_are_forwarded(lane: bool, case: str) -> None:
-    """Interim responses are dropped, fields of theirs do not leak into the final head."""
+    """Interim responses are dropped, and their fields do not appear in the final head."""
     raw, status = FINE[case]
     async with proxied(lane, once(raw)) as (_, gateway):
         response = await ask(gateway.port, post())
@@ -140,7 +141,7 @@ async def test_odd_but_legal_heads_are_forwarded(lane: bool, case: str) -> None:
 
 
 async def test_a_counted_body_may_begin_like_the_size_of_a_chunk(lane: bool) -> None:
-    """Even if only a part of it comes with the head."""
+    """This holds even if only a part of the body comes with the head."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -161,7 +162,7 @@ async def test_a_counted_body_may_begin_like_the_size_of_a_chunk(lane: bool) -> 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nX-A: 1"], ids=["before any byte", "in the head"])
 async def test_a_connection_that_ends_before_the_head_is_502(lane: bool, sent: bytes, reset: bool) -> None:
-    """With FIN and with RST."""
+    """The connection ends with FIN or RST."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -188,7 +189,7 @@ def _dripping(piece: bytes, stop: asyncio.Event) -> Script:
 
 @pytest.mark.parametrize("piece", [b"X", b"X-A: 1\r\n", b"HTTP/1.1 102 X\r\n\r\n"], ids=["byte", "field", "interim"])
 async def test_a_head_that_drips_is_bounded(lane: bool, piece: bytes) -> None:
-    """First_byte bounds the whole head; neither bytes nor interim responses prolong it."""
+    """``first_byte`` bounds the complete head. Neither single bytes nor interim responses extend it."""
     stop = asyncio.Event()
     async with proxied(lane, _dripping(piece, stop), timeouts={"first_byte": "60ms"}) as (_, gateway):
         response = await ask(gateway.port, post())
@@ -202,7 +203,7 @@ async def test_a_head_that_drips_is_bounded(lane: bool, piece: bytes) -> None:
     ids=["interim responses", "fields", "a line"],
 )
 async def test_a_head_without_end_is_bounded(lane: bool, flood: bytes) -> None:
-    """Memory is not the provider's to fill."""
+    """A provider cannot fill the proxy's memory."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -216,7 +217,7 @@ async def test_a_head_without_end_is_bounded(lane: bool, flood: bytes) -> None:
 
 
 async def test_large_heads_that_providers_send_pass(lane: bool) -> None:
-    """8 KiB of one value and 200 fields are ordinary behind some gateways."""
+    """Some gateways send values of 8 KiB and 200 fields."""
     fields = b"X-Long: " + b"a" * 16_000 + b"\r\n" + b"".join(b"X-%d: %d\r\n" % (n, n) for n in range(200))
     async with proxied(lane, serve(answer(b"{}", fields=fields))) as (_, gateway):
         response = await ask(gateway.port, post())
@@ -225,7 +226,7 @@ async def test_large_heads_that_providers_send_pass(lane: bool) -> None:
 
 @pytest.mark.parametrize("value", [b"caf\xe9", "日本".encode(), b"a\tb"], ids=["latin-1", "UTF-8", "tab"])
 async def test_eight_bit_values_arrive_byte_for_byte(lane: bool, value: bytes) -> None:
-    """Never a dropped or replaced byte."""
+    """No byte is dropped or replaced."""
     async with proxied(lane, serve(answer(b"{}", fields=b"X-A: %b\r\n" % value))) as (_, gateway):
         response = await ask(gateway.port, post())
     assert response.values(b"x-a") == [value]
@@ -233,7 +234,7 @@ async def test_eight_bit_values_arrive_byte_for_byte(lane: bool, value: bytes) -
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
 async def test_statuses_without_body_have_none(lane: bool, status: bytes) -> None:
-    """Whatever is announced; the connection to the client stays usable."""
+    """A length in the head does not matter, and the connection to the client stays usable."""
     raw = b'HTTP/1.1 %b\r\nETag: "a"\r\nContent-Length: 5\r\n\r\n' % status
     async with proxied(lane, once(raw), serve()) as (_, gateway), connect(gateway.port) as client:
         await client.send(post())
@@ -247,7 +248,7 @@ async def test_statuses_without_body_have_none(lane: bool, status: bytes) -> Non
 
 @pytest.mark.parametrize("extra", [b"", b"hello"], ids=["as promised", "with a body all the same"])
 async def test_head_has_no_body_and_keeps_its_length(lane: bool, extra: bytes) -> None:
-    """Content-Length of HEAD says what GET would give."""
+    """Content-Length of a HEAD response is that of the GET response."""
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + extra
     head = get(b"/v1/x", b"Model-Override: m\r\n").replace(b"GET", b"HEAD")
     async with proxied(lane, once(raw), serve()) as (_, gateway), connect(gateway.port) as client:
@@ -260,7 +261,7 @@ async def test_head_has_no_body_and_keeps_its_length(lane: bool, extra: bytes) -
 
 
 async def test_a_plain_server_on_a_tls_port_is_unreachable(lane: bool) -> None:
-    """No request byte was sent, so fallback may go on."""
+    """No byte of the request was sent, so fallback is allowed."""
 
     async def plain(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -274,7 +275,7 @@ async def test_a_plain_server_on_a_tls_port_is_unreachable(lane: bool) -> None:
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["by our CA", "by another CA"])
 async def test_certificates_are_checked(lane: bool, trusted: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """An untrusted certificate is never talked to, and nothing is sent in the clear."""
+    """With an untrusted certificate the proxy sends no request, and never without TLS."""
     folder = tmp_path_factory.mktemp("tls")
     authority, stranger = trustme.CA(), trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))

@@ -1,4 +1,4 @@
-"""Answers over TLS arrive to their last byte, and a connection that was cut is not taken for one that was closed."""
+"""Responses over TLS arrive to their last byte, and a cut connection is not treated as a regular close."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LENGTH = b"Content-Length: %d\r\n" % SIZE
 
 
 class Closing:
-    """A provider that answers one request for each connection and closes right behind it, as nginx does: in TLS, if
-    ``notifies``, and by FIN, whether or not anybody has read."""
+    """A provider that answers one request for each connection and closes at once, as nginx does: in TLS, if
+    ``notifies``, and by FIN, whether or not the client has read."""
 
     def __init__(self, context: ssl.SSLContext, fields: bytes, notifies: bool) -> None:
         self._context = context
@@ -65,8 +65,8 @@ async def closing(lane: bool, folder: Path, fields: bytes, notifies: bool) -> As
 
 @pytest.mark.parametrize("fields", [LENGTH, b""], ids=["with a length", "up to the close"])
 @pytest.mark.parametrize("slow", [True, False], ids=["slow", "fast"])
-async def test_a_body_is_whole_that_was_whole(lane: bool, slow: bool, fields: bytes, tmp_path: Path) -> None:
-    """FIN reaches us while most of the body is undecrypted, or is held back for a client that does not read."""
+async def test_a_complete_body_stays_complete(lane: bool, slow: bool, fields: bytes, tmp_path: Path) -> None:
+    """FIN arrives while most of the body is not yet decrypted, or is held back for a client that does not read."""
     async with closing(lane, tmp_path, fields, notifies=True) as (provider, gateway):
         serving = asyncio.create_task(provider.serve(20))
         for _ in range(20):
@@ -81,8 +81,8 @@ async def test_a_body_is_whole_that_was_whole(lane: bool, slow: bool, fields: by
     assert {line["outcome"] for line in gateway.lines()} == {"done"}
 
 
-async def test_a_length_is_enough(lane: bool, tmp_path: Path) -> None:
-    """Many servers close without close_notify; where the framing says that all is there, nothing was cut."""
+async def test_a_complete_length_needs_no_close_notify(lane: bool, tmp_path: Path) -> None:
+    """Many servers close without close_notify. If the framing is complete, the body was not cut."""
     async with closing(lane, tmp_path, LENGTH, notifies=False) as (provider, gateway):
         serving = asyncio.create_task(provider.serve(1))
         async with connect(gateway.port) as client:
@@ -94,7 +94,7 @@ async def test_a_length_is_enough(lane: bool, tmp_path: Path) -> None:
 @pytest.mark.either_door
 @pytest.mark.parametrize("size", [1000, 65_000, 66_000, 5_000_000])
 async def test_requests_arrive_whole_on_one_connection(lane: bool, size: int, tmp_path: Path) -> None:
-    """Large ones are given to TLS bit by bit."""
+    """Large requests are passed to TLS in small pieces."""
     authority, file = trustme.CA(), tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(file))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

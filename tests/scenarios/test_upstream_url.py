@@ -1,4 +1,4 @@
-"""Where a request goes: base path and raw target joined by concatenation, never out of the provider's authority."""
+"""The URL of an upstream request: base path and raw target are concatenated, always within the provider's authority."""
 
 from __future__ import annotations
 
@@ -78,10 +78,8 @@ CLIMBING = [target for target in HOSTILE if b".." in target or b"%2e" in target.
 @pytest.mark.either_door
 @pytest.mark.parametrize(("base", "target", "wanted"), JOINS)
 async def test_the_target_is_joined_without_normalising(lane: bool, base: str, target: bytes, wanted: bytes) -> None:
-    """The base path is not doubled, partial segments are no repetition, no escape is touched.
-
-    Responses case L1.
-    """
+    """The base path is not doubled, only complete segments count as a repetition, and no escape changes. Responses
+    case L1."""
     async with origin() as upstream, running(single(upstream.url + base), lane=lane) as gateway:
         response = await ask(gateway.port, post(target=target))
     assert response.status == 200
@@ -90,10 +88,8 @@ async def test_the_target_is_joined_without_normalising(lane: bool, base: str, t
 
 @pytest.mark.parametrize("target", HOSTILE)
 async def test_no_target_leaves_the_providers_authority(lane: bool, target: bytes) -> None:
-    """Refused with 400, or forwarded to the configured authority, under its base path, as its Host.
-
-    Dot segments are always refused: a server behind might fold them upward, in whichever spelling.
-    """
+    """The target is refused with 400, or forwarded below the configured base path with the provider's Host. Dot
+    segments are always refused in every spelling, because a server might resolve them."""
     host = b"evil.test:443" if target.lower().startswith(b"https:") else b"evil.test"
     for base in ("", "/base/v1"):
         async with (
@@ -112,7 +108,7 @@ async def test_no_target_leaves_the_providers_authority(lane: bool, target: byte
 
 
 async def test_absolute_form_chooses_neither_host_nor_scheme(lane: bool) -> None:
-    """RFC 9112 section 3.2.2: its path is used; where it goes is the configuration's to say."""
+    """RFC 9112 section 3.2.2: only its path is used; the configuration sets the server."""
     async with origin() as upstream, running(single(upstream.url + "/v1"), lane=lane) as gateway:
         response = await ask(gateway.port, post(target=b"http://evil.test/v1/chat?x=1", host=b"evil.test"))
     assert response.status == 200
@@ -139,7 +135,8 @@ REQUESTS = {
 @pytest.mark.either_door
 @pytest.mark.parametrize("kind", REQUESTS)
 async def test_a_base_url_and_query_parameters_hold_for_every_request(lane: bool, kind: str) -> None:
-    """An Azure deployment by configuration alone: path, version and credential are Azure's, the client's are gone."""
+    """The configuration describes an Azure deployment: path, version and credential are Azure's, and the client's
+    are removed."""
     request, wanted = REQUESTS[kind]
     request = request.replace(b"\r\nHost", b"\r\nAuthorization: Bearer client\r\napi-key: client\r\nHost", 1)
     async with origin(serve(whole("hello"))) as upstream:
@@ -152,7 +149,7 @@ async def test_a_base_url_and_query_parameters_hold_for_every_request(lane: bool
 
 
 async def test_a_chat_is_translated_to_a_base_url_as_well(lane: bool) -> None:
-    """The other direction of translation."""
+    """This is the other direction of translation."""
     answer = {"id": "r", "object": "response", "status": "completed", "model": "m", "output": []}
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
     async with origin(serve(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % _sized(answer))) as upstream:
@@ -178,7 +175,7 @@ def _sized(value: object) -> tuple[int, bytes]:
 async def test_health_checks_go_where_requests_go(
     lane: bool, key: str, base: str, options: dict[str, object], wanted: bytes
 ) -> None:
-    """With the provider's parameters and credential."""
+    """They have the provider's parameters and credential."""
     async with origin() as checked, origin() as other:
         first = {key: checked.url + base, "health_check": {"interval": "20ms"}, **options}
         async with running(snapshot({"m": {"providers": [first, {"url": other.url}]}}), lane=lane):
@@ -189,8 +186,8 @@ async def test_health_checks_go_where_requests_go(
 
 @pytest.mark.either_door
 @pytest.mark.parametrize("target", CLIMBING)
-async def test_no_dot_segment_climbs_out_of_a_base_url(lane: bool, target: bytes) -> None:
-    """As with a url, whatever is in front of it."""
+async def test_no_dot_segment_leaves_a_base_url(lane: bool, target: bytes) -> None:
+    """This is as with ``url``, whatever the base path is."""
     async with origin() as upstream, running(_based(upstream.url), lane=lane) as gateway:
         response = await ask(gateway.port, post(target=target))
     assert response.status == 400
@@ -198,7 +195,7 @@ async def test_no_dot_segment_climbs_out_of_a_base_url(lane: bool, target: bytes
 
 
 async def test_an_empty_base_never_makes_an_authority(lane: bool) -> None:
-    """What is left of the path behind /v1 is a path, and a request line always has one."""
+    """The rest of the path after /v1 stays a path, and a request line always has one."""
     got: list[Received] = []
     for target in (b"/v1//evil.test/x", b"/v1", b"/v1?x"):
         async with origin() as upstream, running(snapshot({"m": {"base_url": upstream.url}}), lane=lane) as gateway:

@@ -1,4 +1,4 @@
-"""WebSocket handshakes are passed through, and then the connection is a tunnel, over both doors."""
+"""WebSocket handshakes are forwarded, and then the connection is a tunnel, over both doors."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ def snapshot_for(port: int, extra: str = "") -> Snapshot:
 
 
 class Provider:
-    """A real WebSocket server that echoes, and keeps what its handshakes looked like."""
+    """A real WebSocket server that echoes, and records its handshakes."""
 
     def __init__(self) -> None:
         self.handshakes: list[web.Request] = []
@@ -60,7 +60,7 @@ async def provider(aiohttp_server: Callable[[web.Application], Awaitable[TestSer
 
 
 async def test_messages_go_both_ways_and_the_close_reaches_the_other_side(provider: Provider, lane: bool) -> None:
-    """The handshake carries the provider's credential, not the client's; large messages pass unharmed."""
+    """The handshake has the provider's credential instead of the client's. Large messages pass unchanged."""
     async with asyncio.timeout(10), running(snapshot_for(provider.port), lane=lane) as gateway:
         async with aiohttp.ClientSession() as session:
             headers = {"Authorization": "Bearer sk-client"}
@@ -131,7 +131,8 @@ async def test_a_client_that_vanishes_ends_the_providers_side(provider: Provider
 
 
 async def test_a_local_model_is_not_served_over_websocket(lane: bool) -> None:
-    """A fast 426: Codex then goes on over HTTP at once (any other status it tries five times)."""
+    """The response is an immediate 426, after which Codex uses HTTP at once (it repeats the attempt five times after
+    any other status)."""
     snapshot = parse("targets:\n  m:\n    local: {engine: echo}\n", "targets.yaml", {}).snapshot
     async with asyncio.timeout(10), running(snapshot, lane=lane) as gateway, aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
@@ -147,7 +148,7 @@ OFFERS = {
 
 
 async def handshake(port: int, offers: list[str], fields: str = "") -> str:
-    """The head that answers a handshake, as browsers make it."""
+    """The head of a successful handshake response, for browsers."""
     lines = "".join(f"Sec-WebSocket-Protocol: {offer}\r\n" for offer in offers)
     async with asyncio.timeout(5):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -162,10 +163,10 @@ async def handshake(port: int, offers: list[str], fields: str = "") -> str:
 
 @pytest.mark.parametrize("credential", ["    onwards_key: sk-provider\n", ""], ids=["ours", "none"])
 @pytest.mark.parametrize("offer", OFFERS)
-async def test_the_key_among_the_subprotocols_is_for_us(
+async def test_a_key_in_the_subprotocols_is_read_by_the_proxy(
     provider: Provider, lane: bool, offer: str, credential: str
 ) -> None:
-    """Browsers can send it nowhere else; the provider gets the other subprotocols, and answers with one of them."""
+    """Browsers can send a key only there. The provider gets the other subprotocols, and answers with one of them."""
     text = f"targets:\n  m:\n    url: http://127.0.0.1:{provider.port}/v1\n    keys: [sk-client]\n{credential}"
     snapshot = parse(text, "targets.yaml", {}).snapshot
     async with running(snapshot, lane=lane) as gateway:
@@ -190,7 +191,9 @@ async def test_the_key_among_the_subprotocols_is_for_us(
         (["realtime, openai-insecure-api-key.sk-client"], "X-Api-Key: sk-other\r\n"),
     ],
 )
-async def test_another_key_among_them_is_no_key(provider: Provider, lane: bool, offers: list[str], fields: str) -> None:
+async def test_a_wrong_key_in_the_subprotocols_is_refused(
+    provider: Provider, lane: bool, offers: list[str], fields: str
+) -> None:
     text = f"targets:\n  m:\n    url: http://127.0.0.1:{provider.port}/v1\n    keys: [sk-client]\n"
     async with running(parse(text, "targets.yaml", {}).snapshot, lane=lane) as gateway:
         head = await handshake(gateway.port, offers, fields)
@@ -198,7 +201,7 @@ async def test_another_key_among_them_is_no_key(provider: Provider, lane: bool, 
     assert provider.handshakes == []
 
 
-async def test_a_key_that_is_all_that_is_offered_leaves_no_field(provider: Provider, lane: bool) -> None:
+async def test_a_key_as_the_only_subprotocol_removes_the_field(provider: Provider, lane: bool) -> None:
     async with running(snapshot_for(provider.port), lane=lane) as gateway:
         assert "Sec-WebSocket-Protocol" not in await handshake(gateway.port, ["openai-insecure-api-key.sk-client"])
         await provider.closed.wait()
@@ -222,7 +225,7 @@ FAULTY = {
 
 
 @pytest.mark.parametrize("case", FAULTY)
-async def test_what_is_no_answer_to_a_handshake_is_502_at_once(lane: bool, case: str) -> None:
+async def test_an_invalid_handshake_response_is_502_at_once(lane: bool, case: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.request_head()
         await peer.send(FAULTY[case])
@@ -244,7 +247,9 @@ async def test_what_is_no_answer_to_a_handshake_is_502_at_once(lane: bool, case:
     ],
     ids=["of a length", "in chunks", "up to the close"],
 )
-async def test_a_refusal_that_breaks_off_is_not_told_as_whole(lane: bool, sent: bytes, body: bytes, end: End) -> None:
+async def test_a_cut_refusal_of_a_handshake_does_not_look_complete(
+    lane: bool, sent: bytes, body: bytes, end: End
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.request_head()
         await peer.send(sent)
@@ -258,7 +263,8 @@ async def test_a_refusal_that_breaks_off_is_not_told_as_whole(lane: bool, sent: 
 
 
 async def test_a_handshake_behind_another_request_becomes_a_tunnel(lane: bool) -> None:
-    """Also where as many requests waited as may, and the connection was not read meanwhile: it is read again."""
+    """This holds even if the queue of pipelined requests is full and the connection was not read meanwhile: reading
+    resumes."""
 
     async def tunnel(peer: Peer) -> None:
         await peer.request_head()

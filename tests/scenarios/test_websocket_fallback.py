@@ -29,8 +29,8 @@ def busy(fields: bytes = b"", status: bytes = b"429 Slow Down") -> bytes:
 
 
 @pytest.mark.parametrize("status", [b"500 Oops", b"503 Busy", b"429 Slow Down"])
-async def test_a_refused_handshake_moves_on_by_its_status(lane: bool, status: bytes) -> None:
-    """As any other request."""
+async def test_a_refused_handshake_causes_fallback_by_its_status(lane: bool, status: bytes) -> None:
+    """``on_status`` applies as to any other request."""
     async with origin(serve(busy(status=status))) as first, origin(once(AGREED + b"hello")) as second:
         async with running(pool(first.url, second.url, fallback=ON), lane=lane) as gateway:
             response = await ask(gateway.port, get(b"/v1/realtime?model=m", SHAKE))
@@ -40,7 +40,7 @@ async def test_a_refused_handshake_moves_on_by_its_status(lane: bool, status: by
 
 
 async def test_the_last_refusal_of_a_handshake_is_passed_on(lane: bool) -> None:
-    """The provider's response, with the field that prevents further retries."""
+    """The client gets the provider's own response."""
     async with origin(serve(busy(status=b"503 Busy"))) as first, origin(serve(busy(status=b"500 Oops"))) as second:
         async with running(pool(first.url, second.url, fallback=ON), lane=lane) as gateway:
             response = await ask(gateway.port, get(b"/v1/realtime?model=m", SHAKE))
@@ -71,8 +71,8 @@ async def test_an_empty_retry_budget_ends_the_attempts_at_a_handshake(lane: bool
     assert responses[-1].value(b"x-should-retry") == b"false"
 
 
-async def test_failing_handshakes_take_a_provider_out(lane: bool) -> None:
-    """5xx is no success because it answers a handshake."""
+async def test_failing_handshakes_eject_a_provider(lane: bool) -> None:
+    """A 5xx response to a handshake is a failure."""
     async with origin(serve(busy(status=b"500 Oops"))) as first, origin(once(AGREED)) as second:
         targets = pool(first.url, second.url, fallback=ON, ejection={"consecutive_failures": 2})
         async with running(targets, lane=lane) as gateway:
