@@ -19,7 +19,7 @@ from onwards_py.transports.base import OutboundRequest, TransportError
 from onwards_py.transports.outbound_head import upgrade_head
 from onwards_py.transports.tunnel import Handshake, TunnelEnd, handshake
 from onwards_py.wire.api import api_of
-from onwards_py.wire.redacted_error import redacted_body, redacted_head
+from onwards_py.wire.redacted_error import redacted_body, redacted_head, replaced_error
 from onwards_py.wire.response_head import ResponseFacts, examine_response, replace_fields
 
 # Seconds for the body of a rejected handshake.
@@ -103,7 +103,8 @@ class RejectedHandshake(msgspec.Struct, frozen=True):
 
 
 async def read_rejection(attempt: Attempt, handshake: Handshake, *, retryable: bool) -> RejectedHandshake:
-    """The provider's rejection, with the part of its body that arrives in time."""
+    """The provider's rejection, with the part of its body that arrives in time; if it is ``retryable``, with a body of
+    the proxy's own instead of a part."""
     provider, head, facts = attempt.endpoint.provider, handshake.answered.result(), attempt.facts
     seconds = _RETRYABLE_SECONDS if retryable else _REJECTION_SECONDS
     timer = asyncio.get_running_loop().call_later(seconds, handshake.abort)
@@ -116,4 +117,6 @@ async def read_rejection(attempt: Attempt, handshake: Handshake, *, retryable: b
         head = redacted_head(head, provider.redaction)
         facts = msgspec.structs.replace(facts, block=provider.redaction.redact(facts.block))
         facts, body = redacted_body(facts, body, provider.redaction)
-    return RejectedHandshake(provider.name, head, facts, body, handshake.is_complete)
+    if retryable and not handshake.is_complete:
+        facts, body = replaced_error(facts)
+    return RejectedHandshake(provider.name, head, facts, body, retryable or handshake.is_complete)

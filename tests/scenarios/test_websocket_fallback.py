@@ -61,6 +61,17 @@ async def test_a_refusal_is_passed_on_if_no_other_provider_has_capacity(lane: bo
     assert gateway.lines()[1]["provider"] == f"127.0.0.1:{first.port}"
 
 
+async def test_of_a_truncated_refusal_the_head_is_kept(lane: bool) -> None:
+    """As of any error that is discarded for another attempt."""
+    truncated = b"HTTP/1.1 503 Busy\r\nX-Request-Id: 7\r\nContent-Length: 999\r\n\r\npart"
+    async with origin(once(truncated)) as first, origin(once(b"")) as second:
+        async with running(pool(first.url, second.url, fallback=ON), lane=lane) as gateway:
+            response = await ask(gateway.port, get(b"/v1/realtime?model=m", SHAKE))
+    assert (response.status, response.whole, response.value(b"x-request-id")) == (503, True, b"7")
+    assert response.error["code"] == "bad_gateway"
+    assert len(second.requests) == 1
+
+
 async def test_an_empty_retry_budget_ends_the_attempts_at_a_handshake(lane: bool) -> None:
     """After a reserve of ten, the client gets the first refusal, with the field that prevents further retries."""
     options = {"fallback": {**ON, "retry_budget": {"ratio": 0, "min_per_second": 0}}, "ejection": {"enabled": False}}
