@@ -1,7 +1,7 @@
-"""Requests that a proxy must not pass on: each is a known way to make two servers disagree about a message.
+"""Requests that a proxy must not forward: each is a known way to make two servers disagree about a message.
 
-A vector is written so that its end, as any lenient reader would see it, is followed by a whole request for
-``/smuggled``: if that one is ever answered or forwarded, the guard has failed.
+Each vector is followed by a complete request for ``/smuggled``, after the end that a lenient reader would see. If that
+request is ever answered or forwarded, the guard has failed.
 """
 
 from __future__ import annotations

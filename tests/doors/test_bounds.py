@@ -1,4 +1,4 @@
-"""What a client may send at most: heads, targets, bodies, and what is around them."""
+"""The limits on what a client may send: heads, targets, bodies and their framing."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def snapshot(upstream: Origin, targets: str = "") -> Snapshot:
 
 
 def buffered(gateway: Gateway) -> int:
-    """Bytes of request bodies held, over all connections."""
+    """The bytes of request bodies in memory, over all connections."""
     return gateway.application._load.buffered
 
 
 def post_with(count: int) -> bytes:
-    """A request with so many fields, Host and Content-Length among them."""
+    """A request with this many fields, including Host and Content-Length."""
     return post(fields=b"A: b\r\n" * (count - 2))
 
 
 def post_sized(size: int) -> bytes:
-    """A request whose target and fields are so large, each field counted with its colon, blank and CRLF."""
+    """A request with a target and fields of these sizes; a field's size includes its colon, space and CRLF."""
     rest = len(b"/v1/chat/completions") + len(b"Host: gw\r\n") + len(b"Content-Length: 13\r\n") + len(b"X: \r\n")
     return post(fields=b"X: " + b"x" * (size - rest) + b"\r\n")
 
 
 def post_chunks(*sizes: int) -> bytes:
-    """A request whose body comes in chunks of these sizes."""
+    """A request whose body has chunks of these sizes."""
     body = b'{"model":"m"}'.ljust(sum(sizes))
     ends = [sum(sizes[: number + 1]) for number in range(len(sizes))]
     chunks = b"".join(chunk(body[end - size : end]) for end, size in zip(ends, sizes, strict=True))
@@ -59,13 +59,11 @@ def post_chunks(*sizes: int) -> bytes:
     ],
     ids=["target", "fields", "head", "body", "chunk", "chunks"],
 )
-async def test_at_the_bound_it_is_served_and_beyond_it_is_refused(
+async def test_a_request_at_a_limit_is_served_and_one_above_it_refused(
     lane: bool, most: bytes, more: bytes, status: int
 ) -> None:
-    """RFC 9110 sections 15.5.14 and 15.5.15, RFC 6585 section 5: each bound has its status, and is exact.
-
-    Responses case G16.
-    """
+    """RFC 9110 sections 15.5.14 and 15.5.15, RFC 6585 section 5: each limit has its status and is exact. Responses
+    case G16."""
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         assert (await ask(gateway.port, most)).status == 200
         refused = await ask(gateway.port, more)
@@ -89,7 +87,7 @@ async def test_a_body_behind_a_repeated_head_has_the_same_bound(lane: bool) -> N
 
 
 @BOTH
-async def test_announced_too_large_is_refused_before_any_byte_of_the_body(lane: bool) -> None:
+async def test_a_too_large_content_length_is_refused_before_the_body(lane: bool) -> None:
     """Content-Length decides."""
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         async with connect(gateway.port) as client:
@@ -99,7 +97,7 @@ async def test_announced_too_large_is_refused_before_any_byte_of_the_body(lane: 
 
 
 async def answer_while_sending(client: Client, piece: bytes) -> Response:
-    """Send ``piece`` again and again until an answer is there: a client that does not look while it sends."""
+    """Send ``piece`` repeatedly until a response has arrived: a client that does not read while it sends."""
     answer = asyncio.ensure_future(client.response())
     with suppress(ConnectionError):
         async with asyncio.timeout(CAP):
@@ -109,8 +107,8 @@ async def answer_while_sending(client: Client, piece: bytes) -> Response:
 
 
 @BOTH
-async def test_chunked_too_large_is_refused_while_it_comes(lane: bool) -> None:
-    """Nobody waits for the end of it, and the client can read the answer although it is still sending."""
+async def test_a_too_large_chunked_body_is_refused_before_its_end(lane: bool) -> None:
+    """The client can read the response although it is still sending."""
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -123,7 +121,7 @@ async def test_chunked_too_large_is_refused_while_it_comes(lane: bool) -> None:
 
 @BOTH
 async def test_a_client_that_sends_on_after_the_413_can_read_it(lane: bool) -> None:
-    """RFC 9112 section 9.6: closing at once would reset the connection and destroy the answer on its way."""
+    """RFC 9112 section 9.6: an immediate close would reset the connection and lose the response."""
     async with (
         origin(serve()) as upstream,
         running(snapshot(upstream), lane=lane) as gateway,
@@ -136,8 +134,8 @@ async def test_a_client_that_sends_on_after_the_413_can_read_it(lane: bool) -> N
 
 
 @BOTH
-async def test_each_target_has_its_own_bound(lane: bool) -> None:
-    """max_body of the target that is asked, once the model is known."""
+async def test_each_target_has_its_own_max_body(lane: bool) -> None:
+    """``max_body`` of the requested target applies as soon as the model is known."""
     async with origin(serve()) as upstream:
         config = snapshot(upstream, f"  small: {{url: '{upstream.url}', max_body: 50}}")
         async with running(config, lane=lane) as gateway:
@@ -150,7 +148,8 @@ async def test_each_target_has_its_own_bound(lane: bool) -> None:
 
 @BOTH
 async def test_all_bodies_together_are_bounded(lane: bool) -> None:
-    """max_buffered: beyond it 503 that asks to come again; what was held is given back, whichever way it ends."""
+    """Above ``max_buffered`` the response is a 503 with Retry-After. The memory is released at every end of an
+    exchange."""
     half = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 90000\r\n\r\n" + b'{"model":"m"}'.ljust(80_000)
     async with (
         origin(serve()) as upstream,
@@ -177,7 +176,7 @@ async def test_all_bodies_together_are_bounded(lane: bool) -> None:
 
 @BOTH
 async def test_all_bodies_together_are_bounded_behind_a_repeated_head(lane: bool) -> None:
-    """The byte lane does not parse a head that a connection repeats; its body counts all the same."""
+    """The byte lane does not parse a head that a connection repeats; its body counts too."""
     half = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 90000\r\n\r\n" + b'{"model":"m"}'.ljust(80_000)
     async with (
         origin(serve()) as upstream,
@@ -200,7 +199,7 @@ async def test_all_bodies_together_are_bounded_behind_a_repeated_head(lane: bool
 
 
 async def holds(gateway: Gateway, count: int) -> None:
-    """Wait until so many bytes of bodies are held."""
+    """Wait until this many bytes of bodies are in memory."""
     async with asyncio.timeout(CAP):
         while buffered(gateway) != count:  # noqa: ASYNC110  (a gauge is no event)
             await asyncio.sleep(0)
@@ -220,8 +219,8 @@ async def holds(gateway: Gateway, count: int) -> None:
     ],
     ids=["fields", "value", "name", "target", "trailers", "trailer value", "chunk extension"],
 )
-async def test_what_comes_without_end_is_cut_off(lane: bool, start: bytes, piece: bytes) -> None:
-    """Nothing that a client may go on sending for ever is taken for ever: it is answered, or cut, in bounded time."""
+async def test_endless_input_is_cut(lane: bool, start: bytes, piece: bytes) -> None:
+    """Input that never ends gets a response or a cut connection in bounded time."""
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(start)
@@ -232,8 +231,8 @@ async def test_what_comes_without_end_is_cut_off(lane: bool, start: bytes, piece
 
 
 @BOTH
-async def test_a_large_body_in_tiny_chunks_is_taken(lane: bool) -> None:
-    """Chunks of one byte are legal; what they cost in framing is no head."""
+async def test_a_large_body_in_tiny_chunks_is_accepted(lane: bool) -> None:
+    """Chunks of one byte are legal; their framing does not count against the limit of the head."""
     body = b'{"model":"m"}'.ljust(20_000)
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         async with connect(gateway.port) as client:
@@ -245,7 +244,7 @@ async def test_a_large_body_in_tiny_chunks_is_taken(lane: bool) -> None:
 
 @BOTH
 async def test_the_end_of_a_refused_body_is_not_a_request(lane: bool) -> None:
-    """What follows a refused head is not looked at, even if it looks like a request."""
+    """Bytes after a refused head are not parsed, even if they look like a request."""
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 102401\r\n\r\n" + post())

@@ -1,4 +1,4 @@
-"""Timeouts of both doors for their clients: at most 1 % late, in a time that only timers move."""
+"""The client timeouts of both doors fire at most 1 % late; the tests use a virtual clock."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class Nobody:
         return answer()
 
     def precheck(self, target: bytes, head: RequestHead) -> None:
-        """Nothing is refused."""
+        """Refuses no request."""
 
     def record_refusal(self, request: InboundRequest, error: ProxyError) -> None:
-        """Nobody keeps it."""
+        """Does not record the refusal."""
 
     def is_own_connection(self, peer: str, port: int) -> bool:
         return False
 
 
 class Watched(FakeTransport):
-    """Counts how often it is looked at."""
+    """Counts how often its timeouts are checked."""
 
     looks = 0
 
@@ -76,8 +76,8 @@ async def lateness(transport: FakeTransport, began: float, seconds: float) -> fl
     ("setting", "sent"),
     [("header_timeout", HEAD), ("body_timeout", HEAD + b"Content-Length: 5\r\n\r\n"), ("keepalive_timeout", b"")],
 )
-def test_the_lane_waits_as_long_as_is_said(setting: str, sent: bytes, seconds: float) -> None:
-    """For a head, a body, or the next request; also behind a connection that is older."""
+def test_the_lane_closes_connections_on_time(setting: str, sent: bytes, seconds: float) -> None:
+    """It waits for a head, a body or the next request, with an older connection beside it or without."""
 
     async def main() -> None:
         lane = lane_of(ServerSettings(**{setting: seconds}))  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def test_the_lane_waits_as_long_as_is_said(setting: str, sent: bytes, seconds: f
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 30.0])
-def test_the_aiohttp_door_waits_for_a_head_as_long_as_is_said(seconds: float) -> None:
+def test_the_aiohttp_door_closes_on_header_timeout_on_time(seconds: float) -> None:
     """Its other timeouts have timers of their own."""
 
     async def main() -> None:
@@ -115,8 +115,8 @@ def test_the_aiohttp_door_waits_for_a_head_as_long_as_is_said(seconds: float) ->
     virtual_time.run(main())
 
 
-def test_a_short_timeout_makes_no_looks_for_long_ones() -> None:
-    """A thousand idle clients whose time is over one after the other, in 20 s, where heads must come within 1 s."""
+def test_a_short_timeout_does_not_cause_checks_for_long_ones() -> None:
+    """A thousand idle clients time out one after the other in 20 s, while the header timeout is 1 s."""
 
     async def main() -> None:
         lane = lane_of(ServerSettings(keepalive_timeout=20.0, header_timeout=1.0))

@@ -1,4 +1,4 @@
-"""Slow clients (slowloris): each part of a request has its time, and a drip does not extend it."""
+"""Slow clients (slowloris): each part of a request has a deadline, and single bytes do not extend it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD = b"POST /v1/x HTTP/1.1\r\nHost: h\r\n"
 
 
 async def drip(client: Client, piece: bytes) -> Response:
-    """Send ``piece`` every few milliseconds until there is an answer."""
+    """Send ``piece`` every few milliseconds until a response arrives."""
     response = asyncio.ensure_future(client.response())
     with suppress(ConnectionError):
         async with asyncio.timeout(CAP):
@@ -28,8 +28,8 @@ async def drip(client: Client, piece: bytes) -> Response:
 
 @BOTH
 @pytest.mark.parametrize("start", [b"P", b"POST /v1/x HTTP/1.1\r\n", HEAD + b"X: y"])
-async def test_a_head_that_stops_coming_is_given_up(lane: bool, start: bytes) -> None:
-    """header_timeout: 408 (RFC 9110 section 15.5.9), then the end."""
+async def test_an_incomplete_head_times_out(lane: bool, start: bytes) -> None:
+    """After header_timeout the client gets 408 (RFC 9110 section 15.5.9), and the connection is closed."""
     async with (
         origin(serve()) as upstream,
         running(single_with(upstream.url, "header_timeout: 150ms"), lane=lane) as gateway,
@@ -42,8 +42,8 @@ async def test_a_head_that_stops_coming_is_given_up(lane: bool, start: bytes) ->
 
 
 @BOTH
-async def test_a_dripping_head_is_given_up(lane: bool) -> None:
-    """The time is for the whole head: a byte now and then does not buy more of it."""
+async def test_a_dripping_head_times_out(lane: bool) -> None:
+    """The deadline is for the complete head; single bytes do not extend it."""
     async with (
         origin(serve()) as upstream,
         running(single_with(upstream.url, "header_timeout: 150ms"), lane=lane) as gateway,
@@ -54,8 +54,8 @@ async def test_a_dripping_head_is_given_up(lane: bool) -> None:
 
 
 @BOTH
-async def test_a_second_head_has_its_own_time(lane: bool) -> None:
-    """Also on a connection that was served before; the time begins with the head's first byte."""
+async def test_a_second_head_has_its_own_deadline(lane: bool) -> None:
+    """It holds on a reused connection, too, and begins with the first byte of the head."""
     async with (
         origin(serve()) as upstream,
         running(single_with(upstream.url, "header_timeout: 150ms"), lane=lane) as gateway,
@@ -69,8 +69,8 @@ async def test_a_second_head_has_its_own_time(lane: bool) -> None:
 
 @BOTH
 @pytest.mark.parametrize("framing", [b"Content-Length: 50\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"])
-async def test_a_body_that_stops_coming_is_given_up(lane: bool, framing: bytes) -> None:
-    """body_timeout: 408, and nothing was sent to a provider."""
+async def test_an_incomplete_body_times_out(lane: bool, framing: bytes) -> None:
+    """After body_timeout the client gets 408, and no provider gets the request."""
     async with origin(serve()) as upstream:
         config = single_with(upstream.url, "body_timeout: 150ms")
         async with running(config, lane=lane) as gateway, connect(gateway.port) as client:
@@ -83,8 +83,8 @@ async def test_a_body_that_stops_coming_is_given_up(lane: bool, framing: bytes) 
 
 
 @BOTH
-async def test_a_dripping_body_is_given_up(lane: bool) -> None:
-    """A byte now and then does not buy more time."""
+async def test_a_dripping_body_times_out(lane: bool) -> None:
+    """Single bytes do not extend the deadline."""
     async with (
         origin(serve()) as upstream,
         running(single_with(upstream.url, "body_timeout: 150ms"), lane=lane) as gateway,
@@ -95,8 +95,8 @@ async def test_a_dripping_body_is_given_up(lane: bool) -> None:
 
 
 @BOTH
-async def test_a_body_that_comes_at_a_fair_rate_has_more_time(lane: bool) -> None:
-    """16 KiB buy a second: what is large may take longer than body_timeout."""
+async def test_a_fast_upload_extends_the_deadline(lane: bool) -> None:
+    """Each 16 KiB extend it by a second, so that a large body may take longer than body_timeout."""
     async with (
         origin(serve()) as upstream,
         running(single_with(upstream.url, "body_timeout: 200ms"), lane=lane) as gateway,
@@ -110,8 +110,8 @@ async def test_a_body_that_comes_at_a_fair_rate_has_more_time(lane: bool) -> Non
 
 
 @BOTH
-async def test_waiting_for_a_provider_is_not_the_clients_fault(lane: bool) -> None:
-    """No deadline for clients runs while the answer is awaited."""
+async def test_client_deadlines_do_not_run_during_the_answer(lane: bool) -> None:
+    """No client deadline runs while the provider works."""
 
     async def slow(peer: Peer) -> None:
         await peer.request()
@@ -126,8 +126,8 @@ async def test_waiting_for_a_provider_is_not_the_clients_fault(lane: bool) -> No
 
 
 @BOTH
-async def test_a_client_that_never_says_anything_is_closed(lane: bool) -> None:
-    """A connection without a first byte is as idle as one between requests."""
+async def test_a_connection_without_a_first_byte_is_closed(lane: bool) -> None:
+    """It counts as idle, like a connection between requests."""
     async with (
         origin(serve()) as upstream,
         running(single_with(upstream.url, "keepalive_timeout: 150ms, header_timeout: 150ms"), lane=lane) as gateway,

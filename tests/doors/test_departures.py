@@ -1,4 +1,4 @@
-"""Clients that leave, in whichever phase: what was done for them stops, and nothing of them stays."""
+"""A client disconnects, at any stage: its work stops, and no resources stay in use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ HEAD = b"POST /v1/x HTTP/1.1\r\nHost: h\r\n"
 
 
 class Held:
-    """A provider that takes a request and never answers; ``cancelled`` is set when the gateway gives it up."""
+    """A provider that takes a request and never answers; ``cancelled`` is set when the gateway closes the
+    connection."""
 
     def __init__(self) -> None:
         self.cancelled = asyncio.Event()
@@ -43,7 +44,7 @@ async def served_by(script: Script, *, lane: bool) -> AsyncIterator[tuple[Gatewa
 
 
 async def empty(gateway: Gateway) -> None:
-    """Wait until no connection is left and no body is held."""
+    """Wait until no connection is open and no body is in memory."""
     gauges = gateway.application._load
     async with asyncio.timeout(CAP):
         while gauges.connections or gauges.buffered:  # noqa: ASYNC110  (a gauge is no event)
@@ -51,7 +52,7 @@ async def empty(gateway: Gateway) -> None:
 
 
 async def endless(peer: Peer) -> None:
-    """Events until the gateway leaves."""
+    """Events until the gateway disconnects."""
     await peer.request()
     await peer.send(STREAM_HEAD)
     try:
@@ -65,8 +66,10 @@ async def endless(peer: Peer) -> None:
 
 @BOTH
 @LEAVE
-async def test_leaving_while_the_provider_thinks_cancels_it(lane: bool, leave: Callable[[Client], None]) -> None:
-    """Before the first byte of an answer: the provider's connection is closed. Half-closed is taken for gone."""
+async def test_a_disconnect_before_the_answer_closes_the_upstream_connection(
+    lane: bool, leave: Callable[[Client], None]
+) -> None:
+    """It happens before the first byte of the response. A half-closed connection counts as disconnected."""
     held = Held()
     async with served_by(held, lane=lane) as (gateway, upstream), connect(gateway.port) as client:
         await client.send(post())
@@ -78,8 +81,10 @@ async def test_leaving_while_the_provider_thinks_cancels_it(lane: bool, leave: C
 
 @BOTH
 @LEAVE
-async def test_leaving_in_a_stream_cancels_it(lane: bool, leave: Callable[[Client], None]) -> None:
-    """After the commit."""
+async def test_a_disconnect_within_a_stream_closes_the_upstream_connection(
+    lane: bool, leave: Callable[[Client], None]
+) -> None:
+    """It happens after the commit."""
     async with served_by(endless, lane=lane) as (gateway, _), connect(gateway.port) as client:
         await client.send(post())
         response = await client.head()
@@ -106,10 +111,10 @@ async def test_leaving_in_a_stream_cancels_it(lane: bool, leave: Callable[[Clien
         HEAD + b"Content-Length: x\r\n\r\n",
     ],
 )
-async def test_leaving_in_a_request_leaves_nothing_behind(
+async def test_a_disconnect_within_a_request_frees_its_resources(
     lane: bool, leave: Callable[[Client], None], sent: bytes
 ) -> None:
-    """No provider is asked for half a request, and others are served on."""
+    """No provider gets the incomplete request, and other clients are served."""
     async with served_by(serve(), lane=lane) as (gateway, upstream):
         async with connect(gateway.port) as client:
             await client.send(*([sent] if sent else []))
@@ -121,8 +126,8 @@ async def test_leaving_in_a_request_leaves_nothing_behind(
 
 @BOTH
 @LEAVE
-async def test_leaving_with_requests_queued_drops_them(lane: bool, leave: Callable[[Client], None]) -> None:
-    """Pipelined requests of a client that has left are not sent to anyone; their bytes are given back."""
+async def test_a_disconnect_drops_queued_requests(lane: bool, leave: Callable[[Client], None]) -> None:
+    """The pipelined requests of the client are not sent, and their memory is released."""
     held = Held()
     async with served_by(held, lane=lane) as (gateway, upstream):
         async with connect(gateway.port) as client:
@@ -135,8 +140,8 @@ async def test_leaving_with_requests_queued_drops_them(lane: bool, leave: Callab
 
 
 @BOTH
-async def test_leaving_between_requests_is_nothing_to_speak_of(lane: bool) -> None:
-    """The exchanges before it are done, and no further line is logged."""
+async def test_a_disconnect_between_requests_is_not_logged(lane: bool) -> None:
+    """The earlier exchanges are complete, and no further line is logged."""
     async with served_by(serve(), lane=lane) as (gateway, _), connect(gateway.port) as client:
         for _ in range(3):
             await client.send(post())
@@ -146,8 +151,8 @@ async def test_leaving_between_requests_is_nothing_to_speak_of(lane: bool) -> No
 
 
 @BOTH
-async def test_many_that_leave_at_any_moment(lane: bool) -> None:
-    """A hundred clients, each gone after another number of bytes of the same two requests."""
+async def test_many_disconnects_at_any_moment(lane: bool) -> None:
+    """Each of a hundred clients disconnects after another number of bytes of the same two requests."""
     async with served_by(serve(), lane=lane) as (gateway, _):
         raw = post() + post(fields=b"Connection: close\r\n")
         for count in range(0, len(raw), max(1, len(raw) // 100)):

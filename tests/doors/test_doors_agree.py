@@ -1,4 +1,4 @@
-"""The doors against each other: whatever is sent, both accept it or both refuse it, and both forward the same bytes."""
+"""Both doors accept or refuse the same requests, and forward the same bytes."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ REST = b"\r\n\r\n" + b"rest " * 40  # ends any head, fills most bodies, and is n
 
 @dataclass
 class Doors:
-    """Both gateways in front of one provider, on a loop of their own."""
+    """Both gateways before one provider, on a loop of their own."""
 
     runner: asyncio.Runner
     upstream: Origin
     gateways: tuple[Gateway, Gateway]
 
     def forwarded(self, raw: bytes, lane: bool) -> list[bytes]:
-        """What the provider got for the first request in ``raw``; nothing if it was refused."""
+        """The bytes that the provider got for the first request in ``raw``; empty if it was refused."""
         return self.runner.run(self._forwarded(raw, self.gateways[0 if lane else 1]))
 
     async def _forwarded(self, raw: bytes, gateway: Gateway) -> list[bytes]:
@@ -61,13 +61,14 @@ class Doors:
 
 
 def packets(raw: bytes) -> list[bytes]:
-    """What follows a head comes byte by byte: aiohttp forgets a request with something malformed in the same packet."""
+    """Bytes after a head are sent one by one, because aiohttp forgets a request if malformed bytes follow in the
+    same packet."""
     head, blank, rest = raw.partition(b"\r\n\r\n")
     return [head + blank, *single_bytes(rest)]
 
 
 async def answered(client: Client, seconds: float) -> bool:
-    """Whether a final answer, or the end of the connection, comes in time."""
+    """Whether a final response, or the end of the connection, arrives in time."""
     try:
         async with asyncio.timeout(seconds):
             while (await client.head()).status < 200:
@@ -97,7 +98,7 @@ def doors() -> Iterator[Doors]:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A valid request with a few places of its head cut out, doubled or overwritten."""
+    """A valid request in whose head a few bytes are removed, doubled or overwritten."""
     raw = draw(st.sampled_from(VALID))
     end = raw.index(b"\r\n\r\n") + 4
     head, rest = raw[:end], raw[end:]
@@ -116,12 +117,12 @@ def mutated(draw: st.DrawFn) -> bytes:
 @example(VALID[2])
 @example(VALID[3])
 def test_both_doors_accept_the_same_and_forward_the_same(doors: Doors, raw: bytes) -> None:
-    """A head that one door takes and the other refuses, or that they forward differently, is a way past the guard."""
+    """A head on which the doors disagree could bypass the guard."""
     assert doors.forwarded(raw, lane=True) == doors.forwarded(raw, lane=False)
 
 
 @pytest.mark.parametrize("raw", VALID)
 def test_the_unmutated_requests_are_served(doors: Doors, raw: bytes) -> None:
-    """Otherwise the comparison above would compare refusals only."""
+    """Otherwise the comparison above would compare only refusals."""
     for lane in (True, False):
         assert len(doors.forwarded(raw, lane=lane)) == 1

@@ -1,4 +1,4 @@
-"""Expect: 100-continue (RFC 9110 section 10.1.1): asked for a body only if it can be of use."""
+"""Expect: 100-continue (RFC 9110 section 10.1.1): the body is requested only if it can be used."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def head(*fields: bytes, length: int = len(BODY), version: bytes = b"1.1", expec
 
 @BOTH
 @pytest.mark.parametrize("expect", [b"100-continue", b"100-CONTINUE", b" 100-Continue "])
-async def test_the_body_is_asked_for_and_served(lane: bool, expect: bytes) -> None:
-    """100, then the answer; the expectation is between us and the client and does not travel."""
+async def test_100_is_sent_and_the_body_is_served(lane: bool, expect: bytes) -> None:
+    """100 comes first, then the response. The Expect field is not forwarded."""
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             for _ in range(2):
@@ -42,8 +42,8 @@ async def test_the_body_is_asked_for_and_served(lane: bool, expect: bytes) -> No
 
 
 @BOTH
-async def test_a_chunked_body_is_asked_for_too(lane: bool) -> None:
-    """The size is not known, so nothing can be refused for it yet."""
+async def test_100_is_sent_for_a_chunked_body(lane: bool) -> None:
+    """The size is not known, so the request cannot be refused for it yet."""
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(head(b"Transfer-Encoding: chunked", length=-1))
@@ -67,10 +67,10 @@ REFUSED = [
 
 @BOTH
 @pytest.mark.parametrize(("name", "fields", "options", "status"), REFUSED, ids=[row[0] for row in REFUSED])
-async def test_refused_before_the_body_is_asked_for(
+async def test_a_head_that_is_refused_gets_no_100(
     lane: bool, name: str, fields: list[bytes], options: dict[str, int], status: int | None
 ) -> None:
-    """What the head alone decides is said instead of the 100, and the connection ends: its body may or may not come."""
+    """The refusal is sent instead of the 100, and the connection ends, because the body may or may not come."""
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(head(*fields, **options))  # type: ignore[arg-type]
@@ -85,13 +85,10 @@ async def test_refused_before_the_body_is_asked_for(
 @pytest.mark.parametrize(
     ("fields", "status"), [([], 401), ([b"Authorization: Bearer wrong"], 403), ([b"Authorization: Bearer good"], 100)]
 )
-async def test_with_all_targets_closed_a_stranger_is_refused_before_the_body(
+async def test_without_a_key_the_request_is_refused_before_the_body(
     lane: bool, fields: list[bytes], status: int
 ) -> None:
-    """The model is in the body that has not come, but no model is open to this caller (401 or 403).
-
-    Responses case L2.
-    """
+    """The model is in the body, but no target is open to this caller (401 or 403). Responses case L2."""
     async with origin(serve()) as upstream, running(snapshot(upstream, ", keys: [good]"), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(head(*fields))
@@ -101,8 +98,8 @@ async def test_with_all_targets_closed_a_stranger_is_refused_before_the_body(
 
 
 @BOTH
-async def test_http_1_0_is_not_asked(lane: bool) -> None:
-    """An HTTP/1.0 client does not know 1xx: its expectation is ignored, the body is awaited."""
+async def test_http_1_0_gets_no_100(lane: bool) -> None:
+    """An HTTP/1.0 client does not know 1xx, so the proxy ignores Expect and reads the body."""
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(head(version=b"1.0"), BODY)
@@ -111,8 +108,8 @@ async def test_http_1_0_is_not_asked(lane: bool) -> None:
 
 
 @BOTH
-async def test_a_body_that_came_unasked_is_served(lane: bool) -> None:
-    """A client need not wait; whether it is still asked is of no matter to it."""
+async def test_a_body_sent_without_waiting_is_served(lane: bool) -> None:
+    """A client need not wait. The 100 may be sent or not."""
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(head() + BODY)
@@ -123,8 +120,8 @@ async def test_a_body_that_came_unasked_is_served(lane: bool) -> None:
 
 
 @BOTH
-async def test_no_body_no_100(lane: bool) -> None:
-    """Content-Length 0: there is nothing to wait for."""
+async def test_a_request_without_a_body_gets_no_100(lane: bool) -> None:
+    """Content-Length is 0."""
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(head(b"Model-Override: m", length=0))
@@ -134,7 +131,7 @@ async def test_no_body_no_100(lane: bool) -> None:
 
 @BOTH
 async def test_the_100_of_a_pipelined_request_waits_for_its_turn(lane: bool) -> None:
-    """A 100 in front of the answer before it would be taken for that one's; but it must come."""
+    """Before its turn, the 100 would be read as part of the earlier response; but it must be sent."""
     release = asyncio.Event()
 
     async def held(peer: Peer) -> None:

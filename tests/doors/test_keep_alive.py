@@ -1,4 +1,4 @@
-"""Connections that serve many requests: in order, no faster than they are taken, and no longer than they are wanted."""
+"""Connections with many requests: in order, with a bounded queue, and closed when they are idle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def echo_target(peer: Peer) -> None:
 
 
 async def all_bytes(client: Client, count: int) -> list[bytes]:
-    """The bodies of so many answers, each of them 200."""
+    """The bodies of this many responses, each with status 200."""
     bodies = []
     for _ in range(count):
         response = await client.response()
@@ -32,7 +32,7 @@ async def all_bytes(client: Client, count: int) -> list[bytes]:
 
 @BOTH
 async def test_a_connection_serves_request_after_request(lane: bool) -> None:
-    """RFC 9112 section 9.3: persistent unless one side says close; one upstream connection suffices."""
+    """RFC 9112 section 9.3: a connection persists unless one side sends close. One upstream connection is enough."""
     async with origin(echo_target) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             for n in range(20):
@@ -43,7 +43,7 @@ async def test_a_connection_serves_request_after_request(lane: bool) -> None:
 
 @BOTH
 async def test_pipelined_requests_are_answered_in_order(lane: bool) -> None:
-    """RFC 9112 section 9.3.2; of a thousand in one write none is lost, doubled or overtaken."""
+    """RFC 9112 section 9.3.2: of a thousand requests in one write, no response is lost, doubled or out of order."""
     targets = [b"/%d" % n for n in range(1000)]
     async with origin(echo_target) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
@@ -54,8 +54,8 @@ async def test_pipelined_requests_are_answered_in_order(lane: bool) -> None:
 
 
 @BOTH
-async def test_pipelined_answers_of_our_own_and_the_providers_keep_their_order(lane: bool) -> None:
-    """Those that need no provider are ready at once, and wait all the same."""
+async def test_the_proxys_own_responses_keep_their_place_among_pipelined_ones(lane: bool) -> None:
+    """Responses that need no provider are ready at once, but wait for the earlier ones."""
     async with origin(echo_target) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(
@@ -67,7 +67,7 @@ async def test_pipelined_answers_of_our_own_and_the_providers_keep_their_order(l
 
 
 def held_until(release: asyncio.Event) -> Script:
-    """A provider whose first answer waits for ``release``; later ones come at once."""
+    """A provider whose first response waits for ``release``; later ones come at once."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -80,7 +80,7 @@ def held_until(release: asyncio.Event) -> Script:
 
 @BOTH
 async def test_a_pipelining_client_is_not_read_beyond_the_queue(lane: bool) -> None:
-    """While the first answer is outstanding, a few requests wait here and the rest waits in the client."""
+    """Before the first response, a few requests wait in the proxy and the rest in the client."""
     release = asyncio.Event()
 
     async with (
@@ -101,8 +101,8 @@ async def test_a_pipelining_client_is_not_read_beyond_the_queue(lane: bool) -> N
 
 
 @BOTH
-async def test_of_many_requests_in_one_read_only_a_few_are_made_out(lane: bool) -> None:
-    """A parsed request takes ten times the bytes that it came in, so the rest waits as bytes."""
+async def test_of_many_requests_in_one_read_only_a_few_are_parsed(lane: bool) -> None:
+    """A parsed request takes ten times its bytes in memory, so the rest waits as bytes."""
     release = asyncio.Event()
 
     async with (
@@ -125,7 +125,7 @@ async def test_of_many_requests_in_one_read_only_a_few_are_made_out(lane: bool) 
 
 
 async def is_stuck(client: Client) -> bool:
-    """Whether the gateway has stopped to take bytes: what waits in our own buffer does not shrink over some turns."""
+    """Whether the gateway has stopped reading: the test's own send buffer does not shrink over some turns."""
     transport = client._writer.transport
     before = transport.get_write_buffer_size()
     for _ in range(200):
@@ -134,7 +134,7 @@ async def is_stuck(client: Client) -> bool:
 
 
 @BOTH
-async def test_http_1_0_closes_unless_it_asks_to_stay(lane: bool) -> None:
+async def test_http_1_0_closes_without_keep_alive(lane: bool) -> None:
     """RFC 9112 section 9.3."""
     old = b'POST /v1/x HTTP/1.0\r\n%bContent-Length: 13\r\n\r\n{"model":"m"}'
     async with (
@@ -150,8 +150,8 @@ async def test_http_1_0_closes_unless_it_asks_to_stay(lane: bool) -> None:
 
 
 @BOTH
-async def test_nothing_is_served_behind_connection_close(lane: bool) -> None:
-    """RFC 9112 section 9.6: requests behind the one that says close are not processed."""
+async def test_requests_after_connection_close_are_not_served(lane: bool) -> None:
+    """RFC 9112 section 9.6: requests after the one with close are not processed."""
     first, second = post(fields=b"Connection: close\r\n"), post(target=b"/late")
     async with origin(serve()) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
@@ -163,7 +163,7 @@ async def test_nothing_is_served_behind_connection_close(lane: bool) -> None:
 
 @BOTH
 async def test_an_idle_connection_is_closed_after_its_time(lane: bool) -> None:
-    """keepalive_timeout; no answer is made up for a request that never came."""
+    """After keepalive_timeout the connection is closed without a response."""
     async with origin(serve()) as upstream:
         config = single_with(upstream.url, "keepalive_timeout: 100ms")
         async with running(config, lane=lane) as gateway, connect(gateway.port) as client:
@@ -173,8 +173,8 @@ async def test_an_idle_connection_is_closed_after_its_time(lane: bool) -> None:
 
 
 @BOTH
-async def test_one_connection_too_many_is_told_so(lane: bool) -> None:
-    """max_connections: 503 and close at once, rather than a client that hangs; a place that is left is given again."""
+async def test_a_connection_above_max_connections_gets_503(lane: bool) -> None:
+    """It gets 503 at once instead of waiting. After a disconnect a new connection is accepted."""
     async with (
         origin(serve()) as upstream,
         running(single_with(upstream.url, "max_connections: 2"), lane=lane) as gateway,
@@ -203,7 +203,7 @@ async def is_served(port: int) -> bool:
 
 @BOTH
 async def test_a_refused_connection_that_sends_first_is_not_counted(lane: bool) -> None:
-    """Refusing costs no place: a hundred refused ones leave the count as it was."""
+    """A hundred refused connections do not change the count."""
     async with (
         origin(serve()) as upstream,
         running(single_with(upstream.url, "max_connections: 1"), lane=lane) as gateway,

@@ -1,4 +1,5 @@
-"""What a parser may let through and a proxy must not: refused at the door, closed, and nothing reaches a provider."""
+"""Requests that a lenient parser accepts and a proxy must not: they are refused, the connection is closed, and no
+provider gets a byte."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 
 
 async def refusal(pieces: Sequence[bytes], *, lane: bool) -> Response:
-    """Send ``pieces`` and a smuggled request behind them; nothing may come of the second, nor reach the provider."""
+    """Send ``pieces`` and a smuggled request after them, which must not be answered and must not reach the provider."""
     async with origin() as upstream:
         snapshot = single(upstream.url)
         async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
@@ -37,8 +38,8 @@ def test_the_table_is_large_and_its_names_are_unique() -> None:
 
 
 @pytest.mark.parametrize("bad", BAD_REQUESTS, ids=lambda bad: bad.name[:80])
-async def test_refused_alike_by_both_doors(bad: Bad) -> None:
-    """RFC 9112 sections 2.2, 3, 5 and 6: refused with the same status, and the connection is closed."""
+async def test_both_doors_refuse_alike(bad: Bad) -> None:
+    """RFC 9112 sections 2.2, 3, 5 and 6: both send the same status and close the connection."""
     answers = {lane: await refusal([bad.raw], lane=lane) for lane in (True, False)}
     for got in answers.values():
         assert 400 <= got.status <= 505
@@ -57,11 +58,9 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @BOTH
 @every_kind
-async def test_refused_in_whatever_pieces_it_comes(kind: str, lane: bool) -> None:
-    """A guard that looks at whole packets would be blind here: every byte comes in a packet of its own.
-
-    The client goes on sending after the refusal, and can read it all the same.
-    """
+async def test_requests_are_refused_in_single_bytes(kind: str, lane: bool) -> None:
+    """Every byte comes in its own packet, so a guard that inspects packets would fail. The client goes on sending
+    after the refusal and can still read it."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         for name, raw in KINDS[kind]:
             async with connect(gateway.port) as client:
@@ -74,8 +73,8 @@ async def test_refused_in_whatever_pieces_it_comes(kind: str, lane: bool) -> Non
 
 @BOTH
 @every_kind
-async def test_refused_behind_a_request_that_is_served(kind: str, lane: bool) -> None:
-    """The answer to the request before it comes first, and whole; then the refusal, then the end."""
+async def test_requests_are_refused_after_a_served_request(kind: str, lane: bool) -> None:
+    """The earlier response comes first and is complete; then the refusal, then the end."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         for number, (name, raw) in enumerate(KINDS[kind], 1):
             async with connect(gateway.port) as client:
@@ -89,8 +88,8 @@ async def test_refused_behind_a_request_that_is_served(kind: str, lane: bool) ->
 
 @BOTH
 @every_kind
-async def test_refused_in_one_packet_with_a_request_that_is_served(kind: str, lane: bool) -> None:
-    """The same in one packet, although aiohttp's parser forgets the requests in front of a malformed one."""
+async def test_requests_are_refused_in_one_packet_with_a_served_request(kind: str, lane: bool) -> None:
+    """aiohttp's parser forgets the requests before a malformed one; they are still served."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         for number, (name, raw) in enumerate(KINDS[kind], 1):
             async with connect(gateway.port) as client:
@@ -102,8 +101,8 @@ async def test_refused_in_one_packet_with_a_request_that_is_served(kind: str, la
 
 
 @BOTH
-async def test_refused_behind_a_request_with_the_same_head(lane: bool) -> None:
-    """The byte lane does not parse a head that a connection repeats, but for the digits of its length."""
+async def test_requests_are_refused_after_the_same_head(lane: bool) -> None:
+    """The byte lane does not parse a head that a connection repeats, except for the digits of its length."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         for number, line in enumerate(LENGTHS, 1):
             async with connect(gateway.port) as client:
@@ -116,8 +115,8 @@ async def test_refused_behind_a_request_with_the_same_head(lane: bool) -> None:
 
 
 @BOTH
-async def test_refused_alone_behind_a_request_with_the_same_head(lane: bool) -> None:
-    """The same in a read that ends with the body, as the bytes of a repeated request do."""
+async def test_requests_are_refused_in_their_own_read_after_the_same_head(lane: bool) -> None:
+    """The read ends with the body, as with the bytes of a repeated request."""
     async with origin() as upstream, running(single(upstream.url), lane=lane) as gateway:
         for number, line in enumerate([b"Content-Length: 1_3", b"Content-Length: +13", b"Content-Length: \x0c13"], 1):
             async with connect(gateway.port) as client:
@@ -176,8 +175,9 @@ TARGETS = [
 
 @BOTH
 @pytest.mark.parametrize("target", TARGETS)
-async def test_target_that_could_leave_the_base_path_is_refused(target: bytes, lane: bool) -> None:
-    """RFC 9112 section 3.2 and RFC 3986 section 5.2.4: no fragment, no other form, no dot segment in any spelling."""
+async def test_a_target_that_could_leave_the_base_path_is_refused(target: bytes, lane: bool) -> None:
+    """RFC 9112 section 3.2 and RFC 3986 section 5.2.4: a target has no fragment, no other form, and no dot segment
+    in any spelling."""
     async with origin() as upstream:
         snapshot = parse(f"targets: {{m: {{url: '{upstream.url}/base'}}}}", "targets.yaml", {}).snapshot
         async with running(snapshot, lane=lane) as gateway:
@@ -200,8 +200,8 @@ IN_CHUNKS = {
 
 @BOTH
 @pytest.mark.parametrize(("raw", "status"), IN_CHUNKS.values(), ids=IN_CHUNKS.keys())
-async def test_refused_in_the_middle_of_a_body_at_once(raw: bytes, status: int, lane: bool) -> None:
-    """Nobody waits for the rest of it, and behind a request that is served it has its turn."""
+async def test_an_invalid_body_is_refused_at_once(raw: bytes, status: int, lane: bool) -> None:
+    """The refusal does not wait for the rest of the body. After a served request it waits for that response."""
     async with origin() as upstream:
         snapshot = single(upstream.url)
         async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
@@ -213,8 +213,8 @@ async def test_refused_in_the_middle_of_a_body_at_once(raw: bytes, status: int, 
 
 
 @BOTH
-async def test_a_request_of_another_protocol_is_seen_behind_others(lane: bool) -> None:
-    """In one read with one of HTTP, to the same target, and without a line end before it."""
+async def test_a_request_of_another_protocol_is_detected_after_others(lane: bool) -> None:
+    """It comes in one read with an HTTP request for the same target, without a line end before it."""
     foreign = post(target=b"/v1/x").replace(b" HTTP/1.1", b" RTSP/1.0")
     async with origin() as upstream:
         snapshot = single(upstream.url)
@@ -227,8 +227,8 @@ async def test_a_request_of_another_protocol_is_seen_behind_others(lane: bool) -
 
 
 @BOTH
-async def test_lines_of_rtsp_in_a_body_are_no_request(lane: bool) -> None:
-    """An upload may hold them anywhere, also where a read begins; and so may values."""
+async def test_rtsp_lines_in_a_body_are_not_a_request(lane: bool) -> None:
+    """An upload may contain them anywhere, even at the start of a read; so may field values."""
     line = b"DESCRIBE /v1/x RTSP/1.0\r\n\r\nPOST /v1/chat/completions RTSP/1.0\r\n"
     part = b'--b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
     body = part % (b"model", b"m") + part % (b'file"; filename="f', line * 2) + b"--b--\r\n"

@@ -1,4 +1,4 @@
-"""The request parser: bytes in, complete requests out, however the bytes are cut. No bytes make it raise."""
+"""The request parser turns bytes into complete requests, however the bytes are split. It never raises."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALL = ServerSettings(max_head_bytes=2000, max_header_count=20, max_target_byte
 
 
 class Precheck:
-    """A handler of which only the precheck matters."""
+    """A handler whose precheck is the only method in use."""
 
     max_body = 5000
 
@@ -51,13 +51,13 @@ class Precheck:
 
 
 class Roomy(Precheck):
-    """One that takes large bodies."""
+    """A handler that accepts large bodies."""
 
     max_body = 2**30
 
 
 class Seen(NamedTuple):
-    """A Pending, to be compared."""
+    """A parsed request in a form that can be compared."""
 
     method: bytes
     target: bytes
@@ -134,8 +134,8 @@ CUTS = st.lists(st.integers(0, 5000), max_size=12)
 
 @examples(300)
 @given(st.lists(VALID, min_size=1, max_size=5), CUTS)
-def test_cutting_a_stream_of_valid_requests_changes_nothing(requests: list[bytes], places: list[int]) -> None:
-    """The contract of every stream core: the same requests, in order, however the reads fell."""
+def test_splitting_valid_requests_does_not_change_them(requests: list[bytes], places: list[int]) -> None:
+    """The parser gives the same requests in order, however the reads are split."""
     stream = b"".join(requests)
     alone = [one for request in requests for one in taken([request])[0]]
     assert [one.refusal for one in alone] == [None] * len(requests)
@@ -146,7 +146,7 @@ def test_cutting_a_stream_of_valid_requests_changes_nothing(requests: list[bytes
 @examples(50)
 @given(st.lists(VALID, min_size=1, max_size=3))
 def test_single_bytes_give_the_same_requests(requests: list[bytes]) -> None:
-    """The hardest cut."""
+    """Each read has one byte."""
     stream = b"".join(requests)
     assert taken(stream[n : n + 1] for n in range(len(stream)))[0] == taken([stream])[0]
 
@@ -163,7 +163,7 @@ def test_single_bytes_give_the_same_requests(requests: list[bytes]) -> None:
     CUTS,
 )
 def test_any_bytes_give_requests_or_one_refusal(pieces: list[bytes], places: list[int]) -> None:
-    """Total: nothing is raised; a refusal is the last thing, and after it nothing is taken."""
+    """The parser never raises. A refusal is its last result."""
     seen, parser = taken(cut_at(b"".join(pieces), places) if places else pieces)
     refused = [at for at, one in enumerate(seen) if one.refusal is not None]
     assert refused in ([], [len(seen) - 1])
@@ -173,8 +173,8 @@ def test_any_bytes_give_requests_or_one_refusal(pieces: list[bytes], places: lis
         assert len(parser.ready) == len(seen)
 
 
-def test_a_refusal_does_not_depend_on_the_cut() -> None:
-    """Whole, halved, or byte by byte: refused with the same kind, and nothing was taken for a request before it."""
+def test_a_refusal_does_not_depend_on_the_reads() -> None:
+    """One read, two halves or single bytes give the same kind of refusal, and no request before it."""
     different = []
     for bad in BAD_REQUESTS:
         whole = refusals([bad.raw])
@@ -185,13 +185,14 @@ def test_a_refusal_does_not_depend_on_the_cut() -> None:
 
 
 def test_a_read_over_many_heads_is_no_large_head() -> None:
-    """A read that begins in one head and ends in another may be larger than any head may be."""
+    """A read that begins in one head and ends in another may be larger than the limit of a head."""
     stream = bodiless_request(b"", b"/x", b"X-A: 1\r\n") * 1000
     assert refusals(cut_at(stream, [30, len(stream) // 2 + 7, len(stream) - 10])) == [None] * 1000
 
 
-def test_the_phase_tells_what_is_awaited() -> None:
-    """IDLE between requests, HEAD from the first byte, BODY behind the blank line: each has its own deadline."""
+def test_the_phase_names_the_expected_part() -> None:
+    """The phase is IDLE between requests, HEAD from the first byte, and BODY after the blank line. Each has its own
+    deadline."""
     _, parser = taken([])
     phases = []
     for piece in (b"", b"P", b"OST / HTTP/1.1\r\nHost: h\r\n", b"Content-Length: 2\r\n\r\n", b"a", b"b"):
@@ -200,16 +201,16 @@ def test_the_phase_tells_what_is_awaited() -> None:
     assert phases == [Phase.IDLE, Phase.HEAD, Phase.HEAD, Phase.BODY, Phase.BODY, Phase.IDLE]
 
 
-def test_a_request_that_says_close_is_the_last_one() -> None:
-    """RFC 9112 section 9.6: what follows it is not looked at."""
+def test_a_request_with_close_is_the_last_one() -> None:
+    """RFC 9112 section 9.6: bytes after it are not parsed."""
     first = length_request(b"a", b"/1", b"Connection: close\r\n")
     seen, parser = taken([first + length_request(b"b", b"/2", b"")])
     assert [(one.target, one.keep_alive) for one in seen] == [(b"/1", False)]
     assert parser.closed
 
 
-def test_a_websocket_request_keeps_what_followed_it() -> None:
-    """The other door reads on from there; nothing behind it is taken for HTTP here."""
+def test_a_websocket_request_keeps_the_bytes_after_it() -> None:
+    """The other door reads on from there; this parser does not treat them as HTTP."""
     raw = b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
     seen, parser = taken([raw + b"\x81\x00tail"])
     assert [(one.target, one.upgrade_tail) for one in seen] == [(b"/ws", b"\x81\x00tail")]
@@ -227,8 +228,8 @@ def test_a_websocket_request_keeps_what_followed_it() -> None:
     ],
     ids=["target", "head", "fields", "length", "chunks"],
 )
-def test_bounds_hold_in_single_bytes_and_whole(raw: bytes, kind: ErrorKind) -> None:
-    """One byte, or one field, more than is allowed is refused by its own kind."""
+def test_limits_hold_in_single_bytes_and_in_one_read(raw: bytes, kind: ErrorKind) -> None:
+    """One byte or field above a limit is refused with the error of that limit."""
     assert refusals([raw]) == [kind]
     assert refusals(raw[n : n + 1] for n in range(len(raw))) == [kind]
 
@@ -244,13 +245,13 @@ def test_bounds_hold_in_single_bytes_and_whole(raw: bytes, kind: ErrorKind) -> N
     ids=["target", "value", "name", "fields"],
 )
 def test_a_head_without_end_is_refused_before_it_ends(start: bytes, kind: ErrorKind) -> None:
-    """A bound that is looked at only when the head is whole would bound nothing."""
+    """A limit that applied only to a complete head would not bound the memory."""
     for pieces in (cut_at(start, range(0, len(start), 100)), [start[n : n + 1] for n in range(len(start))]):
         assert refusals(pieces) == [kind]
 
 
-def test_what_is_allowed_at_most_is_taken() -> None:
-    """The bounds refuse what is beyond them, not what is at them."""
+def test_requests_at_the_limits_are_accepted() -> None:
+    """The limits refuse only what is above them."""
     for raw in (
         b"GET /" + b"x" * 299 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 19 + b"\r\n",
@@ -265,7 +266,7 @@ def test_what_is_allowed_at_most_is_taken() -> None:
     "flood", [b"X-Trailer: 1\r\n" * 1000, b"X: " + b"x" * 5000], ids=["many trailers", "one trailer without end"]
 )
 def test_trailers_are_bounded(flood: bytes) -> None:
-    """They are dropped, but a client may not send them for ever."""
+    """They are dropped, but their number is limited."""
     raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n" + flood
     for pieces in (cut_at(raw, range(0, len(raw), 100)), [raw[n : n + 1] for n in range(len(raw))]):
         assert refusals(pieces) == [ErrorKind.HEAD_TOO_LARGE]
@@ -279,7 +280,7 @@ def test_a_chunk_extension_is_bounded() -> None:
 
 
 def test_all_buffered_bodies_together_are_bounded() -> None:
-    """max_buffered is a bound on all connections; what is refused gives its bytes back."""
+    """``max_buffered`` is a limit over all connections. A refused request releases its bytes."""
     load = ListenerLoad()
     settings = ServerSettings(max_buffered=100)
     first, second = (RequestParser(Precheck(), settings, load, "") for _ in range(2))
@@ -293,7 +294,7 @@ def test_all_buffered_bodies_together_are_bounded() -> None:
 
 
 def test_100_is_due_only_for_a_body_that_is_still_to_come() -> None:
-    """RFC 9110 section 10.1.1: not without a body, not to HTTP/1.0, and not once the body is there."""
+    """RFC 9110 section 10.1.1: there is no 100 without a body, for HTTP/1.0, or after the body has arrived."""
     expecting = length_request(b"ab", b"/", b"Expect: 100-continue\r\n")
     _, waiting = taken([expecting[:-2]])
     assert waiting.continue_due
@@ -318,7 +319,7 @@ SIZES = [
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("before", [b"", b"2\r\nab\r\n", b"a\r\n\r\n7fffffff\r\n"])
 def test_a_chunk_that_is_too_large_is_refused_by_its_size(size: bytes, before: bytes) -> None:
-    """At once, whatever the cuts: its bytes would never come."""
+    """The refusal does not wait for the bytes of the chunk, however the reads are split."""
     raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + before + size + b"\r\n"
     for rest in (b"", b"x", b"x\r\n0\r\n"):
         for cuts in ([], [len(raw) - 3], [len(raw) - len(size) - 1], range(len(raw) + 1)):
@@ -326,8 +327,8 @@ def test_a_chunk_that_is_too_large_is_refused_by_its_size(size: bytes, before: b
 
 
 @pytest.mark.parametrize("size", [b"1388", b"0000000000001388", b"1388;" + b"f" * 20])
-def test_a_chunk_of_the_size_that_is_allowed_is_awaited(size: bytes) -> None:
-    """The bound is exact, and what looks like a size elsewhere is none."""
+def test_a_chunk_at_the_limit_is_accepted(size: bytes) -> None:
+    """The limit is exact, and text that resembles a chunk size does not count elsewhere."""
     raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\n"
     body = b"\nffffffffffffffff\r\n".ljust(5000, b"f")
     for cuts in ([], [len(raw)], [len(raw) + 19], range(len(raw) + 5000)):
@@ -350,14 +351,14 @@ RTSP = b"POST /v1/x RTSP/1.0"
     ],
 )
 def test_only_a_request_line_names_the_protocol(fields: bytes, body: bytes) -> None:
-    """Lines that look like one of RTSP or ICE may stand in bodies and values, whatever the cuts."""
+    """Bodies and field values may contain lines that resemble RTSP or ICE."""
     for raw in (length_request(body, b"/v1/x", fields), length_request(body, b"/v1/x", fields) * 2):
         for cuts in ([], [len(raw) - len(body)], [len(raw) - len(body) + 2], range(len(raw))):
             assert set(refusals(cut_at(raw, cuts))) == {None}
 
 
-def test_a_request_line_of_another_protocol_is_seen_wherever_it_is_cut() -> None:
-    """Behind a whole request of HTTP, whose body does not end in a line end."""
+def test_another_protocol_is_detected_however_the_reads_are_split() -> None:
+    """It follows a complete HTTP request whose body does not end with a line end."""
     before = length_request(b"x", b"/v1/y", b"")
     raw = before + length_request(b"x", b"/v1/x", b"").replace(b" HTTP/1.1", b" RTSP/1.0")
     for at in range(1, len(raw)):
@@ -379,8 +380,8 @@ def memory_of(pieces: Iterable[bytes]) -> tuple[int, RequestParser]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 100, 4000])
-def test_what_small_chunks_take_is_what_they_bring(size: int) -> None:
-    """A body in small chunks costs no more than half as much again, and max_buffered knows of it."""
+def test_small_chunks_need_little_memory(size: int) -> None:
+    """A body in small chunks takes at most one and a half times its size, and max_buffered counts it."""
     count = 400_000 // size
     chunks = (b"%x\r\n%b\r\n" % (size, b"x" * size)) * count
     head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -392,7 +393,7 @@ def test_what_small_chunks_take_is_what_they_bring(size: int) -> None:
 
 
 def test_a_body_in_one_piece_is_not_copied() -> None:
-    """It is what the parser handed over, however large the read."""
+    """The body is the object that the HTTP parser passed on, however large the read is."""
     body = b"x" * 200_000
     held, parser = memory_of([length_request(body, b"/", b"")])
     assert held < len(body) + 10_000
@@ -400,8 +401,8 @@ def test_a_body_in_one_piece_is_not_copied() -> None:
     assert parser.head_cache is not None, "the next head is found in the cache"
 
 
-def test_a_read_full_of_small_requests_is_no_load() -> None:
-    """Parsed, each takes fifty times its size: so no more of them are than may wait."""
+def test_of_small_requests_in_one_read_only_the_queue_is_parsed() -> None:
+    """A parsed request takes fifty times its size, so no more are parsed than may wait."""
     read = b"GET / HTTP/1.1\r\nHost:h\r\n\r\n" * 10_000
     held, parser = memory_of([read[:256_000], read[256_000:]])
     assert len(parser.ready) == ServerSettings().max_pipelined

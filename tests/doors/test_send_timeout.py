@@ -1,4 +1,4 @@
-"""Clients that do not read: what waits for them is bounded, and so is the time for which it waits."""
+"""Clients that do not read: the bytes that wait for them are bounded, and so is the time."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ async def served(script: Script, *, lane: bool, server: str = "") -> AsyncIterat
 
 
 def reluctant(gateway: Gateway) -> AbstractAsyncContextManager[Client]:
-    """A client that takes next to nothing without being asked."""
+    """A client whose socket buffers are very small."""
     return connect(gateway.port, buffer=1024, window=SMALL)
 
 
 def transport(gateway: Gateway) -> asyncio.Transport:
-    """The transport of the one connection there is."""
+    """The transport of the only connection."""
     application = gateway.application
     connections = [*(application._lane.connections if application._lane else ()), *application._door.connections]
     (connection,) = connections
@@ -54,13 +54,13 @@ def transport(gateway: Gateway) -> asyncio.Transport:
 
 
 def is_full(gateway: Gateway) -> bool:
-    """Whether more waits for the client than may; only the client can change that."""
+    """Whether the send buffer is above its limit; only the client can change that."""
     return not gateway.application.proxy.in_flight and transport(gateway).get_write_buffer_size() > WRITE_BUFFER
 
 
 @BOTH
-async def test_the_next_request_begins_when_the_answers_before_it_are_taken(lane: bool) -> None:
-    """Of pipelined requests whose answers nobody reads few are served; in the end all are, in their order."""
+async def test_pipelined_requests_wait_until_earlier_responses_are_read(lane: bool) -> None:
+    """If no responses are read, few requests are served. When the client reads, all are served in order."""
     count = 300
 
     async def padded(peer: Peer) -> None:
@@ -79,8 +79,8 @@ async def test_the_next_request_begins_when_the_answers_before_it_are_taken(lane
 
 
 @BOTH
-async def test_answers_of_our_own_wait_for_the_client_too(lane: bool) -> None:
-    """They need no provider, so nothing but the client could hold them back."""
+async def test_the_proxys_own_responses_wait_for_the_client(lane: bool) -> None:
+    """They need no provider, so only the client can delay them."""
     count = 3000
     async with served(serve(), lane=lane) as (gateway, _), reluctant(gateway) as client:
         sending = asyncio.ensure_future(client.send(post(b'{"model":"nobody"}') * count))
@@ -107,8 +107,8 @@ SHORT = "send_timeout: 200ms, keepalive_timeout: 60s"
 
 
 @BOTH
-async def test_a_client_that_takes_nothing_of_a_stream_is_cut(lane: bool) -> None:
-    """The provider's connection is closed with it, and the log says who did not go on."""
+async def test_a_client_that_does_not_read_a_stream_is_cut(lane: bool) -> None:
+    """The provider's connection is closed, too, and the log names the client as the cause."""
     ended = asyncio.Event()
 
     async def told(peer: Peer) -> None:
@@ -142,10 +142,8 @@ SENT = {
 
 @BOTH
 @pytest.mark.parametrize(("first", "then"), SENT.values(), ids=SENT.keys())
-async def test_a_client_that_takes_nothing_is_cut_when_the_exchange_is_over(
-    lane: bool, first: bytes, then: bytes
-) -> None:
-    """Otherwise the close would wait for the client for ever, and max_connections fill up."""
+async def test_a_client_that_does_not_read_is_cut_after_the_exchange(lane: bool, first: bytes, then: bytes) -> None:
+    """Otherwise the close would wait for the client for ever and count against max_connections."""
     async with served(serve(LARGE), lane=lane, server=SHORT) as (gateway, upstream), reluctant(gateway) as client:
         await client.send(first)
         await upstream.seen(1)
@@ -158,8 +156,8 @@ SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade
 
 
 @BOTH
-async def test_a_client_that_takes_nothing_of_a_tunnel_is_cut(lane: bool) -> None:
-    """And until then its provider is held back, also by what came with the handshake."""
+async def test_a_client_that_does_not_read_a_tunnel_is_cut(lane: bool) -> None:
+    """Until then its provider is paused, even if its first bytes came with the handshake."""
     sizes: list[int] = []
 
     async def script(peer: Peer) -> None:
@@ -177,8 +175,8 @@ async def test_a_client_that_takes_nothing_of_a_tunnel_is_cut(lane: bool) -> Non
 
 
 @BOTH
-async def test_a_client_that_takes_nothing_is_cut_when_its_tunnel_is_over(lane: bool) -> None:
-    """The provider has left, and what it said waits for the client: the connection counts until it is closed."""
+async def test_a_client_that_does_not_read_is_cut_after_its_tunnel(lane: bool) -> None:
+    """The provider has closed, and its bytes wait for the client. The connection counts until it is closed."""
     wires: list[asyncio.Transport] = []
 
     async def script(peer: Peer) -> None:
@@ -201,7 +199,7 @@ async def test_a_client_that_takes_nothing_is_cut_when_its_tunnel_is_over(lane: 
 
 
 class Waiting(asyncio.Transport):
-    """A transport of which only the buffer's size matters."""
+    """A transport of which only the buffer size is used."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,8 +209,8 @@ class Waiting(asyncio.Transport):
         return self.size
 
 
-def test_time_runs_only_while_nothing_goes() -> None:
-    """As nginx's send_timeout: it is that between two steps of progress, not that of the answer."""
+def test_the_timeout_runs_only_without_progress() -> None:
+    """As with nginx's send_timeout, it bounds the time between two steps of progress, not the whole response."""
     transport, sending = Waiting(), SendTimeout()
     for now, size, again in [
         (0, 0, inf),
@@ -229,8 +227,8 @@ def test_time_runs_only_while_nothing_goes() -> None:
         assert sending.check(transport, now, 60) == pytest.approx(again), now
 
 
-async def test_a_slow_reader_is_no_stalled_one() -> None:
-    """What its kernel acknowledges is progress, although ours has no room yet for anything that waits here."""
+async def test_a_slow_reader_is_not_cut() -> None:
+    """Bytes that its kernel acknowledges are progress, even while the proxy's own buffer does not shrink."""
     sending = SendTimeout()
     accepted: asyncio.Queue[asyncio.Transport] = asyncio.Queue()
 

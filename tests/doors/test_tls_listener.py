@@ -1,4 +1,4 @@
-"""The TLS listener: the same doors behind it, over an encrypted connection."""
+"""The TLS listener: the same doors over an encrypted connection."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def secure(port: int, authority: trustme.CA, *, protocols: list[str] | Non
 
 @BOTH
 async def test_requests_are_served_over_tls(authority: trustme.CA, files: tuple[Path, Path], lane: bool) -> None:
-    """Keep-alive and pipelined, small bodies and large, with the certificate verified."""
+    """The requests use keep-alive and pipelining, small and large bodies; the certificate is verified."""
     bodies = [b'{"model":"m"}', b'{"model":"m"}'.ljust(600_000), b'{"model":"m","n":3}']
     async with origin(serve()) as upstream:
         async with listening(upstream, files, lane=lane) as port, secure(port, authority) as client:
@@ -88,7 +88,8 @@ async def test_requests_are_served_over_tls(authority: trustme.CA, files: tuple[
 
 @BOTH
 async def test_a_refusal_can_be_read_over_tls(authority: trustme.CA, files: tuple[Path, Path], lane: bool) -> None:
-    """Too large, and the client is still sending: TLS cannot be half-closed, the answer must arrive all the same."""
+    """The body is too large and the client is still sending. TLS cannot be half-closed, but the response must
+    arrive."""
     async with (
         origin(serve()) as upstream,
         listening(upstream, files, lane=lane) as port,
@@ -102,7 +103,7 @@ async def test_a_refusal_can_be_read_over_tls(authority: trustme.CA, files: tupl
 
 @BOTH
 async def test_http_1_1_is_negotiated(authority: trustme.CA, files: tuple[Path, Path], lane: bool) -> None:
-    """RFC 7301: of h2 and http/1.1 the latter is chosen."""
+    """RFC 7301: of h2 and http/1.1 the listener chooses the latter."""
     async with origin(serve()) as upstream, listening(upstream, files, lane=lane) as port:
         async with secure(port, authority, protocols=["h2", "http/1.1"]) as client:
             chosen = client._writer.get_extra_info("ssl_object").selected_alpn_protocol()
@@ -113,7 +114,7 @@ async def test_http_1_1_is_negotiated(authority: trustme.CA, files: tuple[Path, 
 
 @BOTH
 async def test_plain_http_on_the_tls_port_is_not_served(files: tuple[Path, Path], lane: bool) -> None:
-    """It ends without an answer, and without harm to others."""
+    """The connection ends without a response, and others are not affected."""
     async with origin(serve()) as upstream, listening(upstream, files, lane=lane) as port:
         sock = socket.create_connection(("127.0.0.1", port))
         reader, writer = await asyncio.open_connection(sock=sock)
@@ -129,10 +130,10 @@ async def test_plain_http_on_the_tls_port_is_not_served(files: tuple[Path, Path]
 
 
 @BOTH
-async def test_a_client_that_leaves_over_tls_cancels_the_provider(
+async def test_a_disconnect_over_tls_closes_the_upstream_connection(
     authority: trustme.CA, files: tuple[Path, Path], lane: bool
 ) -> None:
-    """close_notify and FIN mean the same as FIN alone."""
+    """close_notify and FIN count as FIN alone."""
     cancelled = asyncio.Event()
 
     async def held(peer: Peer) -> None:
@@ -150,10 +151,10 @@ async def test_a_client_that_leaves_over_tls_cancels_the_provider(
 
 @BOTH
 @pytest.mark.parametrize("fields", [b"", b"Connection: close\r\n"], ids=["kept", "closing"])
-async def test_a_client_that_takes_nothing_is_cut(
+async def test_a_tls_client_that_does_not_read_is_cut(
     lane: bool, fields: bytes, authority: trustme.CA, files: tuple[Path, Path]
 ) -> None:
-    """Inside TLS as outside, in the middle of an answer: its provider is let go, and its place is another's."""
+    """It happens within a response. The upstream connection is closed and the permit released."""
     gone = asyncio.Event()
 
     async def flood(peer: Peer) -> None:

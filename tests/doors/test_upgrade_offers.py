@@ -1,4 +1,4 @@
-"""Wishes to change protocols that are not WebSocket: ignored (RFC 9110 section 7.8), the request is plain HTTP/1.1."""
+"""Upgrades to protocols other than WebSocket are ignored (RFC 9110 section 7.8): the request is plain HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -31,10 +31,8 @@ OFFERS = [
 @BOTH
 @pytest.mark.parametrize(("name", "raw", "body"), OFFERS, ids=[name for name, _, _ in OFFERS])
 async def test_an_offer_to_upgrade_is_ignored(lane: bool, name: str, raw: bytes, body: bytes) -> None:
-    """Served as HTTP/1.1 with its body whole; the offer does not travel, and a request behind it is served too.
-
-    aiohttp's parser reads no further behind such a head; its door may close instead, if it says so.
-    """
+    """The request is served as HTTP/1.1 with its complete body and without the offer, and so is the next one.
+    aiohttp's parser stops after such a head, so its door may close the connection if it sends close."""
     async with origin(serve()) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(raw + post(target=b"/next"))
@@ -52,7 +50,7 @@ async def test_an_offer_to_upgrade_is_ignored(lane: bool, name: str, raw: bytes,
 @BOTH
 @pytest.mark.parametrize("order", [b"Upgrade, close, X-A", b"x-a,close,upgrade", b"Upgrade\r\nConnection: Close, X-A"])
 async def test_other_options_of_connection_count_beside_an_offer(lane: bool, order: bytes) -> None:
-    """What is asked for is done: the connection ends, and a field that is not for the provider stays here."""
+    """The connection is closed as requested, and a nominated field is not forwarded."""
     raw = post(fields=b"Connection: " + order + b"\r\nUpgrade: h2c\r\nX-A: 1\r\n")
     async with origin(serve()) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
@@ -74,7 +72,7 @@ HANDSHAKE = get(
 @pytest.mark.parametrize("body", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
 @pytest.mark.parametrize("sent", [True, False], ids=["with its body", "without its body"])
 async def test_a_handshake_with_a_body_is_refused(lane: bool, body: bytes, sent: bool) -> None:
-    """By its head alone: it is no handshake (RFC 6455 section 4.1), and nobody waits for what is not to come."""
+    """Its head decides, without a wait for the body: it is not a handshake (RFC 6455 section 4.1)."""
     head, _, rest = (HANDSHAKE[:-2] + body).partition(b"\r\n\r\n")
     async with origin(serve()) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
@@ -85,8 +83,8 @@ async def test_a_handshake_with_a_body_is_refused(lane: bool, body: bytes, sent:
 
 
 @BOTH
-async def test_a_handshake_that_says_it_has_no_body_is_one(lane: bool) -> None:
-    """Content-Length: 0 is the same as none."""
+async def test_a_handshake_with_content_length_zero_is_accepted(lane: bool) -> None:
+    """Content-Length: 0 means no body."""
     async with origin(serve()) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(HANDSHAKE[:-2] + b"Content-Length: 0\r\n\r\n")
@@ -97,7 +95,7 @@ async def test_a_handshake_that_says_it_has_no_body_is_one(lane: bool) -> None:
 @BOTH
 @pytest.mark.parametrize(("name", "raw", "body"), OFFERS, ids=[name for name, _, _ in OFFERS])
 async def test_an_offer_to_upgrade_in_single_bytes(lane: bool, name: str, raw: bytes, body: bytes) -> None:
-    """The same, however it is cut."""
+    """The result is the same, however the bytes are split."""
     async with origin(serve()) as upstream, running(single(upstream.url), lane=lane) as gateway:
         async with connect(gateway.port) as client:
             await client.send(*(raw[n : n + 1] for n in range(len(raw))))
