@@ -16,7 +16,7 @@ from aiohttp.streams import StreamReader
 from onwards_py.deadline_timer import LATENESS
 from onwards_py.doors.base import LINGER_SECONDS, WRITE_BUFFER
 from onwards_py.doors.listener_load import refuse_connection
-from onwards_py.doors.response_writer import Progress, ResponseWriter
+from onwards_py.doors.response_writer import Progress, ResponseWriter, reset
 from onwards_py.doors.send_timeout import SendTimeout
 from onwards_py.doors.shadow_parser import ShadowParser
 from onwards_py.errors import ErrorKind, ProxyError
@@ -164,7 +164,7 @@ class DoorConnection(web.RequestHandler):
             return inf
         again = self._send_timeout.check(wire, now, self.door.settings.send_timeout)
         if again <= now:
-            wire.abort()
+            reset(wire)  # frees the kernel's buffer too, which this client does not read
             if self.writer is not None and self.writer.progress is Progress.UPGRADED:
                 self.connection_lost(None)  # ends the exchange, as for a client that leaves
             return inf
@@ -205,6 +205,11 @@ class DoorConnection(web.RequestHandler):
         self.door.handler.record_refusal(InboundRequest(b"", b"", 1, [], b"", peer[0] if peer else ""), error)
         send_error(ResponseWriter(self.transport, 1, False, False), error)
         self.force_close()
+
+    def abort_unframed(self) -> None:
+        """Reset the connection if its close would look like the regular end of its response."""
+        if self.writer is not None and self.writer.ends_by_close:
+            self.writer.abort_at_once()
 
     def close_if_idle(self) -> None:
         """Close if no request is being read or served. aiohttp's own method would leave the connection open.

@@ -85,6 +85,8 @@ class AiohttpDoor:
     async def close(self) -> None:
         """Abort all connections."""
         self.timer.cancel()
+        for connection in self.connections:
+            connection.abort_unframed()
         await self.server.shutdown(0.1)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -123,7 +125,7 @@ class AiohttpDoor:
         if writer.progress is Progress.UPGRADED:
             connection.close_tunnelled(transport)
         elif writer.progress is not Progress.ENDED and writer.progress is not Progress.ABORTED:
-            transport.abort()
+            writer.abort_at_once()
         return SentResponse(writer.keep_alive and writer.progress is Progress.ENDED, before_close)
 
     async def _read_request(

@@ -15,7 +15,7 @@ from onwards_py.deadline_timer import LATENESS
 from onwards_py.doors.base import LINGER_SECONDS, MIN_UPLOAD_RATE, WRITE_BUFFER
 from onwards_py.doors.listener_load import refuse_connection
 from onwards_py.doors.request_parser import Phase, QueuedRequest, RequestParser, serialise_head
-from onwards_py.doors.response_writer import Progress, ResponseWriter
+from onwards_py.doors.response_writer import Progress, ResponseWriter, reset
 from onwards_py.doors.send_timeout import SendTimeout
 from onwards_py.eager import StepTask
 from onwards_py.errors import ErrorKind, ProxyError
@@ -134,7 +134,8 @@ class LaneConnection(asyncio.Protocol):
             return inf
         again = self._send_timeout.check(transport, now, settings.send_timeout)
         if again <= now:
-            self.abort()
+            self._on_client_gone()
+            reset(transport)  # frees the kernel's buffer too, which this client does not read
             return inf
         if self._active is not None or parser.ready or (self._lingering and again < inf):
             return again
@@ -170,10 +171,14 @@ class LaneConnection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        if self._transport is not None:
-            transport = self._transport
+        """Close at once."""
+        transport, writer = self._transport, self._writer
+        if transport is not None:
             self._on_client_gone()
-            transport.abort()
+            if writer is not None:
+                writer.abort_at_once()
+            else:
+                transport.abort()
 
     # Serving
 
@@ -235,7 +240,7 @@ class LaneConnection(asyncio.Protocol):
             send_error(writer, ProxyError(ErrorKind.INTERNAL))
         if writer.progress is not _ENDED:
             if writer.progress is not _ABORTED:
-                transport.abort()
+                writer.abort_at_once()
         elif writer.keep_alive and not self._lane.draining:
             self._since = self._lane.loop.time()
             if parser.ready:

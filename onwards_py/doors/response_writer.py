@@ -69,6 +69,11 @@ class ResponseWriter(msgspec.Struct):
     def committed(self) -> bool:
         return self.progress is not _FRESH
 
+    @property
+    def ends_by_close(self) -> bool:
+        """True if a close of the connection would look like the regular end of the response."""
+        return self.progress is _BEGUN and not self.chunked and not self.http_minor
+
     def begin(self, status: int, reason: bytes, block: bytes, length: int | None) -> None:
         """See Downstream.begin. For HTTP/1.0 a body of unknown size lasts until the connection's end."""
         self.progress = _BEGUN
@@ -168,6 +173,13 @@ class ResponseWriter(msgspec.Struct):
             pass  # uvloop raises it if the connection was reset in this turn. connection_lost follows in the next.
 
     # Calls of the door
+
+    def abort_at_once(self) -> None:
+        """`abort` for a connection whose unsent bytes may be lost."""
+        if self.ends_by_close:
+            reset(self.transport)
+        else:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than the upstream sends."""

@@ -12,9 +12,9 @@ from typing import cast
 
 import pytest
 from support.gateway import Gateway, free_socket, running
-from support.origin import STREAM_HEAD, Origin, Peer, Script, answer, chunk, origin, serve
+from support.origin import LAST_CHUNK, STREAM_HEAD, Origin, Peer, Script, answer, chunk, origin, serve
 from support.program import until
-from support.raw import Client, connect, get, post
+from support.raw import Client, End, connect, get, post
 
 from onwards_py.config.parse import parse
 from onwards_py.doors.base import WRITE_BUFFER
@@ -150,6 +150,17 @@ async def test_a_client_that_does_not_read_is_cut_after_the_exchange(lane: bool,
         await client.send(then)
         await closed(gateway)
     assert gateway.lines()[0]["status"] == 200
+
+
+@BOTH
+async def test_a_response_without_framing_is_reset_when_its_client_reads_nothing(lane: bool) -> None:
+    """For HTTP/1.0, a close would be the regular end of the response."""
+    large = STREAM_HEAD + chunk(b"data: " + b"x" * 200_000 + b"\n\n") + LAST_CHUNK
+    async with served(serve(large), lane=lane, server=SHORT) as (gateway, _), reluctant(gateway) as client:
+        await client.send(SENT["HTTP/1.0"][0])
+        await until(lambda: gateway.application._load.connections)
+        await closed(gateway)
+        assert (await client.response()).end is End.RESET
 
 
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"

@@ -166,6 +166,20 @@ async def test_the_drain_timeout_cuts(tmp_path: Path, upstream: Origin, lane: bo
         assert "aborting 1 unfinished exchange" in program.stderr
 
 
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
+async def test_a_cut_response_without_framing_is_reset(tmp_path: Path, upstream: Origin, lane: bool) -> None:
+    """For HTTP/1.0, a close would be the regular end of the response."""
+    with serving(targets(upstream, drain="100ms"), tmp_path, lane=lane) as program:
+        async with connect(program.port) as client:
+            await client.send(post(b'{"model":"slow","stream":true}').replace(b"HTTP/1.1", b"HTTP/1.0"))
+            response = await client.head()
+            assert await client.exactly(len(EVENT)) == EVENT
+            program.signal()
+            await client.rest(response)
+            assert response.end is End.RESET
+        assert await ended(program) == 0
+
+
 @dataclass
 class Tally:
     """What a load saw. ``crossed``: a kept connection was closed at the moment when the next request was sent, with
