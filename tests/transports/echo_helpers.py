@@ -1,4 +1,4 @@
-"""What the tests of the local transport share: a loop whose clock jumps, a recording downstream, requests."""
+"""Helpers for the tests of the local echo transport: a loop with a virtual clock, a recording sink, requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESPONSES = b"/v1/responses"
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that never waits: its clock jumps to the next timer, and a wait for nothing is an error."""
+    """An event loop that never waits: its clock jumps to the next timer, and a wait without a timer is an error."""
 
     def __init__(self) -> None:
         self.clock = 0.0
@@ -46,7 +46,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     @property
     def pending_timers(self) -> int:
-        """How many timers would still fire."""
+        """The number of timers that would still fire."""
         return sum(1 for timer in self.timers if not timer.cancelled() and timer.when() > self.clock)
 
 
@@ -65,7 +65,7 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class Recorder:
-    """A downstream that notes what was written when, and can stop reading after so many writes."""
+    """A sink that records each write with its time, and can pause after a number of writes."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.pieces: list[bytes] = []
@@ -104,13 +104,13 @@ class Recorder:
 
     @property
     def words(self) -> list[str]:
-        """The text deltas among the chat chunks, the role chunk's empty one left out."""
+        """The text deltas of the chat chunks, without the empty one of the role chunk."""
         deltas = [chunk["choices"][0]["delta"].get("content") for chunk in documents(self.pieces) if chunk["choices"]]
         return [delta for delta in deltas if delta]
 
 
 def play(scenario: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:
-    """Run a scenario; it fails if a timer or a task is left when it is over."""
+    """Run a scenario; fail if a timer or a task remains at its end."""
     loop = VirtualLoop()
     try:
         result = loop.run_until_complete(scenario(loop))
@@ -122,7 +122,7 @@ def play(scenario: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:
 
 
 class Driven:
-    """A coroutine run the way exchanges are run: by hand, without a Task."""
+    """A coroutine that runs as exchanges do: by hand, without a Task."""
 
     def __init__(self, awaitable: Awaitable[Any]) -> None:
         self.result: Any = None
@@ -139,7 +139,7 @@ class Driven:
 def provider(
     settings: EchoSettings | None = None, timeouts: Timeouts | None = None, identity: str = "id-1"
 ) -> Provider:
-    """A local provider; plain echo unless told otherwise."""
+    """A local provider; plain echo by default."""
     local = EchoSettings() if settings is None else settings
     return Provider(identity, "echo", local=local, timeouts=timeouts or Timeouts())
 
@@ -151,12 +151,12 @@ def request(target: bytes, body: object, method: bytes = b"POST", model: str = "
 
 
 def chat_request(text: str, **members: object) -> OutboundRequest:
-    """A chat of one user message."""
+    """A chat with one user message."""
     return request(CHAT, {"model": "demo", "messages": [{"role": "user", "content": text}], **members})
 
 
 def documents(events: list[bytes]) -> list[dict[str, Any]]:
-    """The JSON documents of whole events, [DONE] left out. Every event must be framed as its own piece."""
+    """The JSON documents of complete events, without [DONE]. Every event must be a piece of its own."""
     found = []
     for event in events:
         assert event.endswith(b"\n\n")
@@ -167,7 +167,7 @@ def documents(events: list[bytes]) -> list[dict[str, Any]]:
 
 
 def ask(outbound: OutboundRequest, settings: EchoSettings | None = None) -> tuple[int, list[bytes]]:
-    """Status and body pieces of one request to a fresh transport."""
+    """Status and body pieces of one request to a new transport."""
 
     async def scenario(loop: VirtualLoop) -> tuple[int, list[bytes]]:
         transport = EchoTransport(clock=lambda: NOW)
@@ -180,7 +180,7 @@ def ask(outbound: OutboundRequest, settings: EchoSettings | None = None) -> tupl
 
 
 def ask_whole(outbound: OutboundRequest, settings: EchoSettings | None = None) -> dict[str, Any]:
-    """The document of an answer that must be 200."""
+    """The document of a response that must be 200."""
     status, pieces = ask(outbound, settings)
     assert status == 200, pieces
     document: dict[str, Any] = json.loads(b"".join(pieces))

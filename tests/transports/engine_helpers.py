@@ -1,4 +1,4 @@
-"""What the tests of local models' supervision share: engines that run the fake program, and requests to them."""
+"""Helpers for the tests of local models' processes: engines that run a fake program, and requests to them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHORT_WAIT = 0.05
 
 
 class Call(Generic[T]):
-    """A coroutine run the way exchanges are run, without a task; `outcome` can be awaited in one."""
+    """A coroutine that runs as exchanges do, without a task; `outcome` can be awaited in a task."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -50,7 +50,7 @@ class Call(Generic[T]):
         return self._outcome.done()
 
     async def outcome(self) -> T:
-        """What it returned or raised; TimeoutError if that takes too long."""
+        """The result or the exception; TimeoutError if it takes too long."""
         async with asyncio.timeout(PATIENCE):
             return await asyncio.shield(self._outcome)
 
@@ -61,7 +61,8 @@ def driven(coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
 
 
 class Bench:
-    """Engines of the fake program, and the transport to them. ``folder`` holds the program's notes and gates."""
+    """Engines with the fake program, and the transport to them. ``folder`` holds the files that the program writes
+    and waits for."""
 
     def __init__(self, folder: Path, first_delay: float) -> None:
         self.folder = folder
@@ -70,7 +71,7 @@ class Bench:
         self.transport = EngineTransport(self.engines, self.http)
 
     def settings(self, plan: dict[str, object] | None = None, **settings: Any) -> EngineSettings:
-        """Settings whose model is ``plan``: how the program is to load."""
+        """Settings whose model is ``plan``, which tells the program how to load."""
         model = json.dumps({"folder": str(self.folder), **(plan or {})})
         return EngineSettings("llama_cpp", model, **{"hang_timeout": 30.0, "nice": 0, **settings})
 
@@ -80,7 +81,7 @@ class Bench:
     def send(
         self, engine: EngineSupervisor, timeouts: Timeouts | None = None, deadline: float | None = None, **body: object
     ) -> Call[UpstreamResponse]:
-        """One request; ``do`` in its body is what the program is to do."""
+        """One request; ``do`` in its body tells the program what to do."""
         provider = Provider(f"id-{engine.socket}", "local", local=engine.settings, timeouts=timeouts or Timeouts())
         return Call(self.transport.send(provider, self.request(deadline, **body)))
 
@@ -89,7 +90,7 @@ class Bench:
         return OutboundRequest(b"POST", CHAT, b"X-Secret: of the client's\r\n", raw, "m", deadline=deadline)
 
     async def ask(self, engine: EngineSupervisor, timeouts: Timeouts | None = None, **body: object) -> dict[str, Any]:
-        """The document of a whole answer, which must be 200."""
+        """The document of a complete response, which must be 200."""
         response = await self.send(engine, timeouts, **body).outcome()  # type: ignore[arg-type]
         assert response.head.status == 200
         raw = await driven(response.read(1 << 20))
@@ -98,7 +99,7 @@ class Bench:
         return document
 
     async def holding(self, engine: EngineSupervisor, gate: str = "gate") -> Call[UpstreamResponse]:
-        """A request that the program has taken and answers once the gate is open."""
+        """A request that the program has taken and answers after the gate opens."""
         before = self.notes("came").count(gate)
         call = self.send(engine, do="hold", gate=gate)
         await until(lambda: self.notes("came").count(gate) > before)
@@ -108,26 +109,26 @@ class Bench:
         (self.folder / gate).touch()
 
     def notes(self, name: str) -> list[str]:
-        """The lines that the program left under a name."""
+        """The lines that the program wrote under a name."""
         path = self.folder / name
         return path.read_text().split() if path.exists() else []
 
     def pids(self) -> list[int]:
-        """The processes so far, the latest last."""
+        """The process ids so far, the latest last."""
         return [int(pid) for pid in self.notes("starts")]
 
     async def gone(self, pid: int) -> None:
         await until(lambda: not runs(pid))
 
     async def started(self, count: int) -> int:
-        """Wait for the ``count``-th start; the id of that process."""
+        """Wait for the ``count``-th start; return the id of that process."""
         await until(lambda: len(self.pids()) >= count)
         return self.pids()[count - 1]
 
 
 @asynccontextmanager
 async def benching(folder: Path, first_delay: float = SHORT_WAIT) -> AsyncIterator[Bench]:
-    """At the end no place may be taken, and no process may be left."""
+    """At the end, no permit may be held and no process may remain."""
     bench = Bench(folder, first_delay)
     try:
         yield bench
@@ -140,7 +141,7 @@ async def benching(folder: Path, first_delay: float = SHORT_WAIT) -> AsyncIterat
 
 
 async def pumped(response: UpstreamResponse) -> tuple[Ending, bytes]:
-    """Pump the body: how it ended, and what it was."""
+    """Pump the body; return its ending and its bytes."""
     recorder = Recorder()
     ending = await driven(response.pump([], recorder))
     return ending, recorder.body

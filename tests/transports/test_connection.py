@@ -1,4 +1,4 @@
-"""An upstream connection on a fake transport: whose the bytes are that arrive on it."""
+"""An upstream connection on a fake transport: the response that received bytes belong to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from onwards_py.transports.tunnel import TunnelEnd
 
 
 class FakeTransport(asyncio.Transport):
-    """Keeps what is written; ``closing`` once it was aborted."""
+    """Keeps what is written; ``closing`` is set after an abort."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class FakeTransport(asyncio.Transport):
         self.reading.append("no socket" if high == 0 else "the socket")
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Whom to tell from now on."""
+        """Set the protocol that gets the callbacks."""
 
     def is_closing(self) -> bool:
         return self.closing
@@ -66,7 +66,7 @@ class FakeTransport(asyncio.Transport):
 
 
 class Wire:
-    """One connection; ``released`` and ``lost`` count what it tells its pool."""
+    """One connection; ``released`` and ``lost`` count its reports to the pool."""
 
     def __init__(self, kind: type[UpstreamConnection] = UpstreamConnection) -> None:
         self.transport = FakeTransport()
@@ -101,8 +101,8 @@ class Wire:
 
 
 @pytest.mark.parametrize("size", [0, 200_000])
-async def test_what_arrives_before_the_request_has_left_is_not_its_answer(size: int) -> None:
-    """Nothing of the request is sent on that connection, whatever its size; so it may be sent on another."""
+async def test_bytes_before_the_request_are_not_its_response(size: int) -> None:
+    """No byte of the request is sent on that connection, whatever its size, so the request may use another one."""
     wire = Wire()
     wire.serve_one()
     sent = wire.transport.written
@@ -115,7 +115,7 @@ async def test_what_arrives_before_the_request_has_left_is_not_its_answer(size: 
     assert (wire.transport.closing, wire.lost) == (True, 1)
 
 
-async def test_what_arrives_after_it_has_left_is() -> None:
+async def test_bytes_after_the_request_are_its_response() -> None:
     wire = Wire()
     wire.serve_one()
     trip = wire.ask(b"x" * 200_000)
@@ -127,7 +127,8 @@ async def test_what_arrives_after_it_has_left_is() -> None:
 
 
 async def test_a_response_before_the_request_on_a_fresh_connection_is_accepted() -> None:
-    """A front end that is full responds before it is asked. The request is not sent any more: it has its response."""
+    """An overloaded server responds before it has read a request. The request is not sent any more, because it has
+    its response."""
     wire = Wire()
     trip = wire.ask()
     wire.arrives(answer(b"full", b"503 Busy"))
@@ -138,13 +139,13 @@ async def test_a_response_before_the_request_on_a_fresh_connection_is_accepted()
 
 
 async def turn() -> None:
-    """Let the loop do what is due."""
+    """Let the event loop run all callbacks that are due."""
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
 
-async def test_tls_is_given_a_large_request_bit_by_bit() -> None:
-    """What it is given it encrypts at once, into memory that it keeps; and nothing holds on to a body that has left."""
+async def test_tls_gets_a_large_request_in_small_pieces() -> None:
+    """TLS encrypts each piece at once into memory that it keeps. After the end, no reference to the body remains."""
     wire = Wire(TlsConnection)
     body = b"x" * 1_000_000
     held = sys.getrefcount(body)
@@ -164,7 +165,7 @@ async def test_tls_is_given_a_large_request_bit_by_bit() -> None:
     assert (trip.complete_body(), wire.released) == (b"ok", 1)
 
 
-async def test_an_answer_to_half_a_request_ends_the_connection_in_tls() -> None:
+async def test_a_response_before_the_end_of_a_request_closes_a_tls_connection() -> None:
     wire = Wire(TlsConnection)
     wire.transport.full = wire.connection
     trip = wire.ask(b"x" * 1_000_000)
@@ -177,9 +178,9 @@ async def test_an_answer_to_half_a_request_ends_the_connection_in_tls() -> None:
     assert len(wire.transport.written) < 1_000_000
 
 
-async def test_what_tls_holds_is_read_before_the_socket_is() -> None:
-    """SSLProtocol drops what it holds when the socket ends: so nothing comes out of the socket while nobody reads, and
-    nothing before what is held is handed over, in connections and in tunnels alike."""
+async def test_bytes_inside_tls_are_read_before_the_socket() -> None:
+    """SSLProtocol drops its decrypted bytes when the socket ends. So the socket is not read while reading is paused,
+    or before those bytes are delivered; in connections and in tunnels."""
     wire = Wire(TlsConnection)
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     client, upstream = TunnelEnd(over), TunnelEnd(over)
@@ -201,7 +202,7 @@ async def test_what_tls_holds_is_read_before_the_socket_is() -> None:
 
 
 def test_interim_responses_and_overhead_are_bounded_exactly() -> None:
-    """MAX_INTERIM heads before the final one, MAX_OVERHEAD bytes without a body; one more is refused."""
+    """At most MAX_INTERIM heads before the final one and MAX_OVERHEAD bytes outside the body are accepted."""
     parser = ResponseParser()
     parser.begin(is_head_request=False)
     parser.llhttp.feed_data(b"HTTP/1.1 102 Processing\r\n\r\n" * MAX_INTERIM)

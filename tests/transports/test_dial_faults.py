@@ -1,4 +1,4 @@
-"""Which failures of a connection are the provider's, and which are ours."""
+"""Connection failures: those of the provider, and those of the proxy's own machine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from onwards_py.transports.dial import fault_of
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL])
-def test_what_this_machine_lacks_is_ours(number: int) -> None:
-    """Descriptors, memory, ports."""
+def test_lack_of_resources_is_the_proxys_own_fault(number: int) -> None:
+    """The resources are descriptors, memory and ports."""
     assert fault_of(OSError(number, "")) in OWN_FAULTS
 
 
@@ -36,8 +36,8 @@ def test_what_this_machine_lacks_is_ours(number: int) -> None:
     ],
     ids=repr,
 )
-def test_everything_else_is_the_providers(error: Exception) -> None:
-    """Also a name that does not exist, as long as the resolver had what it needs."""
+def test_other_connection_failures_are_the_providers(error: Exception) -> None:
+    """A host name that does not exist is one of them, if the resolver had the resources for a query."""
     assert fault_of(error) is Fault.CONNECT
 
 
@@ -46,8 +46,9 @@ def test_everything_else_is_the_providers(error: Exception) -> None:
     [socket.gaierror(socket.EAI_AGAIN, "temporary failure"), OSError("Multiple exceptions: ...")],
     ids=["no such name", "several addresses"],
 )
-def test_what_a_lack_of_descriptors_is_called_by_others_is_ours(error: Exception) -> None:
-    """A resolver without any says that there is no such name; event loops sum up what failed at several addresses."""
+def test_indirect_reports_of_missing_descriptors_are_the_proxys_own_fault(error: Exception) -> None:
+    """Without descriptors a resolver reports that the name does not exist, and event loops combine the failures of
+    several addresses."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
@@ -58,8 +59,9 @@ def test_what_a_lack_of_descriptors_is_called_by_others_is_ours(error: Exception
 
 
 @pytest.mark.parametrize(("fault", "proceeds"), [(Fault.EXHAUSTED, False), (Fault.NO_PORT, True)])
-def test_ports_run_out_toward_one_provider_and_descriptors_toward_all(fault: Fault, proceeds: bool) -> None:
-    """So another provider may still be reached without the one, and not without the other; neither is blamed."""
+def test_ports_are_missing_for_one_provider_and_descriptors_for_all(fault: Fault, proceeds: bool) -> None:
+    """Without ports another provider may still be reached; without descriptors none can be. The failure does not
+    count against the provider."""
     text = """
 targets:
   m:

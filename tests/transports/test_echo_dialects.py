@@ -1,4 +1,4 @@
-"""What the echo engine says: the shapes that clients of each interface read, and what it refuses."""
+"""The echo engine: the response shapes that clients of each API read, and the requests that it refuses."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ COMPLETIONS = b"/v1/completions"
 EMBEDDINGS = b"/v1/embeddings"
 
 
-def test_chat_says_the_last_user_message_back() -> None:
-    """The last of several user messages, its text parts joined, under the model name that was asked for."""
+def test_chat_echoes_the_last_user_message() -> None:
+    """The text parts of the last user message are joined. The model name is the requested one."""
     conversation = [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "first"},
@@ -40,7 +40,7 @@ def test_chat_says_the_last_user_message_back() -> None:
 
 
 def test_chat_counts_words_as_tokens() -> None:
-    """Prompt: the words of all messages; completion: those of all choices; every detail is there."""
+    """The prompt has the words of all messages, the completion those of all choices, and all details are present."""
     outbound = request(
         CHAT,
         {"n": 3, "messages": [{"role": "system", "content": "a b"}, {"role": "user", "content": "c d e"}]},
@@ -52,7 +52,7 @@ def test_chat_counts_words_as_tokens() -> None:
 
 
 def test_configured_text_replaces_the_echo() -> None:
-    """``text`` is the answer of every interface that generates text, whatever was asked."""
+    """``text`` is the answer of every API that generates text, for every request."""
     fixed = EchoSettings(text="a fixed answer")
     assert ask_whole(chat_request("hi"), fixed)["choices"][0]["message"]["content"] == "a fixed answer"
     assert ask_whole(request(COMPLETIONS, {"prompt": "hi"}), fixed)["choices"][0]["text"] == "a fixed answer"
@@ -70,13 +70,14 @@ def test_configured_text_replaces_the_echo() -> None:
     ],
 )
 def test_chat_honours_its_token_limits(limits: dict[str, object], text: str, reason: str) -> None:
-    """Words beyond the limit are left out and the reason is ``length``; the newer name wins."""
+    """Words above the limit are left out, and the reason is ``length``. The newer name of the limit takes
+    precedence."""
     choice = ask_whole(chat_request("one two three", **limits))["choices"][0]
     assert (choice["message"]["content"], choice["finish_reason"]) == (text, reason)
 
 
 def test_chat_stream_is_role_words_finish_done() -> None:
-    """The role comes first, each word with its white space, then the reason, then [DONE]."""
+    """The role comes first, then each word with its white space, then the reason, then [DONE]."""
     _, events = ask(chat_request(" one  two\nthree", stream=True, max_tokens=3))
     assert events[-1] == b"data: [DONE]\n\n"
     chunks = [ChatCompletionChunk.model_validate(document) for document in documents(events)]
@@ -88,7 +89,7 @@ def test_chat_stream_is_role_words_finish_done() -> None:
 
 
 def test_chat_stream_ends_with_usage_if_asked() -> None:
-    """With ``include_usage`` every chunk has the member, null but in the last, which has no choices."""
+    """With ``include_usage`` every chunk has the member. It is null except in the last chunk, which has no choices."""
     _, events = ask(chat_request("one two", stream=True, stream_options={"include_usage": True}))
     found = documents(events)
     assert [document["usage"] for document in found[:-1]] == [None] * 4
@@ -99,7 +100,7 @@ def test_chat_stream_ends_with_usage_if_asked() -> None:
 
 
 def test_chat_choices_are_streamed_in_turn() -> None:
-    """With ``n`` each choice has its role, all its words and its reason, under its own index."""
+    """With ``n``, each choice has its role, its words and its reason under its own index."""
     _, events = ask(chat_request("one two", stream=True, n=2))
     choices = [document["choices"][0] for document in documents(events)]
     assert [choice["index"] for choice in choices] == [0, 1] * 4
@@ -111,14 +112,14 @@ def test_chat_choices_are_streamed_in_turn() -> None:
 
 @pytest.mark.parametrize("text", ["", "   ", "\u2028 \x00 é 😀", '"\\quoted\\"', "x" * 70_000])
 def test_words_joined_are_the_text(text: str) -> None:
-    """Whatever the text, the streamed words and the whole answer say it unchanged."""
+    """The streamed words together equal the text of the complete answer."""
     _, events = ask(chat_request(text, stream=True))
     streamed = "".join(document["choices"][0]["delta"].get("content", "") for document in documents(events))
     assert streamed == ask_whole(chat_request(text))["choices"][0]["message"]["content"] == text
 
 
-def test_user_who_said_nothing_gets_an_empty_answer() -> None:
-    """No user message, or one without text, is answered with an empty text, not an error."""
+def test_a_chat_without_user_text_gets_an_empty_answer() -> None:
+    """A chat without a user message, or with an empty one, is not an error."""
     for conversation in ([{"role": "system", "content": "x"}], [{"role": "user", "content": None}]):
         document = ask_whole(request(CHAT, {"messages": conversation}))
         assert document["choices"][0]["message"]["content"] == ""
@@ -133,8 +134,8 @@ def test_user_who_said_nothing_gets_an_empty_answer() -> None:
         ([[7, 8], [9]], ["7 8", "9"], 3),
     ],
 )
-def test_completions_say_each_prompt_back(prompt: object, texts: list[str], tokens: int) -> None:
-    """One choice for each prompt; token numbers are said as decimals."""
+def test_completions_echo_each_prompt(prompt: object, texts: list[str], tokens: int) -> None:
+    """There is one choice for each prompt. Token numbers become decimal text."""
     completion = Completion.model_validate(ask_whole(request(COMPLETIONS, {"prompt": prompt})))
     assert [choice.text for choice in completion.choices] == texts
     assert completion.usage is not None
@@ -142,7 +143,7 @@ def test_completions_say_each_prompt_back(prompt: object, texts: list[str], toke
 
 
 def test_completions_stream_words_then_reasons() -> None:
-    """Words of both prompts in turn, then a reason for each, usage, and [DONE]."""
+    """The words of both prompts come in turn, then a reason for each, usage, and [DONE]."""
     body = {"prompt": ["one two", "three"], "stream": True, "max_tokens": 1, "stream_options": {"include_usage": True}}
     _, events = ask(request(COMPLETIONS, body))
     assert events[-1] == b"data: [DONE]\n\n"
@@ -154,7 +155,8 @@ def test_completions_stream_words_then_reasons() -> None:
 
 
 def test_embeddings_are_unit_vectors_of_the_text() -> None:
-    """Equal texts give equal vectors, others do not; each has length one and its own index."""
+    """Equal texts have equal vectors and different texts different ones. Each vector has length one and its own
+    index."""
     document = ask_whole(request(EMBEDDINGS, {"input": ["a b", "c", "a b"]}))
     answer = CreateEmbeddingResponse.model_validate(document)
     vectors = [each.embedding for each in answer.data]
@@ -175,7 +177,7 @@ def test_embeddings_in_base64_are_the_same_numbers() -> None:
 
 @pytest.mark.parametrize(("tokens", "count"), [([1, 2, 3], 1), ([[1, 2], [3]], 2)])
 def test_embeddings_take_token_numbers(tokens: object, count: int) -> None:
-    """An array of integers is one text, an array of arrays several; each number counts as a token."""
+    """An array of integers is one text, and an array of arrays several. Each number counts as a token."""
     document = ask_whole(request(EMBEDDINGS, {"input": tokens}))
     assert len(document["data"]) == count
     assert document["usage"]["total_tokens"] == 3
@@ -221,7 +223,7 @@ REFUSED: list[tuple[bytes, Any, str | None]] = [
 
 @pytest.mark.parametrize(("target", "body", "param"), REFUSED)
 def test_wrong_body_is_refused_by_name(target: bytes, body: object, param: str | None) -> None:
-    """400 in the error envelope, with the name of the member at fault."""
+    """The response is 400 in the error envelope with the name of the wrong member."""
     status, pieces = ask(request(target, body), EchoSettings(first_token_delay=5.0))
     error = json.loads(b"".join(pieces))["error"]
     assert (status, error["param"], error["type"]) == (400, param, "invalid_request_error")
@@ -250,7 +252,7 @@ VALUES = st.recursive(
 )
 @examples(300)
 def test_any_object_gets_an_answer(target: bytes, body: dict[str, object]) -> None:
-    """Whatever the members hold, the answer is 200 or a refusal, and its body is whole."""
+    """For any members, the response is 200 or a refusal, and its body is complete."""
     status, pieces = ask(request(target, body))
     assert status in {200, 400}
     if pieces[0].startswith((b"data:", b"event:")):
@@ -281,14 +283,14 @@ def test_paths_are_known_in_every_form(target: bytes) -> None:
         (b"POST", b"/v1/models", 405, "method_not_allowed"),
     ],
 )
-def test_unknown_places_are_refused(method: bytes, target: bytes, status: int, code: str) -> None:
-    """404 for a path that is not served, 405 for a method that is not, both in the error envelope."""
+def test_unknown_paths_and_methods_are_refused(method: bytes, target: bytes, status: int, code: str) -> None:
+    """An unknown path is 404 and a wrong method 405, both in the error envelope."""
     answered, pieces = ask(request(target, b"--form", method))
     assert (answered, json.loads(b"".join(pieces))["error"]["code"]) == (status, code)
 
 
 def test_models_are_listed() -> None:
-    """The model that was asked for is the one there is, in the list and alone."""
+    """The requested model is the only one, in the list and by its id."""
     document = ask_whole(request(b"/v1/models", b"", b"GET"))
     assert document["object"] == "list"
     assert [Model.model_validate(each).id for each in document["data"]] == ["demo"]
@@ -296,7 +298,7 @@ def test_models_are_listed() -> None:
 
 
 def test_forms_get_small_answers() -> None:
-    """A file upload is receipted with its size in bytes, a transcription has a text."""
+    """A file upload returns its size in bytes, a transcription a text."""
     form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n\xff\x00\r\n--b--\r\n'
     receipt = FileObject.model_validate(ask_whole(request(b"/v1/files", form)))
     assert (receipt.bytes, receipt.status) == (len(form), "processed")

@@ -1,4 +1,4 @@
-"""The echo engine's Open Responses: every required member, and the order of the stream.
+"""The echo engine's Open Responses: all required members, and the order of the stream.
 
 The key tables are those of the Open Responses schema of 2026-04-24.
 """
@@ -58,13 +58,13 @@ def stream(body: dict[str, object]) -> list[dict[str, Any]]:
 
 
 def assert_complete(response: dict[str, Any]) -> None:
-    """Every required member is there, and null only where null is allowed."""
+    """All required members are present, and null only where the schema allows it."""
     assert set(response) == REQUIRED
     assert {name for name, value in response.items() if value is None} <= NULLABLE
 
 
 def test_whole_response_has_every_member() -> None:
-    """A plain request is answered with all 31 members, and the SDK's strict model accepts them."""
+    """A plain request gets all 31 members, and the SDK's strict model accepts them."""
     document = ask_whole(request(RESPONSES, {"input": "one two"}))
     assert_complete(document)
     response = Response.model_validate(document)
@@ -74,7 +74,7 @@ def test_whole_response_has_every_member() -> None:
 
 
 def test_usage_counts_words_of_input_and_instructions() -> None:
-    """Both details are there, the one the SDK wants besides the specification's too."""
+    """Both details are present, including the one that only the SDK requires."""
     items = [
         {"role": "developer", "content": "a b"},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "c d e"}]},
@@ -91,8 +91,8 @@ def test_usage_counts_words_of_input_and_instructions() -> None:
     }
 
 
-def test_request_members_are_said_back() -> None:
-    """What the request sets is in the answer as it was set."""
+def test_request_members_are_echoed() -> None:
+    """The response has the values that the request set."""
     members: dict[str, object] = {
         "instructions": "be kind",
         "previous_response_id": "resp_0",
@@ -146,15 +146,15 @@ def test_request_members_are_said_back() -> None:
         ("tool_choice", {"type": "mcp", "server_label": "s"}, "auto"),
     ],
 )
-def test_request_members_are_brought_into_the_answers_shape(name: str, given: object, said: object) -> None:
-    """Where the answer's schema is narrower than the request's, the echo is completed, rounded or left out."""
+def test_request_members_are_converted_to_the_schema_of_the_response(name: str, given: object, said: object) -> None:
+    """If the schema of the response is narrower, the value is completed, rounded or left out."""
     document = ask_whole(request(RESPONSES, {"input": "hi", name: given}))
     assert_complete(document)
     assert document[name] == (given if said is None else said)
 
 
 def test_stream_has_the_order_of_the_specification() -> None:
-    """Created, in progress, item, part, deltas, and everything closed again in reverse."""
+    """The order is created, in progress, item, part and deltas; then all are closed in reverse order."""
     events = stream({"input": "one two"})
     assert [event["type"].removeprefix("response.") for event in events] == [
         "created",
@@ -174,7 +174,7 @@ def test_stream_has_the_order_of_the_specification() -> None:
 @pytest.mark.parametrize("text", ["one two", "", '"é\n'])
 @pytest.mark.parametrize("limit", [None, 1])
 def test_stream_events_have_every_member(text: str, limit: int | None) -> None:
-    """Each event has exactly the members of its kind, and the SDK's models accept it."""
+    """Each event has exactly the members of its type, and the SDK's models accept it."""
     for event in stream({"input": text, "max_output_tokens": limit}):
         assert set(event) == EVENT_MEMBERS[event["type"]] | {"type", "sequence_number"}
         SDK_EVENT.validate_python(event)
@@ -182,8 +182,8 @@ def test_stream_events_have_every_member(text: str, limit: int | None) -> None:
             assert_complete(event["response"])
 
 
-def test_stream_says_one_text_under_one_id() -> None:
-    """Deltas joined, text, part, item and final output agree; ids do not change along the way."""
+def test_stream_has_one_text_under_one_id() -> None:
+    """The deltas together, the text, the part, the item and the final output agree, and ids do not change."""
     events = stream({"input": "one two  three"})
     by_type = {event["type"].removeprefix("response."): event for event in events}
     deltas = [event["delta"] for event in events if event["type"] == "response.output_text.delta"]
@@ -198,7 +198,7 @@ def test_stream_says_one_text_under_one_id() -> None:
 
 
 def test_stream_opens_empty() -> None:
-    """The first snapshots are in progress, without output or usage; item and part begin empty."""
+    """The first snapshots are in progress, without output or usage. Item and part begin empty."""
     created, in_progress, item, part, *_ = stream({"input": "one"})
     assert created["response"] == in_progress["response"]
     assert created["response"]["status"] == "in_progress"
@@ -208,13 +208,13 @@ def test_stream_opens_empty() -> None:
 
 
 def test_final_snapshot_equals_the_whole_answer() -> None:
-    """Streamed or not, the finished response is the same object."""
+    """The completed response is the same object, streamed or not."""
     body: dict[str, object] = {"input": "one two", "temperature": 0.5}
     assert stream(body)[-1]["response"] == ask_whole(request(RESPONSES, body))
 
 
 def test_limit_makes_the_response_incomplete() -> None:
-    """Cut by ``max_output_tokens``: item and response incomplete, the reason said, no completion time."""
+    """After ``max_output_tokens``, item and response are incomplete, with the reason and without a completion time."""
     body: dict[str, object] = {"input": "one two", "max_output_tokens": 1}
     for document in (ask_whole(request(RESPONSES, body)), stream(body)[-1]["response"]):
         assert document["status"] == document["output"][0]["status"] == "incomplete"
@@ -226,6 +226,6 @@ def test_limit_makes_the_response_incomplete() -> None:
 
 
 def test_continued_response_needs_no_input() -> None:
-    """With ``previous_response_id`` the input may be missing; there is nothing to say back then."""
+    """With ``previous_response_id`` the input may be missing, and the answer is then empty."""
     document = ask_whole(request(RESPONSES, {"previous_response_id": "resp_1"}))
     assert document["output"][0]["content"][0]["text"] == ""

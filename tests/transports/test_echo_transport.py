@@ -1,4 +1,4 @@
-"""The local transport: when things are sent, what holds them back, what breaks them off."""
+"""The echo transport: the time of each write, backpressure, and cut responses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fields(response: EchoResponse) -> dict[bytes, bytes]:
 
 
 def test_whole_answer_announces_its_length_and_type() -> None:
-    """200 OK, JSON, and a Content-Length that equals both ``length`` and the body."""
+    """The head has 200 OK, JSON, and a Content-Length that equals both ``length`` and the size of the body."""
 
     async def scenario(loop: VirtualLoop) -> None:
         response = await opened(EchoSettings(), "hi", stream=False)
@@ -54,7 +54,7 @@ def test_whole_answer_announces_its_length_and_type() -> None:
 
 
 def test_stream_announces_an_event_stream_without_length() -> None:
-    """A stream's size is not known, its type says UTF-8, and it must not be cached."""
+    """The head has no length, a type with UTF-8, and forbids caching."""
 
     async def scenario(loop: VirtualLoop) -> None:
         response = await opened(EchoSettings(), "hi", stream=True)
@@ -69,7 +69,7 @@ def test_stream_announces_an_event_stream_without_length() -> None:
 
 
 def test_without_delays_no_timer_is_made() -> None:
-    """A plain echo, whole or streamed, never waits for the clock."""
+    """Plain echo never uses the clock, complete or streamed."""
 
     async def scenario(loop: VirtualLoop) -> None:
         for stream in (False, True):
@@ -81,7 +81,7 @@ def test_without_delays_no_timer_is_made() -> None:
 
 
 def test_whole_answer_comes_after_all_its_words() -> None:
-    """Two seconds to the first word and half a second for each of the two others: the head comes at 3 s."""
+    """With two seconds before the first word and half a second before each of the two others, the head comes at 3 s."""
 
     async def scenario(loop: VirtualLoop) -> None:
         response = await opened(SLOW, "one two three", stream=False)
@@ -92,7 +92,7 @@ def test_whole_answer_comes_after_all_its_words() -> None:
 
 
 def test_stream_starts_at_once_and_spaces_its_words() -> None:
-    """Head and role chunk at 0 s, words from 2 s on every half second, the rest with the last word."""
+    """Head and role chunk come at 0 s, the words every half second from 2 s on, and the rest with the last word."""
 
     async def scenario(loop: VirtualLoop) -> None:
         response = await opened(SLOW, "one two three", stream=True)
@@ -105,7 +105,7 @@ def test_stream_starts_at_once_and_spaces_its_words() -> None:
 
 
 def test_head_does_not_wait_for_the_first_word() -> None:
-    """A stream without a role chunk flushes the head before its first wait; one without waits has no need to."""
+    """A stream without a role chunk flushes the head before its first wait. Without waits this is not needed."""
 
     async def scenario(loop: VirtualLoop) -> None:
         for settings, flushed_at in ((SLOW, 0.0), (EchoSettings(), None)):
@@ -119,8 +119,8 @@ def test_head_does_not_wait_for_the_first_word() -> None:
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 4])
-def test_paused_stream_produces_nothing(stop_after: int) -> None:
-    """From the pause until the client reads again, no event is sent, delays or not; then all the rest is."""
+def test_paused_stream_sends_no_event(stop_after: int) -> None:
+    """While the client does not read, no event is sent, with delays or without. After that the rest is sent."""
 
     async def scenario(loop: VirtualLoop) -> None:
         for settings in (EchoSettings(), SLOW):
@@ -138,8 +138,8 @@ def test_paused_stream_produces_nothing(stop_after: int) -> None:
     play(scenario)
 
 
-def test_large_whole_answer_is_held_back_too() -> None:
-    """A whole answer goes out in slices, and stops between them while the client does not read."""
+def test_large_whole_answer_can_be_paused() -> None:
+    """A complete answer is sent in slices, and stops between them while the client does not read."""
 
     async def scenario(loop: VirtualLoop) -> None:
         response = await opened(EchoSettings(text="x" * 300_000), "hi", stream=False)
@@ -158,7 +158,7 @@ def test_large_whole_answer_is_held_back_too() -> None:
 
 @pytest.mark.parametrize("after", [0.0, 1.0, 2.2])
 def test_cancelled_stream_stops_at_once(after: float) -> None:
-    """Cancelled before the first word, in front of it or between two words: nothing more is sent or waited for."""
+    """After a cancellation before or between words, there is no further write or wait."""
 
     async def scenario(loop: VirtualLoop) -> None:
         response = await opened(SLOW, "one two three", stream=True)
@@ -195,8 +195,8 @@ def test_cancelled_while_paused_or_between_turns() -> None:
     play(scenario)
 
 
-def test_cancelled_before_the_head_leaves_nothing() -> None:
-    """An answer that is still being worked on is given up with its timers, the total one too."""
+def test_cancelled_before_the_head_leaves_no_timer() -> None:
+    """A cancelled answer also cancels its timers, including the one for the total time."""
 
     async def scenario(loop: VirtualLoop) -> None:
         sending = Driven(opened(SLOW, "one two", timeouts=Timeouts(total=50.0), stream=False))
@@ -208,7 +208,7 @@ def test_cancelled_before_the_head_leaves_nothing() -> None:
 
 
 def test_long_answer_lets_others_run() -> None:
-    """A thousand words without delay take many turns of the event loop, not one."""
+    """A thousand words without delay take many turns of the event loop."""
 
     async def scenario(loop: VirtualLoop) -> None:
         response = await opened(EchoSettings(), "word " * 1000, stream=True)
@@ -223,7 +223,7 @@ def test_long_answer_lets_others_run() -> None:
 
 
 def errors_among(rate: float, requests: int) -> list[int]:
-    """Numbers (from 1) of the requests that get the injected status."""
+    """The numbers (from 1) of the requests that get the injected status."""
 
     async def scenario(loop: VirtualLoop) -> list[int]:
         local, settings = transport(), EchoSettings(error_rate=rate, error_status=503)
@@ -243,17 +243,17 @@ def errors_among(rate: float, requests: int) -> list[int]:
     [(0.0, []), (1.0, list(range(1, 11))), (0.5, [2, 4, 6, 8, 10]), (0.3, [4, 7, 10]), (0.1, [10])],
 )
 def test_errors_are_spread_evenly(rate: float, failed: list[int]) -> None:
-    """An error is due whenever the rates of the requests so far add up to a whole number."""
+    """An error is due whenever the sum of the rates passes a whole number."""
     assert errors_among(rate, 10) == failed
 
 
 def test_error_rate_is_met_exactly_over_a_hundred() -> None:
-    """0.29 times 100 is a little less than 29 in binary; 29 errors are meant."""
+    """0.29 times 100 is a little less than 29 in binary, but 29 errors are expected."""
     assert len(errors_among(0.29, 100)) == 29
 
 
 def test_errors_are_counted_for_each_provider() -> None:
-    """One provider's requests do not bring the other's error nearer, and a new object does not start anew."""
+    """Requests of one provider do not count for another. A new provider object continues the count."""
 
     async def scenario(loop: VirtualLoop) -> None:
         local, half = transport(), EchoSettings(error_rate=0.5)
@@ -276,7 +276,7 @@ def test_errors_are_counted_for_each_provider() -> None:
     ],
 )
 def test_injected_error_comes_at_once_in_the_envelope(status: int, reason: bytes, kind: str) -> None:
-    """No delay, no cut, the four members of the error envelope; a status without a name has no reason."""
+    """It has no delay, no cut, and the four members of the error envelope. An unknown status has no reason."""
 
     async def scenario(loop: VirtualLoop) -> None:
         settings = EchoSettings(error_rate=1.0, error_status=status, first_token_delay=5.0, cut_after=0)
@@ -293,7 +293,7 @@ def test_injected_error_comes_at_once_in_the_envelope(status: int, reason: bytes
 
 @pytest.mark.parametrize("cut_after", [0, 1, 3])
 def test_stream_is_cut_after_its_words(cut_after: int) -> None:
-    """So many words, then RESET: no finish chunk and no [DONE], even if no word is missing."""
+    """RESET follows the configured number of words, without a finish chunk and [DONE], even after the last word."""
 
     async def scenario(loop: VirtualLoop) -> None:
         recorder = Recorder()
@@ -307,7 +307,7 @@ def test_stream_is_cut_after_its_words(cut_after: int) -> None:
 
 
 def test_whole_answer_is_cut_inside_its_body() -> None:
-    """The announced length stays that of the whole body; some of it comes, then RESET."""
+    """The announced length is that of the complete body. A part of it comes, then RESET."""
 
     async def scenario(loop: VirtualLoop) -> None:
         recorder = Recorder()
@@ -320,7 +320,7 @@ def test_whole_answer_is_cut_inside_its_body() -> None:
 
 
 def test_answer_shorter_than_the_cut_is_whole() -> None:
-    """``cut_after`` beyond the last word cuts nothing."""
+    """``cut_after`` above the number of words does not cut the answer."""
 
     async def scenario(loop: VirtualLoop) -> None:
         for stream in (False, True):
@@ -331,7 +331,7 @@ def test_answer_shorter_than_the_cut_is_whole() -> None:
 
 
 class Upper:
-    """Changes what passes, keeps nothing."""
+    """A filter that changes each piece and keeps none back."""
 
     def feed(self, piece: bytes) -> bytes:
         return piece.upper()
@@ -341,7 +341,7 @@ class Upper:
 
 
 class Pairs:
-    """Lets pieces out two by two, the odd one at the end."""
+    """A filter that passes pieces in pairs, and an odd one at the end."""
 
     def __init__(self) -> None:
         self._kept: list[bytes] = []
@@ -359,7 +359,7 @@ class Pairs:
 
 
 def test_events_pass_the_filters_in_order() -> None:
-    """Each event is fed alone; what a filter holds back comes later, what it leaves at its end passes the next."""
+    """Each event is fed alone. A filter may hold events back, and its last output passes the next filter."""
 
     async def scenario(loop: VirtualLoop) -> None:
         plain, filtered = Recorder(), Recorder()
@@ -374,8 +374,8 @@ def test_events_pass_the_filters_in_order() -> None:
     play(scenario)
 
 
-def test_filters_are_told_of_a_cut() -> None:
-    """The filters' last word is written for a broken stream too, after its ending was said to them."""
+def test_filters_get_the_ending_of_a_cut_stream() -> None:
+    """The last output of the filters is written for a cut stream, too, after they have got its ending."""
 
     async def scenario(loop: VirtualLoop) -> None:
         recorder = Recorder()
@@ -387,7 +387,7 @@ def test_filters_are_told_of_a_cut() -> None:
 
 
 def test_event_beyond_the_limit_ends_the_stream() -> None:
-    """An event too large for the re-chunker ends in LIMIT; the events before it were delivered."""
+    """An event that is too large for the re-chunker ends the stream with LIMIT; the earlier events are delivered."""
 
     async def scenario(loop: VirtualLoop) -> None:
         recorder = Recorder()
@@ -399,7 +399,7 @@ def test_event_beyond_the_limit_ends_the_stream() -> None:
 
 
 def test_events_before_one_beyond_the_limit_are_delivered() -> None:
-    """Two events that reach the re-chunker together are judged apart: the small one still goes out."""
+    """Of two events that reach the re-chunker together, the small one is delivered."""
 
     async def scenario(loop: VirtualLoop) -> None:
         recorder = Recorder()
@@ -412,7 +412,7 @@ def test_events_before_one_beyond_the_limit_are_delivered() -> None:
 
 
 def test_read_returns_the_body_within_the_limit() -> None:
-    """``read`` gives all of it up to exactly the limit, and None beyond."""
+    """``read`` returns a body up to exactly the limit, and None for a larger one."""
 
     async def scenario(loop: VirtualLoop) -> None:
         size = (await opened(EchoSettings(), "one two", stream=False)).length
@@ -429,7 +429,7 @@ def test_read_returns_the_body_within_the_limit() -> None:
 
 
 def test_read_of_a_cut_body_is_none() -> None:
-    """A body that broke off is not a body."""
+    """A cut body is not returned."""
 
     async def scenario(loop: VirtualLoop) -> None:
         for stream in (False, True):
@@ -440,7 +440,7 @@ def test_read_of_a_cut_body_is_none() -> None:
 
 
 def test_finished_body_leaves_no_timer() -> None:
-    """Pumped or read to its end, a response no longer watches the total time."""
+    """After its body was pumped or read, a response has no timer for the total time."""
 
     async def scenario(loop: VirtualLoop) -> None:
         watched = Timeouts(total=9.0)
@@ -453,7 +453,7 @@ def test_finished_body_leaves_no_timer() -> None:
 
 
 def test_discarded_response_leaves_no_timer() -> None:
-    """``discard`` also ends the watch over the total time."""
+    """``discard`` cancels the timer for the total time."""
 
     async def scenario(loop: VirtualLoop) -> None:
         response = await opened(EchoSettings(), "hi", timeouts=Timeouts(total=9.0), stream=True)
@@ -465,7 +465,7 @@ def test_discarded_response_leaves_no_timer() -> None:
 
 
 def test_first_byte_timeout_applies_to_whole_answers() -> None:
-    """A head that would come after ``first_byte`` seconds does not come at all, and is given up at that time."""
+    """A head that would come after ``first_byte`` seconds is a timeout at that time."""
 
     async def scenario(loop: VirtualLoop) -> None:
         with pytest.raises(TransportError) as caught:
@@ -477,7 +477,7 @@ def test_first_byte_timeout_applies_to_whole_answers() -> None:
 
 
 def test_idle_timeout_applies_between_words() -> None:
-    """The stream ends in IDLE as long after its last event as the timeout says."""
+    """The stream ends with IDLE, ``idle`` seconds after its last event."""
 
     async def scenario(loop: VirtualLoop) -> None:
         recorder = Recorder()
@@ -488,8 +488,8 @@ def test_idle_timeout_applies_between_words() -> None:
     play(scenario)
 
 
-def test_idle_time_does_not_run_while_the_client_holds_back() -> None:
-    """A pause longer than ``idle`` is the client's doing and ends nothing."""
+def test_idle_time_does_not_run_during_a_pause() -> None:
+    """The client causes the pause, so a pause longer than ``idle`` does not end the stream."""
 
     async def scenario(loop: VirtualLoop) -> None:
         recorder = Recorder(stop_after=1)
@@ -503,7 +503,7 @@ def test_idle_time_does_not_run_while_the_client_holds_back() -> None:
 
 
 def test_total_timeout_ends_every_phase() -> None:
-    """Before the head it is a first-byte timeout; in the body it is LIMIT, during a pause too."""
+    """Before the head it is a first-byte timeout; in the body it is LIMIT, even during a pause."""
 
     async def scenario(loop: VirtualLoop) -> None:
         total = Timeouts(total=2.25)
@@ -521,8 +521,8 @@ def test_total_timeout_ends_every_phase() -> None:
     play(scenario)
 
 
-def test_close_cuts_what_still_runs() -> None:
-    """Closing the transport resets bodies on their way, and fails answers that have no head yet."""
+def test_close_cuts_running_responses() -> None:
+    """Closing the transport resets running bodies and fails requests without a head."""
 
     async def scenario(loop: VirtualLoop) -> None:
         local = transport()

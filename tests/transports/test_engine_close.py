@@ -1,4 +1,4 @@
-"""What a local model's process gets of ours, and that nothing of it stays behind."""
+"""The data that the process of a local model gets, and its removal at the end."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from onwards_py.transports.engine.process import environment
 bench = one_bench
 
 
-async def test_the_sockets_folder_is_ours_alone_and_goes_at_the_end(tmp_path: Path) -> None:
-    """Mode 0700: whoever could connect to a socket could use the model."""
+async def test_the_sockets_folder_is_private_and_removed_at_the_end(tmp_path: Path) -> None:
+    """Its mode is 0700, because each user who can connect to the socket can use the model."""
     async with benching(tmp_path) as bench:
         engine = bench.engine()
         await bench.ask(engine)
@@ -45,7 +45,7 @@ async def test_a_long_folder_for_temporary_files_is_not_used(tmp_path: Path, mon
 
 
 async def test_no_key_of_a_provider_reaches_the_process(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys are kept in our environment; the process has no use for them."""
+    """The proxy's environment contains keys that the process does not need."""
     secrets = ("OPENAI_API_KEY", "ONWARDS_KEY", "AWS_SECRET_ACCESS_KEY", "LLAMA_API_KEY", "HF_TOKEN", "DATABASE_URL")
     for name in secrets:
         monkeypatch.setenv(name, "sk-secret")
@@ -57,27 +57,27 @@ async def test_no_key_of_a_provider_reaches_the_process(bench: Bench, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["LLAMA_API_TOKEN", "CUDA_SECRET", "XDG_PASSWORD", "LLAMA_ARG_API_KEY"])
-def test_a_name_that_sounds_like_a_secret_is_kept_out(name: str) -> None:
-    """Also of those prefixes that are let through."""
+def test_variables_with_secret_names_do_not_reach_the_process(name: str) -> None:
+    """This holds even for variables with an allowed prefix."""
     assert environment({name: "x", "LLAMA_CACHE": "y"}) == {"LLAMA_CACHE": "y"}
 
 
-async def test_nothing_of_the_clients_head_reaches_the_process(bench: Bench) -> None:
-    """Only method and path do: its head may hold its key."""
+async def test_the_clients_header_fields_do_not_reach_the_process(bench: Bench) -> None:
+    """The process gets only method and path, because the head may contain a key."""
     head = (await bench.ask(bench.engine()))["head"]
     assert head.startswith("POST /v1/chat/completions HTTP/1.1\r\n")
     assert "X-Secret" not in head
 
 
-async def test_closing_before_it_was_ever_asked(bench: Bench) -> None:
-    """A lazy engine that nobody needed: nothing was started."""
+async def test_closing_before_the_first_request(bench: Bench) -> None:
+    """A lazy engine without requests has no process."""
     bench.engine()
     await bench.transport.close()
     assert bench.pids() == []
 
 
 async def test_closing_at_the_moment_of_the_start(bench: Bench) -> None:
-    """The process is not there yet, and must not come into being unnoticed."""
+    """The process does not exist yet and must not be started after the close."""
     engine = bench.engine()
     engine.start()
     await asyncio.wait_for(bench.transport.close(), 5)
@@ -85,8 +85,8 @@ async def test_closing_at_the_moment_of_the_start(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-async def test_closing_while_the_process_is_being_made(bench: Bench, turns: int) -> None:
-    """Some turns of the loop later."""
+async def test_closing_while_the_process_is_created(bench: Bench, turns: int) -> None:
+    """The close comes some turns of the event loop later."""
     engine = bench.engine()
     engine.start()
     for _ in range(turns):
@@ -97,7 +97,7 @@ async def test_closing_while_the_process_is_being_made(bench: Bench, turns: int)
 
 @pytest.mark.parametrize("load", ["gated", "never"])
 async def test_closing_while_it_loads(bench: Bench, load: str) -> None:
-    """The process goes, and who waits for it is told."""
+    """The process ends, and waiting requests fail."""
     engine = bench.engine({"load": load})
     call = bench.send(engine)
     pid = await bench.started(1)
@@ -109,7 +109,7 @@ async def test_closing_while_it_loads(bench: Bench, load: str) -> None:
 
 
 async def test_closing_while_it_serves(bench: Bench) -> None:
-    """A stream that goes on is cut, and looks cut; no new process is started."""
+    """A running stream is cut, and no new process is started."""
     engine = bench.engine()
     response = await bench.send(engine, do="stream", gate="never").outcome()
     await bench.transport.close()
@@ -118,8 +118,8 @@ async def test_closing_while_it_serves(bench: Bench) -> None:
 
 
 async def test_closing_while_it_hangs(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """A stopped process does not notice that its lifeline is gone: it is killed after two seconds. Nothing else is
-    heard of it, although it is pinged all the while."""
+    """A stopped process does not notice the closed pipe, so it is killed after two seconds. Its pings cause no other
+    report."""
     caplog.set_level(logging.WARNING, "asyncio")
     engine = bench.engine(hang_timeout=3.0)
     call = bench.send(engine, do="freeze")
@@ -132,7 +132,7 @@ async def test_closing_while_it_hangs(bench: Bench, caplog: pytest.LogCaptureFix
 
 
 async def test_closing_during_the_wait_for_a_restart(tmp_path: Path) -> None:
-    """No timer starts it afterwards."""
+    """No timer starts the process after the close."""
     async with benching(tmp_path) as bench:
         engine = bench.engine({"load": "die"}, eager=True)
         engine.start()
@@ -143,8 +143,8 @@ async def test_closing_during_the_wait_for_a_restart(tmp_path: Path) -> None:
         assert len(bench.pids()) == starts
 
 
-async def test_a_closed_one_is_unavailable(bench: Bench) -> None:
-    """Not waited for, not started."""
+async def test_a_closed_engine_is_unavailable(bench: Bench) -> None:
+    """Requests neither wait for it nor start it."""
     engine = bench.engine()
     await bench.ask(engine)
     await bench.transport.close()

@@ -1,4 +1,4 @@
-"""A local model's process that crashes, hangs or talks nonsense: what its requests see, and how it comes back."""
+"""The process of a local model crashes, hangs or sends invalid data: the effect on its requests, and its restart."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ bench = one_bench
 
 
 async def lost(bench: Bench, engine: EngineSupervisor, **body: object) -> TransportError:
-    """How a request fails that brings the process down."""
+    """The error of a request that crashes the process."""
     with pytest.raises(TransportError) as caught:
         await bench.send(engine, **body).outcome()  # type: ignore[arg-type]
     return caught.value
 
 
 async def test_a_crash_before_the_head_fails_the_request_and_the_next_is_served(bench: Bench) -> None:
-    """Unavailable, so that a pool moves on; the process is started again at once, by itself."""
+    """The request fails as unavailable, so that a pool tries the next provider. The process is restarted at once."""
     engine = bench.engine()
     error = await lost(bench, engine, do="die")
     assert error.fault is Fault.UNAVAILABLE
@@ -41,7 +41,7 @@ async def test_a_crash_before_the_head_fails_the_request_and_the_next_is_served(
 
 
 async def test_a_crash_in_a_stream_is_a_cut_and_the_next_is_served(bench: Bench) -> None:
-    """What had come is delivered; the ending is none that could be taken for a regular one."""
+    """The received events are delivered, and the ending is not a regular one."""
     engine = bench.engine()
     response = await bench.send(engine, do="stream", events=3, then="die").outcome()
     ending, body = await pumped(response)
@@ -51,8 +51,8 @@ async def test_a_crash_in_a_stream_is_a_cut_and_the_next_is_served(bench: Bench)
     assert (await bench.ask(engine))["pid"] == await bench.started(2)
 
 
-async def test_a_request_that_meets_a_process_just_dead_is_served_by_the_next(bench: Bench) -> None:
-    """Nothing was computed, so nothing is lost: it waits for the restart instead of failing."""
+async def test_a_request_to_a_process_that_just_died_waits_for_the_restart(bench: Bench) -> None:
+    """The process has not computed anything for it, so the request need not fail."""
     engine = bench.engine()
     await bench.ask(engine)
     os.kill(bench.pids()[0], signal.SIGKILL)
@@ -61,8 +61,8 @@ async def test_a_request_that_meets_a_process_just_dead_is_served_by_the_next(be
     assert answer["pid"] == await bench.started(2)
 
 
-async def test_a_request_that_kills_its_process_is_not_given_to_the_next(bench: Bench) -> None:
-    """Also when it went out on a kept connection, where a silent end usually means that it was not even read."""
+async def test_a_request_that_crashes_its_process_is_not_repeated(bench: Bench) -> None:
+    """This holds on a reused connection, too, where an end without a byte usually means an unread request."""
     engine = bench.engine()
     await bench.ask(engine)
     assert (await lost(bench, engine, do="die")).fault is Fault.UNAVAILABLE
@@ -71,7 +71,7 @@ async def test_a_request_that_kills_its_process_is_not_given_to_the_next(bench: 
 
 
 async def test_waits_between_restarts_grow(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The first fall of a process that worked costs no wait; each further one doubles it."""
+    """The first crash of a process that worked causes no wait. Each further crash doubles it."""
     async with benching(tmp_path, first_delay=0.01) as bench:
         engine = bench.engine()
         for count in range(1, 6):
@@ -86,12 +86,12 @@ async def test_waits_between_restarts_grow(tmp_path: Path, caplog: pytest.LogCap
     [(0, True, 0), (1, True, 1), (3, True, 4), (0, False, 1), (1, False, 2), (6, False, 60), (100_000, True, 60)],
 )
 def test_the_wait_is_bounded(falls: int, was_ready: bool, seconds: float) -> None:
-    """By a minute, however often it fell before; one that never worked waits from the first fall on."""
+    """It is at most a minute. A process that never worked waits from the first crash on."""
     assert restart_delay(falls, was_ready, 1.0) == seconds
 
 
 async def test_while_it_waits_after_a_crash_requests_are_refused_at_once(tmp_path: Path) -> None:
-    """The second fall in a row begins a wait, during which a pool goes on to the next provider."""
+    """The second crash in a row begins a wait, during which a pool uses the next provider."""
     async with benching(tmp_path, first_delay=60.0) as bench:
         engine = bench.engine()
         await lost(bench, engine, do="die")
@@ -115,10 +115,10 @@ async def test_while_it_waits_after_a_crash_requests_are_refused_at_once(tmp_pat
     ],
     ids=["stopped", "leaves pings unanswered", "stuck", "text", "half a report", "an endless line"],
 )
-async def test_one_that_cannot_be_relied_on_is_killed(
+async def test_a_process_that_does_not_answer_pings_is_killed(
     bench: Bench, caplog: pytest.LogCaptureFixture, body: dict[str, object], words: str
 ) -> None:
-    """Within ``hang_timeout`` and a little, its request fails as unavailable, and a new process serves the next."""
+    """Soon after ``hang_timeout`` its request fails as unavailable, and a new process serves the next."""
     engine = bench.engine(hang_timeout=0.3)
     error = await lost(bench, engine, **body)
     assert error.fault is Fault.UNAVAILABLE
@@ -126,8 +126,8 @@ async def test_one_that_cannot_be_relied_on_is_killed(
     assert (await bench.ask(engine))["pid"] == await bench.started(2)
 
 
-async def test_one_that_stops_in_a_stream_is_killed_and_the_stream_is_cut(bench: Bench) -> None:
-    """SIGSTOP between two events: long before ``timeouts.idle``."""
+async def test_a_process_that_stops_within_a_stream_is_killed(bench: Bench) -> None:
+    """SIGSTOP comes between two events. The stream is cut long before ``timeouts.idle``."""
     engine = bench.engine(hang_timeout=0.3)
     response = await bench.send(engine, do="stream", events=2, then="freeze").outcome()
     ending, body = await pumped(response)
@@ -136,8 +136,8 @@ async def test_one_that_stops_in_a_stream_is_killed_and_the_stream_is_cut(bench:
     assert (await bench.ask(engine))["pid"] == await bench.started(2)
 
 
-async def test_one_that_works_for_longer_than_hang_timeout_is_left_alone(bench: Bench) -> None:
-    """Long answers are no silence, as long as pings are answered."""
+async def test_a_long_computation_is_not_a_hang(bench: Bench) -> None:
+    """A process may compute for longer than ``hang_timeout`` if it answers pings."""
     engine = bench.engine(hang_timeout=0.3)
     call = await bench.holding(engine)
     await asyncio.sleep(0.8)
@@ -147,23 +147,23 @@ async def test_one_that_works_for_longer_than_hang_timeout_is_left_alone(bench: 
     assert len(bench.pids()) == 1
 
 
-async def test_one_that_lives_but_does_not_listen_is_unavailable(bench: Bench) -> None:
-    """Two refused connections are enough; the request does not wait for ever."""
+async def test_a_process_without_a_listener_is_unavailable(bench: Bench) -> None:
+    """After two refused connections the request fails; it does not wait for ever."""
     engine = bench.engine()
     await lost(bench, engine, do="deafen")
     assert (await lost(bench, engine)).fault is Fault.UNAVAILABLE
 
 
-async def test_what_is_no_http_is_unavailable(bench: Bench) -> None:
-    """The request fails; the process is not judged by it."""
+async def test_an_invalid_http_response_of_the_process_is_unavailable(bench: Bench) -> None:
+    """The request fails, and the process is kept."""
     engine = bench.engine()
     assert (await lost(bench, engine, do="mumble")).fault is Fault.UNAVAILABLE
     await bench.ask(engine)
     assert len(bench.pids()) == 1
 
 
-async def test_all_who_wait_are_told_when_it_falls(bench: Bench) -> None:
-    """Five requests in one process: five failures, no place kept."""
+async def test_a_crash_fails_all_waiting_requests(bench: Bench) -> None:
+    """Five requests in one process fail, and no permit stays held."""
     engine = bench.engine(slots=5)
     calls = [await bench.holding(engine) for _ in range(5)]
     os.kill(bench.pids()[0], signal.SIGKILL)
@@ -174,8 +174,8 @@ async def test_all_who_wait_are_told_when_it_falls(bench: Bench) -> None:
     assert engine.in_flight == 0
 
 
-async def test_what_was_computed_is_counted_over_restarts(bench: Bench) -> None:
-    """`Done` reports add up; the rate is that of the last answer."""
+async def test_computed_tokens_are_counted_over_restarts(bench: Bench) -> None:
+    """The `Done` reports add up. The rate is that of the last answer."""
     engine = bench.engine()
     done = {"type": "done", "prompt_tokens": 5, "prompt_seconds": 0.5, "completion_seconds": 2.0}
     await bench.ask(engine, do="tell", reports=[{**done, "completion_tokens": 10}])
@@ -190,10 +190,10 @@ async def test_what_was_computed_is_counted_over_restarts(bench: Bench) -> None:
     )
 
 
-async def test_nothing_that_a_process_says_is_logged_as_more_than_debug(
+async def test_output_of_the_process_is_logged_at_debug_level_only(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What a library prints may be about a request."""
+    """A library may print parts of a request."""
     caplog.set_level(logging.INFO)
     engine = bench.engine()
     await bench.ask(engine, do="utter", text="about a request")

@@ -1,4 +1,4 @@
-"""How many requests a local model may have, and that every way in which one ends gives its place back."""
+"""The number of requests that a local model may have, and the release of the permit at every kind of end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from onwards_py.transports.base import UpstreamResponse
 bench = one_bench
 
 
-async def test_beyond_slots_and_queue_it_is_503_at_once(bench: Bench) -> None:
-    """With Retry-After and the envelope, whole; the engine is not asked."""
+async def test_above_slots_and_queue_the_response_is_503(bench: Bench) -> None:
+    """The complete envelope has Retry-After, and the process gets no request."""
     engine = bench.engine(slots=1, queue=1)
     held = [await bench.holding(engine, gate) for gate in ("a", "b")]
     response = await bench.send(engine).outcome()
@@ -36,8 +36,8 @@ async def test_beyond_slots_and_queue_it_is_503_at_once(bench: Bench) -> None:
     (await held[1].outcome()).discard()
 
 
-async def test_those_who_wait_for_loading_count(bench: Bench) -> None:
-    """A slow load does not gather more requests than a slow model."""
+async def test_requests_that_wait_for_the_load_count(bench: Bench) -> None:
+    """A slow load does not collect more requests than a slow model."""
     engine = bench.engine({"load": "gated"}, slots=1, queue=0)
     call = bench.send(engine)
     assert (await bench.send(engine).outcome()).head.status == 503
@@ -45,8 +45,8 @@ async def test_those_who_wait_for_loading_count(bench: Bench) -> None:
     (await call.outcome()).discard()
 
 
-async def test_a_queue_of_nothing_leaves_the_slots(bench: Bench) -> None:
-    """``queue: 0``: as many as there are slots, and nobody waits."""
+async def test_a_queue_of_zero_admits_only_the_slots(bench: Bench) -> None:
+    """With ``queue: 0`` there are as many requests as slots, and none waits."""
     engine = bench.engine(slots=2, queue=0)
     held = [await bench.holding(engine) for _ in range(2)]
     assert (await bench.send(engine).outcome()).head.status == 503
@@ -55,8 +55,8 @@ async def test_a_queue_of_nothing_leaves_the_slots(bench: Bench) -> None:
         (await call.outcome()).discard()
 
 
-async def test_metrics_tell_those_at_work_from_those_who_wait(bench: Bench) -> None:
-    """In flight are all, waiting those beyond the slots."""
+async def test_metrics_distinguish_running_from_waiting_requests(bench: Bench) -> None:
+    """All requests are in flight; those above the slots are waiting."""
     engine = bench.engine(slots=2, queue=8)
     held = [await bench.holding(engine) for _ in range(5)]
     samples = {s.name: s.value for family in EngineMetrics(bench.engines.all).collect() for s in family.samples}
@@ -100,10 +100,10 @@ async def by_read_and_discard(response: UpstreamResponse) -> None:
 @pytest.mark.parametrize(
     "end", [by_whole, by_pump, by_read, by_too_small_a_read, by_discard, by_discard_twice, by_read_and_discard]
 )
-async def test_a_place_is_held_to_the_last_byte_and_given_back_once(
+async def test_a_permit_is_held_until_the_last_byte_and_released_once(
     bench: Bench, do: str, end: Callable[[UpstreamResponse], Awaitable[None]]
 ) -> None:
-    """Whatever is done with the body."""
+    """This holds for every use of the body."""
     engine = bench.engine()
     other = await bench.holding(engine)
     response = await bench.send(engine, do=do).outcome()
@@ -114,8 +114,8 @@ async def test_a_place_is_held_to_the_last_byte_and_given_back_once(
     (await other.outcome()).discard()
 
 
-async def test_half_of_a_whole_answer_gives_nothing_back(bench: Bench) -> None:
-    """`whole` without a result: the body is still to be pumped."""
+async def test_an_incomplete_body_does_not_release_the_permit(bench: Bench) -> None:
+    """`whole` has no result yet, so the body must still be pumped."""
     engine = bench.engine()
     response = await bench.send(engine, do="halves", gate="rest").outcome()
     assert response.complete_body() is None
@@ -125,14 +125,14 @@ async def test_half_of_a_whole_answer_gives_nothing_back(bench: Bench) -> None:
     assert engine.in_flight == 0
 
 
-async def test_a_cut_stream_gives_its_place_back(bench: Bench) -> None:
-    """The process died with it."""
+async def test_a_cut_stream_releases_its_permit(bench: Bench) -> None:
+    """The stream was cut because the process crashed."""
     engine = bench.engine()
     await pumped(await bench.send(engine, do="stream", then="die").outcome())
     assert engine.in_flight == 0
 
 
-async def test_a_crash_before_the_head_gives_the_place_back(bench: Bench) -> None:
+async def test_a_crash_before_the_head_releases_the_permit(bench: Bench) -> None:
     """The attempt has failed."""
     engine = bench.engine()
     call = bench.send(engine, do="die")
@@ -140,7 +140,7 @@ async def test_a_crash_before_the_head_gives_the_place_back(bench: Bench) -> Non
     assert engine.in_flight == 0
 
 
-async def test_a_failed_load_gives_the_place_back(bench: Bench) -> None:
+async def test_a_failed_load_releases_the_permit(bench: Bench) -> None:
     """The attempt has failed."""
     engine = bench.engine({"load": "die"})
     call = bench.send(engine)
@@ -148,8 +148,8 @@ async def test_a_failed_load_gives_the_place_back(bench: Bench) -> None:
     assert engine.in_flight == 0
 
 
-async def test_leaving_while_it_loads_gives_the_place_back(bench: Bench) -> None:
-    """At once, not when it has loaded."""
+async def test_a_disconnect_during_the_load_releases_the_permit(bench: Bench) -> None:
+    """It is released at once, not after the load."""
     engine = bench.engine({"load": "gated"})
     call = bench.send(engine)
     await bench.started(1)
@@ -157,8 +157,8 @@ async def test_leaving_while_it_loads_gives_the_place_back(bench: Bench) -> None
     assert engine.in_flight == 0
 
 
-async def test_leaving_before_the_head_gives_the_place_back_and_is_told_the_engine(bench: Bench) -> None:
-    """Its connection is closed, which is how the engine knows that nobody waits any more."""
+async def test_a_disconnect_before_the_head_releases_the_permit_and_cancels(bench: Bench) -> None:
+    """The connection to the engine is closed, so that the engine stops computing."""
     engine = bench.engine()
     call = await bench.holding(engine)
     call.task.cancel()
@@ -166,8 +166,8 @@ async def test_leaving_before_the_head_gives_the_place_back_and_is_told_the_engi
     await until(lambda: bench.notes("left") == ["gate"])
 
 
-async def test_leaving_in_a_stream_gives_the_place_back_and_is_told_the_engine(bench: Bench) -> None:
-    """The same in mid-stream."""
+async def test_a_disconnect_within_a_stream_releases_the_permit_and_cancels(bench: Bench) -> None:
+    """The connection to the engine is closed as well."""
     engine = bench.engine()
     response = await bench.send(engine, do="stream", gate="more").outcome()
     pumping: Call[tuple[Ending, bytes]] = Call(_pump(response))

@@ -1,4 +1,4 @@
-"""Local models across reloads: who is not named any more ends, but not under those who still use it."""
+"""Local models across reloads: an engine that is not configured any more ends after its last exchange."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def naming(*engines: EngineSettings) -> list[Pool]:
     return [Pool("m", tuple(Provider(f"id-{number}", "local", local=local) for number, local in enumerate(engines)))]
 
 
-async def test_an_idle_engine_that_is_not_named_any_more_ends(bench: Bench) -> None:
-    """Its process too; the others go on."""
+async def test_an_idle_engine_ends_when_it_is_removed(bench: Bench) -> None:
+    """Its process ends, too. Other engines go on."""
     kept, dropped = bench.engine({"n": 1}), bench.engine({"n": 2})
     bench.transport.reconfigure(naming(kept.settings, dropped.settings))
     for engine in (kept, dropped):
@@ -33,8 +33,8 @@ async def test_an_idle_engine_that_is_not_named_any_more_ends(bench: Bench) -> N
     assert bench.pids() == [kept_pid, dropped_pid]
 
 
-async def test_a_busy_engine_ends_with_its_last_request(bench: Bench) -> None:
-    """An exchange keeps the configuration it began with."""
+async def test_a_removed_busy_engine_ends_with_its_last_request(bench: Bench) -> None:
+    """An exchange keeps the configuration that it began with."""
     engine = bench.engine(slots=2)
     bench.transport.reconfigure(naming(engine.settings))
     held = [await bench.holding(engine, gate) for gate in ("a", "b")]
@@ -49,8 +49,8 @@ async def test_a_busy_engine_ends_with_its_last_request(bench: Bench) -> None:
     await bench.gone(bench.pids()[0])
 
 
-async def test_an_engine_that_is_named_again_in_time_goes_on(bench: Bench) -> None:
-    """Back before its last request has left: the model is not loaded again."""
+async def test_an_engine_that_is_restored_in_time_goes_on(bench: Bench) -> None:
+    """It is configured again before its last request ends, so the model is not loaded again."""
     engine = bench.engine()
     bench.transport.reconfigure(naming(engine.settings))
     call = await bench.holding(engine)
@@ -63,8 +63,8 @@ async def test_an_engine_that_is_named_again_in_time_goes_on(bench: Bench) -> No
     assert len(bench.pids()) == 1
 
 
-async def test_an_old_exchange_that_comes_back_to_it_leaves_nothing_behind(bench: Bench) -> None:
-    """By falling back, say. It gets its answer from a process that ends behind it."""
+async def test_an_old_exchange_may_still_use_a_removed_engine(bench: Bench) -> None:
+    """It may do so by fallback. It gets its answer from a process that ends afterwards."""
     settings = bench.settings()
     bench.transport.reconfigure(naming())
     engine = bench.engines.of(settings)
@@ -73,8 +73,8 @@ async def test_an_old_exchange_that_comes_back_to_it_leaves_nothing_behind(bench
     await bench.gone(bench.pids()[0])
 
 
-async def test_an_engine_that_is_dropped_and_made_anew_has_another_socket(bench: Bench) -> None:
-    """And requests of the same provider find it."""
+async def test_an_engine_that_is_removed_and_restored_has_another_socket(bench: Bench) -> None:
+    """Requests of the same provider use the new socket."""
     first = bench.engine()
     bench.transport.reconfigure(naming(first.settings))
     await bench.ask(first)
@@ -86,8 +86,8 @@ async def test_an_engine_that_is_dropped_and_made_anew_has_another_socket(bench:
     assert (await bench.ask(second))["served"] == 1
 
 
-async def test_a_reload_does_not_cut_the_wait_of_one_that_fell_short(tmp_path: Path) -> None:
-    """Else an engine that cannot load would be tried with every edit of the file."""
+async def test_a_reload_does_not_shorten_the_wait_after_a_failed_load(tmp_path: Path) -> None:
+    """Otherwise each edit of the file would retry an engine that cannot load."""
     async with benching(tmp_path, 1000.0) as bench:
         pools = naming(bench.settings({"load": "fail", "message": "no"}, eager=True))
         bench.transport.reconfigure(pools)

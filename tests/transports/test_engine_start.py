@@ -1,4 +1,4 @@
-"""Starting a local model: when, how often, who waits for it, and what is told when it does not load."""
+"""The start of a local model: its time, its number, the waiting requests, and the messages of a failed load."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pool(engine: EngineSupervisor) -> Pool:
 
 
 class Noting:
-    """A transport that notes how long each request may wait for its first byte."""
+    """A transport that records the first-byte timeout of each request."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -41,18 +41,18 @@ class Noting:
         return await self._transport.send(provider, request)
 
     async def close(self) -> None:
-        """It is closed by its owner."""
+        """The owner closes it."""
 
 
 async def failure(bench: Bench, engine: EngineSupervisor, timeouts: Timeouts | None = None) -> TransportError:
-    """How a request fails that gets no response."""
+    """The error of a request without a response."""
     with pytest.raises(TransportError) as caught:
         await bench.send(engine, timeouts).outcome()
     return caught.value
 
 
-async def test_a_lazy_one_starts_with_the_first_request(bench: Bench) -> None:
-    """Knowing of it starts nothing; the request is answered by the process that it started."""
+async def test_a_lazy_engine_starts_with_the_first_request(bench: Bench) -> None:
+    """The configuration alone does not start it. The process that the request started answers it."""
     engine = bench.engine()
     bench.engines.reconfigure([pool(engine)])
     assert (engine.state, engine.starting) == (EngineState.COLD, False)
@@ -61,8 +61,8 @@ async def test_a_lazy_one_starts_with_the_first_request(bench: Bench) -> None:
     assert (engine.state, engine.counters.loads) == (EngineState.READY, 1)
 
 
-async def test_an_eager_one_starts_by_itself(bench: Bench) -> None:
-    """Without any request; it is starting until it has loaded."""
+async def test_an_eager_engine_starts_without_a_request(bench: Bench) -> None:
+    """Its state is starting until it has loaded."""
     engine = bench.engine(eager=True)
     bench.engines.reconfigure([pool(engine)])
     assert (engine.state, engine.starting) == (EngineState.LOADING, True)
@@ -71,7 +71,7 @@ async def test_an_eager_one_starts_by_itself(bench: Bench) -> None:
 
 
 async def test_equal_settings_share_a_process_and_others_do_not(bench: Bench) -> None:
-    """Two providers of one model cost its memory once."""
+    """Two providers with one model use its memory once."""
     one, same, other = bench.engine(), bench.engine(), bench.engine(slots=2)
     assert one is same
     pids = [(await bench.ask(engine))["pid"] for engine in (one, same, other)]
@@ -79,8 +79,8 @@ async def test_equal_settings_share_a_process_and_others_do_not(bench: Bench) ->
     assert len({one.name, other.name}) == 2
 
 
-async def test_requests_while_it_loads_wait_for_the_one_start(bench: Bench) -> None:
-    """Ten requests, one process, ten answers."""
+async def test_requests_during_the_load_wait_for_one_process(bench: Bench) -> None:
+    """Ten requests get ten answers from one process."""
     engine = bench.engine({"load": "gated"}, slots=10)
     calls = [bench.send(engine) for _ in range(10)]
     await bench.started(1)
@@ -93,8 +93,8 @@ async def test_requests_while_it_loads_wait_for_the_one_start(bench: Bench) -> N
     assert len(bench.pids()) == 1
 
 
-async def test_the_process_is_told_its_settings(bench: Bench) -> None:
-    """What the configuration says of a model is in the order; threads have a default that leaves one processor."""
+async def test_the_process_gets_its_settings(bench: Bench) -> None:
+    """The launch spec has the configured settings. The default number of threads leaves one processor free."""
     engine = bench.engine(slots=3, threads=2, context=512, memory=1 << 30, gpu_layers=4, nice=7)
     order = (await bench.ask(engine))["order"]
     assert {name: order[name] for name in ("slots", "threads", "context", "memory", "gpu_layers", "nice")} == {
@@ -109,8 +109,8 @@ async def test_the_process_is_told_its_settings(bench: Bench) -> None:
     assert order["model"] == engine.settings.model
 
 
-async def test_loading_takes_from_the_first_byte_timeout_and_goes_on_behind_it(bench: Bench) -> None:
-    """The request fails with a timeout; the load is not begun anew for the next one."""
+async def test_the_load_counts_against_first_byte_and_goes_on(bench: Bench) -> None:
+    """The request fails with a timeout. The next request does not start the load again."""
     engine = bench.engine({"load": "gated"})
     error = await failure(bench, engine, Timeouts(first_byte=0.05))
     assert error.fault is Fault.FIRST_BYTE_TIMEOUT
@@ -121,8 +121,8 @@ async def test_loading_takes_from_the_first_byte_timeout_and_goes_on_behind_it(b
     assert len(bench.pids()) == 1
 
 
-async def test_what_loading_took_is_not_given_again_to_the_answer(bench: Bench) -> None:
-    """One bound for both: the answer has what loading has left of it; if nothing had to be loaded, all."""
+async def test_the_answer_has_the_rest_of_first_byte_after_the_load(bench: Bench) -> None:
+    """One timeout bounds both. Without a load the answer has all of it."""
     noting = Noting(bench.http)
     transport = EngineTransport(bench.engines, noting)
     engine = bench.engine()
@@ -135,7 +135,7 @@ async def test_what_loading_took_is_not_given_again_to_the_answer(bench: Bench) 
 
 
 async def test_the_exchanges_deadline_bounds_the_wait_for_loading(bench: Bench) -> None:
-    """``timeouts.total``, which the request carries as a deadline, counts while a model loads."""
+    """The request carries ``timeouts.total`` as a deadline, which counts during the load."""
     engine = bench.engine({"load": "gated"})
     loop = asyncio.get_running_loop()
     call = bench.send(engine, deadline=loop.time() + 0.05)
@@ -144,24 +144,24 @@ async def test_the_exchanges_deadline_bounds_the_wait_for_loading(bench: Bench) 
     assert caught.value.fault is Fault.FIRST_BYTE_TIMEOUT
 
 
-async def test_a_failed_load_says_what_to_do(bench: Bench) -> None:
-    """The program's own words are the advice; the request fails as unavailable, which is followed by a fallback."""
+async def test_the_error_of_a_failed_load_has_advice(bench: Bench) -> None:
+    """The advice is the program's own message. The request fails as unavailable, which causes fallback."""
     engine = bench.engine(BROKEN)
     error = await failure(bench, engine)
     assert (error.fault, error.advice) == (Fault.UNAVAILABLE, "Install the thing.")
     assert engine.state is EngineState.DOWN
 
 
-async def test_dying_while_it_loads_is_a_failed_load(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """There is no advice then, but the log has the signal and the last words."""
+async def test_a_crash_during_the_load_is_a_failed_load(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """It has no advice, but the log has the signal and the last output."""
     error = await failure(bench, bench.engine({"load": "die"}))
     assert (error.fault, error.advice) == (Fault.UNAVAILABLE, None)
     assert "ended by SIGKILL" in caplog.text
     assert "these are my last words" in caplog.text
 
 
-async def test_dying_while_it_loads_in_bounded_memory_raises_a_suspicion(bench: Bench) -> None:
-    """Who runs out of memory seldom says so; a program that does say something is believed."""
+async def test_a_crash_during_the_load_with_a_memory_limit_suggests_more_memory(bench: Bench) -> None:
+    """A process that runs out of memory rarely reports it. If the program reports another reason, that is used."""
     error = await failure(bench, bench.engine({"load": "die"}, memory=1 << 40))
     assert error.advice is not None
     assert "memory" in error.advice
@@ -169,8 +169,8 @@ async def test_dying_while_it_loads_in_bounded_memory_raises_a_suspicion(bench: 
     assert error.advice == "Install the thing."
 
 
-async def test_one_that_never_gets_ready_is_killed(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """After ``load_timeout``; those who wait are told."""
+async def test_a_process_that_never_gets_ready_is_killed(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """This happens after ``load_timeout``, and the waiting requests fail."""
     error = await failure(bench, bench.engine({"load": "never"}, load_timeout=0.5))
     assert error.fault is Fault.UNAVAILABLE
     assert "did not load within 0.5 s" in caplog.text
@@ -178,8 +178,11 @@ async def test_one_that_never_gets_ready_is_killed(bench: Bench, caplog: pytest.
         await bench.gone(pid)
 
 
-async def test_a_process_that_cannot_be_made_is_a_failed_load(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """No descriptors left, for one: unavailable, not a dead proxy; and another attempt later."""
+async def test_a_process_that_cannot_be_created_is_a_failed_load(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For example, no descriptors are left. The request fails as unavailable, the proxy lives, and a later request
+    tries again."""
     engine = bench.engine()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
@@ -194,7 +197,7 @@ async def test_a_process_that_cannot_be_made_is_a_failed_load(bench: Bench, capl
 
 
 async def test_during_the_wait_after_a_failure_requests_are_refused_at_once(tmp_path: Path) -> None:
-    """A pool loses no time at a model that has just failed; the advice is repeated."""
+    """A pool does not wait for a model that has just failed. The advice is repeated."""
     async with benching(tmp_path, first_delay=60.0) as bench:
         engine = bench.engine(BROKEN)
         await failure(bench, engine)
@@ -204,7 +207,7 @@ async def test_during_the_wait_after_a_failure_requests_are_refused_at_once(tmp_
 
 
 async def test_after_the_wait_the_next_request_tries_again(bench: Bench) -> None:
-    """And once it has loaded, the advice is forgotten. A lazy engine is not tried again by itself."""
+    """A lazy engine is not restarted without a request. After a successful load the advice is removed."""
     engine = bench.engine({**BROKEN, "good_from": 2})
     await failure(bench, engine)
     assert len(bench.pids()) == 1
@@ -214,8 +217,8 @@ async def test_after_the_wait_the_next_request_tries_again(bench: Bench) -> None
     assert engine.advice is None
 
 
-async def test_an_eager_one_tries_again_by_itself(bench: Bench) -> None:
-    """It has been decided with the first failure; the restarts are counted."""
+async def test_an_eager_engine_is_restarted_without_a_request(bench: Bench) -> None:
+    """The first failure schedules the restart, and restarts are counted."""
     engine = bench.engine({**BROKEN, "good_from": 3}, eager=True)
     engine.start()
     await until(lambda: engine.state is EngineState.DOWN)
@@ -224,8 +227,8 @@ async def test_an_eager_one_tries_again_by_itself(bench: Bench) -> None:
     assert (len(bench.pids()), engine.counters.restarts, engine.counters.loads) == (3, 2, 1)
 
 
-async def test_a_client_that_leaves_while_it_loads_stops_nothing(bench: Bench) -> None:
-    """Its place is free again; the load goes on, for the others."""
+async def test_a_disconnect_during_the_load_does_not_stop_it(bench: Bench) -> None:
+    """The permit is released, and the load goes on for the others."""
     engine = bench.engine({"load": "gated"})
     leaving, staying = bench.send(engine), bench.send(engine)
     await bench.started(1)
@@ -237,8 +240,9 @@ async def test_a_client_that_leaves_while_it_loads_stops_nothing(bench: Bench) -
     assert len(bench.pids()) == 1
 
 
-async def test_progress_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """One line when it begins, one when it is done, with what and how long; metrics have the time too."""
+async def test_the_load_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """One line is logged at the beginning and one at the end, with the model and the duration. Metrics have the
+    duration, too."""
     caplog.set_level(logging.INFO)
     engine = bench.engine()
     await bench.ask(engine)

@@ -1,4 +1,4 @@
-"""When the timeouts of connections to providers go off: at most 1 % late, in a time that only timers move."""
+"""The timeouts of connections to providers fire at most 1 % late; the tests use a virtual clock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONG = Timeouts(first_byte=1000.0, idle=1000.0)
 
 
 class World:
-    """One pool with connections to nobody."""
+    """One pool with connections to no real provider."""
 
     def __init__(self, idle_timeout: float = 500.0) -> None:
         self.loop = asyncio.get_running_loop()
@@ -59,7 +59,7 @@ def feed(connection: UpstreamConnection, data: bytes) -> None:
 
 
 async def lateness(began: float, seconds: float, over: Callable[[], bool]) -> float:
-    """By which part of ``seconds`` it was over too late; below 0: too early."""
+    """The delay of a timeout as a part of ``seconds``; below 0 if it was early."""
     loop = asyncio.get_running_loop()
     while not over():
         assert loop.time() < began + 2 * seconds
@@ -69,8 +69,8 @@ async def lateness(began: float, seconds: float, over: Callable[[], bool]) -> fl
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 7.0, 60.0, 600.0])
 @pytest.mark.parametrize("what", ["first_byte", "head_timeout", "deadline"])
-def test_a_head_is_waited_for_as_long_as_is_said(what: str, seconds: float) -> None:
-    """Whatever else is waited for, longer or shorter."""
+def test_the_head_timeout_fires_on_time(what: str, seconds: float) -> None:
+    """Other waits, longer or shorter, do not matter."""
 
     async def main() -> None:
         world = World()
@@ -90,8 +90,8 @@ def test_a_head_is_waited_for_as_long_as_is_said(what: str, seconds: float) -> N
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 60.0])
 @pytest.mark.parametrize("what", ["idle", "total"])
-def test_a_body_may_be_silent_as_long_as_is_said(what: str, seconds: float) -> None:
-    """Since its last read, though the wait for the head is longer; and in all as long as ``total`` says."""
+def test_the_idle_timeout_of_a_body_fires_on_time(what: str, seconds: float) -> None:
+    """It begins with the last read, even if the wait for the head may be longer. ``total`` bounds the whole body."""
 
     async def main() -> None:
         world = World()
@@ -110,8 +110,8 @@ def test_a_body_may_be_silent_as_long_as_is_said(what: str, seconds: float) -> N
     virtual_time.run(main())
 
 
-def test_an_idle_connection_is_kept_as_long_as_is_said() -> None:
-    """From its last answer, though it once waited for much longer."""
+def test_an_idle_connection_is_closed_on_time() -> None:
+    """The time begins with its last response, even after a much longer wait."""
 
     async def main() -> None:
         world = World(idle_timeout=20.0)
@@ -125,8 +125,8 @@ def test_an_idle_connection_is_kept_as_long_as_is_said() -> None:
     virtual_time.run(main())
 
 
-def test_looks_are_few() -> None:
-    """Ten thousand requests, each answered at once, and a thousand that time out one after the other."""
+def test_checks_are_few() -> None:
+    """Ten thousand requests are answered at once, and a thousand time out one after the other."""
 
     async def main() -> None:
         world = World()
@@ -146,8 +146,8 @@ def test_looks_are_few() -> None:
     virtual_time.run(main())
 
 
-def test_a_short_timeout_makes_no_looks_for_long_ones() -> None:
-    """A thousand connections whose time is over one after the other, in 20 s, had requests with little time before."""
+def test_a_short_timeout_does_not_cause_checks_for_long_ones() -> None:
+    """A thousand connections, whose earlier requests had short timeouts, time out one after the other in 20 s."""
 
     async def main() -> None:
         world = World(idle_timeout=20.0)
