@@ -28,7 +28,7 @@ from onwards_py.wire.api import Api, api_of, path_below
     ],
 )
 def test_a_path_is_in_one_api_at_most(path: bytes, api: Api | None, below: bytes | None) -> None:
-    """At the collection or below it, whatever the base URL is in front of it; the query does not count."""
+    """A path is a collection or below one, whatever base URL precedes it. The query does not count."""
     assert api_of(path) is api
     if api is not None:
         assert path_below(path, api) == below

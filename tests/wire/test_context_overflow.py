@@ -1,6 +1,6 @@
-"""The words in which providers say that a prompt is longer than the context, and words that only sound like it.
+"""The messages of providers for a prompt that exceeds the context, and messages that only resemble them.
 
-Each message was sent by the provider: quoted from the issue, or the page of documentation, that stands beside it.
+Each message was sent by the provider; the issue or documentation page that it is quoted from stands beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onwards_py.wire.error_status import error_status
 
 
 class Said(NamedTuple):
-    """``error``: the object that stands under ``error``, or the string that does."""
+    """``error``: the object or string under ``error``."""
 
     provider: str
     error: object
@@ -325,8 +325,8 @@ def told(said: Said) -> str:
 
 @pytest.mark.parametrize("trusted", [True, False])
 @pytest.mark.parametrize("said", OVERFLOWS, ids=told)
-def test_an_overflow_is_one_in_anybodys_words(said: Said, trusted: bool) -> None:
-    """As the body of a 400 and as an error within an answer; with and without trust in the provider's words."""
+def test_every_providers_overflow_message_is_recognised(said: Said, trusted: bool) -> None:
+    """It is the body of a 400 or an error within an answer, of a trusted provider or an untrusted one."""
     failure = from_value({"error": said.error}, trusted, status=400)
     assert (failure.code, failure.status) == ("context_length_exceeded", 400)
     assert from_value({"error": said.error}, trusted).code == "context_length_exceeded"
@@ -334,26 +334,26 @@ def test_an_overflow_is_one_in_anybodys_words(said: Said, trusted: bool) -> None
 
 @pytest.mark.parametrize("said", OVERFLOWS, ids=told)
 def test_an_overflow_within_an_answer_is_the_requests_fault(said: Said) -> None:
-    """400 for fallback, so that no provider is blamed for it; also if its type says nothing."""
+    """Its status for fallback is 400, so that no failure of the provider is counted, even if its type is unspecific."""
     assert error_status(said.error) == 400
     if isinstance(said.error, dict) and not isinstance(said.error.get("code"), str):
         assert error_status({"message": said.error["message"], "type": "server_error"}) == 400
 
 
 @pytest.mark.parametrize("said", OTHERS, ids=told)
-def test_what_only_sounds_like_an_overflow_is_none(said: Said) -> None:
+def test_messages_that_only_resemble_an_overflow_are_not_recognised(said: Said) -> None:
     assert from_value({"error": said.error}, True, status=400).code != "context_length_exceeded"
     assert from_value({"error": said.error}, False).code != "context_length_exceeded"
     assert not is_context_overflow((), [said.error["message"]])  # type: ignore[index]
 
 
-def test_a_name_of_throttling_counts_more_than_words() -> None:
+def test_a_throttling_code_takes_precedence_over_the_message() -> None:
     said = {"type": "ThrottlingException", "message": "Too many input tokens, please wait before trying again."}
     assert from_value({"error": said}, True).code == "rate_limit_exceeded"
     assert error_status(said) == 429
 
 
-def test_a_status_of_throttling_counts_more_than_words() -> None:
+def test_a_throttling_status_takes_precedence_over_the_message() -> None:
     body = b'{"message": "Too many input tokens, please wait before trying again."}'
     assert from_body(429, body, True).code == "rate_limit_exceeded"
 
@@ -366,8 +366,8 @@ def test_a_status_of_throttling_counts_more_than_words() -> None:
         "Number of request tokens has exceeded your per-minute rate limit",
     ],
 )
-def test_words_of_throttling_are_a_429_where_nothing_else_tells(words: str) -> None:
-    """As the first event of an answer, without a code, for both kinds of answer."""
+def test_a_throttling_message_without_a_code_is_a_429(words: str) -> None:
+    """The error is the first event of an answer, in both dialects."""
     failure = from_value({"error": {"message": words}}, False)
     assert (failure.status, failure.code) == (429, "rate_limit_exceeded")
     assert error_status({"message": words}) == error_status(words) == 429
@@ -391,17 +391,17 @@ ENVELOPES: dict[str, object] = {
 @pytest.mark.parametrize("status", [400, 413, 422, 500])
 @pytest.mark.parametrize("envelope", ENVELOPES)
 def test_an_overflow_is_found_in_any_envelope(envelope: str, status: int) -> None:
-    """Under any status, which stays what it was."""
+    """The status does not matter, and it does not change."""
     failure = from_body(status, json.dumps(ENVELOPES[envelope]).encode(), False)
     assert (failure.status, failure.code) == (status, "context_length_exceeded")
 
 
-def test_names_count_as_a_whole() -> None:
-    """A code that holds another one says something else."""
+def test_only_complete_codes_count() -> None:
+    """A code that contains another one has another meaning."""
     assert is_context_overflow(["ContextWindowExceededError", None, 5], ())
     assert not is_context_overflow(["invalid_context_length", "context_length", "context_length_exceeded_by_x"], ())
 
 
 @given(st.text(max_size=300), st.text(max_size=30))
-def test_any_words_have_a_verdict(text: str, name: str) -> None:
+def test_any_message_is_classified_without_an_error(text: str, name: str) -> None:
     assert is_context_overflow([name], [text]) in (True, False)

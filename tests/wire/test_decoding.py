@@ -1,4 +1,4 @@
-"""Undoing a content coding while bytes pass: at once, the same however they are cut, and within bounds."""
+"""Decoding a content coding of passing bytes: without delay, independent of the reads, and within limits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ every_form = pytest.mark.parametrize("form", FORMS)
 
 
 class Result:
-    """What came of a body: ``out`` before the end or the error, and the ``reason`` of the latter."""
+    """The result for a body: ``out``, the bytes before the end or the error, and the ``reason`` of the error."""
 
     def __init__(self, coding: bytes, pieces: Iterable[bytes], bounds: DecodeLimits = RESPONSE_LIMITS) -> None:
         decoding = ContentDecoder(coding, bounds)
@@ -48,10 +48,10 @@ places = st.lists(st.integers(0, 1 << 20), max_size=8)
 @every_form
 @examples(60)
 @given(pieces=st.lists(st.binary(max_size=300), max_size=8), repeat=st.integers(1, 300), at=places)
-def test_what_was_encoded_comes_back_however_it_is_cut(
+def test_encoded_data_is_decoded_however_it_is_split(
     form: str, pieces: list[bytes], repeat: int, at: list[int]
 ) -> None:
-    """Any data, flushed anywhere; the rule of every stream core."""
+    """The data are arbitrary and flushed anywhere."""
     body = coded(form, [piece * repeat for piece in pieces])
     result = Result(name_of(form), cut_at(body, at, empty=True))
     assert (result.reason, result.out) == (None, b"".join(piece * repeat for piece in pieces))
@@ -59,7 +59,7 @@ def test_what_was_encoded_comes_back_however_it_is_cut(
 
 @every_form
 def test_single_bytes_are_decoded_too(form: str) -> None:
-    """Cut at every byte."""
+    """Each read has one byte."""
     plain = b"".join(EVENT % number for number in range(20))
     result = Result(name_of(form), single_bytes(coded(form, plain)))
     assert (result.reason, result.out) == (None, plain)
@@ -67,7 +67,7 @@ def test_single_bytes_are_decoded_too(form: str) -> None:
 
 @every_form
 def test_an_event_that_was_flushed_comes_out_at_once(form: str) -> None:
-    """With the bytes that it came in, not with the next ones."""
+    """It comes out with its own bytes, not with those of the next event."""
     events = [EVENT % number for number in range(50)]
     *pieces, end = flushed(form, *events)
     decoding = ContentDecoder(name_of(form))
@@ -76,8 +76,9 @@ def test_an_event_that_was_flushed_comes_out_at_once(form: str) -> None:
 
 
 @every_form
-def test_nothing_that_can_be_decoded_is_held_back(form: str) -> None:
-    """A beginning says as much in one piece as byte by byte, wherever the decoder's own buffers end."""
+def test_all_decodable_bytes_come_out_at_once(form: str) -> None:
+    """The start of a body gives the same output in one piece as byte by byte, wherever the decoder's own buffers
+    end."""
     body = coded(form, bytes(MIB))[:600]
     gradual, came = ContentDecoder(name_of(form)), 0
     for size in range(1, len(body) + 1):
@@ -87,7 +88,7 @@ def test_nothing_that_can_be_decoded_is_held_back(form: str) -> None:
 
 @every_form
 def test_a_large_body_comes_back_from_one_piece(form: str) -> None:
-    """More than any step of the decoder, in and out."""
+    """Input and output are larger than any step of the decoder."""
     plain = random.Random(1).randbytes(700_000).hex().encode() + bytes(3 * MIB)
     result = Result(name_of(form), [coded(form, plain)])
     assert (result.reason, result.out == plain) == (None, True)
@@ -95,7 +96,7 @@ def test_a_large_body_comes_back_from_one_piece(form: str) -> None:
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "zstd"])
 def test_parts_are_small(form: str) -> None:
-    """Whoever does not keep what comes out needs no room for it. The library for zstd cannot be told to stop."""
+    """A caller that does not keep the output needs little memory. The zstd library cannot stop within a piece."""
     sizes = [len(part) for part in ContentDecoder(name_of(form)).parts(coded(form, bytes(8 * MIB)))]
     assert sum(sizes) == 8 * MIB
     assert max(sizes) <= 128 * 1024
@@ -106,7 +107,7 @@ def test_parts_are_small(form: str) -> None:
 
 @every_form
 def test_a_bomb_ends_at_its_bound(form: str) -> None:
-    """200 MiB of zeros: exactly what is allowed comes out, with little more memory than that."""
+    """Of 200 MiB of zeros exactly the allowed number of bytes comes out, with little more memory than that."""
     body = coded(form, bytes(200 * MIB))
     bounds = DecodeLimits(free=4 * MIB, ratio=8, total=64 * MIB, members=16)
     tracemalloc.start()
@@ -123,10 +124,10 @@ def test_a_bomb_ends_at_its_bound(form: str) -> None:
 @every_form
 @examples(40)
 @given(at=places, noise=st.integers(0, 60_000), zeros=st.integers(0, 80_000))
-def test_a_bound_is_met_at_the_same_byte_however_the_body_is_cut(
+def test_a_limit_is_reached_at_the_same_byte_however_the_body_is_split(
     form: str, at: list[int], noise: int, zeros: int
 ) -> None:
-    """What may come out grows with what was fed, but not by how it was fed."""
+    """The allowed output depends on the number of input bytes, not on their reads."""
     plain = random.Random(noise).randbytes(noise) + bytes(zeros)
     body = coded(form, plain)
     one, other = Result(name_of(form), [body], SMALL), Result(name_of(form), cut_at(body, at, empty=True), SMALL)
@@ -137,16 +138,16 @@ def test_a_bound_is_met_at_the_same_byte_however_the_body_is_cut(
 
 
 @every_form
-def test_what_is_free_is_free_to_the_byte(form: str) -> None:
-    """No ratio counts below it."""
+def test_the_free_output_is_exact(form: str) -> None:
+    """Below this size the ratio does not apply."""
     exactly = coded(form, bytes(1000))
     assert Result(name_of(form), [exactly], DecodeLimits(1000, 0, 1000, 1)).reason is None
     assert Result(name_of(form), [exactly], DecodeLimits(999, 0, 999, 1)).reason is Reason.TOO_LARGE
 
 
 @every_form
-def test_more_may_come_out_the_more_goes_in(form: str) -> None:
-    """A long answer is no bomb, if it is not packed beyond all measure; the total bounds it all the same."""
+def test_the_allowed_output_grows_with_the_input(form: str) -> None:
+    """A long answer with an ordinary ratio is not a bomb. The total is limited, too."""
     plain = random.Random(2).randbytes(100_000).hex().encode()
     body = coded(form, plain)
     assert Result(name_of(form), [body], DecodeLimits(64 * 1024, 3, MIB, 1)).out == plain
@@ -156,7 +157,7 @@ def test_more_may_come_out_the_more_goes_in(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["gzip", "zstd"])
 def test_members_in_a_row_are_one_body_up_to_a_bound(form: str) -> None:
-    """Some servers make one of each flush; a million in a few bytes is an attack."""
+    """Some servers write one member for each flush; a million members in a few bytes are an attack."""
     unit = coded(form, b"ab")
     for pieces in ([unit * 3], [unit] * 3, single_bytes(unit * 3)):
         result = Result(name_of(form), pieces, SMALL)
@@ -166,13 +167,13 @@ def test_members_in_a_row_are_one_body_up_to_a_bound(form: str) -> None:
 
 
 def test_a_member_for_each_of_many_events_is_read() -> None:
-    """As many as a long answer has."""
+    """There are as many members as a long answer has events."""
     unit = gzip.compress(b"data: 1\n\n", mtime=0)
     assert Result(b"gzip", [unit * 20_000]).out == b"data: 1\n\n" * 20_000
 
 
 def test_zstd_window_is_bounded() -> None:
-    """RFC 9659: 8 MiB at most; more would be memory that no bound sees."""
+    """RFC 9659: the window is at most 8 MiB, because its memory counts against no other limit."""
 
     def with_window(log: int) -> Result:
         parameters = zstandard.ZstdCompressionParameters(window_log=log)
@@ -193,15 +194,15 @@ def test_skippable_zstd_frames_are_skipped() -> None:
 
 @every_form
 @pytest.mark.parametrize("ending", Ending)
-def test_no_bytes_at_all_are_nothing(form: str, ending: Ending) -> None:
+def test_an_empty_coded_body_is_an_empty_body(form: str, ending: Ending) -> None:
     """Servers label bodies that they do not send."""
     decoding = ContentDecoder(name_of(form))
     assert decoding.feed(b"") + decoding.finish(ending) == b""
 
 
 @every_form
-def test_a_body_that_ends_too_early_is_told(form: str) -> None:
-    """Cut at any byte; but only if it ended well for those who do not look inside."""
+def test_a_truncated_coding_is_an_error(form: str) -> None:
+    """The body is cut at any byte, with a regular end of its framing."""
     body = coded(form, EVENT % 1)
     for size in range(1, len(body)):
         assert Result(name_of(form), [body[:size]]).reason is Reason.TRUNCATED
@@ -212,8 +213,8 @@ def test_a_body_that_ends_too_early_is_told(form: str) -> None:
 
 @every_form
 @pytest.mark.parametrize("tail", [b"\x00", b"x", b"{}", b"\x00" * 100_000])
-def test_what_stands_behind_the_end_is_an_error(form: str, tail: bytes) -> None:
-    """In the same piece or the next one."""
+def test_bytes_after_the_end_are_an_error(form: str, tail: bytes) -> None:
+    """They come in the same piece or the next one."""
     body = coded(form, b"{}")
     assert Result(name_of(form), [body + tail]).reason in (Reason.CORRUPT, Reason.TRAILING_DATA, Reason.TRUNCATED)
     later = Result(name_of(form), [body, tail])
@@ -233,7 +234,7 @@ def test_what_stands_behind_the_end_is_an_error(form: str, tail: bytes) -> None:
     cuts=places,
 )
 def test_any_bytes_decode_or_are_refused(form: str, plain: bytes, at: int, junk: bytes, cuts: list[int]) -> None:
-    """Junk, and data damaged in one place: output or the named error, and the same of both however it is cut."""
+    """Junk and damaged data give output or the named error, and the same of both however they are split."""
     body = coded(form, plain)
     for damaged in (junk, plain, body[:at] + junk + body[at + len(junk) :]):
         one, other = (
@@ -248,8 +249,8 @@ def test_any_bytes_decode_or_are_refused(form: str, plain: bytes, at: int, junk:
 
 
 @every_form
-def test_what_came_before_an_error_is_ready(form: str) -> None:
-    """In pieces of their own, whole events are not lost to what follows them."""
+def test_output_before_an_error_is_available(form: str) -> None:
+    """Complete events in earlier pieces are not lost by an error after them."""
     events = EVENT % 1 * 3
     first, *_ = flushed(form, events)
     decoding = ContentDecoder(name_of(form), SMALL)
@@ -262,7 +263,7 @@ def test_what_came_before_an_error_is_ready(form: str) -> None:
     assert caught.value.ready == b"x" * 1000
 
 
-def test_a_dictionary_that_nobody_has_is_an_error() -> None:
+def test_a_preset_dictionary_is_an_error() -> None:
     """RFC 1950 section 2.2."""
     coder = zlib.compressobj(zdict=b"hello")
     assert Result(b"deflate", [coder.compress(b"hello") + coder.flush()]).reason is Reason.CORRUPT
@@ -273,7 +274,7 @@ def test_a_dictionary_that_nobody_has_is_an_error() -> None:
 
 @pytest.mark.parametrize("coding", [b"", b"identity", b"compress", b"aws-chunked", b"gzip,br", b"GZIP", b"\xff"])
 def test_other_codings_are_unknown(coding: bytes) -> None:
-    """Also several at once: layers multiply what a few bytes unfold to."""
+    """Several codings at once are unknown, too, because layers multiply the ratio."""
     with pytest.raises(Undecodable) as caught:
         ContentDecoder(coding)
     assert caught.value.reason is Reason.UNKNOWN

@@ -1,4 +1,4 @@
-"""A coded answer is read in a copy: its usage and its opening, as if it had not been coded."""
+"""A copy of a coded answer is decoded, and its usage and its first content are found as in an uncoded one."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def facts(*lines: bytes) -> ResponseFacts:
         ([b"X-Content-Encoding: gzip"], b""),
     ],
 )
-def test_the_head_tells_the_coding(lines: list[bytes], coding: bytes) -> None:
-    """One name in lower case, however it is written; the lines travel on as they are."""
+def test_the_coding_is_read_from_the_head(lines: list[bytes], coding: bytes) -> None:
+    """It is one name in lower case, however it is written. The lines pass unchanged."""
     read = facts(*lines, b"Content-Type: text/event-stream")
     assert read.coding == coding
     assert (read.event_stream, read.coded_events) == (not coding, bool(coding))
     assert read.block == b"".join(line + b"\r\n" for line in [*lines, b"Content-Type: text/event-stream"])
 
 
-def test_events_that_can_be_read_are_told() -> None:
-    """Those that are not coded, and those in a known coding."""
+def test_readable_event_streams_are_recognised() -> None:
+    """These are uncoded streams and those in a known coding."""
     events = b"Content-Type: text/event-stream"
     assert is_readable_sse(facts(events))
     assert is_readable_sse(facts(events, b"Content-Encoding: br"))
@@ -66,8 +66,8 @@ def test_events_that_can_be_read_are_told() -> None:
     assert not is_readable_sse(facts(b"Content-Type: application/json", b"Content-Encoding: br"))
 
 
-def test_what_is_not_coded_is_read_as_it_is() -> None:
-    """Nor is anything in an unknown coding."""
+def test_an_uncoded_body_is_read_directly() -> None:
+    """A body in an unknown coding is not decoded either."""
     for read in (facts(), facts(b"Content-Encoding: x-own"), facts(b"Content-Encoding: gzip, br")):
         assert type(usage_scanner_for(read, LIMIT)) is UsageScanner
         assert type(first_content_detector_for(read, LIMIT)) is FirstContentDetector
@@ -80,8 +80,8 @@ def test_what_is_not_coded_is_read_as_it_is() -> None:
 
 @every_form
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
-def test_usage_is_seen_in_a_coded_answer(form: str, size: int) -> None:
-    """The bytes that pass are the same objects; what was decoded is counted."""
+def test_usage_is_found_in_a_coded_answer(form: str, size: int) -> None:
+    """The passing bytes are the same objects; the usage is read in the decoded copy."""
     body = coded(form, ANSWER)
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     tail = DecodingUsageScanner(LIMIT, name_of(form))
@@ -91,16 +91,16 @@ def test_usage_is_seen_in_a_coded_answer(form: str, size: int) -> None:
 
 
 @every_form
-def test_usage_behind_a_long_answer_is_seen(form: str) -> None:
-    """Only the last of it is kept."""
+def test_usage_after_a_long_answer_is_found(form: str) -> None:
+    """Only the end of the answer is kept."""
     tail = DecodingUsageScanner(LIMIT, name_of(form))
     tail.feed(coded(form, b" " * 2_000_000 + ANSWER[-200:]))
     assert (tail.tokens(), tail.seen) == (77, 2_000_200)
 
 
 @every_form
-def test_usage_of_what_is_no_coded_answer_is_not_known(form: str) -> None:
-    """A wrong label, or damage: then its size counts as it came, whatever was read before."""
+def test_usage_of_an_undecodable_answer_is_unknown(form: str) -> None:
+    """With a wrong label or damage, the received size counts, whatever was decoded before."""
     tail = DecodingUsageScanner(LIMIT, name_of(form))
     assert tail.feed(ANSWER) is ANSWER
     assert tail.feed(ANSWER) is ANSWER
@@ -125,8 +125,8 @@ OPENINGS = {
 
 @every_form
 @pytest.mark.parametrize("case", OPENINGS)
-def test_a_coded_opening_is_judged_like_any_other(form: str, case: str) -> None:
-    """As soon as the piece came that tells."""
+def test_a_coded_opening_is_classified_like_any_other(form: str, case: str) -> None:
+    """The verdict comes with the first piece that decides it."""
     events, expected = OPENINGS[case]
     plain, opening = FirstContentDetector(True, LIMIT), DecodingFirstContentDetector(True, LIMIT, name_of(form))
     *pieces, end = flushed(form, *events)
@@ -136,8 +136,8 @@ def test_a_coded_opening_is_judged_like_any_other(form: str, case: str) -> None:
 
 
 @every_form
-def test_a_coded_document_is_judged_as_a_whole(form: str) -> None:
-    """JSON, and nothing at all."""
+def test_a_coded_document_is_classified_when_it_is_complete(form: str) -> None:
+    """The document is JSON or empty."""
     opening = DecodingFirstContentDetector(False, LIMIT, name_of(form))
     assert opening.feed(coded(form, b'{"error":{"code":429}}')) is None
     assert opening.finish(Ending.DONE) == Verdict(VerdictKind.ERROR, 429)
@@ -146,8 +146,8 @@ def test_a_coded_document_is_judged_as_a_whole(form: str) -> None:
 
 
 @every_form
-def test_what_cannot_be_decoded_is_content(form: str) -> None:
-    """Junk at once, and what is not whole by its coding at its end."""
+def test_an_undecodable_opening_is_content(form: str) -> None:
+    """Junk is content at once, and truncated data at their end."""
     assert DecodingFirstContentDetector(True, LIMIT, name_of(form)).feed(ERROR) == CONTENT
     opening = DecodingFirstContentDetector(False, LIMIT, name_of(form))
     assert opening.feed(coded(form, b'{"error":{"code":429}}')[:-1]) is None
@@ -157,8 +157,8 @@ def test_what_cannot_be_decoded_is_content(form: str) -> None:
 @every_form
 @examples(50)
 @given(silence=st.integers(0, 3 * LIMIT), at=st.integers(0, 1000))
-def test_the_verdict_does_not_depend_on_the_cut(form: str, silence: int, at: int) -> None:
-    """Nor does it look beyond the limit, by what came and by what came to light."""
+def test_the_verdict_on_a_coded_body_does_not_depend_on_the_reads(form: str, silence: int, at: int) -> None:
+    """The limit applies to the received bytes and to the decoded ones."""
     body = coded(form, b":" * silence + b"\n\n" + ERROR)
     verdicts = []
     for cut in (0, at % len(body)):
@@ -171,8 +171,8 @@ def test_the_verdict_does_not_depend_on_the_cut(form: str, silence: int, at: int
 
 
 @pytest.mark.parametrize("form", ["gzip", "zstd"])
-def test_bytes_that_say_nothing_are_content_beyond_the_limit(form: str) -> None:
-    """What a coding may carry beside data is not held for ever."""
+def test_coded_bytes_without_output_are_content_above_the_limit(form: str) -> None:
+    """A coding may contain bytes without data, which are not held for ever."""
     nothing = {"gzip": b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * LIMIT, "zstd": b"\x50\x2a\x4d\x18\xff\xff\xff\x0f"}[form]
     opening = DecodingFirstContentDetector(True, LIMIT, name_of(form))
     assert opening.feed(nothing[:LIMIT]) is None

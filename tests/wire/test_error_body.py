@@ -1,4 +1,4 @@
-"""The error envelope: every kind has a whole, well-formed response."""
+"""The error envelope: every kind of error has a complete, well-formed response."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from onwards_py.wire.error_body import error_response, format_duration
 
 
 @pytest.mark.parametrize("kind", ErrorKind, ids=lambda kind: kind.name)
-def test_every_kind_can_be_told(kind: ErrorKind) -> None:
-    """Status, reason, type, code and message; the length is that of the body."""
+def test_every_kind_of_error_has_a_response(kind: ErrorKind) -> None:
+    """The response has status, reason, type, code and message, and the length of its body."""
     status, reason, block, body = error_response(ProxyError(kind))
     assert (status, reason.decode()) == (kind.value.status, HTTPStatus(kind.value.status).phrase)
     assert b"Content-Length: %d\r\n" % len(body) in block
@@ -29,7 +29,7 @@ def test_every_kind_can_be_told(kind: ErrorKind) -> None:
 
 
 def test_message_and_param_are_those_of_the_error() -> None:
-    """Any text is JSON-escaped: it may quote a client's model name."""
+    """All text is JSON-escaped, because it may quote a client's model name."""
     text = 'no "such"\r\nmodel \u2028 é'
     body = error_response(ProxyError(ErrorKind.MODEL_NOT_FOUND, text, param="model")).body
     assert json.loads(body)["error"]["message"] == text
@@ -45,13 +45,13 @@ def test_only_401_carries_a_challenge() -> None:
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.0, b"1"), (0.2, b"1"), (1.0, b"1"), (1.01, b"2"), (59.5, b"60")])
 def test_retry_after_is_rounded_up_to_whole_seconds(seconds: float, told: bytes) -> None:
-    """RFC 9110 section 10.2.3: no fractions, and never zero, which would ask for a storm."""
+    """RFC 9110 section 10.2.3: it has no fraction, and is never zero, which would cause many retries at once."""
     block = error_response(ProxyError(ErrorKind.RATE_LIMIT, retry_after=seconds)).block
     assert b"\r\nRetry-After: " + told + b"\r\n" in block
 
 
 def test_no_retry_after_unless_it_is_known() -> None:
-    """A guess would be worse than nothing."""
+    """The proxy does not guess a time."""
     assert b"Retry-After" not in error_response(ProxyError(ErrorKind.RATE_LIMIT)).block
 
 
@@ -74,8 +74,8 @@ def test_no_retry_after_unless_it_is_known() -> None:
     ],
     ids=lambda value: value.name if isinstance(value, LimitState) else "",
 )
-def test_a_limit_that_was_passed_is_told(state: LimitState, lines: bytes) -> None:
-    """In the fields that OpenAI uses; no reset where none is known."""
+def test_an_exceeded_limit_is_reported(state: LimitState, lines: bytes) -> None:
+    """The fields are those of OpenAI. Without a known reset time there is no reset field."""
     block = error_response(ProxyError(ErrorKind.RATE_LIMIT, retry_after=1.0, limit=state)).block
     assert block.endswith(b"Retry-After: 1\r\n" + lines)
     assert b"X-RateLimit" not in error_response(ProxyError(ErrorKind.RATE_LIMIT)).block
@@ -99,5 +99,5 @@ def test_a_limit_that_was_passed_is_told(state: LimitState, lines: bytes) -> Non
     ],
 )
 def test_durations_are_written_as_openai_does(seconds: float, told: str) -> None:
-    """Go's form, rounded up: who waits as told does not come too early."""
+    """They have Go's form, rounded up, so that a client that waits for that time is not early."""
     assert format_duration(seconds) == told

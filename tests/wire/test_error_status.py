@@ -1,4 +1,4 @@
-"""Which status an error inside an answer amounts to."""
+"""The status of an error inside an answer."""
 
 from __future__ import annotations
 
@@ -60,13 +60,14 @@ from onwards_py.wire.error_status import error_status
         ("x" * 100_000 + "timeout", 500),
     ],
 )
-def test_a_number_decides_and_else_the_names_do(error: object, status: int) -> None:
-    """The most exact name first; 500 for what is not known."""
+def test_a_number_decides_before_the_codes(error: object, status: int) -> None:
+    """Without a number, the most specific code decides. An unknown error is 500."""
     assert error_status(error) == status
 
 
-def test_what_stands_around_an_error_counts_after_it() -> None:
-    """A number beside the error object is better than a name inside; the object's own is better still."""
+def test_members_around_an_error_count_after_its_own() -> None:
+    """A number beside the error object takes precedence over a code inside it, and the object's own number over
+    both."""
     assert error_status({"type": "x"}, {"code": 503}) == 503
     assert error_status({"code": 429}, {"code": 503}) == 429
     assert error_status("no", {"code": "503"}) == 503

@@ -1,4 +1,4 @@
-"""The opening of an answer: content, an error inside a 200, nothing, or cut off."""
+"""The opening of an answer: content, an error inside a 200, empty, or cut."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fed(*pieces: bytes, stream: bool = True, limit: int = LIMIT) -> Verdict | No
 
 
 def judged(body: bytes, ending: Ending = Ending.DONE, stream: bool = False) -> Verdict:
-    """The verdict about a body that is over."""
+    """The verdict on a complete body."""
     opening = FirstContentDetector(stream, LIMIT)
     opening.feed(body)
     return opening.finish(ending)
@@ -88,8 +88,8 @@ SILENT = [
 
 
 @pytest.mark.parametrize("opening", SILENT)
-def test_what_only_announces_an_answer_decides_nothing(opening: bytes) -> None:
-    """Comments, empty events, roles, and events that say that there is a response."""
+def test_announcements_give_no_verdict(opening: bytes) -> None:
+    """These are comments, empty events, roles, and events that announce a response."""
     assert fed(opening, opening) is None
     assert judged(opening, stream=True) == EMPTY
 
@@ -130,8 +130,8 @@ SAYING = [
 
 
 @pytest.mark.parametrize("data", SAYING, ids=lambda data: str(data)[:40])
-def test_what_says_something_or_is_not_known_is_content(data: object) -> None:
-    """An answer that this file does not understand is nobody's failure."""
+def test_text_and_unknown_events_are_content(data: object) -> None:
+    """An answer in an unknown form is not a failure."""
     assert fed(event(CREATED), event(data), limit=1 << 20) == CONTENT
 
 
@@ -159,8 +159,8 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("data", "status"), ERRORS, ids=lambda value: str(value)[:50])
-def test_an_error_is_one_first_or_after_silence(data: object, status: int) -> None:
-    """bifrost#5395: the Responses API says created, and then that the quota is used up."""
+def test_an_error_counts_first_or_after_announcements(data: object, status: int) -> None:
+    """bifrost#5395: the Responses API sends created, and then an error for an exhausted quota."""
     assert fed(event(data)) == error(status)
     assert fed(*SILENT, event(data)) == error(status)
     assert fed(event({"type": "response.output_text.delta", "delta": "x"}), event(data)) == CONTENT
@@ -170,53 +170,53 @@ def test_an_error_is_one_first_or_after_silence(data: object, status: int) -> No
     ("data", "status"),
     [("", 500), ("oops", 500), ('{"message":"m","type":"rate_limit_error"}', 429), ("[1]", 500), ('"timeout"', 504)],
 )
-def test_an_event_called_error_is_one_whatever_it_holds(data: str, status: int) -> None:
-    """Anthropic, and servers that have read about server-sent events."""
+def test_an_event_named_error_is_an_error_with_any_data(data: str, status: int) -> None:
+    """Anthropic sends such events, and so do other servers."""
     assert fed(event(data, "error")) == error(status)
 
 
 def test_the_name_of_an_event_is_its_type_if_its_data_has_none() -> None:
-    """The data repeats the name with most providers; with some it does not."""
+    """With most providers the data repeat the name; with some they do not."""
     assert fed(event({"response": {"error": {"code": "rate_limit_exceeded"}}}, "response.failed")) == error(429)
     assert fed(event({"response": {}}, "response.completed")) == CONTENT
 
 
 @pytest.mark.parametrize("data", [{"error": None}, {"error": {}}, {"error": ""}, {"error": []}])
-def test_an_error_that_is_empty_is_none(data: dict[str, object]) -> None:
-    """Servers that always write the member."""
+def test_an_empty_error_member_is_not_an_error(data: dict[str, object]) -> None:
+    """Some servers always write the member."""
     assert fed(event({**data, **delta(content="x")})) == CONTENT
     assert judged(json.dumps({**data, "choices": [{}]}).encode()) == CONTENT
 
 
-def test_done_without_content_is_nothing() -> None:
-    """Also before the body ends; but not after a reason to end."""
+def test_done_without_content_is_empty() -> None:
+    """This holds before the end of the body, too, but not after a finish reason."""
     assert fed(event(delta(role="assistant")), event("[DONE]")) == EMPTY
     assert fed(event({"choices": [{"delta": {}, "finish_reason": "stop"}]}), event("[DONE]")) == CONTENT
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("body", [b"", b"\n", b" \r\n "])
-def test_an_empty_body_is_nothing(stream: bool, body: bytes) -> None:
-    """Whatever its type says."""
+def test_an_empty_body_is_empty(stream: bool, body: bytes) -> None:
+    """Its media type does not matter."""
     assert judged(body, stream=stream) == EMPTY
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("body", [b"", event(CREATED), b'{"error":{"code":400}}'])
 @pytest.mark.parametrize("ending", [ending for ending in Ending if ending is not Ending.DONE])
-def test_what_breaks_off_before_content_is_cut(stream: bool, body: bytes, ending: Ending) -> None:
-    """502, or 504 if a clock of ours ended it. Half an error is none."""
+def test_a_body_cut_before_content_is_cut(stream: bool, body: bytes, ending: Ending) -> None:
+    """The status is 502, or 504 after a timeout of the proxy. An incomplete error is not an error."""
     status = 504 if ending in (Ending.IDLE, Ending.LIMIT) else 502
     assert judged(body, ending, stream=stream) == Verdict(VerdictKind.CUT, status)
 
 
 def test_a_last_event_without_its_blank_line_counts() -> None:
-    """If the body ended well."""
+    """It counts if the body ended properly."""
     assert judged(event({"error": {"code": 429}})[:-2], stream=True) == error(429)
 
 
-def test_the_verdict_stays() -> None:
-    """Whatever comes later."""
+def test_the_verdict_does_not_change() -> None:
+    """Later bytes do not matter."""
     opening = FirstContentDetector(True, LIMIT)
     assert opening.feed(event({"error": {"code": 429}})) == error(429)
     assert opening.feed(event(delta(content="x"))) == error(429)
@@ -228,14 +228,14 @@ def test_the_verdict_stays() -> None:
 
 @pytest.mark.parametrize(("data", "status"), [(data, status) for data, status in ERRORS if "delta" not in str(data)])
 def test_a_whole_answer_is_an_error_by_the_same_shapes(data: object, status: int) -> None:
-    """Judged when it is whole, and not before."""
+    """The verdict comes when the answer is complete, not before."""
     body = json.dumps(data).encode()
     assert fed(body, stream=False) is None
     assert judged(body) == error(status)
 
 
 def test_a_response_that_failed_is_an_error() -> None:
-    """With its own error, or without; other ends are content."""
+    """It may have an error of its own or not. Other final states are content."""
     response = {"object": "response", "status": "failed", "error": {"code": "server_error"}, "output": []}
     assert judged(json.dumps(response).encode()) == error(500)
     assert judged(json.dumps({**response, "error": None}).encode()) == error(500)
@@ -254,8 +254,8 @@ def test_any_other_body_is_content(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_beyond_the_limit_it_is_content(stream: bool) -> None:
-    """One byte more than the limit without a verdict; whatever stands behind it."""
+def test_above_the_limit_the_opening_is_content(stream: bool) -> None:
+    """One byte above the limit without a verdict is content, whatever follows."""
     silent = b":" + b"x" * 97 + b"\n\n" if stream else b" " * 100
     telling = event({"error": 1}) if stream else b'{"error":1}'
     assert fed(silent, stream=stream, limit=100) is None
@@ -281,10 +281,10 @@ def verdict_of(pieces: list[bytes], stream: bool, limit: int, ending: Ending) ->
 
 
 @given(BODIES, st.booleans(), st.integers(0, 400), ENDINGS, st.lists(st.integers(0, 1000), max_size=8))
-def test_the_verdict_does_not_depend_on_how_the_body_was_cut(
+def test_the_verdict_does_not_depend_on_the_reads(
     body: bytes, stream: bool, limit: int, ending: Ending, places: list[int]
 ) -> None:
-    """Any cutting, any limit, any ending."""
+    """This holds for all reads, limits and endings."""
     bounds = sorted({0, len(body), *(place % (len(body) + 1) for place in places)})
     pieces = [body[a:b] for a, b in itertools.pairwise(bounds)]
     assert verdict_of(pieces, stream, limit, ending) == verdict_of([body], stream, limit, ending)
@@ -292,7 +292,7 @@ def test_the_verdict_does_not_depend_on_how_the_body_was_cut(
 
 @given(BODIES.map(lambda body: body.replace(b"\n", b"\r\n")), st.integers(0, 60))
 def test_line_ends_do_not_matter(body: bytes, place: int) -> None:
-    """CRLF as LF, wherever a read ends."""
+    """CRLF counts as LF, wherever a read ends."""
     pieces = [body[:place], body[place:]]
     plain = verdict_of([body.replace(b"\r\n", b"\n")], True, LIMIT, Ending.DONE)
     assert verdict_of(pieces, True, LIMIT, Ending.DONE) == plain or b"\r\r" in body
@@ -314,7 +314,7 @@ JSON = st.recursive(
 
 @given(JSON, st.booleans(), ENDINGS)
 def test_any_json_gives_a_verdict(value: object, stream: bool, ending: Ending) -> None:
-    """Total; and an error always has the status of one."""
+    """The function never raises, and the status of an error is always an error status."""
     body = json.dumps(value).encode()
     verdict = judged(event(body.decode()) if stream else body, ending, stream=stream)
     if verdict.kind is VerdictKind.ERROR:

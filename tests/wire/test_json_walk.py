@@ -1,4 +1,5 @@
-"""A walk in windows finds the members that a decoder finds, wherever the windows end, and refuses what it refuses."""
+"""A walk in windows finds the members that a decoder finds, and refuses what a decoder refuses, wherever the windows
+end."""
 
 from __future__ import annotations
 
@@ -62,7 +63,7 @@ def found(body: bytes, window: int) -> list[tuple[bytes, int]] | None:
 
 
 def is_object(body: bytes) -> bool:
-    """What a strict decoder says that takes halves of surrogate pairs."""
+    """Whether a strict decoder that accepts half surrogate pairs accepts the body."""
     try:
         msgspec.json.decode(
             re.sub(rb"(?<!\\)((?:\\\\)*)\\u[dD][89a-fA-F]", rb"\1\\u00", body), type=dict[str, msgspec.Raw]
@@ -76,7 +77,7 @@ def is_object(body: bytes) -> bool:
 @given(bodies, SIZES)
 @example(b'{"a":[[0],{"b":1}],"c":{"d":[1,2,{"e":null}]}}', 24)
 def test_members_are_those_of_the_standard_library(body: bytes, window: int) -> None:
-    """Every key in its order, and the offset where its value begins, in windows of any size."""
+    """Each key is found in order with the offset of its value, in windows of any size."""
     text = body.decode()
     decoder = json.JSONDecoder(object_pairs_hook=list)
     wanted = decoder.decode(text)
@@ -90,7 +91,7 @@ def test_members_are_those_of_the_standard_library(body: bytes, window: int) -> 
 @examples(600)
 @given(bodies, SIZES, st.data())
 def test_a_damaged_body_is_refused_as_a_decoder_refuses_it(body: bytes, window: int, data: st.DataObject) -> None:
-    """Junk in place of up to three bytes anywhere: the verdict is that of a strict decoder, in windows of any size."""
+    """Up to three bytes anywhere are junk. The verdict is that of a strict decoder, in windows of any size."""
     at = data.draw(st.integers(0, len(body)))
     junk = data.draw(st.sampled_from(JUNK))
     damaged = body[:at] + junk + body[at + data.draw(st.integers(0, 3)) :]
@@ -99,8 +100,8 @@ def test_a_damaged_body_is_refused_as_a_decoder_refuses_it(body: bytes, window: 
 
 
 @pytest.mark.parametrize("value", ["0 .5", "0 e1", "[].5", '{"b":"c"}e-1', '"b" 0'])
-def test_a_number_does_not_go_on_behind_the_value_before_it(value: str) -> None:
-    """Wherever a window ends between the two."""
+def test_a_number_cannot_follow_a_value_directly(value: str) -> None:
+    """A window may end between the two."""
     for spaces in range(1, 60):
         padding = " " * spaces
         assert found(f'{{"x":[{padding}{value}]}}'.encode(), 24) is None
@@ -117,7 +118,7 @@ LARGE = 300_000
 )
 @pytest.mark.parametrize("extra", [b"", b'"' + b"x" * 100_000 + b'",', b"[" * 300 + b"]" * 300 + b","], ids=len)
 def test_large_arrays_are_walked_in_short_steps(unit: bytes, extra: bytes) -> None:
-    """What stands behind them is found; no step goes on for longer than some windows."""
+    """Members after them are found, and no step takes more than a few windows."""
     items = unit * (LARGE // len(unit))
     body = b'{"a":[' + items + extra + items + b'0],"model":"m"}'
     assert found(body, WINDOW) == [(b'"a"', 5), (b'"model"', len(body) - 4)]
@@ -128,20 +129,20 @@ def test_large_arrays_are_walked_in_short_steps(unit: bytes, extra: bytes) -> No
 
 
 def test_nesting_without_end_is_refused() -> None:
-    """It ends in a refusal, and neither in a crash nor in time that grows with the square."""
+    """The walk ends with a refusal, not with a crash or in quadratic time."""
     for opening in (b"[", b'{"a":'):
         assert found(b'{"a":' + opening * 100_000, WINDOW) is None
         assert found(b'{"a":["\\ud800",' + opening * 2000, WINDOW) is None
 
 
 def test_a_number_longer_than_a_window_is_refused() -> None:
-    """Nobody needs it, and it cannot be looked at in steps."""
+    """Such a number has no use and cannot be read in steps."""
     assert found(b'{"a":' + b"1" * (WINDOW + 10) + b"}", WINDOW) is None
     assert found(b'{"a":[0,' + b"1" * (WINDOW + 10) + b"]}", WINDOW) is None
 
 
 def test_memory_does_not_grow_with_the_body() -> None:
-    """Pieces of one window are all that is held."""
+    """Only pieces of one window are held."""
     body = b'{"a":[' + b'"",[],' * 500_000 + b'0],"model":"m"}'
     tracemalloc.start()
     try:
@@ -184,7 +185,7 @@ def at_once(body: bytes) -> ScanResult | ErrorKind:
     ],
 )  # fmt: skip
 def test_in_steps_and_at_once_agree(body: bytes) -> None:
-    """Large bodies have no rules of their own."""
+    """The rules for large bodies are those for small ones."""
     read = in_steps(body)
     assert (ScanResult(read.span, read.exact) if isinstance(read, ScanResult) else read) == at_once(body)
 
@@ -198,8 +199,8 @@ def test_in_steps_and_at_once_agree(body: bytes) -> None:
         (b'{"store":null,"stream":"true"}', BodyFlags(False, None)),
     ],
 )
-def test_what_else_matters_is_noted_on_the_way(body: bytes, notes: BodyFlags) -> None:
-    """Whether the request streams, and is to be stored, is not looked for in a large body again."""
+def test_the_walk_also_finds_stream_and_store(body: bytes, notes: BodyFlags) -> None:
+    """A large body is not searched again for them."""
     read = in_steps(body)
     assert isinstance(read, ScanResult)
     assert read.notes == notes

@@ -1,4 +1,4 @@
-"""How a body is to be read, by its Content-Type and by its first bytes."""
+"""The form of a body, from its Content-Type and its first bytes."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from onwards_py.wire.media_type import Media, may_be_json, media_of
         (b"application/json, multipart/form-data; boundary=b", Media.UNREADABLE),
     ],
 )  # fmt: skip
-def test_a_content_type_says_how_a_body_is_read(content_type: bytes, media: Media) -> None:
-    """In any case; a charset counts wherever it stands, and where ASCII means something else it hides what there is."""
+def test_a_content_type_gives_the_form_of_the_body(content_type: bytes, media: Media) -> None:
+    """Case and the place of the charset do not matter. In a charset that is unlike ASCII the body cannot be read."""
     assert media_of(content_type) is media
 
 
@@ -41,14 +41,14 @@ def test_a_content_type_says_how_a_body_is_read(content_type: bytes, media: Medi
 @pytest.mark.parametrize(
     "text", ['{"model":"m"}', ' \r\n\t{"a":1}', "[1]", '// c\n{"a":1}', '/**/{"a":1}', '# c\n{"a":1}']
 )
-def test_what_lenient_parsers_take_for_json_is_seen(text: str, coding: str) -> None:
-    """In any Unicode encoding, behind a byte order mark, white space and comments."""
+def test_possible_json_is_recognised(text: str, coding: str) -> None:
+    """Lenient parsers accept any Unicode encoding, and JSON after a byte order mark, white space and comments."""
     assert may_be_json(text.encode(coding))
 
 
 @pytest.mark.parametrize("space", "\x0b\x0c\x85\xa0\u1680\u2000\u2003\u200a\u2028\u202f\u205f\u3000\ufeff", ids=ascii)
 def test_white_space_of_unicode_is_white_space(space: str) -> None:
-    """JSON5 skips it, and so does whoever strips a body before it is read."""
+    """JSON5 skips it, and so does a server that strips a body before parsing."""
     assert may_be_json((space * 2 + '{"a":1}').encode())
 
 
@@ -60,5 +60,5 @@ def test_white_space_of_unicode_is_white_space(space: str) -> None:
     ],
 )  # fmt: skip
 def test_sound_and_pictures_are_not_json(body: bytes) -> None:
-    """The beginnings of what clients upload: containers, silence, documents."""
+    """These are the first bytes of uploads: containers, silence, documents."""
     assert not may_be_json(body)

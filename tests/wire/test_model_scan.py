@@ -1,4 +1,4 @@
-"""The scan reads the model that every JSON parser would read, or refuses; the splice changes it alone."""
+"""The scan reads the model that every JSON parser would read, or refuses; the splice changes only the model."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def refusal(body: bytes) -> ProxyError:
         (b'{"model":"m","text":"\xf0\x9f\x98\x80 \xe4\xb8\xad"}', "m", b'"m"'),
     ],
 )
-def test_model_is_found_where_it_stands(body: bytes, name: str, literal: bytes) -> None:
-    """Escapes, white space, nesting, look-alikes in text: name and span are those of the top-level member."""
+def test_the_top_level_model_is_found(body: bytes, name: str, literal: bytes) -> None:
+    """Name and span are those of the top-level member, despite escapes, white space, nesting and similar text."""
     for pad in SMALL_AND_BIG:
         span = scan(body + pad)
         assert (span.name, body[span.start : span.end]) == (name, literal)
@@ -88,7 +88,8 @@ def test_model_is_found_where_it_stands(body: bytes, name: str, literal: bytes) 
     ],
 )
 def test_second_model_in_any_spelling_is_refused(body: bytes) -> None:
-    """Parsers take the first or the last, Go's in any case: what is routed might not be what is read."""
+    """Parsers use the first or the last member, and Go's in any case, so the provider could read another model than
+    the proxy."""
     for pad in SMALL_AND_BIG:
         error = refusal(body + pad)
         assert error.kind is ErrorKind.BAD_REQUEST
@@ -108,15 +109,15 @@ def test_second_model_in_any_spelling_is_refused(body: bytes) -> None:
         b'{"model" : "" }',
     ],
 )
-def test_missing_or_empty_model_asks_for_one(body: bytes) -> None:
-    """The client learns that a model is required, not merely that the request is bad."""
+def test_the_error_for_a_missing_or_empty_model_says_so(body: bytes) -> None:
+    """The client learns that a model is required, not only that the request is invalid."""
     for pad in SMALL_AND_BIG:
         assert refusal(body + pad).kind is ErrorKind.MODEL_REQUIRED
 
 
 @pytest.mark.parametrize("value", [b"null", b"1", b"-1.5e3", b"true", b"[]", b'["m"]', b"{}", b'{"model":"m"}'])
 def test_model_that_is_no_string_is_refused(value: bytes) -> None:
-    """A list, a null or a number is the client's mistake, told as such."""
+    """A list, a null or a number is reported as the client's error."""
     for pad in SMALL_AND_BIG:
         error = refusal(b'{"model":' + value + b"}" + pad)
         assert error.kind is ErrorKind.BAD_REQUEST
@@ -125,25 +126,25 @@ def test_model_that_is_no_string_is_refused(value: bytes) -> None:
 
 @pytest.mark.parametrize("half", [b"\\ud83d", b"\\uDE00", b"\\ude00\\ud83d", b"\\ud83d\\u0041"])
 def test_half_a_surrogate_pair_in_the_name_is_refused(half: bytes) -> None:
-    """It is no character, so that no target can be called so."""
+    """It is not a character, so no target can have that name."""
     assert "surrogate" in refusal(b'{"model":"m' + half + b'"}').message
 
 
 @pytest.mark.parametrize("escape", [b"\\u0000", b"\\n", b"\\u001f", b"\\u007f", b"\x7f"])
 def test_control_characters_in_the_name_are_refused(escape: bytes) -> None:
-    """The name goes into logs, labels and lookups."""
+    """The name is used in logs, labels and lookups."""
     assert "control" in refusal(b'{"model":"a' + escape + b'b"}').message
 
 
 def test_name_may_be_as_long_as_the_limit_and_no_longer() -> None:
-    """The limit counts characters of the decoded name, in whichever way it is found."""
+    """The limit counts characters of the decoded name, whichever way it is found."""
     for pad in (b"", PAD):
         assert len(scan(b'{"model":"' + b"m" * MAX_NAME + b'"}' + pad).name) == MAX_NAME
         assert "longer" in refusal(b'{"model":"' + b"m" * (MAX_NAME + 1) + b'"}' + pad).message
 
 
 def test_members_are_bounded() -> None:
-    """MAX_MEMBERS members are fine, one more is refused."""
+    """MAX_MEMBERS members are accepted, one more is refused."""
     body = b'{"model":"m"' + b',"key":[0]' * (MAX_MEMBERS - 1)
     assert scan(body + b"}").name == "m"
     assert str(MAX_MEMBERS) in refusal(body + b',"key":0}').message
@@ -182,14 +183,14 @@ NOT_JSON = [
 
 
 @pytest.mark.parametrize("body", NOT_JSON)
-def test_what_is_not_one_json_object_is_refused(body: bytes) -> None:
-    """The table follows the classes of JSONTestSuite: no grammar extension of any parser is let through."""
+def test_invalid_json_is_refused(body: bytes) -> None:
+    """The table follows the classes of JSONTestSuite. Extensions of parsers to the grammar are refused."""
     for pad in SMALL_AND_BIG:
         assert refusal(body + pad).kind is ErrorKind.BAD_REQUEST
 
 
 def test_control_characters_are_refused_in_keys_and_values() -> None:
-    """RFC 8259 section 7: all 32; DEL is allowed."""
+    """RFC 8259 section 7: all 32 are refused; DEL is allowed."""
     for control in (b"%c" % number for number in range(0x20)):
         for body in (b'{"a%b":1,"model":"m"}' % control, b'{"a":"%b","model":"m"}' % control):
             for pad in SMALL_AND_BIG:
@@ -200,7 +201,7 @@ def test_control_characters_are_refused_in_keys_and_values() -> None:
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 @pytest.mark.parametrize("lead", [b'{"model":"m","a":', b'{"a":', b""])
 def test_nesting_without_end_is_refused(lead: bytes, opening: bytes) -> None:
-    """Depth runs into the recursion limit: a refusal, not a crash."""
+    """The recursion limit causes a refusal, not a crash."""
     assert refusal(lead + opening * 100_000).kind is ErrorKind.BAD_REQUEST
 
 
@@ -210,7 +211,7 @@ def test_nesting_that_clients_use_is_accepted() -> None:
 
 
 def test_hostile_members_cost_no_memory() -> None:
-    """Neither repeated members nor a large member of many values is built in memory."""
+    """The scan builds neither repeated members nor a large member with many values in memory."""
     body = b'{"a":[' + b"[]," * 300_000 + b'0],"a":0,"model":"m","b":"' + "é".encode() * 500_000 + b'"}'
     tracemalloc.start()
     try:
@@ -220,16 +221,16 @@ def test_hostile_members_cost_no_memory() -> None:
         tracemalloc.stop()
 
 
-def test_invalid_utf8_is_seen_in_every_place_of_a_big_text() -> None:
-    """The check runs in pieces: a character cut by a piece is fine, a broken one never."""
+def test_invalid_utf8_is_found_anywhere_in_a_large_text() -> None:
+    """The check runs in pieces: it accepts a character across two pieces and refuses an invalid one."""
     lead = b'{"model":"m","a":"'
     for size in range(64 * 1024 - len(lead) - 4, 64 * 1024 - len(lead) + 1):
         assert scan(lead + b"x" * size + "\U0001f600".encode() + b'"}').name == "m"
         assert "UTF-8" in refusal(lead + b"x" * size + b"\xf0\x9f\x98" + b'"}').message
 
 
-def test_splice_replaces_the_literal_and_nothing_else() -> None:
-    """White space, order and the text of everything around stay byte for byte."""
+def test_splice_replaces_only_the_literal() -> None:
+    """White space, order and all other text stay unchanged."""
     body = b'{ "a":1.0 ,"model" : "org\\/m"  ,"seed":18446744073709551617}'
     assert splice(body, scan(body), b'"x"') == b'{ "a":1.0 ,"model" : "x"  ,"seed":18446744073709551617}'
 
@@ -306,7 +307,7 @@ def top_level(body: bytes) -> list[tuple[str, JsonValue]]:
 @given(bodies())
 @example(b'{"model":"m","a":"\\ud83d\\ude00"}')
 def test_scan_agrees_with_the_standard_library(body: bytes) -> None:
-    """For any JSON object: one usable model gives its name and span, anything else the matching refusal."""
+    """For any JSON object, one valid model gives its name and span; any other gives the matching refusal."""
     members = [(key, value) for key, value in top_level(body) if key.lower() == "model"]
     models = [value for _, value in members]
     usable = bool(models) and isinstance(models[0], str) and models[0] and not _has_control(models[0])
@@ -330,7 +331,8 @@ def _has_control(name: str) -> bool:
 @examples(300)
 @given(st.one_of(bodies(), st.just(b'{"model":"m","a":[1,{"b":"c\\u00e9"}],"d":-1.5}')), st.data())
 def test_any_bytes_give_a_span_or_a_refusal(body: bytes, data: st.DataObject) -> None:
-    """Damaged at any place, a body still gets an answer; an accepted one is what the standard library reads."""
+    """A body that is damaged anywhere does not raise another error. An accepted one is what the standard library
+    reads."""
     at = data.draw(st.integers(0, min(len(body), 200)))
     junk = data.draw(st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b"{", b"}", b",", b":", b"\\"])))
     damaged = body[:at] + junk + body[at + data.draw(st.integers(0, 2)) :]

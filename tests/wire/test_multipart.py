@@ -1,4 +1,4 @@
-"""The model of a form is found wherever it stands; a form that could be read in two ways is refused."""
+"""The model of a form is found in any place; a form that could be read in two ways is refused."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def refusal(body: bytes, content_type: bytes = TYPE) -> ProxyError:
 @pytest.mark.parametrize("end", [b"\r\n", b"", b"\r\n\r\n"])
 @pytest.mark.parametrize("lead", [b"", b"\r\n"])
 def test_model_part_is_found_anywhere(parts: tuple[bytes, ...], end: bytes, lead: bytes) -> None:
-    """Before or after files; the span is the bare value, and a splice changes nothing else."""
+    """It may be before or after files. The span is the bare value, and a splice changes nothing else."""
     body = lead + form(*parts, end=end)
     span = model_of(TYPE, body)
     assert (span.name, body[span.start : span.end]) == ("whisper-1", b"whisper-1")
@@ -72,7 +72,7 @@ def test_model_part_is_found_anywhere(parts: tuple[bytes, ...], end: bytes, lead
     ],
 )
 def test_part_headers_are_read_as_the_standards_say(head: bytes) -> None:
-    """Names in any case, values quoted or not, parameters and fields in any order."""
+    """Names are in any case, values quoted or not, parameters and fields in any order."""
     assert model_of(TYPE, form(FILE, head + b"\r\n\r\nm")).name == "m"
 
 
@@ -89,7 +89,7 @@ def test_part_headers_are_read_as_the_standards_say(head: bytes) -> None:
     ],
 )
 def test_boundary_is_taken_from_the_content_type(content_type: bytes, boundary: bytes) -> None:
-    """Quoted and unquoted, with every permitted character, up to 70 of them."""
+    """It may be quoted, with every permitted character, up to 70 of them."""
     assert model_of(content_type, form(FILE, MODEL, boundary=boundary)).name == "whisper-1"
 
 
@@ -114,33 +114,33 @@ def test_boundary_is_taken_from_the_content_type(content_type: bytes, boundary: 
     ],
 )
 def test_unusable_content_type_is_refused(content_type: bytes) -> None:
-    """No boundary, two, or one that may not be."""
+    """It has no boundary, two, or an invalid one."""
     error = refusal(form(MODEL), content_type)
     assert error.kind is ErrorKind.BAD_REQUEST
     assert "begin" not in error.message  # refused for itself, not for the body
 
 
 def test_look_alikes_of_the_delimiter_are_data() -> None:
-    """Only CRLF, the boundary, and CRLF or two hyphens delimit; the rest is in the file."""
+    """Only CRLF, the boundary, and CRLF or two hyphens delimit; other bytes are part of the file."""
     file = FILE + b" --b\r\n x--b-- \r\n--bb\r\n\r\n--b-\r\n\r\n--B\r\n\r\n-b\r\n" + MODEL
     assert model_of(TYPE, form(file, named(b"form-data; name=model", b"real"))).name == "real"
 
 
 def test_file_that_holds_a_form_is_only_a_file() -> None:
-    """Another boundary inside of a file does not count."""
+    """Another boundary inside a file does not count."""
     assert model_of(TYPE, form(FILE + form(MODEL, boundary=b"inner"), named(b"form-data; name=model"))).name == "m"
 
 
 @pytest.mark.parametrize(
     "parts", [(), (FILE,), (FIELD, FILE), (named(b"form-data; name=Model"),), (named(b"form-data; name=model", b""),)]
 )
-def test_missing_or_empty_model_asks_for_one(parts: tuple[bytes, ...]) -> None:
-    """The client learns that a model is required, not merely that the form is bad."""
+def test_the_error_for_a_missing_or_empty_model_field_says_so(parts: tuple[bytes, ...]) -> None:
+    """The client learns that a model is required, not only that the form is invalid."""
     assert refusal(form(*parts)).kind is ErrorKind.MODEL_REQUIRED
 
 
 def test_filename_called_model_does_not_count() -> None:
-    """It is the field's name that matters."""
+    """Only the name of the field counts."""
     file = named(b'form-data; filename="model"; name="file"')
     assert refusal(form(file)).kind is ErrorKind.MODEL_REQUIRED
     assert model_of(TYPE, form(file, MODEL)).name == "whisper-1"
@@ -186,8 +186,8 @@ def test_filename_called_model_does_not_count() -> None:
         ((named(b"form-data; name=x", more=b"X: " + b"y" * MAX_PART_HEAD + b"\r\n"), MODEL), "header block"),
     ],
 )
-def test_what_parsers_could_read_differently_is_refused(parts: tuple[bytes, ...], word: str) -> None:
-    """Each of these is one field to some form parser and another, or none, to the next."""
+def test_ambiguous_forms_are_refused(parts: tuple[bytes, ...], word: str) -> None:
+    """Each of these is one field to some form parsers, and another or none to others."""
     error = refusal(form(*parts))
     assert error.kind is ErrorKind.BAD_REQUEST
     assert word in error.message
@@ -224,22 +224,22 @@ def test_what_parsers_could_read_differently_is_refused(parts: tuple[bytes, ...]
         (b"--b\r\n" + FILE + b"\n\n--b\r\n" + MODEL + b"\r\n--b--", "preceded"),
     ],
 )
-def test_broken_framing_is_refused(body: bytes, word: str) -> None:
-    """Never begun, never closed, badly delimited: told as such."""
+def test_invalid_framing_is_refused(body: bytes, word: str) -> None:
+    """The form has no start, no end, or an invalid delimiter, and the error names it."""
     error = refusal(body)
     assert error.kind is ErrorKind.BAD_REQUEST
     assert word in error.message
 
 
 def test_parts_and_near_misses_are_bounded() -> None:
-    """MAX_PARTS parts are fine, one more is not, and near misses of the delimiter cost the same."""
+    """MAX_PARTS parts are accepted, one more is not. Near misses of the delimiter count as parts."""
     assert model_of(TYPE, form(*[FIELD] * (MAX_PARTS - 1), MODEL)).name == "whisper-1"
     assert str(MAX_PARTS) in refusal(form(*[FIELD] * MAX_PARTS, MODEL)).message
     assert str(MAX_PARTS) in refusal(form(FILE + b"\r\n--bx" * MAX_PARTS, MODEL)).message
 
 
 def test_part_headers_are_bounded() -> None:
-    """Header lines and parameters, so that a form of nothing else takes no time worth an attack."""
+    """Header lines and parameters are limited, so that they cannot cost much time."""
     lines = b"".join(b"X%d: y\r\n" % number for number in range(MAX_FIELDS))
     parameters = b"".join(b"; x%d=y" % number for number in range(MAX_FIELDS))
     fewer_lines, fewer_parameters = lines.partition(b"\r\n")[2], parameters[6:]
@@ -254,7 +254,7 @@ def test_value_may_be_as_long_as_the_limit() -> None:
 
 
 def test_files_are_not_copied() -> None:
-    """A file of megabytes costs no memory, before or after the model."""
+    """A file of megabytes needs no further memory, before or after the model."""
     body = form(FILE + bytes(3_000_000), MODEL, FILE + b"\r\n-" * 1_000_000)
     tracemalloc.start()
     try:
@@ -265,14 +265,14 @@ def test_files_are_not_copied() -> None:
 
 
 def test_large_files_are_searched_in_steps() -> None:
-    """There are steps enough for others to be served between them; a delimiter on the border of two steps is seen."""
+    """Other requests are served between the steps. A delimiter across two steps is found."""
     for size in range(256 * 1024 - 200, 256 * 1024):
         assert model_of(TYPE, form(FILE + bytes(size), MODEL)).name == "whisper-1"
     assert sum(1 for _ in scan_form(TYPE, form(FILE + bytes(3_000_000), MODEL))) > 10
 
 
 def test_cut_at_any_byte_is_refused() -> None:
-    """No prefix of a form is a form (but for the last line end)."""
+    """No prefix of a form is a form (except the one without the last line end)."""
     body = form(FILE, MODEL, FIELD, end=b"")
     for size in range(len(body)):
         assert refusal(body[:size]).kind is ErrorKind.BAD_REQUEST
@@ -304,7 +304,7 @@ def forms(draw: st.DrawFn) -> tuple[bytes, bytes, list[str]]:
 @examples(300)
 @given(forms())
 def test_model_agrees_with_the_mail_parser(case: tuple[bytes, bytes, list[str]]) -> None:
-    """One model field gives its value, as the standard library reads it; none or two give the refusal."""
+    """One model field gives the value that the standard library reads; none or two give the refusal."""
     content_type, body, models = case
     if len(models) != 1:
         assert refusal(body, content_type).kind is (ErrorKind.BAD_REQUEST if models else ErrorKind.MODEL_REQUIRED)
@@ -323,7 +323,7 @@ def test_model_agrees_with_the_mail_parser(case: tuple[bytes, bytes, list[str]])
 @examples(300)
 @given(forms(), st.data())
 def test_any_bytes_give_a_span_or_a_refusal(case: tuple[bytes, bytes, list[str]], data: st.DataObject) -> None:
-    """Damaged at any place, a form still gets an answer."""
+    """A form that is damaged anywhere does not raise another error."""
     content_type, body, _ = case
     at = data.draw(st.integers(0, len(body)))
     junk = data.draw(
@@ -343,6 +343,6 @@ def test_any_bytes_give_a_span_or_a_refusal(case: tuple[bytes, bytes, list[str]]
 @examples(200)
 @given(st.binary(max_size=40), st.binary(max_size=60))
 def test_any_header_and_body_give_an_answer(content_type: bytes, body: bytes) -> None:
-    """Bytes without any form are refused too, not stumbled over."""
+    """Bytes that are not a form are refused, without another error."""
     refusal(body, content_type)
     refusal(b"--b\r\n" + body, TYPE)

@@ -1,4 +1,4 @@
-"""Query parameters that an operator sets: joined with the client's, whose other bytes are kept."""
+"""Query parameters of the operator are joined with the client's, whose other bytes do not change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VERSION = {"api-version": "2024-10-21"}
 def test_the_operators_parameters_win_and_others_are_untouched(
     parameters: dict[str, str], target: bytes, asked: bytes
 ) -> None:
-    """Every spelling of a name that a server reads as the operator's is left out; plain text is encoded."""
+    """Every spelling of a name that a server reads as the operator's is removed; plain text is encoded."""
     assert Query.of(parameters).apply_to(target) == asked
 
 
@@ -43,6 +43,6 @@ def test_the_operators_parameters_win_and_others_are_untouched(
         (b"/x?a=b=c&api-version=2&=d", b"/x?a=***&api-version=2&=***"),
     ],
 )
-def test_people_see_no_value_that_may_be_a_secret(target: bytes, shown: bytes) -> None:
-    """Only of a few names are values shown."""
+def test_values_that_may_be_secrets_are_masked(target: bytes, shown: bytes) -> None:
+    """Only a few parameters are shown with their values."""
     assert masked(target) == shown

@@ -1,4 +1,4 @@
-"""The re-chunker: events leave whole, at once, and byte for byte."""
+"""The re-chunker passes events complete, at once, and unchanged."""
 
 import re
 
@@ -38,12 +38,12 @@ def run_all(pieces: list[bytes], limit: int = 1 << 20) -> tuple[bytes, bool]:
 
 
 @given(STREAM, st.lists(st.integers(0, 2000), max_size=12))
-def test_bytes_are_unchanged_however_the_stream_is_cut(stream: bytes, places: list[int]) -> None:
+def test_bytes_are_unchanged_however_the_stream_is_split(stream: bytes, places: list[int]) -> None:
     assert run_all(cut_at(stream, places)) == (stream, False)
 
 
 @given(STREAM, st.lists(st.integers(0, 2000), max_size=12), st.integers(1, 60))
-def test_the_verdict_about_too_large_an_event_does_not_depend_on_the_cut(
+def test_an_oversized_event_is_detected_however_the_stream_is_split(
     stream: bytes, places: list[int], limit: int
 ) -> None:
     whole, whole_failed = run_all([stream], limit)
@@ -76,12 +76,12 @@ def test_events_before_an_unfinished_one_do_not_wait_for_it() -> None:
 
 
 def test_a_read_far_larger_than_the_limit_passes_while_its_events_are_small() -> None:
-    """The limit is on one event, never on what happens to be buffered."""
+    """The limit applies to one event, not to the number of buffered bytes."""
     stream = b"data: x\n\n" * 50_000
     assert run_all([stream], limit=64) == (stream, False)
 
 
-def test_too_large_an_event_is_an_error_that_first_delivers_what_came_before() -> None:
+def test_an_oversized_event_is_an_error_after_the_earlier_events() -> None:
     rechunker = Rechunker(32)
     with pytest.raises(EventTooLarge) as caught:
         rechunker.feed(b"data: ok\n\ndata: " + b"x" * 100 + b"\n\n")
@@ -90,7 +90,8 @@ def test_too_large_an_event_is_an_error_that_first_delivers_what_came_before() -
 
 @given(STREAM, st.lists(st.integers(0, 2000), max_size=12), st.integers(1, 60))
 def test_a_large_event_may_pass_in_pieces(stream: bytes, places: list[int], limit: int) -> None:
-    """Byte for byte, never more than the limit is held, and ``within`` tells whether the client has half an event."""
+    """The bytes do not change, at most the limit is held, and ``within`` tells whether the client has an incomplete
+    event."""
     rechunker, out, came = Rechunker(limit, passes=True), b"", 0
     for piece in cut_at(stream, places):
         out += rechunker.feed(piece)
@@ -101,7 +102,7 @@ def test_a_large_event_may_pass_in_pieces(stream: bytes, places: list[int], limi
     assert out + rechunker.finish(Ending.DONE) == stream
 
 
-def test_behind_a_large_event_events_are_whole_again() -> None:
+def test_events_after_a_large_event_are_complete_again() -> None:
     rechunker = Rechunker(16, passes=True)
     pieces = [b"data: 1\n\ndata: ", b"x" * 20, b"y\n", b"\ndata: 2", b"\n\ndata: 3\n\n"]
     assert [rechunker.feed(piece) for piece in pieces] == [
@@ -115,14 +116,14 @@ def test_behind_a_large_event_events_are_whole_again() -> None:
 
 
 @pytest.mark.parametrize("ending", [ending for ending in Ending if ending is not Ending.DONE])
-def test_half_an_event_is_not_delivered_when_the_stream_was_cut(ending: Ending) -> None:
+def test_an_incomplete_event_of_a_cut_stream_is_not_delivered(ending: Ending) -> None:
     rechunker = Rechunker(1000)
     rechunker.feed(b"data: 1\n\ndata: ha")
     assert rechunker.finish(ending) == b""
 
 
 def test_a_large_event_in_small_pieces_costs_linear_time() -> None:
-    """Rescanning the whole buffer on each read. 4 MB in 8-byte pieces would take hours."""
+    """If each read scanned the whole buffer, 4 MB in 8-byte pieces would take hours."""
     rechunker = Rechunker(8 << 20)
     for _ in range(500_000):
         assert rechunker.feed(b"12345678") == b""

@@ -1,4 +1,4 @@
-"""Blanking a credential: every spelling, however the bytes are cut, and nothing else."""
+"""Redaction of a credential: every spelling, however the bytes are split, and no other bytes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def redactor(prefix: str, key: str) -> Redaction:
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_spelling_is_blanked_and_lengths_stay(spelling: str) -> None:
+def test_a_spelling_is_redacted_and_lengths_stay(spelling: str) -> None:
     said = f"before {SPELLINGS[spelling]} behind".encode()
     blanked = redactor("Bearer ", KEY).redact(said)
     assert len(blanked) == len(said)
@@ -55,22 +55,22 @@ def test_a_spelling_is_blanked_and_lengths_stay(spelling: str) -> None:
 
 @pytest.mark.parametrize(("prefix", "key"), [("Basic ", PAIR), ("", f"Basic {PAIR}")])
 @pytest.mark.parametrize("said", [PAIR, "user:pass/word", "pass/word", "pass\\/word"])
-def test_the_pair_and_the_password_of_basic_are_blanked(prefix: str, key: str, said: str) -> None:
-    """RFC 7617: what is sent is base64, what is told is what was in it."""
+def test_the_pair_and_the_password_of_basic_are_redacted(prefix: str, key: str, said: str) -> None:
+    """RFC 7617: the sent value is base64; its decoded parts are redacted, too."""
     assert redactor(prefix, key).redact(said.encode()).strip(b"*") == b""
 
 
 @pytest.mark.parametrize("prefix", ["", "Bearer "])
 @pytest.mark.parametrize("key", ["", "x", "none", "EMPTY"])
-def test_a_placeholder_is_no_secret(prefix: str, key: str) -> None:
-    """It stands in ordinary words, as does what stands before it."""
+def test_a_placeholder_is_not_redacted(prefix: str, key: str) -> None:
+    """It is an ordinary word, and so may be the prefix before it."""
     said = b'none EMPTY x Bearer realm="x"'
     redaction = compile_redaction(prefix, key)
     assert redaction is None or redaction.redact(said) == said
 
 
-def test_six_bytes_are_a_secret_and_five_are_not() -> None:
-    """What is shorter stands in ordinary words."""
+def test_secrets_have_at_least_six_bytes() -> None:
+    """Shorter values occur in ordinary words."""
     assert redactor("", "abcdef").redact(b"abcdef") == b"******"
     assert compile_redaction("", "abcde") is None
     assert redactor("Bearer ", "abcde").redact(b"abcde Bearer abcde") == b"abcde ************"
@@ -83,7 +83,7 @@ BODY = st.lists(PARTS, max_size=12).map(lambda parts: "".join(parts).encode())
 
 
 @given(BODY, st.lists(st.integers(0, 300), max_size=12), st.sampled_from([("Bearer ", KEY), ("Basic ", PAIR)]))
-def test_the_cut_makes_no_difference(body: bytes, places: list[int], credential: tuple[str, str]) -> None:
+def test_redaction_does_not_depend_on_the_reads(body: bytes, places: list[int], credential: tuple[str, str]) -> None:
     redaction = redactor(*credential)
     bounds = sorted({0, len(body), *(place % (len(body) + 1) for place in places)})
     filter_ = Redactor(redaction)
@@ -91,12 +91,12 @@ def test_the_cut_makes_no_difference(body: bytes, places: list[int], credential:
     assert out == redaction.redact(body)
 
 
-def test_a_body_that_was_cut_tells_no_beginning_of_a_secret() -> None:
+def test_a_cut_body_does_not_end_with_part_of_a_secret() -> None:
     filter_ = Redactor(redactor("Bearer ", KEY))
     assert filter_.feed(b"your key " + KEY[:-1].encode()) == b"your key "
     assert filter_.finish(Ending.EOF) == b""
 
 
-def test_what_cannot_begin_a_secret_is_not_held_back() -> None:
+def test_bytes_that_cannot_begin_a_secret_pass_at_once() -> None:
     filter_ = Redactor(redactor("Bearer ", KEY))
     assert filter_.feed(b"data: sk-\n\n") == b"data: sk-\n\n"

@@ -1,4 +1,4 @@
-"""A coded request body is read through a bounded copy, and anything odd about it is refused."""
+"""A coded request body is decoded in a bounded copy, and refused if it is invalid or ambiguous."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def refusal(codings: bytes, body: bytes, limit: int = MIB) -> ErrorKind:
 @every_coder
 @examples(60)
 @given(data=st.binary(max_size=5000), repeat=st.integers(1, 200))
-def test_what_was_encoded_comes_back(coding: bytes, encode: Callable[[bytes], bytes], data: bytes, repeat: int) -> None:
-    """Any data, compressible or not; a limit of exactly its size is enough, one byte less is not."""
+def test_encoded_data_is_decoded(coding: bytes, encode: Callable[[bytes], bytes], data: bytes, repeat: int) -> None:
+    """The data are arbitrary. A limit of exactly their size is enough; one byte less is not."""
     plain = data * repeat
     body = encode(plain)
     assert decode(coding, body, len(plain)) == plain
@@ -73,19 +73,19 @@ def test_what_was_encoded_comes_back(coding: bytes, encode: Callable[[bytes], by
 
 @every_coder
 def test_large_incompressible_data_comes_back(coding: bytes, encode: Callable[[bytes], bytes]) -> None:
-    """Many pieces of input, as an image in base64 makes them."""
+    """The input has many pieces, as with an image in base64."""
     plain = random.Random(1).randbytes(700_000).hex().encode()
     assert decode(coding, encode(plain), 2 * MIB) == plain
 
 
 @every_coder
-def test_a_few_bytes_may_unfold_to_a_lot(coding: bytes, encode: Callable[[bytes], bytes]) -> None:
-    """Output still to come after the last input is waited for, not taken for a cut."""
+def test_a_few_bytes_may_decode_to_many(coding: bytes, encode: Callable[[bytes], bytes]) -> None:
+    """Output that follows the last input is read; it is not a truncation."""
     assert decode(coding, encode(bytes(MIB)), MIB) == bytes(MIB)
 
 
-def test_data_behind_brotli_is_seen_wherever_it_begins() -> None:
-    """Input is read in pieces of 16 KiB; the end may fall on the border of one."""
+def test_data_after_brotli_is_detected_wherever_it_begins() -> None:
+    """Input is read in pieces of 16 KiB, and the end may be at the border of one."""
     body = quick_brotli(random.Random(1).randbytes(16_380))
     assert len(body) == 16 * 1024
     assert refusal(b"br", body + b"{}") is ErrorKind.BAD_REQUEST
@@ -93,7 +93,7 @@ def test_data_behind_brotli_is_seen_wherever_it_begins() -> None:
 
 @every_coder
 def test_cut_at_any_byte_is_refused(coding: bytes, encode: Callable[[bytes], bytes]) -> None:
-    """A truncated body never passes for a shorter one, nor does an empty one."""
+    """Neither a truncated body nor an empty one is accepted."""
     body = encode(b'{"model":"m","messages":[{"role":"user","content":"hello hello hello"}]}')
     for size in range(len(body)):
         assert refusal(coding, body[:size]) is ErrorKind.BAD_REQUEST
@@ -101,14 +101,14 @@ def test_cut_at_any_byte_is_refused(coding: bytes, encode: Callable[[bytes], byt
 
 @every_coder
 @pytest.mark.parametrize("tail", [b"\x00", b"x", b"\x00" * 100_000, b"{}", b"\x1f\x8b", b"\x28\xb5\x2f"])
-def test_anything_behind_the_end_is_refused(coding: bytes, encode: Callable[[bytes], bytes], tail: bytes) -> None:
-    """Decoders disagree on trailing data, so that it could hide a second body."""
+def test_bytes_after_the_end_are_refused(coding: bytes, encode: Callable[[bytes], bytes], tail: bytes) -> None:
+    """Decoders treat trailing data differently, so it could hide a second body."""
     assert refusal(coding, encode(b"{}") + tail) is ErrorKind.BAD_REQUEST
 
 
 @every_coder
 def test_a_bomb_is_defused_within_the_limit(coding: bytes, encode: Callable[[bytes], bytes]) -> None:
-    """200 MiB of zeros are refused for size without being built: peak memory stays near the limit."""
+    """200 MiB of zeros are refused for their size, and peak memory stays near the limit."""
     body = encode(bytes(200 * MIB))
     tracemalloc.start()
     try:
@@ -119,9 +119,9 @@ def test_a_bomb_is_defused_within_the_limit(coding: bytes, encode: Callable[[byt
 
 
 @every_coder
-def test_how_much_may_come_of_a_byte_is_bounded(coding: bytes, encode: Callable[[bytes], bytes]) -> None:
-    """FREE bytes whatever they come of, and beyond that RATIO times what was sent: text that repeats itself passes,
-    and a bomb does not, although it is within the limit."""
+def test_the_ratio_of_output_to_input_is_bounded(coding: bytes, encode: Callable[[bytes], bytes]) -> None:
+    """FREE bytes are always allowed, and above them RATIO times the input. Repetitive text passes, and a bomb does
+    not, even within the limit."""
     assert len(decode(coding, encode(bytes(FREE)), 64 * MIB)) == FREE
     assert refusal(coding, encode(bytes(2 * FREE + 16 * MIB)), 64 * MIB) is ErrorKind.BODY_TOO_LARGE
     source = random.Random(1)
@@ -129,8 +129,8 @@ def test_how_much_may_come_of_a_byte_is_bounded(coding: bytes, encode: Callable[
     assert decode(coding, encode(plain), 64 * MIB) == plain
 
 
-def test_input_that_nothing_comes_of_is_read_in_steps() -> None:
-    """Whoever reads a body is told often enough that time passes."""
+def test_input_without_output_is_read_in_steps() -> None:
+    """The caller gets control often enough to check the time."""
     frame = b"\x50\x2a\x4d\x18" + (1 << 20).to_bytes(4, "little") + bytes(1 << 20)
     assert sum(1 for _ in decode_in_steps(b"zstd", frame + zstandard.compress(b"{}"), MIB)) >= 64
 
@@ -146,7 +146,7 @@ def test_members_are_read_in_a_row_up_to_a_bound(coding: bytes, unit: bytes) -> 
 
 
 def test_deflate_is_one_stream() -> None:
-    """There is no such thing as a second deflate stream in a body."""
+    """A body cannot have a second deflate stream."""
     assert refusal(b"deflate", zlib.compress(b"ab") * 2) is ErrorKind.BAD_REQUEST
 
 
@@ -156,7 +156,7 @@ def test_skippable_zstd_frames_are_skipped() -> None:
 
 
 def test_zstd_window_is_bounded() -> None:
-    """RFC 9659: 8 MiB at most; more would be memory that the limit does not see."""
+    """RFC 9659: the window is at most 8 MiB, because its memory counts against no other limit."""
     plain = random.Random(1).randbytes(MIB) * 20
 
     def with_window(log: int) -> bytes:
@@ -168,14 +168,14 @@ def test_zstd_window_is_bounded() -> None:
 
 
 def test_zlib_dictionary_is_refused() -> None:
-    """A preset dictionary that nobody told us makes the data unreadable, not the proxy fail."""
+    """With a preset dictionary the data cannot be decoded, which is not an error of the proxy."""
     coder = zlib.compressobj(zdict=b"hello")
     assert refusal(b"deflate", coder.compress(b"hello") + coder.flush()) is ErrorKind.BAD_REQUEST
 
 
 @pytest.mark.parametrize("codings", [b"", b" ", b"identity", b"Identity, identity", b",\t,"])
 def test_identity_is_the_body_itself(codings: bytes) -> None:
-    """No coding, no copy; the limit holds all the same."""
+    """Without a coding there is no copy. The limit still applies."""
     body = b"{}"
     assert decode(codings, body, 2) is body
     assert refusal(codings, body, 1) is ErrorKind.BODY_TOO_LARGE
@@ -191,7 +191,7 @@ def test_one_coding_may_be_written_in_many_ways(codings: bytes) -> None:
     "codings", [b"gzip, gzip", b"br,zstd", b"compress", b"aws-chunked", b"gzip;q=1", b"gzip gzip", b"zstd\x00", b"\xff"]
 )
 def test_unknown_or_layered_codings_are_unsupported(codings: bytes) -> None:
-    """One layer of a known coding; layers multiply what a few bytes unfold to."""
+    """One layer of a known coding is supported; layers multiply the ratio."""
     assert refusal(codings, gzip.compress(gzip.compress(b"{}"))) is ErrorKind.UNSUPPORTED_ENCODING
 
 
@@ -200,7 +200,7 @@ def test_unknown_or_layered_codings_are_unsupported(codings: bytes) -> None:
 def test_any_bytes_decode_or_are_refused(
     coder: tuple[bytes, Callable[[bytes], bytes]], plain: bytes, at: int, junk: bytes
 ) -> None:
-    """Junk, and data damaged in one place: bytes within the limit, or one of the named refusals."""
+    """Junk and damaged data give bytes within the limit, or one of the named refusals."""
     coding, encode = coder
     body = encode(plain)
     for damaged in (junk, plain, body[:at] + junk + body[at + len(junk) :]):

@@ -1,4 +1,4 @@
-"""Reading a request head: what travels on, what it says about itself, and what is refused."""
+"""Reading a request head: the forwarded lines, the facts about the message, and the refusals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read(*fields: Field, target: bytes = b"/v1/x", minor: int = 1) -> RequestHea
 
 
 def kept(head: RequestHead) -> list[bytes]:
-    """The field lines that travel on."""
+    """The field lines that are forwarded."""
     return b"".join(head.parts).split(b"\r\n")[:-1]
 
 
@@ -29,8 +29,8 @@ def refusal(fields: Fields, target: bytes = b"/v1/x", minor: int = 1) -> ErrorKi
     return caught.value.kind
 
 
-def test_no_fields_at_all() -> None:
-    """HTTP/1.0 needs none: nothing is kept, nothing is known, and nothing stray is joined."""
+def test_a_head_without_fields() -> None:
+    """HTTP/1.0 allows it: no line is kept, no fact is known, and no stray line end is added."""
     head = examine([], b"/", 0)
     assert head.parts == []
     assert (head.host_at, head.length_at, head.credential_at, head.encoding_at, head.trace_at) == (-1, -1, -1, -1, ())
@@ -38,13 +38,13 @@ def test_no_fields_at_all() -> None:
 
 
 def test_one_field() -> None:
-    """The one-element case of what is joined."""
+    """One field line is kept."""
     assert kept(read()) == [b"Host: h"]
     assert kept(examine([(b"X", b"")], b"/", 0)) == [b"X: "]
 
 
 def test_order_case_and_repeats_are_kept() -> None:
-    """Nothing is sorted, folded or joined."""
+    """Lines are not sorted, folded or joined."""
     fields = [(b"x-B", b"1"), (b"X-a", b"2"), (b"X-B", b"3"), (b"x-B", b"1"), (b"Accept", b""), (b"Via", b"\xff")]
     assert kept(read(*fields))[1:] == [b"x-B: 1", b"X-a: 2", b"X-B: 3", b"x-B: 1", b"Accept: ", b"Via: \xff"]
 
@@ -65,8 +65,8 @@ def test_order_case_and_repeats_are_kept() -> None:
         ),
     ],
 )
-def test_what_never_travels(name: bytes) -> None:
-    """Hop-by-hop fields, credentials, claims about the client; in any spelling."""
+def test_fields_that_are_never_forwarded(name: bytes) -> None:
+    """These are hop-by-hop fields, credentials and claims about the client, in any spelling."""
     value = {b"Transfer-Encoding": b"chunked", b"Expect": b"100-continue"}.get(name, b"x")
     for spelling in (name, name.lower(), name.upper(), name.swapcase()):
         assert kept(read((spelling, value), (b"X-A", b"1"))) == [b"Host: h", b"X-A: 1"]
@@ -80,15 +80,16 @@ def test_what_never_travels(name: bytes) -> None:
         *(b"Content~Encoding", b"Proxy_Connection", b"User_Agent", b"X_Goog|Api`Key"),
     ],
 )
-def test_what_a_cgi_server_would_take_for_another_field_never_travels(name: bytes) -> None:
-    """RFC 3875 section 4.1.18: both are one variable there. Here such a field says nothing, in whatever number."""
+def test_fields_that_cgi_would_confuse_are_never_forwarded(name: bytes) -> None:
+    """RFC 3875 section 4.1.18: a CGI server gives both names one variable. The proxy ignores such a field, however
+    often it occurs."""
     head = examine([(b"A", b"1"), (name, b"x"), (b"X_Custom_Name", b"2"), (name, b"x")], b"/", 0)
     assert kept(head) == [b"A: 1", b"X_Custom_Name: 2"]
     assert (head.content_length, head.chunked, head.model_override, head.api_key) == (None, False, None, None)
 
 
 def test_facts() -> None:
-    """What the head says about the message."""
+    """The facts about the message come from its head."""
     head = read(
         (b"content-length", b"12"),
         (b"Content-Type", b"a/b"),
@@ -108,7 +109,7 @@ def test_facts() -> None:
 
 
 def test_places() -> None:
-    """The indices name what an attempt fills in: values of Host and length, names of encoding and trace fields."""
+    """The indices name the values that an attempt replaces: Host, length, encoding and trace fields."""
     head = read(
         (b"A", b"1"),
         (b"traceparent", b"t"),
@@ -138,8 +139,8 @@ def test_places() -> None:
         ([b"host, content-length, content-type, content-encoding, authorization, x"], set()),
     ],
 )
-def test_nominated_fields_do_not_travel(connection: list[bytes], gone: set[bytes]) -> None:
-    """RFC 9110 section 7.6.1; what frames, routes or authenticates the message cannot be nominated away."""
+def test_nominated_fields_are_not_forwarded(connection: list[bytes], gone: set[bytes]) -> None:
+    """RFC 9110 section 7.6.1. Fields for framing, routing or authentication cannot be removed by nomination."""
     others = [(b"X-A", b"1"), (b"Content-Type", b"t"), (b"X-B", b"2"), (b"Content-Encoding", b"gzip"), (b"X-a", b"3")]
     framing = [(b"Content-Length", b"3"), (b"Authorization", b"Bearer x")]
     head = read(*((b"Connection", value) for value in connection), *others, *framing)
@@ -166,7 +167,7 @@ def test_nominated_fields_do_not_travel(connection: list[bytes], gone: set[bytes
     ],
 )
 def test_a_repeated_singleton_is_refused(name: bytes) -> None:
-    """RFC 9110 section 5.3: which of the two would count is anybody's guess."""
+    """RFC 9110 section 5.3: servers differ in which of the two counts."""
     value = {b"Expect": b"100-continue", b"Content-Length": b"1"}.get(name, b"x")
     fields = [HOST] if name != b"Host" else []
     assert refusal([*fields, (name, value), (b"A", b"1"), (name.lower(), value)]) is ErrorKind.BAD_REQUEST
@@ -192,13 +193,13 @@ def test_two_framings_are_refused_in_either_order() -> None:
 
 
 def test_chunked_in_http_1_0_is_refused() -> None:
-    """RFC 9112 section 6.1: faulty framing."""
+    """RFC 9112 section 6.1: the framing is faulty."""
     assert refusal([HOST, (b"Transfer-Encoding", b"chunked")], minor=0) is ErrorKind.BAD_REQUEST
 
 
 @pytest.mark.parametrize("value", [b"", b"200-ok", b"100-continue, x", b"100"])
 def test_unknown_expectations_are_refused(value: bytes) -> None:
-    """RFC 9110 section 10.1.1: 417."""
+    """RFC 9110 section 10.1.1: the status is 417."""
     assert refusal([HOST, (b"Expect", value)]) is ErrorKind.EXPECTATION_FAILED
 
 
@@ -246,20 +247,20 @@ def test_host_is_required_by_http_1_1_only() -> None:
     assert examine([], b"/", 0).host_at == -1
 
 
-def test_an_upgrade_that_is_not_nominated_means_nothing() -> None:
-    """RFC 9110 section 7.8: Upgrade goes with the connection option of that name."""
+def test_an_upgrade_that_is_not_nominated_is_ignored() -> None:
+    """RFC 9110 section 7.8: Upgrade needs the connection option of that name."""
     assert read((b"Upgrade", b"websocket")).upgrade is None
     assert read((b"Upgrade", b"websocket"), (b"Connection", b"keep-alive, Upgrade")).upgrade == b"websocket"
 
 
-def test_size_counts_what_stood_on_the_wire() -> None:
-    """Target, and each line with its colon, blank and CRLF."""
+def test_size_counts_the_received_bytes() -> None:
+    """It counts the target, and each line with its colon, space and CRLF."""
     assert size_of([], b"/") == 1
     assert size_of([(b"A", b""), (b"Bc", b"def")], b"/xy") == 3 + len(b"A: \r\n") + len(b"Bc: def\r\n")
 
 
 def test_without_upgrade() -> None:
-    """The wish to change protocols, and nothing else, is taken out."""
+    """Only the request to change protocols is removed."""
     fields = [HOST, (b"UPGRADE", b"h2c"), (b"A", b"1"), (b"HTTP2-Settings", b"y"), (b"A", b"2")]
     assert strip_upgrade(fields) == [HOST, (b"A", b"1"), (b"A", b"2")]
     options = [(b"Connection", b"Upgrade, close ,HTTP2-Settings, x-a"), (b"connection", b" upgrade")]
@@ -278,7 +279,8 @@ VALUES = [b"", b"h", b"7", b"chunked", b"x-a, close", b"100-continue", b"\xff", 
     st.integers(0, 1),
 )
 def test_any_fields_are_read_or_refused(fields: Fields, target: bytes, minor: int) -> None:
-    """Total but for a Content-Length that is no number, which no parser lets through; kept lines came in, in order."""
+    """The function never raises another error, except for a Content-Length that no parser accepts. The kept lines
+    are input lines in their order."""
     fields = [pair for pair in fields if pair[0] != b"Content-Length" or pair[1].isdigit()]
     try:
         head = examine(fields, target, minor)

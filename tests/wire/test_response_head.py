@@ -1,4 +1,4 @@
-"""Reading a response head: which lines go to the client, how long the body is, and what cannot be trusted."""
+"""Reading a response head: the lines for the client, the length of the body, and untrustworthy framing."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def head(*lines: bytes, status: int = 200) -> ResponseHead:
 
 
 def kept(facts: ResponseFacts) -> list[bytes]:
-    """The lines that travel on; each ends with CRLF, and nothing stands behind the last."""
+    """The forwarded lines; each ends with CRLF, and no bytes follow the last."""
     *lines, rest = facts.block.split(b"\r\n")
     assert rest == b""
     return lines
 
 
-def test_no_fields_at_all() -> None:
-    """The empty case: not even a line end."""
+def test_a_head_without_fields() -> None:
+    """The result has no line end either."""
     facts = read()
     assert (facts.block, facts.length, facts.event_stream) == (b"", None, False)
 
 
 def test_one_field() -> None:
-    """The one-element case, kept and dropped."""
+    """One field is kept or dropped."""
     assert read(b"A: 1").block == b"A: 1\r\n"
     assert read(b"Connection: close").block == b""
 
 
 def test_lines_are_kept_as_they_stood() -> None:
-    """Order, case, repeats, padding, empty values and odd bytes."""
+    """Order, case, repeats, padding, empty values and odd bytes are kept."""
     lines = [b"x-B:1", b"Set-Cookie: a", b"X-b: \t2 ", b"set-cookie: b", b"Empty:", b"N: \xff", b"Content-Type: a/b"]
     assert kept(read(*lines)) == lines
 
@@ -50,7 +50,7 @@ def test_lines_are_kept_as_they_stood() -> None:
     [b"Connection", b"Keep-Alive", b"Proxy-Connection", b"TE", b"Trailer", b"Upgrade", b"Proxy-Authenticate"],
 )
 def test_hop_by_hop_fields_are_dropped(name: bytes) -> None:
-    """RFC 9110 section 7.6.1: first, in the middle, last; look-alikes stay."""
+    """RFC 9110 section 7.6.1: they may be first, in the middle or last. Fields with similar names stay."""
     lines = [b"A: 1", b"X-" + name + b": 2"]
     for spelling in (name, name.lower(), name.upper(), name.swapcase()):
         for place in range(3):
@@ -69,7 +69,7 @@ def test_hop_by_hop_fields_are_dropped(name: bytes) -> None:
     ],
 )
 def test_nominated_fields_are_dropped(connection: list[bytes], gone: set[bytes]) -> None:
-    """RFC 9110 section 7.6.1; what says how to read the body cannot be nominated away."""
+    """RFC 9110 section 7.6.1. Fields that frame the body cannot be removed by nomination."""
     lines = [b"X-A: 1", b"Content-Length: 3", b"x-b:2", b"Content-Type: a/b", b"X-a: 3", b"Content-Encoding: gzip"]
     want = [line for line in lines if line.partition(b":")[0].lower() not in gone]
     assert kept(read(*(b"Connection: " + value for value in connection), *lines)) == want
@@ -87,7 +87,7 @@ def test_nominated_fields_are_dropped(connection: list[bytes], gone: set[bytes])
     ],
 )
 def test_length(lines: list[bytes], length: int | None) -> None:
-    """None: the end of the stream tells. The line of a length stays as it was, the coding's goes."""
+    """None: the end of the stream ends the body. The line of a length is kept, that of a transfer coding removed."""
     facts = read(*lines)
     assert facts.length == length
     assert kept(facts) == [line for line in lines if not line.lower().startswith(b"transfer")]
@@ -96,14 +96,14 @@ def test_length(lines: list[bytes], length: int | None) -> None:
 @pytest.mark.parametrize("status", [204, 304])
 @pytest.mark.parametrize("framing", [[], [b"Content-Length: 5"], [b"Transfer-Encoding: chunked"]])
 def test_statuses_without_a_body(status: int, framing: list[bytes]) -> None:
-    """RFC 9110 sections 15.3.5 and 15.4.5; 204 must not carry a length (section 8.6), 304 may."""
+    """RFC 9110 sections 15.3.5 and 15.4.5: 204 must not have a length (section 8.6), 304 may."""
     facts = read(b"A: 1", *framing, status=status)
     assert facts.length == 0
     assert kept(facts) == [b"A: 1", *(framing if status == 304 and b"Length" in b"".join(framing) else [])]
 
 
-def test_answer_to_head_has_no_body_whatever_it_says() -> None:
-    """RFC 9110 section 9.3.2: the length is that of the answer to GET, and stays."""
+def test_a_response_to_head_has_no_body() -> None:
+    """RFC 9110 section 9.3.2: its length is that of the response to GET, and is kept."""
     facts = read(b"Content-Length: 500", b"A: 1", to_head=True)
     assert (facts.length, kept(facts)) == (0, [b"Content-Length: 500", b"A: 1"])
     assert read(b"Transfer-Encoding: chunked", to_head=True).length == 0
@@ -159,7 +159,8 @@ def assert_invalid(*lines: bytes, status: int = 200) -> None:
     ],
 )
 def test_event_streams_are_known_by_their_type(lines: list[bytes], verdict: bool) -> None:
-    """In any case and with parameters (RFC 9110 section 8.3.1), but not if coded: then there are no lines to see."""
+    """The type may be in any case and have parameters (RFC 9110 section 8.3.1). A coded body is not one, because its
+    lines cannot be read."""
     assert read(*lines).event_stream is verdict
 
 
@@ -177,7 +178,8 @@ def test_event_streams_are_known_by_their_type(lines: list[bytes], verdict: bool
 def test_configured_fields_replace_those_of_their_name(
     lines: list[bytes], extra: list[Field], want: list[bytes]
 ) -> None:
-    """The first of the name is the place, all further ones go; a field that was not there is appended."""
+    """The value takes the place of the first field with that name; further ones are removed. A missing field is
+    appended."""
     assert kept(read(*lines, extra=tuple(extra))) == want
 
 
@@ -192,7 +194,8 @@ VALUES = [b"", b"0", b"7", b"chunked", b"a, te", b"text/event-stream", b"\xff: x
     st.booleans(),
 )
 def test_any_head_is_read_or_refused(fields: list[Field], status: int, to_head: bool) -> None:
-    """Total but for a length that is no number, which no parser lets through; kept lines came in, in order."""
+    """The function never raises another error, except for a length that no parser accepts. The kept lines are input
+    lines in their order."""
     lines = [name + b": " + value for name, value in fields if name != b"content-length" or value.isdigit()]
     try:
         facts = read(*lines, status=status, to_head=to_head)

@@ -1,4 +1,4 @@
-"""Server-sent events: every legal line is read, however the bytes are cut."""
+"""Server-sent events: every legal line is read, however the bytes are split."""
 
 import pytest
 from hypothesis import given
@@ -39,7 +39,7 @@ def decode(
 
 
 def by_the_standard(data: bytes) -> list[tuple[bytes, bytes]]:
-    """WHATWG HTML section 9.2.6 read literally, one byte after the other; the last event is dispatched, too."""
+    """WHATWG HTML section 9.2.6 in a literal implementation, byte by byte; the last event is dispatched, too."""
     events, lines, line, i = [], [], b"", 0
     while i < len(data):
         if data[i : i + 1] in (b"\r", b"\n"):
@@ -66,7 +66,7 @@ def by_the_standard(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 @given(STREAM, st.lists(st.integers(0, 2000), max_size=12))
-def test_g20_events_are_those_of_the_standard_however_the_stream_is_cut(stream: bytes, places: list[int]) -> None:
+def test_g20_events_are_those_of_the_standard_however_the_stream_is_split(stream: bytes, places: list[int]) -> None:
     """G20: CR, LF, CRLF, split UTF-8, ``data:`` without a space, several data lines, comments, no last line end."""
     events, failed = decode(cut_at(stream, places))
     assert not failed
@@ -74,14 +74,12 @@ def test_g20_events_are_those_of_the_standard_however_the_stream_is_cut(stream: 
 
 
 @given(STREAM, st.lists(st.integers(0, 2000), max_size=12), st.integers(1, 60))
-def test_the_verdict_about_too_large_an_event_does_not_depend_on_the_cut(
-    stream: bytes, places: list[int], limit: int
-) -> None:
+def test_an_oversized_event_is_found_however_the_bytes_are_split(stream: bytes, places: list[int], limit: int) -> None:
     assert decode(cut_at(stream, places), limit=limit) == decode([stream], limit=limit)
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 300), max_size=8))
-def test_any_bytes_give_the_same_events_however_they_are_cut(stream: bytes, places: list[int]) -> None:
+def test_any_bytes_give_the_same_events_however_they_are_split(stream: bytes, places: list[int]) -> None:
     assert decode(cut_at(stream, places)) == decode([stream])
 
 
@@ -115,7 +113,7 @@ def test_an_event_is_there_in_the_call_in_which_its_last_byte_came(end: bytes) -
 
 
 @pytest.mark.parametrize("ending", [ending for ending in Ending if ending is not Ending.DONE])
-def test_half_an_event_of_a_cut_stream_is_none(ending: Ending) -> None:
+def test_an_incomplete_event_of_a_cut_stream_is_dropped(ending: Ending) -> None:
     assert decode([b"data: a\n\ndata: ha"], ending) == ([ServerSentEvent(b"a")], False)
 
 
@@ -123,7 +121,7 @@ def test_a_read_far_larger_than_the_limit_passes_while_its_events_are_small() ->
     assert decode([b"data: x\n\n" * 20_000], limit=64) == ([ServerSentEvent(b"x")] * 20_000, False)
 
 
-def test_too_large_an_event_is_an_error_that_carries_the_events_before_it() -> None:
+def test_the_error_for_an_oversized_event_has_the_earlier_events() -> None:
     with pytest.raises(OversizedEvent) as caught:
         SSEDecoder(32).feed(b"data: ok\n\ndata: " + b"x" * 100 + b"\n\n")
     assert caught.value.events == [ServerSentEvent(b"ok")]
@@ -132,7 +130,7 @@ def test_too_large_an_event_is_an_error_that_carries_the_events_before_it() -> N
 @given(
     st.lists(st.tuples(st.sampled_from([b"", b"response.created"]), st.binary().filter(lambda d: not {10, 13} & {*d})))
 )
-def test_what_was_encoded_is_decoded_as_it_was(events: list[tuple[bytes, bytes]]) -> None:
+def test_encoded_events_are_decoded_unchanged(events: list[tuple[bytes, bytes]]) -> None:
     stream = b"".join(encode_event(name, data) + encode_comment(b"ping") for name, data in events) + DONE
     decoded, _ = decode([stream])
     assert [(event.name, event.data) for event in decoded] == [*events, (b"", b"[DONE]")]

@@ -1,4 +1,4 @@
-"""Joining a provider's base path and a request target: concatenation that never leaves the provider."""
+"""Joining a provider's base path and a request target by concatenation, always within the provider's base."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ targets = st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join)
     ],
 )
 def test_join(base: bytes, target: bytes, joined: bytes) -> None:
-    """Segments at the end of the base path that the target begins with are not doubled; every other byte is kept."""
+    """Segments at the end of the base path with which the target begins are not doubled. All other bytes are kept."""
     assert join(base, target) == joined
 
 
@@ -98,7 +98,7 @@ def test_join(base: bytes, target: bytes, joined: bytes) -> None:
     ],
 )
 def test_a_base_url_takes_the_place_of_the_version(base: bytes, target: bytes, joined: bytes) -> None:
-    """As SDKs mean it: nothing but a whole first segment ``/v1`` is replaced."""
+    """As in SDKs, it replaces only a complete first segment ``/v1``."""
     assert join_sdk_base_url(base, target) == joined
 
 
@@ -111,8 +111,8 @@ def test_a_base_url_takes_the_place_of_the_version(base: bytes, target: bytes, j
         b"/v1/../../x",
     ],
 )
-def test_a_climbing_path_is_refused(base: bytes, target: bytes) -> None:
-    """Dot segments in any spelling that a server behind may decode."""
+def test_a_path_with_dot_segments_is_refused(base: bytes, target: bytes) -> None:
+    """Dot segments are refused in any spelling that a server may decode."""
     for way in (join, join_sdk_base_url):
         with pytest.raises(ProxyError) as caught:
             way(base, target)
@@ -134,7 +134,7 @@ def test_a_climbing_path_is_refused(base: bytes, target: bytes) -> None:
     ],
 )
 def test_origin_form(target: bytes, path: bytes) -> None:
-    """RFC 9112 section 3.2.2: scheme and authority are dropped, the rest is untouched."""
+    """RFC 9112 section 3.2.2: scheme and authority are removed, the rest does not change."""
     assert origin_form(target) == path
 
 
@@ -150,10 +150,11 @@ def test_other_forms_and_fragments_are_refused(target: bytes) -> None:
 
 @examples(1000)
 @given(st.sampled_from(BASES), targets, st.sampled_from([join, join_sdk_base_url]))
-def test_whatever_is_asked_for_the_result_lies_under_the_base(
+def test_every_joined_target_is_below_the_base(
     base: bytes, target: bytes, way: Callable[[bytes, bytes], bytes]
 ) -> None:
-    """Total, and in every accepted case: the authority is the provider's, and no server can climb out of the base."""
+    """In every accepted case the authority is the provider's, and no server can resolve the path to one outside the
+    base."""
     try:
         joined = way(base, origin_form(target))
     except ProxyError:
@@ -168,8 +169,8 @@ def test_whatever_is_asked_for_the_result_lies_under_the_base(
 
 @examples(300)
 @given(st.sampled_from(BASES), targets)
-def test_join_changes_nothing_but_the_front(base: bytes, target: bytes) -> None:
-    """The target's bytes are the end of the result, and joining twice is joining once."""
+def test_join_changes_only_the_start(base: bytes, target: bytes) -> None:
+    """The result ends with the target's bytes, and joining twice equals joining once."""
     try:
         path = origin_form(target)
         joined = join(base, path)

@@ -1,4 +1,4 @@
-"""What an answer says about the tokens it used: found in every dialect, however the bytes are cut."""
+"""The usage in an answer is found in every dialect, however the bytes are split."""
 
 from __future__ import annotations
 
@@ -74,47 +74,45 @@ def passed(pieces: list[bytes], limit: int = LIMIT) -> UsageScanner:
 
 
 @pytest.mark.parametrize(("answer", "tokens"), ANSWERS)
-def test_what_an_answer_says_is_found(answer: bytes, tokens: int | None) -> None:
-    """In a whole body and in a stream, at once and byte by byte."""
+def test_usage_is_found(answer: bytes, tokens: int | None) -> None:
+    """The answer is complete or a stream, at once or byte by byte."""
     assert total_tokens_in(answer) == tokens
     assert passed([answer]).tokens() == tokens
     assert passed([answer[at : at + 1] for at in range(len(answer))]).tokens() == tokens
 
 
-def test_it_may_stand_behind_a_long_answer_but_not_far_before_its_end() -> None:
-    """The tail is bounded; a whole body is not."""
+def test_usage_is_found_near_the_end_of_a_long_answer() -> None:
+    """The kept tail is bounded; a small body is kept completely."""
     long = b'{"content":"' + b"x" * LIMIT + b'",'
     assert passed([long, CHAT[1:]]).tokens() == 12
     assert passed([CHAT, long]).tokens() is None
     assert total_tokens_in(long + CHAT[1:] + long) == 12
 
 
-def test_the_input_of_a_long_stream_is_still_known() -> None:
-    """Anthropic tells it in the first event only, and the output in the last."""
+def test_the_input_tokens_of_a_long_stream_are_kept() -> None:
+    """Anthropic sends them only in the first event, and the output tokens in the last."""
     start, end = MESSAGES_STREAM.split(b"\n\n", 1)
     assert passed([start, *[b"data: {}\n\n"] * 20_000, end]).tokens() == 37
 
 
-def test_what_the_beginning_of_the_tail_cuts_is_not_misread() -> None:
-    """A quote whose backslash has gone is no quote: a text is not taken for the member, wherever the tail begins."""
+def test_the_cut_start_of_the_tail_is_not_misread() -> None:
+    """A quote whose backslash was cut off does not begin a member, wherever the tail begins."""
     text = b'{"content":"say \\"usage":{"total_tokens":9}}'
     for limit in range(1, len(text) + 2):
         assert passed([text], limit).tokens() is None
 
 
-def test_a_usage_counts_from_the_limit_on_at_which_it_is_whole() -> None:
-    """Its first quote, and the byte before, must have been kept."""
+def test_usage_counts_only_if_the_tail_contains_all_of_it() -> None:
+    """Its first quote, and the byte before, must be in the tail."""
     said = b'{"usage":{"total_tokens":9}}'
     for limit in range(1, len(said) + 2):
         assert passed([b"x" * 9000, said], limit).tokens() == (9 if limit >= len(said) else None)
 
 
 @given(st.sampled_from([param.values[0] for param in ANSWERS]), st.binary(max_size=80), st.integers(1, 200), st.data())
-def test_cutting_changes_nothing(answer: object, noise: bytes, limit: int, data: st.DataObject) -> None:
-    """However the bytes arrive, the answer and the count are the same.
-
-    What the first event counts is known from the first two limits' bytes on, whatever the cut; so here it lies in them.
-    """
+def test_the_count_does_not_depend_on_the_reads(answer: object, noise: bytes, limit: int, data: st.DataObject) -> None:
+    """However the bytes arrive, the answer and the count are the same. The first event is kept up to twice the
+    limit, whatever the reads; so in this test it is that short."""
     assert isinstance(answer, bytes)
     stream = noise + answer[:300] + noise
     limit = max(limit, len(stream) // 2 + 1) if answer == MESSAGES_STREAM else limit
@@ -127,14 +125,14 @@ PARTS = st.sampled_from([*b'"usage" : { } "total_tokens" "output_tokens" 1 - .5 
 
 @given(st.lists(PARTS, max_size=60).map(b"".join) | st.binary(max_size=300), st.integers(1, 100))
 def test_anything_gives_a_count_or_none(data: bytes, limit: int) -> None:
-    """Never an exception, never less than nothing."""
+    """The function never raises, and a count is never negative."""
     for tokens in (passed([data], limit).tokens(), total_tokens_in(data)):
         assert tokens is None or (type(tokens) is int and tokens >= 0)
 
 
 @given(st.dictionaries(st.sampled_from(["prompt_tokens", "output_tokens", "total_tokens", "x"]), st.integers(0, 10**9)))
-def test_a_total_that_is_told_is_what_counts(usage: dict[str, int]) -> None:
-    """Else the sum of what is."""
+def test_the_reported_total_counts(usage: dict[str, int]) -> None:
+    """Without a total, the sum of the reported parts counts."""
     told = {name: count for name, count in usage.items() if name != "x"}
     expected = usage.get("total_tokens", sum(told.values())) if told else None
     assert total_tokens_in(json.dumps({"choices": [{}], "usage": usage}).encode()) == expected
@@ -142,7 +140,7 @@ def test_a_total_that_is_told_is_what_counts(usage: dict[str, int]) -> None:
 
 @given(st.lists(st.integers(0, 300), max_size=100), st.integers(1, 200))
 def test_the_tail_is_bounded(sizes: list[int], limit: int) -> None:
-    """Never more than twice the limit is kept, and never less than the limit or all."""
+    """At most twice the limit is kept, and at least the limit or the complete body."""
     tail = UsageScanner(limit)
     for size in sizes:
         tail.feed(bytes(size))
@@ -151,14 +149,14 @@ def test_the_tail_is_bounded(sizes: list[int], limit: int) -> None:
 
 
 def test_pieces_are_kept_and_not_copied() -> None:
-    """What flows by is held as the very objects, until as much has passed again as is to be kept."""
+    """The same objects are kept, until twice the tail has passed."""
     pieces = [bytes([65 + number]) * 100 for number in range(19)]
     assert [id(piece) for piece in passed(pieces, 1000)._pieces] == [id(piece) for piece in pieces]
     assert len(passed([*pieces, b"y" * 100], 1000)._pieces) == 1
 
 
-def test_a_huge_piece_is_not_held_on_to() -> None:
-    """Of a body that came in one piece only the tail stays in memory."""
+def test_a_huge_piece_is_not_kept() -> None:
+    """Of a body in one piece only the tail stays in memory."""
     tail = passed([b"x" * (4 * LIMIT)])
     (kept,) = tail._pieces
     assert len(kept) == LIMIT
@@ -166,7 +164,7 @@ def test_a_huge_piece_is_not_held_on_to() -> None:
     assert len(tail._head) == 4096
 
 
-def test_an_answer_made_to_be_slow_is_given_up() -> None:
-    """So many candidates are looked at and no more: the last 16 of thousands that each look whole for long."""
+def test_the_number_of_usage_candidates_is_bounded() -> None:
+    """Only the last 16 candidates are parsed, of thousands that each look complete for long."""
     assert total_tokens_in(b'{"usage":{"total_tokens":1},' + b'"usage":null,' * 15 + b'"x":0}') == 1
     assert total_tokens_in(b'{"usage":{"total_tokens":1},' + b'"usage":null,' * 16 + b'"x":0}') is None
