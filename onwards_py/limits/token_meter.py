@@ -16,16 +16,19 @@ _OF_TEXT: Final = 4
 _OF_AN_EVENT: Final = 200
 
 
-class TokenMeter(msgspec.Struct):
+class TokenMeter(msgspec.Struct, gc=False):
     """``estimate``: tokens that were charged at the admission, for the prompt. ``used``: the tokens to charge in total.
 
-    ``scanner`` reads the usage while the body is forwarded; None: no body has begun, or a complete one was read.
+    ``scanner`` reads the usage while a body is forwarded. ``facts`` and ``body`` belong to a complete response,
+    which is read at the end of the exchange, after it was sent.
     """
 
     estimate: int
     used: int = 0
     scanner: UsageScanner | None = None
     bytes_per_token: int = 1
+    facts: ResponseFacts | None = None
+    body: bytes = b""
 
     def scan(self, facts: ResponseFacts, *, decoded: bool = False) -> UsageScanner:
         """A filter that reads the usage while the body is forwarded; ``decoded``: the body has already been decoded."""
@@ -33,27 +36,30 @@ class TokenMeter(msgspec.Struct):
         self.bytes_per_token = _OF_AN_EVENT if is_readable_sse(facts) else _OF_TEXT
         return scanner
 
-    def read(self, facts: ResponseFacts, body: bytes) -> None:
-        """Read the usage in a complete body."""
-        if facts.coding:
-            self.scan(facts).feed(body)
-            return
-        used = total_tokens_in(body)
-        self.used = self.estimate + len(body) // _OF_TEXT if used is None else used
-
-    def charge(self, status: int, *, complete: bool, left: bool) -> int:
+    def charge(self, status: int, complete: bool, left: bool) -> int:
         """Tokens to charge beyond the estimate, at the end of the exchange. An error is free. ``complete``: the client
         has got the whole response. ``left``: the client left before the response, which must not evade the limit, so
         the prompt is charged."""
-        scanner = self.scanner
+        facts = self.facts
         if status >= 400:
             self.used = 0
-        elif scanner is not None:
-            used = scanner.tokens()
-            if used is None or not complete:  # in a truncated stream, the usage at the beginning is incomplete
-                per_token = _OF_TEXT if scanner.undecodable else self.bytes_per_token
-                used = max(used or 0, self.estimate + scanner.seen // per_token)
-            self.used = used
+        elif facts is not None and not facts.coding:
+            used = total_tokens_in(self.body)
+            self.used = self.estimate + len(self.body) // _OF_TEXT if used is None else used
+        elif facts is not None:
+            scanner = self.scan(facts)
+            scanner.feed(self.body)
+            self.used = self._scanned(scanner, complete)
+        elif self.scanner is not None:
+            self.used = self._scanned(self.scanner, complete)
         elif left:
             self.used = self.estimate
         return self.used - self.estimate
+
+    def _scanned(self, scanner: UsageScanner, complete: bool) -> int:
+        used = scanner.tokens()
+        if used is not None and complete:
+            return used
+        # In a truncated stream, the usage at the beginning is incomplete.
+        per_token = _OF_TEXT if scanner.undecodable else self.bytes_per_token
+        return max(used or 0, self.estimate + scanner.seen // per_token)

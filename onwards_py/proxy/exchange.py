@@ -146,7 +146,7 @@ class Exchange(msgspec.Struct):
         if self.meter is not None:
             outcome = self.outcome
             left = outcome is outcomes.CLIENT_GONE_WAITING and self.attempts > 0
-            difference = self.meter.charge(self.status, complete=outcome is outcomes.DONE, left=left)
+            difference = self.meter.charge(self.status, outcome is outcomes.DONE, left)
         for limiter in self.permits:
             limiter.in_flight -= 1
             if limiter.watched:
@@ -160,8 +160,8 @@ class Exchange(msgspec.Struct):
 
     def pass_on(self, head: ResponseHead, facts: ResponseFacts, body: bytes, now: float) -> None:
         """Send a complete response."""
-        if self.meter is not None and head.status < 400:
-            self.meter.read(facts, body)
+        if self.meter is not None:
+            self.meter.facts, self.meter.body = facts, body
         self.status = head.status
         self.committed = now
         self.outcome = outcomes.DONE
