@@ -1,4 +1,4 @@
-"""The program starts on the shipped configuration and answers, or says with which exit code why not."""
+"""The program starts with the shipped configuration and answers, or ends with an exit code that names the reason."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_the_shipped_file_answers_whole_and_streamed(tmp_path: Path, lane:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
 def test_an_idle_program_ends_at_once_with_0(tmp_path: Path, number: signal.Signals) -> None:
-    """SIGTERM and SIGINT are orders to end, not failures."""
+    """SIGTERM and SIGINT end the program without a failure."""
     with serving(ROOT / "targets.yaml", tmp_path) as program:
         program.signal(number)
         assert program.wait() == 0
@@ -47,7 +47,7 @@ def test_an_idle_program_ends_at_once_with_0(tmp_path: Path, number: signal.Sign
 
 @pytest.mark.parametrize("option", ["--port", "--admin-port"])
 def test_a_port_that_is_taken_is_a_failure_at_run_time(tmp_path: Path, option: str) -> None:
-    """Exit code 1, and one line that says why."""
+    """The exit code is 1, and one line gives the reason."""
     other = "--admin-port" if option == "--port" else "--port"
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", free_port()))
@@ -62,8 +62,8 @@ def test_a_port_that_is_taken_is_a_failure_at_run_time(tmp_path: Path, option: s
     assert "Traceback" not in done.stderr
 
 
-def test_a_bad_configuration_is_told_with_file_line_and_column(tmp_path: Path) -> None:
-    """Exit code 2 from serve and check alike; all errors at once."""
+def test_an_invalid_configuration_is_reported_with_file_line_and_column(tmp_path: Path) -> None:
+    """The exit code of serve and check is 2. All errors are reported at once."""
     bad = tmp_path / "bad.yaml"
     bad.write_text("targets:\n  a:\n    ulr: http://x/v1\n  b:\n    url: ftp://x\n")
     served = run("serve", "-f", str(bad), cwd=tmp_path)
@@ -76,7 +76,7 @@ def test_a_bad_configuration_is_told_with_file_line_and_column(tmp_path: Path) -
 
 
 def test_a_missing_configuration_is_an_error_of_configuration(tmp_path: Path) -> None:
-    """Exit code 2, and the name of the file."""
+    """The exit code is 2, and the message has the name of the file."""
     done = run("serve", cwd=tmp_path)
     assert done.returncode == 2
     assert "targets.yaml" in done.stderr
@@ -95,7 +95,7 @@ def test_a_missing_configuration_is_an_error_of_configuration(tmp_path: Path) ->
     ids=" ".join,
 )
 def test_wrong_usage_is_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """Usage errors are told apart from failures at run time."""
+    """Usage errors have another exit code than failures at run time."""
     done = run(*arguments, cwd=ROOT)
     assert done.returncode == 2
     assert done.stderr
@@ -113,7 +113,7 @@ def test_help_and_version_are_0(tmp_path: Path) -> None:
 
 
 def test_check_prints_the_effective_url(tmp_path: Path) -> None:
-    """What a provider is asked for is shown as it will be asked for."""
+    """The table shows the URL that requests to the provider have."""
     config = tmp_path / "targets.yaml"
     config.write_text("targets:\n  a: {url: 'https://api.example.com/v1'}\n")
     done = run("check", cwd=tmp_path)
@@ -122,7 +122,7 @@ def test_check_prints_the_effective_url(tmp_path: Path) -> None:
 
 
 def test_options_have_environment_twins_and_the_command_line_wins(tmp_path: Path) -> None:
-    """``ONWARDS_LANE`` for ``--lane``, and so on for all of them."""
+    """Each option has a variable, such as ``ONWARDS_LANE`` for ``--lane``, and the option takes precedence."""
     env = clean_environment(ONWARDS_LANE="off", ONWARDS_CONFIG="absent.yaml")
     with serving(ROOT / "targets.yaml", tmp_path, lane=None, env=env) as program:
         assert "lane off" in program.stderr
@@ -135,7 +135,7 @@ def test_options_have_environment_twins_and_the_command_line_wins(tmp_path: Path
 
 
 def test_the_console_script_is_the_same_program() -> None:
-    """What ``pip install`` puts beside the interpreter."""
+    """This is the script that ``pip install`` creates."""
     script = Path(sys.executable).parent / "onwards-py"
     done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout == run("--version", cwd=ROOT).stdout

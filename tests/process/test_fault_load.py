@@ -1,4 +1,4 @@
-"""Load on a pool whose providers fail: the real program, thousands of requests, verdicts that are counts."""
+"""Load on a pool whose providers fail: the real program and thousands of requests; the tests compare counts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ LIMITED = answer(b'{"error":{"message":"slow down"}}', b"429 Too Many Requests",
 
 
 class Provider:
-    """Answers each request with ``reply``; None: it reads the request and closes. ``served`` counts good answers."""
+    """Answers each request with ``reply``; None: it reads the request and closes. ``served`` counts successful
+    responses."""
 
     def __init__(self, reply: bytes | None = OK) -> None:
         self.reply = reply
@@ -41,7 +42,7 @@ class Provider:
 
 
 async def hanging(peer: Peer) -> None:
-    """Take a request and say nothing until the gateway gives up."""
+    """Take a request and send no byte until the gateway disconnects."""
     await peer.request()
     await peer.gone()
 
@@ -56,10 +57,8 @@ ILL = {
 
 
 def config(ports: Sequence[int], *, out: str = "60s", per_second: int = 10) -> str:
-    """A pool of these providers. Who is ejected stays out to the end of the test, unless ``out`` says otherwise.
-
-    ``first_byte`` is longer than a busy machine lets well providers wait, which are not to be ejected.
-    """
+    """A pool of these providers. An ejection lasts to the end of the test, unless ``out`` sets another time.
+    ``first_byte`` is so long that a healthy provider on a busy machine is not ejected."""
     providers = "".join(f"      - {{url: 'http://127.0.0.1:{port}/'}}\n" for port in ports)
     return f"""
 targets:
@@ -76,7 +75,8 @@ targets:
 
 
 async def load(program: Program, count: int = REQUESTS) -> Counter[int]:
-    """Send so many requests on connections that are kept; returns how often each status came, each answer whole."""
+    """Send this many requests on reused connections; return the count of each status. Each response must be
+    complete."""
     statuses: Counter[int] = Counter()
     left = iter(range(count))
 
@@ -95,7 +95,8 @@ async def load(program: Program, count: int = REQUESTS) -> Counter[int]:
 
 
 async def attempts_of(program: Program, upstreams: Sequence[Origin]) -> int:
-    """Requests made to providers by the access log, refused ones included; the program ends. The log hides none."""
+    """The number of upstream requests by the access log, including refused ones; the program ends. The log omits
+    none."""
     assert await asyncio.to_thread(program.stop) == 0
     lines = program.lines()
     assert len(lines) == REQUESTS
@@ -107,7 +108,7 @@ async def attempts_of(program: Program, upstreams: Sequence[Origin]) -> int:
 
 @pytest.mark.parametrize("illness", ILL)
 async def test_one_of_three_providers_fails_and_clients_do_not_notice(tmp_path: Path, illness: str) -> None:
-    """At least 99.9 % of the requests succeed, and providers get at most 1.2 times as many as clients sent."""
+    """At least 99.9 % of the requests succeed, and providers get at most 1.2 times the clients' requests."""
     script = ILL[illness]
     async with origin(Provider().script) as first, origin(Provider().script) as second:
         async with AsyncExitStack() as stack:
@@ -125,8 +126,8 @@ async def test_one_of_three_providers_fails_and_clients_do_not_notice(tmp_path: 
 
 @pytest.mark.parametrize(("illness", "status"), [("answers 500", 500), ("refuses", 503)])
 async def test_all_providers_fail_and_no_request_is_multiplied(tmp_path: Path, illness: str, status: int) -> None:
-    """Each request is answered with an error, and the retry budget bounds what providers get; nobody is left out for
-    good, since there is nobody else."""
+    """Each request gets an error, and the retry budget bounds the upstream requests. No provider stays ejected,
+    since there is no other."""
     script = ILL[illness]
     async with AsyncExitStack() as stack:
         upstreams: list[Origin] = []
@@ -139,8 +140,8 @@ async def test_all_providers_fail_and_no_request_is_multiplied(tmp_path: Path, i
             assert REQUESTS <= attempts <= REQUESTS * (1 + RATIO) + LEAST_BUDGET
 
 
-async def test_a_provider_that_is_well_again_is_used_again(tmp_path: Path) -> None:
-    """While it fails it is hardly asked; when it does not any more, its share comes back to it, and nothing is lost."""
+async def test_a_recovered_provider_is_used_again(tmp_path: Path) -> None:
+    """While it fails it gets few requests. After its recovery it gets its share again, and no request fails."""
     provider = Provider(ERROR)
     async with origin(Provider().script) as other, origin(provider.script) as upstream:
         with serving(config([other.port, upstream.port], out="500ms"), tmp_path) as program:

@@ -1,4 +1,4 @@
-"""The limit of open files: raised at the start, shared out, and never a provider's fault."""
+"""The limit of open files is raised at the start and shared out, and its exhaustion is never a provider's failure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHAT = post(b'{"model":"m","stream":true}')
 
 
 def pool(*urls: str) -> str:
-    """Providers that are left out for a single failure, and followed by the next one."""
+    """Providers that are ejected after a single failure, with fallback."""
     providers = ", ".join(f"{{url: '{url}/v1', name: p{number}}}" for number, url in enumerate(urls))
     return f"""
 targets:
@@ -54,7 +54,7 @@ async def health(admin_port: int) -> set[str]:
 
 @BOTH_DOORS
 async def test_a_low_soft_limit_is_raised_and_all_streams_are_answered(tmp_path: Path, lane: bool) -> None:
-    """``ulimit -Sn 1024`` is what systemd and login shells give; 1,100 streams need 2,200 descriptors."""
+    """systemd and login shells set ``ulimit -Sn 1024``; 1,100 streams need 2,200 descriptors."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the clients and providers of this test need as many
     count = min(STREAMS, (hard - 300) // 2)
@@ -71,8 +71,9 @@ async def test_a_low_soft_limit_is_raised_and_all_streams_are_answered(tmp_path:
 
 @BOTH_DOORS
 @pytest.mark.parametrize(("limit", "least"), [(128, 20), (64, 8)])
-async def test_the_excess_is_refused_and_harms_nobody(tmp_path: Path, lane: bool, limit: int, least: int) -> None:
-    """With a low hard limit some are served, all others are told so at once, and no provider is blamed."""
+async def test_connections_above_the_limit_are_refused(tmp_path: Path, lane: bool, limit: int, least: int) -> None:
+    """With a low hard limit some are served, all others are refused at once, and no failure of a provider is
+    counted."""
     release = asyncio.Event()
     async with origin(streaming(release)) as one, origin(streaming(release)) as two, AsyncExitStack() as stack:
         with serving(pool(one.url, two.url), tmp_path, lane=lane, files=(limit, limit)) as program:
@@ -90,8 +91,9 @@ async def test_the_excess_is_refused_and_harms_nobody(tmp_path: Path, lane: bool
 
 
 @BOTH_DOORS
-async def test_a_descriptor_that_we_lack_is_no_failure_of_a_provider(lane: bool) -> None:
-    """EMFILE while dialling: 503 of ours, nobody ejected, nobody else asked; and the next request is served."""
+async def test_a_missing_descriptor_is_not_a_failure_of_the_provider(lane: bool) -> None:
+    """EMFILE at a connection attempt causes a 503 of the proxy, no ejection and no fallback. The next request is
+    served."""
     async with origin(serve()) as one, origin(serve()) as two:
         snapshot = parse(pool(one.url, two.url), "targets.yaml", {}).snapshot
         async with running(snapshot, lane=lane) as gateway, connect(gateway.port) as client:
@@ -116,8 +118,8 @@ async def test_a_descriptor_that_we_lack_is_no_failure_of_a_provider(lane: bool)
     assert next(line["provider"] for line in gateway.lines() if line["target"]) is None
 
 
-async def test_connections_to_the_admin_port_take_none_of_the_clients(tmp_path: Path) -> None:
-    """Refused ones have a moment to read that, but only a few at one time."""
+async def test_admin_connections_do_not_use_the_clients_descriptors(tmp_path: Path) -> None:
+    """Refused connections have some time to read the refusal, but only a few at once."""
     async with AsyncExitStack() as stack:
         with serving("targets: {m: {local: {engine: echo}}}", tmp_path, files=(64, 64)) as program:
             for _ in range(150):
@@ -127,7 +129,7 @@ async def test_connections_to_the_admin_port_take_none_of_the_clients(tmp_path: 
 
 
 def shaken_hands(context: ssl.SSLContext, port: int, count: int) -> list[ssl.SSLSocket]:
-    """Connections in TLS that nobody reads from."""
+    """TLS connections whose data are not read."""
     made = []
     for _ in range(count):
         with suppress(OSError):
@@ -137,8 +139,9 @@ def shaken_hands(context: ssl.SSLContext, port: int, count: int) -> list[ssl.SSL
 
 
 @BOTH_DOORS
-async def test_refused_clients_within_tls_leave_their_descriptors(tmp_path: Path, lane: bool) -> None:
-    """Also those that neither read nor close: their close_notify is not waited for, and the reserve stays free."""
+async def test_refused_tls_clients_release_their_descriptors(tmp_path: Path, lane: bool) -> None:
+    """The proxy does not wait for the close_notify of a client that neither reads nor closes, so the reserve stays
+    free."""
     ca = trustme.CA()
     certificate = ca.issue_cert("localhost")
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
@@ -154,8 +157,8 @@ async def test_refused_clients_within_tls_leave_their_descriptors(tmp_path: Path
 
 
 async def test_an_idle_connection_makes_room_for_another_provider(tmp_path: Path) -> None:
-    """Kept connections to one provider must not use up what another one needs: with 64 descriptors, 60 providers are
-    asked one after the other, each of which would like to keep its connection."""
+    """With 64 descriptors, 60 providers get a request one after the other. Idle connections to earlier ones are
+    closed for the later ones."""
     async with AsyncExitStack() as stack:
         upstreams = [await stack.enter_async_context(origin(serve())) for _ in range(60)]
         targets = "".join(f"  m{number}: {{url: '{one.url}/v1'}}\n" for number, one in enumerate(upstreams))

@@ -1,4 +1,4 @@
-"""The real program with a real model: however the program ends, the model's process does too."""
+"""The real program with a real model: whenever the program ends, the model's process ends, too."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ targets:
 
 
 def chat(tokens: int) -> bytes:
-    """A stream of exactly so many tokens."""
+    """A stream of exactly this many tokens."""
     messages = [{"role": "user", "content": "Count as far as you can."}]
     bias = {"2": -100}  # token 2 ends an answer
     body = {"model": "m", "messages": messages, "max_tokens": tokens, "stream": True, "logit_bias": bias}
@@ -37,7 +37,7 @@ def chat(tokens: int) -> bytes:
 
 
 async def ready(program: Program) -> int:
-    """Wait for readiness, which an eager model holds up until it has loaded; the model's process."""
+    """Wait for readiness, which an eager model delays until it has loaded; return the model's process."""
     async with asyncio.timeout(30):
         while (await ask(program.admin_port, get(b"/readyz"))).status != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -46,7 +46,7 @@ async def ready(program: Program) -> int:
 
 
 async def begin(client: Client, tokens: int) -> Response:
-    """A stream of which the first event has come."""
+    """A stream whose first event has arrived."""
     await client.send(chat(tokens))
     response = await client.head()
     assert response.status == 200
@@ -56,7 +56,7 @@ async def begin(client: Client, tokens: int) -> Response:
 
 @pytest.fixture
 def sockets() -> Iterator[Path]:
-    """Where temporary files go, sockets among them. Short, since a long name would not be used for sockets."""
+    """The folder for temporary files and sockets. It is short, because a long path would not be used for sockets."""
     with TemporaryDirectory(dir="/tmp") as folder:
         yield Path(folder)
 
@@ -66,7 +66,7 @@ def running(folder: Path, sockets: Path, lane: bool = True) -> AbstractContextMa
 
 
 async def test_a_killed_program_leaves_no_process(tmp_path: Path, sockets: Path) -> None:
-    """SIGKILL, in the middle of a stream: nobody is left to tell the model's process, and it ends all the same."""
+    """SIGKILL comes within a stream. The model's process gets no order and still ends."""
     with running(tmp_path, sockets) as program:
         pid = await ready(program)
         async with connect(program.port) as client:
@@ -76,7 +76,7 @@ async def test_a_killed_program_leaves_no_process(tmp_path: Path, sockets: Path)
 
 
 async def test_a_program_killed_while_it_loads_leaves_no_process(tmp_path: Path, sockets: Path) -> None:
-    """SIGKILL before the model is there."""
+    """SIGKILL comes before the model has loaded."""
     with running(tmp_path, sockets) as program:
         await until(lambda: children(program.process.pid, "onwards_py.engines"))
         (pid,) = children(program.process.pid, "onwards_py.engines")
@@ -86,7 +86,7 @@ async def test_a_program_killed_while_it_loads_leaves_no_process(tmp_path: Path,
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 async def test_a_local_stream_is_finished_before_the_end(tmp_path: Path, sockets: Path, lane: bool) -> None:
-    """SIGTERM: the model's process lives until the last byte is through, and no longer."""
+    """After SIGTERM the model's process lives exactly until the last byte is sent."""
     with running(tmp_path, sockets, lane) as program:
         pid = await ready(program)
         async with connect(program.port) as client:
@@ -101,7 +101,7 @@ async def test_a_local_stream_is_finished_before_the_end(tmp_path: Path, sockets
 
 
 async def test_a_second_signal_cuts_a_local_stream(tmp_path: Path, sockets: Path) -> None:
-    """What is cut looks cut, and the model's process is gone with the program."""
+    """The stream is visibly cut, and the model's process ends with the program."""
     with running(tmp_path, sockets) as program:
         pid = await ready(program)
         async with connect(program.port) as client:
@@ -116,7 +116,7 @@ async def test_a_second_signal_cuts_a_local_stream(tmp_path: Path, sockets: Path
 
 
 async def test_no_folder_is_left(tmp_path: Path, sockets: Path) -> None:
-    """The sockets' folder goes with a program that ends in an orderly way."""
+    """The folder of the sockets is removed at a regular end of the program."""
     with running(tmp_path, sockets) as program:
         await ready(program)
         assert [name for name in os.listdir(sockets) if name.startswith("onwards-")]

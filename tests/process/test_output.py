@@ -1,4 +1,4 @@
-"""What the program writes: one access-log line per exchange, and never a secret; and a reader that does not read."""
+"""The output of the program: one access-log line for each exchange, never a secret, and no stall if it is not read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ FIELDS = (
 
 @BOTH_DOORS
 async def test_each_exchange_leaves_one_json_line_on_standard_output(tmp_path: Path, lane: bool) -> None:
-    """Answered, refused by the handler, refused by the door: each has its line, in order, and nothing else is there."""
+    """An answered exchange, one refused by the handler and one refused by the door each have a line, in order. There
+    is no other output."""
     with serving(ECHO, tmp_path, lane=lane) as program:
         assert (await ask(program.port, CHAT)).status == 200
         assert (await ask(program.port, post(b'{"model":"nobody"}', b"/v1/x?secret=1"))).status == 404
@@ -45,7 +46,7 @@ async def test_each_exchange_leaves_one_json_line_on_standard_output(tmp_path: P
 
 @BOTH_DOORS
 async def test_a_line_is_written_soon_and_not_only_at_the_end(tmp_path: Path, lane: bool) -> None:
-    """Somebody may be following the log."""
+    """A person may follow the log."""
     with serving(ECHO, tmp_path, lane=lane) as program:
         assert (await ask(program.port, CHAT)).status == 200
         await until(lambda: program.stdout.endswith("\n"))
@@ -53,8 +54,8 @@ async def test_a_line_is_written_soon_and_not_only_at_the_end(tmp_path: Path, la
 
 
 @BOTH_DOORS
-async def test_a_pipe_that_nobody_reads_does_not_stall_serving(tmp_path: Path, lane: bool) -> None:
-    """The pipe on standard output is full from the start; requests are answered, and the program still ends well."""
+async def test_a_full_pipe_does_not_stall_serving(tmp_path: Path, lane: bool) -> None:
+    """The pipe on standard output is full from the start. Requests are answered, and the program ends properly."""
     reading, writing = os.pipe()
     try:
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
@@ -72,8 +73,8 @@ async def test_a_pipe_that_nobody_reads_does_not_stall_serving(tmp_path: Path, l
 
 
 @BOTH_DOORS
-async def test_a_pipe_whose_reader_has_gone_does_not_stop_serving(tmp_path: Path, lane: bool) -> None:
-    """EPIPE costs lines, which are counted, and nothing else."""
+async def test_a_closed_pipe_does_not_stop_serving(tmp_path: Path, lane: bool) -> None:
+    """After EPIPE log lines are lost and counted; serving goes on."""
     reading, writing = os.pipe()
     os.close(reading)
     with serving(ECHO, tmp_path, lane=lane, stdout=writing) as program:
@@ -103,10 +104,8 @@ async def _bad_answer(peer: Peer) -> None:
 
 @BOTH_DOORS
 async def test_no_secret_is_ever_written(tmp_path: Path, lane: bool) -> None:
-    """Client keys, provider keys and proxy passwords are in no log, metric or error, at the most talkative level.
-
-    Responses case L1.
-    """
+    """Client keys, provider keys and proxy passwords are in no log, metric or error, at the most verbose level.
+    Responses case L1."""
     key = b"Authorization: Bearer " + CLIENT_KEY.encode() + b"\r\n"
     other = b"X-Api-Key: " + OTHER_KEY.encode() + b"\r\n"
     async with origin(serve(answer(status=b"401 Unauthorized"))) as unwilling, origin(_bad_answer) as odd:
@@ -155,7 +154,7 @@ targets:
 def test_no_error_of_configuration_shows_a_value(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str
 ) -> None:
-    """A message says where the mistake is, not what is written there."""
+    """A message has the place of the mistake, not the value."""
     file = tmp_path / "targets.yaml"
     file.write_text(config.replace("SECRET", PROVIDER_KEY))
     assert main(["check", str(file)], {}) == 2
@@ -165,7 +164,7 @@ def test_no_error_of_configuration_shows_a_value(
 
 
 async def test_check_and_route_show_no_secret(tmp_path: Path) -> None:
-    """The tables say whether there is a credential, not which."""
+    """The tables show whether there is a credential, not its value."""
     (tmp_path / "targets.yaml").write_text(
         f"targets: {{a: {{url: 'http://x/v1', onwards_key: {PROVIDER_KEY}, keys: [{CLIENT_KEY}]}}}}"
     )
@@ -175,8 +174,8 @@ async def test_check_and_route_show_no_secret(tmp_path: Path) -> None:
         assert "canary" not in done.stdout + done.stderr
 
 
-async def test_a_client_that_leaves_is_told_apart(tmp_path: Path) -> None:
-    """The outcome in the log says who ended the exchange, and when."""
+async def test_a_disconnect_has_its_own_outcome(tmp_path: Path) -> None:
+    """The outcome in the log shows which side ended the exchange, and when."""
     async with origin(silent, once(answer())) as upstream:
         with serving(f"targets: {{m: {{url: '{upstream.url}/v1'}}}}", tmp_path) as program:
             async with connect(program.port) as client:

@@ -1,4 +1,4 @@
-"""Changing the configuration of a running program: by editing files, and by SIGHUP."""
+"""Reloads of a running program: after edits of its files, and after SIGHUP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INVALID = "targets:\n  m: {url: ftp://x}\n  n: {ulr: http://x}\n"
 
 
 def target(text: str, name: str = "m") -> str:
-    """One target that always says ``text``."""
+    """One target that always answers with ``text``."""
     return f"targets: {{{name}: {{local: {{engine: echo, text: {text}}}}}}}\n"
 
 
@@ -58,7 +58,7 @@ async def metric(program: Program, name: str) -> float:
 
 
 async def when(program: Program, condition: Callable[[dict[str, object]], object]) -> dict[str, object]:
-    """The ``config`` part of the status as soon as ``condition`` holds for it."""
+    """The ``config`` part of the status as soon as ``condition`` holds."""
     async with asyncio.timeout(PATIENCE):
         while not condition(now := await status(program)):
             await asyncio.sleep(0.01)
@@ -70,15 +70,15 @@ async def generation(program: Program, number: int) -> dict[str, object]:
 
 
 async def said(program: Program, model: str = "m") -> str:
-    """What a model answers; its error's code if it refuses."""
+    """The text of a model's answer, or the code of its error."""
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "x"}]}).encode()
     response = await ask(program.port, post(body))
     document = json.loads(response.body)
     return str(document["error"]["code"] if response.status != 200 else document["choices"][0]["message"]["content"])
 
 
-async def test_edits_of_every_kind_are_taken_over(path: Path, tmp_path: Path) -> None:
-    """Written in place, renamed over once and again; the next request gets the new answer."""
+async def test_edits_of_every_kind_are_applied(path: Path, tmp_path: Path) -> None:
+    """The file is written in place or replaced by a rename, once and again. The next request gets the new answer."""
     with serving(path, tmp_path) as program:
         assert await said(program) == "first"
         path.write_text(target("second"))
@@ -91,8 +91,8 @@ async def test_edits_of_every_kind_are_taken_over(path: Path, tmp_path: Path) ->
         assert "configuration 5 applied" in program.stderr
 
 
-async def test_a_config_map_that_is_swapped_is_taken_over(tmp_path: Path) -> None:
-    """Kubernetes renames a link, ``..data``, through which the file is reached."""
+async def test_a_swapped_config_map_is_applied(tmp_path: Path) -> None:
+    """Kubernetes renames the link ``..data``, which is part of the file's path."""
     folder = tmp_path / "conf"
     for number in (1, 2, 3):
         (folder / f"..{number}").mkdir(parents=True)
@@ -108,8 +108,8 @@ async def test_a_config_map_that_is_swapped_is_taken_over(tmp_path: Path) -> Non
             assert await said(program) == f"t{number}"
 
 
-async def test_a_touch_is_nothing(path: Path, tmp_path: Path) -> None:
-    """Neither a generation nor a line in the log; what comes after it is seen."""
+async def test_a_touch_has_no_effect(path: Path, tmp_path: Path) -> None:
+    """It causes neither a new generation nor a log line. A later edit is still noticed."""
     with serving(path, tmp_path) as program:
         before = await status(program)
         for mode in (0o600, 0o644):
@@ -129,8 +129,8 @@ async def _logged(program: Program, text: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_is_invalid_changes_nothing_and_is_told(path: Path, tmp_path: Path) -> None:
-    """All reasons in log and status, which else go on describing what is in force; then it is mended."""
+async def test_an_invalid_file_is_reported_and_changes_nothing(path: Path, tmp_path: Path) -> None:
+    """Log and status have all reasons, and otherwise describe the active configuration. Then the file is corrected."""
     with serving(path, tmp_path) as program:
         before = await status(program)
         rename_over(path, INVALID)
@@ -153,8 +153,8 @@ async def test_what_is_invalid_changes_nothing_and_is_told(path: Path, tmp_path:
         assert program.stderr.count("configuration refused") == 1
 
 
-async def test_a_file_that_is_written_slowly_is_never_taken_half(path: Path, tmp_path: Path) -> None:
-    """Even where each part of it would be a valid file."""
+async def test_a_file_that_is_written_slowly_is_applied_only_when_complete(path: Path, tmp_path: Path) -> None:
+    """This holds even if each part of it would be a valid file."""
     with serving(path, tmp_path) as program:
         with path.open("w") as file:
             file.write("targets:\n")
@@ -169,7 +169,7 @@ async def test_a_file_that_is_written_slowly_is_never_taken_half(path: Path, tmp
 
 
 async def test_a_changed_secret_is_sent_to_the_provider(path: Path, tmp_path: Path) -> None:
-    """The file stays as it is; the hash in the status is that of the file."""
+    """The configuration file does not change; the hash in the status is that of the file."""
     secret = path.with_name("secret")
     secret.write_text("sk-1\n")
     async with origin(serve(answer(b"{}"))) as upstream:
@@ -189,10 +189,8 @@ async def test_a_changed_secret_is_sent_to_the_provider(path: Path, tmp_path: Pa
 
 
 @BOTH_DOORS
-async def test_a_key_that_is_taken_away_is_refused_with_the_next_request(
-    path: Path, tmp_path: Path, lane: bool
-) -> None:
-    """On a connection that is open already; the other key goes on."""
+async def test_a_removed_key_is_refused_with_the_next_request(path: Path, tmp_path: Path, lane: bool) -> None:
+    """The connection was open before. The other key is still accepted."""
     keys = "targets: {{m: {{local: {{engine: echo}}, keys: [{}]}}}}"
     path.write_text(keys.format("sk-a, sk-b"))
     with serving(path, tmp_path, lane=lane) as program:
@@ -214,8 +212,8 @@ async def _chat(client: Client, key: str) -> int:
     return status
 
 
-async def test_a_reload_is_no_refill(path: Path, tmp_path: Path) -> None:
-    """A bucket that is empty stays so when something else of the file changes."""
+async def test_another_change_of_the_file_does_not_refill_a_limit(path: Path, tmp_path: Path) -> None:
+    """An empty bucket stays empty."""
     limited = (
         "targets: {{m: {{rate_limit: {{requests_per_second: 0.001, burst_size: 2}}, "
         "providers: [{{local: {{engine: echo, text: {}}}}}]}}}}"
@@ -233,8 +231,8 @@ async def test_a_reload_is_no_refill(path: Path, tmp_path: Path) -> None:
         assert await said(program) == "rate_limit"
 
 
-async def test_without_the_watch_only_a_signal_is_heeded(path: Path, tmp_path: Path) -> None:
-    """``--watch off``. A signal that finds nothing new says so."""
+async def test_without_the_watch_only_a_signal_reloads(path: Path, tmp_path: Path) -> None:
+    """The option is ``--watch off``. A signal without a change is logged."""
     with serving(path, tmp_path, arguments=["--watch", "off"]) as program:
         program.signal(signal.SIGHUP)
         await _logged(program, "configuration unchanged")
@@ -251,8 +249,8 @@ async def test_without_the_watch_only_a_signal_is_heeded(path: Path, tmp_path: P
         assert program.stderr.count("configuration refused") == 1
 
 
-async def test_what_takes_a_restart_is_named(path: Path, tmp_path: Path) -> None:
-    """The rest of the file is taken over; what can be changed is."""
+async def test_settings_that_need_a_restart_are_named(path: Path, tmp_path: Path) -> None:
+    """All other changes of the file are applied."""
     with serving(path, tmp_path) as program:
         server = "server: {max_connections: 7, header_timeout: 3s, drain_timeout: 1s}\n"
         path.write_text(server + target("second"))
@@ -262,7 +260,7 @@ async def test_what_takes_a_restart_is_named(path: Path, tmp_path: Path) -> None
 
 
 async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
-    """``serve -f <(command)`` works, is not watched, and a signal does not block on it."""
+    """``serve -f <(command)`` works. The pipe is not watched, and a signal does not block on it."""
     pipe = tmp_path / "pipe.yaml"
     os.mkfifo(pipe)
     Thread(target=pipe.write_text, args=[target("first")], daemon=True).start()  # waits until somebody reads
@@ -275,7 +273,7 @@ async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
 
 
 async def test_a_changed_trust_store_is_used_for_new_connections_at_once(tmp_path: Path) -> None:
-    """Same path, same provider: the connection that trusted the old authority serves nobody any more."""
+    """Path and provider are the same. The connection that trusted the old authority is not reused."""
     first, second = trustme.CA(), trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     first.issue_cert("localhost").configure_cert(context)
@@ -316,14 +314,14 @@ async def test_a_changed_trust_store_is_used_for_new_connections_at_once(tmp_pat
 
 @dataclass
 class Tally:
-    """What clients got: ``lost`` is everything but a whole 200."""
+    """The responses that clients got; ``lost`` is everything except a complete 200."""
 
     whole: int = 0
     lost: list[str] = field(default_factory=list)
 
 
 async def _one_client(port: int, tally: Tally, over: asyncio.Event) -> None:
-    """Ask again and again on one connection. Only the answers count: nothing may close it."""
+    """Send requests repeatedly on one connection. Only the responses count: the connection must not close."""
     body = b'{"model":"m","messages":[{"role":"user","content":"a b"}]}'
     async with connect(port) as client:
         while not over.is_set():
@@ -335,7 +333,7 @@ async def _one_client(port: int, tally: Tally, over: asyncio.Event) -> None:
 
 
 class Ticking:
-    """An upstream whose streams go on until they are told to end."""
+    """An upstream whose streams go on until the test ends them."""
 
     def __init__(self) -> None:
         self.over = asyncio.Event()
@@ -363,10 +361,11 @@ KEY = b"Authorization: Bearer sk\r\n"
 
 
 @BOTH_DOORS
-async def test_many_reloads_under_load_lose_nothing(
+async def test_many_reloads_under_load_lose_no_request(
     path: Path, tmp_path: Path, lane: bool, ticking: tuple[Ticking, Origin]
 ) -> None:
-    """Each changes providers, keys and limits. A stream goes on across all of them, and its target is taken away."""
+    """Each reload changes providers, keys and limits. A stream goes on across all of them, even when its target is
+    removed."""
     script, slow = ticking
     async with origin(serve(answer(b'{"n":1}'))) as one, origin(serve(answer(b'{"n":2}'))) as other:
 
@@ -405,8 +404,8 @@ targets:
             assert len(lines) == tally.whole + 1
 
 
-async def test_signals_in_a_hurry_end_with_the_last_content(path: Path, tmp_path: Path) -> None:
-    """Many signals while files are replaced: none is lost for good, and none does harm."""
+async def test_many_signals_apply_the_last_content(path: Path, tmp_path: Path) -> None:
+    """Signals arrive while files are replaced. The last content is applied, and serving goes on."""
     with serving(path, tmp_path, arguments=["--watch", "off"]) as program:
         for number in range(100):
             rename_over(path, target(f"t{number}"))

@@ -1,4 +1,4 @@
-"""What becomes of the files under a running program: a hundred broken contents, and things that are no files."""
+"""Invalid files under a running program: a hundred invalid contents, and paths that are not regular files."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ RAW = [
 
 
 class Watched:
-    """The program, and what it says of its configuration."""
+    """The program, and its reports on the configuration."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -156,7 +156,7 @@ class Watched:
         return (await ask(self.program.port, post(body, fields=fields))).status
 
     async def read(self, result: str, change: Callable[[], object]) -> None:
-        """Change something, and have it read at once with this result."""
+        """Change a file, and have it read at once with this result."""
         before = await self.count(result)
         change()
         self.program.signal(signal.SIGHUP)
@@ -165,8 +165,9 @@ class Watched:
                 await asyncio.sleep(0.002)
 
 
-async def test_no_broken_content_changes_anything(tmp_path: Path) -> None:
-    """Each of a hundred is refused with its reasons, and what was in force answers on, and is what the status tells."""
+async def test_invalid_contents_do_not_change_the_active_configuration(tmp_path: Path) -> None:
+    """Each of a hundred contents is refused with reasons. The active configuration still answers, and the status
+    describes it."""
     path = tmp_path / "targets.yaml"
     path.write_text(OK)
     contents = [line.replace("U", '"http://127.0.0.1:9/v1"').encode() for line in BROKEN] + RAW
@@ -186,7 +187,7 @@ async def test_no_broken_content_changes_anything(tmp_path: Path) -> None:
 
 
 def replace(path: Path, make: Callable[[Path], object]) -> None:
-    """Put something else in the place of a file."""
+    """Replace a file by something else."""
     if path.is_dir() and not path.is_symlink():
         path.rmdir()
     else:
@@ -212,10 +213,10 @@ NO_FILES: dict[str, Callable[[Path], object]] = {
 }
 
 
-async def test_whatever_stands_where_the_file_was_what_was_in_force_stays(
+async def test_a_path_that_is_not_a_file_does_not_change_the_active_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Told once; the next good file is taken over; and nothing hangs, the end of the program neither."""
+    """It is reported once, and the next valid file is applied. Neither serving nor the end of the program hangs."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "targets.yaml"
     path.write_text(OK)
@@ -230,10 +231,11 @@ async def test_whatever_stands_where_the_file_was_what_was_in_force_stays(
         assert program.stop() == 0
 
 
-async def test_whatever_stands_where_a_secret_was_the_old_one_is_sent(
+async def test_a_secret_that_cannot_be_read_keeps_its_old_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An empty file is no secret either: nobody is served without a credential while it is being written."""
+    """An empty file is not a secret either, so a request is never sent without a credential while the file is
+    written."""
     monkeypatch.chdir(tmp_path)
     secret = tmp_path / "secret"
     secret.write_text("sk-old\n")

@@ -1,4 +1,4 @@
-"""Ending the program: what goes on is finished, nothing is lost, and who is in a hurry can cut it short."""
+"""The end of the program: running exchanges finish, no request is lost, and a second signal ends it at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVENT = b'data: {"n":1}\n\n'
 
 
 class Gate:
-    """An upstream whose streams give one event at once and the rest when the gate is opened."""
+    """An upstream whose streams send one event at once and the rest when the gate opens."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
@@ -52,7 +52,7 @@ targets:
 
 
 async def begin(client: Client) -> Response:
-    """A stream of which the first event has arrived."""
+    """A stream whose first event has arrived."""
     await client.send(post(b'{"model":"slow","stream":true}'))
     response = await client.head()
     assert await client.chunk(response) == EVENT
@@ -60,20 +60,20 @@ async def begin(client: Client) -> Response:
 
 
 async def status_of(program: Program, path: str) -> int:
-    """The status that the admin port answers with."""
+    """The status code of the admin port."""
     async with aiohttp.ClientSession() as session, session.get(program.admin_url + path) as response:
         return response.status
 
 
 async def draining(program: Program) -> None:
-    """Wait until the order to end has arrived."""
+    """Wait until the signal has arrived."""
     async with asyncio.timeout(CAP):
         while await status_of(program, "/readyz") != 503:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
 async def refused(program: Program) -> None:
-    """Wait until nobody listens any more; whoever came in before that is served, which other tests show."""
+    """Wait until the port is closed. Connections from before are served, as other tests show."""
     async with asyncio.timeout(CAP):
         while True:
             try:
@@ -88,10 +88,11 @@ async def ended(program: Program) -> int:
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
-async def test_streams_finish_while_readiness_fails_and_nobody_new_comes_in(
+async def test_streams_finish_while_readiness_fails_and_no_connection_is_accepted(
     tmp_path: Path, gate: Gate, upstream: Origin, lane: bool
 ) -> None:
-    """SIGTERM: not ready but alive, no new connection, and the stream that goes on is delivered to its end."""
+    """After SIGTERM the program is not ready but alive. It accepts no connection, and a running stream is delivered
+    to its end."""
     with serving(targets(upstream), tmp_path, lane=lane) as program:
         assert await status_of(program, "/readyz") == 200
         async with connect(program.port) as client:
@@ -111,7 +112,7 @@ async def test_streams_finish_while_readiness_fails_and_nobody_new_comes_in(
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 async def test_an_idle_connection_is_closed_soon(tmp_path: Path, upstream: Origin, lane: bool) -> None:
-    """A kept-alive connection that waits for nothing does not hold the program up."""
+    """An idle keep-alive connection does not delay the end of the program."""
     with serving(targets(upstream), tmp_path, lane=lane) as program:
         async with connect(program.port) as client:
             await client.send(post(b'{"model":"echo","messages":[{"role":"user","content":"x"}]}'))
@@ -123,7 +124,7 @@ async def test_an_idle_connection_is_closed_soon(tmp_path: Path, upstream: Origi
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 async def test_a_request_on_an_idle_connection_is_still_answered(tmp_path: Path, upstream: Origin, lane: bool) -> None:
-    """It may have crossed the signal; its answer says that it is the last."""
+    """It may have crossed the signal. Its response has Connection: close."""
     with serving(targets(upstream), tmp_path, lane=lane) as program:
         async with connect(program.port) as client:
             question = post(b'{"model":"echo","messages":[{"role":"user","content":"x"}]}')
@@ -139,8 +140,8 @@ async def test_a_request_on_an_idle_connection_is_still_answered(tmp_path: Path,
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
-async def test_a_second_signal_cuts_now(tmp_path: Path, upstream: Origin, lane: bool) -> None:
-    """What is cut looks cut: the client sees no last chunk. The exit code is still that of an order obeyed."""
+async def test_a_second_signal_cuts_at_once(tmp_path: Path, upstream: Origin, lane: bool) -> None:
+    """The client gets no last chunk. The exit code is still 0."""
     with serving(targets(upstream), tmp_path, lane=lane) as program:
         async with connect(program.port) as client:
             response = await begin(client)
@@ -155,7 +156,7 @@ async def test_a_second_signal_cuts_now(tmp_path: Path, upstream: Origin, lane: 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 async def test_the_drain_timeout_cuts(tmp_path: Path, upstream: Origin, lane: bool) -> None:
-    """One signal is enough: who has not finished within drain_timeout is cut."""
+    """Without a second signal, an exchange that runs longer than drain_timeout is cut."""
     with serving(targets(upstream, drain="100ms"), tmp_path, lane=lane) as program:
         async with connect(program.port) as client:
             response = await begin(client)
@@ -182,8 +183,9 @@ async def test_a_cut_response_without_framing_is_reset(tmp_path: Path, upstream:
 
 @dataclass
 class Tally:
-    """What a load saw. ``crossed``: a kept connection was closed at the moment when the next request was sent, with
-    no byte of answer; RFC 9112 section 9.6 has clients repeat those, and here they may (nobody listens any more)."""
+    """The results of a load. ``crossed``: a reused connection was closed when the next request was sent, without a
+    byte of response. RFC 9112 section 9.6 has clients repeat those requests, which is allowed here because the port
+    is closed."""
 
     whole: int = 0
     crossed: int = 0
@@ -191,7 +193,7 @@ class Tally:
 
 
 async def one_client(port: int, tally: Tally, streamed: bool) -> None:
-    """Ask again and again on kept connections, until nobody listens."""
+    """Send requests repeatedly on reused connections, until the port is closed."""
     request = {"model": "echo", "stream": streamed, "messages": [{"role": "user", "content": "a b c d e f g h"}]}
     while True:
         try:
@@ -227,7 +229,7 @@ async def _until_closed(client: Client, request: bytes, tally: Tally) -> None:
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 async def test_no_request_is_lost_to_a_signal_under_load(tmp_path: Path, upstream: Origin, lane: bool) -> None:
-    """SIGTERM in the middle of streams and requests: every answer that is owed arrives whole."""
+    """SIGTERM comes during streams and requests. Every response that is due arrives complete."""
     with serving(targets(upstream), tmp_path, lane=lane) as program:
         tally = Tally()
         load = [asyncio.create_task(one_client(program.port, tally, number % 2 == 0)) for number in range(24)]
@@ -246,7 +248,7 @@ PROVIDER = "targets: {m: {local: {engine: echo, token_delay: 2ms}}}"
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 async def test_no_request_fails_when_a_provider_is_killed_under_load(tmp_path: Path, lane: bool) -> None:
-    """Fallback on, and permission to repeat what had been sent: the other provider takes over, unseen."""
+    """With fallback and ``retry_sent``, the other provider answers and clients notice no failure."""
     request = post(b'{"model":"m","messages":[{"role":"user","content":"a b c d e f g h"}]}')
     with serving(PROVIDER, tmp_path) as doomed, serving(PROVIDER, tmp_path) as steady:
         config = f"""

@@ -1,4 +1,4 @@
-"""A first start is not reachable by others, and says so."""
+"""A first start is not reachable from other machines, and the log reports this."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPEN = "targets: {m: {local: {engine: echo}}}"
 
 
 async def test_a_start_without_keys_and_options_serves_this_machine_only(tmp_path: Path) -> None:
-    """Both ports are on the loopback address; what to do about it stands in the log."""
+    """Both ports are on the loopback address. The log names the options that change this."""
     with serving(OPEN, tmp_path, hosts=()) as program:
         assert "listening on http://127.0.0.1:" in program.stderr
         assert "--host or server.host changes that" in program.stderr
@@ -27,15 +27,15 @@ async def test_a_start_without_keys_and_options_serves_this_machine_only(tmp_pat
             assert f"00000000:{port:04X}" not in listening
 
 
-def test_what_is_opened_without_keys_is_warned_of(tmp_path: Path) -> None:
-    """An operator may, and is told what that means. (127.0.0.2 would not do: it is this machine.)"""
+def test_an_open_address_without_keys_causes_a_warning(tmp_path: Path) -> None:
+    """An operator may choose it and is warned. (127.0.0.2 would not do: it is this machine.)"""
     with serving(OPEN, tmp_path, hosts=("--host", "0.0.0.0")) as program:
         assert "anyone who can reach it can use the providers at your expense" in program.stderr
         assert "admin port listens on" not in program.stderr
 
 
-def test_a_reload_that_would_listen_elsewhere_says_so(tmp_path: Path) -> None:
-    """Keys that came while it runs open no port; who expected that is told."""
+def test_a_reload_that_needs_another_address_is_logged(tmp_path: Path) -> None:
+    """Keys that are added at run time do not open a port, and the log tells this to the operator."""
     file = tmp_path / "targets.yaml"
     file.write_text(OPEN)
     with serving(file, tmp_path, hosts=(), arguments=("--watch", "off")) as program:
@@ -51,7 +51,7 @@ def test_a_reload_that_would_listen_elsewhere_says_so(tmp_path: Path) -> None:
     ("--admin-port", "the admin port", "--admin-host, --admin-port"),
 ])  # fmt: skip
 def test_a_port_that_is_taken_is_named(tmp_path: Path, taken: str, what: str, options: str) -> None:
-    """With what chooses another one: it is what most first starts fail by."""
+    """The message also names the option for another port, because most failures of a first start have this reason."""
     (tmp_path / "targets.yaml").write_text(OPEN)
     with socket.create_server(("127.0.0.1", 0)) as other:
         place = other.getsockname()[1]
@@ -62,8 +62,8 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, taken: str, what: str, op
     assert said in ended.stderr
 
 
-def test_an_ipv6_address_may_stand_in_brackets(tmp_path: Path) -> None:
-    """As it does in URLs, and as it is told."""
+def test_an_ipv6_address_may_be_in_brackets(tmp_path: Path) -> None:
+    """This is its form in URLs and in the log."""
     with serving(OPEN, tmp_path, hosts=("--host", "[::1]", "--admin-host", "::1")) as program:
         assert "listening on http://[::1]:" in program.stderr
         assert f"admin port http://[::1]:{program.admin_port}" in program.stderr

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or broken; and interpreters that are not the one that was tested."""
+"""Standard streams that are closed, full or broken; and interpreters that are not tested."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REDIRECTIONS = {
 
 @contextmanager
 def shell(tmp_path: Path, command: str, wrap: str = "exec {}") -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run serve in a shell, ``command`` following its options; gives the process, and the port of clients."""
+    """Run serve in a shell, with ``command`` after its options; give the process and the client port."""
     config = tmp_path / "t.yaml"
     config.write_text(ECHO)
     port, admin = str(free_port()), str(free_port())
@@ -52,7 +52,7 @@ def shell(tmp_path: Path, command: str, wrap: str = "exec {}") -> Iterator[tuple
 
 
 async def listens(port: int) -> None:
-    """Wait until somebody answers there."""
+    """Wait until the port accepts connections."""
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
@@ -64,7 +64,7 @@ async def listens(port: int) -> None:
 
 @pytest.mark.parametrize("redirection", REDIRECTIONS.values(), ids=REDIRECTIONS.keys())
 async def test_serving_needs_no_standard_stream(tmp_path: Path, redirection: str) -> None:
-    """It starts, answers, logs into the void, and ends with 0 when told to."""
+    """The program starts, answers, drops its logs, and ends with 0 after a signal."""
     with shell(tmp_path, redirection) as (process, port):
         await listens(port)
         for _ in range(3):
@@ -76,8 +76,8 @@ async def test_serving_needs_no_standard_stream(tmp_path: Path, redirection: str
         assert await asyncio.to_thread(process.wait, PATIENCE) == 0
 
 
-async def test_a_reader_who_has_seen_enough_does_not_stop_serving(tmp_path: Path) -> None:
-    """``serve 2>&1 | head -1``: head ends with the first line of the log, and everything after it is EPIPE."""
+async def test_a_reader_that_closes_early_does_not_stop_serving(tmp_path: Path) -> None:
+    """``serve 2>&1 | head -1``: head ends after the first line of the log, and every later write gets EPIPE."""
     with shell(tmp_path, "2>&1 | head -1 >/dev/null", wrap="{}") as (process, port):
         await listens(port)
         for _ in range(3):
@@ -88,8 +88,8 @@ async def test_a_reader_who_has_seen_enough_does_not_stop_serving(tmp_path: Path
         assert not runs(served)
 
 
-async def test_a_log_that_nobody_reads_does_not_stop_serving(tmp_path: Path) -> None:
-    """Standard error is a pipe that is full: lines are lost, and answers are not."""
+async def test_a_log_that_is_not_read_does_not_stop_serving(tmp_path: Path) -> None:
+    """Standard error is a full pipe. Lines are lost; requests are answered."""
     reading, writing = os.pipe()
     try:
         size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
@@ -123,7 +123,7 @@ def _with_stderr(tmp_path: Path, descriptor: int) -> Iterator[int]:
     [("check", ">&-"), ("check", "2>&-"), ("check", ">/dev/full"), ("schema", ">&- 2>&-"), ("schema", ">/dev/full")],
 )
 def test_commands_end_as_they_should_without_streams(tmp_path: Path, command: str, redirection: str) -> None:
-    """0, or 1 where the output was asked for and could not be written; never a crash of the interpreter (120)."""
+    """The exit code is 0, or 1 if the requested output could not be written; the interpreter never crashes (120)."""
     (tmp_path / "targets.yaml").write_text(ECHO)
     shell_command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, command]
     done = subprocess.run(shell_command, cwd=tmp_path, env=clean_environment(), stderr=subprocess.PIPE, check=False)
@@ -153,10 +153,10 @@ def _start_in(environment: dict[str, str], tmp_path: Path, *flags: str) -> subpr
         ({"AIOHTTP_NO_EXTENSIONS": "0"}, (), "without AIOHTTP_NO_EXTENSIONS"),
     ],
 )
-def test_an_interpreter_that_was_not_tested_serves_nobody(
+def test_an_untested_interpreter_does_not_start(
     tmp_path: Path, environment: dict[str, str], flags: tuple[str, ...], advice: str
 ) -> None:
-    """Exit code 2, before anything is read, and what to do."""
+    """The exit code is 2, before any file is read, and the message has advice."""
     done = _start_in(environment, tmp_path, *flags)
     assert done.returncode == 2
     assert advice in done.stderr
@@ -166,7 +166,7 @@ def test_an_interpreter_that_was_not_tested_serves_nobody(
 
 @pytest.mark.parametrize("module", ["aiohttp._http_parser", "httptools.parser.parser", "httptools", "uvloop.loop"])
 def test_a_package_without_its_compiled_part_is_named(tmp_path: Path, module: str) -> None:
-    """As an installation from source without a compiler leaves it."""
+    """An installation from source without a compiler leaves such a package."""
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
     done = _start_in({"PYTHONPATH": str(tmp_path)}, tmp_path)
     assert done.returncode == 2
@@ -174,7 +174,7 @@ def test_a_package_without_its_compiled_part_is_named(tmp_path: Path, module: st
     assert "Traceback" not in done.stderr
 
 
-def test_an_empty_variable_is_none(tmp_path: Path) -> None:
-    """That is how compose files leave one out, and how aiohttp reads it."""
+def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
+    """Compose files leave variables empty to unset them, and aiohttp reads them this way."""
     done = _start_in({"AIOHTTP_NO_EXTENSIONS": "", "PYTHONOPTIMIZE": ""}, tmp_path)
     assert "must begin with http://" in done.stderr

@@ -31,7 +31,7 @@ class Authority:
     file: Path
 
     def context(self, *names: str, not_after: datetime | None = None) -> ssl.SSLContext:
-        """What a server for these names needs."""
+        """The TLS context of a server with these names."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.ca.issue_cert(*names, not_after=not_after).configure_cert(context)
         return context
@@ -73,10 +73,10 @@ def target(port: int, ca_file: Path, host: str = "localhost") -> str:
 @pytest.mark.either_door
 @BOTH_DOORS
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-async def test_a_provider_with_a_certificate_of_the_given_authority_is_asked(
+async def test_a_provider_with_a_trusted_certificate_gets_requests(
     tmp_path: Path, authority: Authority, lane: bool, host: str
 ) -> None:
-    """``tls.ca_file`` replaces the system's trust store; names and addresses are verified alike."""
+    """``tls.ca_file`` replaces the system's trust store. Names and addresses are verified."""
     async with secure_origin(authority.context(host)) as port:
         with serving(target(port, authority.file, host), tmp_path, lane=lane) as program:
             for _ in range(2):
@@ -109,10 +109,11 @@ async def refused(authority: Authority) -> AsyncIterator[dict[str, int]]:
 
 
 @BOTH_DOORS
-async def test_a_provider_that_cannot_be_verified_is_not_asked(
+async def test_a_provider_that_cannot_be_verified_gets_no_request(
     tmp_path: Path, authority: Authority, lane: bool
 ) -> None:
-    """Nothing of the request is sent: 503 ``upstream_unreachable``; with fallback on, the next provider answers."""
+    """No byte of the request is sent. The client gets 503 ``upstream_unreachable``; with fallback, the next provider
+    answers."""
     async with refused(authority) as ports:
         targets = "".join(
             f"""
@@ -139,7 +140,7 @@ async def test_a_provider_that_cannot_be_verified_is_not_asked(
 
 @dataclass
 class Tunnel:
-    """An HTTP proxy that knows CONNECT only. ``asked`` holds the heads of the requests."""
+    """An HTTP proxy that knows only CONNECT. ``asked`` has the heads of the requests."""
 
     credential: str | None = None
     asked: list[bytes] = field(default_factory=list)
@@ -187,7 +188,7 @@ async def tunnel(credential: str | None = None) -> AsyncIterator[Tunnel]:
 async def test_https_providers_are_reached_through_https_proxy(
     tmp_path: Path, authority: Authority, credential: str | None, lane: bool
 ) -> None:
-    """``HTTPS_PROXY`` is tunnelled through by CONNECT, TLS verified inside; the second request reuses the tunnel."""
+    """``HTTPS_PROXY`` is used by CONNECT, with verified TLS inside. The second request reuses the tunnel."""
     async with secure_origin(authority.context("localhost")) as port, tunnel(credential) as proxy:
         user = "" if credential is None else "user:p%40ss%3Aw%2Frd@"
         env = clean_environment(HTTPS_PROXY=f"http://{user}127.0.0.1:{proxy.port}")
@@ -199,7 +200,7 @@ async def test_https_providers_are_reached_through_https_proxy(
 
 
 async def test_a_proxy_that_refuses_is_an_unreachable_provider(tmp_path: Path, authority: Authority) -> None:
-    """407: the client hears 503, and learns nothing of the proxy."""
+    """After a 407 of the proxy the client gets 503 without any detail of the proxy."""
     async with secure_origin(authority.context("localhost")) as port, tunnel("user:secret") as proxy:
         env = clean_environment(HTTPS_PROXY=f"http://user:wrong@127.0.0.1:{proxy.port}")
         with serving(target(port, authority.file), tmp_path, env=env) as program:
@@ -212,8 +213,8 @@ async def test_a_proxy_that_refuses_is_an_unreachable_provider(tmp_path: Path, a
 
 
 @pytest.mark.parametrize("exempt", ["localhost", "*"])
-async def test_no_proxy_is_heeded(tmp_path: Path, authority: Authority, exempt: str) -> None:
-    """What ``NO_PROXY`` names is dialled directly."""
+async def test_no_proxy_is_honoured(tmp_path: Path, authority: Authority, exempt: str) -> None:
+    """A host in ``NO_PROXY`` is connected to directly."""
     async with secure_origin(authority.context("localhost")) as port, tunnel() as proxy:
         env = clean_environment(HTTPS_PROXY=f"http://127.0.0.1:{proxy.port}", NO_PROXY=exempt)
         with serving(target(port, authority.file), tmp_path, env=env) as program:
@@ -222,8 +223,8 @@ async def test_no_proxy_is_heeded(tmp_path: Path, authority: Authority, exempt: 
 
 
 @BOTH_DOORS
-async def test_the_listener_speaks_tls(tmp_path: Path, authority: Authority, lane: bool) -> None:
-    """``--tls-cert`` and ``--tls-key``: whole and streamed answers to a client that verifies."""
+async def test_the_listener_uses_tls(tmp_path: Path, authority: Authority, lane: bool) -> None:
+    """With ``--tls-cert`` and ``--tls-key``, a client that verifies gets complete and streamed answers."""
     issued = authority.ca.issue_cert("127.0.0.1")
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
@@ -256,7 +257,7 @@ async def test_the_listener_speaks_tls(tmp_path: Path, authority: Authority, lan
 def test_certificate_files_that_cannot_be_used_are_a_failure_at_run_time(
     tmp_path: Path, authority: Authority, broken: str
 ) -> None:
-    """Exit code 1 and a sentence, no traceback."""
+    """The exit code is 1 with one sentence and no traceback."""
     issued = authority.ca.issue_cert("127.0.0.1")
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     issued.cert_chain_pems[0].write_to_path(cert)

@@ -1,6 +1,6 @@
-"""What a message must look like on the far side, by its bytes and the documented edits alone.
+"""The expected form of a forwarded message: its original bytes with only the documented edits.
 
-Written apart from the gateway's code and sharing nothing with it: split, trim, drop, replace.
+This is independent of the gateway's code and uses only split, trim, drop and replace.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def unchunk(data: bytes) -> bytes:
 
 
 def _split(head: bytes) -> tuple[bytes, Lines]:
-    """Start line and fields; padding is no part of a value (RFC 9110 section 5.5)."""
+    """Start line and fields; padding is not part of a value (RFC 9110 section 5.5)."""
     start, *lines = head.split(b"\r\n")
     parts = [line.partition(b":") for line in lines]
     return start, [(name, value.strip(b" \t")) for name, _, value in parts]

@@ -1,4 +1,4 @@
-"""Odd but legal requests, as a client writes them: each reaches the provider unchanged but for documented edits."""
+"""Unusual but legal requests of clients: each reaches the provider unchanged, except for documented edits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DICE = random.Random(9110)  # a fixed seed: the same bytes in every run
 
 
 class OddRequest(NamedTuple):
-    """``raw`` is what the client sends; ``name`` says what is odd about it."""
+    """``raw`` is what the client sends; ``name`` describes the unusual part."""
 
     name: str
     raw: bytes
@@ -38,7 +38,7 @@ def chunked(*lines: bytes, body: bytes, target: bytes = b"/v1/chat/completions")
 
 
 def _by_header(*lines: bytes, body: bytes | None = None, method: bytes = b"POST", target: bytes = b"/v1/x") -> bytes:
-    """Routed by the header, so that the body may be anything."""
+    """Routed by the header, so that the body may be arbitrary."""
     return request(b"Model-Override: m", *lines, body=body, method=method, target=target)
 
 

@@ -1,4 +1,4 @@
-"""Odd but legal responses, as a provider writes them: every one must reach the client unchanged but for framing."""
+"""Unusual but legal responses of providers: each reaches the client unchanged, except for framing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _DICE = random.Random(9112)  # a fixed seed: the same bytes in every run
 
 
 class OddResponse(NamedTuple):
-    """``raw`` is what the provider sends; it is whole when its framing says so, or (``closes``) when it closes."""
+    """``raw`` is what the provider sends. Its framing ends it, or (``closes``) the close of the connection."""
 
     name: str
     raw: bytes
@@ -30,18 +30,18 @@ def bare(*lines: bytes, status: bytes = b"200 OK", version: bytes = b"HTTP/1.1")
 
 
 def chunked(*pieces: bytes, lines: tuple[bytes, ...] = (), tail: bytes = b"0\r\n\r\n") -> bytes:
-    """A chunked response, one chunk a piece."""
+    """A chunked response, one chunk for each piece."""
     body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
     return bare(*lines, b"Transfer-Encoding: chunked") + body + tail
 
 
 def stream(*pieces: bytes) -> bytes:
-    """Server-Sent Events, chunked where the pieces say."""
+    """Server-sent events, in chunks as given by the pieces."""
     return chunked(*pieces, lines=(b"Content-Type: text/event-stream",))
 
 
 def cut(data: bytes, count: int) -> list[bytes]:
-    """``data`` in ``count`` or fewer pieces, cut at random places."""
+    """``data`` in ``count`` or fewer pieces, split at random places."""
     places = sorted({0, len(data), *(_DICE.randrange(len(data) + 1) for _ in range(count - 1))})
     return [data[a:b] for a, b in pairwise(places)]
 

@@ -1,4 +1,4 @@
-"""Requests travel byte for byte, through both doors, but for the documented edits."""
+"""Both doors forward requests byte for byte, except for the documented edits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def digest(data: bytes) -> str:
 
 
 def assert_same(got: bytes, want: bytes) -> None:
-    """Compared by hash; the message shows where two messages part."""
+    """Compare by hash; the message shows the first difference."""
     if digest(got) != digest(want):
         at = next((n for n, (a, b) in enumerate(zip(got, want, strict=False)) if a != b), min(len(got), len(want)))
         around = slice(max(0, at - 60), at + 100)
@@ -51,7 +51,8 @@ def test_the_table_is_large_and_its_names_are_unique() -> None:
 @BOTH
 @pytest.mark.parametrize("odd", ODD_REQUESTS, ids=lambda odd: odd.name[:60])
 async def test_request_arrives_unchanged(odd: OddRequest, lane: bool) -> None:
-    """What arrives is the message with exactly the documented edits; so does a plain request sent right behind it."""
+    """The provider gets the message with exactly the documented edits, and so it does a plain request sent directly
+    after it."""
     async with (
         origin(serve(answer())) as upstream,
         running(snapshot(upstream.url), lane=lane) as gateway,
@@ -71,13 +72,14 @@ async def test_request_arrives_unchanged(odd: OddRequest, lane: bool) -> None:
 
 
 def closes_after(odd: OddRequest, got: Response, lane: bool) -> bool:
-    """The aiohttp door may close after a chunked request: its parser does not keep trailers and headers apart."""
+    """The aiohttp door may close after a chunked request, because its parser does not distinguish trailers from
+    headers."""
     return not lane and b"chunked" in odd.raw.lower() and got.value(b"connection") == b"close"
 
 
 @BOTH
 async def test_requests_in_one_packet_arrive_one_by_one(lane: bool) -> None:
-    """However many requests are glued together, the provider gets each as if it had come alone."""
+    """However many requests are in one packet, the provider gets each as if it had come alone."""
     rows = [odd for odd in ODD_REQUESTS if len(odd.raw) < 400 and is_ordinary(odd)]
     async with origin(serve(answer())) as upstream, running(snapshot(upstream.url), lane=lane) as gateway:
         want = [forwarded(odd.raw, authority(upstream), CREDENTIAL) for odd in rows]
@@ -90,7 +92,7 @@ async def test_requests_in_one_packet_arrive_one_by_one(lane: bool) -> None:
 
 @BOTH
 async def test_request_in_single_bytes_arrives_unchanged(lane: bool) -> None:
-    """The hardest cut: every byte in a write of its own."""
+    """Every byte is written separately."""
     async with origin(serve(answer())) as upstream, running(snapshot(upstream.url), lane=lane) as gateway:
         for odd in ODD_REQUESTS:
             if len(odd.raw) < 400:
@@ -102,13 +104,13 @@ async def test_request_in_single_bytes_arrives_unchanged(lane: bool) -> None:
 
 
 def is_ordinary(odd: OddRequest) -> bool:
-    """Fit for the middle of a pipeline: keeps the connection, and its answer has a body."""
+    """Whether a request may be in the middle of a pipeline: it keeps the connection, and its response has a body."""
     return b"HTTP/1.0" not in odd.raw and odd.name != "HEAD" and b"chunked" not in odd.raw.lower()
 
 
 @BOTH
 async def test_pipelined_pair_arrives_as_two_requests(lane: bool) -> None:
-    """RFC 9112 section 9.3.2: the second of a pipelined pair is neither lost nor mixed with the first."""
+    """RFC 9112 section 9.3.2: the second request of a pipelined pair is neither lost nor mixed with the first."""
     first = request(b"X-Turn: 1", body=b'{"model":"m","n":1}')
     second = request(b"X-Turn: 2", body=b'{"model":"m","n":22}', target=b"/v1/second")
     replies = serve(answer(b"first"), answer(b"second"))
@@ -124,7 +126,7 @@ async def test_pipelined_pair_arrives_as_two_requests(lane: bool) -> None:
 @BOTH
 @pytest.mark.parametrize("name", ["credential replaced in its place", "three credentials become one", "no padding"])
 async def test_without_a_provider_key_the_clients_credential_is_only_removed(lane: bool, name: str) -> None:
-    """The client's credential never travels, even where the provider has none of its own."""
+    """The client's credential is never forwarded, even if the provider has no credential of its own."""
     raw = next(odd.raw for odd in ODD_REQUESTS if odd.name == name)
     async with origin(serve(answer())) as upstream:
         plain = single(upstream.url)
@@ -144,10 +146,10 @@ async def test_without_a_provider_key_the_clients_credential_is_only_removed(lan
         (b"Model-Override: m\r\n", b"\x00binary\xff", b"\x00binary\xff"),
     ],
 )
-async def test_a_rename_changes_the_bytes_of_that_one_string(
+async def test_a_rename_changes_only_the_model_string(
     lane: bool, header_fields: bytes, body: bytes, want: bytes
 ) -> None:
-    """onwards_model: the JSON string of the model, its quotes, and the Content-Length; nothing else."""
+    """``onwards_model`` changes the JSON string of the model with its quotes, and the Content-Length."""
     async with origin(serve(answer())) as upstream:
         config = snapshot(upstream.url, ", onwards_model: 'n/é'")
         raw = request(*header_fields.splitlines(), body=body)
@@ -172,7 +174,7 @@ async def test_a_rename_changes_the_bytes_of_that_one_string(
     ],
 )
 async def test_base_path_and_target_are_concatenated(lane: bool, base: bytes, target: bytes, want: bytes) -> None:
-    """A base path that the target repeats is not doubled; nothing is normalised."""
+    """A base path that the target repeats is not doubled. The path is not normalised."""
     async with origin(serve(answer())) as upstream:
         async with (
             running(snapshot(upstream.url + base.decode()), lane=lane) as gateway,

@@ -1,4 +1,4 @@
-"""Responses travel byte for byte, through both doors, but for the documented edits."""
+"""Both doors forward responses byte for byte, except for the documented edits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOTH = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 
 
 def in_pieces(odd: OddResponse, pieces: list[bytes]) -> Script:
-    """Answer with these pieces, a write and a turn of the loop each; close after it, or serve on."""
+    """Answer with these pieces, one write and one turn of the loop each; then close or go on serving."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -39,7 +39,7 @@ def in_pieces(odd: OddResponse, pieces: list[bytes]) -> Script:
 
 
 def in_turn(rows: Iterable[OddResponse], pieces: Callable[[bytes], list[bytes]] = lambda raw: [raw]) -> Script:
-    """Answer each request with the next of ``rows``, in pieces; a request with X-Sentinel has an answer of its own."""
+    """Answer each request with the next of ``rows``, in pieces; a request with X-Sentinel has its own response."""
     left = iter(rows)
 
     async def script(peer: Peer) -> None:
@@ -58,7 +58,7 @@ def in_turn(rows: Iterable[OddResponse], pieces: Callable[[bytes], list[bytes]] 
 
 
 def assert_returned(got: Response, want: tuple[bytes, bytes], name: str = "") -> None:
-    """Head and body, by hash; the lengths show more when it fails."""
+    """Compare head and body by hash; the lengths help if it fails."""
     head, body = want
     assert got.head == head, name
     assert len(got.body) == len(body), name
@@ -74,7 +74,7 @@ def test_the_table_is_large_and_its_names_are_unique() -> None:
 @BOTH
 @pytest.mark.parametrize("odd", ODD_RESPONSES, ids=lambda odd: odd.name[:60])
 async def test_response_comes_back_unchanged(odd: OddResponse, lane: bool) -> None:
-    """Status, reason, fields and body, with exactly the documented edits; the next answer is not shifted by a byte."""
+    """Status, reason, fields and body have exactly the documented edits. The next response begins at the right byte."""
     async with (
         origin(in_pieces(odd, [odd.raw]), serve(answer(b"sentinel"))) as upstream,
         running(single(upstream.url), lane=lane) as gateway,
@@ -91,7 +91,7 @@ async def test_response_comes_back_unchanged(odd: OddResponse, lane: bool) -> No
 
 @BOTH
 async def test_every_final_status_comes_back(lane: bool) -> None:
-    """No status is known to the proxy that it would answer otherwise; those without a body are in the table."""
+    """The proxy treats no status specially; the table has the statuses without a body."""
     statuses = [status for status in range(200, 600) if status not in (204, 205, 304)]
     rows = [OddResponse(str(status), response(status=b"%d X" % status)) for status in statuses]
     async with (
@@ -111,7 +111,7 @@ every_table = pytest.mark.parametrize("table", BY_TABLE)
 @BOTH
 @every_table
 async def test_response_cut_at_random_places_comes_back_unchanged(table: str, lane: bool) -> None:
-    """Where the provider's writes fall, inside the head too, changes nothing for the client."""
+    """The boundaries of the provider's writes do not matter, even within the head."""
     rows = BY_TABLE[table]
     script = in_turn(rows, lambda raw: cut(raw, 12))
     async with origin(script) as upstream, running(single(upstream.url), lane=lane) as gateway:
@@ -126,7 +126,7 @@ async def test_response_cut_at_random_places_comes_back_unchanged(table: str, la
 @BOTH
 @every_table
 async def test_response_in_single_bytes_comes_back_unchanged(table: str, lane: bool) -> None:
-    """The hardest cut: every byte in a write of its own."""
+    """Every byte is written separately."""
     rows = [odd for odd in BY_TABLE[table] if len(odd.raw) < 250]
     async with origin(in_turn(rows, single_bytes)) as upstream, running(single(upstream.url), lane=lane) as gateway:
         for odd in rows:
@@ -138,7 +138,8 @@ async def test_response_in_single_bytes_comes_back_unchanged(table: str, lane: b
 @BOTH
 @every_table
 async def test_http_1_0_client_gets_the_body_up_to_the_close(table: str, lane: bool) -> None:
-    """No chunked coding for HTTP/1.0 (RFC 9112 section 6.1), and the connection closes unless it was asked to stay."""
+    """HTTP/1.0 has no chunked coding (RFC 9112 section 6.1), and the connection closes unless the client asked to
+    keep it."""
     rows = BY_TABLE[table]
     async with origin(in_turn(rows)) as upstream, running(single(upstream.url), lane=lane) as gateway:
         for odd in rows:
@@ -152,7 +153,7 @@ async def test_http_1_0_client_gets_the_body_up_to_the_close(table: str, lane: b
 @BOTH
 @every_table
 async def test_http_1_0_client_with_keep_alive(table: str, lane: bool) -> None:
-    """A message with a length keeps the connection of an HTTP/1.0 client that asks for it."""
+    """A response with a length keeps the connection of an HTTP/1.0 client that asks for it."""
     rows = BY_TABLE[table]
     async with origin(in_turn(rows)) as upstream, running(single(upstream.url), lane=lane) as gateway:
         for odd in rows:
@@ -177,7 +178,7 @@ HEADS = [
 @BOTH
 @pytest.mark.parametrize(("name", "head"), HEADS, ids=[name for name, _ in HEADS])
 async def test_answer_to_head_keeps_its_fields_and_has_no_body(name: str, head: bytes, lane: bool) -> None:
-    """RFC 9110 section 9.3.2: Content-Length is that of the GET; what follows on the connection is the next answer."""
+    """RFC 9110 section 9.3.2: Content-Length is that of the GET response, and the next response follows directly."""
 
     async def script(peer: Peer) -> None:
         assert (await peer.request()).method == b"HEAD"
@@ -197,7 +198,7 @@ async def test_answer_to_head_keeps_its_fields_and_has_no_body(name: str, head: 
 
 @BOTH
 async def test_an_error_in_answer_to_head_has_no_body(lane: bool) -> None:
-    """Its head is that of the error to a GET, the connection stays, and the next answer begins right behind it."""
+    """Its head is that of the error for a GET. The connection stays open, and the next response follows directly."""
     async with (
         origin(serve(answer(b"sentinel"))) as upstream,
         running(single(upstream.url), lane=lane) as gateway,
@@ -212,8 +213,8 @@ async def test_an_error_in_answer_to_head_has_no_body(lane: bool) -> None:
 
 
 @BOTH
-async def test_client_that_says_close_is_closed_after_the_answer(lane: bool) -> None:
-    """RFC 9112 section 9.6; the only edit to the answer is the field that says so."""
+async def test_a_client_that_sends_close_is_closed_after_the_response(lane: bool) -> None:
+    """RFC 9112 section 9.6: the only edit to the response is the added Connection field."""
     async with (
         origin(serve(answer())) as upstream,
         running(single(upstream.url), lane=lane) as gateway,
@@ -227,7 +228,8 @@ async def test_client_that_says_close_is_closed_after_the_answer(lane: bool) -> 
 
 @BOTH
 async def test_response_headers_of_the_configuration_replace_those_of_their_name(lane: bool) -> None:
-    """response_headers: one that is there is replaced in its place, another is appended; the rest is untouched."""
+    """``response_headers``: an existing field is replaced in its place, another one is appended, and the others do
+    not change."""
     text = "targets: {{m: {{url: '{}', response_headers: {{x-b: new, X-New: '1'}}}}}}"
     reply = answer(b"ok", fields=b"X-A: 1\r\nX-B: old\r\nx-b: older\r\n")
     async with origin(serve(reply)) as upstream:
