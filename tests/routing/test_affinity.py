@@ -1,4 +1,4 @@
-"""Affinity: what a conversation is known by, and where it goes."""
+"""Affinity: the key of a conversation, and the provider that it selects."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def led(members: list[Endpoint], key: bytes | None, affinity: Affinity = BY_SESS
     ],
 )
 def test_the_first_session_field_that_is_there_is_the_key(fields: list[tuple[bytes, bytes]], key: bytes | None) -> None:
-    """In the order of the configuration, by name in any case; an empty one is none."""
+    """The order is that of the configuration, and names match in any case. An empty field does not count."""
     assert key_of(BY_SESSION, fields, b'{"messages":[]}') == key
 
 
 def test_without_a_session_field_the_prompt_is_the_key() -> None:
-    """If that is wanted; the session field wins."""
+    """This must be configured. A session field takes precedence."""
     both, body = Affinity(session=(b"x-s",), prompt_bytes=16), b'{"messages":[1]}'
     assert key_of(both, [(b"x-s", b"a")], body) == b"a"
     assert key_of(both, [], body) == key_of(BY_PROMPT, [], body) is not None
@@ -59,7 +59,7 @@ def test_without_a_session_field_the_prompt_is_the_key() -> None:
 
 @pytest.mark.parametrize("name", ["messages", "input", "prompt", "system"])
 def test_a_conversation_keeps_its_key_as_it_grows(name: str) -> None:
-    """The first bytes of the prompt decide, and nothing before or behind them."""
+    """Only the first bytes of the prompt decide."""
     first = b'{"model":"m","%b": [{"content":"You are..."},"hello"]}' % name.encode()
     later = b'{"temperature":1,"%b":[{"content":"You are..."},"hello","hi","more"],"x":2}' % name.encode()
     other = b'{"model":"m","%b": [{"content":"I am......"},"hello"]}' % name.encode()
@@ -96,8 +96,8 @@ def test_a_key_goes_where_it_went_before_in_every_process() -> None:
         assert done.stdout.decode().strip() == str(here)
 
 
-def test_who_leaves_moves_its_own_keys_only() -> None:
-    """And the order of the file does not matter."""
+def test_a_removed_provider_moves_only_its_own_keys() -> None:
+    """The order of the file does not matter."""
     four = [member(name) for name in "abcd"]
     before = [led(four, key) for key in KEYS]
     after = [led([four[3], four[1], four[0]], key) for key in KEYS]
@@ -136,16 +136,16 @@ def test_without_a_key_the_strategy_decides() -> None:
     assert chosen == [members[0]] * 50
 
 
-def test_who_has_more_than_its_share_is_passed_over() -> None:
-    """1.25 times a third of what is in flight and this one: 4 of 10 are not too many, 5 of 12 are."""
+def test_a_provider_above_its_share_is_skipped() -> None:
+    """The limit is 1.25 times a third of the load with this exchange: 4 of 10 are allowed, 5 of 12 are not."""
     key = next(key for key in KEYS if led([member(name) for name in "abc"], key) == "a")
     assert led([member("a", in_flight=4), member("b", in_flight=3), member("c", in_flight=2)], key) == "a"
     assert led([member("a", in_flight=5), member("b", in_flight=3), member("c", in_flight=3)], key) != "a"
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 30)), min_size=2, max_size=6), st.binary(max_size=8))
-def test_nobody_gets_more_than_its_share_while_others_have_less(loads: list[tuple[int, int]], key: bytes) -> None:
-    """The bound holds for every choice, whatever the loads were."""
+def test_no_provider_gets_more_than_its_share_while_others_have_less(loads: list[tuple[int, int]], key: bytes) -> None:
+    """The bound holds for every choice and every load."""
     members = [member(str(n), weight, in_flight) for n, (weight, in_flight) in enumerate(loads)]
     chosen = choose(Strategy.P2C, members, lambda: 0.0, affinity=BY_SESSION, key=key)
     assert chosen is not None
@@ -154,8 +154,8 @@ def test_nobody_gets_more_than_its_share_while_others_have_less(loads: list[tupl
     assert chosen.limiter.in_flight < 1.25 * share * everything
 
 
-def test_who_is_full_or_ejected_is_passed_over_and_comes_back_to_its_keys() -> None:
-    """The same second choice for all of one conversation."""
+def test_a_full_or_ejected_provider_is_skipped_and_gets_its_keys_back() -> None:
+    """All requests of one conversation have the same second provider."""
     members = [member(name, places=9) for name in "abc"]
     key = next(key for key in KEYS if led(members, key) == "a")
     second = led(members[1:], key)

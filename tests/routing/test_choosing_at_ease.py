@@ -1,4 +1,4 @@
-"""The short way of choosing a provider: whatever it chooses, the long way could have chosen as well."""
+"""The fast path of the choice of a provider gives only results that the full choice could give."""
 
 from __future__ import annotations
 
@@ -29,16 +29,20 @@ MEMBERS = st.lists(
 
 
 @given(st.sampled_from(Strategy), MEMBERS, st.integers(0, 1000))
-def test_nobody_else_is_chosen_than_by_the_long_way(strategy: Strategy, members: list[Endpoint], seed: int) -> None:
-    """A member is only chosen that some draw of `choose` gives, too."""
+def test_the_fast_path_chooses_only_what_the_full_choice_could(
+    strategy: Strategy, members: list[Endpoint], seed: int
+) -> None:
+    """Some draw of `choose` gives the same member."""
     chosen = choose_fast_path(strategy, members, Random(seed).random, 0.0)
     if chosen is not None:
         assert chosen in {choose(strategy, members, Random(other).random) for other in range(60)}
 
 
 @given(st.sampled_from(Strategy), MEMBERS)
-def test_whoever_is_out_limited_or_drained_sends_to_the_long_way(strategy: Strategy, members: list[Endpoint]) -> None:
-    """Which knows what that means; and where there is nothing of the kind, the short way has an answer."""
+def test_an_ejected_limited_or_drained_member_needs_the_full_choice(
+    strategy: Strategy, members: list[Endpoint]
+) -> None:
+    """Without such a member the fast path has a result."""
     plain = all(
         one.provider.weight and not one.limiter.bounded and (one.health is None or not one.health.excluded_until)
         for one in members

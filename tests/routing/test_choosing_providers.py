@@ -1,4 +1,4 @@
-"""Choosing a provider: who may be chosen, who must be, and how draws are spread."""
+"""The choice of a provider: the allowed members, and the spread of the draws."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def free(members: list[Endpoint]) -> list[Endpoint]:
 def test_only_a_free_undrained_provider_is_chosen_and_one_is_if_there_is_any(
     strategy: Strategy, members: list[Endpoint], number: float
 ) -> None:
-    """Weight 0 drains, a full one is passed over; None only if nobody is left."""
+    """A member with weight 0 or without a free permit is skipped. The result is None only if no member is left."""
     chosen = choose(strategy, members, lambda: number)
     assert (chosen is None) is (not free(members))
     assert chosen is None or chosen in free(members)
@@ -55,8 +55,8 @@ def test_least_inflight_takes_the_fewest_in_flight(members: list[Endpoint], numb
 
 
 @given(STRATEGIES, MEMBERS, NUMBERS)
-def test_choosing_changes_nothing(strategy: Strategy, members: list[Endpoint], number: float) -> None:
-    """Places are taken by admission, not here."""
+def test_choosing_takes_no_permit(strategy: Strategy, members: list[Endpoint], number: float) -> None:
+    """Admission takes permits, not the choice."""
     before = [one.limiter.in_flight for one in members]
     choose(strategy, members, lambda: number)
     assert [one.limiter.in_flight for one in members] == before

@@ -1,4 +1,4 @@
-"""The fallback plan and what is known of the providers: rests, probes, budgets, hedges, those that cannot be asked."""
+"""The fallback plan with the state of providers: Retry-After, probes, budgets, hedges, and untranslatable requests."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def health(member: Endpoint) -> Health:
 # Ejected ones
 
 
-def test_who_is_ejected_comes_last_in_a_pass() -> None:
-    """Health is looked at with each attempt; and whom this exchange has not asked comes before whom it has."""
+def test_an_ejected_provider_comes_last_in_a_pass() -> None:
+    """Health is checked at each attempt. Providers that this exchange has not tried come before those that it has."""
     three = members(3)
     asking = plan(pool(three))
     assert name(asking.next(0.0)) == "0"
@@ -78,8 +78,8 @@ def test_who_is_ejected_comes_last_in_a_pass() -> None:
     assert name(asking.next(0.0)) == "0"  # all are out
 
 
-def test_who_is_known_to_refuse_is_not_the_last_resort() -> None:
-    """Because it asked to be left alone, or because our credential is refused: then rather the same one again."""
+def test_a_provider_that_would_refuse_is_not_the_last_resort() -> None:
+    """It sent Retry-After or refuses the credential, so the same provider as before is tried rather than it."""
     three = members(3)
     health(three[1]).failed(0.0)
     health(three[1]).rate_limited(0.0, 60.0)
@@ -90,8 +90,8 @@ def test_who_is_known_to_refuse_is_not_the_last_resort() -> None:
     assert [name(asking.next(0.0)) for _ in range(3)] == ["0", "0", "0"]
 
 
-def test_a_probe_is_taken_by_asking_and_only_by_one() -> None:
-    """The next exchange goes elsewhere until there is a verdict."""
+def test_an_attempt_takes_the_probe_and_only_one_does() -> None:
+    """The next exchange goes to another provider until the probe has a result."""
     two = members(2)
     health(two[0]).failed(0.0)
     first, second = plan(pool(two)), plan(pool(two))
@@ -103,8 +103,8 @@ def test_a_probe_is_taken_by_asking_and_only_by_one() -> None:
     assert name(plan(pool(two)).next(5.0)) == "0"
 
 
-def test_a_probe_without_a_verdict_is_given_back() -> None:
-    """When the exchange ends, or asks the next provider."""
+def test_a_probe_without_a_result_is_released() -> None:
+    """It is released when the exchange ends or tries the next provider."""
     two = members(2)
     health(two[0]).failed(0.0)
     leaving = plan(pool(two))
@@ -121,8 +121,8 @@ def test_a_probe_without_a_verdict_is_given_back() -> None:
     assert third.probing
 
 
-def test_the_probe_of_another_is_not_given_back() -> None:
-    """One that failed is history when a later exchange tries the same provider."""
+def test_an_exchange_does_not_release_the_probe_of_another() -> None:
+    """An earlier failed probe does not matter when a later exchange tries the same provider."""
     two = members(2)
     health(two[0]).failed(0.0)
     failing, other, third = plan(pool(two)), plan(pool(two)), plan(pool(two))
@@ -136,8 +136,8 @@ def test_the_probe_of_another_is_not_given_back() -> None:
 # Retry-After
 
 
-def test_who_asked_to_be_left_alone_is_waited_for_before_it_is_asked_again() -> None:
-    """The only one there is: what is left of its Retry-After, and then our own wait."""
+def test_the_only_provider_is_retried_after_its_retry_after() -> None:
+    """The exchange waits for the rest of Retry-After, and then for its own backoff."""
     one = members(1)
     asking = plan(pool(one, replace(ON, backoff_initial=0.5, backoff_jitter=False)))
     asking.next(0.0)
@@ -145,7 +145,7 @@ def test_who_asked_to_be_left_alone_is_waited_for_before_it_is_asked_again() -> 
     assert asking.backoff(1.0) == 2.5
 
 
-def test_others_are_asked_without_waiting() -> None:
+def test_other_providers_are_tried_without_a_wait() -> None:
     """When no other provider is left, the exchange waits for the one that is available first."""
     two = members(2)
     asking = plan(pool(two))
@@ -158,8 +158,8 @@ def test_others_are_asked_without_waiting() -> None:
     assert name(asking.next(3.0)) == "0"
 
 
-def test_without_health_the_exchange_itself_remembers() -> None:
-    """Of pools of one, and where ejection is off."""
+def test_without_health_the_exchange_keeps_retry_after() -> None:
+    """This applies to pools of one provider, and to pools without ejection."""
     one = members(1, healthy=False)
     asking = plan(pool(one))
     asking.next(0.0)
@@ -182,7 +182,7 @@ def test_a_retry_after_is_waited_for_up_to_a_bound(longest: float, asked: float,
     assert asking.backoff(0.0) == wait
 
 
-def test_rests_count_among_all_waits_together() -> None:
+def test_retry_after_counts_against_the_total_backoff() -> None:
     """max_total_backoff limits the sum of all waits of a client, for any reason."""
     one = members(1, healthy=False)
     asking = plan(pool(one, replace(ON, max_total_backoff=4.0)))
@@ -197,7 +197,7 @@ def test_rests_count_among_all_waits_together() -> None:
 
 @pytest.mark.parametrize(("elapsed", "wait"), [(1.0, 3.0), (2.0, None), (9.0, None)])
 @pytest.mark.parametrize("rests", [True, False])
-def test_no_wait_is_longer_than_what_is_left_of_the_exchange(elapsed: float, wait: float | None, rests: bool) -> None:
+def test_no_wait_is_longer_than_the_rest_of_the_exchange(elapsed: float, wait: float | None, rests: bool) -> None:
     """The client gets the last response, instead of waiting for its own timeout."""
     one = members(1, healthy=False)
     one[0].provider = replace(one[0].provider, timeouts=Timeouts(total=5.0))
@@ -213,7 +213,7 @@ def test_no_wait_is_longer_than_what_is_left_of_the_exchange(elapsed: float, wai
 # The retry budget
 
 
-def test_further_attempts_come_out_of_the_budget() -> None:
+def test_further_attempts_use_the_budget() -> None:
     """An empty budget ends the exchange, and is recorded as the reason."""
     budget = RetryBudget(RetryBudgetPolicy(0.0, 0.0))
     found = []
@@ -226,7 +226,7 @@ def test_further_attempts_come_out_of_the_budget() -> None:
 
 
 def test_each_exchange_pays_into_the_budget() -> None:
-    """Whether it needs a further attempt or not."""
+    """It does so with a further attempt or without."""
     budget = RetryBudget(RetryBudgetPolicy(0.5, 0.0))
     while budget.take(0.0):
         pass
@@ -236,8 +236,8 @@ def test_each_exchange_pays_into_the_budget() -> None:
     assert [budget.take(0.0) for _ in range(3)] == [True, True, False]
 
 
-def test_an_exchange_that_stops_for_another_reason_takes_nothing() -> None:
-    """A wait that is too long is no attempt."""
+def test_an_exchange_that_stops_for_another_reason_does_not_use_the_budget() -> None:
+    """A wait that is too long is not an attempt."""
     budget, one = RetryBudget(RetryBudgetPolicy(0.0, 0.0)), members(1, healthy=False)
     for _ in range(50):
         asking = plan(pool(one, budget=budget))
@@ -249,7 +249,7 @@ def test_an_exchange_that_stops_for_another_reason_takes_nothing() -> None:
 
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 300), st.floats(0.0, 0.5))
 def test_amplification_is_bounded_when_all_fail(count: int, attempts: int, requests: int, ratio: float) -> None:
-    """Attempts per request: never more than 1 + ratio, and the ten that a quiet pool has in store."""
+    """There are at most 1 + ratio attempts for each request, and the ten of the initial budget."""
     budget, of = RetryBudget(RetryBudgetPolicy(ratio, 0.0)), members(count)
     target, asked = pool(of, replace(ON, max_attempts=attempts), budget), 0
     for _ in range(requests):
@@ -265,8 +265,8 @@ def test_amplification_is_bounded_when_all_fail(count: int, attempts: int, reque
 # Setting aside
 
 
-def test_who_cannot_take_the_request_is_no_attempt_and_is_not_asked_again() -> None:
-    """Others go on, also without fallback."""
+def test_a_provider_that_cannot_serve_the_request_is_excluded() -> None:
+    """It does not count as an attempt. Other providers are tried, even without fallback."""
     three = members(3)
     asking = plan(pool(three, OFF))
     assert asking.next(0.0) is three[0]
@@ -280,16 +280,16 @@ def test_who_cannot_take_the_request_is_no_attempt_and_is_not_asked_again() -> N
     assert [name(passes.next(0.0)) for _ in range(5)] == ["1", "2", "1", "2", None]
 
 
-def test_if_nobody_can_nobody_is_asked() -> None:
-    """Not even those that are out."""
+def test_if_no_provider_can_serve_the_request_there_is_no_attempt() -> None:
+    """Ejected providers are not tried either."""
     asking = plan(pool(members(2)))
     while (member := asking.next(0.0)) is not None:
         asking.exclude(member)
     assert asking.attempts == 0
 
 
-def test_after_a_restart_the_plan_is_new_but_for_those_set_aside() -> None:
-    """Everybody was busy, and now somebody is not."""
+def test_a_restarted_plan_keeps_only_the_excluded_providers() -> None:
+    """All providers were busy, and now one is free."""
     three = members(3)
     asking = plan(pool(three, replace(ON, max_attempts=2)))
     assert asking.next(0.0) is three[0]
@@ -300,7 +300,7 @@ def test_after_a_restart_the_plan_is_new_but_for_those_set_aside() -> None:
 
 
 def test_a_pool_is_exhausted_when_more_than_one_attempt_was_made() -> None:
-    """Then a client need not try the same again."""
+    """The client is then told not to retry."""
     asking, alone = plan(pool(members(2))), plan(pool(members(2), OFF))
     alone.next(0.0)
     asking.next(0.0)
@@ -313,7 +313,7 @@ def test_a_pool_is_exhausted_when_more_than_one_attempt_was_made() -> None:
 # Hedging
 
 
-def test_a_hedge_asks_another_one() -> None:
+def test_a_hedge_uses_another_provider() -> None:
     """It counts as an attempt; without fallback it is the only further one."""
     hedges = RetryBudget(RetryBudgetPolicy(0.05, 0.0))
     for policy, more in ((OFF, []), (replace(ON, max_attempts=3), ["2"])):
@@ -326,8 +326,8 @@ def test_a_hedge_asks_another_one() -> None:
         assert asking.next(0.0) is None
 
 
-def test_a_hedge_never_asks_the_same_nor_one_that_is_not_well() -> None:
-    """Also with replacement; a due probe is not for those who are in a hurry."""
+def test_a_hedge_uses_neither_the_same_nor_an_ejected_provider() -> None:
+    """This holds with replacement, too. A hedge does not take a due probe."""
     hedges = RetryBudget(RetryBudgetPolicy(0.05, 0.0))
     two = members(2)
     again = replace(ON, with_replacement=True)
@@ -345,7 +345,7 @@ def test_a_hedge_never_asks_the_same_nor_one_that_is_not_well() -> None:
 
 
 def test_hedges_have_a_budget_of_their_own() -> None:
-    """One of twenty requests, and the ten that an idle pool has saved. Without another provider none is taken."""
+    """It allows one of twenty requests, and ten initially. Without another provider it is not used."""
     hedges, retries = RetryBudget(RetryBudgetPolicy(0.05, 0.0)), RetryBudget(RetryBudgetPolicy(0.0, 0.0))
     alone = pool(members(1), hedges=hedges)
     hedged = 0
@@ -360,7 +360,7 @@ def test_hedges_have_a_budget_of_their_own() -> None:
 
 
 def test_without_a_hedge_budget_there_is_no_hedging() -> None:
-    """Nothing was configured."""
+    """Hedging is not configured."""
     asking = plan(pool(members(2)))
     asking.next(0.0)
     assert asking.hedge(0.0) is None
@@ -378,10 +378,11 @@ ACTS = st.sampled_from(["next", "next", "hedge", "aside", "backoff", "fail", "su
     st.lists(st.tuples(ACTS, st.sampled_from([0.0, 1.0, 6.0])), max_size=40),
     st.integers(0, 100),
 )
-def test_no_plan_asks_more_often_than_it_may(
+def test_no_plan_exceeds_its_attempts(
     count: int, policy: FallbackPolicy, strategy: Strategy, acts: list[tuple[str, float]], seed: int
 ) -> None:
-    """Attempts since the last restart stay within the limit (two for a hedge), and no excluded provider is asked."""
+    """Attempts since the last restart stay within the limit (two for a hedge), and an excluded provider is not
+    tried."""
     of = members(count)
     attempts = (policy.max_attempts or 0) if policy.enabled else 1
     asking = plan(pool(of, policy, RetryBudget(RetryBudgetPolicy()), RetryBudget(RetryBudgetPolicy()), strategy), seed)
@@ -417,7 +418,7 @@ def test_no_plan_asks_more_often_than_it_may(
 
 
 def test_probes_of_plans_that_end_are_never_lost() -> None:
-    """Many exchanges that end without a word: the next one may still try."""
+    """Many exchanges end without a result, and the next one may still probe."""
     two = members(2)
     health(two[0]).failed(0.0)
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""The fallback plan: whom to try, how often, after which failures and waits."""
+"""The fallback plan: the order and number of attempts, the failures that allow another one, and the waits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plan(
 
 
 def tried(plan_: FallbackPlan) -> str:
-    """Names of all that the plan gives, in order."""
+    """The names of all providers that the plan gives, in order."""
     names = ""
     while (member := plan_.next(0.0)) is not None:
         names += member.provider.name
@@ -49,12 +49,12 @@ def tried(plan_: FallbackPlan) -> str:
     [(1, 3, "000"), (2, 5, "01010"), (3, None, "012"), (3, 2, "01"), (3, 1, "0"), (0, 3, "")],
 )
 def test_passes_over_the_pool_until_the_budget_is_spent(count: int, attempts: int | None, order: str) -> None:
-    """The budget sits above the strategy; by default everybody once."""
+    """The number of attempts is independent of the strategy. By default each provider is tried once."""
     assert tried(plan(replace(ON, max_attempts=attempts), members(count))) == order
 
 
 def test_disabled_there_is_one_attempt() -> None:
-    """Whatever else the policy says."""
+    """The other settings of the policy do not matter."""
     policy = FallbackPolicy(enabled=False, max_attempts=5, statuses=frozenset({503}), retry_sent=True)
     only = plan(policy, members(3))
     assert tried(only) == "0"
@@ -64,8 +64,8 @@ def test_disabled_there_is_one_attempt() -> None:
 
 
 @given(st.integers(1, 5), st.integers(1, 12), st.integers(0, 1000), st.sampled_from(Strategy))
-def test_within_a_pass_nobody_is_tried_twice(count: int, attempts: int, seed: int, strategy: Strategy) -> None:
-    """And within a pass everybody is, while the budget lasts."""
+def test_within_a_pass_no_provider_is_tried_twice(count: int, attempts: int, seed: int, strategy: Strategy) -> None:
+    """Each provider is tried within a pass, while attempts are left."""
     names = tried(plan(replace(ON, max_attempts=attempts), members(count), strategy, seed))
     assert len(names) == attempts
     for start in range(0, attempts, count):
@@ -74,15 +74,15 @@ def test_within_a_pass_nobody_is_tried_twice(count: int, attempts: int, seed: in
 
 
 def test_with_replacement_the_same_may_be_drawn_again() -> None:
-    """weighted_random only: in priority order it would be the first one for ever."""
+    """This applies only to weighted_random; with priority the first provider would be tried for ever."""
     policy = replace(ON, max_attempts=2, with_replacement=True)
     pairs = {tried(plan(policy, members(2), Strategy.WEIGHTED_RANDOM, seed)) for seed in range(60)}
     assert pairs == {"00", "01", "10", "11"}
     assert tried(plan(replace(policy, max_attempts=4), members(2))) == "0101"
 
 
-def test_who_is_at_its_cap_is_passed_over_without_an_attempt() -> None:
-    """When the rest of a pass is full, those tried before get another turn."""
+def test_a_full_provider_is_skipped_without_an_attempt() -> None:
+    """If the rest of a pass is full, earlier providers are tried again."""
     three = members(3, places=1)
     three[0].limiter.in_flight = 1
     busy = plan(replace(ON, max_attempts=4), three)
@@ -97,7 +97,7 @@ def test_who_is_at_its_cap_is_passed_over_without_an_attempt() -> None:
 
 
 def test_weight_zero_is_never_tried() -> None:
-    """Not even as the last resort."""
+    """It is not the last resort either."""
     drained = Endpoint(Provider("x", "x", weight=0), Limiter(Limits(), 0.0, run_now))
     assert tried(plan(replace(ON, max_attempts=3), [drained, *members(1)])) == "000"
 
@@ -125,13 +125,13 @@ def test_another_attempt_is_allowed_while_budget_is_left() -> None:
     ],
 )
 def test_which_failures_lead_to_another_attempt(fault: Fault, repeatable: bool, moves_on: bool) -> None:
-    """What may have been worked on is asked again only if that is harmless, or wanted."""
+    """A request that may have been processed is repeated only if this is harmless or configured."""
     asked = plan(ON, members(2))
     assert asked.retries_fault(fault, repeatable=repeatable) is moves_on
 
 
-def test_only_listed_statuses_are_given_up() -> None:
-    """And rate limits of a provider only on demand."""
+def test_only_listed_statuses_cause_fallback() -> None:
+    """A provider's rate limit causes fallback only if this is configured."""
     asked = plan(replace(ON, statuses=frozenset({429, 503})), members(2))
     assert [status for status in (200, 400, 429, 500, 503) if asked.retries_status(status)] == [429, 503]
     assert not asked.retries_rate_limit()
@@ -152,8 +152,8 @@ def test_waits_grow_up_to_their_bound() -> None:
     assert waits(replace(ON, max_attempts=2)) == [0.0, 0.0]
 
 
-def test_only_who_failed_this_exchange_before_is_waited_for() -> None:
-    """A, B, then A again: by the number of times that it was asked."""
+def test_only_a_provider_that_failed_before_needs_a_wait() -> None:
+    """In the order A, B, A the second attempt at A waits, by the number of its attempts."""
     asked = plan(BACKOFF, members(2))
     found = []
     for _ in range(6):
@@ -163,8 +163,8 @@ def test_only_who_failed_this_exchange_before_is_waited_for() -> None:
 
 
 @given(st.integers(0, 1000))
-def test_who_was_waited_for_is_asked(seed: int) -> None:
-    """Also where the next one is drawn: a wait comes before the same one, and before no other."""
+def test_after_a_wait_the_same_provider_is_tried(seed: int) -> None:
+    """This holds for random draws, too: the wait belongs to one provider."""
     drawn = replace(BACKOFF, with_replacement=True, max_attempts=10)
     asked = plan(drawn, members(3), Strategy.WEIGHTED_RANDOM, seed)
     known: set[Endpoint] = set()
@@ -175,8 +175,8 @@ def test_who_was_waited_for_is_asked(seed: int) -> None:
         wait = asked.backoff(0.0) or 0.0
 
 
-def test_one_that_is_listed_twice_is_asked_before_already() -> None:
-    """So another one comes first, and then a wait."""
+def test_the_second_entry_of_a_provider_counts_as_tried() -> None:
+    """Another provider is tried first, and then there is a wait."""
     three = members(3)
     three[1].provider = replace(three[1].provider, duplicate_of=three[0].provider.identity)
     three[0].duplicates, three[1].duplicates = (three[1],), (three[0],)
@@ -200,5 +200,5 @@ def test_jitter_stays_within_the_wait(seed: int) -> None:
 
 
 def test_all_waits_together_are_bounded() -> None:
-    """A wait that would pass max_total_backoff is not begun, and does not count."""
+    """A wait that would exceed max_total_backoff does not begin, and does not count."""
     assert waits(replace(BACKOFF, max_total_backoff=7.0)) == [1.0, 2.0, 4.0, None, None, None]

@@ -1,4 +1,4 @@
-"""Health: what takes a provider out, for how long, and how it comes back."""
+"""Health: the events that eject a provider, the duration, and the end of an ejection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def failed(health: Health, times: int, now: float = 0.0) -> Health:
 
 
 def ejected(policy: EjectionPolicy = POLICY, now: float = 0.0) -> Health:
-    """One that was ejected at ``now``, for the first time."""
+    """A provider that was ejected at ``now``, for the first time."""
     return failed(Health(policy), policy.consecutive_failures or 0, now)
 
 
@@ -38,8 +38,8 @@ def probe(health: Health, now: float) -> Health:
 # Ejection
 
 
-def test_failures_in_a_row_take_it_out() -> None:
-    """So many and not fewer; a success between begins anew."""
+def test_consecutive_failures_eject() -> None:
+    """The number is exact, and a success between them restarts the count."""
     health = failed(Health(POLICY), 2)
     health.succeeded()
     failed(health, 2)
@@ -48,8 +48,8 @@ def test_failures_in_a_row_take_it_out() -> None:
     assert (health.state, health.excluded_until, health.ejections) == (HealthState.EJECTED, 6.0, 1)
 
 
-def test_a_connection_that_dies_under_a_repeated_request_counts_in_the_rate_only() -> None:
-    """Not in a row, and not as the verdict of a probe: the repetition has that."""
+def test_a_stale_connection_counts_only_in_the_failure_rate() -> None:
+    """It is neither a consecutive failure nor the result of a probe, because the repeated request has a result."""
     health = Health(POLICY)
     for _ in range(20):
         health.lost_connection(0.0)
@@ -66,8 +66,9 @@ def test_a_connection_that_dies_under_a_repeated_request_counts_in_the_rate_only
     assert tried.state is HealthState.PROBATION
 
 
-def test_a_stream_that_is_cut_takes_its_success_back() -> None:
-    """Reported late; otherwise streams that begin well and break off would never be failures in a row."""
+def test_a_cut_stream_revokes_its_success() -> None:
+    """The cut is reported after the success of the head. Otherwise streams that are cut would never be consecutive
+    failures."""
     health = Health(POLICY)
     for _ in range(3):
         health.succeeded()
@@ -80,8 +81,8 @@ def test_a_stream_that_is_cut_takes_its_success_back() -> None:
     assert others.state is HealthState.HEALTHY
 
 
-def test_a_rate_of_failures_takes_it_out() -> None:
-    """Half of ten within the window, in any order; not of nine."""
+def test_a_failure_rate_ejects() -> None:
+    """Five of ten within the window eject, in any order; the rule needs ten exchanges."""
     health = Health(BY_RATE)
     for now in range(4):
         health.failed(float(now))
@@ -93,8 +94,8 @@ def test_a_rate_of_failures_takes_it_out() -> None:
     assert failed(Health(BY_RATE), 10).state is HealthState.EJECTED
 
 
-def test_a_low_rate_of_failures_does_not() -> None:
-    """Four of ten, again and again."""
+def test_a_low_failure_rate_does_not_eject() -> None:
+    """Four of ten fail repeatedly."""
     health = Health(BY_RATE)
     for _ in range(50):
         health.failed(0.0)
@@ -106,15 +107,15 @@ def test_a_low_rate_of_failures_does_not() -> None:
 
 
 def test_failures_of_before_the_window_do_not_count() -> None:
-    """Nine, and nine once the window is over."""
+    """There are nine failures in one window and nine in the next."""
     health = failed(Health(BY_RATE), 9)
     assert failed(health, 9, now=30.0).state is HealthState.HEALTHY
     health.failed(30.0)
     assert health.state is HealthState.EJECTED
 
 
-def test_no_rule_no_ejection() -> None:
-    """Each rule can be switched off; without a policy nothing ejects."""
+def test_without_a_rule_there_is_no_ejection() -> None:
+    """Each rule can be switched off. Without a policy no event ejects."""
     off = replace(POLICY, consecutive_failures=None, failure_rate=None, auth_failures=None)
     for health in (Health(off), Health(None)):
         failed(health, 100)
@@ -126,8 +127,8 @@ def test_no_rule_no_ejection() -> None:
 # Growth
 
 
-def test_it_stays_out_twice_as_long_each_time_up_to_a_bound() -> None:
-    """5, 10, 20, 40, 40 s, as long as each probe fails."""
+def test_each_failed_probe_doubles_the_ejection_up_to_a_bound() -> None:
+    """The ejections last 5, 10, 20, 40 and 40 s."""
     health, now, times = ejected(), 0.0, []
     for _ in range(5):
         times.append(health.excluded_until - now)
@@ -138,8 +139,8 @@ def test_it_stays_out_twice_as_long_each_time_up_to_a_bound() -> None:
 
 
 @pytest.mark.parametrize(("well_for", "out_for"), [(39.0, 10.0), (40.0, 5.0)])
-def test_growth_is_forgotten_after_a_good_while(well_for: float, out_for: float) -> None:
-    """As long as the longest time out."""
+def test_the_growth_is_reset_after_a_healthy_period(well_for: float, out_for: float) -> None:
+    """The period is the longest ejection."""
     health = ejected()
     probe(health, 5.0).succeeded()
     failed(health, 3, now=5.0 + well_for)
@@ -149,8 +150,8 @@ def test_growth_is_forgotten_after_a_good_while(well_for: float, out_for: float)
 # Probation
 
 
-def test_time_over_one_exchange_tries() -> None:
-    """Only one; it is the answer that decides."""
+def test_after_the_ejection_one_exchange_probes() -> None:
+    """Its result decides."""
     health = probe(ejected(), 5.0)
     assert not health.try_probe(5.0)
     assert health.excluded_until > 5.0
@@ -159,23 +160,23 @@ def test_time_over_one_exchange_tries() -> None:
     assert not health.try_probe(5.0)
 
 
-def test_while_ejected_late_successes_do_not_put_it_back() -> None:
-    """They are of exchanges that began before."""
+def test_late_successes_do_not_end_an_ejection() -> None:
+    """They are of exchanges that began before it."""
     health = ejected()
     health.succeeded()
     assert health.state is HealthState.EJECTED
     assert health.excluded_until == 5.0
 
 
-def test_while_ejected_late_failures_do_not_keep_it_out_longer() -> None:
+def test_late_failures_do_not_extend_an_ejection() -> None:
     """Requests from before the ejection give no new information."""
     health = failed(ejected(), 20, now=4.0)
     assert health.excluded_until == 5.0
     assert health.ejections == 1
 
 
-def test_a_probe_without_a_verdict_gives_its_place_back() -> None:
-    """The client left: nothing is known, and the next exchange may try at once."""
+def test_a_probe_without_a_result_is_released_at_once() -> None:
+    """The client disconnected, and the next exchange may probe at once."""
     health = probe(ejected(), 5.0)
     health.abandon_probe(6.0)
     assert health.excluded_until <= 6.0
@@ -184,16 +185,16 @@ def test_a_probe_without_a_verdict_gives_its_place_back() -> None:
     assert health.state is HealthState.HEALTHY
 
 
-def test_a_probe_of_which_nothing_is_ever_heard_does_not_keep_it_out() -> None:
-    """After max_time another one may try."""
+def test_a_probe_that_never_reports_expires() -> None:
+    """After max_time another exchange may probe."""
     health = probe(ejected(), 5.0)
     assert not health.try_probe(44.0)
     probe(health, 45.0).succeeded()
     assert health.state is HealthState.HEALTHY
 
 
-def test_asked_before_its_time_it_can_come_back_but_not_get_worse() -> None:
-    """All are out, so it is asked: a failure then is no news."""
+def test_an_early_attempt_can_end_an_ejection_but_not_extend_it() -> None:
+    """All providers are ejected, so it is tried early; a failure is no new information."""
     health = probe(ejected(), 1.0)
     health.failed(2.0)
     assert (health.state, health.excluded_until, health.ejections) == (HealthState.EJECTED, 5.0, 1)
@@ -203,8 +204,8 @@ def test_asked_before_its_time_it_can_come_back_but_not_get_worse() -> None:
     assert health.state is HealthState.HEALTHY
 
 
-def test_back_from_probation_it_begins_anew() -> None:
-    """Failures before its return do not count with those that follow."""
+def test_after_probation_the_counts_restart() -> None:
+    """Failures before its return do not count with those after it."""
     health = probe(ejected(), 5.0)
     health.rate_limited(5.0, 0.0)
     assert failed(health, 2, now=6.0).state is HealthState.HEALTHY
@@ -212,8 +213,8 @@ def test_back_from_probation_it_begins_anew() -> None:
     assert health.state is HealthState.EJECTED
 
 
-def test_a_probe_that_takes_very_long_to_fail_is_no_good_while() -> None:
-    """The time of a probe is not time in which it was well."""
+def test_the_time_of_a_probe_is_not_a_healthy_period() -> None:
+    """A long probe that fails does not reset the growth."""
     health = probe(ejected(), 5.0)
     health.failed(500.0)
     assert health.excluded_until == 510.0
@@ -222,8 +223,8 @@ def test_a_probe_that_takes_very_long_to_fail_is_no_good_while() -> None:
 # Refused credentials
 
 
-def test_refusals_of_our_credential_have_a_rule_of_their_own() -> None:
-    """Two in a row here; they are no failures, and failures are none of them."""
+def test_refusals_of_the_credential_have_a_rule_of_their_own() -> None:
+    """Two in a row eject here. They do not count as failures, and failures do not count as refusals."""
     health = failed(Health(POLICY), 2)
     health.unauthorised(0.0)
     assert health.state is HealthState.HEALTHY
@@ -233,8 +234,8 @@ def test_refusals_of_our_credential_have_a_rule_of_their_own() -> None:
     assert (health.state, health.excluded_until) == (HealthState.EJECTED, 6.0)
 
 
-def test_a_probe_that_is_still_refused_ends_in_another_time_out() -> None:
-    """But for a provider that was ejected for failures, a refusal shows that it is alive."""
+def test_a_refused_probe_extends_an_ejection_for_refusals() -> None:
+    """After an ejection for failures, a refusal shows that the provider works."""
     refused = Health(POLICY)
     refused.unauthorised(0.0)
     refused.unauthorised(0.0)
@@ -248,8 +249,8 @@ def test_a_probe_that_is_still_refused_ends_in_another_time_out() -> None:
 # Rest
 
 
-def test_it_rests_as_long_as_it_asks() -> None:
-    """And is simply in afterwards: that was no failure."""
+def test_retry_after_is_honoured_exactly() -> None:
+    """After it the provider gets requests without probation, because it did not fail."""
     health = Health(POLICY)
     health.rate_limited(1.0, 7.5)
     assert (health.state, health.excluded_until, health.retry_after_until, health.ejections) == (
@@ -264,15 +265,15 @@ def test_it_rests_as_long_as_it_asks() -> None:
     assert (health.state, health.excluded_until) == (HealthState.HEALTHY, 0.0)
 
 
-def test_a_very_long_wish_is_believed_to_a_point() -> None:
-    """Somebody asks again sooner than in a day."""
+def test_a_very_long_retry_after_is_bounded() -> None:
+    """The proxy does not wait for a day."""
     health = Health(POLICY)
     health.rate_limited(0.0, 86400.0)
     assert health.excluded_until == LONGEST_RETRY_AFTER
 
 
-def test_without_a_time_the_guess_grows_until_a_success() -> None:
-    """1, 2, 4 s; answers of exchanges that were under way together are one wish."""
+def test_a_429_without_retry_after_has_a_growing_pause() -> None:
+    """It grows from 1 to 2 and 4 s. The responses of concurrent exchanges count once."""
     health, now, times = Health(POLICY), 0.0, []
     for _ in range(3):
         for _ in range(5):
@@ -286,8 +287,8 @@ def test_without_a_time_the_guess_grows_until_a_success() -> None:
     assert health.retry_after_until == 0.0
 
 
-def test_a_probe_that_is_told_to_wait_has_found_it_alive() -> None:
-    """429 ends probation, and it rests."""
+def test_a_probe_with_429_ends_probation() -> None:
+    """The provider works, and its Retry-After applies."""
     health = probe(ejected(), 5.0)
     health.rate_limited(6.0, 2.0)
     assert (health.state, health.excluded_until) == (HealthState.RATE_LIMITED, 8.0)
@@ -296,8 +297,8 @@ def test_a_probe_that_is_told_to_wait_has_found_it_alive() -> None:
     assert none.state is HealthState.HEALTHY
 
 
-def test_one_that_rests_can_be_ejected_and_one_that_is_ejected_can_rest() -> None:
-    """The later end counts."""
+def test_the_later_end_of_ejection_and_retry_after_counts() -> None:
+    """Both may apply to a provider at one time."""
     health = Health(POLICY)
     health.rate_limited(0.0, 20.0)
     failed(health, 3)
@@ -310,8 +311,8 @@ def test_one_that_rests_can_be_ejected_and_one_that_is_ejected_can_rest() -> Non
 # Active checks
 
 
-def test_checks_take_it_out_and_put_it_back() -> None:
-    """Three failures in a row, two successes in a row; exchanges do not count meanwhile."""
+def test_health_checks_eject_and_restore() -> None:
+    """Three failures or two successes in a row are needed. Exchanges do not count meanwhile."""
     health = Health(POLICY, CHECK)
     for ok in (False, False, True, False, False):
         health.checked(ok, 0.0)
@@ -343,8 +344,8 @@ def test_good_checks_end_an_ejection_in_probation_only() -> None:
     assert health.excluded_until == 12.0
 
 
-def test_who_was_ejected_before_it_went_down_comes_back_on_probation() -> None:
-    """The two causes are two."""
+def test_an_ejection_before_failed_checks_ends_with_probation() -> None:
+    """The two causes are independent."""
     health = failed(Health(POLICY, CHECK), 3)
     for ok in (False, False, False, True, True):
         health.checked(ok, 1.0)
@@ -352,8 +353,8 @@ def test_who_was_ejected_before_it_went_down_comes_back_on_probation() -> None:
     probe(health, 1.0)
 
 
-def test_who_is_down_and_no_longer_checked_is_tried() -> None:
-    """After a reload without the health check, no check could put it back."""
+def test_a_provider_without_checks_any_more_gets_requests() -> None:
+    """After a reload without the health check, no check could restore it."""
     health = Health(POLICY, CHECK)
     for _ in range(3):
         health.checked(False, 0.0)
@@ -391,10 +392,8 @@ def happen(health: Health, event: str, now: float) -> bool:
 
 
 @given(POLICIES, STEPS)
-def test_it_is_never_out_for_longer_than_the_longest_time(
-    policy: EjectionPolicy | None, steps: list[tuple[str, float]]
-) -> None:
-    """Counted from the last event; then one successful exchange puts it back."""
+def test_no_ejection_is_longer_than_the_maximum(policy: EjectionPolicy | None, steps: list[tuple[str, float]]) -> None:
+    """It is measured from the last event. After it one successful exchange ends the ejection."""
     longest, now, health = max(policy.max_time if policy else 0.0, 30.0), 1.0, Health(policy)
     for event, passed in steps:
         now += passed
@@ -409,7 +408,7 @@ def test_it_is_never_out_for_longer_than_the_longest_time(
 
 @given(POLICIES, STEPS)
 def test_there_is_one_probe_at_a_time(policy: EjectionPolicy | None, steps: list[tuple[str, float]]) -> None:
-    """No second probe before the first was reported, given up or given back, or max_time is over."""
+    """A second probe needs the result, the release or the expiry of the first."""
     now, health, probing_since = 1.0, Health(policy), -inf
     for event, passed in steps:
         now += passed
@@ -421,7 +420,7 @@ def test_there_is_one_probe_at_a_time(policy: EjectionPolicy | None, steps: list
 
 
 @given(STEPS)
-def test_in_or_not_is_one_thing(steps: list[tuple[str, float]]) -> None:
+def test_out_until_agrees_with_the_state(steps: list[tuple[str, float]]) -> None:
     """``out_until`` is 0.0 exactly while the state is IN."""
     now, health = 1.0, Health(POLICY)
     for event, passed in steps:

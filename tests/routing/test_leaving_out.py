@@ -1,4 +1,4 @@
-"""Leaving providers out: who is ejected, rests or is down is passed over, as long as anybody else is in."""
+"""Providers that are ejected, paused or down are skipped while any other one is available."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATES = ("in", "due", "ejected", "later", "resting", "rested", "probation", "do
 
 
 def health(state: str) -> Health | None:
-    """One in this state at NOW."""
+    """The health of a provider in this state at NOW."""
     if state == "none":
         return None
     made = Health(EjectionPolicy(consecutive_failures=1, base_time=5.0, max_time=50.0))
@@ -49,47 +49,47 @@ def asked(*members: Endpoint, without: tuple[Endpoint, ...] = ()) -> list[str]:
 
 
 @pytest.mark.parametrize("state", ["ejected", "resting", "probation", "down"])
-def test_who_is_out_is_passed_over(state: str) -> None:
-    """By every strategy."""
+def test_an_ejected_provider_is_skipped(state: str) -> None:
+    """This holds for every strategy."""
     out, well = member(state), member()
     for strategy in Strategy:
         assert choose(strategy, (out, well), lambda: 0.0, NOW) is well
 
 
 @pytest.mark.parametrize("state", ["in", "due", "rested", "none"])
-def test_who_is_in_or_due_is_not(state: str) -> None:
+def test_a_healthy_or_due_provider_is_not_skipped(state: str) -> None:
     """A probe is a choice like any other."""
     assert asked(member(state), member()) == [state, "none"]
 
 
-def test_if_all_are_out_the_one_that_is_due_first_is_asked() -> None:
-    """Never the last: a pool that fails as a whole goes on being asked, and finds out when it is well again."""
+def test_if_all_are_ejected_the_first_due_is_chosen() -> None:
+    """A pool whose providers all fail still gets requests, and so finds out when one works again."""
     assert asked(member("later"), member("ejected"), member("probation"), member("down")) == ["ejected"]
     assert asked(member("later"), member("resting")) == ["resting"]
 
 
-def test_who_is_being_tried_comes_after_who_is_not_and_who_is_down_last() -> None:
-    """While all are out, exchanges are spread over those that are being tried."""
+def test_while_all_are_ejected_probed_ones_come_later_and_down_ones_last() -> None:
+    """Exchanges are spread over the providers that are being probed."""
     assert asked(member("probation"), member("down"), member("probation")) == ["probation", "probation"]
     assert asked(member("down"), member("down")) == ["down", "down"]
     assert asked(member("down")) == ["down"]
 
 
-def test_full_or_tried_is_no_reason_to_ask_one_that_is_ejected() -> None:
-    """Who is busy will have a place again; who was tried once may be tried once more."""
+def test_a_full_or_tried_provider_is_not_replaced_by_an_ejected_one() -> None:
+    """A full provider will have a permit again, and one that was tried may be retried."""
     well = member()
     assert asked(member("ejected"), member(full=True)) == []
     assert asked(member("ejected"), well, without=(well,)) == []
 
 
-def test_a_drained_one_is_nobody() -> None:
-    """Weight 0 is not asked, and does not count as one that is in."""
+def test_a_drained_provider_does_not_count() -> None:
+    """A provider of weight 0 is not chosen, and does not count as available."""
     assert asked(member(weight=0), member("ejected")) == ["ejected"]
     assert asked(member("due", weight=0)) == []
 
 
-def test_if_all_are_out_a_full_or_tried_one_is_passed_over() -> None:
-    """Among those that are out, too."""
+def test_if_all_are_ejected_a_full_or_tried_one_is_skipped() -> None:
+    """The rules for available providers apply to ejected ones, too."""
     first = member("ejected")
     assert asked(first, member("later"), without=(first,)) == ["later"]
     assert asked(member("ejected", full=True), member("later")) == ["later"]
@@ -100,10 +100,10 @@ def test_if_all_are_out_a_full_or_tried_one_is_passed_over() -> None:
     st.sampled_from(Strategy),
     st.floats(0.0, 1.0, exclude_max=True),
 )
-def test_somebody_is_asked_whenever_anybody_could_be(
+def test_a_provider_is_chosen_whenever_one_is_allowed(
     members: list[Endpoint], strategy: Strategy, number: float
 ) -> None:
-    """Who is chosen is undrained, has a place, and is out only if all are."""
+    """The chosen provider is not drained, has a free permit, and is ejected only if all are."""
     chosen = choose(strategy, members, lambda: number, NOW)
     undrained = [one for one in members if one.provider.weight]
     inside = [one for one in undrained if one.health is None or one.health.excluded_until <= NOW]
@@ -112,8 +112,8 @@ def test_somebody_is_asked_whenever_anybody_could_be(
     assert chosen is None or chosen in able
 
 
-def test_nobody_is_changed_by_being_looked_at() -> None:
-    """Probes are taken by asking, not by choosing."""
+def test_choosing_does_not_change_health() -> None:
+    """The attempt takes a probe, not the choice."""
     due = member("due")
     assert choose(Strategy.PRIORITY, (due, member()), lambda: 0.0, NOW) is due
     assert due.health is not None
