@@ -205,6 +205,14 @@ class Provider:
         object.__setattr__(self, "shared_identity", self.duplicate_of or self.identity)
         object.__setattr__(self, "join", _joining(self))
 
+    @property
+    def model_identity(self) -> str:
+        """The identity of provider and model, because signatures of one model are invalid for another. It does not
+        depend on the credential, which may change."""
+        if self.origin is None:
+            return self.identity
+        return f"{self.host.decode('ascii')}{self.base_path.decode('ascii')} {self.model_name or ''}"
+
 
 def _joining(provider: Provider) -> Callable[[bytes], bytes]:
     path = partial(join_sdk_base_url if provider.replaces_version else join, provider.base_path)

@@ -7,25 +7,23 @@ timeout.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-from onwards_py.messages import Clock, Ending, Fault
+from onwards_py.messages import Clock, Fault
 from onwards_py.model.policies import HoldPolicy
 from onwards_py.proxy.attempt import Attempt
 from onwards_py.proxy.response_sink import CommitGate
 from onwards_py.routing.fallback import FallbackPlan
 from onwards_py.routing.routed_request import is_inference, safe_to_duplicate
+from onwards_py.transcode.neutral.content_detector import EventContentDetector
 from onwards_py.transcode.neutral.failure import codes_of_error
 from onwards_py.transcode.neutral.pipeline import EventFilter
 from onwards_py.wire.decoding import DECODABLE
 from onwards_py.wire.decoding_tap import first_content_detector_for, is_readable_sse
-from onwards_py.wire.first_content import CONTENT, CUT, Verdict, VerdictKind
-from onwards_py.wire.sse import DONE
+from onwards_py.wire.first_content import CUT, Verdict, VerdictKind
+from onwards_py.wire.media_type import declares_json
 
 _DEFAULT_HOLD: Final = HoldPolicy()
-_JSON: Final = re.compile(rb"\r\ncontent-type:[ \t]*application/(?:[a-z.+-]+\+)?json\b", re.IGNORECASE)
-_TYPED: Final = re.compile(rb"\r\ncontent-type:", re.IGNORECASE)
 
 
 def is_held(attempt: Attempt, plan: FallbackPlan) -> bool:
@@ -38,20 +36,17 @@ def is_held(attempt: Attempt, plan: FallbackPlan) -> bool:
     if head.status != 200 or attempt.routed.request.method != b"POST":
         return False
     streams = is_readable_sse(facts)
-    if not streams and not _may_be_json(head.lines, attempt):
-        return False
+    if not streams:
+        json = declares_json(head.lines)
+        if json is None:
+            json = is_inference(attempt.routed)  # it may be JSON or empty
+        if not json:
+            return False
     if facts.coding and facts.coding not in DECODABLE:
         return False
     if streams and first_token is not None:
         return True
     return hold is not None and (plan.may_continue or plan.may_retry_same)
-
-
-def _may_be_json(lines: bytes, attempt: Attempt) -> bool:
-    """True for JSON, and for responses to inference without a Content-Type, which may be JSON or empty."""
-    if _TYPED.search(lines) is None:
-        return is_inference(attempt.routed)
-    return _JSON.search(lines) is not None
 
 
 def native_gate(attempt: Attempt, plan: FallbackPlan, clock: Clock) -> CommitGate:
@@ -92,7 +87,7 @@ def translated_gate(
             return False
         return plan.retries_error(failure.status, failure.codes, attempt.endpoint, clock()) and plan.may_continue
 
-    detector = _EventDetector(events, (hold or _DEFAULT_HOLD).max_bytes)
+    detector = EventContentDetector(events, (hold or _DEFAULT_HOLD).max_bytes)
     return CommitGate(detector, gives_up, *_bounds(attempt, hold, first_token, clock))
 
 
@@ -104,23 +99,3 @@ def _bounds(
     if first_token is not None:
         return None, attempt.sent_at + first_token - clock()
     return None if hold is None else hold.max_time, None
-
-
-class _EventDetector:
-    """Finds content in translated events without decoding them: their filter reports it. More than ``limit`` bytes
-    count as content; the end mark behind the last event is not one of them."""
-
-    def __init__(self, events: EventFilter, limit: int) -> None:
-        self._events = events
-        self._left = limit
-
-    def feed(self, piece: bytes) -> Verdict | None:
-        """See ContentDetector."""
-        self._left -= len(piece.removesuffix(DONE))
-        return CONTENT if self._events.has_content or self._left < 0 else None
-
-    def finish(self, ending: Ending) -> Verdict:
-        """See ContentDetector."""
-        del ending
-        failure = self._events.cause
-        return CONTENT if failure is None else Verdict(VerdictKind.ERROR, failure.status)

@@ -125,7 +125,7 @@ def _outbound(provider: Provider, routed: RoutedRequest, path: bytes, made: dict
 
 def _policy(provider: Provider, settings: TranslateSettings, routed: RoutedRequest, principal: Principal) -> Policy:
     """The operator's policy, with the settings that depend on this request."""
-    policy = replace(settings.policy, origin=_origin(provider))
+    policy = replace(settings.policy, origin=provider.model_identity)
     if is_codex(routed.request.fields):
         policy = replace(policy, phased=True)
     profiles = [value for name, value in routed.request.fields if name.lower() == PROFILE_FIELD]
@@ -137,14 +137,6 @@ def _policy(provider: Provider, settings: TranslateSettings, routed: RoutedReque
         audience = "" if principal.digest is None else principal.digest.hex()
         policy = replace(policy, sealer=settings.keyring.sealer(audience))
     return policy
-
-
-def _origin(provider: Provider) -> str:
-    """The identity of provider and model, because signatures of one model are invalid for another. It does not depend
-    on the credential, which may change."""
-    if provider.origin is None:
-        return provider.identity
-    return f"{provider.host.decode('ascii')}{provider.base_path.decode('ascii')} {provider.model_name or ''}"
 
 
 def _profile(value: bytes) -> Profile | None:

@@ -26,6 +26,8 @@ _LIKE_JSON = re.compile(
     rb"\0{0,3}(?:[{\[/#]|\Z)"
 )
 _MAX_PREFIX: Final = 64 * 1024
+_DECLARES_JSON: Final = re.compile(rb"\r\ncontent-type:[ \t]*application/(?:[a-z.+-]+\+)?json\b", re.IGNORECASE)
+_DECLARES_TYPE: Final = re.compile(rb"\r\ncontent-type:", re.IGNORECASE)
 
 
 class Media(Enum):
@@ -65,3 +67,8 @@ def media_of(content_type: bytes) -> Media:
 def may_be_json(body: bytes) -> bool:
     """True if a parser that ignores the Content-Type could parse ``body`` as a JSON object."""
     return _LIKE_JSON.match(body, 0, _MAX_PREFIX) is not None
+
+
+def declares_json(lines: bytes) -> bool | None:
+    """True if a Content-Type in ``lines`` (see `ResponseHead`) is JSON; None if there is no Content-Type."""
+    return None if _DECLARES_TYPE.search(lines) is None else _DECLARES_JSON.search(lines) is not None
