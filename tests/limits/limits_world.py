@@ -1,4 +1,4 @@
-"""A small world for limits: a clock turned by hand, a loop that runs when told, and callers who wait in line."""
+"""A small world for tests of limits: a manual clock, a manual event loop, and callers that wait in queues."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class World:
         heappush(self._timers, (self.now + seconds, self._armed, callback))
 
     def run(self) -> None:
-        """What is scheduled, and what that schedules."""
+        """Run all scheduled callbacks, and those that they schedule."""
         turns = 0
         while self._ready:
             self._ready.popleft()()
@@ -60,10 +60,8 @@ def state_of(limiter: Limiter, now: float) -> State:
 
 
 class Caller:
-    """One exchange: waits in the line of the limit that blocks it, in no other, and goes in when it may.
-
-    ``state``: ``new``, ``waiting``, ``in``, ``refused`` (by a limit without a line, or whose line is full), ``out``.
-    """
+    """One exchange: it waits in the queue of the limit that blocks it, and is admitted when it may be. ``state``:
+    ``new``, ``waiting``, ``in``, ``refused`` (by a limit without a queue, or with a full one), ``out``."""
 
     def __init__(
         self,
@@ -80,7 +78,7 @@ class Caller:
         self._journal = journal if journal is not None else []
 
     def enter(self) -> None:
-        """All or nothing, which is checked here; then in, in line, or refused."""
+        """All or nothing, which is checked here; the result is admission, waiting or refusal."""
         now = self._world.now
         before = [state_of(limiter, now) for limiter in self.limiters]
         blocked = try_acquire(self.limiters, now, self.estimate)
@@ -116,7 +114,7 @@ class Caller:
             self._world.call_later(blocked.retry_in, line.wake)
 
     def leave(self) -> None:
-        """Done, or tired of waiting."""
+        """The exchange ends, or gives up waiting."""
         if self.state == "in":
             release(self.limiters)
         self.waiter.leave()

@@ -1,4 +1,4 @@
-"""Admission by several limits: all grant, or nothing is taken and the refusal says what stands in the way."""
+"""Admission by several limits: all grant, or no limit is charged and the refusal names the blocking one."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def blocked(*limiters: Limiter, now: float = 0.0, estimate: float = 0.0) -> Reje
     return verdict
 
 
-def test_requests_that_come_too_quickly_are_told_when_to_come_again() -> None:
-    """Three at once, one each 10 seconds: the whole bucket is there again after 30."""
+def test_a_rate_limit_refusal_has_retry_after() -> None:
+    """Three requests may come at once and one every 10 seconds; the bucket is full again after 30."""
     limit = limiter(Limits(RateLimit(0.1, 3.0)))
     for _ in range(3):
         assert try_acquire([limit], 0.0) is None
@@ -39,8 +39,8 @@ def test_requests_that_come_too_quickly_are_told_when_to_come_again() -> None:
     assert verdict.error.limit == LimitState("requests", 3, 0, pytest.approx(26.0))  # type: ignore[arg-type]
 
 
-def test_places_that_are_all_taken_are_told_so() -> None:
-    """When one comes back no clock says."""
+def test_a_concurrency_refusal_names_the_limit() -> None:
+    """The time until a permit is released is not known."""
     limit = limiter(Limits(concurrency=2))
     admit([limit], 0.0)
     admit([limit], 0.0)
@@ -51,8 +51,8 @@ def test_places_that_are_all_taken_are_told_so() -> None:
     assert verdict.error.limit == LimitState("concurrent-requests", 2, 0, None)
 
 
-def test_tokens_that_are_used_up_are_told_so() -> None:
-    """The code is that of a rate limit; the message and the fields say that tokens are meant."""
+def test_a_token_refusal_names_the_limit() -> None:
+    """The code is that of a rate limit; the message and the fields name tokens."""
     limit = limiter(Limits(tokens=RateLimit(10.0, 600.0)))
     admit([limit], 0.0, 550.0)
     verdict = blocked(limit, estimate=100.0)
@@ -63,8 +63,8 @@ def test_tokens_that_are_used_up_are_told_so() -> None:
     assert try_acquire([limit], 0.0, 50.0) is None
 
 
-def test_what_was_used_is_trued_up() -> None:
-    """More than estimated is owed, and waited for; less comes back, up to a full bucket."""
+def test_the_usage_replaces_the_estimate() -> None:
+    """Usage above the estimate is a debt; the rest of an estimate is refunded, up to a full bucket."""
     limit = limiter(Limits(tokens=RateLimit(10.0, 600.0)))
     admit([limit], 0.0, 100.0)
     limit.charge(900.0)
@@ -79,30 +79,30 @@ def test_what_was_used_is_trued_up() -> None:
 
 
 def test_an_estimate_above_the_burst_waits_for_a_full_bucket() -> None:
-    """Not for ever; what it took beyond is owed."""
+    """It does not wait for ever, and the excess is a debt."""
     limit = limiter(Limits(tokens=RateLimit(10.0, 100.0)))
     assert try_acquire([limit], 0.0, 500.0) is None
     assert blocked(limit, estimate=500.0).retry_in == pytest.approx(50.0)
     assert try_acquire([limit], 50.0, 500.0) is None
 
 
-def test_who_owes_waits_even_without_an_estimate() -> None:
-    """A request without a body is not free while the bucket is below zero."""
+def test_a_debt_delays_requests_without_an_estimate() -> None:
+    """A request without a body waits while the bucket is below zero."""
     limit = limiter(Limits(tokens=RateLimit(10.0, 100.0)))
     admit([limit], 0.0, 150.0)
     assert blocked(limit).retry_in == pytest.approx(5.0)
     assert try_acquire([limit], 5.0) is None
 
 
-def test_settling_where_no_tokens_are_counted_does_nothing() -> None:
-    """Whoever settles need not ask first."""
+def test_settling_without_a_token_limit_has_no_effect() -> None:
+    """The caller need not check first."""
     limit = limiter(Limits(RateLimit(1.0, 5.0), 3))
     limit.charge(100.0)
     assert try_acquire([limit], 0.0, 100.0) is None
 
 
-def test_the_order_is_places_requests_tokens() -> None:
-    """What stands in the way first is told; Retry-After is the longest wait of all."""
+def test_the_order_is_concurrency_requests_tokens() -> None:
+    """The first blocking limit is named. Retry-After is the longest wait of all."""
     places, requests, tokens = (
         limiter(limits)
         for limits in (Limits(concurrency=0), Limits(RateLimit(0.1, 1.0)), Limits(tokens=RateLimit(0.01, 1.0)))
@@ -118,16 +118,16 @@ def test_the_order_is_places_requests_tokens() -> None:
         assert verdict.error.retry_after == pytest.approx(100.0)
 
 
-def test_of_two_waits_the_longer_is_told() -> None:
-    """The other has passed by then."""
+def test_retry_after_is_the_longer_of_two_waits() -> None:
+    """The shorter one has passed by then."""
     quick, slow = (limiter(Limits(RateLimit(rate, 1.0))) for rate in (10.0, 0.1))
     admit([quick, slow], 0.0)
     for limiters in ([quick, slow], [slow, quick]):
         assert blocked(*limiters).limiter is slow
 
 
-def test_who_would_be_refused_anyway_is_not_let_wait() -> None:
-    """A limit that refuses comes before one that has a line: waiting would be in vain."""
+def test_a_rejecting_limit_prevents_a_useless_wait() -> None:
+    """A limit that rejects is checked before one with a queue."""
     patient = limiter(Limits(concurrency=0, queue=QUEUE))
     strict = limiter(Limits(RateLimit(0.1, 1.0)))
     admit([strict], 0.0)
@@ -145,8 +145,8 @@ def test_who_would_be_refused_anyway_is_not_let_wait() -> None:
     ],
     ids=["places", "requests", "tokens"],
 )
-def test_who_comes_behind_others_waits_for_them_and_for_no_clock(limits: Limits, kind: ErrorKind, name: str) -> None:
-    """What is free by now is for the head of the line; the refusal still names a limit."""
+def test_a_newcomer_waits_for_the_queue_before_it(limits: Limits, kind: ErrorKind, name: str) -> None:
+    """A free permit is for the head of the queue. The refusal still names a limit."""
     world = World()
     limit = world.limiter(limits)
     holder, head = Caller(world, [limit], 1.0), Caller(world, [limit], 1.0)
@@ -161,8 +161,8 @@ def test_who_comes_behind_others_waits_for_them_and_for_no_clock(limits: Limits,
     assert verdict.error.limit.name == name
 
 
-def test_a_refusal_is_raised_if_asked_so() -> None:
-    """`admit` is `try_acquire` for those who do not wait."""
+def test_admit_raises_the_refusal() -> None:
+    """`admit` is `try_acquire` for callers that do not wait."""
     full = limiter(Limits(concurrency=0, queue=QUEUE))
     with pytest.raises(ProxyError) as refused:
         admit([full], 0.0)
@@ -180,16 +180,17 @@ def test_a_refusal_is_raised_if_asked_so() -> None:
         (Limits(tokens=RateLimit(1.0, 1.0)), True, True),
     ],
 )
-def test_who_has_nothing_to_do_is_known_beforehand(limits: Limits, bounded: bool, watched: bool) -> None:
-    """``bounded``: ask before; ``watched``: tell after. It follows a reload."""
+def test_bounded_and_watched_follow_the_limits(limits: Limits, bounded: bool, watched: bool) -> None:
+    """``bounded``: admission is needed before the exchange; ``watched``: a charge is needed after it. Both follow a
+    reload."""
     made, adopted = limiter(limits), limiter(Limits(concurrency=7, queue=QUEUE))
     adopted.reconfigure(limits, 0.0)
     for one in (made, adopted):
         assert (one.bounded, one.watched) == (bounded, watched)
 
 
-def test_unchanged_token_limits_keep_what_was_used() -> None:
-    """As with requests: a reload is no refill, and a debt is not forgiven."""
+def test_unchanged_token_limits_keep_their_state() -> None:
+    """A reload neither refills a bucket nor cancels a debt."""
     limits = Limits(tokens=RateLimit(1.0, 100.0))
     limit = limiter(limits)
     admit([limit], 0.0, 400.0)
@@ -247,13 +248,13 @@ class Mill:
             caller.leave()
 
     def reload(self, limit: Limiter) -> None:
-        """Places and line change; rates stay, so that what they gave can be reckoned."""
+        """Concurrency and queue change; rates stay, so that their sum can be computed."""
         old = limit.limits
         new = self.data.draw(ANY_LIMITS)
         limit.reconfigure(Limits(old.rate, new.concurrency, old.tokens, new.queue), self.world.now)
 
     def check(self) -> None:
-        """What always holds."""
+        """The invariants."""
         inside = [caller for caller in self.callers if caller.state == "in"]
         for limit in self.limiters:
             used = [caller for caller in self.granted if limit in caller.limiters]
@@ -271,9 +272,9 @@ def _most(rate: RateLimit, now: float) -> float:
 
 
 @given(st.data(), st.lists(st.sampled_from(STEPS), max_size=50))
-def test_whatever_happens_limits_hold_and_nobody_is_lost(data: st.DataObject, steps: list[str]) -> None:
-    """All or nothing (checked at each try), permits add up, rates are kept, and whoever waits goes in or is refused
-    when the others are gone and time has passed."""
+def test_limits_hold_and_no_caller_is_lost_in_any_order(data: st.DataObject, steps: list[str]) -> None:
+    """Each try is all or nothing, permits add up, rates are kept, and each waiting caller is admitted or refused
+    after the others have left and time has passed."""
     mill = Mill(data)
     for step in steps:
         mill.step(step)
@@ -287,8 +288,8 @@ def test_whatever_happens_limits_hold_and_nobody_is_lost(data: st.DataObject, st
 
 
 @given(st.data(), st.lists(st.sampled_from(["enter", "release"]), max_size=30))
-def test_never_more_than_the_places(data: st.DataObject, steps: list[str]) -> None:
-    """Under limits that stay as they are."""
+def test_permits_never_exceed_the_limit(data: st.DataObject, steps: list[str]) -> None:
+    """The limits do not change in this test."""
     mill = Mill(data)
     for step in steps:
         mill.step(step)
@@ -298,7 +299,7 @@ def test_never_more_than_the_places(data: st.DataObject, steps: list[str]) -> No
 
 
 def test_the_state_of_a_limiter_is_all_that_it_counts() -> None:
-    """The helper on which all-or-nothing rests sees every counter."""
+    """The helper for the check of all or nothing sees every counter."""
     limit = limiter(Limits(RateLimit(1.0, 5.0), 3, RateLimit(1.0, 9.0)))
     admit([limit], 0.0, 2.0)
     assert state_of(limit, 0.0) == (1, 4.0, 7.0)

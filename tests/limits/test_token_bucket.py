@@ -1,4 +1,4 @@
-"""The bucket and the gate, alone and together: all limits grant, or nothing is taken."""
+"""The bucket and the gate, alone and together: all limits grant, or no limit is charged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMITS = st.builds(Limits, st.none() | RATES, st.none() | st.integers(0, 4))
 
 
 def drain(bucket: TokenBucket, now: float) -> int:
-    """Take what is there at ``now``; how many tokens that was."""
+    """Take all tokens at ``now``; return their number."""
     taken = 0
     while bucket.wait_for(1.0, now) == 0.0:
         bucket.take(1.0)
@@ -48,14 +48,14 @@ def test_a_bucket_starts_full_and_refills_up_to_its_size() -> None:
 
 
 def test_less_than_one_per_second_is_possible() -> None:
-    """One request per 100 seconds, and the wait says so."""
+    """The rate is one request in 100 seconds, and the wait agrees."""
     bucket = TokenBucket(RateLimit(0.01, 1.0), 0.0)
     assert drain(bucket, 0.0) == 1
     assert bucket.wait_for(1.0, 40.0) == pytest.approx(60.0)
 
 
-def test_a_clock_that_stands_or_steps_back_gives_nothing() -> None:
-    """Tokens come with time only."""
+def test_a_clock_that_stops_or_steps_back_adds_no_tokens() -> None:
+    """Only passing time adds tokens."""
     bucket = TokenBucket(RateLimit(1.0, 2.0), 50.0)
     assert drain(bucket, 50.0) == 2
     assert drain(bucket, 50.0) == 0
@@ -64,8 +64,8 @@ def test_a_clock_that_stands_or_steps_back_gives_nothing() -> None:
 
 
 @given(RATES, st.lists(st.floats(0.0, 5.0), max_size=40))
-def test_who_waits_as_long_as_told_is_served_and_nobody_before(rate: RateLimit, pauses: list[float]) -> None:
-    """Retry-After is neither too short nor, by more than a tolerance, too long."""
+def test_retry_after_is_exact(rate: RateLimit, pauses: list[float]) -> None:
+    """A request after Retry-After is admitted, and one before it, within a tolerance, is not."""
     now, bucket = 0.0, TokenBucket(rate, 0.0)
     for pause in pauses:
         now += pause
@@ -79,8 +79,8 @@ def test_who_waits_as_long_as_told_is_served_and_nobody_before(rate: RateLimit, 
 
 
 @given(RATES, st.lists(st.floats(0.0, 3.0), min_size=1, max_size=40))
-def test_never_more_than_the_burst_and_what_flowed_in(rate: RateLimit, pauses: list[float]) -> None:
-    """Over any time t: at most burst + rate * t."""
+def test_admissions_never_exceed_burst_and_rate(rate: RateLimit, pauses: list[float]) -> None:
+    """In any time t there are at most burst + rate * t."""
     now, served, bucket = 0.0, 0, TokenBucket(rate, 0.0)
     for pause in pauses:
         now += pause
@@ -90,14 +90,14 @@ def test_never_more_than_the_burst_and_what_flowed_in(rate: RateLimit, pauses: l
 
 @given(st.floats(0.0, 1e7), RATES, st.floats(0.1, 1e6))
 def test_the_wait_is_enough_on_a_clock_that_has_run_for_months(now: float, rate: RateLimit, count: float) -> None:
-    """Adding a wait to a large clock rounds; nobody is told to wait for another nanosecond because of it."""
+    """The sum of a wait and a large clock is rounded, which must not cause another wait of a nanosecond."""
     bucket = TokenBucket(rate, now)
     bucket.take(count)
     assert bucket.wait_for(count, now + bucket.wait_for(count, now)) == 0.0
 
 
-def test_many_are_waited_for_as_one_is() -> None:
-    """Ten per second, 100 at most: 60 of them are there when 40 were taken, 90 are there 3 seconds later."""
+def test_many_tokens_are_waited_for_together() -> None:
+    """With ten per second and at most 100, after 40 were taken, 60 are available at once and 90 after 3 seconds."""
     bucket = TokenBucket(RateLimit(10.0, 100.0), 0.0)
     bucket.take(40.0)
     assert bucket.wait_for(60.0, 0.0) == 0.0
@@ -105,7 +105,7 @@ def test_many_are_waited_for_as_one_is() -> None:
     assert bucket.wait_for(1000.0, 0.0) == pytest.approx(4.0)
 
 
-def test_what_is_owed_comes_first() -> None:
+def test_a_debt_is_refilled_first() -> None:
     """A bucket may be below zero; it refills from there."""
     bucket = TokenBucket(RateLimit(10.0, 100.0), 0.0)
     bucket.take(100.0)
@@ -116,8 +116,8 @@ def test_what_is_owed_comes_first() -> None:
     assert bucket.remaining(7.0) == pytest.approx(20.0)
 
 
-def test_what_comes_back_does_not_overflow() -> None:
-    """A refund fills the bucket and no more."""
+def test_a_refund_does_not_overflow() -> None:
+    """It fills the bucket at most."""
     bucket = TokenBucket(RateLimit(10.0, 100.0), 0.0)
     bucket.take(30.0)
     bucket.charge(-50.0)
@@ -125,8 +125,8 @@ def test_what_comes_back_does_not_overflow() -> None:
 
 
 @given(RATES, st.lists(st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 60.0), st.floats(-0.5, 2.0)), max_size=40))
-def test_what_is_settled_is_paid_for(rate: RateLimit, uses: list[tuple[float, float, float]]) -> None:
-    """Over any time t: what was really used is at most burst + rate * t, but for what the last one overdrew."""
+def test_settled_usage_never_exceeds_burst_and_rate(rate: RateLimit, uses: list[tuple[float, float, float]]) -> None:
+    """In any time t the usage is at most burst + rate * t, except for the debt of the last exchange."""
     now, used, bucket = 0.0, 0.0, TokenBucket(rate, 0.0)
     for pause, count, error in uses:
         now += pause
@@ -137,8 +137,8 @@ def test_what_is_settled_is_paid_for(rate: RateLimit, uses: list[tuple[float, fl
             used += count * (1.0 + error)
 
 
-def test_a_gate_has_so_many_places() -> None:
-    """0 places are no places; None is no limit."""
+def test_a_gate_has_a_fixed_number_of_permits() -> None:
+    """0 means no permits; None means no limit."""
     assert Limiter(Limits(concurrency=0), 0.0, run_now).full
     assert not Limiter(Limits(), 0.0, run_now).full
     gate = Limiter(Limits(concurrency=1), 0.0, run_now)
@@ -150,8 +150,8 @@ def test_a_gate_has_so_many_places() -> None:
     admit([gate], 0.0)
 
 
-def test_the_longest_wait_is_told() -> None:
-    """Coming back earlier would only be refused by the slower bucket."""
+def test_retry_after_is_the_longest_wait() -> None:
+    """An earlier retry would be refused by the slower bucket."""
     quick, slow = (Limiter(Limits(RateLimit(rate, 1.0)), 0.0, run_now) for rate in (10.0, 0.1))
     admit([quick, slow], 0.0)
     with pytest.raises(ProxyError) as refused:
@@ -162,7 +162,7 @@ def test_the_longest_wait_is_told() -> None:
 
 @given(st.lists(LIMITS, min_size=1, max_size=4), st.lists(st.sampled_from(["admit", "release", "wait"]), max_size=40))
 def test_all_or_nothing(limits: list[Limits], steps: list[str]) -> None:
-    """A refusal leaves every gate and every bucket as it was: places and tokens alike."""
+    """A refusal changes no gate and no bucket."""
     limiters = [Limiter(limit, 0.0, run_now) for limit in limits]
     now, held = 0.0, 0
     for step in steps:
@@ -184,8 +184,8 @@ def test_all_or_nothing(limits: list[Limits], steps: list[str]) -> None:
         assert all(limit.concurrency is None or held <= limit.concurrency for limit in limits)
 
 
-def test_adopting_the_same_rate_is_no_refill() -> None:
-    """A reload that does not change a limit leaves its state; one that does begins anew."""
+def test_adopting_the_same_rate_does_not_refill() -> None:
+    """A reload keeps the state of an unchanged limit; a changed one begins anew."""
     rate = RateLimit(0.1, 2.0)
     limiter = Limiter(Limits(rate, 1), 0.0, run_now)
     admit([limiter], 0.0)

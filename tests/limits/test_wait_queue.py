@@ -1,4 +1,4 @@
-"""The wait queue of a limit: first come, first served; no request overtakes another or is forgotten."""
+"""The wait queue of a limit is first come, first served: no request overtakes another or is lost."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def one_place(world: World) -> Limiter:
     return world.limiter(Limits(concurrency=1, queue=QUEUE))
 
 
-def test_a_permit_that_comes_back_lets_the_head_in_and_nobody_else() -> None:
-    """One place, three callers: one after the other."""
+def test_a_released_permit_admits_only_the_head() -> None:
+    """Three callers use one permit one after the other."""
     world = World()
     limiter = one_place(world)
     first, second, _ = callers = [enter(world, limiter) for _ in range(3)]
@@ -59,8 +59,8 @@ def test_a_newcomer_does_not_overtake() -> None:
     assert states(waiting, newcomer) == ["in", "waiting"]
 
 
-def test_a_line_has_an_end() -> None:
-    """Who finds it full is refused; who stands in it may join again and keeps its place."""
+def test_a_queue_has_a_limit() -> None:
+    """A caller is refused if the queue is full. A waiting one may join again and keeps its position."""
     world = World()
     limiter = one_place(world)
     callers = [enter(world, limiter) for _ in range(5)]
@@ -74,8 +74,8 @@ def test_a_line_has_an_end() -> None:
     assert states(enter(world, limiter)) == ["waiting"]
 
 
-def test_a_head_that_gives_up_makes_way() -> None:
-    """The head waits for more tokens than there are; the one behind it needs none."""
+def test_a_head_that_gives_up_lets_the_next_try() -> None:
+    """The head waits for more tokens than there are; the next one needs none."""
     world = World()
     limiter = world.limiter(Limits(tokens=RateLimit(1.0, 100.0), queue=QUEUE))
     enter(world, limiter, estimate=50.0)
@@ -86,8 +86,8 @@ def test_a_head_that_gives_up_makes_way() -> None:
     assert states(head, small) == ["out", "in"]
 
 
-def test_who_waits_for_a_rate_goes_in_when_it_was_told() -> None:
-    """The wait is known: no permit need come back."""
+def test_a_caller_that_waits_for_a_rate_is_admitted_on_time() -> None:
+    """The wait is known, so no permit need be released."""
     world = World()
     limiter = world.limiter(Limits(RateLimit(2.0, 1.0), queue=QUEUE))
     callers = [enter(world, limiter) for _ in range(3)]
@@ -99,8 +99,8 @@ def test_who_waits_for_a_rate_goes_in_when_it_was_told() -> None:
     assert states(*callers) == ["in", "in", "in"]
 
 
-def test_who_is_blocked_elsewhere_holds_nobody_up_here() -> None:
-    """It goes over to the line of what blocks it now, and the next here is asked."""
+def test_a_caller_blocked_by_another_limit_does_not_block_this_queue() -> None:
+    """It moves to the queue of the limit that blocks it now, and the next one here tries."""
     world = World()
     pool, key = one_place(world), world.limiter(Limits(RateLimit(0.1, 1.0), queue=QUEUE))
     holder = enter(world, pool)
@@ -117,8 +117,8 @@ def test_who_is_blocked_elsewhere_holds_nobody_up_here() -> None:
     assert states(slow) == ["in"]
 
 
-def test_one_may_stand_in_two_lines_and_goes_in_by_either() -> None:
-    """Two providers, both busy: whichever has a place first."""
+def test_a_caller_may_wait_in_two_queues() -> None:
+    """Two providers are busy, and the first that has a permit is used."""
     world = World()
     one, other = one_place(world), one_place(world)
     holders = [enter(world, one), enter(world, other)]
@@ -139,8 +139,8 @@ def test_one_may_stand_in_two_lines_and_goes_in_by_either() -> None:
     assert waiter.queues == []
 
 
-def test_a_head_in_two_lines_may_go_through_both() -> None:
-    """It does not stand in its own way: neither line has anybody before it."""
+def test_the_head_of_two_queues_is_admitted_by_both() -> None:
+    """It does not block itself, because it is first in each queue."""
     world = World()
     one, other = one_place(world), one_place(world)
     holder = enter(world, one)
@@ -153,8 +153,8 @@ def test_a_head_in_two_lines_may_go_through_both() -> None:
     assert states(head) == ["in"]
 
 
-def test_who_is_first_in_one_line_does_not_overtake_in_another() -> None:
-    """The right of way is that of a line."""
+def test_the_head_of_one_queue_does_not_overtake_in_another() -> None:
+    """Precedence belongs to one queue."""
     world = World()
     one, other = one_place(world), one_place(world)
     holders = enter(world, one), enter(world, other)
@@ -172,8 +172,8 @@ def test_who_is_first_in_one_line_does_not_overtake_in_another() -> None:
     assert states(both) == ["in"]
 
 
-def test_any_number_of_wakes_ask_once() -> None:
-    """Many permits may come back within one turn of the loop."""
+def test_many_wakes_cause_one_try() -> None:
+    """Many permits may be released within one turn of the loop."""
     scheduled: list[Callable[[], None]] = []
     line = WaitQueue(QUEUE, scheduled.append)
     asked: list[int] = []
@@ -189,8 +189,8 @@ def test_any_number_of_wakes_ask_once() -> None:
     assert len(scheduled) == 1
 
 
-def test_a_head_that_is_still_blocked_is_asked_once_and_nobody_after_it() -> None:
-    """What has come free was not enough; it is kept for the head."""
+def test_a_blocked_head_tries_once_and_blocks_the_others() -> None:
+    """The released part is not enough, and is kept for the head."""
     line = WaitQueue(QUEUE, run_now)
     asked: list[str] = []
     for name in ("head", "next"):
@@ -199,8 +199,8 @@ def test_a_head_that_is_still_blocked_is_asked_once_and_nobody_after_it() -> Non
     assert asked == ["head"]
 
 
-def test_who_leaves_and_stands_at_the_end_again_is_asked_once() -> None:
-    """Else two of them would be asked in turns for ever."""
+def test_a_caller_that_rejoins_tries_once() -> None:
+    """Otherwise two callers would try in turns for ever."""
     line = WaitQueue(QUEUE, run_now)
     asked: list[Waiter] = []
 
@@ -216,8 +216,8 @@ def test_who_leaves_and_stands_at_the_end_again_is_asked_once() -> None:
     assert asked == waiters
 
 
-def test_a_head_that_fails_leaves_no_right_of_way_behind() -> None:
-    """A defect in one caller must not open the line to others."""
+def test_a_head_that_raises_leaves_no_precedence() -> None:
+    """A defect in one caller must not let others overtake."""
     line = WaitQueue(QUEUE, run_now)
     nobody: dict[str, None] = {}
     waiter = Waiter(lambda: nobody["x"])
@@ -229,8 +229,8 @@ def test_a_head_that_fails_leaves_no_right_of_way_behind() -> None:
     assert line.waiting == 0
 
 
-def test_who_has_gone_in_has_no_right_of_way_any_more() -> None:
-    """What it does next, while its turn lasts, is what any newcomer does: the next in line comes before."""
+def test_an_admitted_caller_has_no_precedence() -> None:
+    """A further request of it during its turn is that of a newcomer: the next in the queue comes first."""
     world = World()
     limiter = one_place(world)
     holder = enter(world, limiter)
@@ -249,8 +249,8 @@ def test_who_has_gone_in_has_no_right_of_way_any_more() -> None:
     assert states(behind, *more) == ["in", "waiting"]
 
 
-def test_a_raised_limit_lets_in_who_waits() -> None:
-    """A reload that raises the limit has effect at once; one that lowers it takes no permit away."""
+def test_a_raised_limit_admits_waiting_callers() -> None:
+    """A reload that raises the limit has effect at once; one that lowers it revokes no permit."""
     world = World()
     limiter = one_place(world)
     callers = [enter(world, limiter) for _ in range(4)]
@@ -263,7 +263,7 @@ def test_a_raised_limit_lets_in_who_waits() -> None:
     assert (limiter.in_flight, callers[3].state) == (2, "waiting")
 
 
-def test_a_line_that_is_abolished_refuses_who_waits_in_it() -> None:
+def test_a_removed_queue_refuses_its_callers() -> None:
     """`reject` instead of `queue`: waiting requests that are not admitted now are refused at once."""
     world = World()
     limiter = one_place(world)
