@@ -62,8 +62,10 @@ def post_chunks(*sizes: int) -> bytes:
 async def test_a_request_at_a_limit_is_served_and_one_above_it_refused(
     lane: bool, most: bytes, more: bytes, status: int
 ) -> None:
-    """RFC 9110 sections 15.5.14 and 15.5.15, RFC 6585 section 5: each limit has its status and is exact. Responses
-    case G16."""
+    """Each limit is exact and has its status (RFC 9110 sections 15.5.14 and 15.5.15, RFC 6585 section 5).
+
+    Responses case G16.
+    """
     async with origin(serve()) as upstream, running(snapshot(upstream), lane=lane) as gateway:
         assert (await ask(gateway.port, most)).status == 200
         refused = await ask(gateway.port, more)

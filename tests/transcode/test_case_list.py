@@ -35,7 +35,7 @@ def in_words(text: str) -> set[str]:
 
 def named_by(test: ast.FunctionDef | ast.AsyncFunctionDef, *, of_translation: bool) -> set[str]:
     """The ids of the cases that a test names."""
-    words = ast.get_docstring(test) or ""
+    words = " ".join((ast.get_docstring(test) or "").split())
     if not of_translation:
         return in_words(" ".join(ELSEWHERE.findall(words)))
     labels = [
