@@ -16,6 +16,11 @@ _OF_TEXT: Final = 4
 _OF_AN_EVENT: Final = 200
 
 
+def estimate_of(body: bytes) -> int:
+    """Tokens of a prompt, estimated from the request's body."""
+    return (len(body) >> 2) + 1
+
+
 class TokenMeter(msgspec.Struct, gc=False):
     """``estimate``: tokens that were charged at the admission, for the prompt. ``used``: the tokens to charge in total.
 

@@ -84,8 +84,8 @@ async def redact(attempt: Attempt, redaction: Redaction) -> None:
     credential, it is forwarded unchanged, else without the coding. A body that is too slow or too large is replaced.
     """
     response = attempt.response
-    head = redacted_head(response.head, redaction)
-    attempt.facts = facts = msgspec.structs.replace(attempt.facts, block=redaction.redact(attempt.facts.block))
+    head, facts = redacted_head(response.head, attempt.facts, redaction)
+    attempt.facts = facts
     if not are_decodable(facts.coding):
         attempt.response = RedactedResponse(response, head, redaction)
         return

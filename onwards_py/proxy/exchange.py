@@ -12,7 +12,7 @@ from onwards_py.auth import ANONYMOUS, Principal
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.limits.admission import LimiterSet, Rejection, try_acquire
 from onwards_py.limits.counters import Limiter
-from onwards_py.limits.token_meter import TokenMeter
+from onwards_py.limits.token_meter import TokenMeter, estimate_of
 from onwards_py.messages import Downstream, Ending, InboundRequest, ResponseHead
 from onwards_py.observe import outcomes
 from onwards_py.observe.log_row import LogRow
@@ -92,7 +92,7 @@ class Exchange(msgspec.Struct):
     def try_acquire(self, limiter_set: LimiterSet, now: float) -> bool:
         """Take all permits, or none and return False."""
         if limiter_set.bounded:
-            meter = TokenMeter((len(self.request.body) >> 2) + 1) if limiter_set.metered else None
+            meter = TokenMeter(estimate_of(self.request.body)) if limiter_set.metered else None
             if try_acquire(limiter_set.bounded, now, 0 if meter is None else meter.estimate) is not None:
                 return False
             self.meter = meter
@@ -111,11 +111,11 @@ class Exchange(msgspec.Struct):
             limiters[0].in_flight += 1
             self.permits.append(limiters[0])
             return None
-        meter = self.meter or TokenMeter((len(self.request.body) >> 2) + 1)
-        blocked = try_acquire(limiters, now, meter.estimate)
+        estimate = estimate_of(self.request.body) if self.meter is None else self.meter.estimate
+        blocked = try_acquire(limiters, now, estimate)
         if blocked is None:
-            if any(limiter.tokens is not None for limiter in limiters):
-                self.meter = meter
+            if self.meter is None and any(limiter.tokens is not None for limiter in limiters):
+                self.meter = TokenMeter(estimate)
             self.permits += limiters
         return blocked
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from onwards_py.errors import ProxyError
-from onwards_py.messages import Clock, Fault, Random
+from onwards_py.messages import Clock, Fault, Random, ResponseHead
 from onwards_py.model.policies import HedgePolicy
 from onwards_py.observe.failure_log import FailureLog
 from onwards_py.observe.not_found_log import NotFoundLog
@@ -192,10 +192,10 @@ class RetryLoop:
             now = self._clock()
             if response.repeated:
                 note_stale_connection(endpoint, now)
-            wait = retry_after(head.lines, time.time()) if head.status >= 400 else None
-            note_head(endpoint, head.status, wait, now - attempt.sent_at, now)
-            if wait is not None:
-                plan.note_retry_after(endpoint, wait, now)
+            if head.status < 400:
+                note_head(endpoint, head.status, None, now - attempt.sent_at, now)
+            else:
+                _note_error(endpoint, plan, head, now)
         if head.status >= 400:
             self._not_found.note(provider, head.status, attempt.outbound.target)
 
@@ -279,9 +279,7 @@ class RetryLoop:
         if head.status < 400:
             note_success(endpoint)
         else:
-            wait = retry_after(head.lines, time.time())
-            note_head(endpoint, head.status, wait, 0.0, now)
-            plan.note_retry_after(endpoint, wait, now)
+            _note_error(endpoint, plan, head, now)
             self._not_found.note(endpoint.provider, head.status, attempt.routed.path)
         if head.status == 101:
             await run_tunnel(attempt, handshake, now)
@@ -290,3 +288,10 @@ class RetryLoop:
         retryable = head.status >= 400 and plan.retries_status(head.status, endpoint, now)
         rejection = await read_rejection(attempt, handshake, retryable=retryable and plan.may_continue)
         return AttemptFailed(error_of(Fault.INVALID), retryable, rejection)
+
+
+def _note_error(endpoint: Endpoint, plan: FallbackPlan, head: ResponseHead, now: float) -> None:
+    """Record a head with a status of 400 or more, which is no sample of the latency, and its Retry-After."""
+    wait = retry_after(head.lines, time.time())
+    note_head(endpoint, head.status, wait, 0.0, now)
+    plan.note_retry_after(endpoint, wait, now)

@@ -114,8 +114,7 @@ async def read_rejection(attempt: Attempt, handshake: Handshake, *, retryable: b
         timer.cancel()
         handshake.abort()
     if head.status >= 400 and provider.redaction is not None:
-        head = redacted_head(head, provider.redaction)
-        facts = msgspec.structs.replace(facts, block=provider.redaction.redact(facts.block))
+        head, facts = redacted_head(head, facts, provider.redaction)
         facts, body = redacted_body(facts, body, provider.redaction)
     if retryable and not handshake.is_complete:
         facts, body = replaced_error(facts)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+import msgspec
+
 from onwards_py.errors import ErrorKind, ProxyError
 from onwards_py.messages import ResponseHead
 from onwards_py.wire.error_body import error_response
@@ -22,9 +24,10 @@ class RedactedError(NamedTuple):
     body: bytes
 
 
-def redacted_head(head: ResponseHead, redaction: Redaction) -> ResponseHead:
-    """``head`` without credentials."""
-    return ResponseHead(head.status, redaction.redact(head.reason), redaction.redact(head.lines))
+def redacted_head(head: ResponseHead, facts: ResponseFacts, redaction: Redaction) -> tuple[ResponseHead, ResponseFacts]:
+    """``head`` and its ``facts`` without credentials."""
+    redacted = ResponseHead(head.status, redaction.redact(head.reason), redaction.redact(head.lines))
+    return redacted, msgspec.structs.replace(facts, block=redaction.redact(facts.block))
 
 
 def redacted_body(facts: ResponseFacts, body: bytes, redaction: Redaction) -> RedactedError:
