@@ -36,7 +36,7 @@ class ContentDetector(Protocol):
         ...
 
     def finish(self, ending: Ending, /) -> Verdict:
-        """Cancel the timer, because the body has ended."""
+        """The verdict at the end of the body, if there was none before."""
         ...
 
 
